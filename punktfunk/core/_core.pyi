@@ -1,0 +1,199 @@
+"""Types of the native core (punktfunk/core/python). stubtest holds this file against the compiled module."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, final
+
+from typing_extensions import Buffer
+
+__version__: str
+ABI_VERSION: int
+"""Version of the C ABI that this core exports."""
+
+FecScheme = Literal["gf8", "gf16"]
+
+FLAG_PICTURE: int
+FLAG_KEY: int
+FLAG_PROBE: int
+
+# --- FEC -----------------------------------------------------------------------------------------------------
+
+def fec_encode(scheme: FecScheme, shards: Sequence[Buffer], recovery: int) -> list[bytes]: ...
+def fec_decode(
+    scheme: FecScheme, data_shards: int, recovery_shards: int, received: Mapping[int, Buffer]
+) -> dict[int, bytes]: ...
+def fec_kernel() -> str: ...
+def geometry(
+    frame_bytes: int, shard_bytes: int, max_block_shards: int, fec_percent: int
+) -> list[tuple[int, int]]: ...
+
+# --- crypto and packets (for tests and tools; sessions do this themselves) ------------------------------------
+
+def seal(key: Buffer, salt: Buffer, from_host: bool, seq: int, plaintext: Buffer) -> bytes: ...
+def open_sealed(key: Buffer, salt: Buffer, from_host: bool, packet: Buffer) -> bytes: ...
+def packetize(
+    config: StreamConfig, access_unit: Buffer, pts_ns: int, flags: int, frame_index: int, stream_seq: int
+) -> list[bytes]: ...
+
+# --- sessions -------------------------------------------------------------------------------------------------
+
+@final
+class StreamConfig:
+    def __new__(
+        cls,
+        *,
+        scheme: FecScheme = "gf16",
+        fec_percent: int = 20,
+        max_block_shards: int = 4096,
+        shard_bytes: int = 1200,
+        key: Buffer | None = None,
+        salt: Buffer = b"pkf1",
+        max_frame_bytes: int = 67108864,
+        hold_undecodable: bool = True,
+        reorder_window_ns: int = 20_000_000,
+        loss_window_frames: int = 64,
+        loss_window_ns: int = 120_000_000,
+        memory_cap_bytes: int = 268435456,
+    ) -> StreamConfig: ...
+    @property
+    def scheme(self) -> FecScheme: ...
+    @property
+    def fec_percent(self) -> int: ...
+    @property
+    def shard_bytes(self) -> int: ...
+    @property
+    def encrypted(self) -> bool: ...
+
+@final
+class HostStream:
+    """Own send thread around a host session; takes a duplicate of a connected UDP socket's descriptor."""
+
+    def __new__(
+        cls,
+        config: StreamConfig,
+        fd: int,
+        *,
+        rate_kbps: int,
+        queue_frames: int = 8,
+        burst_packets: int = 32,
+        packets_per_ms: int = 100,
+        rate_factor: float = 1.25,
+        gso: bool = True,
+        send_buffer_bytes: int = 8388608,
+        record_frames: bool = True,
+    ) -> HostStream: ...
+    def submit(
+        self,
+        access_unit: Buffer,
+        pts_ns: int,
+        flags: int,
+        *,
+        captured_ns: int = -1,
+        converted_ns: int = -1,
+        encode_begin_ns: int = -1,
+        encode_end_ns: int = -1,
+    ) -> int: ...
+    def set_fec_percent(self, percent: int) -> None: ...
+    def set_rate(self, rate_kbps: int) -> None: ...
+    def take_recovery_request(self) -> bool: ...
+    def stats(self) -> dict[str, int]: ...
+    def take_records(self) -> dict[str, bytes]: ...
+    def flush(self, timeout: float) -> bool: ...
+    def close(self) -> None: ...
+
+@final
+class ClientStream:
+    """Own receive thread around a client session; takes a duplicate of a connected UDP socket's descriptor."""
+
+    def __new__(
+        cls,
+        config: StreamConfig,
+        fd: int,
+        *,
+        queue_frames: int = 16,
+        gro: bool = True,
+        receive_buffer_bytes: int = 33554432,
+        record_frames: bool = True,
+    ) -> ClientStream: ...
+    def next_frame(self, timeout: float) -> ReceivedFrame | None: ...
+    def take_recovery_request(self) -> bool: ...
+    def take_loss_report_ppm(self) -> int: ...
+    def stats(self) -> dict[str, int]: ...
+    def take_records(self) -> dict[str, bytes]: ...
+    def close(self) -> None: ...
+
+@final
+class ReceivedFrame(Buffer):
+    """One access unit, readable through the buffer protocol without a copy."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def pts_ns(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def key(self) -> bool: ...
+    @property
+    def decodable(self) -> bool: ...
+    @property
+    def gap(self) -> int: ...
+    @property
+    def recv_first_ns(self) -> int: ...
+    @property
+    def recv_last_ns(self) -> int: ...
+    @property
+    def complete_ns(self) -> int: ...
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+# --- links ----------------------------------------------------------------------------------------------------
+
+@final
+class LinkModel:
+    """The seeded link model, one direction, without I/O or clock."""
+
+    def __new__(cls, spec_json: str, seed: int, direction: int = 0) -> LinkModel: ...
+    def offer(self, now_ns: int, size_bytes: int) -> tuple[str, list[tuple[int, bool]]]: ...
+    def counters(self) -> dict[str, int]: ...
+
+@final
+class TunPump:
+    """Join two TUN descriptors with one link model a direction; runs in its own thread, without the GIL."""
+
+    def __new__(
+        cls,
+        fd_a: int,
+        fd_b: int,
+        spec_ab_json: str,
+        spec_ba_json: str,
+        seed: int,
+        *,
+        realtime: bool = False,
+        coalesce: bool = True,
+        log_packets: bool = False,
+    ) -> TunPump: ...
+    def counters(self) -> dict[str, dict[str, int]]: ...
+    def lateness_ns(self) -> dict[str, int]: ...
+    def take_log(self) -> dict[str, bytes]: ...
+    @property
+    def realtime(self) -> bool: ...
+    def stop(self) -> None: ...
+
+def probe_send(
+    fd: int, *, count: int, size_bytes: int, interval_ns: int = 0, segments: int = 1, first_index: int = 0
+) -> dict[str, int]: ...
+def probe_receive(
+    fd: int, *, idle_timeout_s: float, max_packets: int, size_bytes: int, gro: bool = True, keep: bool = True
+) -> dict[str, bytes | int]: ...
+
+# --- simulation -----------------------------------------------------------------------------------------------
+
+@final
+class SimResult:
+    @property
+    def ledger_json(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
+    def records(self) -> dict[str, bytes]: ...
+
+def simulate(spec_json: str) -> SimResult: ...

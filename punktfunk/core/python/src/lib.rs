@@ -1,0 +1,19 @@
+//! PyO3 bindings: names and types only. `punktfunk/core/_core.pyi` is held against this by stubtest.
+
+use pyo3::prelude::*;
+
+mod errors;
+mod fec;
+mod link;
+mod session;
+mod sim;
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    fec::register(m)?;
+    session::register(m)?;
+    link::register(m)?;
+    sim::register(m)?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Link models, the TUN pump and probes for Python.
+
+use pyo3::prelude::*;
+
+pub(crate) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
+    Ok(())
+}

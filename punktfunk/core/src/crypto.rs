@@ -1,0 +1,1 @@
+//! AES-128-GCM packet protection (punktfunk/1 section 4.3).

@@ -1,0 +1,1 @@
+//! The seeded link model, without I/O or clock.

@@ -1,0 +1,1 @@
+//! Forward error correction: two codes behind one trait.

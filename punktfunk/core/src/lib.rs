@@ -1,0 +1,20 @@
+//! The punktfunk protocol core: packets, FEC, crypto, pacing, sessions, link emulation.
+//!
+//! Nothing here knows Python, async or a wall clock. Protocol state machines take the time as an argument;
+//! threads and sockets are a shell around them.
+
+pub mod abi;
+pub mod crypto;
+pub mod emulate;
+pub mod fec;
+pub mod packet;
+pub mod pacing;
+pub mod probe;
+pub mod reassemble;
+pub mod replay;
+pub mod session;
+pub mod sim;
+pub mod stats;
+pub mod stream;
+pub mod transport;
+pub mod tun;

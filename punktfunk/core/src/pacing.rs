@@ -1,0 +1,1 @@
+//! The pacer: a token bucket with a bounded burst.

@@ -1,0 +1,1 @@
+//! From packets to access units (section 4.6).

@@ -1,0 +1,1 @@
+//! Host and client sessions as state machines without I/O or clock.

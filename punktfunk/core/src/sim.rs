@@ -1,0 +1,1 @@
+//! Two sessions and a link model in virtual time.

@@ -1,0 +1,1 @@
+//! Counters of both directions and the frame records.

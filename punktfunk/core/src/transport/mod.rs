@@ -1,0 +1,2 @@
+//! The only socket code.
+pub mod udp;

@@ -1,0 +1,1 @@
+//! UDP with GSO, GRO, batching and receive timestamps.

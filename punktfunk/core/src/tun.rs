@@ -1,0 +1,1 @@
+//! The TUN pump around the link model.

@@ -1,0 +1,200 @@
+"""The one tree of errors.
+
+::
+
+    PunktfunkError                  exit 5  PF000
+    ├── UsageError                  exit 2  PF100  flags or configuration that cannot be meant
+    │   └── ConfigError             exit 2  PF110  a configuration file or value
+    ├── CapabilityError             exit 4  PF200  this machine cannot do it (says what would fix it)
+    │   ├── CodecUnavailableError   exit 4  PF210  an encoder or decoder is missing
+    │   └── PrivilegeError          exit 4  PF220  root or a capability is missing
+    ├── CoreError                   exit 5  PF300  the native core refused
+    │   ├── InvalidConfigError      exit 2  PF301  stream parameters outside the wire's limits
+    │   ├── FecError                exit 5  PF310  too few shards, or a geometry no code can carry
+    │   ├── CryptoError             exit 5  PF320  a seal or an open failed outside the data plane
+    │   └── SessionClosedError      exit 5  PF330  the session has ended
+    ├── ProtocolError               exit 5  PF400  the peer broke the control protocol
+    │   ├── HandshakeError          exit 5  PF410  the handshake did not complete
+    │   ├── RejectedError           exit 1  PF420  the host refused this client (carries the close code)
+    │   └── UntrustedPeerError      exit 1  PF430  pin mismatch, or open trust off loopback
+    ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
+    └── HarnessError                exit 5  PF600  the harness itself is at fault
+        ├── ScenarioError           exit 2  PF610  a scenario file is wrong (file:line:column, caret, hint)
+        ├── LinkUnverifiedError     exit 5  PF620  the link is not what was asked for
+        ├── LedgerError             exit 5  PF630  packets or frames unaccounted for
+        ├── ResultsError            exit 5  PF640  results could not be written or read
+        ├── CheckFailedError        exit 1  PF650  an expectation did not hold
+        └── RegressionError         exit 3  PF660  worse than the baseline
+
+Exit codes: 0 passed · 1 a check failed · 2 usage or scenario invalid · 3 regression against baseline ·
+4 this machine cannot run it · 5 harness fault · 130 interrupted, partial results kept.
+
+Input from the network never raises one of these past its session: it becomes a counted, named drop.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PunktfunkError(Exception):
+    """Say what went wrong in one line and what to do about it in another.
+
+    ``cause`` is one line without a full stop at its start or end of a stack trace; ``hint`` is the next step
+    for the person who reads it ("" when there is none). ``code`` is stable and may be searched for.
+    """
+
+    code: ClassVar[str] = "PF000"
+    exit_code: ClassVar[int] = 5
+
+    def __init__(self, cause: str, hint: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.cause} [{self.code}]" + (f"\n  → {self.hint}" if self.hint else "")
+
+
+class UsageError(PunktfunkError):
+    """Flags or values that cannot be meant."""
+
+    code = "PF100"
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or value is wrong."""
+
+    code = "PF110"
+
+
+class CapabilityError(PunktfunkError):
+    """This machine cannot do what was asked."""
+
+    code = "PF200"
+    exit_code = 4
+
+
+class CodecUnavailableError(CapabilityError):
+    """An encoder or decoder is not present in the installed FFmpeg or on this GPU."""
+
+    code = "PF210"
+
+
+class PrivilegeError(CapabilityError):
+    """Root or a capability is missing."""
+
+    code = "PF220"
+
+
+class CoreError(PunktfunkError):
+    """The native core refused."""
+
+    code = "PF300"
+
+
+class InvalidConfigError(CoreError):
+    """Stream parameters are outside the limits of the wire (punktfunk/1 section 2.6)."""
+
+    code = "PF301"
+    exit_code = 2
+
+
+class FecError(CoreError):
+    """Too few shards to rebuild a block, or a geometry that no code can carry."""
+
+    code = "PF310"
+
+
+class CryptoError(CoreError):
+    """A seal or an open failed outside the data plane, where failures are only counted."""
+
+    code = "PF320"
+
+
+class SessionClosedError(CoreError):
+    """The session has ended: nothing more will be sent or received on it."""
+
+    code = "PF330"
+
+
+class ProtocolError(PunktfunkError):
+    """The peer broke the control protocol."""
+
+    code = "PF400"
+
+
+class HandshakeError(ProtocolError):
+    """The handshake did not complete."""
+
+    code = "PF410"
+
+
+class RejectedError(ProtocolError):
+    """The host refused this client; ``close_code`` is the application close code it sent."""
+
+    code = "PF420"
+    exit_code = 1
+
+    def __init__(self, cause: str, hint: str = "", *, close_code: int | None = None) -> None:
+        super().__init__(cause, hint)
+        self.close_code = close_code
+
+
+class UntrustedPeerError(ProtocolError):
+    """The peer's certificate is not the pinned one, or open trust was asked for off loopback."""
+
+    code = "PF430"
+    exit_code = 1
+
+
+class MediaError(PunktfunkError):
+    """An encoder, a decoder or a source failed."""
+
+    code = "PF500"
+
+
+class HarnessError(PunktfunkError):
+    """The harness itself is at fault, not the system under test."""
+
+    code = "PF600"
+
+
+class ScenarioError(HarnessError):
+    """A scenario file is wrong; the text carries file:line:column, the line, a caret and a hint."""
+
+    code = "PF610"
+    exit_code = 2
+
+
+class LinkUnverifiedError(HarnessError):
+    """The link was probed and is not what the scenario asked for, so nothing is reported on it."""
+
+    code = "PF620"
+
+
+class LedgerError(HarnessError):
+    """Packets or frames are unaccounted for."""
+
+    code = "PF630"
+
+
+class ResultsError(HarnessError):
+    """Results could not be written or read; what was finished before is kept."""
+
+    code = "PF640"
+
+
+class CheckFailedError(HarnessError):
+    """An expectation did not hold."""
+
+    code = "PF650"
+    exit_code = 1
+
+
+class RegressionError(HarnessError):
+    """A metric is worse than its baseline by more than chance and tolerance allow."""
+
+    code = "PF660"
+    exit_code = 3
