@@ -5,6 +5,7 @@
     PunktfunkError                  exit 5  PF000
     ├── UsageError                  exit 2  PF100  flags or configuration that cannot be meant
     │   └── ConfigError             exit 2  PF110  a configuration file or value
+    │       └── UnitError           exit 2  PF111  text that is no quantity with a unit
     ├── CapabilityError             exit 4  PF200  this machine cannot do it (says what would fix it)
     │   ├── CodecUnavailableError   exit 4  PF210  an encoder or decoder is missing
     │   └── PrivilegeError          exit 4  PF220  root or a capability is missing
@@ -67,6 +68,12 @@ class ConfigError(UsageError):
     """A configuration file or value is wrong."""
 
     code = "PF110"
+
+
+class UnitError(ConfigError, ValueError):
+    """A text is not the quantity it should be; also a ValueError, so that pydantic reports it in place."""
+
+    code = "PF111"
 
 
 class CapabilityError(PunktfunkError):
