@@ -1,0 +1,336 @@
+"""What a scenario says: the models that a file is validated against.
+
+A file is a :class:`Scenario`; each of its cases is a :class:`Session`. Quantities are written with their unit
+(``20 ms``, ``2 %``, ``10 Mbit/s``, ``64 KiB``) and are the types of ``punktfunk.units`` from here on.
+
+The models know nothing of YAML, files or positions; ``harness.expand`` turns files into cases.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from harness.linkspec import Backend, Link, LinkSpec, Model, OneOrMore, existing_file
+from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
+
+SCHEMA_VERSION = 1
+"""Version of the scenario format. A file without ``schema_version`` is of this version."""
+
+
+class Pacing(Model):
+    """How the sender spreads a frame's packets: a burst at once, the rest at the higher of two rates."""
+
+    burst: OneOrMore = Field(default=32, description="Packets that leave at once.")
+    per_ms: OneOrMore = Field(default=100, description="Packets per millisecond after the burst, at least.")
+    rate_factor: float = Field(
+        default=1.25, ge=1.0, le=100.0, description="Times the session's rate, at least."
+    )
+
+
+class Stream(Model):
+    """The data plane of one stream (punktfunk/1 section 4)."""
+
+    scheme: Literal["gf8", "gf16"] = Field(
+        default="gf16", description="Erasure code: GF(2^8) Cauchy or GF(2^16) Leopard."
+    )
+    fec: Percent = Field(
+        default=Percent(20.0),
+        description="Recovery shards per 100 data shards; at least one where this is above 0.",
+    )
+    shard: DataSize = Field(default=DataSize(1200), description="Bytes of a shard, even for gf16.")
+    block: Annotated[int, Field(ge=1, le=32_768)] = Field(
+        default=4096, description="Data shards of a block, at most."
+    )
+    encryption: bool = Field(default=True, description="Seal every packet with AES-128-GCM.")
+    reorder_window: Duration = Field(
+        default=Duration(20_000_000), description="How long a complete frame waits for an earlier one."
+    )
+    hold_undecodable: bool = Field(
+        default=True, description="Hold frames whose references are lost until the next key frame."
+    )
+    recovery: bool = Field(default=True, description="Lost frames make the client ask for a key frame.")
+    queue_frames: OneOrMore = Field(
+        default=8, description="Frames in the sender's queue before the oldest is dropped."
+    )
+    pacing: Pacing = Field(default_factory=Pacing)
+    gso: bool = Field(
+        default=True, description="Hand packet trains to the kernel (UDP_SEGMENT) where it can."
+    )
+    sabotage: Literal["one_recovery_short"] | None = Field(
+        default=None,
+        description="Break the codec on purpose (sim only), so that a check which cannot fail is found out.",
+    )
+
+    @model_validator(mode="after")
+    def _geometry(self) -> Self:
+        shard = self.shard.bytes
+        if not 16 <= shard <= 65_000:
+            raise ValueError(f"a shard has 16 B to 65000 B, not {self.shard}")
+        if self.scheme == "gf16" and shard % 2:
+            raise ValueError(f"a gf16 shard has an even number of bytes, not {shard}")
+        if not self.fec.value.is_integer() or self.fec.value > 255:
+            raise ValueError(
+                f"FEC is a whole percentage from 0 % to 255 % (one byte on the wire), not {self.fec}"
+            )
+        recovery = -(-self.block * self.fec_percent // 100)
+        if self.scheme == "gf8" and self.block + recovery > 256:
+            raise ValueError(
+                f"gf8 carries at most 256 shards a block; block {self.block} with {self.fec} FEC makes "
+                f"{self.block + recovery}"
+            )
+        return self
+
+    @property
+    def fec_percent(self) -> int:
+        """FEC as the whole percentage that the wire carries."""
+        return int(self.fec.value)
+
+
+class FrameBytes(Model):
+    """Sizes of synthetic access units: one size, a list that repeats, or a normal distribution."""
+
+    size: DataSize | None = None
+    sizes: Annotated[list[DataSize], Field(min_length=1, max_length=100_000)] | None = None
+    mean: DataSize | None = None
+    sd: DataSize = DataSize(0)
+    min: DataSize = DataSize(1)
+    max: DataSize = DataSize(8 * 1024 * 1024)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: object) -> object:
+        if isinstance(value, str | int | float):
+            return {"size": value}
+        if isinstance(value, list):
+            return {"sizes": value}
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(v is not None for v in (self.size, self.sizes, self.mean)) != 1:
+            raise ValueError("give exactly one of a size, a list of sizes, or a mean")
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+    def mean_bytes(self) -> float:
+        """Return the mean size in bytes."""
+        if self.sizes:
+            return sum(size.bytes for size in self.sizes) / len(self.sizes)
+        return float((self.size or self.mean or DataSize(0)).bytes)
+
+    def core(self) -> dict[str, Any]:
+        """Return the ``frame_bytes`` object of a simulation."""
+        if self.size is not None:
+            return {"kind": "constant", "bytes": self.size.bytes}
+        if self.sizes is not None:
+            return {"kind": "list", "bytes": [size.bytes for size in self.sizes]}
+        assert self.mean is not None
+        return {
+            "kind": "normal",
+            "mean": self.mean.bytes,
+            "sd": self.sd.bytes,
+            "min": self.min.bytes,
+            "max": self.max.bytes,
+        }
+
+
+DEFAULT_DURATION = Duration(10 * 10**9)
+"""Streaming time where a scenario gives neither frames nor duration."""
+
+
+class Media(Model):
+    """What is streamed: real encoded video, or synthetic access units of given sizes."""
+
+    source: Literal["testcard", "file", "synthetic"] = Field(
+        default="synthetic",
+        description="Test card with coded strip, a video file, or bytes without an encoder.",
+    )
+    file: Path | None = Field(default=None, description="Video for source: file, relative to the scenario.")
+    mode: Mode = Field(default=Mode(1280, 720, 60), description="Width x height @ frames per second.")
+    codec: Literal["h264", "hevc", "av1"] = Field(
+        default="h264", description="h264 by x264, hevc by x265, av1 by SVT-AV1."
+    )
+    bitrate: Bitrate = Field(
+        default=Bitrate(10_000_000), description="Target of the encoder, or of synthetic frame sizes."
+    )
+    frames: OneOrMore | None = Field(default=None, description="Frames to stream; instead of duration.")
+    duration: Duration | None = Field(default=None, description="Time to stream; instead of frames.")
+    frame_bytes: FrameBytes | None = Field(
+        default=None, description="Sizes of synthetic frames; default bitrate / fps."
+    )
+    key_interval: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Frames from key to key frame; 0: synthetic frames all are. Default: on demand.",
+    )
+    content: Literal["classic", "test_frame", "random"] = Field(
+        default="test_frame", description="Bytes of synthetic frames."
+    )
+    entropy: Probability = Field(default=Probability(0.5), description="Texture of the test card.")
+    quality: list[Literal["psnr", "ssim"]] = Field(
+        default_factory=list, description="Picture quality to measure."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.frames is not None and self.duration is not None:
+            raise ValueError("give frames or duration, not both")
+        if self.duration is not None and self.duration.ns == 0:
+            raise ValueError("duration must be above 0")
+        if self.source == "file" and self.file is None:
+            raise ValueError("source: file wants file: with the video's path")
+        if self.source != "file" and self.file is not None:
+            raise ValueError(f"file: goes with source: file, not {self.source}")
+        if self.source != "synthetic" and self.frame_bytes is not None:
+            raise ValueError(
+                f"frame_bytes goes with source: synthetic; with {self.source} the encoder decides"
+            )
+        if self.source == "synthetic" and self.quality:
+            raise ValueError("synthetic frames have no picture whose quality could be measured")
+        return self
+
+    @field_validator("file")
+    @classmethod
+    def _beside_the_scenario(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        return None if value is None else existing_file(value, info)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+        return float(self.mode.refresh_hz)
+
+    @property
+    def frame_count(self) -> int:
+        """Frames of a case."""
+        if self.frames is not None:
+            return self.frames
+        return max(1, round((self.duration or DEFAULT_DURATION).seconds * self.fps))
+
+    @property
+    def duration_ns(self) -> int:
+        """Streaming time of a case in ns."""
+        if self.duration is not None:
+            return self.duration.ns
+        return round(self.frame_count * 1e9 / self.fps)
+
+    @property
+    def sizes(self) -> FrameBytes:
+        """Sizes of synthetic frames."""
+        return self.frame_bytes or FrameBytes(
+            size=DataSize(max(1, round(self.bitrate.bits_per_second / 8 / self.fps)))
+        )
+
+
+class Event(Model):
+    """Something that happens at a time after the stream's start."""
+
+    at: Duration
+    down: LinkSpec | None = Field(default=None, description="Changes of the link, host to client.")
+    up: LinkSpec | None = Field(default=None, description="Changes of the link, client to host.")
+    bitrate: Bitrate | None = Field(default=None, description="New target of the encoder and the pacer.")
+    kill: Literal["client", "host", "pump"] | None = Field(default=None, description="SIGKILL this process.")
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if self.model_fields_set <= {"at"}:
+            raise ValueError("an event wants down:, up:, bitrate: or kill:")
+        for spec in (self.down, self.up):
+            if spec is not None and spec.trace is not None:
+                raise ValueError("a trace cannot start at an event; give it to the link")
+        return self
+
+
+_EXPECTATION = re.compile(r"^\s*([a-z][a-z0-9_.]*)\s*(==|!=|<=|>=|<|>)\s*(\S.*?)\s*$")
+
+
+class Expectation(Model):
+    """A comparison of a metric with a value: ``frames_intact == 50``, ``transport_p99 <= 12 ms``."""
+
+    metric: str
+    op: Literal["==", "!=", "<=", ">=", "<", ">"]
+    value: str = Field(description="A quantity in the metric's dimension, with its unit.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        match = _EXPECTATION.match(value)
+        if match is None:
+            raise ValueError(
+                f"{value!r} is not a comparison such as 'frames_lost == 0' or 'transport_p99 <= 12 ms'"
+            )
+        return {"metric": match[1], "op": match[2], "value": match[3]}
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.op} {self.value}"
+
+
+class Session(Model):
+    """One case: a stream of media over a link, what happens on the way, and what is expected."""
+
+    stream: Stream = Field(default_factory=Stream)
+    media: Media = Field(default_factory=Media)
+    link: Link = Field(default_factory=Link)
+    events: list[Event] = Field(default_factory=list)
+    expect: list[Expectation] = Field(default_factory=list)
+    theory: bool = Field(
+        default=True, description="Compare recovery with theory where the link's loss has one."
+    )
+    seeds: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1, description="Independent simulations pooled into this case (sim only)."
+    )
+    timeout: Duration | None = Field(
+        default=None, description="Give up after this; default three times the case plus 60 s."
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.link.backend not in {Backend.SIM, Backend.AUTO}:
+            if self.seeds > 1:
+                raise ValueError("seeds: above 1 wants link.backend: sim; use repeats: for real links")
+            if self.stream.sabotage is not None:
+                raise ValueError("sabotage wants link.backend: sim")
+        if self.link.backend is Backend.SIM:
+            if self.media.source != "synthetic":
+                raise ValueError(
+                    f"the sim link carries synthetic media, not {self.media.source}; use tun, netem or auto"
+                )
+            if any(event.kill for event in self.events):
+                raise ValueError("kill: wants a real process; use link.backend: tun or netem")
+        return self
+
+
+SESSION_KEYS = tuple(Session.model_fields)
+"""Keys that a scenario, and each of its layers, shares with a session."""
+
+AXIS_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
+AxisName = Annotated[str, Field(pattern=AXIS_NAME.pattern)]
+Axis = Annotated[list[Any], Field(min_length=1)]
+
+
+class Layer(Model):
+    """A part of a scenario with a matrix of its own; its keys are merged over the file's (RFC 7396)."""
+
+    description: str = ""
+    for_: dict[AxisName, Axis] = Field(default_factory=dict, alias="for")
+    repeats: OneOrMore = 1
+    session: Session
+
+
+class Scenario(Model):
+    """A whole file, once ``extends`` is merged: what varies, and the session that it varies."""
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)] = Field(
+        description="Default: the file's name."
+    )
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(
+        default=1, description="Every case's seed is derived from this one."
+    )
+    layers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Layer] = Field(min_length=1)
