@@ -1,0 +1,82 @@
+"""What the decoders of Hello and Welcome let pass and what they refuse (punktfunk/1 sections 2.1, 2.4)."""
+
+from __future__ import annotations
+
+import pytest
+
+from punktfunk.errors import ProtocolError
+from punktfunk.native import messages
+from punktfunk.native.handshake import Cipher, Hello, VideoMode, Welcome
+
+MODE = VideoMode(1280, 720, 60)
+WELCOME = Welcome(mode=MODE, udp_port=9, key=bytes(range(16)))
+
+
+def test_a_hello_of_20_bytes_is_accepted_and_19_are_not() -> None:
+    raw = Hello(mode=MODE, compositor=None).encode()
+    assert len(raw) == 20
+    assert Hello.decode(raw).compositor is None
+    with pytest.raises(ProtocolError, match="at least 20 bytes"):
+        Hello.decode(raw[:19])
+
+
+def test_a_welcome_of_53_bytes_is_accepted_and_52_are_not() -> None:
+    raw = WELCOME.encode()[:53]
+    assert Welcome.decode(raw).compositor is None
+    with pytest.raises(ProtocolError, match="at least 53 bytes"):
+        Welcome.decode(raw[:52])
+
+
+def test_an_overlong_or_broken_name_reads_as_none_and_the_next_field_still_stands() -> None:
+    head = Hello(mode=MODE, bitrate_kbps=7).encode()
+    for name in (b"x" * 65, b"\xff\xfe"):
+        hello = Hello.decode(head + bytes([len(name)]) + name + b"\x03abc" + b"\x02")
+        assert (hello.name, hello.launch, hello.video_caps) == (None, "abc", 2)
+
+
+def test_a_name_that_runs_past_the_end_takes_everything_after_it_away() -> None:
+    head = Hello(mode=MODE, bitrate_kbps=7).encode()
+    hello = Hello.decode(head + b"\x20abc")
+    assert (hello.bitrate_kbps, hello.name, hello.video_caps) == (7, None, None)
+
+
+def test_a_long_name_is_cut_at_a_character_boundary() -> None:
+    raw = Hello(mode=MODE, name="é" * 40).encode()
+    assert Hello.decode(raw).name == "é" * 32
+
+
+def test_a_cipher_that_no_release_defines_fails_the_client() -> None:
+    raw = Welcome(mode=MODE, udp_port=9, key=bytes(16), host_caps=0).encode()
+    assert Welcome.decode(raw + b"\x00").cipher is Cipher.AES_128_GCM
+    assert Welcome.decode(raw + b"\x01" + bytes(32)).cipher is Cipher.CHACHA20_POLY1305
+    with pytest.raises(ProtocolError, match="no release defines"):
+        Welcome.decode(raw + b"\x02")
+    with pytest.raises(ProtocolError, match="carries no key"):
+        Welcome.decode(raw + b"\x01" + bytes(31))
+
+
+def test_a_welcome_keeps_its_secrets_out_of_its_repr() -> None:
+    text = repr(Welcome(mode=MODE, udp_port=9, key=b"K" * 16, salt=b"SALT"))
+    assert "KKKK" not in text
+    assert "SALT" not in text
+    assert (b"K" * 16).hex() not in text
+
+
+def test_a_pair_request_with_trailing_bytes_is_refused() -> None:
+    raw = messages.PairRequest("tv", b"A" * 33).encode()
+    assert messages.decode(raw) == messages.PairRequest("tv", b"A" * 33)
+    with pytest.raises(ProtocolError):
+        messages.decode(raw + b"\x00")
+
+
+def test_a_probe_result_reads_its_packet_counts_only_when_both_are_whole() -> None:
+    short = messages.ProbeResult(1, 2, 3).encode()
+    assert messages.decode(short + b"\x00" * 7) == messages.ProbeResult(1, 2, 3)
+    long = messages.ProbeResult(1, 2, 3, packets_sent=4, send_drops=5)
+    assert messages.decode(long.encode() + b"\x00") == long
+
+
+@pytest.mark.parametrize("mode", [VideoMode(0, 720, 60), VideoMode(1281, 720, 60), VideoMode(8194, 720, 60)])
+def test_zero_odd_and_huge_dimensions_are_not_allowed(mode: VideoMode) -> None:
+    assert not mode.dimensions_allowed
+    assert VideoMode(8192, 2, 0).dimensions_allowed
