@@ -1,0 +1,37 @@
+"""What every test sees: the rules for machines that lack something."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def missing(what: str) -> None:
+    """Skip the calling test because ``what`` is missing here; fail it on CI, where all must be there."""
+    if _CI:
+        pytest.fail(f"CI=true and this machine lacks: {what}", pytrace=False)
+    pytest.skip(what)
+
+
+@pytest.fixture
+def need_tool() -> object:
+    """Return a function that demands a program by name: ``need_tool("tshark")`` gives its path."""
+
+    def need(program: str, package: str | None = None) -> str:
+        path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+        if path is None:
+            missing(f"the program {program} (apt-get install {package or program})")
+        assert path is not None
+        return path
+
+    return need
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hold the ``root`` marker's promise."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        missing("root, for network namespaces and TUN devices")

@@ -1,0 +1,111 @@
+"""Namespaces, veths, TUNs: made under the run's name, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from harness import leftovers
+from harness.namespaces import netlink
+from harness.registry import NAME_PREFIX, namespace_folder
+from harness.topology import (
+    Topology,
+    add_address,
+    open_tun,
+    segment_address,
+    topology,
+    udp_segmentation,
+)
+
+pytestmark = pytest.mark.root
+
+
+def names_of(run: str) -> list[str]:
+    folder = namespace_folder()
+    return [path.name for path in folder.iterdir() if run in path.name] if folder.is_dir() else []
+
+
+def test_names_carry_the_run_and_nothing_is_left_after_the_block() -> None:
+    with topology("Tidy/Run 1") as made:
+        made.namespace("host")
+        made.namespace("client")
+        names = names_of(made.registration.id)
+        assert sorted(names) == sorted(
+            f"{NAME_PREFIX}{made.registration.id}-{role}" for role in ("host", "client")
+        )
+        assert made.registration.id.startswith("tidy-run-1-")
+        run = made.registration.id
+    assert names_of(run) == []
+    assert all(item.run != run for item in leftovers.find())
+
+
+def test_nothing_is_left_when_the_block_raises() -> None:
+    made = Topology("raises")
+
+    def use() -> None:
+        with made:
+            made.namespace("host")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        use()
+    assert names_of(made.registration.id) == []
+
+
+def test_datagrams_cross_a_veth_pair_in_both_families() -> None:
+    with topology("veth") as made:
+        a, b = made.namespace("host"), made.namespace("client")
+        made.veth(a, "veth0", b, "veth0")
+        for end, namespace in enumerate((a, b), 1):
+            add_address(namespace, "veth0", segment_address(0, end))
+        to = segment_address(0, 2)
+        for family, address in ((socket.AF_INET, to.ipv4), (socket.AF_INET6, to.ipv6)):
+            with (
+                b.run(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as receiver,
+                a.run(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as sender,
+            ):
+                receiver.settimeout(5)
+                receiver.bind((address, 0))
+                sender.sendto(b"hello", receiver.getsockname())
+                assert receiver.recv(100) == b"hello"
+
+
+def test_a_tun_carries_a_whole_segmentation_train_and_dies_with_its_descriptor() -> None:
+    with topology("tun") as made:
+        host = made.namespace("host")
+        fd = open_tun(host, "tun0")
+        add_address(host, "tun0", segment_address(0, 1))
+        with host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+            sender.connect((segment_address(0, 2).ipv4, 9))
+            udp_segment = (socket.IPPROTO_UDP, 103, (1000).to_bytes(2, "little"))
+            sender.sendmsg([bytes(3000)], [udp_segment])
+        packet = b""
+        while not (len(packet) > 10 and packet[10] >> 4 == 4):  # IPv6 router solicitations come first
+            packet = os.read(fd, 70_000)
+        assert packet[1] == 5, "VIRTIO_NET_HDR_GSO_UDP_L4: the train was not cut"
+        assert len(packet) == 10 + 20 + 8 + 3000
+        os.close(fd)
+        devices = netlink(host, lambda ip: [link.get_attr("IFLA_IFNAME") for link in ip.get_links()])
+        assert devices == ["lo"]
+
+
+def test_udp_segmentation_can_be_switched_off_and_on() -> None:
+    with topology("gso") as made:
+        a, b = made.namespace("host"), made.namespace("client")
+        made.veth(a, "veth0", b, "veth0")
+        assert udp_segmentation(a, "veth0") is True
+        assert udp_segmentation(a, "veth0", enable=False) is False
+        assert udp_segmentation(a, "veth0") is False
+        assert udp_segmentation(b, "veth0") is True
+
+
+def test_the_runner_itself_stays_in_its_own_namespace() -> None:
+    before = Path("/proc/self/ns/net").stat().st_ino
+    with topology("own") as made:
+        host = made.namespace("host")
+        assert host.inode() != before
+        assert host.run(lambda: Path("/proc/thread-self/ns/net").stat().st_ino) == host.inode()
+    assert Path("/proc/self/ns/net").stat().st_ino == before
