@@ -150,11 +150,22 @@ class ReceivedFrame(Buffer):
 
 @final
 class LinkModel:
-    """The seeded link model, one direction, without I/O or clock."""
+    """The seeded link model, one direction, without I/O or clock.
+
+    ``spec_json`` is a link spec (every key optional); a wrong one raises InvalidConfigError. The lost, duplicated and
+    corrupted packets are a function of ``seed`` and ``direction`` (0 = a to b) and the packet's number alone.
+    """
 
     def __new__(cls, spec_json: str, seed: int, direction: int = 0) -> LinkModel: ...
-    def offer(self, now_ns: int, size_bytes: int) -> tuple[str, list[tuple[int, bool]]]: ...
-    def counters(self) -> dict[str, int]: ...
+    def offer(self, now_ns: int, size_bytes: int) -> tuple[str, list[tuple[int, bool]]]:
+        """Offer a packet of ``size_bytes`` of UDP payload; times never go back.
+
+        Return ``"delivered"``, ``"lost"`` or ``"queue_dropped"`` and (arrival ns, corrupted) of each delivery.
+        """
+    def set_spec(self, spec_json: str, now_ns: int) -> None:
+        """Put another spec in force; packet numbers, counters and the queue stay, trace and changes start over."""
+    def counters(self, now_ns: int | None = None) -> dict[str, int]:
+        """Counts at ``now_ns``; without it, once everything in flight has arrived."""
 
 @final
 class TunPump:
