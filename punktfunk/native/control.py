@@ -1,0 +1,258 @@
+"""What both ends of the control stream share: outputs, limits and the checks on what was negotiated.
+
+:class:`~punktfunk.native.host_control.HostControl` and
+:class:`~punktfunk.native.client_control.ClientControl` are sans-I/O: they take bytes and times, and ``poll``
+gives what to send and what happened. They open no socket and read no clock; times are CLOCK_MONOTONIC ns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from punktfunk.errors import ProtocolError
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, VideoMode, Welcome
+
+MS = 1_000_000
+S = 1_000_000_000
+
+HANDSHAKE_BUDGET_NS = 10 * S
+"""First message within 10 s of the connection; Hello to Start within another 10 s (section 2.3)."""
+CLOCK_ROUNDS = 8
+CLOCK_ROUND_LIMIT_NS = 2 * S
+"""Clock rounds and how long one may take (section 2.4)."""
+KEEP_QUIET_NS = CLOCK_ROUND_LIMIT_NS + 200 * MS
+"""After an echo that is not the eighth, a client that asks no more has given up by then."""
+FIRST_FRAME_WAIT_NS = 150 * MS
+"""Wait for a client that binds its data socket late and never punches (section 2.6 point 6)."""
+PUNCH_WAIT_NS = 2500 * MS
+"""Wait for the punch of a client whose dialect has one (section 2.4)."""
+PUNCH = b"PFpunch1"
+PUNCH_INTERVAL_NS = 200 * MS
+PUNCH_EARLY_COUNT = 15
+PUNCH_LATE_INTERVAL_NS = 2 * S
+LOSS_REPORT_INTERVAL_NS = 750 * MS
+
+MESSAGE_RATE_PER_S = 200
+MESSAGE_BURST = 400
+"""Typed messages a peer may send: answers would pile up in memory when it never acknowledges them."""
+
+MAX_FEC_PERCENT = 50
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_SHARD_BYTES = 1984
+MIN_BITRATE_KBPS = 500
+MAX_BITRATE_KBPS = 8_000_000
+DEFAULT_BITRATE_KBPS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Bytes for the control stream."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConnection:
+    """Close the QUIC connection with this application code; ``cause`` is for the log."""
+
+    code: CloseCode
+    reason: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """Host: an acceptable Hello came; answer with ``accept`` or ``reject``."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class StartReceived:
+    """Host: the client is ready."""
+
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDue:
+    """Host: video may flow now; ``punched`` says whether a punch told so."""
+
+    punched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModeRequested:
+    """Host: answer with ``mode_changed``, always."""
+
+    mode: VideoMode
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeRequested:
+    """Host: the client cannot decode on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossReported:
+    """Host: what the client lost, in parts per million."""
+
+    loss_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class BitrateRequested:
+    """Host: answer with ``bitrate_changed``; already clamped to the protocol's range."""
+
+    kbps: int
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomeReceived:
+    """Client: bind the data socket, then ``start``."""
+
+    welcome: Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class ClockEstimate:
+    """Offset of the host's pts clock against this machine's, from the round with the least round trip.
+
+    ``host = local + offset_ns``, wrong by at most ``error_ns`` (half the round trip).
+    """
+
+    offset_ns: int
+    rtt_ns: int
+    rounds: int
+
+    @property
+    def error_ns(self) -> int:
+        return (self.rtt_ns + 1) // 2
+
+
+@dataclass(frozen=True, slots=True)
+class ClockRoundsOver:
+    """Client: the host may be sent other messages now; ``estimate`` is None when no echo came."""
+
+    estimate: ClockEstimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModeAnswered:
+    """Client: the host's answer to ``request_mode``."""
+
+    accepted: bool
+    mode: VideoMode
+
+
+@dataclass(frozen=True, slots=True)
+class BitrateAnswered:
+    """Client: the bitrate that the host now uses."""
+
+    kbps: int
+
+
+Output = (
+    Transmit
+    | CloseConnection
+    | HelloReceived
+    | StartReceived
+    | StreamDue
+    | ModeRequested
+    | KeyframeRequested
+    | LossReported
+    | BitrateRequested
+    | WelcomeReceived
+    | ClockRoundsOver
+    | ModeAnswered
+    | BitrateAnswered
+)
+
+
+class Outputs:
+    """The queue behind ``poll`` and the named counters of one control state machine.
+
+    Counters: ``messages`` (received and whole), ``malformed``, ``unknown``, ``unexpected`` (known, but not in
+    this state or from this end), ``rate_limited``.
+    """
+
+    __slots__ = ("_queue", "counters")
+
+    def __init__(self) -> None:
+        self._queue: deque[Output] = deque()
+        self.counters: Counter[str] = Counter()
+
+    def put(self, output: Output) -> None:
+        self._queue.append(output)
+
+    def poll(self) -> Output | None:
+        """Return the next thing to do or to know, or ``None``."""
+        return self._queue.popleft() if self._queue else None
+
+
+class MessageBudget:
+    """Token bucket over received typed messages."""
+
+    __slots__ = ("_filled_ns", "_tokens")
+
+    def __init__(self, now_ns: int) -> None:
+        self._tokens = float(MESSAGE_BURST)
+        self._filled_ns = now_ns
+
+    def take(self, now_ns: int) -> bool:
+        """Return whether one more message may be handled now."""
+        earned = (now_ns - self._filled_ns) * MESSAGE_RATE_PER_S / S
+        self._tokens = min(float(MESSAGE_BURST), self._tokens + earned)
+        self._filled_ns = now_ns
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+def clamp_bitrate_kbps(kbps: int) -> int:
+    """Keep a wanted bitrate within 500 kbit/s to 8 Gbit/s (section 2.4)."""
+    return min(max(kbps, MIN_BITRATE_KBPS), MAX_BITRATE_KBPS)
+
+
+def fec_percent_for_loss(loss_ppm: int) -> int:
+    """Map a loss report to a FEC percentage: ceil(loss % × 1.4) + 1, within 1..50 (section 2.4)."""
+    percent = -(-loss_ppm * 14 // 100_000) + 1
+    return min(max(percent, 1), MAX_FEC_PERCENT)
+
+
+def fec_percent_within(percent: int, data_shards: int, welcome_percent: int, max_block_shards: int) -> int:
+    """Return ``percent``, or Welcome's when a block would outgrow what old receivers allow (2.6 point 4).
+
+    Receivers before v0.16.0 compute their largest block from Welcome's percentage, so a block of
+    ``data_shards`` must never exceed ``max_block_shards`` shards with that percentage on top.
+    """
+    ceiling = max_block_shards + -(-max_block_shards * welcome_percent // 100)
+    block = min(data_shards, max_block_shards)
+    return percent if block + -(-block * percent // 100) <= ceiling else min(percent, welcome_percent)
+
+
+def check_welcome(welcome: Welcome) -> None:
+    """Raise ``ProtocolError`` unless the session can be received by the rules of section 2.6."""
+    shard, block = welcome.shard_bytes, welcome.max_block_shards
+    if shard == 0 or shard % 2 or shard > MAX_SHARD_BYTES:
+        raise ProtocolError(f"Welcome asks for shards of {shard} bytes; they are even and at most 1984")
+    if block == 0:
+        raise ProtocolError("Welcome allows no data shards in a block")
+    ceiling = 65535 if welcome.fec is FecCode.GF16 else 255
+    largest = block + -(-block * welcome.fec_percent // 100)
+    if largest > ceiling:
+        raise ProtocolError(f"Welcome's blocks of {largest} shards do not fit {welcome.fec.name}")
+    if math.ceil(math.ceil(MAX_FRAME_BYTES / shard) / block) > 65535:
+        raise ProtocolError("Welcome's geometry cuts the largest frame into more than 65535 blocks")
+    if welcome.encrypt and not any(welcome.key):
+        raise ProtocolError("Welcome asks for encryption with a key of zeros")
+    if welcome.cipher not in (None, Cipher.AES_128_GCM):
+        raise ProtocolError("Welcome chose ChaCha20-Poly1305, which this client never offered")
+    if welcome.udp_port == 0:
+        raise ProtocolError("Welcome names no data port")
+    if welcome.codec is not None and welcome.codec not in (Codecs.H264, Codecs.HEVC, Codecs.AV1):
+        raise ProtocolError(f"Welcome chose codec {int(welcome.codec)}, which this client never offered")
