@@ -1,0 +1,98 @@
+//! The additive-FFT path of the GF(2^16) code, by `reed-solomon-simd`: for blocks whose closed form would cost
+//! more multiplications than a transform.
+
+use std::cell::RefCell;
+
+use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
+
+use super::FecError;
+
+thread_local! {
+    // Working space of several megabytes for large blocks, kept from block to block.
+    static ENCODER: RefCell<Option<ReedSolomonEncoder>> = const { RefCell::new(None) };
+    static DECODER: RefCell<Option<ReedSolomonDecoder>> = const { RefCell::new(None) };
+}
+
+/// Whether the transform makes recovery shards faster than `k * m` multiplications do.
+pub(super) fn encodes_faster(k: usize, m: usize) -> bool {
+    k.saturating_mul(m) > 16_384
+}
+
+/// Whether the transform rebuilds `missing` shards faster than `missing * k` multiplications do.
+pub(super) fn decodes_faster(k: usize, m: usize, missing: usize) -> bool {
+    let size = k.next_power_of_two().max(m.next_power_of_two()) * 2;
+    missing > 64 && missing.saturating_mul(k) > size * 64
+}
+
+fn refused(k: usize, m: usize) -> FecError {
+    FecError::Geometry {
+        data: k,
+        recovery: m,
+    }
+}
+
+pub(super) fn encode(data: &[&[u8]], parity: &mut [&mut [u8]]) -> Result<(), FecError> {
+    let (k, m) = (data.len(), parity.len());
+    let shard_bytes = data[0].len();
+    ENCODER.with_borrow_mut(|slot| {
+        let encoder = match slot {
+            Some(encoder) => {
+                encoder
+                    .reset(k, m, shard_bytes)
+                    .map_err(|_| refused(k, m))?;
+                encoder
+            }
+            None => {
+                slot.insert(ReedSolomonEncoder::new(k, m, shard_bytes).map_err(|_| refused(k, m))?)
+            }
+        };
+        for shard in data {
+            encoder
+                .add_original_shard(shard)
+                .map_err(|_| refused(k, m))?;
+        }
+        let result = encoder.encode().map_err(|_| refused(k, m))?;
+        for (shard, computed) in parity.iter_mut().zip(result.recovery_iter()) {
+            shard.copy_from_slice(computed);
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn reconstruct(
+    k: usize,
+    m: usize,
+    known: &[(usize, &[u8])],
+    lost: &mut [(usize, &mut [u8])],
+    recovery: &[(usize, &[u8])],
+) -> Result<(), FecError> {
+    let shard_bytes = recovery[0].1.len();
+    DECODER.with_borrow_mut(|slot| {
+        let decoder = match slot {
+            Some(decoder) => {
+                decoder
+                    .reset(k, m, shard_bytes)
+                    .map_err(|_| refused(k, m))?;
+                decoder
+            }
+            None => {
+                slot.insert(ReedSolomonDecoder::new(k, m, shard_bytes).map_err(|_| refused(k, m))?)
+            }
+        };
+        for &(i, shard) in known {
+            decoder
+                .add_original_shard(i, shard)
+                .map_err(|_| refused(k, m))?;
+        }
+        for &(j, shard) in recovery {
+            decoder
+                .add_recovery_shard(j, shard)
+                .map_err(|_| refused(k, m))?;
+        }
+        let result = decoder.decode().map_err(|_| refused(k, m))?;
+        for (i, shard) in lost.iter_mut() {
+            shard.copy_from_slice(result.restored_original(*i).ok_or_else(|| refused(k, m))?);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,266 @@
+//! Bytes that the specification fixes, read from the same files as the Python golden tests.
+
+use std::collections::HashMap;
+
+use punktfunk_core::crypto::{Direction, Opener, Sealer};
+use punktfunk_core::fec::{self, Scheme, kernels};
+use punktfunk_core::packet::{
+    Geometry, HEADER_BYTES, Header, PACKET_END_OF_FRAME, PACKET_PICTURE, PACKET_START_OF_FRAME,
+};
+use sha2::{Digest, Sha256};
+
+const GF8: &str = include_str!("../../../tests/golden/vectors/gf8_vectors.txt");
+const GF16: &str = include_str!("../../../tests/golden/vectors/gf16_vectors.txt");
+const WIRE: &str = include_str!("../../../tests/golden/vectors/wire_vectors.txt");
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len() / 2)
+        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
+        .collect()
+}
+
+/// Byte `b` of shard `i` is `31 i + 7 b` (spec 5.1).
+fn pattern(k: usize, shard_bytes: usize) -> Vec<u8> {
+    (0..k * shard_bytes)
+        .map(|n| (31 * (n / shard_bytes) + 7 * (n % shard_bytes)) as u8)
+        .collect()
+}
+
+/// Geometry, digest and, where the file has them, the recovery shards of each vector.
+fn vectors(text: &str) -> Vec<(usize, usize, usize, String, Vec<String>)> {
+    let mut vectors = Vec::new();
+    for line in text.lines() {
+        if line.starts_with("k=") {
+            let fields: HashMap<&str, &str> = line
+                .split_whitespace()
+                .filter_map(|word| word.split_once('='))
+                .collect();
+            let number = |name: &str| fields[name].parse().unwrap();
+            let digest = line
+                .split_once("sha256(")
+                .unwrap()
+                .1
+                .split_once('=')
+                .unwrap()
+                .1;
+            let digest = digest.split_whitespace().next().unwrap().to_owned();
+            vectors.push((
+                number("k"),
+                number("m"),
+                number("bytes"),
+                digest,
+                Vec::new(),
+            ));
+        } else if let Some((label, shard)) = line.trim().split_once(' ')
+            && (label.starts_with('P') || label.starts_with('R'))
+        {
+            vectors.last_mut().unwrap().4.push(shard.to_owned());
+        }
+    }
+    vectors
+}
+
+#[test]
+fn every_recovery_shard_of_the_specification_is_reproduced_by_every_kernel() {
+    for (scheme, text, count) in [(Scheme::Gf8, GF8, 8), (Scheme::Gf16, GF16, 14)] {
+        let vectors = vectors(text);
+        assert_eq!(vectors.len(), count);
+        for kernel in kernels::available() {
+            for (k, m, shard_bytes, digest, shards) in &vectors {
+                let mut parity = vec![0xAA; m * shard_bytes];
+                let data = pattern(*k, *shard_bytes);
+                let codec = fec::codec_with_kernel(scheme, kernel);
+                codec
+                    .encode(*k, *m, *shard_bytes, &data, &mut parity)
+                    .unwrap();
+                assert_eq!(
+                    hex(&Sha256::digest(&parity)),
+                    *digest,
+                    "{} {scheme} ({k},{m})",
+                    kernel.name
+                );
+                for (shard, expected) in parity.chunks(*shard_bytes).zip(shards) {
+                    assert_eq!(hex(shard), *expected, "{} {scheme} ({k},{m})", kernel.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn four_bytes_have_the_two_recovery_bytes_of_the_specification() {
+    let mut parity = [0; 2];
+    fec::codec(Scheme::Gf8)
+        .encode(4, 2, 1, &[10, 20, 30, 40], &mut parity)
+        .unwrap();
+    assert_eq!(parity, [136, 0]);
+}
+
+const KEY: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// The reference host's synthetic frame (spec 4.7).
+fn test_frame(index: u32, bytes: usize) -> Vec<u8> {
+    let mut frame: Vec<u8> = (0..bytes)
+        .map(|i| (i as u32).wrapping_add(index) as u8)
+        .collect();
+    frame[..4].copy_from_slice(&index.to_le_bytes());
+    frame
+}
+
+fn plain_packets(
+    access_unit: &[u8],
+    geometry: &Geometry,
+    pts_ns: u64,
+    user_flags: u32,
+) -> Vec<Vec<u8>> {
+    let size = geometry.shard_bytes();
+    let mut padded = access_unit.to_vec();
+    padded.resize(geometry.data_shards() * size, 0);
+    let total = geometry.packets();
+    let mut packets = Vec::new();
+    for block in geometry.blocks() {
+        let data = &padded[block.first_shard * size..][..block.data_shards * size];
+        let mut parity = vec![0; block.recovery_shards * size];
+        let codec = fec::codec(Scheme::Gf16);
+        codec
+            .encode(
+                block.data_shards,
+                block.recovery_shards,
+                size,
+                data,
+                &mut parity,
+            )
+            .unwrap();
+        for (index, shard) in data.chunks(size).chain(parity.chunks(size)).enumerate() {
+            let header = Header {
+                pts_ns,
+                frame_index: 0,
+                stream_seq: packets.len() as u32,
+                frame_bytes: access_unit.len() as u32,
+                user_flags,
+                block_index: block.index as u16,
+                block_count: geometry.block_count() as u16,
+                data_shards: block.data_shards as u16,
+                recovery_shards: block.recovery_shards as u16,
+                shard_index: index as u16,
+                shard_bytes: size as u16,
+                version: 1,
+                fec_scheme: 1,
+                flags: PACKET_PICTURE
+                    | if packets.is_empty() {
+                        PACKET_START_OF_FRAME
+                    } else {
+                        0
+                    }
+                    | if packets.len() + 1 == total {
+                        PACKET_END_OF_FRAME
+                    } else {
+                        0
+                    },
+            };
+            let mut packet = vec![0; HEADER_BYTES];
+            header.write((&mut packet[..]).try_into().unwrap());
+            assert_eq!(Header::parse(&packet), Ok(header));
+            packet.extend_from_slice(shard);
+            packets.push(packet);
+        }
+    }
+    packets
+}
+
+fn seal_all(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut sealer = Sealer::new(KEY, *b"pkf1", Direction::HostToClient);
+    let seal = |(seq, plain): (usize, &Vec<u8>)| {
+        let mut packet = vec![0; plain.len() + 24];
+        packet[8..8 + plain.len()].copy_from_slice(plain);
+        sealer.seal_in_place(seq as u64, &mut packet).unwrap();
+        packet
+    };
+    packets.iter().enumerate().map(seal).collect()
+}
+
+#[test]
+fn packets_of_the_small_frame_are_the_specifications_bytes_plain_and_sealed() {
+    let fields: HashMap<&str, &str> = WIRE
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, value)| (name, value.trim()))
+        .collect();
+    let access_unit = test_frame(7, 40);
+    assert_eq!(hex(&access_unit), fields["frame"]);
+    let geometry = Geometry::new(40, 32, 4096, 20).unwrap();
+    let plain = plain_packets(&access_unit, &geometry, 0x0102_0304_0506_0708, 5);
+    let opener = Opener::new(KEY, *b"pkf1", Direction::HostToClient);
+    assert_eq!(plain.len(), 3);
+    for (n, sealed) in seal_all(&plain).iter_mut().enumerate() {
+        assert_eq!(hex(&plain[n]), fields[format!("plain{n}").as_str()]);
+        assert_eq!(hex(sealed), fields[format!("wire{n}").as_str()]);
+        assert_eq!(
+            opener.open_in_place(sealed),
+            Ok((n as u64, &mut plain[n].clone()[..]))
+        );
+    }
+}
+
+#[test]
+fn the_reference_hosts_first_synthetic_frame_has_the_recorded_digests() {
+    let geometry = Geometry::new(65536, 1200, 4096, 20).unwrap();
+    let plain = plain_packets(&test_frame(0, 65536), &geometry, 0, 5);
+    assert_eq!(plain.len(), 66);
+    let digest = hex(&Sha256::digest(plain.concat()));
+    assert_eq!(
+        digest,
+        "1274b36e4991009dd197c5c5b5f884f0f0fddd44383f2c7340bab971b0f0c583"
+    );
+    let sealed = seal_all(&plain);
+    assert!(sealed.iter().all(|packet| packet.len() == 1264));
+    let digest = hex(&Sha256::digest(sealed.concat()));
+    assert_eq!(
+        digest,
+        "bf9ebb43644713546cbcf0ae10ffcc385759ff316a4b11e33ddaa5a3ad7ec450"
+    );
+}
+
+#[test]
+fn client_packets_carry_the_direction_bit_in_their_salt() {
+    let plain = unhex("c80200000000f4ffffff22000000cdab0000");
+    let line = WIRE
+        .lines()
+        .find(|line| line.starts_with("client->host seal"))
+        .unwrap();
+    let mut sealer = Sealer::new(KEY, *b"pkf1", Direction::ClientToHost);
+    let mut packet = vec![0; plain.len() + 24];
+    packet[8..8 + plain.len()].copy_from_slice(&plain);
+    sealer.seal_in_place(0, &mut packet).unwrap();
+    assert_eq!(hex(&packet), line.rsplit(' ').next().unwrap());
+}
+
+#[test]
+fn geometries_are_those_of_the_worked_examples() {
+    let mut seen = 0;
+    for line in WIRE.lines().filter(|line| line.starts_with("geometry")) {
+        let (shard_bytes, percent) = if line.contains("1452") {
+            (1452, 10)
+        } else {
+            (1200, 20)
+        };
+        let after = |name: &str| line.split_once(name).unwrap().1;
+        let bytes: usize = after("n=").split(' ').next().unwrap().parse().unwrap();
+        let geometry = Geometry::new(bytes, shard_bytes, 4096, percent).unwrap();
+        let blocks: Vec<_> = geometry
+            .blocks()
+            .map(|block| (block.data_shards, block.recovery_shards))
+            .collect();
+        assert_eq!(
+            format!("{blocks:?}"),
+            after("blocks=").split(" packets").next().unwrap()
+        );
+        assert_eq!(geometry.packets().to_string(), after("packets="));
+        seen += 1;
+    }
+    assert_eq!(seen, 10);
+}
