@@ -1,0 +1,7 @@
+"""A virtual machine whose kernel has what this machine's may lack: ``sch_netem``.
+
+Debian's stock kernel runs under QEMU's software emulation on this machine's own root file system (9p,
+read-only, with a RAM overlay), so the Python environment and the repository are the ones outside. No
+network, no disk image, no privileges. ``python -m harness.vm`` proves the netem link in it; ``python -m
+harness.vm -- COMMAND`` runs anything.
+"""

@@ -1,0 +1,46 @@
+"""``python -m harness.vm``: prove the netem link in a virtual machine, or run any command there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from harness.vm.image import prepare
+from harness.vm.machine import run_in_vm
+from punktfunk.errors import PunktfunkError
+
+PROOF = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=200", "tests/net/test_netem.py")
+"""Run when no command is given: the tests of the netem link, which need the kernel's ``sch_netem``."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prepare the machine, run the command in it and return the command's exit status."""
+    parser = argparse.ArgumentParser(prog="python -m harness.vm", description=__doc__)
+    parser.add_argument("--timeout", type=float, default=200.0, help="seconds that the machine may run")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--cache", type=Path, help="folder for the kernel (default: the user's cache)")
+    parser.add_argument("command", nargs="*", help="default: the tests of the netem link")
+    given = parser.parse_args(arguments)
+    begin = time.monotonic()
+    try:
+        image = prepare(given.cache)
+        print(f"vm: image ready after {time.monotonic() - begin:.1f} s", flush=True)
+        status = run_in_vm(
+            image,
+            given.command or [sys.executable, *PROOF],
+            timeout_s=given.timeout,
+            processors=given.cpus,
+            environment={"PUNKTFUNK_VM": "1", "CI": os.environ.get("CI", "")},
+        )
+    except PunktfunkError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(f"vm: status {status} after {time.monotonic() - begin:.1f} s altogether")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
