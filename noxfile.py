@@ -122,7 +122,15 @@ def rust(session: nox.Session) -> None:
         external=True, env=env,
     )  # fmt: skip
     session.run(
-        "cargo", "test", *manifest, "--locked", "--release", "-p", "punktfunk-core", *session.posargs, external=True
+        "cargo",
+        "test",
+        *manifest,
+        "--locked",
+        "--release",
+        "-p",
+        "punktfunk-core",
+        *session.posargs,
+        external=True,
     )
 
 
@@ -134,7 +142,9 @@ def bench(session: nox.Session) -> None:
     for name in wanted:
         if name == "criterion":
             _need_cargo(session)
-            session.run("cargo", "bench", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", external=True)
+            session.run(
+                "cargo", "bench", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", external=True
+            )
         else:
             _run(session, PYTHON, f"tests/bench/{name}.py")
 
