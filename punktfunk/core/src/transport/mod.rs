@@ -1,2 +1,4 @@
 //! The only socket code.
+pub mod clock;
 pub mod udp;
+pub mod wake;

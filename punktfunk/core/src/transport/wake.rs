@@ -1,0 +1,117 @@
+//! An eventfd that ends the waits of a thread, and the wait itself.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Wakes a thread that waits in [`wait`]; stays signalled until [`Waker::clear`].
+#[derive(Debug)]
+pub struct Waker {
+    event: OwnedFd,
+    signalled: AtomicBool,
+}
+
+impl Waker {
+    /// Open the eventfd.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no pointers are passed; the result is checked before it is owned.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            // SAFETY: `fd` was just opened and nobody else owns it.
+            event: unsafe { OwnedFd::from_raw_fd(fd) },
+            signalled: AtomicBool::new(false),
+        })
+    }
+
+    /// End the current and every later wait.
+    pub fn wake(&self) {
+        if self.signalled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let one = 1u64;
+        // SAFETY: the buffer is eight readable bytes. The write cannot fail: the counter is 0 here.
+        unsafe { libc::write(self.event.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
+    /// Whether [`Waker::wake`] was called; one atomic load, for loops that are too busy to wait.
+    #[must_use]
+    pub fn is_signalled(&self) -> bool {
+        self.signalled.load(Ordering::Acquire)
+    }
+
+    /// Let waits wait again.
+    pub fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: the buffer is eight writable bytes; an empty counter only gives EAGAIN.
+        unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
+        self.signalled.store(false, Ordering::Release);
+    }
+}
+
+impl AsRawFd for Waker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// A descriptor is ready (or has an error to collect).
+    Ready,
+    /// The waker was signalled.
+    Woken,
+    /// The time is over.
+    TimedOut,
+}
+
+/// Wait until one of `fds` has `events`, `waker` is signalled, or `timeout` is over (none = for ever).
+///
+/// A signal ends the wait like a timeout; callers loop anyway.
+pub fn wait(
+    fds: &[RawFd],
+    events: libc::c_short,
+    waker: &Waker,
+    timeout: Option<Duration>,
+) -> Wait {
+    debug_assert!(fds.len() < 4);
+    let mut polls = [libc::pollfd {
+        fd: -1,
+        events: 0,
+        revents: 0,
+    }; 4];
+    polls[0].fd = waker.as_raw_fd();
+    polls[0].events = libc::POLLIN;
+    for (poll, &fd) in polls[1..].iter_mut().zip(fds) {
+        poll.fd = fd;
+        poll.events = events;
+    }
+    let time = timeout.map(|t| libc::timespec {
+        tv_sec: t.as_secs().min(1 << 40) as libc::time_t,
+        tv_nsec: t.subsec_nanos().into(),
+    });
+    let time_pointer = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `polls` holds fds.len() + 1 valid entries; the time is null or outlives the call; no mask is given.
+    let ready = unsafe {
+        libc::ppoll(
+            polls.as_mut_ptr(),
+            fds.len() as libc::nfds_t + 1,
+            time_pointer,
+            std::ptr::null(),
+        )
+    };
+    if polls[0].revents != 0 {
+        Wait::Woken
+    } else if ready > 0 {
+        Wait::Ready
+    } else {
+        Wait::TimedOut
+    }
+}
