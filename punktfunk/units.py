@@ -2,8 +2,9 @@
 
 Every type is frozen, ordered where order means something, and holds an integer number of its base unit
 (bit/s, ns, bytes, px, Hz) or, for shares of a whole, the float nearest to the decimal that was written.
-``parse`` takes text or an instance and raises :class:`~punktfunk.errors.UnitError`; ``str`` gives a short text
-that parses back to the same value. Prefixes are SI (k = 1000); DataSize also knows the IEC ones (Ki = 1024).
+``parse`` takes text or an instance and raises :class:`~punktfunk.errors.UnitError`; ``str`` gives a short
+text that parses back to the same value. Prefixes are SI (k = 1000); DataSize also knows the IEC ones
+(Ki = 1024).
 
 The types can be used as field types of pydantic models: they validate from text and serialise to text.
 """

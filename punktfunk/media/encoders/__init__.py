@@ -1,0 +1,72 @@
+"""Encoders without delay: one picture in, one access unit out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from punktfunk.errors import CodecUnavailableError, UsageError
+from punktfunk.media.encoders.base import (
+    Encoder,
+    EncoderConfig,
+    EncoderName,
+    FfmpegEncoder,
+    RateChange,
+)
+from punktfunk.media.encoders.svtav1 import SvtAv1Encoder
+from punktfunk.media.encoders.x264 import X264Encoder
+from punktfunk.media.encoders.x265 import X265Encoder
+from punktfunk.media.types import Codec
+from punktfunk.units import Mode
+
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "EncoderName",
+    "EncoderProbe",
+    "RateChange",
+    "available_encoders",
+    "open_encoder",
+]
+
+_FAMILIES: dict[EncoderName, type[FfmpegEncoder]] = {
+    family.name: family for family in (X264Encoder, X265Encoder, SvtAv1Encoder)
+}
+_PROBE_MODE = Mode(320, 240, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderProbe:
+    """Whether an encoder opens here. ``reason`` says why not ("" when it does)."""
+
+    name: EncoderName
+    codec: Codec
+    available: bool
+    reason: str
+
+
+def open_encoder(config: EncoderConfig) -> Encoder:
+    """Open the encoder that ``config`` asks for.
+
+    Raises CodecUnavailableError where this installation cannot, UsageError for a combination that no encoder
+    here offers.
+    """
+    if config.intra_refresh and config.encoder is not EncoderName.X264:
+        raise UsageError(
+            f"{config.encoder} has no intra refresh here", "use encoder x264, or leave intra_refresh off"
+        )
+    return _FAMILIES[config.encoder](config)
+
+
+@cache
+def available_encoders() -> tuple[EncoderProbe, ...]:
+    """Open and close every encoder and return what came of it, in order of preference. Cached."""
+    probes = []
+    for name, family in _FAMILIES.items():
+        reason = ""
+        try:
+            open_encoder(EncoderConfig(encoder=name, mode=_PROBE_MODE)).close()
+        except CodecUnavailableError as error:
+            reason = error.cause
+        probes.append(EncoderProbe(name, family.codec, not reason, reason))
+    return tuple(probes)

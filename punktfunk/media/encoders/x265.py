@@ -1,0 +1,38 @@
+"""HEVC by x265: for compatibility tests; in software it is too slow for 1080p60 on few cores."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from punktfunk.media.encoders.base import EncoderConfig, EncoderName, FfmpegEncoder
+from punktfunk.media.types import Codec
+
+
+class X265Encoder(FfmpegEncoder):
+    """x265 with the presets ultrafast and zerolatency. A new bit rate re-opens it: FFmpeg passes none on."""
+
+    name: ClassVar[EncoderName] = EncoderName.X265
+    codec: ClassVar[Codec] = Codec.HEVC
+    ffmpeg_name: ClassVar[str] = "libx265"
+
+    def options(self, config: EncoderConfig) -> dict[str, str]:
+        """Return FFmpeg's options for libx265."""
+        kbps = max(1, config.bitrate.kbps)
+        buffer_kbit = max(1, round(kbps * config.vbv_frames / config.mode.refresh_hz))
+        parameters = [
+            f"keyint={config.key_interval or -1}",
+            "scenecut=0",
+            "open-gop=0",  # a forced key frame would be a CRA picture, not an IDR
+            f"vbv-maxrate={kbps}",
+            f"vbv-bufsize={buffer_kbit}",
+            "repeat-headers=1",
+            "frame-threads=1",
+            f"pools={config.thread_count}",
+            "log-level=none",
+        ]
+        return {
+            "preset": "ultrafast",
+            "tune": "zerolatency",
+            "forced-idr": "1",  # without it a forced key frame is a plain intra picture
+            "x265-params": ":".join(parameters),
+        }

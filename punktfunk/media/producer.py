@@ -1,0 +1,152 @@
+"""What a stream worker drives: one call, one access unit, from an encoder or synthetic."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.errors import MediaError
+from punktfunk.media.encoders import Encoder, EncoderConfig, RateChange, open_encoder
+from punktfunk.media.sources import FileSpec, SyntheticSpec, TestCardSpec, VideoSource, open_source
+from punktfunk.media.sources.synthetic import MIN_BYTES, test_frame
+from punktfunk.media.types import AccessUnit, Codec, Stamps
+from punktfunk.units import Bitrate, Mode
+
+
+class Producer(Protocol):
+    """Makes the access units of one stream. The caller paces. Not safe for use by two threads at once."""
+
+    @property
+    def codec(self) -> Codec | None:
+        """What the access units are coded in; None: not a video (synthetic)."""
+        ...
+
+    @property
+    def bitrate(self) -> Bitrate:
+        """The rate it aims at now."""
+        ...
+
+    def produce(self) -> AccessUnit:
+        """Capture and encode now, and return the access unit; raise MediaError when that fails."""
+        ...
+
+    def request_key(self) -> None:
+        """Make the next access unit one that decoding can start at. Asking twice before it asks once."""
+        ...
+
+    def set_bitrate(self, bitrate: Bitrate) -> RateChange:
+        """Aim at a new rate from the next access unit on, and return how."""
+        ...
+
+    def close(self) -> None:
+        """Free source and encoder. Closing twice is harmless."""
+        ...
+
+
+class VideoProducer:
+    """A picture source and an encoder."""
+
+    def __init__(self, source: VideoSource, encoder: Encoder) -> None:
+        self._source = source
+        self._encoder = encoder
+        self._key = True
+
+    @property
+    def codec(self) -> Codec:
+        """The encoder's codec."""
+        return self._encoder.codec
+
+    @property
+    def bitrate(self) -> Bitrate:
+        """The encoder's rate."""
+        return self._encoder.bitrate
+
+    def produce(self) -> AccessUnit:
+        """Capture and encode now; see :class:`Producer`."""
+        frame = self._source.capture()
+        unit = self._encoder.encode(frame, key=self._key)
+        self._key = False
+        return unit
+
+    def request_key(self) -> None:
+        """Make the next access unit a key one."""
+        self._key = True
+
+    def set_bitrate(self, bitrate: Bitrate) -> RateChange:
+        """Pass a new rate on to the encoder."""
+        return self._encoder.set_bitrate(bitrate)
+
+    def close(self) -> None:
+        """Free source and encoder."""
+        self._encoder.close()
+        self._source.close()
+
+
+class SyntheticProducer:
+    """Access units of checkable content at the size that the rate gives, or at a fixed one."""
+
+    codec: Codec | None = None
+
+    def __init__(self, spec: SyntheticSpec, mode: Mode, bitrate: Bitrate) -> None:
+        self._spec = spec
+        self._mode = mode
+        self._bitrate = bitrate
+        self._frame = 0
+        self._key = True
+        self._closed = False
+
+    @property
+    def bitrate(self) -> Bitrate:
+        """The rate that sizes follow, unless the size is fixed."""
+        return self._bitrate
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of the next access unit."""
+        if self._spec.frame_bytes is not None:
+            return self._spec.frame_bytes
+        return max(MIN_BYTES, self._bitrate.bytes_in(self._mode.frame_interval))
+
+    def produce(self) -> AccessUnit:
+        """Make the next access unit; see :class:`Producer`."""
+        if self._closed:
+            raise MediaError("the synthetic source is closed", "open a new one")
+        captured_ns = monotonic_ns()
+        frame, self._frame = self._frame, self._frame + 1
+        interval = self._spec.key_interval
+        key = self._key or (interval > 0 and frame % interval == 0)
+        self._key = False
+        data = test_frame(frame, self.frame_bytes)
+        return AccessUnit(data, key, frame, captured_ns, Stamps(captured_ns=captured_ns))
+
+    def request_key(self) -> None:
+        """Mark the next access unit as a key one."""
+        self._key = True
+
+    def set_bitrate(self, bitrate: Bitrate) -> RateChange:
+        """Follow a new rate at once."""
+        if bitrate == self._bitrate:
+            return RateChange.UNCHANGED
+        self._bitrate = bitrate
+        return RateChange.IN_PLACE
+
+    def close(self) -> None:
+        """End the stream."""
+        self._closed = True
+
+
+def open_producer(source: TestCardSpec | FileSpec | SyntheticSpec, encoder: EncoderConfig) -> Producer:
+    """Open what ``source`` and ``encoder`` describe.
+
+    A synthetic source takes only mode and rate from the latter. Raises CodecUnavailableError, ConfigError or
+    UsageError as :func:`open_encoder` and :func:`open_source` do.
+    """
+    if isinstance(source, SyntheticSpec):
+        return SyntheticProducer(source, encoder.mode, encoder.bitrate)
+    opened = open_encoder(encoder)
+    try:
+        pictures = open_source(source, encoder.mode)
+    except BaseException:
+        opened.close()
+        raise
+    return VideoProducer(pictures, opened)

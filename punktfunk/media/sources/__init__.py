@@ -1,0 +1,93 @@
+"""Where pictures come from when no desktop is captured: the test card, or a video file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from punktfunk.errors import UsageError
+from punktfunk.media.sources.card import TestCardSource
+from punktfunk.media.sources.file import FileSource
+from punktfunk.media.testcard import TestCard
+from punktfunk.media.types import RawFrame
+from punktfunk.units import Mode
+
+__all__ = [
+    "FileSpec",
+    "SourceSpec",
+    "SyntheticSpec",
+    "TestCardSpec",
+    "VideoSource",
+    "open_source",
+]
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TestCardSpec(_Spec):
+    """The test card."""
+
+    __test__ = False
+
+    kind: Literal["testcard"] = "testcard"
+    entropy: float = Field(default=0.3, ge=0.0, le=1.0)
+    """0: smooth and predictable; 1: strong texture and noise in every frame."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    tag: int = Field(default=0, ge=0, lt=2**16)
+    """Number in the strip that tells streams apart."""
+
+
+class FileSpec(_Spec):
+    """A video file, looped and scaled to the mode."""
+
+    kind: Literal["file"] = "file"
+    path: Path
+    strip: bool = True
+    """Draw the coded strip over it."""
+    tag: int = Field(default=0, ge=0, lt=2**16)
+
+
+class SyntheticSpec(_Spec):
+    """Access units with checkable content, without pictures and encoder."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    frame_bytes: int | None = Field(default=None, ge=4, le=2**26)
+    """Size of every access unit; None takes it from the bit rate and follows its changes."""
+    key_interval: int = Field(default=1, ge=0)
+    """Access units between key ones: 1 marks every one, 0 only the first and those asked for."""
+
+
+SourceSpec = Annotated[TestCardSpec | FileSpec | SyntheticSpec, Field(discriminator="kind")]
+"""What to stream, as configuration files say it: a mapping with ``kind``."""
+
+
+class VideoSource(Protocol):
+    """Something that has a picture whenever it is asked. The caller paces."""
+
+    def capture(self) -> RawFrame:
+        """Return the next picture (yuv420p, of the mode's size); raise MediaError when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Free what the source holds. Closing twice is harmless."""
+        ...
+
+
+def open_source(spec: TestCardSpec | FileSpec, mode: Mode) -> VideoSource:
+    """Open a source of pictures of ``mode``'s size.
+
+    Raises ConfigError for a file that cannot be opened and UsageError for the synthetic source, which has
+    access units but no pictures (see :func:`punktfunk.media.producer.open_producer`).
+    """
+    match spec:
+        case TestCardSpec():
+            card = TestCard(mode.resolution, entropy=spec.entropy, seed=spec.seed, tag=spec.tag)
+            return TestCardSource(card)
+        case FileSpec():
+            return FileSource(spec.path, mode, draw_strip=spec.strip, tag=spec.tag)
+        case _:
+            raise UsageError(f"the source {spec.kind!r} has no pictures", "use a test card or a file")

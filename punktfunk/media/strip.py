@@ -1,0 +1,143 @@
+"""The coded strip: frame number and time in the pixels, readable after encode, loss and decode.
+
+112 cells stand in two rows of 56 in the top left corner of the luma plane, one bit a cell, most significant
+bit first, left to right, upper row first::
+
+    upper row   | frame number, 32 bits | time, bits 47..24 |
+    lower row   | time, bits 23..0 | tag, 16 bits | CRC-16 |
+
+A set bit is luma 235, a clear one 16 (white and black of limited range), and a quiet zone one cell wide, luma
+16, surrounds the rows. A cell is 16 × 16 pixels, or 8 × 8 in pictures too narrow for that. The time is
+CLOCK_MONOTONIC in microseconds modulo 2^48, the frame number is modulo 2^32.
+
+The CRC is CRC-16/IBM-3740 (polynomial 0x1021, initial value 0xFFFF) over the twelve bytes before it. Over 112
+bits it catches every error of up to three cells and every burst of up to 16; the reader also wants the quiet
+zone dark, so that a picture without a strip is not taken for one.
+"""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from punktfunk.errors import MediaError
+from punktfunk.media.types import Plane
+
+CELLS: Final = 112
+ROWS: Final = 2
+COLUMNS: Final = CELLS // ROWS
+BLACK: Final = 16
+WHITE: Final = 235
+THRESHOLD: Final = 126
+"""Cells whose middle is brighter than this on average read as 1."""
+
+_CELL_SIZES: Final = (16, 8)
+_CRC_START: Final = 0xFFFF
+_TIME_MASK: Final = (1 << 48) - 1
+_PAYLOAD_BYTES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class StripReading:
+    """What a strip says: frame number (32 bits), time (µs, 48 bits) and tag (16 bits)."""
+
+    frame: int
+    time_us: int
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class StripLayout:
+    """Where the strip stands in a picture. The outer box, quiet zone included, begins at (0, 0)."""
+
+    cell: int
+    """Side of a cell, pixels."""
+
+    @property
+    def width(self) -> int:
+        """Width of the outer box, pixels."""
+        return (COLUMNS + 2) * self.cell
+
+    @property
+    def height(self) -> int:
+        """Height of the outer box, pixels."""
+        return (ROWS + 2) * self.cell
+
+
+@cache
+def layout(width: int, height: int) -> StripLayout:
+    """Return the layout for a picture of that size: the largest cell that fits.
+
+    Raises MediaError when even the smallest does not.
+    """
+    for cell in _CELL_SIZES:
+        candidate = StripLayout(cell)
+        if candidate.width <= width and candidate.height <= height:
+            return candidate
+    least = StripLayout(_CELL_SIZES[-1])
+    raise MediaError(
+        f"a picture of {width}x{height} has no room for the coded strip",
+        f"use at least {least.width}x{least.height}, or a source without strip",
+    )
+
+
+def draw(luma: Plane, *, frame: int, time_us: int, tag: int = 0) -> None:
+    """Write the strip into ``luma`` (height, width; writable). Values are taken modulo their widths."""
+    place = layout(luma.shape[1], luma.shape[0])
+    levels = np.where(_encode(frame, time_us, tag), np.uint8(WHITE), np.uint8(BLACK))
+    cell = place.cell
+    box = luma[: place.height, : place.width]
+    box[:cell] = BLACK
+    box[-cell:] = BLACK
+    line = np.full(place.width, BLACK, np.uint8)
+    for row in range(ROWS):
+        line[cell:-cell] = levels[row * COLUMNS : (row + 1) * COLUMNS].repeat(cell)
+        box[(row + 1) * cell : (row + 2) * cell] = line
+
+
+def read(luma: Plane) -> StripReading | None:
+    """Read the strip of ``luma`` (height, width; uint8); None where there is none or it is damaged."""
+    height, width = luma.shape
+    try:
+        cell = layout(width, height).cell
+    except MediaError:
+        return None
+    means = _cell_means(luma, cell)
+    # The quiet zone above and below the rows; the cells at its ends are left out, they border the picture.
+    if means[0].max() > THRESHOLD or means[-1].max() > THRESHOLD:
+        return None
+    packed = np.packbits((means[1:-1] > THRESHOLD).ravel()).tobytes()
+    payload, check = packed[:_PAYLOAD_BYTES], packed[_PAYLOAD_BYTES:]
+    if binascii.crc_hqx(payload, _CRC_START) != int.from_bytes(check, "big"):
+        return None
+    return StripReading(
+        frame=int.from_bytes(payload[0:4], "big"),
+        time_us=int.from_bytes(payload[4:10], "big"),
+        tag=int.from_bytes(payload[10:12], "big"),
+    )
+
+
+def _encode(frame: int, time_us: int, tag: int) -> NDArray[np.bool_]:
+    payload = (
+        (frame & 0xFFFFFFFF).to_bytes(4, "big")
+        + (time_us & _TIME_MASK).to_bytes(6, "big")
+        + (tag & 0xFFFF).to_bytes(2, "big")
+    )
+    check = binascii.crc_hqx(payload, _CRC_START).to_bytes(2, "big")
+    return np.unpackbits(np.frombuffer(payload + check, np.uint8)).view(np.bool_)
+
+
+def _cell_means(luma: Plane, cell: int) -> NDArray[np.float64]:
+    """Return the mean luma of each cell's middle, quiet rows included: shape (ROWS + 2, COLUMNS)."""
+    rows = ROWS + 2
+    box = luma[: rows * cell, cell : (COLUMNS + 1) * cell]
+    cells = box.reshape(rows, cell, COLUMNS, cell)  # splitting axes of a view needs no copy
+    inner = slice(cell // 4, cell - cell // 4)
+    middle = cells[:, inner, :, inner]
+    means: NDArray[np.float64] = middle.mean(axis=(1, 3))
+    return means

@@ -1,0 +1,108 @@
+"""What passes between the stages of a stream: raw pictures, access units, decoded pictures, and their stamps.
+
+Times are CLOCK_MONOTONIC in nanoseconds; -1 means that the stage does not exist or has not been reached,
+as in the frame records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[np.uint8]
+"""One plane of a picture, shape (rows, columns), 8 bit."""
+
+PIXEL_FORMAT = "yuv420p"
+"""The one raw format between sources, encoders and decoders: planar 4:2:0, 8 bit, BT.709, limited range."""
+
+
+class Codec(StrEnum):
+    """A video coding format, under the name that it has in FFmpeg and in the control protocols."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+    AV1 = "av1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """When one frame passed each stage of the host's media path (CLOCK_MONOTONIC, ns, -1 = absent)."""
+
+    captured_ns: int = -1
+    """The picture's content was fixed: capture returned it, or drawing of it began."""
+    converted_ns: int = -1
+    """The picture is in the encoder's pixel format, strip included."""
+    encode_begin_ns: int = -1
+    encode_end_ns: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RawFrame:
+    """A picture on its way into an encoder.
+
+    ``picture`` is yuv420p and belongs to its source, which may draw into it again two captures later; an
+    encoder is done with it when ``encode`` returns. ``frame`` counts from 0 without gaps within one source.
+    """
+
+    picture: av.VideoFrame
+    frame: int
+    captured_ns: int
+    converted_ns: int = -1
+
+    @property
+    def luma(self) -> Plane:
+        """The Y plane, shape (height, width), a view without copy."""
+        return plane_view(self.picture, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUnit:
+    """One coded picture: what the core packetizes. ``data`` is Annex B (h264, hevc) or OBUs (av1).
+
+    ``key``: decoding can start here (IDR with its parameter sets in band, or an AV1 key frame).
+    ``frame`` is the source's frame number, the one in the strip. ``pts_ns`` is the capture time on
+    CLOCK_MONOTONIC; ``punktfunk.clock.SessionClock.to_wire`` turns it into the pts on the wire.
+    """
+
+    data: bytes
+    key: bool
+    frame: int
+    pts_ns: int
+    stamps: Stamps
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """A decoded picture. ``concealed``: the decoder says that it filled in for damaged or missing data."""
+
+    picture: av.VideoFrame
+    decode_begin_ns: int
+    decode_end_ns: int
+    concealed: bool
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.picture.width
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.picture.height
+
+    @property
+    def luma(self) -> Plane:
+        """The Y plane, shape (height, width), a view without copy."""
+        return plane_view(self.picture, 0)
+
+
+def plane_view(picture: av.VideoFrame, index: int) -> Plane:
+    """Return plane ``index`` (0 Y, 1 U, 2 V) of an 8-bit planar picture: a view, padding left out."""
+    plane = picture.planes[index]
+    rows = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]
+    view: Plane = rows.reshape(-1, plane.line_size)[: plane.height, : plane.width]
+    return view
