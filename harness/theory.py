@@ -71,23 +71,30 @@ class GilbertElliott:
 
     ``p`` is the probability of good → bad after a packet, ``r`` of bad → good, so that a visit to the bad
     state lasts ``1 / r`` packets in the mean. ``first_bad`` is the probability that the first packet meets
-    the bad state (0: the chain starts in the good one, as netem's does).
+    the bad state: None is the long-run share, as in the link model; 0 is netem, whose chain starts in the
+    good state.
     """
 
     p: float
     r: float
     bad: float = 1.0
     good: float = 0.0
-    first_bad: float = 0.0
+    first_bad: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("p", "r", "bad", "good", "first_bad"):
-            _check_probability(name, getattr(self, name))
+            _check_probability(name, getattr(self, name) or 0.0)
+
+    @property
+    def start(self) -> FloatArray:
+        """Distribution of the state that the first packet meets, shape (2,), states good, bad."""
+        bad = self.stationary_bad if self.first_bad is None else self.first_bad
+        return np.array([1 - bad, bad])
 
     @property
     def stationary_bad(self) -> float:
         """Long-run fraction of packets that meet the bad state."""
-        return self.p / (self.p + self.r) if self.p + self.r > 0 else self.first_bad
+        return self.p / (self.p + self.r) if self.p + self.r > 0 else self.first_bad or 0.0
 
     @property
     def mean(self) -> float:
@@ -148,10 +155,34 @@ def loss_of(spec: Mapping[str, Any] | None) -> Loss:
             raise UsageError(f"no theory for loss of kind {other!r}")
 
 
+def process_of(link: Mapping[str, Any]) -> Loss | None:
+    """Return the loss process of a link direction, or None where its frames have no exact theory.
+
+    A checksum-corrupted packet is lost; a queue that may overflow, a trace, changes on the way, and
+    reordering (which may push a frame past its turn) leave nothing exact to say.
+    """
+    limited = link.get("rate_kbps") is not None or link.get("trace") or link.get("changes")
+    overtaking = (link.get("reorder") or {}).get("p") or (
+        link.get("jitter_us") and link.get("jitter_reorder")
+    )
+    corrupt = float(link.get("corrupt") or 0.0)
+    if limited or overtaking or (corrupt and link.get("duplicate")):
+        return None
+    process = loss_of(link.get("loss"))
+    if not corrupt:
+        return process
+    if isinstance(process, Independent):
+        return Independent(1 - (1 - process.p) * (1 - corrupt))
+    if isinstance(process, GilbertElliott):
+        bad, good = (1 - (1 - x) * (1 - corrupt) for x in (process.bad, process.good))
+        return GilbertElliott(process.p, process.r, bad, good, process.first_bad)
+    return None
+
+
 def bursty(mean_loss: float, burst_packets: float) -> GilbertElliott:
     """Return the simple Gilbert chain (all lost in the bad state) of a mean loss and a mean burst length.
 
-    It starts in the good state, as the link model does; ``mean_loss`` is the long-run fraction.
+    ``mean_loss`` is the long-run fraction; the first packet meets the long-run share of states.
     """
     if not 0 <= mean_loss < 1 or burst_packets < 1:
         raise UsageError(f"no Gilbert chain has mean loss {mean_loss} in bursts of {burst_packets} packets")
@@ -322,7 +353,7 @@ def poisson_binomial(probabilities: Sequence[float]) -> Prediction:
 
 def _predict_chain(frames: Sequence[Blocks], chain: GilbertElliott) -> Prediction:
     joint = np.zeros((len(frames) + 1, 2))  # P(count, state that the next packet meets)
-    joint[0] = (1 - chain.first_bad, chain.first_bad)
+    joint[0] = chain.start
     for n, blocks in enumerate(frames, start=1):
         survives, anyway = _frame_transfer(blocks, chain)
         lost = np.clip(anyway - survives, 0.0, None)
@@ -366,9 +397,8 @@ def loss_moments(packets: int, loss: Loss) -> tuple[float, float]:
             power = _leibniz(power, base)
         base = _leibniz(base, base)
         n >>= 1
-    start = np.array([1 - loss.first_bad, loss.first_bad])
-    mean = float(start @ power[1] @ np.ones(2))
-    factorial = float(start @ power[2] @ np.ones(2))
+    mean = float(loss.start @ power[1] @ np.ones(2))
+    factorial = float(loss.start @ power[2] @ np.ones(2))
     return mean, max(0.0, factorial + mean - mean * mean)
 
 

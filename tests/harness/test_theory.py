@@ -23,7 +23,7 @@ def enumerate_complete(frames: list[Blocks], chain: GilbertElliott) -> np.ndarra
     pmf = np.zeros(len(frames) + 1)
     loss = (chain.good, chain.bad)
     for states in itertools.product((0, 1), repeat=packets):
-        weight = chain.first_bad if states[0] else 1 - chain.first_bad
+        weight = chain.start[states[0]]
         for a, b in itertools.pairwise(states):
             weight *= chain.step[a, b]
         for pattern in itertools.product((0, 1), repeat=packets):
@@ -110,7 +110,7 @@ def test_the_chain_agrees_with_monte_carlo_over_many_frames(seed: int) -> None:
     frames = [theory.geometry(size, 1200, 16, 20) for size in (25_000, 9_000, 40_000)] * 8
     chain = theory.bursty(0.06, 5)
     streams, packets = 4000, sum(k + m for blocks in frames for k, m in blocks)
-    state = np.zeros(streams, dtype=bool)
+    state = rng.random(streams) < chain.stationary_bad
     lost = np.empty((packets, streams), dtype=bool)
     for n in range(packets):
         lost[n] = state
@@ -180,8 +180,7 @@ def test_periodic_counts_are_those_of_a_walk_over_the_packets() -> None:
 @pytest.mark.parametrize("packets", [0, 1, 2, 5, 9])
 def test_loss_moments_of_the_chain_are_those_of_the_enumerated_distribution(packets: int) -> None:
     weights = theory._losses_in(packets, packets, CHAIN)
-    start = np.array([1 - CHAIN.first_bad, CHAIN.first_bad])
-    pmf = np.einsum("s,stl->l", start, weights)
+    pmf = np.einsum("s,stl->l", CHAIN.start, weights)
     counts = np.arange(len(pmf))
     mean, variance = theory.loss_moments(packets, CHAIN)
     assert mean == pytest.approx(pmf @ counts)
@@ -238,3 +237,32 @@ def test_link_descriptions_become_their_loss_process() -> None:
     assert theory.loss_of({"kind": "periodic", "every": 6}) == Periodic(6)
     assert theory.loss_of({"kind": "gilbert_elliott", "p": 0.01, "r": 0.2}) == GilbertElliott(0.01, 0.2)
     assert theory.bursty(0.05, 8).mean == pytest.approx(0.05)
+
+
+def test_only_links_whose_frames_have_an_exact_theory_get_one() -> None:
+    chain = {"kind": "gilbert_elliott", "p": 0.01, "r": 0.2}
+    assert theory.process_of({}) == Independent(0.0)
+    assert theory.process_of({"delay_us": 5000, "loss": chain}) == GilbertElliott(0.01, 0.2)
+    corrupted = theory.process_of({"loss": {"kind": "independent", "p": 0.1}, "corrupt": 0.1})
+    assert isinstance(corrupted, Independent)
+    assert corrupted.p == pytest.approx(0.19)
+    corrupted_chain = theory.process_of({"loss": chain, "corrupt": 0.1})
+    assert isinstance(corrupted_chain, GilbertElliott)
+    assert corrupted_chain.mean == pytest.approx(1 - (1 - GilbertElliott(0.01, 0.2).mean) * 0.9)
+    for limit in (
+        {"rate_kbps": 1000},
+        {"trace": [{"at_ms": 0}]},
+        {"changes": [{"at_ms": 5}]},
+        {"reorder": {"p": 0.1}},
+        {"jitter_us": 10, "jitter_reorder": True},
+        {"corrupt": 0.1, "duplicate": 0.1},
+        {"corrupt": 0.1, "loss": {"kind": "periodic", "every": 6}},
+    ):
+        assert theory.process_of(limit) is None
+
+
+def test_a_chain_starts_where_it_is_told_to() -> None:
+    assert GilbertElliott(0.1, 0.3).start.tolist() == [0.75, 0.25]
+    assert GilbertElliott(0.1, 0.3, first_bad=0.0).start.tolist() == [1.0, 0.0]
+    first = [theory.loss_moments(1, GilbertElliott(0.1, 0.3, first_bad=x))[0] for x in (0.0, 1.0)]
+    assert first == [0.0, 1.0]
