@@ -1,0 +1,333 @@
+"""One QUIC connection as a control link: aioquic's state machine with punktfunk/1's two dialects around it.
+
+aioquic is sans-I/O itself; :class:`Link` feeds it datagrams and the clock and turns its events into calls on
+a :class:`LinkHandler`. Two places of its TLS context are wrapped, because its public interface lacks them:
+the ALPN list is settled per ClientHello (one endpoint serves clients with and without ALPN, section 1.7), and
+the client checks the pin where TLS wants a certificate refused, before it shows its own certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aioquic import tls
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]
+from aioquic.quic import events
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.packet import QuicProtocolVersion
+
+from punktfunk.native.dialect import KEEP_ALIVE_S, SERVER_NAME, CloseCode, Dialect
+from punktfunk.native.identity import Identity, fingerprint_of
+
+MAX_DATAGRAM_FRAME_BYTES = 65535
+CONTROL_STREAM = 0
+ALPN_MISMATCH = 0x178
+PIN_MISMATCH = 0x131
+"""QUIC error codes of the TLS alerts no_application_protocol (120) and access_denied (49)."""
+_MAX_UNSENT_BYTES = 1 << 20
+"""Control bytes that may wait for a peer which does not acknowledge them; the link is given up beyond."""
+
+Datagrams = list[tuple[bytes, Any]]
+
+
+class _AlertAccessDenied(tls.Alert):
+    description = tls.AlertDescription.access_denied
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What the handshake showed of the other end."""
+
+    address: tuple[str, int]
+    dialect: Dialect
+    fingerprint: str | None
+    """Of the certificate whose key the peer proved to hold; ``None`` when a client presented none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why a link ended. ``application`` tells application close codes from QUIC and TLS errors."""
+
+    code: int
+    reason: str
+    application: bool
+    by_peer: bool
+
+    @property
+    def sentence(self) -> str:
+        """Say it in words for a person."""
+        if not self.application:
+            return self.reason or f"QUIC error {self.code:#x}"
+        try:
+            said = CloseCode(self.code).sentence
+        except ValueError:
+            said = f"close code {self.code:#x}"
+        return f"{said} ({self.reason})" if self.reason and self.reason != said else said
+
+
+class LinkHandler(Protocol):
+    """What a link tells its owner. Calls come from the event loop and must not block."""
+
+    def link_established(self, peer: Peer) -> None:
+        """Take note that the handshake is complete and the peer's key is proven."""
+
+    def stream_received(self, data: bytes) -> None:
+        """Take bytes of the control stream."""
+
+    def stream_ended(self) -> None:
+        """Take note that the peer finished or reset its side of the control stream."""
+
+    def datagram_received(self, data: bytes) -> None:
+        """Take one QUIC datagram."""
+
+    def link_closed(self, closed: Closed) -> None:
+        """Take note of the end; called exactly once, also when the handshake fails."""
+
+
+class _DialectConnection(QuicConnection):
+    """A QuicConnection that settles the dialect per ClientHello (host) or checks the pin in TLS (client)."""
+
+    def __init__(self, *, pin: str | None = None, **arguments: Any) -> None:
+        self._pin = pin
+        super().__init__(**arguments)
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        if self._is_client:
+            self._wrap_certificate_check()
+        else:
+            self.tls._request_client_certificate = True
+            self._wrap_client_hello()
+
+    def _wrap_client_hello(self) -> None:
+        handle = self.tls._server_handle_hello
+
+        def settle_dialect(input_buf: Buffer, initial_buf: Buffer, handshake_buf: Buffer) -> None:
+            offered = tls.pull_client_hello(input_buf).alpn_protocols
+            input_buf.seek(0)
+            dialect = Dialect.PLAIN if offered is None else Dialect.PKF1
+            self.tls._alpn_protocols = dialect.alpn
+            # The transport parameters were written before the dialect and with it the idle time was known.
+            self._configuration.idle_timeout = dialect.idle_timeout_s
+            self.tls.handshake_extensions = [
+                (tls.ExtensionType.QUIC_TRANSPORT_PARAMETERS, self._serialize_transport_parameters())
+            ]
+            handle(input_buf, initial_buf, handshake_buf)
+
+        self.tls._server_handle_hello = settle_dialect  # type: ignore[method-assign]
+
+    def _wrap_certificate_check(self) -> None:
+        verify = self.tls._client_handle_certificate_verify
+
+        def check_pin(input_buf: Buffer) -> None:
+            verify(input_buf)
+            certificate = self.tls._peer_certificate
+            if self._pin is not None and (certificate is None or fingerprint_of(certificate) != self._pin):
+                raise _AlertAccessDenied("the host's certificate is not the pinned one")
+
+        self.tls._client_handle_certificate_verify = check_pin  # type: ignore[method-assign]
+
+
+def _configuration(identity: Identity, *, is_client: bool, dialect: Dialect) -> QuicConfiguration:
+    return QuicConfiguration(
+        is_client=is_client,
+        alpn_protocols=dialect.alpn,
+        certificate=identity.certificate,
+        private_key=identity.key,
+        idle_timeout=dialect.idle_timeout_s,
+        max_datagram_frame_size=MAX_DATAGRAM_FRAME_BYTES,
+        server_name=SERVER_NAME if is_client else None,
+        supported_versions=[QuicProtocolVersion.VERSION_1],
+        verify_mode=ssl.CERT_NONE,
+    )
+
+
+def host_connection(identity: Identity, original_cid: bytes) -> QuicConnection:
+    """Make the host's end for a client whose Initial carried ``original_cid``."""
+    return _DialectConnection(
+        configuration=_configuration(identity, is_client=False, dialect=Dialect.PLAIN),
+        original_destination_connection_id=original_cid,
+    )
+
+
+def client_connection(identity: Identity, dialect: Dialect, pin: str | None) -> QuicConnection:
+    """Make a client's end; with a ``pin`` any other certificate fails the handshake with 0x131."""
+    return _DialectConnection(
+        configuration=_configuration(identity, is_client=True, dialect=dialect), pin=pin
+    )
+
+
+class Link:
+    """Drive one QuicConnection: datagrams in and out, timer, keep-alive, the control stream.
+
+    ``send`` takes one datagram and the address that aioquic chose for it. All methods belong to the event
+    loop that the link was made in.
+    """
+
+    def __init__(
+        self, quic: QuicConnection, handler: LinkHandler, send: Callable[[bytes, Any], None]
+    ) -> None:
+        self.peer: Peer | None = None
+        self.closed: Closed | None = None
+        self.on_connection_id: Callable[[bytes, bool], None] = lambda _id, _issued: None
+        """Called for every connection ID that begins (``True``) or ceases to lead to this link."""
+        self.on_end: Callable[[], None] = lambda: None
+        """Called once when the link is over, after the handler knows."""
+        self._quic = quic
+        self._handler = handler
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._keep_alive: asyncio.TimerHandle | None = None
+        self._closing_locally = False
+
+    @property
+    def rtt_ns(self) -> int:
+        """Smoothed round trip as QUIC measures it, 0 before the first sample."""
+        return int(self._quic._loss._rtt_smoothed * 1e9)
+
+    def connect(self, address: tuple[str, int]) -> None:
+        """Begin the handshake (client)."""
+        self._quic.connect(address, now=self._loop.time())
+        self._pump()
+
+    def receive(self, datagram: bytes, address: Any) -> None:
+        """Take a UDP datagram. Whatever is in it, nothing is raised."""
+        if self.closed is not None:
+            return
+        self._drive(lambda now: self._quic.receive_datagram(datagram, address, now=now))
+
+    def send_stream(self, data: bytes) -> None:
+        """Queue bytes on the control stream."""
+        if self.closed is not None or self._closing_locally:
+            return
+        stream = self._quic._streams.get(CONTROL_STREAM)
+        if stream is not None and len(stream.sender._buffer) > _MAX_UNSENT_BYTES:
+            self._give_up("the peer does not acknowledge control messages")
+            return
+        self._quic.send_stream_data(CONTROL_STREAM, data)
+        self._pump()
+
+    def send_datagram(self, data: bytes) -> None:
+        """Send one QUIC datagram, unreliably."""
+        if self.closed is None and not self._closing_locally:
+            self._quic.send_datagram_frame(data)
+            self._pump()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close with an application code; ``link_closed`` follows once QUIC has drained."""
+        if self.closed is None and not self._closing_locally:
+            self._closing_locally = True
+            self._quic.close(error_code=code, reason_phrase=reason)
+            self._pump()
+
+    def abandon(self, reason: str) -> None:
+        """Forget the link at once, without waiting for QUIC to drain."""
+        self._give_up(reason)
+
+    def _drive(self, step: Callable[[float], None]) -> None:
+        try:
+            step(self._loop.time())
+        except Exception as error:  # noqa: BLE001 - a defect of the QUIC stack costs one link, not the host
+            self._give_up(f"the QUIC stack failed: {type(error).__name__}")
+            return
+        self._pump()
+
+    def _pump(self) -> None:
+        """Hand on events, send what is due, set the timer again."""
+        while self.closed is None and (event := self._quic.next_event()) is not None:
+            self._event(event)
+        if self.closed is not None:
+            return
+        for data, address in self._datagrams():
+            self._send(data, address)
+        if self._quic._state is QuicConnectionState.DRAINING and not self._closing_locally:
+            # The peer has closed. aioquic tells after the draining period; the session should end now.
+            self._terminated(self._quic._close_event, by_peer=True)
+            return
+        self._arm()
+
+    def _datagrams(self) -> Datagrams:
+        return list(self._quic.datagrams_to_send(now=self._loop.time()))
+
+    def _event(self, event: events.QuicEvent) -> None:
+        match event:
+            case events.HandshakeCompleted():
+                self._established(event.alpn_protocol)
+            case events.StreamDataReceived(data=data, end_stream=ended, stream_id=stream):
+                if stream == CONTROL_STREAM:
+                    if data:
+                        self._handler.stream_received(data)
+                    if ended:
+                        self._handler.stream_ended()
+            case events.StreamReset(stream_id=stream) if stream == CONTROL_STREAM:
+                self._handler.stream_ended()
+            case events.DatagramFrameReceived(data=data):
+                self._handler.datagram_received(data)
+            case events.ConnectionIdIssued(connection_id=cid):
+                self.on_connection_id(cid, True)
+            case events.ConnectionIdRetired(connection_id=cid):
+                self.on_connection_id(cid, False)
+            case events.ConnectionTerminated():
+                self._terminated(event, by_peer=False)
+            case _:
+                pass
+
+    def _established(self, alpn: str | None) -> None:
+        certificate = self._quic.tls._peer_certificate
+        address = self._quic.get_peer_address()
+        self.peer = Peer(
+            address=(str(address[0]), int(address[1])) if address else ("", 0),
+            dialect=Dialect.PLAIN if alpn is None else Dialect.PKF1,
+            fingerprint=None if certificate is None else fingerprint_of(certificate),
+        )
+        self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
+        self._handler.link_established(self.peer)
+
+    def _ping(self) -> None:
+        if self.closed is None and not self._closing_locally:
+            self._quic.send_ping(0)
+            self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
+            self._pump()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self._quic.get_timer()
+        self._timer = None if at is None else self._loop.call_at(at, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self.closed is None:
+            self._drive(lambda now: self._quic.handle_timer(now=now))
+
+    def _terminated(self, event: events.ConnectionTerminated | None, *, by_peer: bool) -> None:
+        if event is None:
+            self._give_up("closed without a reason")
+            return
+        self._end(
+            Closed(
+                code=event.error_code,
+                reason=event.reason_phrase,
+                application=event.frame_type is None,
+                by_peer=by_peer,
+            )
+        )
+
+    def _give_up(self, reason: str) -> None:
+        self._end(Closed(code=int(CloseCode.ERROR), reason=reason, application=False, by_peer=False))
+
+    def _end(self, closed: Closed) -> None:
+        if self.closed is not None:
+            return
+        self.closed = closed
+        for timer in (self._timer, self._keep_alive):
+            if timer is not None:
+                timer.cancel()
+        self._handler.link_closed(closed)
+        self.on_end()

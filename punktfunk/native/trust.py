@@ -1,0 +1,147 @@
+"""Where open trust is allowed: on loopback, and inside a network namespace that leads nowhere.
+
+Open trust means a host that takes clients it does not know, or a client that takes a host without a pin.
+It is refused wherever a packet could come from, or go to, somebody else's machine:
+
+* ``loopback``: the address at hand is in 127.0.0.0/8 or ::1;
+* ``lab``: this process's network namespace has no route, of either family, to any globally reachable
+  address, every IPv6 address it holds is private or link-local, and every interface that is up is the
+  loopback, a veth, a TUN or a bridge. Namespaces that are joined by such devices and by nothing else pass; a
+  machine with a network card that is up, or a container with a default route, does not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+
+from punktfunk.errors import UntrustedPeerError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PROC_NET = Path("/proc/self/net")
+_ROUTE_REJECT = 0x0200
+_SHARED = ipaddress.IPv4Network("100.64.0.0/10")
+_SIOCGIFFLAGS, _SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8913, 0x8946, 3
+_IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
+_DRVINFO_BYTES = 196
+_LAB_DRIVERS = frozenset({"veth", "tun", "bridge"})
+
+
+class OpenTrust(Enum):
+    """How far trust without identity goes."""
+
+    NONE = "none"
+    LOOPBACK = "loopback"
+    LAB = "lab"
+
+
+def parse_address(text: str) -> Address:
+    """Return the address, un-mapping ``::ffff:a.b.c.d``; a zone such as ``%eth0`` is dropped."""
+    address = ipaddress.ip_address(text.split("%", 1)[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC_NET) -> None:
+    """Raise ``UntrustedPeerError`` unless ``trust`` covers ``address`` (bound, dialled or of a peer)."""
+    if trust is OpenTrust.NONE:
+        raise UntrustedPeerError(
+            f"{address} is neither pinned nor paired",
+            "give the peer's fingerprint (--pin), or open trust on loopback for a try-out",
+        )
+    parsed = parse_address(address)
+    if parsed.is_loopback:
+        return
+    if trust is OpenTrust.LOOPBACK:
+        raise UntrustedPeerError(
+            f"open trust is for loopback and {address} is not", "pin the peer's fingerprint (--pin)"
+        )
+    ways_out = outward_interfaces() + outward_networks(proc_net)
+    if ways_out:
+        raise UntrustedPeerError(
+            f"lab trust needs a namespace that leads nowhere, this one has {ways_out[0]}",
+            "run inside a network namespace without a default route",
+        )
+    if not parsed.is_unspecified and not _stays_inside(ipaddress.ip_network(parsed)):
+        raise UntrustedPeerError(f"lab trust does not cover the public address {address}")
+
+
+def outward_interfaces() -> list[str]:
+    """Return the interfaces of this namespace that are up and may end in hardware, in words."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
+        for _, name in socket.if_nameindex():
+            request = name.encode().ljust(16, b"\0")
+            answer = fcntl.ioctl(query, _SIOCGIFFLAGS, request + bytes(24))
+            (flags,) = struct.unpack_from("=H", answer, 16)
+            if not flags & _IFF_UP or flags & _IFF_LOOPBACK:
+                continue
+            driver = _driver(query, request)
+            if driver not in _LAB_DRIVERS:
+                found.append(f"the interface {name} ({driver or 'driver unknown'})")
+    return found
+
+
+def _driver(query: socket.socket, interface: bytes) -> str:
+    info = ctypes.create_string_buffer(struct.pack("=I", _ETHTOOL_GDRVINFO), _DRVINFO_BYTES)
+    request = interface + struct.pack("@P16x", ctypes.addressof(info))
+    try:
+        fcntl.ioctl(query, _SIOCETHTOOL, request)
+    except OSError:
+        return ""
+    return info.raw[4:36].split(b"\0", 1)[0].decode(errors="replace")
+
+
+def outward_networks(proc_net: Path = _PROC_NET) -> list[str]:
+    """Return the routes and addresses of this namespace that lead to or are somebody else's, in words.
+
+    Reads ``route``, ``ipv6_route`` and ``if_inet6`` of procfs. Routes that reject do not count.
+    """
+    found = [f"a route to {net}" for net in _routes(proc_net) if not _stays_inside(net)]
+    found += [f"the address {net}" for net in _ipv6_addresses(proc_net) if not _stays_inside(net)]
+    return found
+
+
+def _routes(proc_net: Path) -> Iterable[Network]:
+    for line in _lines(proc_net / "route")[1:]:
+        _, destination, _, flags, _, _, _, mask, *_ = line.split()
+        if int(flags, 16) & _ROUTE_REJECT:
+            continue
+        # procfs prints both in the machine's byte order, as the kernel holds them.
+        address = socket.inet_ntoa(struct.pack("=I", int(destination, 16)))
+        netmask = socket.inet_ntoa(struct.pack("=I", int(mask, 16)))
+        yield ipaddress.IPv4Network(f"{address}/{netmask}")
+    for line in _lines(proc_net / "ipv6_route"):
+        fields = line.split()
+        if not int(fields[8], 16) & _ROUTE_REJECT:
+            yield ipaddress.IPv6Network((bytes.fromhex(fields[0]), int(fields[1], 16)))
+
+
+def _ipv6_addresses(proc_net: Path) -> Iterable[Network]:
+    for line in _lines(proc_net / "if_inet6"):
+        yield ipaddress.IPv6Network((bytes.fromhex(line.split()[0]), 128))
+
+
+def _lines(path: Path) -> list[str]:
+    """Read a procfs table; a family that the kernel was built without has no file and no routes."""
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _stays_inside(network: Network) -> bool:
+    if network.prefixlen == 0:
+        return False
+    if network.is_multicast or network.is_link_local or network.is_loopback:
+        return True
+    shared = isinstance(network, ipaddress.IPv4Network) and network.subnet_of(_SHARED)
+    return network.is_private or shared

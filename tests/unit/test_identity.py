@@ -1,0 +1,83 @@
+"""Identities: what the certificates hold, how they are kept, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from punktfunk.errors import ConfigError
+from punktfunk.native.identity import Identity, Role, parse_fingerprint
+
+CLIENT = Identity.generate(Role.CLIENT)
+
+
+def test_the_host_certificate_is_what_the_reference_expects_of_one() -> None:
+    certificate = Identity.generate(Role.HOST).certificate
+    assert certificate.version is x509.Version.v3
+    assert certificate.subject.rfc4514_string() == certificate.issuer.rfc4514_string() == "CN=punktfunk"
+    assert list(certificate.extensions) == []
+    assert 0 < certificate.serial_number < 1 << 159
+    assert (certificate.not_valid_before_utc.year, certificate.not_valid_after_utc.year) == (2020, 2040)
+    key = certificate.public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    assert key.key_size == 2048
+
+
+def test_the_client_certificate_is_p256_with_its_dns_name() -> None:
+    key = CLIENT.certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert isinstance(key.curve, ec.SECP256R1)
+    names = CLIENT.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["punktfunk-client"]
+
+
+def test_the_fingerprint_is_sha256_of_the_der() -> None:
+    der = CLIENT.certificate.public_bytes(serialization.Encoding.DER)
+    assert CLIENT.fingerprint == hashlib.sha256(der).hexdigest()
+
+
+def test_an_identity_survives_a_restart_and_its_key_is_private(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    made = Identity.load_or_create(folder, Role.CLIENT)
+    assert Identity.load_or_create(folder, Role.CLIENT).fingerprint == made.fingerprint
+    assert {path.name for path in folder.iterdir()} == {"client-cert.pem", "client-key.pem"}
+    assert (folder / "client-key.pem").stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_damaged_or_foreign_key_is_an_error_and_never_replaced(tmp_path: Path) -> None:
+    Identity.load_or_create(tmp_path, Role.CLIENT)
+    key = tmp_path / "client-key.pem"
+    key.write_bytes(b"not a key")
+    with pytest.raises(ConfigError, match="damaged"):
+        Identity.load_or_create(tmp_path, Role.CLIENT)
+    assert key.read_bytes() == b"not a key"
+    key.write_bytes(CLIENT._key_pem())
+    with pytest.raises(ConfigError, match="does not belong"):
+        Identity.load_or_create(tmp_path, Role.CLIENT)
+
+
+def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Identity.load_or_create(tmp_path / "file" / "below", Role.HOST)
+
+
+def test_an_identity_does_not_show_its_key() -> None:
+    assert "PRIVATE" not in repr(CLIENT)
+    assert repr(CLIENT) == f"Identity(fingerprint='{CLIENT.fingerprint}')"
+
+
+@pytest.mark.parametrize("text", ["", "ab" * 31, "zz" * 32, "ab" * 33])
+def test_what_is_no_fingerprint_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_fingerprint(text)
+
+
+def test_a_fingerprint_may_be_written_with_colons_and_capitals() -> None:
+    assert parse_fingerprint(":".join(["AB"] * 32) + "\n") == "ab" * 32
