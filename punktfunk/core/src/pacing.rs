@@ -1,1 +1,196 @@
 //! The pacer: a token bucket with a bounded burst.
+//!
+//! A frame leaves as one burst of at most [`PacerConfig::burst_packets`], then at
+//! `max(packets_per_ms, rate_factor × the session's rate)`. The first keeps small frames whole and fast, the second
+//! keeps a large frame from overrunning a switch buffer or a receiver with a small socket buffer.
+
+/// How a session spreads its packets over time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PacerConfig {
+    /// Packets that may leave at once after a pause.
+    pub burst_packets: u32,
+    /// Floor of the sustained rate, packets per millisecond.
+    pub packets_per_ms: u32,
+    /// Sustained rate as a multiple of the session's own packet rate (FEC included).
+    pub rate_factor: f64,
+    /// Longest train that is handed out at once; a sender with segmentation offload carries at most 64 KiB in it.
+    pub train_packets: u32,
+}
+
+impl Default for PacerConfig {
+    fn default() -> Self {
+        Self {
+            burst_packets: 32,
+            packets_per_ms: 100,
+            rate_factor: 1.25,
+            train_packets: 48,
+        }
+    }
+}
+
+/// Trains of about this length keep the timer error (some 20 µs) small beside the gap between two of them.
+const TRAIN_NS: u64 = 150_000;
+/// Idle time beyond which the bucket is full whatever the rate; it also keeps the products below `i64::MAX`.
+const LONGEST_REFILL_NS: u64 = 1_000_000_000;
+const PS_PER_NS: u64 = 1_000;
+
+/// A token bucket counted in picoseconds of sending time, so that no rate accumulates a rounding error.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    config: PacerConfig,
+    packet_cost_ps: u64,
+    credit_ps: u64,
+    last_ns: u64,
+    target: u32,
+}
+
+impl Pacer {
+    /// A full bucket for a session that sends `packets_per_s` on average, FEC included.
+    #[must_use]
+    pub fn new(config: PacerConfig, packets_per_s: f64) -> Self {
+        let mut pacer = Self {
+            config,
+            packet_cost_ps: 1,
+            credit_ps: 0,
+            last_ns: 0,
+            target: 1,
+        };
+        pacer.set_rate(packets_per_s);
+        pacer.credit_ps = pacer.capacity_ps();
+        pacer
+    }
+
+    /// Follow a new average packet rate from now on.
+    pub fn set_rate(&mut self, packets_per_s: f64) {
+        let floor = f64::from(self.config.packets_per_ms.max(1)) * 1e3;
+        let rate = floor.max(packets_per_s * self.config.rate_factor);
+        self.packet_cost_ps = ((1e12 / rate) as u64).max(1);
+        let in_a_train =
+            (TRAIN_NS * PS_PER_NS / self.packet_cost_ps).clamp(4, u64::from(u32::MAX)) as u32;
+        self.target = in_a_train
+            .min(self.config.train_packets)
+            .min(self.config.burst_packets)
+            .max(1);
+        self.credit_ps = self.credit_ps.min(self.capacity_ps());
+    }
+
+    /// Sustained packets per second after the burst.
+    #[must_use]
+    pub fn packets_per_s(&self) -> f64 {
+        1e12 / self.packet_cost_ps as f64
+    }
+
+    fn capacity_ps(&self) -> u64 {
+        self.packet_cost_ps * u64::from(self.config.burst_packets.max(1))
+    }
+
+    fn refill(&mut self, now_ns: u64) {
+        let elapsed = now_ns.saturating_sub(self.last_ns).min(LONGEST_REFILL_NS);
+        self.credit_ps = (self.credit_ps + elapsed * PS_PER_NS).min(self.capacity_ps());
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    /// Take up to `wanted` packets. 0 means "not before [`Pacer::next_ns`]": single packets are saved up until a
+    /// train is worth its system call.
+    pub fn take(&mut self, now_ns: u64, wanted: u32) -> u32 {
+        self.refill(now_ns);
+        let ready = (self.credit_ps / self.packet_cost_ps).min(u64::from(u32::MAX)) as u32;
+        if ready < self.target.min(wanted) {
+            return 0;
+        }
+        let taken = ready.min(wanted).min(self.config.train_packets.max(1));
+        self.credit_ps -= u64::from(taken) * self.packet_cost_ps;
+        taken
+    }
+
+    /// When [`Pacer::take`] will next give something to a sender that has `wanted` packets left.
+    #[must_use]
+    pub fn next_ns(&self, wanted: u32) -> u64 {
+        let needed = u64::from(self.target.min(wanted)) * self.packet_cost_ps;
+        self.last_ns + needed.saturating_sub(self.credit_ps).div_ceil(PS_PER_NS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(pacer: &mut Pacer, mut now: u64, packets: u32) -> Vec<(u64, u32)> {
+        let (mut left, mut sent) = (packets, Vec::new());
+        while left > 0 {
+            let n = pacer.take(now, left);
+            if n == 0 {
+                let next = pacer.next_ns(left);
+                assert!(
+                    next > now,
+                    "the pacer must not ask to be called again at once"
+                );
+                now = next;
+                continue;
+            }
+            left -= n;
+            sent.push((now, n));
+        }
+        sent
+    }
+
+    #[test]
+    fn a_frame_within_the_burst_leaves_at_once() {
+        let mut pacer = Pacer::new(PacerConfig::default(), 1000.0);
+        let sent = drain(&mut pacer, 5_000_000_000, 32);
+        assert_eq!(sent, vec![(5_000_000_000, 32)]);
+    }
+
+    #[test]
+    fn a_large_frame_leaves_at_a_hundred_packets_per_ms() {
+        let mut pacer = Pacer::new(PacerConfig::default(), 1000.0);
+        let start = 1_000_000_000;
+        let sent = drain(&mut pacer, start, 532);
+        let (last, _) = sent[sent.len() - 1];
+        assert_eq!(sent.iter().map(|s| s.1).sum::<u32>(), 532);
+        assert_eq!(
+            last - start,
+            5_000_000,
+            "500 packets beyond the burst at 100 a ms"
+        );
+    }
+
+    #[test]
+    fn a_fast_session_is_paced_above_its_own_rate() {
+        let mut pacer = Pacer::new(PacerConfig::default(), 400_000.0);
+        let sent = drain(&mut pacer, 1_000_000_000, 5032);
+        let (last, _) = sent[sent.len() - 1];
+        assert_eq!(
+            last - 1_000_000_000,
+            10_000_000,
+            "5000 packets at 1.25 × 400 000 a second"
+        );
+    }
+
+    #[test]
+    fn long_silence_saves_up_no_more_than_one_burst() {
+        let mut pacer = Pacer::new(PacerConfig::default(), 1000.0);
+        assert_eq!(pacer.take(u64::MAX / 4, 1000), 32);
+        assert_eq!(pacer.take(u64::MAX / 4, 1000), 0);
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_or_goes_back_gives_nothing() {
+        let mut pacer = Pacer::new(PacerConfig::default(), 1000.0);
+        assert_eq!(pacer.take(1_000_000, 32), 32);
+        assert_eq!(pacer.take(1_000_000, 1), 0);
+        assert_eq!(pacer.take(0, 1), 0);
+    }
+
+    #[test]
+    fn a_rate_change_applies_to_the_next_packet() {
+        let mut pacer = Pacer::new(PacerConfig::default(), 1000.0);
+        assert_eq!(pacer.take(1_000_000_000, 32), 32);
+        pacer.set_rate(800_000.0);
+        assert_eq!(
+            pacer.take(1_000_032_000, 32),
+            32,
+            "1000 packets a ms: 32 after 32 µs"
+        );
+    }
+}

@@ -1,1 +1,0 @@
-//! From packets to access units (section 4.6).

@@ -1,0 +1,169 @@
+//! One frame under reassembly.
+
+use crate::packet::Header;
+use crate::session::pool::PooledBuf;
+use crate::stats::NULL;
+
+/// How far a frame has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Shards are missing.
+    Open,
+    /// Every block is whole; the frame waits for its turn.
+    Complete,
+    /// Released, or kept back because its references are missing.
+    Done,
+    /// Its turn is over; what still comes is only noted.
+    GivenUp,
+}
+
+/// One block of a frame.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    /// Data shards, 0 until its first packet came.
+    pub k: usize,
+    /// Recovery shards.
+    pub m: usize,
+    /// Distinct shards that came.
+    pub have: usize,
+    /// Of these, data shards.
+    pub have_data: usize,
+    /// Data shards that FEC rebuilt.
+    pub recovered: usize,
+    /// Which shards came.
+    pub present: Vec<bool>,
+    /// `k + m` shards, data first.
+    pub buffer: Option<PooledBuf>,
+    /// All data is there.
+    pub done: bool,
+}
+
+/// The bytes of a complete frame and what they cost on the memory meter.
+#[derive(Debug)]
+pub struct CompleteFrame {
+    /// The access unit.
+    pub data: PooledBuf,
+    /// Bytes to take off the meter when it is released.
+    pub memory: usize,
+}
+
+/// A frame in the loss window.
+#[derive(Debug)]
+pub struct FrameState {
+    /// How far it has come.
+    pub phase: Phase,
+    /// A packet has fixed its size.
+    pub pinned: bool,
+    /// Host's capture time; meaningful once pinned.
+    pub pts_ns: u64,
+    /// User flags; meaningful once pinned.
+    pub flags: u32,
+    /// Length of the access unit; meaningful once pinned.
+    pub frame_bytes: u32,
+    /// Duplicates of its shards.
+    pub duplicates: u32,
+    /// Packets that came after its turn.
+    pub late: u32,
+    /// When its first packet came, -1 until then.
+    pub recv_first_ns: i64,
+    /// When its last packet came, -1 until one did.
+    pub recv_last_ns: i64,
+    /// When its last block was whole, -1 until then.
+    pub complete_ns: i64,
+    /// When it was handed out, -1 unless it was.
+    pub released_ns: i64,
+    /// Every frame it refers to was decodable.
+    pub decodable: bool,
+    pub(super) blocks: Vec<Block>,
+    pub(super) blocks_done: usize,
+    /// Bytes that it holds on the memory meter.
+    pub(super) memory: usize,
+}
+
+/// Sums over the blocks of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounts {
+    /// Data shards of the blocks that were seen.
+    pub k: usize,
+    /// Recovery shards of the blocks that were seen.
+    pub m: usize,
+    /// Distinct shards that came.
+    pub received: usize,
+    /// Data shards that FEC rebuilt.
+    pub recovered: usize,
+    /// Data shards that neither came nor were rebuilt.
+    pub unrecoverable: usize,
+}
+
+impl FrameState {
+    /// A frame of which no packet came yet.
+    #[must_use]
+    pub fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            pinned: false,
+            pts_ns: 0,
+            flags: 0,
+            frame_bytes: 0,
+            duplicates: 0,
+            late: 0,
+            recv_first_ns: NULL,
+            recv_last_ns: NULL,
+            complete_ns: NULL,
+            released_ns: NULL,
+            decodable: false,
+            blocks: Vec::new(),
+            blocks_done: 0,
+            memory: 0,
+        }
+    }
+
+    pub(super) fn pin(&mut self, header: &Header) {
+        self.pinned = true;
+        self.pts_ns = header.pts_ns;
+        self.flags = header.user_flags;
+        self.frame_bytes = header.frame_bytes;
+        self.blocks
+            .resize_with(usize::from(header.block_count), Block::default);
+    }
+
+    /// Note when a packet of it came.
+    pub fn stamp(&mut self, received_ns: u64) {
+        if self.recv_first_ns == NULL {
+            self.recv_first_ns = received_ns as i64;
+        }
+        self.recv_last_ns = self.recv_last_ns.max(received_ns as i64);
+    }
+
+    /// Blocks of the frame, 0 until pinned.
+    #[must_use]
+    pub fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Enough shards came to rebuild every block, be it after the frame's turn.
+    #[must_use]
+    pub fn rebuildable(&self) -> bool {
+        self.pinned && self.blocks.iter().all(|b| b.k != 0 && b.have >= b.k)
+    }
+
+    /// Sums over the blocks; `expected_data` gives the data shards of a block of which nothing came.
+    pub fn counts(&self, expected_data: impl Fn(usize) -> usize) -> ShardCounts {
+        let mut sum = ShardCounts::default();
+        for (i, block) in self.blocks.iter().enumerate() {
+            let k = if block.k == 0 {
+                expected_data(i)
+            } else {
+                block.k
+            };
+            sum.k += k;
+            sum.m += block.m;
+            sum.received += block.have;
+            sum.recovered += block.recovered;
+            if !block.done {
+                sum.unrecoverable += k - block.have_data;
+            }
+        }
+        sum
+    }
+}

@@ -1,1 +1,0 @@
-//! Host and client sessions as state machines without I/O or clock.

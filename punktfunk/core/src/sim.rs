@@ -1,1 +1,0 @@
-//! Two sessions and a link model in virtual time.
