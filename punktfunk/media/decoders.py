@@ -13,12 +13,17 @@ from typing_extensions import Buffer
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CodecUnavailableError, MediaError
 from punktfunk.media.types import Codec, DecodedFrame
+from punktfunk.units import MAX_DIMENSION
 
 _FFMPEG_NAMES: Final = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d"}
 _OPTIONS: Final[dict[Codec, dict[str, str]]] = {
+    Codec.H264: {},
+    Codec.HEVC: {},
     # dav1d would keep as many pictures back as it has frame threads.
     Codec.AV1: {"max_frame_delay": "1"},
 }
+MAX_PIXELS: Final = MAX_DIMENSION * MAX_DIMENSION
+"""Largest picture a decoder allocates, whatever the stream's headers say: about 100 MB in 4:2:0."""
 
 
 @dataclass(slots=True)
@@ -41,11 +46,12 @@ class Decoder:
     number.
     """
 
-    def __init__(self, codec: Codec, *, threads: int = 2) -> None:
+    def __init__(self, codec: Codec, *, threads: int = 2, max_pixels: int = MAX_PIXELS) -> None:
         """Open a decoder; raise CodecUnavailableError where this installation has none."""
         self.codec = codec
         self.stats = DecoderStats()
         self._threads = threads
+        self._max_pixels = max_pixels
         self._context: VideoCodecContext | None = self._open()
 
     def decode(self, data: Buffer) -> DecodedFrame | None:
@@ -87,7 +93,7 @@ class Decoder:
             context.flags |= Flags.low_delay
             context.thread_type = ThreadType.SLICE
             context.thread_count = self._threads
-            context.options = dict(_OPTIONS.get(self.codec, {}))
+            context.options = {**_OPTIONS[self.codec], "max_pixels": str(self._max_pixels)}
             context.open()
         except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
             raise CodecUnavailableError(
@@ -97,10 +103,13 @@ class Decoder:
         return context
 
 
-def open_decoder(codec: Codec | str, *, threads: int = 2) -> Decoder:
-    """Open a low-delay decoder for ``codec``; raise CodecUnavailableError where there is none."""
+def open_decoder(codec: Codec | str, *, threads: int = 2, max_pixels: int = MAX_PIXELS) -> Decoder:
+    """Open a low-delay decoder for ``codec``; raise CodecUnavailableError where there is none.
+
+    A picture of more than ``max_pixels`` is counted as an error and not allocated.
+    """
     try:
         known = Codec(codec)
     except ValueError:
         raise CodecUnavailableError(f"{codec!r} is not a codec", f"one of {', '.join(Codec)}") from None
-    return Decoder(known, threads=threads)
+    return Decoder(known, threads=threads, max_pixels=max_pixels)

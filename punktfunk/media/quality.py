@@ -45,10 +45,11 @@ def ssim(reference: Plane, picture: Plane) -> float:
             f"a picture of shape {reference.shape} has no 8 x 8 window", "compare larger pictures"
         )
     cut = (slice(rows * _BLOCK), slice(columns * _BLOCK))
-    x = reference[cut].astype(np.int32)
-    y = picture[cut].astype(np.int32)
+    # A sum over a window of squares or products of 8-bit values fits 32 bits; 16 bits hold a single one.
+    x = reference[cut].astype(np.uint16)
+    y = picture[cut].astype(np.uint16)
     s1, s2 = _windows(x), _windows(y)
-    ss = _windows(x * x + y * y)
+    ss = _windows(x * x) + _windows(y * y)
     s12 = _windows(x * y)
     product = s1 * s2
     squares = s1 * s1 + s2 * s2
@@ -58,12 +59,15 @@ def ssim(reference: Plane, picture: Plane) -> float:
     return float(index.mean())
 
 
-def _windows(plane: NDArray[np.int32]) -> NDArray[np.float64]:
+def _windows(plane: NDArray[np.uint16]) -> NDArray[np.float64]:
     """Return the sums over 8 × 8 windows every 4 pixels, from sums over 4 × 4 blocks."""
-    rows, columns = (size // _BLOCK for size in plane.shape)
-    blocks = plane.reshape(rows, _BLOCK, columns, _BLOCK).sum(axis=(1, 3), dtype=np.float64)
-    pairs: NDArray[np.float64] = blocks[:-1] + blocks[1:]
-    windows: NDArray[np.float64] = pairs[:, :-1] + pairs[:, 1:]
+    # Rows first: adding whole rows is several times faster than a reduction over two axes of four.
+    rows = np.add(plane[0::4], plane[1::4], dtype=np.uint32)
+    rows += plane[2::4]
+    rows += plane[3::4]
+    blocks = rows[:, 0::4] + rows[:, 1::4] + rows[:, 2::4] + rows[:, 3::4]
+    pairs = blocks[:-1] + blocks[1:]
+    windows: NDArray[np.float64] = np.add(pairs[:, :-1], pairs[:, 1:], dtype=np.float64)
     return windows
 
 

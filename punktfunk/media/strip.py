@@ -7,7 +7,9 @@ bit first, left to right, upper row first::
     lower row   | time, bits 23..0 | tag, 16 bits | CRC-16 |
 
 A set bit is luma 235, a clear one 16 (white and black of limited range), and a quiet zone one cell wide, luma
-16, surrounds the rows. A cell is 16 × 16 pixels, or 8 × 8 in pictures too narrow for that. The time is
+16, surrounds the rows. A cell is 16 × 16 pixels, or 8 × 8 in pictures too narrow for that. A set cell keeps a
+black margin of an eighth of its side: encoders that compare blocks by variance alone (SVT-AV1 at its fast
+presets) take a flat white block for a flat black one and leave the old bit standing. The time is
 CLOCK_MONOTONIC in microseconds modulo 2^48, the frame number is modulo 2^32.
 
 The CRC is CRC-16/IBM-3740 (polynomial 0x1021, initial value 0xFFFF) over the twelve bytes before it. Over 112
@@ -37,6 +39,7 @@ THRESHOLD: Final = 126
 """Cells whose middle is brighter than this on average read as 1."""
 
 _CELL_SIZES: Final = (16, 8)
+_MARGIN_SHARE: Final = 8
 _CRC_START: Final = 0xFFFF
 _TIME_MASK: Final = (1 << 48) - 1
 _PAYLOAD_BYTES: Final = 12
@@ -89,15 +92,14 @@ def layout(width: int, height: int) -> StripLayout:
 def draw(luma: Plane, *, frame: int, time_us: int, tag: int = 0) -> None:
     """Write the strip into ``luma`` (height, width; writable). Values are taken modulo their widths."""
     place = layout(luma.shape[1], luma.shape[0])
-    levels = np.where(_encode(frame, time_us, tag), np.uint8(WHITE), np.uint8(BLACK))
     cell = place.cell
+    margin = cell // _MARGIN_SHARE
+    levels = np.where(_encode(frame, time_us, tag), np.uint8(WHITE), np.uint8(BLACK)).reshape(ROWS, COLUMNS)
     box = luma[: place.height, : place.width]
-    box[:cell] = BLACK
-    box[-cell:] = BLACK
-    line = np.full(place.width, BLACK, np.uint8)
-    for row in range(ROWS):
-        line[cell:-cell] = levels[row * COLUMNS : (row + 1) * COLUMNS].repeat(cell)
-        box[(row + 1) * cell : (row + 2) * cell] = line
+    box[...] = BLACK
+    cells = box[cell:-cell, cell:-cell].reshape(ROWS, cell, COLUMNS, cell)
+    inner = slice(margin, cell - margin)
+    cells[:, inner, :, inner] = levels[:, None, :, None]
 
 
 def read(luma: Plane) -> StripReading | None:

@@ -19,6 +19,8 @@ Plane = NDArray[np.uint8]
 PIXEL_FORMAT = "yuv420p"
 """The one raw format between sources, encoders and decoders: planar 4:2:0, 8 bit, BT.709, limited range."""
 
+_EIGHT_BIT_LUMA = {"yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "gray"}
+
 
 class Codec(StrEnum):
     """A video coding format, under the name that it has in FFmpeg and in the control protocols."""
@@ -96,7 +98,9 @@ class DecodedFrame:
 
     @property
     def luma(self) -> Plane:
-        """The Y plane, shape (height, width), a view without copy."""
+        """The Y plane, shape (height, width), 8 bit: a view where the picture has one, else converted."""
+        if self.picture.format.name not in _EIGHT_BIT_LUMA:
+            return plane_view(self.picture.reformat(format=PIXEL_FORMAT), 0)
         return plane_view(self.picture, 0)
 
 

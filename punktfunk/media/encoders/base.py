@@ -16,16 +16,20 @@ from typing import ClassVar, Protocol
 import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import CodecUnavailableError, MediaError
+from punktfunk.errors import CodecUnavailableError, MediaError, UnitError
 from punktfunk.media import bitstream
 from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate, Mode
 
 _MAX_THREADS = 4
 """More slices than this cost bits at desktop sizes and save little time."""
+
+
+MIN_BITRATE, MAX_BITRATE = Bitrate(100_000), Bitrate(2_000_000_000)
+"""Rates an encoder is opened for: below, a rate buffer of one frame holds nothing worth showing."""
 
 
 class EncoderName(StrEnum):
@@ -62,6 +66,11 @@ class EncoderConfig(BaseModel):
     threads: int = Field(default=0, ge=0, le=64)
     """Slice threads; 0 picks the machine's, at most four."""
 
+    @field_validator("bitrate")
+    @classmethod
+    def _bitrate_in_range(cls, bitrate: Bitrate) -> Bitrate:
+        return check_bitrate(bitrate)
+
     @property
     def frame_bytes(self) -> float:
         """Average size of an access unit at the configured rate, bytes."""
@@ -71,6 +80,13 @@ class EncoderConfig(BaseModel):
     def thread_count(self) -> int:
         """Threads to use, resolved for this machine."""
         return self.threads or min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+
+
+def check_bitrate(bitrate: Bitrate) -> Bitrate:
+    """Return ``bitrate``; raise UnitError where no encoder is opened for it."""
+    if not MIN_BITRATE <= bitrate <= MAX_BITRATE:
+        raise UnitError(f"video bitrate {bitrate} is out of range", f"use {MIN_BITRATE} to {MAX_BITRATE}")
+    return bitrate
 
 
 class Encoder(Protocol):
@@ -99,7 +115,7 @@ class Encoder(Protocol):
         ...
 
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
-        """Aim at a new rate from the next picture on, and return how."""
+        """Aim at a new rate from the next picture on, and return how; raise UnitError out of range."""
         ...
 
     def close(self) -> None:
@@ -119,9 +135,10 @@ class FfmpegEncoder(ABC):
     def __init__(self, config: EncoderConfig) -> None:
         """Open the encoder; raise CodecUnavailableError where this installation cannot."""
         self._config = config
+        self._accepts = (config.mode.width, config.mode.height, PIXEL_FORMAT)
         self._opened_bitrate = config.bitrate
         self._bitrate = config.bitrate
-        self._context: VideoCodecContext | None = self._open()
+        self._context: VideoCodecContext | None = self._open(config)
         self._encoded = 0
 
     @property
@@ -139,6 +156,13 @@ class FfmpegEncoder(ABC):
         if context is None:
             raise MediaError(f"the {self.name} encoder is closed", "open a new one")
         picture = frame.picture
+        if (picture.width, picture.height, picture.format.name) != self._accepts:
+            # PyAV would scale it silently, at the price of a scaler a frame.
+            raise MediaError(
+                f"{self.name} is open for {self._config.mode.resolution} {PIXEL_FORMAT}, "
+                f"but frame {frame.frame} is {picture.width}x{picture.height} {picture.format.name}",
+                "open a new encoder when the mode changes",
+            )
         picture.pts = self._encoded
         picture.time_base = context.time_base
         picture.pict_type = PictureType.I if key else PictureType.NONE
@@ -181,10 +205,11 @@ class FfmpegEncoder(ABC):
             context.bit_rate = bitrate.bits_per_second
             self._bitrate = bitrate
             return RateChange.IN_PLACE
-        self._config = self._config.model_copy(update={"bitrate": bitrate})
-        replacement = self._open()
+        check_bitrate(bitrate)
+        config = self._config.model_copy(update={"bitrate": bitrate})
+        replacement = self._open(config)
         self.close()
-        self._context = replacement
+        self._config, self._context = config, replacement
         self._opened_bitrate = self._bitrate = bitrate
         return RateChange.REOPENED
 
@@ -196,8 +221,7 @@ class FfmpegEncoder(ABC):
             with contextlib.suppress(av.error.FFmpegError):
                 context.encode(None)
 
-    def _open(self) -> VideoCodecContext:
-        config = self._config
+    def _open(self, config: EncoderConfig) -> VideoCodecContext:
         try:
             context = av.CodecContext.create(self.ffmpeg_name, "w")
             assert isinstance(context, VideoCodecContext)

@@ -1,8 +1,7 @@
 """AV1 by SVT-AV1 in its real-time mode.
 
 Its constant-rate control aims at a mean over some tens of frames and has no frame-sized buffer: single
-frames, the first above all, can be many times the mean, and the frames between are starved so far that the
-coded strip may not survive them. Prefer x264 for measurements of the link.
+frames, the first above all, can be many times the mean. Prefer x264 for measurements of the link.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class SvtAv1Encoder(FfmpegEncoder):
         ]
         return {"preset": str(_PRESET), "svtav1-params": ":".join(parameters)}
 
-    def _open(self) -> VideoCodecContext:
+    def _open(self, config: EncoderConfig) -> VideoCodecContext:
         # The library prints its banner to standard error unless its environment variable says errors only.
         os.environ.setdefault("SVT_LOG", "1")
-        return super()._open()
+        return super()._open(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import av
@@ -41,9 +41,7 @@ class FileSource:
         if not self._container.streams.video:
             self._container.close()
             raise ConfigError(f"{path} has no video stream", "give the path of a video file")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        self._pictures: Iterator[av.VideoFrame] = iter(())
+        self._pictures = self._decode()
 
     def capture(self) -> RawFrame:
         """Decode, scale and return the next picture; raise MediaError when the file has none at all."""
@@ -67,17 +65,24 @@ class FileSource:
 
     def close(self) -> None:
         """Close the file."""
-        self._pictures = iter(())
+        self._pictures.close()
         self._container.close()
+
+    def _decode(self) -> Generator[av.VideoFrame]:
+        stream = self._container.streams.video[0]
+        stream.thread_type = "AUTO"
+        yield from self._container.decode(stream)
 
     def _next_picture(self) -> av.VideoFrame:
         try:
             picture = next(self._pictures, None)
             if picture is None:
-                self._container.seek(0)
-                self._pictures = self._container.decode(self._stream)
+                # Opened again, not rewound: raw streams cannot seek.
+                self._container.close()
+                self._container = av.open(str(self._path))
+                self._pictures = self._decode()
                 picture = next(self._pictures, None)
-        except av.error.FFmpegError as error:
+        except (OSError, av.error.FFmpegError) as error:
             raise MediaError(
                 f"cannot decode {self._path}: {error}", "convert it with ffmpeg first"
             ) from error
