@@ -83,8 +83,10 @@ class CaseResult(_Model):
     ledgers: dict[str, Ledger] = Field(default_factory=dict)
     """By direction: ``host_to_client`` (always, once packets flowed), ``client_to_host``."""
     theory: dict[str, float] = Field(default_factory=dict)
-    series: dict[str, list[float]] = Field(default_factory=dict)
-    """Small time series for the report: ``t_s`` plus equally long columns (loss, queue_ms, bitrate_kbps …)."""
+    series: dict[str, list[float | None]] = Field(default_factory=dict)
+    """Small time series for the report: ``t_s`` plus equally long columns (``harness.metrics.timeline``)."""
+    quantiles: dict[str, list[float]] = Field(default_factory=dict)
+    """Latency distributions in ms at ``harness.definitions.QUANTILES``, by span."""
     digest: str = ""
     """SHA-256 over the deterministic part; equal for equal seed and scenario in ``sim``."""
     link: dict[str, Any] = Field(default_factory=dict)

@@ -130,12 +130,18 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval | Non
     return float(x.mean()) - half, float(x.mean()) + half
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval | None:
-    """Return the Wilson score interval of a proportion; None without trials."""
-    if trials == 0:
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval | None:
+    """Return the Wilson score interval of a proportion; None without trials.
+
+    Trials need not be whole: correlated ones count as their effective number.
+    """
+    if trials <= 0:
         return None
-    interval = sps.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    z = float(sps.norm.ppf((1 + confidence) / 2))
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
+    return max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if share < 1 else 1.0
 
 
 # --- tests --------------------------------------------------------------------------------------------------

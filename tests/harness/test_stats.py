@@ -98,7 +98,10 @@ def test_wilson_intervals_stay_inside_probabilities() -> None:
     low, high = stats.wilson(0, 50) or (1, 0)
     assert low == 0.0
     assert 0.05 < high < 0.09
-    assert stats.wilson(50, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    for successes, trials in ((50, 100), (1, 40), (39, 40), (40, 40), (0, 3)):
+        expected = sps.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+        assert stats.wilson(successes, trials) == pytest.approx((expected.low, expected.high))
+    assert stats.wilson(12.5, 25.0) == pytest.approx(stats.wilson(12.5, 25.0 + 1e-12))
 
 
 def test_holm_gives_the_published_example_and_keeps_the_order() -> None:
