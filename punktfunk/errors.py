@@ -17,7 +17,10 @@
     ├── ProtocolError               exit 5  PF400  the peer broke the control protocol
     │   ├── HandshakeError          exit 5  PF410  the handshake did not complete
     │   ├── RejectedError           exit 1  PF420  the host refused this client (carries the close code)
-    │   └── UntrustedPeerError      exit 1  PF430  pin mismatch, or open trust off loopback
+    │   ├── UntrustedPeerError      exit 1  PF430  pin mismatch, or open trust off loopback
+    │   └── PairingError            exit 1  PF440  a pairing did not come about
+    │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
+    ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
     └── HarnessError                exit 5  PF600  the harness itself is at fault
         ├── ScenarioError           exit 2  PF610  a scenario file is wrong (file:line:column, caret, hint)
@@ -154,6 +157,29 @@ class UntrustedPeerError(ProtocolError):
 
     code = "PF430"
     exit_code = 1
+
+
+class PairingError(ProtocolError):
+    """A pairing did not come about: wrong PIN, not armed, or a message that is none."""
+
+    code = "PF440"
+    exit_code = 1
+
+
+class PairingRefusedError(PairingError):
+    """A host refuses to pair before anything was computed; ``close_code`` is what the client is told."""
+
+    code = "PF441"
+
+    def __init__(self, cause: str, hint: str = "", *, close_code: int) -> None:
+        super().__init__(cause, hint)
+        self.close_code = close_code
+
+
+class TrustStoreError(PunktfunkError):
+    """The list of paired clients cannot be read or written; nothing was changed."""
+
+    code = "PF700"
 
 
 class MediaError(PunktfunkError):

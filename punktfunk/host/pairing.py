@@ -1,0 +1,261 @@
+"""Pairing as a person operates it: arm, read a PIN, see devices that wait, approve or deny (promises P5, P6, P8).
+
+One :class:`NativePairing` is shared by the native host and the management API. It has no I/O of its own but the
+trust store's file, reads no clock (times are CLOCK_MONOTONIC ns, given by the caller) and takes its randomness from
+the caller or from :mod:`secrets`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from punktfunk.errors import PairingRefusedError, TrustStoreError, UsageError
+from punktfunk.host.trust import PairedClient, TrustStore, scrub_name
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
+from punktfunk.native.pairing import HostCeremony
+
+SECOND_NS = 1_000_000_000
+
+MIN_WINDOW_S, DEFAULT_WINDOW_S, MAX_WINDOW_S = 15, 120, 600
+"""How long a PIN stays armed (punktfunk/1 section 8, ``POST /native/pair/arm``)."""
+
+COOL_DOWN_NS = 2 * SECOND_NS
+"""At most one SPAKE2 computation in this time, whoever asks (section 6.1)."""
+
+PROOF_WAIT_NS = 60 * SECOND_NS
+"""How long a client may take between challenge and proof (section 6.1)."""
+
+SOURCE_COOL_DOWN_NS = 10 * SECOND_NS
+MAX_SOURCE_COOL_DOWN_NS = 300 * SECOND_NS
+"""An address whose guess failed waits 10 s, doubled for each further failure, 5 minutes at most."""
+
+MAX_SOURCES = 256
+"""Addresses remembered; the one that was quiet longest is forgotten first. Worst case some 40 kB."""
+
+MAX_PENDING = 32
+MAX_PENDING_PER_SOURCE = 4
+PENDING_LIFE_NS = 600 * SECOND_NS
+"""Devices that wait for a person's word (section 2.4: 32 for 10 minutes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An armed PIN."""
+
+    pin: str
+    until_ns: int
+    bound_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An unpaired device that knocked."""
+
+    fingerprint: str
+    name: str
+    source: str
+    since_ns: int
+
+
+@dataclass(slots=True)
+class _Source:
+    failures: int
+    quiet_until_ns: int
+
+
+class Attempt:
+    """One ceremony between its challenge and its proof."""
+
+    def __init__(self, ceremony: HostCeremony, client: PairedClient, source: str, deadline_ns: int) -> None:
+        self.ceremony = ceremony
+        self.client = client
+        self.source = source
+        self.deadline_ns = deadline_ns
+
+
+class NativePairing:
+    """Operate pairing for one host identity; ``host_fingerprint`` is the SHA-256 of its certificate's DER."""
+
+    def __init__(
+        self,
+        trust: TrustStore,
+        host_fingerprint: bytes,
+        *,
+        pin_digits: int = 4,
+        draw: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        if pin_digits not in (4, 6):
+            raise UsageError(f"a PIN of {pin_digits} digits is not offered", "choose 4 (every client) or 6")
+        self.trust = trust
+        self.counters: dict[str, int] = dict.fromkeys(
+            (
+                "challenges",
+                "paired",
+                "wrong_pin",
+                "refused",
+                "proofs_late",
+                "pending_overflow",
+                "store_failures",
+            ),
+            0,
+        )
+        self.last_store_error: TrustStoreError | None = None
+        """Why the last pairing could not be stored; the management API shows it."""
+        self._host_fp = host_fingerprint
+        self._digits = pin_digits
+        self._draw = draw
+        self._window: Window | None = None
+        self._next_ns = 0
+        self._sources: OrderedDict[str, _Source] = OrderedDict()
+        self._pending: OrderedDict[str, Pending] = OrderedDict()
+        self._denied: OrderedDict[str, int] = OrderedDict()
+
+    # --- the window ---------------------------------------------------------------------------------------
+
+    def arm(self, now_ns: int, seconds: int = DEFAULT_WINDOW_S, *, bound_to: str | None = None) -> Window:
+        """Open a window with a fresh uniform PIN; one that was open is replaced.
+
+        ``seconds`` is clamped to 15..600. ``bound_to`` lets only the device of that fingerprint try.
+        """
+        seconds = min(max(seconds, MIN_WINDOW_S), MAX_WINDOW_S)
+        pin = f"{self._draw(10**self._digits):0{self._digits}d}"
+        self._window = Window(pin, now_ns + seconds * SECOND_NS, bound_to.lower() if bound_to else None)
+        return self._window
+
+    def disarm(self) -> None:
+        """Close the window; a ceremony whose challenge is out may still finish."""
+        self._window = None
+
+    def window(self, now_ns: int) -> Window | None:
+        """Return the armed window, or ``None`` when there is none or it has run out."""
+        if self._window is not None and now_ns >= self._window.until_ns:
+            self._window = None
+        return self._window
+
+    # --- the ceremony -------------------------------------------------------------------------------------
+
+    def begin(
+        self, request: PairRequest, client_fp: bytes | None, source: str, now_ns: int
+    ) -> tuple[Attempt, PairChallenge]:
+        """Answer a PairRequest; the PIN is spent when this returns.
+
+        Raises :class:`~punktfunk.errors.PairingRefusedError`, which carries the close code, before anything costly
+        was computed, and :class:`~punktfunk.errors.PairingError` for a message that is no SPAKE2 point (which spends
+        the PIN too: it was a try).
+        """
+        window, client_fp = self._admit(client_fp, source, now_ns)
+        self._window = None
+        self._next_ns = now_ns + COOL_DOWN_NS
+        self.counters["challenges"] += 1
+        ceremony = HostCeremony(window.pin, client_fp, self._host_fp)
+        # A client that never sends its proof has used its guess, so it counts as failed until it succeeds.
+        self._failed(source, now_ns)
+        challenge = ceremony.challenge(request)
+        client = PairedClient(client_fp.hex(), scrub_name(request.name), "native", 0)
+        return Attempt(ceremony, client, source, now_ns + PROOF_WAIT_NS), challenge
+
+    def finish(self, attempt: Attempt, proof: PairProof, now_ns: int, unix_s: int) -> PairResult:
+        """Check the proof; on a match the client is on disk before it is told so.
+
+        A store that cannot be written is a failure for the client, and is kept in :attr:`last_store_error` for the
+        operator.
+        """
+        if now_ns >= attempt.deadline_ns:
+            self.counters["proofs_late"] += 1
+            return PairResult(0)
+        result = attempt.ceremony.verify(proof)
+        if not result.ok:
+            self.counters["wrong_pin"] += 1
+            return result
+        client = PairedClient(attempt.client.fingerprint, attempt.client.name, "native", unix_s)
+        try:
+            self.trust.add(client)
+        except TrustStoreError as error:
+            self.counters["store_failures"] += 1
+            self.last_store_error = error
+            return PairResult(0)
+        self._sources.pop(attempt.source, None)
+        self._pending.pop(client.fingerprint, None)
+        self.counters["paired"] += 1
+        return result
+
+    def _admit(self, client_fp: bytes | None, source: str, now_ns: int) -> tuple[Window, bytes]:
+        window = self.window(now_ns)
+        if window is None:
+            raise self._refusal(CloseCode.PAIRING_NOT_ARMED)
+        if client_fp is None:
+            raise self._refusal(CloseCode.NO_IDENTITY)
+        if window.bound_to not in (None, client_fp.hex()):
+            raise self._refusal(CloseCode.WINDOW_BOUND)
+        if now_ns < self._next_ns or now_ns < self._quiet_until(source):
+            raise self._refusal(CloseCode.RATE_LIMITED)
+        return window, client_fp
+
+    def _refusal(self, code: CloseCode) -> PairingRefusedError:
+        self.counters["refused"] += 1
+        return PairingRefusedError(code.sentence, close_code=int(code))
+
+    def _quiet_until(self, source: str) -> int:
+        known = self._sources.get(source)
+        return known.quiet_until_ns if known else 0
+
+    def _failed(self, source: str, now_ns: int) -> None:
+        known = self._sources.pop(source, _Source(0, 0))
+        wait = min(SOURCE_COOL_DOWN_NS << min(known.failures, 8), MAX_SOURCE_COOL_DOWN_NS)
+        self._sources[source] = _Source(known.failures + 1, now_ns + wait)
+        while len(self._sources) > MAX_SOURCES:
+            self._sources.popitem(last=False)
+
+    # --- devices that wait --------------------------------------------------------------------------------
+
+    def knock(self, fingerprint: str, name: str, source: str, now_ns: int) -> bool:
+        """Remember an unpaired device so that a person can approve it.
+
+        Returns ``False``, and counts, when a cap holds it back or the device was denied within the last 10 minutes.
+        """
+        self._expire(now_ns)
+        if fingerprint in self._denied:
+            return False
+        if fingerprint in self._pending:
+            return True
+        of_source = sum(p.source == source for p in self._pending.values())
+        if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
+            self.counters["pending_overflow"] += 1
+            return False
+        self._pending[fingerprint] = Pending(fingerprint, scrub_name(name), source, now_ns)
+        return True
+
+    def pending(self, now_ns: int) -> tuple[Pending, ...]:
+        """Return the devices that wait, oldest first."""
+        self._expire(now_ns)
+        return tuple(self._pending.values())
+
+    def approve(self, fingerprint: str, now_ns: int, unix_s: int) -> bool:
+        """Pair a device that waits; ``False`` when it does not wait (any more). Raises ``TrustStoreError``."""
+        self._expire(now_ns)
+        device = self._pending.get(fingerprint.lower())
+        if device is None:
+            return False
+        self.trust.add(PairedClient(device.fingerprint, device.name, "native", unix_s))
+        del self._pending[device.fingerprint]
+        return True
+
+    def deny(self, fingerprint: str, now_ns: int) -> bool:
+        """Turn a device away for 10 minutes; ``False`` when it does not wait."""
+        self._expire(now_ns)
+        if self._pending.pop(fingerprint.lower(), None) is None:
+            return False
+        self._denied[fingerprint.lower()] = now_ns + PENDING_LIFE_NS
+        while len(self._denied) > MAX_SOURCES:
+            self._denied.popitem(last=False)
+        return True
+
+    def _expire(self, now_ns: int) -> None:
+        for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:
+            del self._pending[key]
+        for key in [k for k, until in self._denied.items() if now_ns >= until]:
+            del self._denied[key]

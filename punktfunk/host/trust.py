@@ -1,0 +1,181 @@
+"""The one list of paired clients, native and GameStream alike (promise P7).
+
+The list is a small JSON file. A change is on disk, synced and renamed into place before anybody is told that it
+happened; a change that could not be written is an error to whoever asked for it and leaves the list as it was.
+A file that cannot be read is never taken for an empty list.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from punktfunk.errors import TrustStoreError
+
+SCHEMA_VERSION = 1
+MAX_CLIENTS = 1024
+"""Cap of the list: a paired client needs a person's consent, so no honest list comes near it."""
+
+MAX_NAME_CHARACTERS = 64
+
+Plane = Literal["native", "gamestream"]
+RemovalListener = Callable[[str], None]
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class PairedClient:
+    """A client that may stream: SHA-256 of its certificate's DER, lowercase hex, and a name for people."""
+
+    fingerprint: str
+    name: str
+    plane: Plane
+    paired_unix_s: int
+    certificate_pem: str = ""
+    """GameStream clients' certificate, which their TLS handshake is checked against."""
+
+
+def scrub_name(name: str) -> str:
+    """Return ``name`` fit for a terminal, a log line and a page.
+
+    Control, format and private-use characters (terminal escapes, bidirectional overrides) become nothing, runs of
+    white space one space; at most 64 characters stay.
+    """
+    kept = "".join(
+        " " if c.isspace() else c for c in name if c.isspace() or unicodedata.category(c)[0] != "C"
+    )
+    return " ".join(kept.split())[:MAX_NAME_CHARACTERS].strip() or "unnamed device"
+
+
+class TrustStore:
+    """Hold the paired clients of one state directory.
+
+    Not safe for use from several threads: it belongs to the host's event loop. Raises
+    :class:`~punktfunk.errors.TrustStoreError` when the file cannot be read or understood.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._listeners: list[RemovalListener] = []
+        self._clients = self._load()
+
+    def clients(self, plane: Plane | None = None) -> tuple[PairedClient, ...]:
+        """Return the paired clients, oldest first."""
+        return tuple(c for c in self._clients.values() if plane in (None, c.plane))
+
+    def find(self, fingerprint: str) -> PairedClient | None:
+        """Return the client with this fingerprint (any case), or ``None``."""
+        return self._clients.get(fingerprint.lower())
+
+    def add(self, client: PairedClient) -> None:
+        """Pair a client, replacing an entry of the same fingerprint; on disk when this returns."""
+        if not _FINGERPRINT.fullmatch(client.fingerprint):
+            raise TrustStoreError(
+                f"'{client.fingerprint[:80]}' is not a SHA-256 fingerprint in lowercase hex"
+            )
+        if client.fingerprint not in self._clients and len(self._clients) >= MAX_CLIENTS:
+            raise TrustStoreError(f"{MAX_CLIENTS} clients are paired already", "unpair one that is not used")
+        self._replace({**self._clients, client.fingerprint: client})
+
+    def remove(self, fingerprint: str) -> bool:
+        """Unpair a client; on disk when this returns, and then its live sessions are told to end.
+
+        Returns ``False`` when no such client is paired.
+        """
+        key = fingerprint.lower()
+        if key not in self._clients:
+            return False
+        self._replace({k: v for k, v in self._clients.items() if k != key})
+        for listener in tuple(self._listeners):
+            listener(key)
+        return True
+
+    def on_removal(self, listener: RemovalListener) -> Callable[[], None]:
+        """Call ``listener(fingerprint)`` after each removal; returns the function that ends this."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _replace(self, clients: dict[str, PairedClient]) -> None:
+        entries = [asdict(c) for c in clients.values()]
+        text = (
+            json.dumps({"schema_version": SCHEMA_VERSION, "clients": entries}, indent=2, ensure_ascii=False)
+            + "\n"
+        )
+        _write_atomically(self.path, text.encode())
+        self._clients = clients
+
+    def _load(self) -> dict[str, PairedClient]:
+        try:
+            raw = self.path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise TrustStoreError(
+                f"cannot read the list of paired clients {self.path}: {error.strerror}",
+                "check the owner and the mode of that file",
+            ) from error
+        try:
+            return _parse(raw)
+        except (ValueError, KeyError, TypeError) as error:
+            aside = self.path.with_name(f"{self.path.name}.corrupt-{hashlib.sha256(raw).hexdigest()[:8]}")
+            _write_atomically(aside, raw)
+            raise TrustStoreError(
+                f"the list of paired clients {self.path} is damaged ({error}); a copy is kept in {aside.name}",
+                f"restore it from a backup, or delete {self.path} to start with no paired client",
+            ) from error
+
+
+def _parse(raw: bytes) -> dict[str, PairedClient]:
+    document = json.loads(raw)
+    if not isinstance(document, dict):
+        raise TypeError("not an object")
+    version = document["schema_version"]
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+        raise ValueError(f"schema version {version!r} is not known to this release")
+    clients: dict[str, PairedClient] = {}
+    for entry in document["clients"]:
+        client = PairedClient(
+            fingerprint=str(entry["fingerprint"]).lower(),
+            name=str(entry["name"]),
+            plane="gamestream" if entry.get("plane") == "gamestream" else "native",
+            paired_unix_s=int(entry.get("paired_unix_s", 0)),
+            certificate_pem=str(entry.get("certificate_pem", "")),
+        )
+        if not _FINGERPRINT.fullmatch(client.fingerprint):
+            raise ValueError("an entry has no SHA-256 fingerprint")
+        clients[client.fingerprint] = client
+    return clients
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` so that a reader at any time, also after a power cut, sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # the folder itself may be what is missing
+            temporary.unlink()
+        raise TrustStoreError(
+            f"cannot write {path}: {error.strerror}",
+            "free some space or fix the mode of its folder; nothing was changed",
+        ) from error

@@ -1,0 +1,204 @@
+"""Promises P5, P6, P8: pairing follows its phases, one guess per PIN, bounded cost for strangers."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from punktfunk.errors import PairingError, PairingRefusedError
+from punktfunk.host.pairing import (
+    MAX_PENDING,
+    MAX_PENDING_PER_SOURCE,
+    MAX_SOURCES,
+    PENDING_LIFE_NS,
+    SECOND_NS,
+    NativePairing,
+)
+from punktfunk.host.trust import TrustStore
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.messages import PairProof, PairRequest
+from punktfunk.native.pairing import ClientCeremony, HostCeremony
+
+HOST_FP = hashlib.sha256(b"host").digest()
+CLIENT_FP = hashlib.sha256(b"client").digest()
+
+
+@pytest.fixture
+def pairing(tmp_path: Path) -> NativePairing:
+    return NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP)
+
+
+def _request(pin: str, fp: bytes = CLIENT_FP) -> tuple[ClientCeremony, PairRequest]:
+    client = ClientCeremony(pin, fp, HOST_FP, "laptop")
+    return client, client.request()
+
+
+def test_the_right_pin_pairs_and_is_on_disk_before_the_client_hears_of_it(pairing: NativePairing) -> None:
+    window = pairing.arm(0)
+    client, request = _request(window.pin)
+    attempt, challenge = pairing.begin(request, CLIENT_FP, "127.0.0.1", 0)
+    result = pairing.finish(attempt, client.prove(challenge), SECOND_NS, 1_700_000_000)
+    assert result.ok == 1
+    (stored,) = TrustStore(pairing.trust.path).clients("native")
+    assert (stored.fingerprint, stored.name) == (CLIENT_FP.hex(), "laptop")
+
+
+def test_a_wrong_pin_is_noticed_by_the_client_and_spends_the_pin(pairing: NativePairing) -> None:
+    window = pairing.arm(0)
+    client, request = _request("0000" if window.pin != "0000" else "1111")
+    _, challenge = pairing.begin(request, CLIENT_FP, "127.0.0.1", 0)
+    with pytest.raises(PairingError, match="wrong PIN"):
+        client.prove(challenge)
+    assert pairing.window(0) is None
+    assert pairing.trust.clients() == ()
+
+
+def test_a_guessed_proof_stores_nothing(pairing: NativePairing) -> None:
+    window = pairing.arm(0)
+    _, request = _request(window.pin)
+    attempt, _ = pairing.begin(request, CLIENT_FP, "127.0.0.1", 0)
+    assert pairing.finish(attempt, PairProof(bytes(32)), SECOND_NS, 0).ok == 0
+    assert pairing.trust.clients() == ()
+
+
+def test_the_ceremony_fails_when_a_man_in_the_middle_relays_it() -> None:
+    middle_fp = hashlib.sha256(b"middle").digest()
+    client = ClientCeremony("4321", CLIENT_FP, middle_fp, "laptop")  # what the client sees
+    host = HostCeremony("4321", middle_fp, HOST_FP)  # what the host sees
+    with pytest.raises(PairingError, match="does not match"):
+        client.prove(host.challenge(client.request()))
+
+
+def test_ten_thousand_guesses_from_many_addresses_get_one_guess_per_window(pairing: NativePairing) -> None:
+    window = pairing.arm(0, 600)
+    wrong = "0000" if window.pin != "0000" else "1111"
+    refused = 0
+    for n in range(10_000):
+        fp = hashlib.sha256(n.to_bytes(4, "big")).digest()
+        try:
+            pairing.begin(_cheap_request(wrong, fp), fp, f"10.0.{n // 250}.{n % 250}", n * 1_000_000)
+        except PairingRefusedError as error:
+            refused += error.close_code == CloseCode.PAIRING_NOT_ARMED
+    assert pairing.counters["challenges"] == 1
+    assert refused == 9_999
+
+
+def test_guesses_against_windows_armed_again_and_again_cost_one_computation_in_two_seconds(
+    pairing: NativePairing,
+) -> None:
+    request = _cheap_request("0000", CLIENT_FP)
+    codes: set[int] = set()
+    for n in range(10_000):
+        now = n * SECOND_NS // 1000
+        pairing.arm(now)
+        try:
+            pairing.begin(request, CLIENT_FP, f"10.1.{n // 250}.{n % 250}", now)
+        except PairingRefusedError as error:
+            codes.add(error.close_code)
+    assert codes == {CloseCode.RATE_LIMITED}
+    assert pairing.counters["challenges"] == 5
+    assert len(pairing._sources) <= MAX_SOURCES
+
+
+_CACHE: dict[str, PairRequest] = {}
+
+
+def _cheap_request(pin: str, fp: bytes) -> PairRequest:
+    """A valid first message; the point does not depend on the identities, so one will do for all."""
+    if pin not in _CACHE:
+        _CACHE[pin] = _request(pin, fp)[1]
+    return _CACHE[pin]
+
+
+def test_an_address_that_guessed_wrong_waits_longer_each_time(pairing: NativePairing) -> None:
+    waits = []
+    now = 0
+    for _ in range(3):
+        pairing.arm(now)
+        pairing.begin(_cheap_request("0000", CLIENT_FP), CLIENT_FP, "192.0.2.1", now)
+        start = now
+        while True:
+            now += SECOND_NS
+            pairing.arm(now)
+            try:
+                pairing._admit(CLIENT_FP, "192.0.2.1", now)
+            except PairingRefusedError:
+                continue
+            break
+        waits.append((now - start) // SECOND_NS)
+    assert waits == [10, 20, 40]
+
+
+def test_a_window_bound_to_a_device_refuses_the_others_and_stays_armed(pairing: NativePairing) -> None:
+    window = pairing.arm(0, bound_to=CLIENT_FP.hex().upper())
+    stranger = hashlib.sha256(b"stranger").digest()
+    with pytest.raises(PairingRefusedError) as refused:
+        pairing.begin(_cheap_request("0000", stranger), stranger, "192.0.2.9", 0)
+    assert refused.value.close_code == CloseCode.WINDOW_BOUND
+    assert pairing.window(0) == window
+
+
+def test_a_client_without_a_certificate_is_refused_and_spends_nothing(pairing: NativePairing) -> None:
+    window = pairing.arm(0)
+    with pytest.raises(PairingRefusedError) as refused:
+        pairing.begin(_cheap_request("0000", CLIENT_FP), None, "192.0.2.9", 0)
+    assert refused.value.close_code == CloseCode.NO_IDENTITY
+    assert pairing.window(0) == window
+
+
+def test_a_window_closes_on_time_and_a_proof_after_a_minute_is_late(pairing: NativePairing) -> None:
+    window = pairing.arm(0, 15)
+    assert pairing.window(15 * SECOND_NS - 1) == window
+    client, request = _request(window.pin)
+    attempt, challenge = pairing.begin(request, CLIENT_FP, "127.0.0.1", 1)
+    assert pairing.finish(attempt, client.prove(challenge), 61 * SECOND_NS, 0).ok == 0
+    assert pairing.counters["proofs_late"] == 1
+    pairing.arm(0, 15)
+    assert pairing.window(15 * SECOND_NS) is None
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"\x41" + b"\xff" * 32, b"\x42" + bytes(32), b"\x41" + bytes(32), bytes(64)]
+)
+def test_a_message_that_is_no_point_is_refused(pairing: NativePairing, message: bytes) -> None:
+    pairing.arm(0)
+    with pytest.raises(PairingError):
+        pairing.begin(PairRequest("x", message), CLIENT_FP, "127.0.0.1", 0)
+    assert pairing.trust.clients() == ()
+
+
+def test_waiting_devices_are_capped_scrubbed_and_expire(pairing: NativePairing) -> None:
+    for n in range(100):
+        pairing.knock(f"{n:064x}", "\x1b[31mred\u202edeb\n" * 20, f"10.0.0.{n % 20}", 0)
+    waiting = pairing.pending(0)
+    assert len(waiting) == MAX_PENDING
+    assert all(sum(p.source == w.source for p in waiting) <= MAX_PENDING_PER_SOURCE for w in waiting)
+    assert all(p.name.isprintable() and len(p.name) <= 64 and "\u202e" not in p.name for p in waiting)
+    assert pairing.pending(PENDING_LIFE_NS) == ()
+
+
+def test_an_approved_device_is_paired_and_a_denied_one_does_not_come_back_at_once(
+    pairing: NativePairing,
+) -> None:
+    one, two = f"{1:064x}", f"{2:064x}"
+    pairing.knock(one, "one", "10.0.0.1", 0)
+    pairing.knock(two, "two", "10.0.0.2", 0)
+    assert pairing.approve(one.upper(), 1, 7)
+    assert pairing.deny(two, 1)
+    assert not pairing.knock(two, "two", "10.0.0.3", 2)
+    assert [c.fingerprint for c in pairing.trust.clients()] == [one]
+    assert pairing.knock(two, "two", "10.0.0.3", PENDING_LIFE_NS + 1)
+
+
+def test_a_store_that_cannot_be_written_is_a_failed_pairing(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    pairing = NativePairing(TrustStore(folder / "trust.json"), HOST_FP)
+    folder.write_text("in the way")
+    window = pairing.arm(0)
+    client, request = _request(window.pin)
+    attempt, challenge = pairing.begin(request, CLIENT_FP, "127.0.0.1", 0)
+    assert pairing.finish(attempt, client.prove(challenge), SECOND_NS, 0).ok == 0
+    assert pairing.last_store_error is not None
+    assert pairing.trust.clients() == ()
