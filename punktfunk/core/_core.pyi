@@ -169,7 +169,17 @@ class LinkModel:
 
 @final
 class TunPump:
-    """Join two TUN descriptors with one link model a direction; runs in its own thread, without the GIL."""
+    """Join two TUN descriptors with one link model a direction; runs in its own thread, without the GIL.
+
+    Both descriptors must have vnet headers and UDP segmentation offload; they are duplicated. Decisions are taken for
+    each datagram, also within a GSO train, and only UDP takes packet numbers. Traces and changes begin when the pump
+    starts. ``realtime`` asks for SCHED_FIFO (else nice -20), ``coalesce`` joins survivors that leave together into
+    one GSO packet, ``log_packets`` keeps up to ``log_rows`` rows between two calls of :meth:`take_log`,
+    ``memory_bytes`` caps what is in flight and ``spin_us`` is how long before a departure the thread is awake.
+
+    Raises InvalidConfigError for a wrong spec and OSError for unusable descriptors. Methods raise CoreError when the
+    thread has died.
+    """
 
     def __new__(
         cls,
@@ -182,20 +192,52 @@ class TunPump:
         realtime: bool = False,
         coalesce: bool = True,
         log_packets: bool = False,
+        log_rows: int = 1000000,
+        memory_bytes: int = 268435456,
+        spin_us: int = 50,
     ) -> TunPump: ...
-    def counters(self) -> dict[str, dict[str, int]]: ...
-    def lateness_ns(self) -> dict[str, int]: ...
-    def take_log(self) -> dict[str, bytes]: ...
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Counts of ``"ab"`` and ``"ba"``; link_in + duplicated = dropped_total + delivered + in_flight."""
+    def lateness_ns(self) -> dict[str, int]:
+        """How late datagrams left, both directions: count, p50, p90, p99, p999 (within 3 %), max."""
+    def stats(self) -> dict[str, int]:
+        """Costs: cpu_ns, reads, writes, write_errors, sleeps, naps, devices_lost, memory_bytes, log_missed."""
+    def take_log(self) -> dict[str, bytes]:
+        """Rows completed since the last call, as little-endian int64 columns; -1 = null.
+
+        index, direction (0 = ab), copy (1 = duplicate), verdict (0 delivered, 1 lost, 2 queue dropped, 3 overflow,
+        4 delivered with a wrong checksum, 5 delivered with a flipped bit), bytes, in_ns, due_ns, out_ns.
+        """
+    def set_spec(self, direction: str, spec_json: str) -> None:
+        """Put another spec in force for ``"ab"`` or ``"ba"`` now; packet numbers and counters stay."""
+    def restart(self, spec_ab_json: str, spec_ba_json: str, seed: int) -> None:
+        """Begin anew from packet 0 with empty counters, lateness and log; what is in flight is forgotten."""
     @property
-    def realtime(self) -> bool: ...
-    def stop(self) -> None: ...
+    def realtime(self) -> bool:
+        """Whether SCHED_FIFO was granted."""
+    def stop(self) -> None:
+        """End the thread; questions are still answered afterwards."""
 
 def probe_send(
     fd: int, *, count: int, size_bytes: int, interval_ns: int = 0, segments: int = 1, first_index: int = 0
-) -> dict[str, int]: ...
+) -> dict[str, int]:
+    """Send ``count`` numbered, stamped datagrams on a connected UDP socket, ``segments`` to a GSO train.
+
+    ``interval_ns`` is the time between datagrams (0 = flat out); a train goes out at the time of its first. Return
+    sent, dropped, first_tx_ns, last_tx_ns, late_max_ns, cpu_ns, gso. Raises OSError (EINVAL when a size is out of
+    range: at least 24 bytes, a train at most 64 datagrams and 65487 bytes).
+    """
+
 def probe_receive(
     fd: int, *, idle_timeout_s: float, max_packets: int, size_bytes: int, gro: bool = True, keep: bool = True
-) -> dict[str, bytes | int]: ...
+) -> dict[str, bytes | int]:
+    """Receive probes of ``size_bytes`` until ``max_packets`` came or none for ``idle_timeout_s``.
+
+    Return count, byte_count, corrupted, foreign (another size), kernel_dropped (with checksum errors),
+    receive_buffer_granted, first_rx_ns, last_rx_ns, cpu_ns, and with ``keep`` the little-endian int64 columns index,
+    tx_ns, rx_ns (kernel), user_ns (this thread), corrupt (0/1) in order of arrival; index and tx_ns are -1 where a
+    flipped bit hit the probe's head.
+    """
 
 # --- simulation -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ fn read(clock: libc::clockid_t) -> i64 {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is a valid timespec for the call; both clocks exist on every Linux.
+    // SAFETY: `time` is a valid timespec for the call; the clocks exist on every Linux.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
@@ -14,6 +14,12 @@ fn read(clock: libc::clockid_t) -> i64 {
 #[must_use]
 pub fn monotonic_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC) as u64
+}
+
+/// CPU time of the calling thread in ns.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    read(libc::CLOCK_THREAD_CPUTIME_ID) as u64
 }
 
 /// Turns CLOCK_REALTIME stamps of the recent past into CLOCK_MONOTONIC ones.

@@ -1,0 +1,282 @@
+//! Lanes with a sink that keeps what was written.
+
+use std::io::{self, IoSlice};
+
+use crate::emulate::{LinkModel, LinkSpec};
+
+use super::lane::{Lane, Sink};
+use super::log::{LogVerdict, PacketLog};
+use super::pool::Pool;
+use super::wire::tests::packet;
+use super::wire::{Frame, VNET_BYTES};
+
+#[derive(Default)]
+struct Kept {
+    packets: Vec<Vec<u8>>,
+    refuse: bool,
+}
+
+impl Sink for Kept {
+    fn write(&mut self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if self.refuse {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        self.packets
+            .push(parts.iter().flat_map(|part| part.to_vec()).collect());
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// All datagrams, in order.
+    fn datagrams(&self) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for bytes in &self.packets {
+            let frame = Frame::parse(bytes);
+            for segment in 0..frame.segments {
+                all.push(bytes[frame.span(segment, 1)].to_vec());
+            }
+        }
+        all
+    }
+}
+
+struct Bench {
+    lane: Lane,
+    pool: Pool,
+    log: PacketLog,
+    sink: Kept,
+}
+
+impl Bench {
+    fn new(spec: &str, coalesce: bool) -> Self {
+        let spec = LinkSpec::from_json(spec).unwrap();
+        Self {
+            lane: Lane::new(LinkModel::new(&spec, 7, 0).unwrap(), 0, coalesce),
+            pool: Pool::new(1 << 24),
+            log: PacketLog::new(1 << 20),
+            sink: Kept::default(),
+        }
+    }
+
+    fn ingest(&mut self, bytes: &[u8], now_ns: u64) {
+        self.lane
+            .ingest(&mut self.pool, &mut self.log, bytes, now_ns);
+    }
+
+    fn depart(&mut self, now_ns: u64) {
+        while self
+            .lane
+            .depart(&mut self.pool, &mut self.log, &mut self.sink, now_ns, 64)
+            > 0
+        {}
+    }
+}
+
+/// Datagrams of 100 bytes whose first two bytes are their number.
+fn payload(from: u16, count: u16) -> Vec<u8> {
+    (from..from + count)
+        .flat_map(|n| {
+            let mut bytes = vec![n as u8; 100];
+            bytes[..2].copy_from_slice(&n.to_be_bytes());
+            bytes
+        })
+        .collect()
+}
+
+fn numbers(datagrams: &[Vec<u8>]) -> Vec<u16> {
+    datagrams
+        .iter()
+        .map(|d| u16::from_be_bytes([d[0], d[1]]))
+        .collect()
+}
+
+const LOSSY: &str = r#"{"loss":{"kind":"gilbert_elliott","p":0.1,"r":0.3},"duplicate":0.05}"#;
+
+#[test]
+fn the_same_datagrams_are_lost_and_doubled_whether_sent_as_trains_or_alone() {
+    let mut arrived = Vec::new();
+    for (train, coalesce, v6) in [
+        (1, true, false),
+        (1, false, false),
+        (20, true, false),
+        (20, false, false),
+        (50, true, true),
+    ] {
+        let mut bench = Bench::new(LOSSY, coalesce);
+        for from in (0..2000).step_by(train) {
+            let size = if train > 1 { 100 } else { 0 };
+            let bytes = packet(v6, &payload(from, train as u16), size, 0);
+            bench.ingest(&bytes, u64::from(from));
+        }
+        bench.depart(10_000);
+        let longest = bench
+            .sink
+            .packets
+            .iter()
+            .map(|p| Frame::parse(p).segments)
+            .max();
+        assert_eq!(longest > Some(1), coalesce);
+        arrived.push(numbers(&bench.sink.datagrams()));
+        let counters = bench.lane.model.counters();
+        assert!(counters.dropped_loss > 100 && counters.duplicated > 50);
+        assert_eq!(counters.in_flight(), 0);
+        assert_eq!(bench.pool.in_use(), 0);
+    }
+    assert!(arrived.iter().all(|numbers| *numbers == arrived[0]));
+}
+
+#[test]
+fn an_untouched_train_leaves_as_it_came() {
+    let mut bench = Bench::new("{}", true);
+    let bytes = packet(false, &payload(0, 20), 100, 33);
+    bench.ingest(&bytes, 5);
+    bench.depart(5);
+    assert_eq!(bench.sink.packets, [bytes]);
+}
+
+#[test]
+fn neighbours_are_joined_and_strangers_are_not() {
+    let mut bench = Bench::new("{}", true);
+    for n in 0..5 {
+        bench.ingest(&packet(false, &payload(n, 1), 0, n), 0);
+    }
+    // A shorter one may end the train and nothing may follow it.
+    bench.ingest(&packet(false, &[0, 5, 1], 0, 5), 0);
+    bench.ingest(&packet(false, &payload(6, 1), 0, 6), 0);
+    let mut other_port = packet(false, &payload(7, 1), 0, 7);
+    other_port[VNET_BYTES + 23] ^= 1;
+    bench.ingest(&other_port, 0);
+    bench.depart(0);
+    let trains: Vec<usize> = bench
+        .sink
+        .packets
+        .iter()
+        .map(|p| Frame::parse(p).segments)
+        .collect();
+    assert_eq!(trains, [6, 1, 1]);
+    assert_eq!(numbers(&bench.sink.datagrams()), (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn nothing_leaves_early_and_each_leaves_alone_when_times_differ() {
+    // 1 Mbit/s and 128 bytes on the wire: 1.024 ms apart
+    let mut bench = Bench::new(r#"{"rate_kbps":1000,"delay_us":500}"#, true);
+    bench.ingest(&packet(false, &payload(0, 4), 100, 0), 0);
+    for n in 1..=4u64 {
+        let due_ns = n * 1_024_000 + 500_000;
+        assert_eq!(bench.lane.next_due_ns(), Some(due_ns));
+        bench.depart(due_ns - 1);
+        assert_eq!(bench.sink.packets.len() as u64, n - 1);
+        bench.depart(due_ns);
+        assert_eq!(bench.sink.packets.len() as u64, n);
+    }
+    assert_eq!(numbers(&bench.sink.datagrams()), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_flipped_bit_is_one_bit_and_the_checksum_tells_which_mode() {
+    for (mode, checked) in [("payload", false), ("checksum", true)] {
+        for train in [1u16, 10] {
+            let json = format!(r#"{{"corrupt":1.0,"corrupt_mode":"{mode}"}}"#);
+            let mut bench = Bench::new(&json, true);
+            let sent = payload(0, train);
+            let size = if train > 1 { 100 } else { 0 };
+            bench.ingest(&packet(false, &sent, size, 0), 0);
+            bench.depart(0);
+            assert_eq!(bench.sink.packets.len(), usize::from(train));
+            for (bytes, original) in bench.sink.packets.iter().zip(sent.chunks(100)) {
+                let got = &bytes[Frame::parse(bytes).span(0, 1)];
+                let flipped: u32 = got
+                    .iter()
+                    .zip(original)
+                    .map(|(a, b)| (a ^ b).count_ones())
+                    .sum();
+                assert_eq!(flipped, 1);
+                // vnet flags: NEEDS_CSUM tells the receiver not to check
+                assert_eq!(bytes[0] == 0, checked);
+            }
+            let counters = bench.lane.model.counters();
+            assert_eq!(
+                counters.checksum_dropped,
+                if checked { train.into() } else { 0 }
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_not_udp_waits_for_the_delay_and_is_not_counted() {
+    let json = r#"{"delay_us":1000,"loss":{"kind":"independent","p":1.0}}"#;
+    let mut bench = Bench::new(json, true);
+    let mut icmp = packet(false, &[0; 64], 0, 0);
+    icmp[VNET_BYTES + 9] = 1;
+    bench.ingest(&icmp, 0);
+    bench.depart(999_999);
+    assert!(bench.sink.packets.is_empty());
+    bench.depart(1_000_000);
+    assert_eq!(bench.sink.packets, [icmp]);
+    assert_eq!(bench.lane.model.counters().link_in, 0);
+    assert_eq!(bench.lane.lateness.summary().count, 0);
+}
+
+#[test]
+fn without_memory_packets_are_dropped_counted_and_still_numbered() {
+    let mut bench = Bench::new(r#"{"delay_us":1000}"#, true);
+    bench.pool = Pool::new(2_048 * 3);
+    for n in 0..5 {
+        bench.ingest(&packet(false, &payload(n, 1), 0, n), 0);
+    }
+    bench.depart(1_000_000);
+    assert_eq!(numbers(&bench.sink.datagrams()), [0, 1, 2]);
+    let counters = bench.lane.model.counters();
+    assert_eq!((counters.link_in, counters.dropped_overflow), (5, 2));
+    assert_eq!(counters.in_flight(), 0);
+}
+
+#[test]
+fn a_refused_write_is_a_drop() {
+    let mut bench = Bench::new("{}", true);
+    bench.sink.refuse = true;
+    bench.ingest(&packet(false, &payload(0, 3), 100, 0), 0);
+    bench.depart(0);
+    let counters = bench.lane.model.counters();
+    assert_eq!((counters.delivered, counters.dropped_overflow), (0, 3));
+    assert_eq!(bench.lane.write_errors, 1);
+    assert_eq!(bench.pool.in_use(), 0);
+}
+
+#[test]
+fn the_log_has_a_row_for_every_copy() {
+    let mut bench = Bench::new(
+        r#"{"loss":{"kind":"periodic","every":4},"duplicate":1.0,"delay_us":2}"#,
+        true,
+    );
+    bench.ingest(&packet(false, &payload(0, 8), 100, 0), 10);
+    bench.depart(2_010);
+    let rows = bench.log.take();
+    let count = |verdict| rows.iter().filter(|row| row.verdict == verdict).count();
+    assert_eq!(count(LogVerdict::Lost), 2);
+    assert_eq!(count(LogVerdict::Delivered), 12);
+    assert_eq!(rows.iter().filter(|row| row.copy == 1).count(), 6);
+    for row in rows {
+        assert_eq!((row.in_ns, row.bytes), (10, 100));
+        let left = row.verdict == LogVerdict::Delivered;
+        assert_eq!(row.due_ns, left.then_some(2_010));
+        assert_eq!(row.out_ns.is_some(), left);
+        assert_eq!(left, row.index % 4 != 0);
+    }
+}
+
+#[test]
+fn a_restart_forgets_what_is_in_flight() {
+    let mut bench = Bench::new(r#"{"delay_us":1000}"#, true);
+    bench.ingest(&packet(false, &payload(0, 8), 100, 0), 0);
+    let spec = LinkSpec::default();
+    bench
+        .lane
+        .restart(&mut bench.pool, LinkModel::new(&spec, 7, 0).unwrap());
+    assert_eq!(bench.lane.next_due_ns(), None);
+    assert_eq!(bench.pool.in_use(), 0);
+    assert_eq!(bench.lane.model.counters(), Default::default());
+}
