@@ -1,0 +1,69 @@
+"""What the reference client is started with: one validated model for command line, files and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from punktfunk.media import Codec, TestCardSpec
+from punktfunk.native.identity import parse_fingerprint
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate, Duration, Mode
+
+
+class ClientConfig(BaseModel):
+    """Configuration of one client session. ``address`` is only read by the headless program."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    address: str = ""
+    """``HOST[:PORT]`` with a literal IP address; ``[HOST]:PORT`` for IPv6."""
+    pin: str | None = None
+    """Fingerprint of the host; another certificate ends the handshake."""
+    trust: OpenTrust = OpenTrust.NONE
+    """Whether a host without a pin is taken, and where."""
+    state_dir: Path | None = None
+    """Folder of the client's identity; without one the identity lives as long as the process."""
+    dialect: Literal["auto", "pkf1", "none"] = "auto"
+    """ALPN dialect; ``auto`` tries ``pkf1`` first and then no ALPN."""
+    name: Annotated[str, Field(max_length=64)] | None = None
+    """Device name to send."""
+
+    mode: Mode = Mode(1280, 720, 60)
+    bitrate: Bitrate | None = None
+    """Bitrate to ask for; ``None`` leaves it to the host."""
+    codecs: list[Codec] = [Codec.H264, Codec.HEVC, Codec.AV1]
+    """Codecs to offer, the preferred one first."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+    """End after this long; ``None`` stays until the host ends the stream."""
+
+    decode: bool = True
+    """Decode video; switched off, access units are received and counted only."""
+    read_strip: bool = True
+    """Read the coded strip of every decoded picture."""
+    reference: TestCardSpec | None = None
+    """Draw this test card again and compare: PSNR and SSIM of luma."""
+    reference_every: Annotated[int, Field(ge=1)] = 1
+    recovery: bool = True
+    """Ask for a key frame when a frame is lost."""
+    loss_reports: bool = True
+    hold_undecodable: bool = True
+    """Keep frames whose references are lost away from the decoder until the recovery point."""
+    reorder_window: Duration = Duration(20_000_000)
+    queue_frames: Annotated[int, Field(ge=1, le=1024)] = 16
+    gro: bool = True
+    receive_buffer_bytes: Annotated[int, Field(ge=4096)] = 32 * 1024 * 1024
+
+    artefacts: Path | None = None
+    """Folder for ``records.npz``, ``decoded.npz`` and ``stats.json``."""
+    record_frames: bool = True
+    out: Path | None = None
+    """File to append access units to."""
+
+    @field_validator("pin")
+    @classmethod
+    def _fingerprint(cls, value: str | None) -> str | None:
+        return None if value is None else parse_fingerprint(value)

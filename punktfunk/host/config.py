@@ -1,0 +1,118 @@
+"""What a host is started with: one validated model for the command line, configuration files and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from punktfunk.media import SourceSpec, SyntheticSpec, TestCardSpec
+from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
+from punktfunk.native.identity import parse_fingerprint
+from punktfunk.native.trust import OpenTrust, parse_address
+from punktfunk.units import Bitrate, Mode
+
+NATIVE_PORT = 9777
+"""The port of the reference host (punktfunk/1 section 7.1)."""
+
+
+class Pacing(BaseModel):
+    """How packets of a frame leave: a burst at once, then at max(``packets_per_ms``, factor × rate)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    burst_packets: int = Field(default=32, ge=1, le=65535)
+    packets_per_ms: int = Field(default=100, ge=1, le=100_000)
+    rate_factor: float = Field(default=1.25, ge=1.0, le=100.0)
+
+
+class HostConfig(BaseModel):
+    """Configuration of a native host. Every field has a default; the defaults serve loopback only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    bind: str = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
+    port: Annotated[int, Field(ge=0, le=65535)] = NATIVE_PORT
+    """UDP port of the control connection; 0 takes a free one."""
+    trust: OpenTrust = OpenTrust.NONE
+    """Whether clients without a known certificate are let in, and where."""
+    trusted_clients: list[str] = []
+    """Fingerprints of clients that are let in from anywhere."""
+    state_dir: Path | None = None
+    """Folder of the host's identity; without one the identity lives as long as the process."""
+    max_sessions: Annotated[int, Field(ge=1, le=64)] = 4
+    exit_after_sessions: Annotated[int, Field(ge=0)] = 0
+    """End after this many streams; 0 serves for ever."""
+
+    source: SourceSpec = TestCardSpec()
+    mode: Mode | None = None
+    """Mode of the stream; ``None`` follows what the client asks for."""
+    codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
+    bitrate: Bitrate | None = None
+    """Bitrate of the stream; ``None`` follows the client, or 20 Mbit/s when it leaves that to the host."""
+    vbv_frames: Annotated[float, Field(ge=1.0, le=60.0)] = 2.0
+    key_interval: Annotated[int, Field(ge=0)] = 0
+    """Frames between key frames of a video encoder; 0 sends them on demand only."""
+    encoder_threads: Annotated[int, Field(ge=0, le=64)] = 0
+    frames: Annotated[int, Field(ge=1)] | None = None
+    """Frames to stream. With a synthetic source the client is told, and verifies every one."""
+    seconds: Annotated[float, Field(gt=0)] | None = None
+
+    fec_scheme: Literal["gf8", "gf16"] = "gf16"
+    fec_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] = 20
+    adaptive_fec: bool = False
+    """Follow the client's loss reports instead of staying at ``fec_percent``."""
+    shard_bytes: Annotated[int, Field(ge=2, le=MAX_SHARD_BYTES, multiple_of=2)] | None = None
+    """Payload of a packet; ``None`` takes 1408 for IPv4 and 1388 for IPv6, which fill 1500-byte packets."""
+    max_block_shards: Annotated[int, Field(ge=1, le=43_690)] | None = None
+    """Data shards of a block; ``None`` takes 4096, or as many as GF(2^8) can hold."""
+    encrypt: bool = True
+    pacing: Pacing = Pacing()
+    queue_frames: Annotated[int, Field(ge=1, le=1024)] = 8
+    gso: bool = True
+    send_buffer_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
+
+    artefacts: Path | None = None
+    """Folder for ``records.npz`` and ``stats.json`` of each stream; a second stream gets ``stream-2`` in it."""
+    record_frames: bool = True
+
+    @field_validator("bind")
+    @classmethod
+    def _literal_address(cls, value: str) -> str:
+        parse_address(value)
+        return value
+
+    @field_validator("trusted_clients")
+    @classmethod
+    def _fingerprints(cls, value: list[str]) -> list[str]:
+        return [parse_fingerprint(text) for text in value]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.encrypt and self.trust is OpenTrust.NONE:
+            raise ValueError("encrypt: false is for loopback and lab trust only")
+        largest = self.block_shards + -(-self.block_shards * self.fec_percent // 100)
+        if self.fec_scheme == "gf8" and largest > 255:
+            raise ValueError(f"blocks of {largest} shards do not fit gf8; lower max_block_shards")
+        return self
+
+    @property
+    def block_shards(self) -> int:
+        """Data shards of a block, resolved."""
+        if self.max_block_shards is not None:
+            return self.max_block_shards
+        return 4096 if self.fec_scheme == "gf16" else 255 * 100 // (100 + MAX_FEC_PERCENT)
+
+    @property
+    def verified_frames(self) -> int:
+        """Frames to announce in Welcome: only a synthetic source can be verified, and only to its end."""
+        return self.frames or 0 if isinstance(self.source, SyntheticSpec) else 0
+
+    def shard_bytes_for(self, address: str) -> int:
+        """Payload of a packet toward ``address`` (section 2.5: 1408 for IPv4, 1388 for IPv6)."""
+        if self.shard_bytes is not None:
+            return self.shard_bytes
+        return 1408 if parse_address(address).version == 4 else 1388

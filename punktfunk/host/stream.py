@@ -1,0 +1,201 @@
+"""A stream as the host sees it: negotiated with the client, carried out by a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from punktfunk.clock import SessionClock
+from punktfunk.errors import RejectedError
+from punktfunk.host import work
+from punktfunk.host.config import HostConfig
+from punktfunk.media import Codec, EncoderConfig, EncoderName, SyntheticSpec
+from punktfunk.native.control import (
+    DEFAULT_BITRATE_KBPS,
+    clamp_bitrate_kbps,
+    fec_percent_for_loss,
+)
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
+from punktfunk.native.worker_process import WorkerProcess
+from punktfunk.units import MAX_REFRESH_HZ, Bitrate, Mode
+
+WORKER_MODULE = "punktfunk.host.worker"
+DEFAULT_REFRESH_HZ = 60
+READY_LIMIT_S = 15.0
+"""A worker that has not opened its source and encoder by then is given up."""
+
+_FIRST_HELLO_BYTES = 21
+_WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
+_ENCODERS = {Codec.H264: EncoderName.X264, Codec.HEVC: EncoderName.X265, Codec.AV1: EncoderName.SVT_AV1}
+
+
+def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> Welcome:
+    """Make the Welcome that answers ``hello``, with a fresh key.
+
+    A client of the first release, which sends 21 bytes or less, gets the 54 bytes that it knows. Raises
+    ``RejectedError`` when no codec fits or the mode cannot be streamed.
+    """
+    mode = _mode(config, hello)
+    kbps = config.bitrate.kbps if config.bitrate else clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS)
+    first_release = len(hello.encode()) <= _FIRST_HELLO_BYTES
+    codec = _codec(config, hello)
+    return Welcome(
+        mode=mode,
+        udp_port=udp_port,
+        key=secrets.token_bytes(16),
+        fec=FecCode.GF16 if config.fec_scheme == "gf16" else FecCode.GF8,
+        fec_percent=config.fec_percent,
+        max_block_shards=config.block_shards,
+        shard_bytes=_shard_bytes(config, hello, address),
+        encrypt=config.encrypt,
+        frames=verified_frames(config, mode),
+        version=hello.version,
+        compositor=0,
+        gamepad=None if first_release else 0,
+        bitrate_kbps=None if first_release else kbps,
+        codec=None if first_release else _WIRE_CODECS[codec],
+        host_caps=None if first_release else 0,
+    )
+
+
+def verified_frames(config: HostConfig, mode: VideoMode) -> int:
+    """Frames that Welcome announces: only a synthetic source of known length can be verified."""
+    if not isinstance(config.source, SyntheticSpec):
+        return 0
+    if config.frames is not None:
+        return config.frames
+    return round(config.seconds * mode.refresh_hz) if config.seconds is not None else 0
+
+
+def prepare(config: HostConfig, welcome: Welcome, clock: SessionClock, artefacts: Path | None) -> work.Prepare:
+    """Make a worker's first message from what was negotiated."""
+    kbps = welcome.bitrate_kbps or (config.bitrate.kbps if config.bitrate else DEFAULT_BITRATE_KBPS)
+    codec = next((name for name, bit in _WIRE_CODECS.items() if bit == welcome.codec), _fallback_codec(config))
+    encoder = EncoderConfig(
+        encoder=_ENCODERS[codec],
+        mode=Mode(welcome.mode.width, welcome.mode.height, welcome.mode.refresh_hz),
+        bitrate=Bitrate.from_kbps(kbps),
+        vbv_frames=config.vbv_frames,
+        key_interval=config.key_interval,
+        threads=config.encoder_threads,
+    )
+    return work.Prepare(
+        source=config.source.model_dump(mode="json"),
+        encoder=encoder.model_dump(mode="json"),
+        key=welcome.key.hex() if welcome.encrypt else "",
+        salt=welcome.salt.hex(),
+        fec_scheme=config.fec_scheme,
+        fec_percent=welcome.fec_percent,
+        max_block_shards=welcome.max_block_shards,
+        shard_bytes=welcome.shard_bytes,
+        rate_kbps=kbps,
+        burst_packets=config.pacing.burst_packets,
+        packets_per_ms=config.pacing.packets_per_ms,
+        rate_factor=config.pacing.rate_factor,
+        queue_frames=config.queue_frames,
+        gso=config.gso,
+        send_buffer_bytes=config.send_buffer_bytes,
+        frames=welcome.frames or config.frames,
+        seconds=None if welcome.frames else config.seconds,
+        artefacts=None if artefacts is None else str(artefacts.absolute()),
+        record_frames=config.record_frames,
+        clock_offset_ns=clock.offset_ns,
+        clock_error_ns=clock.error_ns,
+    )
+
+
+class WorkerStream:
+    """A stream worker behind the interface that a session wants.
+
+    ``on_message`` gets Ready, Progress, ModeInForce, Ended and Failed; ``on_exit`` the exit status.
+    """
+
+    def __init__(
+        self,
+        order: work.Prepare,
+        *,
+        adaptive_fec: bool,
+        on_message: Callable[[Any], None],
+        on_exit: Callable[[int], None],
+    ) -> None:
+        self._adaptive_fec = adaptive_fec
+        self._on_message = on_message
+        self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, on_exit)
+        self._process.send(order)
+        self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def begin(self, data_socket: socket.socket) -> None:
+        """Hand the connected data socket over."""
+        self._process.send(work.Begin(), [data_socket.fileno()])
+
+    def request_keyframe(self, rtt_ns: int) -> None:
+        """Arm recovery."""
+        self._process.send(work.WantKeyframe(rtt_ns))
+
+    def set_bitrate(self, kbps: int) -> None:
+        """Encode and pace for another rate."""
+        self._process.send(work.UseBitrate(kbps))
+
+    def report_loss(self, loss_ppm: int) -> None:
+        """Follow the loss with FEC, where that is asked for."""
+        if self._adaptive_fec:
+            self._process.send(work.UseFec(fec_percent_for_loss(loss_ppm)))
+
+    def set_mode(self, mode: VideoMode) -> None:
+        """Stream another mode."""
+        self._process.send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
+
+    def stop(self) -> None:
+        """End the worker within two seconds."""
+        self._ready_timer.cancel()
+        self._process.stop()
+
+    def _received(self, message: Any) -> None:
+        if isinstance(message, work.Ready | work.Failed):
+            self._ready_timer.cancel()
+        self._on_message(message)
+
+
+def _mode(config: HostConfig, hello: Hello) -> VideoMode:
+    if config.mode is not None:
+        return VideoMode(config.mode.width, config.mode.height, config.mode.refresh_hz)
+    hertz = hello.mode.refresh_hz or DEFAULT_REFRESH_HZ
+    if hertz > MAX_REFRESH_HZ:
+        raise RejectedError(f"{hertz} frames per second were asked for", close_code=CloseCode.SETUP_FAILED)
+    return VideoMode(hello.mode.width, hello.mode.height, hertz)
+
+
+def _codec(config: HostConfig, hello: Hello) -> Codec:
+    # A client that does not say decodes HEVC (section 2.5); an operator who names a codec knows the client.
+    offered = Codecs.HEVC if hello.codecs is None or hello.codecs == 0 else hello.codecs
+    if config.codec != "auto":
+        codec = Codec(config.codec)
+        if hello.codecs and not offered & _WIRE_CODECS[codec]:
+            raise RejectedError(f"the client does not decode {codec}", close_code=CloseCode.SETUP_FAILED)
+        return codec
+    usable = [codec for codec, bit in _WIRE_CODECS.items() if offered & bit]
+    if not usable:
+        raise RejectedError("the client decodes nothing that this host encodes", close_code=CloseCode.SETUP_FAILED)
+    preferred = [codec for codec in usable if hello.preferred_codec == _WIRE_CODECS[codec]]
+    return (preferred or usable)[0]
+
+
+def _fallback_codec(config: HostConfig) -> Codec:
+    return Codec.HEVC if config.codec == "auto" else Codec(config.codec)
+
+
+def _shard_bytes(config: HostConfig, hello: Hello, address: str) -> int:
+    wanted = config.shard_bytes_for(address)
+    if hello.max_shard_bytes:
+        return max(2, min(wanted, hello.max_shard_bytes) // 2 * 2)
+    return wanted

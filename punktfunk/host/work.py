@@ -1,0 +1,116 @@
+"""The messages between a host and one of its stream workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Open source and encoder; the data socket follows with :class:`Begin`.
+
+    ``source`` is a source specification and ``encoder`` an encoder configuration as JSON values. ``key`` and
+    ``salt`` are hex and stay out of ``repr``.
+    """
+
+    source: dict[str, Any]
+    encoder: dict[str, Any]
+    key: str = field(repr=False)
+    salt: str = field(repr=False)
+    fec_scheme: str
+    fec_percent: int
+    max_block_shards: int
+    shard_bytes: int
+    rate_kbps: int
+    burst_packets: int
+    packets_per_ms: int
+    rate_factor: float
+    queue_frames: int
+    gso: bool
+    send_buffer_bytes: int
+    frames: int | None
+    seconds: float | None
+    artefacts: str | None
+    record_frames: bool
+    clock_offset_ns: int
+    clock_error_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Stream now, on the connected socket whose descriptor comes along."""
+
+
+@dataclass(frozen=True, slots=True)
+class WantKeyframe:
+    """The client cannot decode on. ``rtt_ns`` tells requests that a key frame under way already answers."""
+
+    rtt_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseBitrate:
+    """Encode and pace for another rate."""
+
+    kbps: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseFec:
+    """Protect the next frames with another percentage."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseMode:
+    """Stream another mode; answered by :class:`ModeInForce`."""
+
+    width: int
+    height: int
+    refresh_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker: source and encoder are open."""
+
+    codec: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Worker: counters of the stream, about once a second. Keys are those of ``HostStream.stats``."""
+
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeInForce:
+    """Worker: whether the mode was changed, and the one that is streamed now."""
+
+    accepted: bool
+    width: int
+    height: int
+    refresh_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Worker: the stream is over and everything has been sent. ``reason``: frames, seconds or stopped."""
+
+    reason: str
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker: the stream cannot go on."""
+
+    code: str
+    cause: str
+    hint: str
+
+
+VOCABULARY = (Prepare, Begin, WantKeyframe, UseBitrate, UseFec, UseMode, Ready, Progress, ModeInForce, Ended, Failed)

@@ -1,0 +1,282 @@
+"""One client's session at the host: QUIC link, control state machine, data socket, stream worker.
+
+The session owns the data socket until the stream begins: it is bound before Welcome names its port, hears the
+punch, is connected to the client and goes to the worker (punktfunk/1 sections 2.6, 4.1 and 4.8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from punktfunk import log
+from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.errors import PunktfunkError, RejectedError
+from punktfunk.native import control
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.host_control import HostControl
+from punktfunk.native.quic import Closed, Link, Peer
+from punktfunk.native.trust import parse_address
+
+END_PAUSE_S = 1.0
+"""Between the last frame and the close, so that late packets arrive before the news (section 7.2)."""
+_PUNCH_READS = 32
+
+
+class StreamWorker(Protocol):
+    """What a session asks of its stream."""
+
+    def begin(self, data_socket: socket.socket) -> None:
+        """Stream on this connected socket; the caller closes its own copy."""
+
+    def request_keyframe(self, rtt_ns: int) -> None:
+        """Make the next frame a key frame."""
+
+    def set_bitrate(self, kbps: int) -> None:
+        """Encode and pace for another rate."""
+
+    def report_loss(self, loss_ppm: int) -> None:
+        """Take note of the client's loss, for adaptive FEC."""
+
+    def set_mode(self, mode: VideoMode) -> None:
+        """Stream another mode; the owner answers with ``HostSession.mode_in_force``."""
+
+    def stop(self) -> None:
+        """End the stream within two seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What the owner made of a Hello. ``welcome`` is complete but for the session's data port."""
+
+    welcome: Welcome
+    worker: StreamWorker
+
+
+class SessionOwner(Protocol):
+    """The host around its sessions."""
+
+    def refusal(self, peer: Peer) -> CloseCode | None:
+        """Return why a peer is not let in, ``None`` when it is."""
+
+    def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
+        """Answer a Hello; raise ``RejectedError`` (with a close code) or another error to refuse."""
+
+    def session_over(self, session: HostSession, reason: str) -> None:
+        """Take note of the end; called exactly once for each session that got a stream or not."""
+
+
+class HostSession:
+    """Drive one connection from its first datagram to its end; a handler for its link."""
+
+    def __init__(self, owner: SessionOwner, clock: SessionClock) -> None:
+        self.clock = clock
+        self.peer: Peer | None = None
+        self.local_address = ""
+        self.worker: StreamWorker | None = None
+        self.log = log.get("host")
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        self._control: HostControl | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._data: socket.socket | None = None
+        self._start: Start | None = None
+        self._punched_from: tuple[str, int] | None = None
+        self._end_reason = ""
+        self._over = False
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Control messages received and dropped, by name."""
+        return self._control.counters if self._control else {}
+
+    def link_made(self, link: Link, local_address: str) -> None:
+        """Take the link that this session handles."""
+        self._link, self.local_address = link, local_address
+
+    def link_established(self, peer: Peer) -> None:
+        """Begin to wait for Hello."""
+        self.peer = peer
+        self.log = self.log.bind(peer=f"{peer.address[0]}:{peer.address[1]}")
+        self.log.info("client connected", dialect=peer.dialect.value, fingerprint=peer.fingerprint)
+        self._control = HostControl(
+            peer.dialect,
+            now_ns=monotonic_ns(),
+            realtime_offset_ns=self.clock.offset_ns,
+            refusal=self._owner.refusal(peer),
+        )
+        self._drain()
+
+    def stream_received(self, data: bytes) -> None:
+        """Take control bytes."""
+        if self._control is not None and self._link is not None:
+            self._control.rtt_ns = self._link.rtt_ns
+            self._control.receive(data, monotonic_ns())
+            self._drain()
+
+    def stream_ended(self) -> None:
+        """Go on: only the end of the connection ends a session (section 4.8)."""
+
+    def datagram_received(self, data: bytes) -> None:
+        """Ignore side planes: no source of this host takes input (unknown tags are ignored, section 3)."""
+
+    def link_closed(self, closed: Closed) -> None:
+        """End everything that belongs to the session."""
+        if self._over:
+            return
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._close_data_socket()
+        if self.worker is not None:
+            self.worker.stop()
+        reason = self._end_reason or (f"client left: {closed.sentence}" if closed.by_peer else closed.sentence)
+        self.log.info("session over", reason=reason, **self.counters)
+        self._owner.session_over(self, reason)
+
+    def stream_finished(self, reason: str) -> None:
+        """Close in order once the worker has sent its last frame."""
+        self._end_reason = self._end_reason or reason
+        self._loop.call_later(END_PAUSE_S, self.close, CloseCode.DONE, "done")
+
+    def stream_failed(self, reason: str) -> None:
+        """Close with the data plane's error code."""
+        self._end_reason = self._end_reason or reason
+        self.close(CloseCode.ERROR, "error")
+
+    def mode_in_force(self, accepted: bool, mode: VideoMode) -> None:
+        """Tell the client the outcome of its mode request."""
+        if self._control is not None:
+            self._control.mode_changed(accepted, mode, monotonic_ns())
+            self._drain()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the session from the host's side."""
+        if self._control is None:
+            if self._link is not None:
+                self._link.close(int(CloseCode.DONE), "")
+            return
+        self._control.finish(code, reason)
+        self._drain()
+
+    def _drain(self) -> None:
+        assert self._control is not None
+        while (output := self._control.poll()) is not None:
+            self._act(output)
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._control.next_timeout()
+        self._timer = None if due is None or self._over else self._loop.call_at(due / control.S, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._control is not None and self._link is not None:
+            self._control.rtt_ns = self._link.rtt_ns
+            self._control.handle_timeout(monotonic_ns())
+            self._drain()
+
+    def _act(self, output: control.Output) -> None:
+        assert self._link is not None
+        assert self.peer is not None
+        match output:
+            case control.Transmit(data):
+                self._link.send_stream(data)
+            case control.CloseConnection(code, reason, cause):
+                if cause:
+                    self._end_reason = self._end_reason or f"refused: {cause}"
+                    self.log.warning("client refused", cause=cause, code=code.name)
+                self._link.close(self.peer.dialect.close_code(code), reason)
+            case control.HelloReceived(hello):
+                self._open_stream(hello)
+            case control.StartReceived(start):
+                self._start = start
+            case control.StreamDue(punched):
+                self._begin_stream(punched)
+            case control.BitrateRequested(kbps) if self.worker is not None and self._control is not None:
+                self.worker.set_bitrate(kbps)
+                self._control.bitrate_changed(kbps, monotonic_ns())
+            case control.ModeRequested(mode) if self.worker is not None:
+                self.worker.set_mode(mode)
+            case control.KeyframeRequested() if self.worker is not None:
+                self.worker.request_keyframe(self._link.rtt_ns)
+            case control.LossReported(loss_ppm) if self.worker is not None:
+                self.worker.report_loss(loss_ppm)
+            case _:
+                pass
+
+    def _open_stream(self, hello: Hello) -> None:
+        assert self._control is not None
+        assert self.peer is not None
+        self.log.info("client asks for a stream", mode=str(hello.mode), name=hello.name)
+        try:
+            self._data = _data_socket(self.local_address)
+            self._loop.add_reader(self._data.fileno(), self._data_readable)
+            stream = self._owner.open_stream(self, hello, self._data.getsockname()[1])
+        except PunktfunkError as error:
+            code = getattr(error, "close_code", None) if isinstance(error, RejectedError) else None
+            self._control.reject(CloseCode(code or CloseCode.SETUP_FAILED), error.cause)
+            return
+        except OSError as error:
+            self._control.reject(CloseCode.SETUP_FAILED, f"no data port: {error.strerror}")
+            return
+        self.worker = stream.worker
+        self._control.accept(stream.welcome)
+
+    def _data_readable(self) -> None:
+        """Hear the first punch; it counts only from the address that the QUIC connection comes from."""
+        assert self._data is not None
+        assert self.peer is not None
+        for _ in range(_PUNCH_READS):
+            try:
+                data, source = self._data.recvfrom(64)
+            except OSError:
+                return
+            if data != control.PUNCH or parse_address(source[0]) != parse_address(self.peer.address[0]):
+                continue
+            if self._punched_from is None:
+                self._punched_from = (source[0], source[1])
+                if self._control is not None:
+                    self._control.punched(monotonic_ns())
+                    self._drain()
+                return
+
+    def _begin_stream(self, punched: bool) -> None:
+        assert self.peer is not None
+        if self._data is None or self.worker is None or self._start is None:
+            return
+        announced = (str(parse_address(self.peer.address[0])), self._start.udp_port)
+        target = self._punched_from or announced
+        self._loop.remove_reader(self._data.fileno())
+        try:
+            self._data.connect(target)
+        except OSError as error:
+            self.stream_failed(f"the client's data port cannot be reached: {error.strerror}")
+            return
+        self.log.info("stream begins", target=f"{target[0]}:{target[1]}", punched=punched)
+        self.worker.begin(self._data)
+        self._close_data_socket()
+
+    def _close_data_socket(self) -> None:
+        if self._data is not None:
+            with contextlib.suppress(ValueError):
+                self._loop.remove_reader(self._data.fileno())
+            self._data.close()
+            self._data = None
+
+
+def _data_socket(local_address: str) -> socket.socket:
+    """Bind a free UDP port of the address that the client dialled (un-mapped), non-blocking."""
+    address = parse_address(local_address)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        bound.bind((str(address), 0))
+    except OSError:
+        bound.close()
+        raise
+    return bound
