@@ -4,7 +4,8 @@
 asked for::
 
     async with punktfunk.Host(punktfunk.HostConfig(trust="loopback", port=0)) as host:
-        async with punktfunk.Client(f"127.0.0.1:{host.port}", punktfunk.ClientConfig(trust="loopback")) as client:
+        config = punktfunk.ClientConfig(trust="loopback")
+        async with punktfunk.Client(f"127.0.0.1:{host.port}", config) as client:
             summary = await client.finished()
 """
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from punktfunk.media import SourceSpec, SyntheticSpec, TestCardSpec
+from punktfunk.media import SourceSpec, TestCardSpec
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
 from punktfunk.native.identity import parse_fingerprint
 from punktfunk.native.trust import OpenTrust, parse_address
@@ -76,7 +76,7 @@ class HostConfig(BaseModel):
     send_buffer_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
 
     artefacts: Path | None = None
-    """Folder for ``records.npz`` and ``stats.json`` of each stream; a second stream gets ``stream-2`` in it."""
+    """Folder for ``records.npz`` and ``stats.json`` of the first stream; ``stream-2``, … for later ones."""
     record_frames: bool = True
 
     @field_validator("bind")
@@ -105,11 +105,6 @@ class HostConfig(BaseModel):
         if self.max_block_shards is not None:
             return self.max_block_shards
         return 4096 if self.fec_scheme == "gf16" else 255 * 100 // (100 + MAX_FEC_PERCENT)
-
-    @property
-    def verified_frames(self) -> int:
-        """Frames to announce in Welcome: only a synthetic source can be verified, and only to its end."""
-        return self.frames or 0 if isinstance(self.source, SyntheticSpec) else 0
 
     def shard_bytes_for(self, address: str) -> int:
         """Payload of a packet toward ``address`` (section 2.5: 1408 for IPv4, 1388 for IPv6)."""

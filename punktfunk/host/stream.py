@@ -41,7 +41,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
     ``RejectedError`` when no codec fits or the mode cannot be streamed.
     """
     mode = _mode(config, hello)
-    kbps = config.bitrate.kbps if config.bitrate else clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS)
+    kbps = _kbps(config, hello)
     first_release = len(hello.encode()) <= _FIRST_HELLO_BYTES
     codec = _codec(config, hello)
     return Welcome(
@@ -72,10 +72,12 @@ def verified_frames(config: HostConfig, mode: VideoMode) -> int:
     return round(config.seconds * mode.refresh_hz) if config.seconds is not None else 0
 
 
-def prepare(config: HostConfig, welcome: Welcome, clock: SessionClock, artefacts: Path | None) -> work.Prepare:
+def prepare(
+    config: HostConfig, hello: Hello, welcome: Welcome, clock: SessionClock, artefacts: Path | None
+) -> work.Prepare:
     """Make a worker's first message from what was negotiated."""
-    kbps = welcome.bitrate_kbps or (config.bitrate.kbps if config.bitrate else DEFAULT_BITRATE_KBPS)
-    codec = next((name for name, bit in _WIRE_CODECS.items() if bit == welcome.codec), _fallback_codec(config))
+    kbps = _kbps(config, hello)
+    codec = _codec(config, hello)
     encoder = EncoderConfig(
         encoder=_ENCODERS[codec],
         mode=Mode(welcome.mode.width, welcome.mode.height, welcome.mode.refresh_hz),
@@ -185,13 +187,17 @@ def _codec(config: HostConfig, hello: Hello) -> Codec:
         return codec
     usable = [codec for codec, bit in _WIRE_CODECS.items() if offered & bit]
     if not usable:
-        raise RejectedError("the client decodes nothing that this host encodes", close_code=CloseCode.SETUP_FAILED)
+        raise RejectedError(
+            "the client decodes nothing that this host encodes", close_code=CloseCode.SETUP_FAILED
+        )
     preferred = [codec for codec in usable if hello.preferred_codec == _WIRE_CODECS[codec]]
     return (preferred or usable)[0]
 
 
-def _fallback_codec(config: HostConfig) -> Codec:
-    return Codec.HEVC if config.codec == "auto" else Codec(config.codec)
+def _kbps(config: HostConfig, hello: Hello) -> int:
+    if config.bitrate is not None:
+        return config.bitrate.kbps
+    return clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS)
 
 
 def _shard_bytes(config: HostConfig, hello: Hello, address: str) -> int:

@@ -113,4 +113,16 @@ class Failed:
     hint: str
 
 
-VOCABULARY = (Prepare, Begin, WantKeyframe, UseBitrate, UseFec, UseMode, Ready, Progress, ModeInForce, Ended, Failed)
+VOCABULARY = (
+    Prepare,
+    Begin,
+    WantKeyframe,
+    UseBitrate,
+    UseFec,
+    UseMode,
+    Ready,
+    Progress,
+    ModeInForce,
+    Ended,
+    Failed,
+)

@@ -135,7 +135,9 @@ class HostSession:
         self._close_data_socket()
         if self.worker is not None:
             self.worker.stop()
-        reason = self._end_reason or (f"client left: {closed.sentence}" if closed.by_peer else closed.sentence)
+        reason = self._end_reason or (
+            f"client left: {closed.sentence}" if closed.by_peer else closed.sentence
+        )
         self.log.info("session over", reason=reason, **self.counters)
         self._owner.session_over(self, reason)
 

@@ -1,0 +1,269 @@
+"""The stream worker: source → encoder → core, in a process of its own. Run by the host only.
+
+The frame's way touches Python once: ``produce`` returns an access unit, ``submit`` hands it to the core's
+send thread. Everything else in the loop is done between frames.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
+from punktfunk.errors import PunktfunkError
+from punktfunk.host import work
+from punktfunk.host.pace import FrameClock, sleep_until, wake_precisely
+from punktfunk.host.recovery import KeyframeDesk
+from punktfunk.media import EncoderConfig, Producer, SourceSpec, SyntheticSpec, open_producer
+from punktfunk.native import artefacts
+from punktfunk.native.control import fec_percent_within
+from punktfunk.native.worker_end import WorkerEnd
+from punktfunk.units import Bitrate, Mode
+
+_ORDER_LIMIT_S = 10.0
+_FLUSH_LIMIT_S = 2.0
+_PROGRESS_NS = 1_000_000_000
+
+
+class StreamProgram:
+    """One stream from its preparation to its artefacts."""
+
+    def __init__(self, end: WorkerEnd, order: work.Prepare) -> None:
+        self._end = end
+        self._order = order
+        self._source: Any = TypeAdapter(SourceSpec).validate_python(order.source)
+        self._encoder = EncoderConfig.model_validate(order.encoder)
+        self._producer: Producer = open_producer(self._source, self._encoder)
+        self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
+        self._stream: HostStream | None = None
+        self._kbps = order.rate_kbps
+        self._fec_wanted = self._fec_used = order.fec_percent
+        self._records = artefacts.RecordStore()
+        self._source_frames: list[tuple[int, int]] = []
+        self._restart_clock = False
+        self._key_frames = 0
+        self._desk = KeyframeDesk(1_000_000_000 // self._encoder.mode.refresh_hz)
+        self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
+
+    def run(self) -> None:
+        """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
+        self._end.send(work.Ready(None if self._producer.codec is None else str(self._producer.codec)))
+        descriptor = self._wait_for_begin()
+        if descriptor is None:
+            return
+        self._stream = self._open_stream(descriptor)
+        reason = self._loop(self._stream)
+        if not self._end.stopping.is_set():
+            self._stream.flush(_FLUSH_LIMIT_S)
+        self._leave(reason, self._stream)
+
+    def _wait_for_begin(self) -> int | None:
+        while not self._end.stopping.is_set():
+            received = self._end.wait(0.1)
+            if received is None:
+                continue
+            message, descriptors = received
+            if isinstance(message, work.Begin):
+                return descriptors[0]
+            self._obey(message)
+        return None
+
+    def _open_stream(self, descriptor: int) -> HostStream:
+        order = self._order
+        config = StreamConfig(
+            scheme="gf16" if order.fec_scheme == "gf16" else "gf8",
+            fec_percent=order.fec_percent,
+            max_block_shards=order.max_block_shards,
+            shard_bytes=order.shard_bytes,
+            key=bytes.fromhex(order.key) if order.key else None,
+            salt=bytes.fromhex(order.salt),
+        )
+        try:
+            return HostStream(
+                config,
+                descriptor,
+                rate_kbps=self._kbps,
+                queue_frames=order.queue_frames,
+                burst_packets=order.burst_packets,
+                packets_per_ms=order.packets_per_ms,
+                rate_factor=order.rate_factor,
+                gso=order.gso,
+                send_buffer_bytes=order.send_buffer_bytes,
+                record_frames=order.record_frames and order.artefacts is not None,
+            )
+        finally:
+            os.close(descriptor)
+
+    def _loop(self, stream: HostStream) -> str:
+        wake_precisely()
+        started = monotonic_ns()
+        ends = None if self._order.seconds is None else started + round(self._order.seconds * 1e9)
+        progress_due = started + _PROGRESS_NS
+        self._restart_clock = True
+        submitted = 0
+        while not self._end.stopping.is_set():
+            if submitted == self._order.frames:
+                return "frames"
+            if self._restart_clock:
+                self._restart_clock = False
+                skipped = self._frame_clock.skipped
+                self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, monotonic_ns())
+                self._frame_clock.skipped = skipped
+            deadline = self._frame_clock.next_deadline(monotonic_ns())
+            if ends is not None and deadline >= ends:
+                sleep_until(ends, self._end.stopping)
+                return "seconds"
+            sleep_until(deadline, self._end.stopping)
+            self._between_frames(stream)
+            self._frame(stream)
+            submitted += 1
+            if monotonic_ns() >= progress_due:
+                progress_due += _PROGRESS_NS
+                self._end.send(work.Progress(self._counters(stream)))
+                self._records.add(stream.take_records())
+        return "stopped"
+
+    def _between_frames(self, stream: HostStream) -> None:
+        while (received := self._end.poll()) is not None:
+            self._obey(received[0])
+        if stream.take_recovery_request() and self._desk.dropped():
+            self._producer.request_key()
+
+    def _frame(self, stream: HostStream) -> None:
+        unit = self._producer.produce()
+        self._use_fec_for(stream, len(unit.data))
+        flags = FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
+        stamps = unit.stamps
+        index = stream.submit(
+            unit.data,
+            self._clock.to_wire(unit.pts_ns),
+            flags,
+            captured_ns=stamps.captured_ns,
+            converted_ns=stamps.converted_ns,
+            encode_begin_ns=stamps.encode_begin_ns,
+            encode_end_ns=stamps.encode_end_ns,
+        )
+        self._key_frames += unit.key
+        self._desk.sent(unit.key, monotonic_ns())
+        if self._order.artefacts is not None and self._order.record_frames:
+            self._source_frames.append((index, unit.frame))
+
+    def _use_fec_for(self, stream: HostStream, frame_bytes: int) -> None:
+        """Put the wanted percentage in force, except for frames whose blocks old receivers would refuse."""
+        order = self._order
+        shards = math.ceil(frame_bytes / order.shard_bytes)
+        percent = fec_percent_within(self._fec_wanted, shards, order.fec_percent, order.max_block_shards)
+        if percent != self._fec_used:
+            stream.set_fec_percent(percent)
+            self._fec_used = percent
+
+    def _obey(self, message: Any) -> None:
+        match message:
+            case work.WantKeyframe(rtt_ns):
+                if self._desk.request(monotonic_ns(), rtt_ns):
+                    self._producer.request_key()
+            case work.UseBitrate(kbps):
+                self._kbps = kbps
+                self._producer.set_bitrate(Bitrate.from_kbps(kbps))
+                if self._stream is not None:
+                    self._stream.set_rate(kbps)
+            case work.UseFec(percent):
+                self._fec_wanted = percent
+            case work.UseMode(width, height, refresh_hz):
+                self._end.send(self._change_mode(width, height, refresh_hz))
+            case _:
+                raise TypeError(f"{type(message).__name__} is not for a stream worker")
+
+    def _change_mode(self, width: int, height: int, refresh_hz: int) -> work.ModeInForce:
+        """Build the new source and encoder before the old ones go, so that a failure changes nothing."""
+        current = self._encoder.mode
+        try:
+            encoder = self._encoder.model_copy(
+                update={"mode": Mode(width, height, refresh_hz), "bitrate": self._producer.bitrate}
+            )
+            if not isinstance(self._source, SyntheticSpec):
+                producer = open_producer(self._source, encoder)
+                self._producer.close()
+                self._producer = producer
+        except PunktfunkError:
+            return work.ModeInForce(False, current.width, current.height, current.refresh_hz)
+        if not isinstance(self._source, SyntheticSpec):
+            self._encoder = encoder
+            self._restart_clock = True
+        return work.ModeInForce(True, width, height, refresh_hz)
+
+    def _counters(self, stream: HostStream) -> dict[str, int]:
+        return {
+            **stream.stats(),
+            "key_frames": self._key_frames,
+            "keyframe_requests": self._desk.requests,
+            "keyframe_requests_coalesced": self._desk.coalesced,
+            "source_frames_skipped": self._frame_clock.skipped,
+            "fec_percent": self._fec_used,
+            "rate_kbps": self._kbps,
+        }
+
+    def _leave(self, reason: str, stream: HostStream) -> None:
+        counters = self._counters(stream)
+        self._records.add(stream.take_records())
+        stream.close()
+        self._producer.close()
+        if self._order.artefacts is not None:
+            self._write(Path(self._order.artefacts), reason, counters)
+        self._end.send(work.Ended(reason, counters))
+
+    def _write(self, folder: Path, reason: str, counters: dict[str, int]) -> None:
+        columns = self._records.columns()
+        if columns:
+            numbers = dict(self._source_frames)
+            index = columns["index"]
+            columns["source_frame"] = index.copy()
+            columns["source_frame"][:] = [numbers.get(int(at), -1) for at in index]
+            artefacts.write_columns(folder, "records.npz", columns)
+        mode = self._encoder.mode
+        stats = {
+            "schema_version": 1,
+            "role": "host",
+            "ended": reason,
+            "counters": counters,
+            "clock": {"offset_ns": self._clock.offset_ns, "error_ns": self._clock.error_ns},
+            "stream": {
+                "mode": str(mode),
+                "codec": None if self._producer.codec is None else str(self._producer.codec),
+                "fec_scheme": self._order.fec_scheme,
+                "fec_percent": self._order.fec_percent,
+                "max_block_shards": self._order.max_block_shards,
+                "shard_bytes": self._order.shard_bytes,
+                "rate_kbps": self._order.rate_kbps,
+                "encrypted": bool(self._order.key),
+            },
+        }
+        artefacts.write_stats(folder, "stats.json", stats)
+
+
+def main() -> int:
+    """Run the worker; 0 when the stream ended, 1 when it failed (the host has been told why)."""
+    end = WorkerEnd(work.VOCABULARY)
+    received = end.wait(_ORDER_LIMIT_S)
+    if received is None or not isinstance(received[0], work.Prepare):
+        return 1
+    try:
+        StreamProgram(end, received[0]).run()
+    except PunktfunkError as error:
+        end.send(work.Failed(error.code, error.cause, error.hint))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    # Native threads and decoders are done; a library's finalizers must not keep the session waiting.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

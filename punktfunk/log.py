@@ -1,0 +1,83 @@
+"""Structured logs on standard error, with secrets scrubbed before anything is written.
+
+Standard output belongs to results (a program's answer, JSON lines for the harness); everything that is said
+about how it went goes to standard error: readable lines on a terminal, one JSON object a line otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+SCRUBBED = "•••"
+_SECRET_NAMES = re.compile(
+    r"(^|_)(key|salt|pin|secret|token|password|passphrase|private|mac|spake|cookie|authorization)($|_)",
+    re.IGNORECASE,
+)
+_PUBLIC_NAMES = frozenset({"key_interval", "key_frames", "key_frame", "public_key"})
+_PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
+_BEARER = re.compile(r"(?i)\b(bearer\s+)\S+")
+_KEY_SIZED_HEX = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])")
+
+
+def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take secrets out of one log entry, however deep in its values they stand.
+
+    A value is a secret by its name (key, salt, pin, token, ...), or by its look: PEM private keys, bearer
+    tokens, byte strings, and lone runs of 32 hex digits, the length of an AES-128 key. Fingerprints have 64.
+    """
+    return {name: _clean(str(name), value) for name, value in event.items()}
+
+
+def configure(*, verbose: bool = False, json: bool | None = None, stream: TextIO | None = None) -> None:
+    """Set logging up for this process. ``json`` defaults to "not a terminal"."""
+    out = stream if stream is not None else sys.stderr
+    as_json = not out.isatty() if json is None else json
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(default=str) if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            scrub,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(name: str) -> Any:
+    """Return the logger of one concern, such as ``"host"`` or ``"client.worker"``."""
+    return structlog.get_logger(concern=name)
+
+
+def _clean(name: str, value: object) -> object:
+    if name not in _PUBLIC_NAMES and _SECRET_NAMES.search(name) and not isinstance(value, bool):
+        return SCRUBBED if value is not None else None
+    clean: object
+    match value:
+        case str():
+            text = _BEARER.sub(rf"\1{SCRUBBED}", _PEM_KEY.sub(SCRUBBED, value))
+            clean = _KEY_SIZED_HEX.sub(SCRUBBED, text)
+        case bytes() | bytearray() | memoryview():
+            clean = f"<{len(value)} bytes>"
+        case Mapping():
+            clean = {inner: _clean(str(inner), item) for inner, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            clean = [_clean("", item) for item in value]
+        case bool() | int() | float() | None:
+            clean = value
+        case _:
+            clean = _clean("", str(value))
+    return clean

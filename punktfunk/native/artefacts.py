@@ -1,0 +1,70 @@
+"""What a stream worker leaves behind: ``records.npz``, ``decoded.npz`` and ``stats.json`` in a folder.
+
+Every file is written beside its place and renamed, so that a reader sees a whole file or none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from punktfunk.errors import ResultsError
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+class RecordStore:
+    """Collect the frame records of a stream, which come in pieces of little-endian int64 columns."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, list[bytes]] = defaultdict(list)
+
+    def add(self, records: Mapping[str, bytes]) -> None:
+        """Keep one piece, as ``take_records`` returns it."""
+        for name, column in records.items():
+            if column:
+                self._pieces[name].append(column)
+
+    def columns(self) -> dict[str, NDArray[np.int64]]:
+        """Return all records, int64 columns of one length, -1 for what does not exist."""
+        return {name: np.frombuffer(b"".join(pieces), "<i8") for name, pieces in self._pieces.items()}
+
+
+def write_columns(folder: Path, name: str, columns: Columns) -> Path:
+    """Write ``name`` (an ``.npz`` file of one array a column); raise ``ResultsError`` when that fails."""
+    path = folder / name
+    temporary = path.with_name(f".{name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            np.savez(file, **columns)  # type: ignore[arg-type]
+        temporary.replace(path)
+    except OSError as error:
+        raise _failed(path, error) from error
+    return path
+
+
+def write_stats(folder: Path, name: str, stats: Mapping[str, Any]) -> Path:
+    """Write ``name`` (JSON); raise ``ResultsError`` when that fails."""
+    path = folder / name
+    temporary = path.with_name(f".{name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(stats, indent=2, sort_keys=True) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise _failed(path, error) from error
+    return path
+
+
+def _failed(path: Path, error: OSError) -> ResultsError:
+    return ResultsError(
+        f"{path} cannot be written: {error.strerror or error}",
+        "free space on that disk or name another folder",
+    )

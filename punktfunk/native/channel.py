@@ -1,0 +1,65 @@
+"""Typed messages between a control process and its stream worker, over a SOCK_SEQPACKET pair.
+
+A message is a frozen dataclass of plain values, sent as one JSON object with its class name; file descriptors
+travel beside it (SCM_RIGHTS). The end of either process is the end of file at the other: nothing else has to
+be told. Both ends belong to this program, so an unknown message is a defect and raises.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from punktfunk.errors import SessionClosedError
+
+_MAX_MESSAGE_BYTES = 1 << 17
+_MAX_DESCRIPTORS = 4
+
+
+class Channel:
+    """One end of the pair; ``vocabulary`` lists the message classes that both ends know."""
+
+    def __init__(self, end: socket.socket, vocabulary: Iterable[type[Any]]) -> None:
+        self._socket = end
+        self._classes = {kind.__name__: kind for kind in vocabulary}
+
+    @staticmethod
+    def pair() -> tuple[socket.socket, socket.socket]:
+        """Return the two ends; neither survives an exec unless it is passed on by name."""
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def fileno(self) -> int:
+        """Return the descriptor, for an event loop."""
+        return self._socket.fileno()
+
+    def send(self, message: Any, descriptors: Iterable[int] = ()) -> None:
+        """Send one message; raise ``SessionClosedError`` when the other end is gone or does not read."""
+        if self._classes.get(type(message).__name__) is not type(message):
+            raise TypeError(f"{type(message).__name__} is not in this channel's vocabulary")
+        payload = json.dumps({"message": type(message).__name__, **asdict(message)}).encode()
+        try:
+            socket.send_fds(self._socket, [payload], list(descriptors))
+        except OSError as error:
+            raise SessionClosedError("the other end of the worker channel is gone") from error
+
+    def receive(self) -> tuple[Any, list[int]] | None:
+        """Return the next message and its descriptors, ``None`` at the end of file.
+
+        Raises ``BlockingIOError`` on a non-blocking channel without a message. The caller owns the
+        descriptors.
+        """
+        try:
+            payload, descriptors, _, _ = socket.recv_fds(self._socket, _MAX_MESSAGE_BYTES, _MAX_DESCRIPTORS)
+        except ConnectionError:
+            return None
+        if not payload:
+            return None
+        fields = json.loads(payload)
+        return self._classes[fields.pop("message")](**fields), descriptors
+
+    def close(self) -> None:
+        """Close this end; the other one reads the end of file."""
+        self._socket.close()

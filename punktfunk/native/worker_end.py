@@ -1,0 +1,92 @@
+"""The worker's side: read the channel in a thread, and never outlive the control process."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from punktfunk.errors import SessionClosedError
+from punktfunk.native.channel import Channel
+
+_PR_SET_PDEATHSIG = 1
+_LAST_WORDS_S = 1.2
+"""After the end of the channel, the time to write artefacts; then the process goes, whatever it is doing."""
+
+
+class WorkerEnd:
+    """The channel of a worker process.
+
+    ``stopping`` is set when the control process closed the channel, sent SIGTERM or died. Messages arrive in
+    ``inbox`` with their descriptors, which belong to the taker.
+    """
+
+    def __init__(self, vocabulary: Iterable[type[Any]]) -> None:
+        descriptor = _channel_descriptor()
+        self.stopping = threading.Event()
+        self.inbox: queue.SimpleQueue[tuple[Any, list[int]]] = queue.SimpleQueue()
+        self._channel = Channel(socket.socket(fileno=descriptor), vocabulary)
+        _die_with_parent()
+        # A terminal's Ctrl-C reaches the whole group; the control process decides what it means.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        threading.Thread(target=self._read, name="channel", daemon=True).start()
+
+    def send(self, message: Any) -> None:
+        """Send a message; a control process that is gone is noticed through ``stopping``."""
+        with contextlib.suppress(SessionClosedError):
+            self._channel.send(message)
+
+    def poll(self) -> tuple[Any, list[int]] | None:
+        """Return the next message if there is one."""
+        try:
+            return self.inbox.get_nowait()
+        except queue.Empty:
+            return None
+
+    def wait(self, timeout_s: float) -> tuple[Any, list[int]] | None:
+        """Wait for a message; ``None`` when none came in time."""
+        try:
+            return self.inbox.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+
+    def _read(self) -> None:
+        while True:
+            received = self._channel.receive()
+            if received is None:
+                self._stop()
+                return
+            self.inbox.put(received)
+
+    def _stop(self) -> None:
+        if not self.stopping.is_set():
+            self.stopping.set()
+            last = threading.Timer(_LAST_WORDS_S, os._exit, args=(70,))
+            last.daemon = True
+            last.start()
+
+
+def _channel_descriptor() -> int:
+    parser = argparse.ArgumentParser(description="A stream worker; started by its control process only.")
+    parser.add_argument("--channel", type=int, required=True, metavar="FD")
+    descriptor: int = parser.parse_args().channel
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        sys.exit("this program is started by punktfunk itself")
+    os.set_inheritable(descriptor, False)
+    return descriptor
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the control process dies; the end of the channel says the same."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -1,0 +1,80 @@
+"""Logs go to one stream as JSON or text, and no secret gets into them (promise P13)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from punktfunk import log
+from punktfunk.native.handshake import VideoMode, Welcome
+from punktfunk.native.identity import Identity, Role
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    log.configure(json=True, stream=stream)
+    yield stream
+    structlog.reset_defaults()
+
+
+KEY = bytes(range(0xA0, 0xB0))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"key": KEY.hex()},
+        {"session_key": KEY},
+        {"salt": "70a06b66"},
+        {"pin": "4321"},
+        {"event_text": f"armed with {KEY.hex()}"},
+        {"offer": {"nested": [{"key": KEY.hex()}]}},
+        {"raw": KEY},
+        {"header": "Bearer abcdefghijkl"},
+        {"management_token": "abcdefghijkl"},
+        {"welcome": Welcome(mode=VideoMode(2, 2, 1), udp_port=1, key=KEY, salt=b"\x70\xa0\x6b\x66")},
+    ],
+)
+def test_no_secret_reaches_the_log(written: io.StringIO, fields: dict[str, object]) -> None:
+    log.get("test").info("something happened", **fields)
+    text = written.getvalue()
+    assert json.loads(text)["event"] == "something happened"
+    for secret in (KEY.hex(), repr(KEY), str(KEY), "70a06b66", "4321", "abcdefghijkl"):
+        assert secret not in text
+
+
+def test_a_private_key_in_an_exception_is_scrubbed(written: io.StringIO) -> None:
+    pem = Identity.generate(Role.CLIENT)._key_pem().decode()
+    try:
+        int(pem)
+    except ValueError:
+        log.get("test").exception("failed")
+    assert "PRIVATE KEY" not in written.getvalue()
+    assert pem.splitlines()[1] not in written.getvalue()
+    assert "invalid literal" in written.getvalue()
+
+
+def test_fingerprints_and_plain_values_stay_readable(written: io.StringIO) -> None:
+    log.get("host").info("client joined", fingerprint="ab" * 32, frames=300, key_interval=2, source=None)
+    entry = json.loads(written.getvalue())
+    assert entry["fingerprint"] == "ab" * 32
+    assert (entry["frames"], entry["key_interval"], entry["source"], entry["concern"]) == (
+        300,
+        2,
+        None,
+        "host",
+    )
+
+
+def test_debug_lines_need_verbose() -> None:
+    for verbose in (False, True):
+        stream = io.StringIO()
+        log.configure(json=True, stream=stream, verbose=verbose)
+        log.get("test").debug("detail")
+        assert bool(stream.getvalue()) is verbose
+    structlog.reset_defaults()
