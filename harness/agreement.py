@@ -26,7 +26,8 @@ FAMILY_WISE_ERROR: Final = 0.001
 
 
 def case_theory(
-    tables: Sequence[Records],
+    sizes: Sequence[tuple[int, ...]],
+    complete: int,
     link: Mapping[str, Any],
     *,
     shard_bytes: int,
@@ -35,18 +36,17 @@ def case_theory(
 ) -> dict[str, float]:
     """Return what theory says of a case beside what was found: empty where the link has no exact theory.
 
-    ``tables`` are the joined frame records, one a seed; ``link`` the description of the direction host to
-    client as the core takes it. Frames that left the sender's queue unsent do not count. The keys:
+    ``sizes`` are the bytes of the frames that were put on the wire in order, one tuple a seed
+    (:func:`sent_bytes`), ``complete`` how many of them all were complete; ``link`` describes the direction
+    host to client as the core takes it. The keys:
     ``recovery`` expected share of complete frames, ``recovery_low`` and ``recovery_high`` the 95 % band of
     the measured share, ``p_value``, ``complete`` and ``frames`` as measured; ``loss``, ``burst_packets`` (1:
     independent) and the geometry, from which a report draws the curve; ``expected``, ``sd``, ``one_short``,
     ``one_short_sd`` counts under the announced code and one recovery shard less in each block.
     """
     loss = theory.process_of(link)
-    sizes = [_sent_bytes(table) for table in tables]
     if loss is None or not any(sizes):
         return {}
-    complete = sum(int((table["client_status"] == 0).sum()) for table in tables)
     whole = _predict(sizes, loss, (shard_bytes, block_shards, fec_percent), short=0)
     short = _predict(sizes, loss, (shard_bytes, block_shards, fec_percent), short=1)
     low, high = whole.interval()
@@ -59,7 +59,7 @@ def case_theory(
         "p_value": whole.p_value(complete),
         "complete": complete,
         "frames": frames,
-        "seeds": len(tables),
+        "seeds": len(sizes),
         "loss": loss.mean,
         "burst_packets": burst_packets(loss),
         "periodic": float(isinstance(loss, theory.Periodic)),
@@ -144,7 +144,8 @@ def power_one_short(cells: Sequence[Mapping[str, float]], fwer: float = FAMILY_W
     return 1.0 - missed
 
 
-def _sent_bytes(records: Records) -> tuple[int, ...]:
+def sent_bytes(records: Records) -> tuple[int, ...]:
+    """Return the bytes of each frame that was put on the wire, in order, from the joined records."""
     sent = (records["host_status"] != 1) & (records["bytes"] != NULL)
     order = records["index"][sent].argsort(kind="stable")
     return tuple(records["bytes"][sent][order].tolist())

@@ -83,39 +83,37 @@ def _frame_metrics(
         "frames_lost": None if submitted is None or complete is None else submitted - complete,
     }
     found: dict[str, Metric] = {}
-    if rows["index"].size and client:
+    if client:
+        lost = (rows["client_status"] == 1) & (rows["host_status"] != 1)
         whole = rows["client_status"] == 0
-        damaged = rows["data_missing"] > 0
-        counts["frames_damaged"] = int(damaged.sum())
-        counts["frames_recovered"] = int((whole & (rows["recovered"] > 0)).sum())
+        damaged = (rows["data_missing"] > 0) | lost
         found["fec_success"] = _share("fec_success", [whole[damaged]])
-        if host:
-            sent = [t["host_status"] != 1 for t in tables]
-            found["recovery"] = _share(
-                "recovery", [(t["client_status"] == 0)[s] for t, s in zip(tables, sent, strict=True)]
-            )
-            found["decodable"] = _share("decodable", [_shown(t) for t in tables])
         found["undecodable"] = _share("undecodable", [(rows["decodable"] == 0)[whole]])
+        if submitted == rows["index"].size:  # counts, unlike shares, want every frame in the records
+            counts["frames_damaged"] = int(damaged.sum())
+            counts["frames_recovered"] = int((whole & (rows["recovered"] > 0)).sum())
         if np.any(rows["decode_end_ns"] != NULL):
             counts["frames_decoded"] = int((rows["decode_end_ns"] != NULL).sum())
-    elif submitted and complete is not None:
-        # Counters without records still give the shares, on the assumption that frames fail independently.
-        sent_frames = submitted - (dropped or 0)
-        if sent_frames:
-            found["recovery"] = _metric(
-                "recovery", complete / sent_frames, stats.wilson(complete, sent_frames), sent_frames
-            )
+    if submitted is not None and complete is not None:
+        sent = [(t["client_status"] == 0)[t["host_status"] != 1] for t in tables]
+        found["recovery"] = _share("recovery", sent, (complete, submitted - (dropped or 0)))
+        decodable = client.get("frames_decodable", 0) if client else 0
+        found["decodable"] = _share("decodable", [_shown(t) for t in tables], (decodable, submitted))
     return found | {name: _metric(name, count) for name, count in counts.items()}
 
 
-def _share(name: str, series: Sequence[NDArray[np.bool_]]) -> Metric:
-    """A proportion over frames in the order of time; the interval counts correlated frames as fewer."""
+def _share(name: str, series: Sequence[NDArray[np.bool_]], counted: tuple[int, int] | None = None) -> Metric:
+    """A proportion over frames in the order of time; the interval counts correlated frames as fewer.
+
+    ``counted`` are hits and trials where counters know more frames than the records kept.
+    """
     n = sum(s.size for s in series)
-    if n == 0:
+    hits, trials = counted or (sum(int(s.sum()) for s in series), n)
+    if trials <= 0:
         return _metric(name, None, n=0)
-    hits = sum(int(s.sum()) for s in series)
-    effective = sum(s.size / stats.correlation_time(s) for s in series)
-    return _metric(name, hits / n, stats.wilson(hits / n * effective, effective), n)
+    independent = sum(s.size / stats.correlation_time(s) for s in series) / n if n else 1.0
+    effective = trials * independent
+    return _metric(name, hits / trials, stats.wilson(hits / trials * effective, effective), trials)
 
 
 def _shown(records: Records) -> NDArray[np.bool_]:
