@@ -12,6 +12,7 @@ from typing_extensions import Buffer
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CodecUnavailableError, MediaError
+from punktfunk.media.bitstream import is_key
 from punktfunk.media.types import Codec, DecodedFrame
 from punktfunk.units import MAX_DIMENSION
 
@@ -37,6 +38,8 @@ class DecoderStats:
     """Access units that the decoder refused or that gave no picture."""
     concealed: int = 0
     """Pictures returned that the decoder marked as damaged."""
+    restarts: int = 0
+    """Times the decoder was opened afresh, at the first key frame after an error."""
 
 
 class Decoder:
@@ -52,6 +55,7 @@ class Decoder:
         self.stats = DecoderStats()
         self._threads = threads
         self._max_pixels = max_pixels
+        self._refused = False
         self._context: VideoCodecContext | None = self._open()
 
     def decode(self, data: Buffer) -> DecodedFrame | None:
@@ -64,6 +68,12 @@ class Decoder:
             raise MediaError(f"the {self.codec} decoder is closed", "open a new one")
         self.stats.access_units += 1
         begin_ns = monotonic_ns()
+        if self._refused and is_key(self.codec, bytes(data)):
+            # Damaged headers can leave a decoder in a state that even a key frame does not end: dav1d, fed a
+            # wrong sequence header, refused everything after it in about half of the trials.
+            self._context = context = self._open()
+            self._refused = False
+            self.stats.restarts += 1
         pictures: list[av.VideoFrame] = []
         # An empty packet would mean the end of the stream and lock the decoder.
         if memoryview(data).nbytes:
@@ -74,6 +84,7 @@ class Decoder:
         end_ns = monotonic_ns()
         if not pictures:
             self.stats.errors += 1
+            self._refused = True
             return None
         # Damage can release a picture that an earlier access unit failed to; the newest is the one to show.
         picture = pictures[-1]
