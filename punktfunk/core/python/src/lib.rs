@@ -7,6 +7,7 @@ mod fec;
 mod link;
 mod session;
 mod sim;
+mod stream;
 
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -14,6 +15,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     fec::register(m)?;
     session::register(m)?;
     link::register(m)?;
+    stream::register(m)?;
     sim::register(m)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! One frame under reassembly.
 
 use crate::packet::Header;
+use crate::session::meter::Metered;
 use crate::session::pool::PooledBuf;
 use crate::stats::NULL;
 
@@ -43,8 +44,8 @@ pub(super) struct Block {
 pub struct CompleteFrame {
     /// The access unit.
     pub data: PooledBuf,
-    /// Bytes to take off the meter when it is released.
-    pub memory: usize,
+    /// Keeps them on the meter.
+    pub memory: Option<Metered>,
 }
 
 /// A frame in the loss window.
@@ -64,9 +65,9 @@ pub struct FrameState {
     pub duplicates: u32,
     /// Packets that came after its turn.
     pub late: u32,
-    /// When its first packet came, -1 until then.
+    /// When its first packet came in turn, -1 until then.
     pub recv_first_ns: i64,
-    /// When its last packet came, -1 until one did.
+    /// When the last packet that it had use for came, -1 until one did.
     pub recv_last_ns: i64,
     /// When its last block was whole, -1 until then.
     pub complete_ns: i64,
@@ -76,8 +77,8 @@ pub struct FrameState {
     pub decodable: bool,
     pub(super) blocks: Vec<Block>,
     pub(super) blocks_done: usize,
-    /// Bytes that it holds on the memory meter.
-    pub(super) memory: usize,
+    /// What it holds on the memory meter.
+    pub(super) memory: Option<Metered>,
 }
 
 /// Sums over the blocks of a frame.
@@ -114,7 +115,7 @@ impl FrameState {
             decodable: false,
             blocks: Vec::new(),
             blocks_done: 0,
-            memory: 0,
+            memory: None,
         }
     }
 
@@ -127,7 +128,7 @@ impl FrameState {
             .resize_with(usize::from(header.block_count), Block::default);
     }
 
-    /// Note when a packet of it came.
+    /// Note when a packet that it had use for came.
     pub fn stamp(&mut self, received_ns: u64) {
         if self.recv_first_ns == NULL {
             self.recv_first_ns = received_ns as i64;

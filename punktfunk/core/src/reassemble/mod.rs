@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::fec::{self, Codec};
 use crate::packet::{Header, Reject};
 use crate::session::StreamConfig;
+use crate::session::meter::{Meter, Metered};
 use crate::session::pool::BufferPool;
 
 /// Unused shard buffers that are kept.
@@ -37,25 +38,14 @@ pub enum Placed {
     Duplicate,
 }
 
-/// What rebuilding blocks and memory cost so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    /// Data shards that FEC rebuilt since [`Reassembler::take_recovered`].
-    pub recovered: u64,
-    /// Bytes of unfinished and unreleased frames.
-    pub memory: usize,
-    /// The most that `memory` ever was.
-    pub memory_peak: usize,
-}
-
 /// Holds the shards of unfinished frames.
 pub struct Reassembler {
     config: Arc<StreamConfig>,
     codec: &'static dyn Codec,
     pool: Arc<BufferPool>,
     scratch: Vec<bool>,
-    /// Sums over all frames.
-    pub totals: Totals,
+    recovered: u64,
+    meter: Arc<Meter>,
 }
 
 impl Reassembler {
@@ -66,7 +56,8 @@ impl Reassembler {
             codec: fec::codec(config.scheme),
             pool: BufferPool::new(POOL_BYTES.min(config.memory_cap_bytes)),
             scratch: Vec::new(),
-            totals: Totals::default(),
+            recovered: 0,
+            meter: Meter::new(config.memory_cap_bytes),
             config,
         }
     }
@@ -95,13 +86,7 @@ impl Reassembler {
         }
         if block.k == 0 {
             let buffer = if given_up { 0 } else { (k + m) * bytes };
-            let need = buffer + k + m;
-            if self.totals.memory + need > self.config.memory_cap_bytes {
-                return Err(Reject::Memory);
-            }
-            self.totals.memory += need;
-            self.totals.memory_peak = self.totals.memory_peak.max(self.totals.memory);
-            frame.memory += need;
+            reserve(&self.meter, &mut frame.memory, buffer + k + m)?;
             (block.k, block.m) = (k, m);
             block.present = vec![false; k + m];
             block.buffer = (!given_up).then(|| self.pool.take(buffer));
@@ -138,7 +123,7 @@ impl Reassembler {
                 return Ok(Placed::Late);
             }
             block.recovered = k - block.have_data;
-            self.totals.recovered += block.recovered as u64;
+            self.recovered += block.recovered as u64;
         }
         block.done = true;
         frame.blocks_done += 1;
@@ -167,12 +152,7 @@ impl Reassembler {
             0
         };
         let need = joined + blocks * size_of::<frame::Block>();
-        if self.totals.memory + need > self.config.memory_cap_bytes {
-            return Err(Reject::Memory);
-        }
-        self.totals.memory += need;
-        self.totals.memory_peak = self.totals.memory_peak.max(self.totals.memory);
-        frame.memory += need;
+        reserve(&self.meter, &mut frame.memory, need)?;
         frame.pin(header);
         Ok(())
     }
@@ -183,12 +163,11 @@ impl Reassembler {
         for block in &mut frame.blocks {
             block.buffer = None;
         }
-        self.totals.memory -= frame.memory;
-        frame.memory = 0;
+        frame.memory = None;
     }
 
     /// The access unit of a complete frame; `None` when its blocks hold fewer bytes than the frame claimed (section 4.8).
-    /// The bytes stay on the meter until [`Reassembler::release_memory`].
+    /// The bytes stay on the meter until the result's `memory` is dropped.
     pub fn assemble(&mut self, frame: &mut FrameState) -> Option<CompleteFrame> {
         if !self.holds_frame(frame) {
             return None;
@@ -212,18 +191,13 @@ impl Reassembler {
             joined
         };
         data.truncate(len);
-        let memory = std::mem::take(&mut frame.memory);
+        let memory = frame.memory.take();
         Some(CompleteFrame { data, memory })
-    }
-
-    /// Take what a frame that leaves the window still holds off the meter.
-    pub fn forget(&mut self, frame: &FrameState) {
-        self.totals.memory -= frame.memory;
     }
 
     /// Data shards that FEC rebuilt since the last call.
     pub fn take_recovered(&mut self) -> u64 {
-        std::mem::take(&mut self.totals.recovered)
+        std::mem::take(&mut self.recovered)
     }
 
     /// The frame's blocks hold at least as many bytes as it claims.
@@ -233,9 +207,10 @@ impl Reassembler {
         shards * self.config.shard_bytes >= frame.frame_bytes as usize
     }
 
-    /// Take a released frame off the meter.
-    pub fn release_memory(&mut self, bytes: usize) {
-        self.totals.memory -= bytes;
+    /// Bytes of unfinished and unreleased frames.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Data shards that a frame of `frame_bytes` has in block `block` by section 4.5.
@@ -247,5 +222,16 @@ impl Reassembler {
         total
             .saturating_sub(block * self.config.max_block_shards)
             .min(self.config.max_block_shards)
+    }
+}
+
+/// Put more of a frame on the meter.
+fn reserve(meter: &Arc<Meter>, held: &mut Option<Metered>, bytes: usize) -> Result<(), Reject> {
+    match held {
+        Some(held) => held.grow(bytes).then_some(()).ok_or(Reject::Memory),
+        None => meter
+            .reserve(bytes)
+            .map(|m| *held = Some(m))
+            .ok_or(Reject::Memory),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::loss::{LossTracker, ReportWindow};
+use super::meter::Metered;
 use super::pool::PooledBuf;
 use super::recovery::Recovery;
 use super::{ConfigError, FLAG_KEY, FLAG_PROBE, FLAGS_DECODABLE, StreamConfig};
@@ -44,7 +45,7 @@ pub struct Frame {
     pub gap: u32,
     /// When its first packet came, ns.
     pub recv_first_ns: i64,
-    /// When its last packet before completion came, ns.
+    /// When the packet that completed it came, ns.
     pub recv_last_ns: i64,
     /// When its last block was whole, ns.
     pub complete_ns: i64,
@@ -52,10 +53,16 @@ pub struct Frame {
     pub released_ns: i64,
     /// The access unit.
     pub data: PooledBuf,
-    memory: usize,
+    /// On the meter until somebody takes the frame over.
+    memory: Option<Metered>,
 }
 
 impl Frame {
+    /// Whoever takes the frame now answers for its memory.
+    pub fn take_over(&mut self) {
+        self.memory = None;
+    }
+
     /// Decodable without any other frame.
     #[must_use]
     pub fn is_key(&self) -> bool {
@@ -187,7 +194,8 @@ impl ClientSession {
         let Some(frame) = self.window.get_mut(index) else {
             return;
         };
-        if placed != Placed::Duplicate {
+        // Packets that changed nothing any more do not count into a frame's receive time.
+        if matches!(placed, Placed::Stored | Placed::Completed) {
             frame.stamp(received_ns);
         }
         let stats = &mut self.stats;
@@ -316,7 +324,6 @@ impl ClientSession {
             self.stats.frames_probe += 1;
         }
         if probe || (!frame.decodable && self.config.hold_undecodable) {
-            self.reassembler.release_memory(complete.memory);
             return;
         }
         frame.released_ns = now_ns as i64;
@@ -378,7 +385,6 @@ impl ClientSession {
         }
         let (index, frame) = self.window.pop();
         let frame = frame.unwrap_or_else(|| FrameState::new(Phase::GivenUp));
-        self.reassembler.forget(&frame);
         let frame_bytes = frame.frame_bytes;
         let counts = frame.counts(|block| self.reassembler.expected_data(frame_bytes, block));
         self.stats.data_shards_missing += (counts.recovered + counts.unrecoverable) as u64;
@@ -436,17 +442,18 @@ impl ClientSession {
         }
     }
 
-    /// The next access unit in turn.
+    /// The next access unit in turn. It stays on the memory meter until [`Frame::take_over`] or its end.
     pub fn poll_frame(&mut self) -> Option<Frame> {
-        let frame = self.out.pop_front()?;
-        self.reassembler.release_memory(frame.memory);
-        Some(frame)
+        self.out.pop_front()
     }
 
-    /// Whoever takes the frames had to drop `frames` of them: nothing that refers to them can be decoded.
-    pub fn dropped_downstream(&mut self, frames: u64) {
+    /// Whoever takes the frames had to drop `frames` of them: nothing that refers to them can be decoded, unless
+    /// they were `mended` by a later frame that is waiting already.
+    pub fn dropped_downstream(&mut self, frames: u64, mended: bool) {
         self.stats.frames_queue_dropped += frames;
-        self.break_chain();
+        if !mended {
+            self.break_chain();
+        }
     }
 
     /// True once for each break of the references until a key frame comes, and again after `retry_ns` without one.
@@ -471,8 +478,8 @@ impl ClientSession {
         ClientStats {
             packets_lost: self.loss.lost(),
             packets_reordered: self.loss.reordered(),
-            memory_bytes: self.reassembler.totals.memory as u64,
-            memory_peak_bytes: self.reassembler.totals.memory_peak as u64,
+            memory_bytes: self.reassembler.meter().used() as u64,
+            memory_peak_bytes: self.reassembler.meter().peak() as u64,
             ..self.stats
         }
     }

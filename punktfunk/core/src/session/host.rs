@@ -299,6 +299,31 @@ impl Transmitter {
         }
     }
 
+    /// Drop whatever has not left yet, the frame that was under way too.
+    pub fn abandon(&mut self) {
+        let stats = &self.shared.stats;
+        let mut queue = self.shared.queue();
+        let cut = self
+            .current
+            .take()
+            .map(|c| (c.frame.packets - c.next, c.frame.record));
+        let waiting: Vec<_> = queue
+            .frames
+            .drain(..)
+            .map(|f| (f.packets, f.record))
+            .collect();
+        for (packets, record) in cut.into_iter().chain(waiting) {
+            add(&stats.frames_queue_dropped, 1);
+            add(&stats.packets_queue_dropped, u64::from(packets));
+            stats.queue_packets.fetch_sub(u64::from(packets), Relaxed);
+            queue.records.push(HostRecord {
+                packets_sent: record.packets_sent.max(0),
+                status: 1,
+                ..record
+            });
+        }
+    }
+
     /// When [`Transmitter::poll_transmit`] should be called next; `None` while nothing waits.
     #[must_use]
     pub fn next_timeout(&self) -> Option<u64> {

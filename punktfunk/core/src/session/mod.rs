@@ -6,6 +6,7 @@
 pub mod client;
 pub mod host;
 pub mod loss;
+pub mod meter;
 pub mod packetize;
 pub mod pool;
 pub mod recovery;

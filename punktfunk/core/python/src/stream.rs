@@ -1,0 +1,376 @@
+//! Streams for Python. Every call that may wait, and every call that takes a lock of the stream's thread, runs
+//! without the GIL.
+
+use std::ffi::c_int;
+use std::time::Duration;
+
+use punktfunk_core::pacing::PacerConfig;
+use punktfunk_core::session::client::Frame;
+use punktfunk_core::session::host::{HostSettings, SubmitStamps};
+use punktfunk_core::stats::{ClientRecord, Column, HostRecord};
+use punktfunk_core::stream::{self, ClientOptions, HostError, HostOptions, NextFrame, StartError};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyBufferError, PyOSError, PyValueError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::errors::{CryptoError, FecError, InvalidConfigError, SessionClosedError};
+use crate::session::StreamConfig;
+
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<HostStream>()?;
+    m.add_class::<ClientStream>()?;
+    m.add_class::<ReceivedFrame>()
+}
+
+/// Python's signal handlers run at least this often while a call waits.
+const SIGNAL_CHECK: Duration = Duration::from_millis(100);
+
+fn start_error(error: StartError) -> PyErr {
+    match error {
+        StartError::Config(e) => InvalidConfigError::new_err(e.to_string()),
+        StartError::Socket(e) => match e.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, e.to_string())),
+            None => PyValueError::new_err(e.to_string()),
+        },
+    }
+}
+
+fn closed() -> PyErr {
+    SessionClosedError::new_err("the stream is closed")
+}
+
+fn seconds(name: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|_| {
+        PyValueError::new_err(format!(
+            "{name} must be a finite number of seconds from 0, not {value}"
+        ))
+    })
+}
+
+fn dict<'py>(py: Python<'py>, stats: Vec<(String, u64)>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in stats {
+        dict.set_item(name, value)?;
+    }
+    Ok(dict)
+}
+
+fn columns<'py>(py: Python<'py>, columns: Vec<Column>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, values) in columns {
+        let bytes: Vec<u8> = values.into_iter().flat_map(i64::to_le_bytes).collect();
+        dict.set_item(name, PyBytes::new(py, &bytes))?;
+    }
+    Ok(dict)
+}
+
+/// Call `attempt` without the GIL in slices until it settles or `timeout` is over, looking for signals in between.
+fn wait<T: Send>(
+    py: Python<'_>,
+    timeout: Duration,
+    attempt: impl Fn(Duration) -> Option<T> + Sync,
+) -> PyResult<Option<T>> {
+    let mut left = timeout;
+    loop {
+        let slice = left.min(SIGNAL_CHECK);
+        if let Some(settled) = py.detach(|| attempt(slice)) {
+            return Ok(Some(settled));
+        }
+        left -= slice;
+        if left.is_zero() {
+            return Ok(None);
+        }
+        py.check_signals()?;
+    }
+}
+
+#[pyclass(module = "punktfunk.core._core", frozen)]
+struct HostStream {
+    inner: stream::HostStream,
+}
+
+#[pymethods]
+impl HostStream {
+    #[new]
+    #[pyo3(signature = (config, fd, *, rate_kbps, queue_frames = 8, burst_packets = 32, packets_per_ms = 100,
+        rate_factor = 1.25, gso = true, send_buffer_bytes = 8_388_608, record_frames = true))]
+    #[allow(clippy::too_many_arguments)] // keyword-only configuration
+    fn new(
+        config: &StreamConfig,
+        fd: i32,
+        rate_kbps: u32,
+        queue_frames: usize,
+        burst_packets: u32,
+        packets_per_ms: u32,
+        rate_factor: f64,
+        gso: bool,
+        send_buffer_bytes: usize,
+        record_frames: bool,
+    ) -> PyResult<Self> {
+        if burst_packets == 0 || packets_per_ms == 0 || !(0.1..=1000.0).contains(&rate_factor) {
+            return Err(InvalidConfigError::new_err(
+                "pacing wants burst_packets and packets_per_ms of at least 1 and rate_factor 0.1..=1000",
+            ));
+        }
+        let settings = HostSettings {
+            rate_kbps,
+            queue_frames,
+            pacer: PacerConfig {
+                burst_packets,
+                packets_per_ms,
+                rate_factor,
+                ..PacerConfig::default()
+            },
+            record_frames,
+            ..HostSettings::default()
+        };
+        let options = HostOptions {
+            gso,
+            send_buffer_bytes,
+        };
+        let inner = stream::HostStream::start(config.inner.clone(), &settings, fd, options)
+            .map_err(start_error)?;
+        Ok(Self { inner })
+    }
+
+    #[pyo3(signature = (access_unit, pts_ns, flags, *, captured_ns = -1, converted_ns = -1, encode_begin_ns = -1,
+        encode_end_ns = -1))]
+    #[allow(clippy::too_many_arguments)] // one stamp a stage
+    fn submit(
+        &self,
+        py: Python<'_>,
+        access_unit: PyBuffer<u8>,
+        pts_ns: u64,
+        flags: u32,
+        captured_ns: i64,
+        converted_ns: i64,
+        encode_begin_ns: i64,
+        encode_end_ns: i64,
+    ) -> PyResult<u32> {
+        if !access_unit.is_c_contiguous() {
+            return Err(PyBufferError::new_err("access_unit must be contiguous"));
+        }
+        // SAFETY: the buffer is contiguous and cannot be freed or resized while `access_unit` holds its export. A
+        // caller that writes to it meanwhile sends torn bytes, as with any buffer that is handed to a system call.
+        let bytes = unsafe {
+            let pointer = access_unit.buf_ptr().cast::<u8>().cast_const();
+            let length = access_unit.len_bytes();
+            if length == 0 {
+                &[]
+            } else {
+                std::slice::from_raw_parts(pointer, length)
+            }
+        };
+        let stamps = SubmitStamps {
+            captured_ns,
+            converted_ns,
+            encode_begin_ns,
+            encode_end_ns,
+        };
+        py.detach(|| self.inner.submit(bytes, pts_ns, flags, stamps))
+            .map_err(|e| match e {
+                HostError::Closed(_) => closed(),
+                HostError::Submit(e) => submit_error(&e),
+            })
+    }
+
+    fn set_fec_percent(&self, percent: u32) {
+        self.inner.session().set_fec_percent(percent);
+    }
+
+    fn set_rate(&self, rate_kbps: u32) {
+        self.inner.session().set_rate(rate_kbps);
+    }
+
+    fn take_recovery_request(&self) -> bool {
+        self.inner.session().take_recovery_request()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, py.detach(|| self.inner.stats()))
+    }
+
+    fn take_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let rows = py.detach(|| self.inner.session().take_records());
+        columns(py, HostRecord::columns(&rows))
+    }
+
+    fn flush(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let timeout = seconds("timeout", timeout)?;
+        let flushed = wait(py, timeout, |slice| self.inner.flush(slice).then_some(()))?;
+        Ok(flushed.is_some())
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close());
+    }
+}
+
+fn submit_error(error: &punktfunk_core::session::packetize::SubmitError) -> PyErr {
+    use punktfunk_core::session::packetize::SubmitError;
+    let text = error.to_string();
+    match error {
+        SubmitError::TooLong { .. } => InvalidConfigError::new_err(text),
+        SubmitError::Fec { .. } => FecError::new_err(text),
+        SubmitError::Crypto(_) => CryptoError::new_err(text),
+    }
+}
+
+#[pyclass(module = "punktfunk.core._core", frozen)]
+struct ClientStream {
+    inner: stream::ClientStream,
+}
+
+#[pymethods]
+impl ClientStream {
+    #[new]
+    #[pyo3(signature = (config, fd, *, queue_frames = 16, gro = true, receive_buffer_bytes = 33_554_432,
+        record_frames = true))]
+    fn new(
+        config: &StreamConfig,
+        fd: i32,
+        queue_frames: usize,
+        gro: bool,
+        receive_buffer_bytes: usize,
+        record_frames: bool,
+    ) -> PyResult<Self> {
+        let options = ClientOptions {
+            queue_frames,
+            gro,
+            receive_buffer_bytes,
+            record_frames,
+        };
+        let inner =
+            stream::ClientStream::start(config.inner.clone(), fd, options).map_err(start_error)?;
+        Ok(Self { inner })
+    }
+
+    fn next_frame(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<ReceivedFrame>> {
+        let timeout = seconds("timeout", timeout)?;
+        let settled = wait(py, timeout, |slice| match self.inner.next_frame(slice) {
+            Ok(NextFrame::Frame(frame)) => Some(Ok(frame)),
+            Ok(NextFrame::TimedOut) => None,
+            Err(stream::Closed) => Some(Err(closed)),
+        })?;
+        match settled {
+            None => Ok(None),
+            Some(Ok(frame)) => Ok(Some(ReceivedFrame { frame })),
+            Some(Err(error)) => Err(error()),
+        }
+    }
+
+    #[pyo3(signature = (retry = None))]
+    fn take_recovery_request(&self, py: Python<'_>, retry: Option<f64>) -> PyResult<bool> {
+        let retry = retry.map(|r| seconds("retry", r)).transpose()?;
+        Ok(py.detach(|| self.inner.take_recovery_request(retry)))
+    }
+
+    fn take_loss_report_ppm(&self, py: Python<'_>) -> u32 {
+        py.detach(|| self.inner.take_loss_report_ppm())
+    }
+
+    fn settle(&self, py: Python<'_>, frames: u64, packets: u64) {
+        py.detach(|| self.inner.settle(frames, packets));
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, py.detach(|| self.inner.stats()))
+    }
+
+    fn take_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let rows = py.detach(|| self.inner.take_records());
+        columns(py, ClientRecord::columns(&rows))
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.inner.close());
+    }
+}
+
+#[pyclass(module = "punktfunk.core._core", frozen)]
+struct ReceivedFrame {
+    frame: Frame,
+}
+
+#[pymethods]
+impl ReceivedFrame {
+    #[getter]
+    fn index(&self) -> u32 {
+        self.frame.index
+    }
+
+    #[getter]
+    fn pts_ns(&self) -> u64 {
+        self.frame.pts_ns
+    }
+
+    #[getter]
+    fn flags(&self) -> u32 {
+        self.frame.flags
+    }
+
+    #[getter]
+    fn key(&self) -> bool {
+        self.frame.is_key()
+    }
+
+    #[getter]
+    fn decodable(&self) -> bool {
+        self.frame.decodable
+    }
+
+    #[getter]
+    fn gap(&self) -> u32 {
+        self.frame.gap
+    }
+
+    #[getter]
+    fn recv_first_ns(&self) -> i64 {
+        self.frame.recv_first_ns
+    }
+
+    #[getter]
+    fn recv_last_ns(&self) -> i64 {
+        self.frame.recv_last_ns
+    }
+
+    #[getter]
+    fn complete_ns(&self) -> i64 {
+        self.frame.complete_ns
+    }
+
+    fn __len__(&self) -> usize {
+        self.frame.data.len()
+    }
+
+    /// Lend the access unit, read-only.
+    ///
+    /// # Safety
+    /// `view` comes from CPython's buffer protocol.
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let data: &[u8] = &slf.get().frame.data;
+        // SAFETY: the bytes live as long as the frozen object, which the view keeps alive; they are lent read-only,
+        // and a request for a writable view fails here.
+        let failed = unsafe {
+            ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                data.as_ptr().cast_mut().cast(),
+                data.len() as ffi::Py_ssize_t,
+                1,
+                flags,
+            )
+        };
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(PyErr::fetch(slf.py()))
+        }
+    }
+}
