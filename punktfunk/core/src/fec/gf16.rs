@@ -146,7 +146,7 @@ impl Codec for Gf16 {
             .take(m)
             .map(|room| &mut room[..shard_bytes])
             .collect();
-        if transform::encodes_faster(k, m) {
+        if transform::encodes_faster(k, m, self.kernel.cost) {
             transform::encode(&data, &mut parity)
         } else {
             matrix(k, m).encode(self.kernel.gf16, &data, &mut parity);
@@ -176,7 +176,7 @@ impl Codec for Gf16 {
         }
         let (known, mut lost) = super::split(k, shard_bytes, data, data_stride, present);
         let recovery = &recovery[..missing];
-        if transform::decodes_faster(k, m, missing) {
+        if transform::decodes_faster(k, m, missing, self.kernel.cost) {
             transform::reconstruct(k, m, &known, &mut lost, recovery)?;
         } else {
             matrix(k, m).reconstruct(self.kernel.gf16, &known, &mut lost, recovery);

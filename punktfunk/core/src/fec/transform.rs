@@ -13,15 +13,21 @@ thread_local! {
     static DECODER: RefCell<Option<ReedSolomonDecoder>> = const { RefCell::new(None) };
 }
 
-/// Whether the transform makes recovery shards faster than `k * m` multiplications do.
-pub(super) fn encodes_faster(k: usize, m: usize) -> bool {
-    k.saturating_mul(m) > 16_384
+/// Whether the transform makes recovery shards faster than `k * m` multiplications of `cost` do.
+///
+/// Fitted to `benches/fec.rs`: a transform costs 4 + 2 log2(chunk) multiplications of cost 1 for each shard of the
+/// longer side (117 ns at 35+7, 237 ns at 1000+200).
+pub(super) fn encodes_faster(k: usize, m: usize, cost: usize) -> bool {
+    let layers = k.min(m).next_power_of_two().ilog2() as usize;
+    k.min(m) * cost > 4 + 2 * layers
 }
 
-/// Whether the transform rebuilds `missing` shards faster than `missing * k` multiplications do.
-pub(super) fn decodes_faster(k: usize, m: usize, missing: usize) -> bool {
-    let size = k.next_power_of_two().max(m.next_power_of_two()) * 2;
-    missing > 64 && missing.saturating_mul(k) > size * 64
+/// Whether the transform rebuilds `missing` shards faster than `missing * k` multiplications of `cost` do.
+///
+/// Fitted likewise: 130 us for the error locator whatever the block, and 0.54 us for each of the `n` positions.
+pub(super) fn decodes_faster(k: usize, m: usize, missing: usize, cost: usize) -> bool {
+    let n = (k.min(m).next_power_of_two() + k.max(m)).next_power_of_two();
+    missing * k * cost > 11_000 + 45 * n
 }
 
 fn refused(k: usize, m: usize) -> FecError {

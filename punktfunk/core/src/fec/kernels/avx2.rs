@@ -10,6 +10,7 @@ use super::{COLUMNS, Kernel, NIBBLES_8, NIBBLES_16, Nibbles16, ROWS, check, part
 
 static KERNEL: Kernel = Kernel {
     name: "avx2",
+    cost: 3,
     gf8: mul_add_8,
     gf16: mul_add_16,
 };

@@ -18,6 +18,7 @@ use super::{COLUMNS, Kernel, ROWS, check, gf8, gf16, nibble, parts};
 
 static KERNEL: Kernel = Kernel {
     name: "avx512-gfni",
+    cost: 1,
     gf8: mul_add_8,
     gf16: mul_add_16,
 };

@@ -4,6 +4,7 @@ use super::{Kernel, NIBBLES_8, NIBBLES_16, check, parts};
 
 pub(super) static KERNEL: Kernel = Kernel {
     name: "scalar",
+    cost: 65,
     gf8: mul_add_8,
     gf16: mul_add_16,
 };
