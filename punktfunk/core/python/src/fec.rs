@@ -1,7 +1,224 @@
-//! FEC, crypto and packets for Python.
+//! FEC, crypto and packets for Python: for tests and tools. Sessions do this themselves, without the interpreter.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use punktfunk_core::crypto::{self, Direction, Opener, Sealer};
+use punktfunk_core::fec::{self, Scheme, kernels};
+use punktfunk_core::packet::Geometry;
+use punktfunk_core::session::packetize::{EmissionOrder, Packetizer};
+use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
-pub(crate) fn register(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use crate::errors::{CryptoError, FecError, InvalidConfigError};
+use crate::session::{StreamConfig, exactly};
+
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("ABI_VERSION", punktfunk_core::abi::ABI_VERSION)?;
+    m.add_function(wrap_pyfunction!(fec_encode, m)?)?;
+    m.add_function(wrap_pyfunction!(fec_decode, m)?)?;
+    m.add_function(wrap_pyfunction!(fec_kernel, m)?)?;
+    m.add_function(wrap_pyfunction!(geometry, m)?)?;
+    m.add_function(wrap_pyfunction!(seal, m)?)?;
+    m.add_function(wrap_pyfunction!(open_sealed, m)?)?;
+    m.add_function(wrap_pyfunction!(packetize, m)?)
+}
+
+fn scheme_of(name: &str) -> PyResult<Scheme> {
+    Scheme::from_name(name)
+        .ok_or_else(|| FecError::new_err(format!("no FEC scheme {name:?}; gf8 or gf16")))
+}
+
+fn fec_error(error: fec::FecError) -> PyErr {
+    FecError::new_err(error.to_string())
+}
+
+fn crypto_error(error: crypto::CryptoError) -> PyErr {
+    CryptoError::new_err(error.to_string())
+}
+
+/// One length for all shards, 0 without any.
+fn common_length<'a>(mut shards: impl Iterator<Item = &'a PyBuffer<u8>>) -> PyResult<usize> {
+    let Some(first) = shards.next() else {
+        return Ok(0);
+    };
+    let length = first.len_bytes();
+    match shards.find(|shard| shard.len_bytes() != length) {
+        Some(other) => Err(FecError::new_err(format!(
+            "shards of one block have {length} and {} bytes",
+            other.len_bytes()
+        ))),
+        None => Ok(length),
+    }
+}
+
+#[pyfunction]
+fn fec_encode<'py>(
+    py: Python<'py>,
+    scheme: &str,
+    shards: Vec<PyBuffer<u8>>,
+    recovery: usize,
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let codec = fec::codec(scheme_of(scheme)?);
+    let (k, m) = (shards.len(), recovery);
+    let shard_bytes = common_length(shards.iter())?;
+    if !codec.supports(k, m) {
+        return Err(fec_error(fec::FecError::Geometry {
+            data: k,
+            recovery: m,
+        }));
+    }
+    if shard_bytes == 0 {
+        return Err(fec_error(fec::FecError::ShardBytes(0)));
+    }
+    let mut data = vec![0; k * shard_bytes];
+    for (room, shard) in data.chunks_exact_mut(shard_bytes).zip(&shards) {
+        shard.copy_to_slice(py, room)?;
+    }
+    let mut parity = vec![0; m * shard_bytes];
+    py.detach(|| codec.encode(k, m, shard_bytes, &data, &mut parity))
+        .map_err(fec_error)?;
+    Ok(parity
+        .chunks_exact(shard_bytes)
+        .map(|shard| PyBytes::new(py, shard))
+        .collect())
+}
+
+#[pyfunction]
+fn fec_decode<'py>(
+    py: Python<'py>,
+    scheme: &str,
+    data_shards: usize,
+    recovery_shards: usize,
+    received: BTreeMap<usize, PyBuffer<u8>>,
+) -> PyResult<BTreeMap<usize, Bound<'py, PyBytes>>> {
+    let codec = fec::codec(scheme_of(scheme)?);
+    let (k, m) = (data_shards, recovery_shards);
+    if !codec.supports(k, m) {
+        return Err(fec_error(fec::FecError::Geometry {
+            data: k,
+            recovery: m,
+        }));
+    }
+    if received.len() < k {
+        return Err(fec_error(fec::FecError::TooFewShards {
+            need: k,
+            have: received.len(),
+        }));
+    }
+    let shard_bytes = common_length(received.values())?;
+    if let Some((&index, _)) = received.iter().next_back()
+        && index >= k + m
+    {
+        return Err(fec_error(fec::FecError::Recovery(index - k)));
+    }
+    let mut shards = vec![0; (k + m) * shard_bytes];
+    let mut present = vec![false; k + m];
+    for (&index, shard) in &received {
+        shard.copy_to_slice(py, &mut shards[index * shard_bytes..][..shard_bytes])?;
+        present[index] = true;
+    }
+    py.detach(|| codec.reconstruct(k, m, shard_bytes, &mut shards, &mut present))
+        .map_err(fec_error)?;
+    Ok((0..k)
+        .filter(|index| !received.contains_key(index))
+        .map(|index| {
+            let shard = &shards[index * shard_bytes..][..shard_bytes];
+            (index, PyBytes::new(py, shard))
+        })
+        .collect())
+}
+
+#[pyfunction]
+fn fec_kernel() -> &'static str {
+    kernels::best().name
+}
+
+#[pyfunction]
+fn geometry(
+    frame_bytes: usize,
+    shard_bytes: usize,
+    max_block_shards: usize,
+    fec_percent: usize,
+) -> PyResult<Vec<(usize, usize)>> {
+    let geometry = Geometry::new(frame_bytes, shard_bytes, max_block_shards, fec_percent)
+        .map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
+    Ok(geometry
+        .blocks()
+        .map(|block| (block.data_shards, block.recovery_shards))
+        .collect())
+}
+
+fn direction(from_host: bool) -> Direction {
+    if from_host {
+        Direction::HostToClient
+    } else {
+        Direction::ClientToHost
+    }
+}
+
+#[pyfunction]
+fn seal<'py>(
+    py: Python<'py>,
+    key: PyBuffer<u8>,
+    salt: PyBuffer<u8>,
+    from_host: bool,
+    seq: u64,
+    plaintext: PyBuffer<u8>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let (key, salt) = (exactly(py, "key", &key)?, exactly(py, "salt", &salt)?);
+    let mut packet = vec![0; crypto::SEQ_BYTES];
+    packet.extend(plaintext.to_vec(py)?);
+    packet.resize(packet.len() + crypto::TAG_BYTES, 0);
+    Sealer::new(key, salt, direction(from_host))
+        .seal_in_place(seq, &mut packet)
+        .map_err(crypto_error)?;
+    Ok(PyBytes::new(py, &packet))
+}
+
+#[pyfunction]
+fn open_sealed<'py>(
+    py: Python<'py>,
+    key: PyBuffer<u8>,
+    salt: PyBuffer<u8>,
+    from_host: bool,
+    packet: PyBuffer<u8>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let (key, salt) = (exactly(py, "key", &key)?, exactly(py, "salt", &salt)?);
+    let mut packet = packet.to_vec(py)?;
+    let (_, plain) = Opener::new(key, salt, direction(from_host))
+        .open_in_place(&mut packet)
+        .map_err(crypto_error)?;
+    Ok(PyBytes::new(py, plain))
+}
+
+/// The packets as they go on the wire: sealed, with sequence numbers from `stream_seq` on, where the
+/// configuration has a key.
+#[pyfunction]
+fn packetize<'py>(
+    py: Python<'py>,
+    config: &StreamConfig,
+    access_unit: PyBuffer<u8>,
+    pts_ns: u64,
+    flags: u32,
+    frame_index: u32,
+    stream_seq: u32,
+) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+    let access_unit = access_unit.to_vec(py)?;
+    let percent = config.inner.fec_percent;
+    let mut packetizer = Packetizer::new(
+        Arc::new(config.inner.clone()),
+        EmissionOrder::default(),
+        None,
+    );
+    packetizer.set_next(frame_index, stream_seq, u64::from(stream_seq));
+    let frame = packetizer
+        .packetize(&access_unit, pts_ns, flags, percent)
+        .map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
+    Ok(frame
+        .buffer
+        .chunks_exact(frame.stride)
+        .map(|packet| PyBytes::new(py, packet))
+        .collect())
 }
