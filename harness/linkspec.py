@@ -32,6 +32,16 @@ class Backend(StrEnum):
     NETEM = "netem"
 
 
+class MisfitError(ValueError):
+    """A value that is wrong beside the others of its mapping; ``key`` is the one to point at."""
+
+    def __init__(self, key: str, cause: str, hint: str = "") -> None:
+        super().__init__(cause)
+        self.key = key
+        self.cause = cause
+        self.hint = hint
+
+
 def existing_file(path: Path, info: ValidationInfo) -> Path:
     """Resolve a path of a scenario against the scenario's folder (validation context ``folder``)."""
     folder = (info.context or {}).get("folder")
@@ -39,6 +49,16 @@ def existing_file(path: Path, info: ValidationInfo) -> Path:
     if not resolved.is_file():
         raise ValueError(f"there is no file {path}" + (f" beside {Path(folder).name}/" if folder else ""))
     return resolved
+
+
+_LOSS_KEYS = {
+    "none": set(),
+    # burst may stay, so that a matrix can set kind alone.
+    "independent": {"rate", "burst"},
+    "bursty": {"rate", "burst"},
+    "periodic": {"every", "offset"},
+    "gilbert_elliott": {"good_to_bad", "bad_to_good", "loss_in_bad", "loss_in_good"},
+}
 
 
 class Loss(Model):
@@ -53,7 +73,9 @@ class Loss(Model):
     )
     rate: Probability | None = None
     burst: Annotated[float, Field(ge=1, le=10_000, description="Mean length of a burst in packets.")] = 4.0
-    every: Annotated[int, Field(ge=1)] | Literal["none"] | None = None
+    every: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Drop every n-th packet; 'none' drops none."
+    )
     offset: Annotated[int, Field(ge=0)] = 0
     good_to_bad: Probability | None = None
     bad_to_good: Probability | None = None
@@ -68,6 +90,8 @@ class Loss(Model):
         if isinstance(value, str | int | float):
             return {"kind": "independent", "rate": value}
         if isinstance(value, dict) and "kind" not in value:
+            if value.get("every") == "none":
+                return value | {"kind": "none", "every": None}
             for key, kind in (("every", "periodic"), ("good_to_bad", "gilbert_elliott"), ("burst", "bursty")):
                 if key in value:
                     return value | {"kind": kind}
@@ -76,6 +100,11 @@ class Loss(Model):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
+        stray = sorted(self.model_fields_set - {"kind"} - _LOSS_KEYS[self.kind])
+        if stray and self.kind != "none":
+            raise MisfitError(
+                stray[0], f"{self.kind} loss has no {', '.join(stray)}", "null removes a key of a base"
+            )
         if self.kind in {"independent", "bursty"} and self.rate is None:
             raise ValueError(f"{self.kind} loss wants rate:")
         if self.kind == "periodic" and self.every is None:
@@ -83,14 +112,16 @@ class Loss(Model):
         if self.kind == "gilbert_elliott" and (self.good_to_bad is None or self.bad_to_good is None):
             raise ValueError("gilbert_elliott loss wants good_to_bad: and bad_to_good:")
         if self.bad_to_good is not None and self.bad_to_good.value == 0:
-            raise ValueError("bad_to_good: 0 never leaves the bad state")
+            raise MisfitError("bad_to_good", "a bad state with bad_to_good 0 never ends")
         if (
             self.kind == "bursty"
             and self.rate is not None
             and self.rate.value > self.burst / (self.burst + 1)
         ):
-            raise ValueError(
-                f"bursts of {self.burst:g} packets cannot average {self.rate}: the gap would be < 1 packet"
+            raise MisfitError(
+                "rate",
+                f"bursts of {self.burst:g} packets cannot average {self.rate}",
+                f"at most {100 * self.burst / (self.burst + 1):.3g} %: the gaps last a packet or more",
             )
         return self
 
@@ -116,11 +147,7 @@ class Loss(Model):
 
     def core(self) -> dict[str, Any]:
         """Return the ``loss`` object of the core's link model."""
-        if (
-            self.kind == "none"
-            or self.every == "none"
-            or (self.kind in {"independent", "bursty"} and self.average_rate == 0)
-        ):
+        if self.kind == "none" or (self.kind in {"independent", "bursty"} and self.average_rate == 0):
             return {"kind": "none"}
         if self.kind == "periodic":
             return {"kind": "periodic", "every": self.every, "offset": self.offset}

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from harness.linkspec import Backend, Link, LinkSpec, Model, OneOrMore, existing_file
+from harness.linkspec import Backend, Link, LinkSpec, MisfitError, Model, OneOrMore, existing_file
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
 SCHEMA_VERSION = 1
@@ -69,18 +69,21 @@ class Stream(Model):
     def _geometry(self) -> Self:
         shard = self.shard.bytes
         if not 16 <= shard <= 65_000:
-            raise ValueError(f"a shard has 16 B to 65000 B, not {self.shard}")
+            raise MisfitError("shard", f"a shard has 16 B to 65000 B, not {self.shard}")
         if self.scheme == "gf16" and shard % 2:
-            raise ValueError(f"a gf16 shard has an even number of bytes, not {shard}")
+            raise MisfitError("shard", f"a gf16 shard has an even number of bytes, not {shard}")
         if not self.fec.value.is_integer() or self.fec.value > 255:
-            raise ValueError(
-                f"FEC is a whole percentage from 0 % to 255 % (one byte on the wire), not {self.fec}"
+            raise MisfitError(
+                "fec",
+                f"FEC is a whole percentage from 0 % to 255 %, not {self.fec}",
+                "it is one byte on the wire",
             )
         recovery = -(-self.block * self.fec_percent // 100)
         if self.scheme == "gf8" and self.block + recovery > 256:
-            raise ValueError(
+            raise MisfitError(
+                "block",
                 f"gf8 carries at most 256 shards a block; block {self.block} with {self.fec} FEC makes "
-                f"{self.block + recovery}"
+                f"{self.block + recovery}",
             )
         return self
 
@@ -114,7 +117,7 @@ class FrameBytes(Model):
         if sum(v is not None for v in (self.size, self.sizes, self.mean)) != 1:
             raise ValueError("give exactly one of a size, a list of sizes, or a mean")
         if self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
+            raise MisfitError("min", f"min {self.min} is above max {self.max}")
         return self
 
     def mean_bytes(self) -> float:
@@ -178,19 +181,19 @@ class Media(Model):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.frames is not None and self.duration is not None:
-            raise ValueError("give frames or duration, not both")
+            raise MisfitError("duration", "frames and duration are both given", "leave one out")
         if self.duration is not None and self.duration.ns == 0:
-            raise ValueError("duration must be above 0")
+            raise MisfitError("duration", "a stream of no duration", "write for example '10 s'")
         if self.source == "file" and self.file is None:
-            raise ValueError("source: file wants file: with the video's path")
+            raise MisfitError("source", "source: file wants file: with the video's path")
         if self.source != "file" and self.file is not None:
-            raise ValueError(f"file: goes with source: file, not {self.source}")
+            raise MisfitError("file", f"file: goes with source: file, not {self.source}")
         if self.source != "synthetic" and self.frame_bytes is not None:
-            raise ValueError(
-                f"frame_bytes goes with source: synthetic; with {self.source} the encoder decides"
+            raise MisfitError(
+                "frame_bytes", f"with source: {self.source} the encoder decides how large frames are"
             )
         if self.source == "synthetic" and self.quality:
-            raise ValueError("synthetic frames have no picture whose quality could be measured")
+            raise MisfitError("quality", "synthetic frames have no picture")
         return self
 
     @field_validator("file")
@@ -292,16 +295,20 @@ class Session(Model):
     def _possible(self) -> Self:
         if self.link.backend not in {Backend.SIM, Backend.AUTO}:
             if self.seeds > 1:
-                raise ValueError("seeds: above 1 wants link.backend: sim; use repeats: for real links")
+                raise MisfitError(
+                    "seeds", "seeds above 1 want link.backend: sim", "use repeats: for real links"
+                )
             if self.stream.sabotage is not None:
-                raise ValueError("sabotage wants link.backend: sim")
+                raise MisfitError("stream", "sabotage wants link.backend: sim")
         if self.link.backend is Backend.SIM:
             if self.media.source != "synthetic":
-                raise ValueError(
-                    f"the sim link carries synthetic media, not {self.media.source}; use tun, netem or auto"
+                raise MisfitError(
+                    "media",
+                    f"the sim link carries synthetic media, not {self.media.source}",
+                    "use link.backend: tun, netem or auto",
                 )
             if any(event.kill for event in self.events):
-                raise ValueError("kill: wants a real process; use link.backend: tun or netem")
+                raise MisfitError("events", "kill: wants a real process", "use link.backend: tun or netem")
         return self
 
 
@@ -313,24 +320,37 @@ AxisName = Annotated[str, Field(pattern=AXIS_NAME.pattern)]
 Axis = Annotated[list[Any], Field(min_length=1)]
 
 
-class Layer(Model):
+class Varied(Session):
+    """A session with a matrix: ``for`` names axes, ``${axis}`` in any value stands for the axis's value."""
+
+    description: str = ""
+    for_: dict[AxisName, Axis] = Field(
+        default_factory=dict,
+        alias="for",
+        description="Axes by name. Values are plain, or mappings that set several names together.",
+    )
+    repeats: OneOrMore = Field(
+        default=1, description="Times that every point runs, each with a seed of its own."
+    )
+
+
+class Layer(Varied):
     """A part of a scenario with a matrix of its own; its keys are merged over the file's (RFC 7396)."""
 
-    description: str = ""
-    for_: dict[AxisName, Axis] = Field(default_factory=dict, alias="for")
-    repeats: OneOrMore = 1
-    session: Session
 
-
-class Scenario(Model):
-    """A whole file, once ``extends`` is merged: what varies, and the session that it varies."""
+class Scenario(Varied):
+    """A whole file."""
 
     schema_version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)] = Field(
-        description="Default: the file's name."
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)] | None = Field(
+        default=None, description="Default: the file's name."
     )
-    description: str = ""
+    extends: str | None = Field(
+        default=None, description="Another scenario, beside this one, to merge this over."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(
         default=1, description="Every case's seed is derived from this one."
     )
-    layers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Layer] = Field(min_length=1)
+    layers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Layer] = Field(
+        default_factory=dict, description="Parts with a matrix of their own, run one after another."
+    )

@@ -1,10 +1,24 @@
-"""Run one case on the link it asks for."""
+"""Run one case on the link that it asks for, and judge what it found."""
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+import time
+import traceback
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from harness import expectations
+from harness.expand import Case
 from harness.linkspec import Backend
+from harness.results import CaseResult, Check, Status
+from punktfunk.errors import CapabilityError, CheckFailedError, LinkUnverifiedError, PunktfunkError
+
+if TYPE_CHECKING:
+    from harness.link.base import Capability
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +33,135 @@ class RunContext:
     """In CI: what this machine cannot run is a failure instead of a note."""
     environment_class: str = ""
     """Machine class that baselines are matched by."""
+
+
+LIVE = (Backend.TUN, Backend.NETEM)
+"""Links between namespaces, best first: tun decides packet by packet from the seed, netem is the kernel's."""
+
+
+def resolve_backend(case: Case, context: RunContext) -> Backend:
+    """Return the back end that a case will run on; ``auto`` becomes the best that this machine has.
+
+    That is tun, then netem, then sim where it can carry the case. Raises CapabilityError when none can.
+    """
+    asked = context.backend or case.spec.link.backend
+    if asked is not Backend.AUTO:
+        return asked
+    reasons = []
+    for backend in LIVE:
+        found = capability(backend)
+        if found.ok:
+            return backend
+        reasons.append(f"{backend}: {found.reason}")
+    if case.spec.media.source == "synthetic" and not any(event.kill for event in case.spec.events):
+        return Backend.SIM
+    raise CapabilityError("no link can carry this case here", "; ".join(reasons))
+
+
+@cache
+def capability(backend: Backend) -> Capability:
+    """Return whether this machine has a live link, and if not, why and what would fix it."""
+    from harness.link import netem, tun
+
+    return tun.capability() if backend is Backend.TUN else netem.capability()
+
+
+def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
+    """Run a case and judge it. Never raises for what the case or the machine did: the status says it.
+
+    ``folder`` exists and takes the artefacts. KeyboardInterrupt passes through.
+    """
+    started = time.monotonic()
+    backend = context.backend or case.spec.link.backend
+    try:
+        backend = resolve_backend(case, context)
+        result = _run_on(backend, case, folder, context)
+    except CapabilityError as error:
+        result = failed_result(case, backend, Status.UNSUPPORTED, _one_line(error))
+    except CheckFailedError as error:
+        result = failed_result(case, backend, Status.FAILED, _one_line(error))
+    except LinkUnverifiedError as error:
+        result = failed_result(case, backend, Status.FAULT, f"link not verified: {_one_line(error)}")
+    except PunktfunkError as error:
+        _keep_traceback(folder)
+        result = failed_result(case, backend, Status.FAULT, _one_line(error))
+    except Exception as error:  # noqa: BLE001 - a defect of the harness is a fault of this case, not the end of the run
+        _keep_traceback(folder)
+        where = "error.txt in its folder has the traceback"
+        result = failed_result(case, backend, Status.FAULT, f"{type(error).__name__}: {error} ({where})")
+    result.duration_s = time.monotonic() - started
+    return judge(case, result, folder)
+
+
+def judge(case: Case, result: CaseResult, folder: Path) -> CaseResult:
+    """Add the checks that every back end shares: the scenario's expectations and the balance of the ledgers."""
+    result.folder = folder.name
+    result.replay = replay_command(case, result.backend)
+    if result.status not in {Status.PASSED, Status.FAILED}:
+        return result
+    result.checks += [expectations.check(expected, result.metrics) for expected in case.spec.expect]
+    for direction, ledger in result.ledgers.items():
+        odd = {name: count for name, count in ledger.balances.items() if count}
+        if odd:
+            result.status = Status.FAULT
+            what = ", ".join(f"{name} is off by {count:+d}" for name, count in odd.items())
+            result.reason = f"the ledger of {direction} does not balance: {what}"
+            result.checks.append(
+                Check(name=f"ledger {direction} balances", passed=False, expected="all 0", measured=what)
+            )
+    if result.status is Status.PASSED and not all(check.passed for check in result.checks):
+        result.status = Status.FAILED
+        result.reason = "; ".join(
+            f"{check.name}: measured {check.measured}" for check in result.checks if not check.passed
+        )
+    return result
+
+
+def failed_result(case: Case, backend: Backend, status: Status, reason: str) -> CaseResult:
+    """Return the result of a case that measured nothing."""
+    return CaseResult(
+        id=case.id,
+        scenario=case.scenario,
+        params=case.params,
+        repeat=case.repeat,
+        seed=case.seed,
+        backend=str(backend),
+        status=status,
+        reason=reason,
+        replay=replay_command(case, str(backend)),
+        folder=case.id,
+    )
+
+
+def replay_command(case: Case, backend: str, seed: int | None = None) -> str:
+    """Return the one command that runs this case again, on the same link with the same seed."""
+    words = ["python", "-m", "harness", "run", case.file, "--case", case.id]
+    if case.run_seed is not None:
+        words += ["--seed", str(case.run_seed)]
+    if backend not in {"", case.spec.link.backend}:
+        words += ["--backend", backend]
+    return shlex.join(words)
+
+
+def _run_on(backend: Backend, case: Case, folder: Path, context: RunContext) -> CaseResult:
+    """Import a back end when it is wanted: sim needs no root and no network modules."""
+    if backend is Backend.SIM:
+        from harness.link import sim
+
+        return sim.run(case, folder, context)
+    found = capability(backend)
+    if not found.ok:
+        raise CapabilityError(found.reason, found.fix)
+    from harness.link import live
+
+    return live.run(case, folder, context, backend)
+
+
+def _one_line(error: PunktfunkError) -> str:
+    return f"{error.cause} [{error.code}]" + (f" ({error.hint})" if error.hint else "")
+
+
+def _keep_traceback(folder: Path) -> None:
+    # The folder's own trouble is reported when results are written.
+    with contextlib.suppress(OSError):
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")

@@ -1,0 +1,139 @@
+"""The harness's front door: ``python -m harness`` and ``punktfunk-lab``.
+
+Exit codes: 0 passed · 1 a check failed · 2 usage or scenario invalid · 3 regression against baseline ·
+4 this machine cannot run it · 5 harness fault · 130 interrupted, partial results kept.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.linkspec import Backend
+from harness.verdict import INTERRUPTED_EXIT
+from punktfunk.errors import PunktfunkError
+
+app = typer.Typer(
+    name="punktfunk-lab",
+    help="Run scenarios over simulated and shaped links, and report what moved and whether to believe it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_OUT = Path("reports")
+Files = Annotated[list[Path] | None, typer.Argument(help="Scenario files.", show_default=False)]
+
+
+@app.command()
+def run(
+    files: Files = None,
+    *,
+    list_: Annotated[bool, typer.Option("--list", help="Print the names of the cases and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print the cases with the time that each should take.")
+    ] = False,
+    expression: Annotated[
+        str,
+        typer.Option("-k", metavar="EXPR", help="Run the cases whose name matches: 'gf16 and not loss=20'."),
+    ] = "",
+    case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Run exactly this case.")] = None,
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", help="Go on with an earlier run, by name or folder.")
+    ] = "",
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Simulations at a time; 0: one a core.")
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's seed.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder below which the run's own is made.")] = DEFAULT_OUT,
+    backend: Annotated[Backend | None, typer.Option(help="Instead of every link.backend.")] = None,
+    plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
+) -> None:
+    """Run scenarios, write a report, print the verdict."""
+    from harness import launch
+
+    request = launch.Request(
+        files=tuple(files or ()),
+        expression=expression,
+        case_ids=tuple(case or ()),
+        resume=resume,
+        jobs=jobs,
+        seed=seed,
+        out=out,
+        backend=backend,
+        plain=plain or in_ci(),
+        strict=in_ci(),
+        show="list" if list_ else "dry-run" if dry_run else "run",
+        command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]),
+    )
+    try:
+        code = launch.run(request)
+    except KeyboardInterrupt:
+        code = INTERRUPTED_EXIT
+    raise typer.Exit(code)
+
+
+@app.command()
+def schema(
+    *,
+    out: Annotated[Path | None, typer.Option(help="Write it there instead of printing it.")] = None,
+    metrics: Annotated[bool, typer.Option(help="Print the metrics that 'expect:' knows instead.")] = False,
+) -> None:
+    """Print the JSON schema of scenario files."""
+    from harness import reference
+    from harness.schema import schema_text
+    from harness.store import write_atomically
+
+    text = reference.metric_table() if metrics else schema_text()
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(out, text)
+
+
+@app.command()
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    leftovers: Annotated[
+        bool, typer.Option("--leftovers", help="Remove namespaces and processes that dead runs left.")
+    ] = False,
+) -> None:
+    """Say what this machine can do, who uses it, and the command that fixes what is missing."""
+    from harness import doctor as examination
+
+    console = Console(highlight=False)
+    if leftovers:
+        raise typer.Exit(examination.show_leftovers(console, as_json=as_json))
+    raise typer.Exit(examination.show(console, as_json=as_json))
+
+
+def in_ci() -> bool:
+    """Return whether a CI system runs us: what this machine cannot do is then a failure, not a note."""
+    return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors of ours become one line and a hint."""
+    try:
+        app(args=arguments)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except PunktfunkError as error:
+        print(f"error[{error.code}] {error.cause}", file=sys.stderr)
+        if error.hint:
+            print(f"  → {error.hint}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except BrokenPipeError:
+        # A reader such as `head` has gone: that is its right. Python must not fail again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
