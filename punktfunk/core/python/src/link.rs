@@ -61,6 +61,9 @@ fn column<'py>(
     })
 }
 
+/// How a column reads a row of the packet log.
+type Cell = fn(&LogRow) -> i64;
+
 /// A delivery on its way: ordered by arrival, then packet, then copy; with its size.
 type Flying = Reverse<(u64, u64, u8, usize)>;
 
@@ -244,7 +247,7 @@ impl TunPump {
     fn take_log<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = self.ask(py, tun::TunPump::take_log)?;
         let dict = PyDict::new(py);
-        let columns: [(&str, fn(&LogRow) -> i64); 8] = [
+        let columns: [(&str, Cell); 8] = [
             ("index", |row| row.index as i64),
             ("direction", |row| row.direction.into()),
             ("copy", |row| row.copy.into()),

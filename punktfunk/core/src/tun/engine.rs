@@ -136,6 +136,7 @@ impl Engine {
         loop {
             if waker.is_signalled() {
                 waker.clear();
+                self.stats.cpu_ns = thread_cpu_ns();
                 loop {
                     match commands.try_recv() {
                         Ok(command) => command(self),
@@ -143,7 +144,6 @@ impl Engine {
                         Err(TryRecvError::Disconnected) => return,
                     }
                 }
-                self.stats.cpu_ns = thread_cpu_ns();
                 if self.stopping {
                     return;
                 }
