@@ -84,7 +84,8 @@ def run(case: Case, folder: Path, context: RunContext) -> CaseResult:
         )
     if spec.theory and not any(event.down for event in spec.events):
         outcome.theory = agreement.case_theory(
-            pooled.tables,
+            [agreement.sent_bytes(table) for table in pooled.tables],
+            pooled.counters["client"]["frames_complete"],
             spec.link.down.core(),
             shard_bytes=spec.stream.shard.bytes,
             block_shards=spec.stream.block,
