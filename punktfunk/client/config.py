@@ -53,6 +53,8 @@ class ClientConfig(BaseModel):
     hold_undecodable: bool = True
     """Keep frames whose references are lost away from the decoder until the recovery point."""
     reorder_window: Duration = Duration(20_000_000)
+    loss_window: Duration = Duration(120_000_000)
+    """How long an incomplete frame is waited for; a verification, which has no picture to show, waits 2 s."""
     queue_frames: Annotated[int, Field(ge=1, le=1024)] = 16
     gro: bool = True
     receive_buffer_bytes: Annotated[int, Field(ge=4096)] = 32 * 1024 * 1024

@@ -14,8 +14,6 @@ FecScheme = Literal["gf8", "gf16"]
 FLAG_PICTURE: int
 FLAG_KEY: int
 FLAG_PROBE: int
-FLAG_RECOVERY_POINT: int
-FLAG_RECOVERY_ANCHOR: int
 
 # --- FEC -----------------------------------------------------------------------------------------------------
 

@@ -210,9 +210,9 @@ class StreamProgram:
         }
 
     def _leave(self, reason: str, stream: HostStream) -> None:
+        stream.close()
         counters = self._counters(stream)
         self._records.add(stream.take_records())
-        stream.close()
         self._producer.close()
         if self._order.artefacts is not None:
             self._write(Path(self._order.artefacts), reason, counters)

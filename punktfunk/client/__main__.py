@@ -1,0 +1,15 @@
+"""``python -m punktfunk.client --config client.json``: a headless client for the harness and for tests."""
+
+from __future__ import annotations
+
+import sys
+
+from punktfunk.client.config import ClientConfig
+from punktfunk.client.headless import run_client
+from punktfunk.native.headless import run_program
+
+if __name__ == "__main__":
+    program = run_program(
+        "punktfunk.client", ClientConfig, lambda config: run_client(config, end_with_stdin=True)
+    )
+    sys.exit(program)

@@ -1,0 +1,320 @@
+"""``punktfunk.Client``: one session with a host, with its receive worker."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from punktfunk import log
+from punktfunk.client import work
+from punktfunk.client.config import ClientConfig
+from punktfunk.errors import HandshakeError, MediaError
+from punktfunk.media import Codec
+from punktfunk.native import control
+from punktfunk.native.client import ClientConnection, parse_host_port
+from punktfunk.native.dialect import CloseCode, Dialect
+from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
+from punktfunk.native.identity import Identity, Role
+from punktfunk.native.quic import Closed
+from punktfunk.native.trust import require_open_trust
+from punktfunk.native.worker_process import WorkerProcess
+from punktfunk.units import Bitrate, Mode
+
+WORKER_MODULE = "punktfunk.client.worker"
+READY_LIMIT_S = 8.0
+"""The host allows 10 s from Hello to Start."""
+_VERIFY_WINDOW_NS = 2 * control.S
+_CLOSE_LIMIT_S = 1.9
+_WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a session ended. ``counters`` are the worker's; ``frames_announced`` is 0 for a plain stream."""
+
+    reason: str
+    counters: dict[str, int] = field(default_factory=dict)
+    frames_announced: int = 0
+    failed: bool = False
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether every announced frame came intact; ``None`` when none was announced."""
+        if not self.frames_announced:
+            return None
+        intact = self.counters.get("test_frames_intact", 0)
+        return intact == self.frames_announced and not self.counters.get("test_frames_mismatched", 0)
+
+
+class Client:
+    """Connect to a host and receive its stream until the context ends.
+
+    Entering raises ``HandshakeError``, ``RejectedError``, ``UntrustedPeerError`` or ``ConfigError``. Belongs to
+    one event loop, whose thread has to live as long as the client. ``on_progress`` is called about once a
+    second with the worker's :class:`~punktfunk.client.work.Progress`.
+    """
+
+    def __init__(self, address: str, config: ClientConfig) -> None:
+        self.config = config
+        self.address = parse_host_port(address)
+        self.on_progress: Callable[[work.Progress], None] = lambda _progress: None
+        self._log = log.get("client")
+        self._connection: ClientConnection | None = None
+        self._worker: WorkerProcess | None = None
+        self._worker_ready = asyncio.Event()
+        self._worker_gone = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._summary: Summary | None = None
+        self._progress: work.Progress | None = None
+        self._first_mode_answer: asyncio.Future[control.ModeAnswered] | None = None
+        self._end_timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+
+    async def __aenter__(self) -> Self:
+        config = self.config
+        if config.pin is None:
+            require_open_trust(config.trust, self.address[0])
+        identity = await asyncio.to_thread(_identity, config)
+        # The worker's imports take longer than the handshake: let them run side by side.
+        self._worker = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._worker_says, self._worker_exited)
+        try:
+            self._connection = await ClientConnection.open(
+                self.address, identity, _hello(config), _dialects(config), pin=config.pin
+            )
+            await self._begin(self._connection)
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    @property
+    def welcome(self) -> Welcome:
+        """What the host offered."""
+        assert self._connection is not None
+        assert self._connection.welcome is not None
+        return self._connection.welcome
+
+    @property
+    def host_fingerprint(self) -> str:
+        """Fingerprint of the host's certificate, for pinning."""
+        peer = self._connection.peer if self._connection else None
+        return (peer.fingerprint or "") if peer else ""
+
+    @property
+    def worker_pid(self) -> int:
+        """Process id of the receive worker."""
+        return self._worker.pid if self._worker else 0
+
+    @property
+    def control_counters(self) -> dict[str, int]:
+        """Control messages sent, received and dropped, by name."""
+        return self._connection.counters if self._connection else {}
+
+    async def finished(self) -> Summary:
+        """Wait for the end of the stream, however it comes, and return the summary."""
+        await self._ended.wait()
+        assert self._summary is not None
+        return self._summary
+
+    async def request_mode(self, mode: Mode) -> control.ModeAnswered:
+        """Ask for another mode and return the host's answer; raise ``HandshakeError`` when none comes in 10 s."""
+        assert self._connection is not None
+        self._first_mode_answer = asyncio.get_running_loop().create_future()
+        self._connection.request_mode(VideoMode(mode.width, mode.height, mode.refresh_hz))
+        try:
+            async with asyncio.timeout(10):
+                return await self._first_mode_answer
+        except TimeoutError:
+            raise HandshakeError("the host did not answer the mode request") from None
+
+    def request_keyframe(self) -> None:
+        """Ask for a key frame."""
+        if self._connection is not None:
+            self._connection.request_keyframe()
+
+    def request_bitrate(self, bitrate: Bitrate) -> None:
+        """Ask for another bitrate."""
+        if self._connection is not None:
+            self._connection.request_bitrate(bitrate.kbps)
+
+    def stop(self) -> None:
+        """End the session from this side; :meth:`finished` returns once the worker has left its artefacts."""
+        self._finish("stopped by the client")
+
+    async def _begin(self, connection: ClientConnection) -> None:
+        assert self._worker is not None
+        connection.on_output = self._control_says
+        connection.on_closed = self._connection_over
+        data = connection.bind_data_socket()
+        self._worker.send(_order(self.config, connection), [data.fileno()])
+        waiting = asyncio.ensure_future(self._worker_ready.wait())
+        failing = asyncio.ensure_future(self._ended.wait())
+        done, pending = await asyncio.wait(
+            {waiting, failing}, timeout=READY_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in pending:
+            task.cancel()
+        if waiting not in done:
+            cause = self._summary.reason if self._summary else "the receive worker did not get ready"
+            raise MediaError(cause, "look at the lines above")
+        connection.start()
+        if self.config.seconds is not None:
+            self._end_timer = asyncio.get_running_loop().call_later(
+                self.config.seconds, self._finish, "time is over"
+            )
+
+    def _control_says(self, output: control.Output) -> None:
+        match output:
+            case control.ClockRoundsOver(estimate) if estimate is not None and self._worker is not None:
+                self._log.info(
+                    "clock known", offset_us=estimate.offset_ns // 1000, rtt_us=estimate.rtt_ns // 1000
+                )
+                self._worker.send(
+                    work.HostClock(estimate.offset_ns, estimate.error_ns, estimate.rtt_ns, estimate.rounds)
+                )
+            case control.ModeAnswered() if self._first_mode_answer and not self._first_mode_answer.done():
+                self._first_mode_answer.set_result(output)
+            case _:
+                pass
+
+    def _connection_over(self, closed: Closed) -> None:
+        self._log.info("connection over", reason=closed.sentence)
+        if self._worker is not None:
+            self._worker.send(work.Drain(f"host: {closed.sentence}" if closed.by_peer else closed.sentence))
+
+    def _worker_says(self, message: Any) -> None:
+        match message:
+            case work.Ready(receive_buffer_bytes):
+                self._log.info("worker ready", pid=self.worker_pid, receive_buffer_bytes=receive_buffer_bytes)
+                self._worker_ready.set()
+            case work.NeedKeyframe() if self._connection is not None:
+                self._connection.request_keyframe()
+            case work.Loss(ppm) if self._connection is not None:
+                self._connection.report_loss(ppm)
+            case work.Progress():
+                self._progress = message
+                self.on_progress(message)
+            case work.Ended(reason, counters):
+                self._end(reason, counters, failed=False)
+            case work.Failed(code, cause, hint):
+                self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
+                self._end(cause, self._progress.counters if self._progress else {}, failed=True)
+            case _:
+                pass
+
+    def _worker_exited(self, status: int) -> None:
+        if self._summary is None:
+            words = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
+            counters = self._progress.counters if self._progress else {}
+            self._end(f"receive worker {words}", counters, failed=not self._stopping)
+        self._worker_gone.set()
+
+    def _end(self, reason: str, counters: dict[str, int], *, failed: bool) -> None:
+        if self._summary is not None:
+            return
+        connection = self._connection
+        announced = connection.welcome.frames if connection and connection.welcome else 0
+        self._summary = Summary(reason, counters, announced, failed)
+        self._ended.set()
+        if connection is not None:
+            connection.close(CloseCode.ERROR if failed else CloseCode.DONE, "error" if failed else "done")
+
+    def _finish(self, reason: str) -> None:
+        """Close the connection; the worker drains, leaves its artefacts and reports the end."""
+        self._log.info("ending", reason=reason)
+        self._stopping = True
+        if self._worker is not None:
+            self._worker.send(work.Drain(reason))
+        if self._connection is not None:
+            self._connection.close(CloseCode.DONE, "done")
+
+    async def _leave(self) -> None:
+        self._stopping = True
+        if self._end_timer is not None:
+            self._end_timer.cancel()
+        if self._connection is not None:
+            self._connection.close(CloseCode.DONE, "done")
+        if self._worker is not None:
+            self._worker.stop()
+            try:
+                await asyncio.wait_for(self._worker_gone.wait(), _CLOSE_LIMIT_S)
+            except TimeoutError:
+                self._worker.kill()
+        if self._connection is not None:
+            self._connection.abandon()
+        self._ended.set()
+        if self._summary is None:
+            self._summary = Summary("stopped")
+
+
+def _identity(config: ClientConfig) -> Identity:
+    if config.state_dir is None:
+        return Identity.generate(Role.CLIENT)
+    return Identity.load_or_create(config.state_dir, Role.CLIENT)
+
+
+def _dialects(config: ClientConfig) -> list[Dialect]:
+    if config.dialect == "auto":
+        return [Dialect.PKF1, Dialect.PLAIN]
+    return [Dialect(config.dialect)]
+
+
+def _hello(config: ClientConfig) -> Hello:
+    mode = config.mode
+    codecs = Codecs(0)
+    for codec in config.codecs:
+        codecs |= _WIRE_CODECS[codec]
+    return Hello(
+        mode=VideoMode(mode.width, mode.height, mode.refresh_hz),
+        gamepad=0,
+        bitrate_kbps=config.bitrate.kbps if config.bitrate else 0,
+        name=config.name or platform.node() or None,
+        launch=None,
+        video_caps=0,
+        audio_channels=2,
+        codecs=codecs,
+        preferred_codec=_WIRE_CODECS[config.codecs[0]] if config.codecs else None,
+    )
+
+
+def _order(config: ClientConfig, connection: ClientConnection) -> work.Receive:
+    welcome = connection.welcome
+    assert welcome is not None
+    codec = next((name for name, bit in _WIRE_CODECS.items() if bit == welcome.codec), Codec.HEVC)
+    return work.Receive(
+        key=welcome.key.hex() if welcome.encrypt else "",
+        salt=welcome.salt.hex(),
+        fec_scheme="gf16" if welcome.fec is FecCode.GF16 else "gf8",
+        fec_percent=welcome.fec_percent,
+        max_block_shards=welcome.max_block_shards,
+        shard_bytes=welcome.shard_bytes,
+        hold_undecodable=config.hold_undecodable,
+        reorder_window_ns=config.reorder_window.ns,
+        loss_window_ns=max(config.loss_window.ns, _VERIFY_WINDOW_NS if welcome.frames else 0),
+        queue_frames=config.queue_frames,
+        gro=config.gro,
+        receive_buffer_bytes=config.receive_buffer_bytes,
+        frames=welcome.frames,
+        codec=str(codec) if config.decode and not welcome.frames else None,
+        width=welcome.mode.width,
+        height=welcome.mode.height,
+        read_strip=config.read_strip,
+        reference=None if config.reference is None else config.reference.model_dump(mode="json"),
+        reference_every=config.reference_every,
+        recovery=config.recovery,
+        loss_reports=config.loss_reports,
+        artefacts=None if config.artefacts is None else str(config.artefacts.absolute()),
+        record_frames=config.record_frames,
+        out=None if config.out is None else str(config.out.absolute()),
+        clock_offset_ns=connection.clock.offset_ns,
+        clock_error_ns=connection.clock.error_ns,
+    )

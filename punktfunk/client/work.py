@@ -1,0 +1,127 @@
+"""The messages between a client's control process and its receive worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Receive a stream on the connected UDP socket whose descriptor comes along.
+
+    ``frames`` > 0 asks for verification of that many test frames; ``codec`` is ``None`` where nothing is to
+    be decoded. ``key`` and ``salt`` are hex and stay out of ``repr``.
+    """
+
+    key: str = field(repr=False)
+    salt: str = field(repr=False)
+    fec_scheme: str
+    fec_percent: int
+    max_block_shards: int
+    shard_bytes: int
+    hold_undecodable: bool
+    reorder_window_ns: int
+    loss_window_ns: int
+    queue_frames: int
+    gro: bool
+    receive_buffer_bytes: int
+    frames: int
+    codec: str | None
+    width: int
+    height: int
+    read_strip: bool
+    reference: dict[str, Any] | None
+    reference_every: int
+    recovery: bool
+    loss_reports: bool
+    artefacts: str | None
+    record_frames: bool
+    out: str | None
+    clock_offset_ns: int
+    clock_error_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostClock:
+    """The host's pts clock against this machine's: host = local + offset, wrong by at most ``error_ns``."""
+
+    offset_ns: int
+    error_ns: int
+    rtt_ns: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The control connection is over: take what is still on the way, then end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker: the socket is being read."""
+
+    receive_buffer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NeedKeyframe:
+    """Worker: a frame is lost and decoding cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Worker: loss over the last 750 ms, parts per million."""
+
+    ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Worker: the last second and all counters so far.
+
+    ``latency_us`` is capture to complete access unit, p50, p95 and largest of the last second, ``None`` when
+    no frame came or the clocks are not known. Counter keys are those of ``ClientStream.stats`` and of
+    :data:`COUNTERS`.
+    """
+
+    counters: dict[str, int]
+    frames: int
+    bytes: int
+    latency_us: list[int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Worker: the end. ``reason``: verified, host closed (and what it said), silence or stopped."""
+
+    reason: str
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker: the stream cannot be received on."""
+
+    code: str
+    cause: str
+    hint: str
+
+
+COUNTERS = (
+    "test_frames_intact",
+    "test_frames_mismatched",
+    "pictures",
+    "pictures_concealed",
+    "decode_errors",
+    "strips_read",
+    "strips_unreadable",
+    "recovery_requests",
+    "bytes_received",
+    "probe_frames",
+)
+"""What a worker counts beside its stream; see :mod:`punktfunk.client.worker`."""
+
+VOCABULARY = (Receive, HostClock, Drain, Ready, NeedKeyframe, Loss, Progress, Ended, Failed)

@@ -1,0 +1,286 @@
+"""The receive worker: core → decoder → strip, in a process of its own. Run by the client only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+from punktfunk.client import work
+from punktfunk.client.decode import PictureLog
+from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.core._core import FLAG_PROBE, ClientStream, ReceivedFrame, StreamConfig
+from punktfunk.errors import PunktfunkError, ResultsError, SessionClosedError
+from punktfunk.media import TestCardSpec, is_test_frame
+from punktfunk.native import artefacts
+from punktfunk.native.control import LOSS_REPORT_INTERVAL_NS, MS, S
+from punktfunk.native.worker_end import WorkerEnd
+
+_ORDER_LIMIT_S = 30.0
+_POLL_S = 0.02
+_DRAIN_NS = 300 * MS
+"""After the control connection is over, quiet for this long means that nothing more is on the way."""
+_DRAIN_LIMIT_NS = 1200 * MS
+_VERIFY_SILENCE_NS = 8 * S
+"""A verification without a frame for this long has failed (punktfunk/1 section 7.3)."""
+_REPEAT_RECOVERY_S = 0.5
+"""A key frame that was asked for and has not come by then is asked for again: it may have been lost."""
+
+
+class ReceiveProgram:
+    """One stream from its first packet to its artefacts."""
+
+    def __init__(self, end: WorkerEnd, order: work.Receive, descriptor: int) -> None:
+        self._end = end
+        self._order = order
+        self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
+        self._host_clock: work.HostClock | None = None
+        self._pictures = self._open_pictures(order)
+        self._stream = self._open_stream(order, descriptor)
+        self._out = self._open_out(order.out)
+        self._records = artefacts.RecordStore()
+        self._counts = dict.fromkeys(work.COUNTERS, 0)
+        self._draining: tuple[str, int] | None = None
+        self._last_frame_ns = monotonic_ns()
+        self._second_latency: list[int] = []
+        self._second_frames = self._second_bytes = 0
+
+    def run(self) -> None:
+        """Receive until verified, over or told to stop, then leave the artefacts."""
+        self._end.send(work.Ready(self._stream.stats().get("receive_buffer_granted", -1)))
+        reason = self._loop()
+        # Closing settles the books of the frames that were still waited for, and lets those in turn out.
+        self._stream.close()
+        with contextlib.suppress(SessionClosedError):
+            while (frame := self._stream.next_frame(0.0)) is not None:
+                self._take(frame)
+        reason = self._verdict() or reason
+        counters = self._counters()
+        self._records.add(self._stream.take_records())
+        if self._pictures is not None:
+            self._pictures.close()
+        if self._out is not None:
+            self._out.close()
+        if self._order.artefacts is not None:
+            self._write(Path(self._order.artefacts), reason, counters)
+        self._end.send(work.Ended(reason, counters))
+
+    def _loop(self) -> str:
+        now = monotonic_ns()
+        loss_due, progress_due = now + LOSS_REPORT_INTERVAL_NS, now + S
+        self._last_frame_ns = now
+        while not self._end.stopping.is_set():
+            frame = self._stream.next_frame(_POLL_S)
+            if frame is not None:
+                self._take(frame)
+            now = monotonic_ns()
+            self._recover()
+            while (received := self._end.poll()) is not None:
+                self._obey(received[0], now)
+            if now >= loss_due:
+                loss_due += LOSS_REPORT_INTERVAL_NS
+                if self._order.loss_reports:
+                    self._end.send(work.Loss(self._stream.take_loss_report_ppm()))
+            if now >= progress_due:
+                progress_due += S
+                self._report()
+            reason = self._over(now, idle=frame is None)
+            if reason:
+                return reason
+        return "stopped"
+
+    def _over(self, now: int, *, idle: bool) -> str:
+        """Return why the stream is over, "" while it is not."""
+        if self._order.frames and self._checked() >= self._order.frames:
+            return self._verdict()
+        if self._draining is not None:
+            reason, since = self._draining
+            quiet = idle and now - max(self._last_frame_ns, since) >= _DRAIN_NS
+            if quiet or now - since >= _DRAIN_LIMIT_NS:
+                return reason
+        if self._order.frames and now - self._last_frame_ns >= _VERIFY_SILENCE_NS:
+            return "silence"
+        return ""
+
+    def _verdict(self) -> str:
+        if not self._order.frames or self._checked() < self._order.frames:
+            return ""
+        return "verified" if self._counts["test_frames_mismatched"] == 0 else "verification failed"
+
+    def _checked(self) -> int:
+        return self._counts["test_frames_intact"] + self._counts["test_frames_mismatched"]
+
+    def _take(self, frame: ReceivedFrame) -> None:
+        self._last_frame_ns = monotonic_ns()
+        if frame.flags & FLAG_PROBE:
+            self._counts["probe_frames"] += 1
+            return
+        self._second_frames += 1
+        self._second_bytes += len(frame)
+        self._counts["bytes_received"] += len(frame)
+        if self._host_clock is not None:
+            captured = frame.pts_ns - self._host_clock.offset_ns - self._clock.offset_ns
+            self._second_latency.append(frame.complete_ns - captured)
+        if self._order.frames:
+            intact = is_test_frame(frame.index, frame)
+            self._counts["test_frames_intact" if intact else "test_frames_mismatched"] += 1
+        if self._out is not None:
+            self._out.write(frame)
+        if self._pictures is not None and frame.decodable:
+            self._pictures.take(frame)
+
+    def _recover(self) -> None:
+        if not self._order.recovery:
+            return
+        if self._stream.take_recovery_request(_REPEAT_RECOVERY_S) and self._draining is None:
+            self._counts["recovery_requests"] += 1
+            self._end.send(work.NeedKeyframe())
+
+    def _obey(self, message: Any, now: int) -> None:
+        match message:
+            case work.HostClock():
+                self._host_clock = message
+            case work.Drain(reason) if self._draining is None:
+                self._draining = reason, now
+            case _:
+                pass
+
+    def _report(self) -> None:
+        latency = sorted(self._second_latency)
+        self._end.send(
+            work.Progress(
+                counters=self._counters(),
+                frames=self._second_frames,
+                bytes=self._second_bytes,
+                latency_us=[
+                    latency[len(latency) // 2] // 1000,
+                    latency[len(latency) * 95 // 100] // 1000,
+                    latency[-1] // 1000,
+                ]
+                if latency
+                else None,
+            )
+        )
+        self._records.add(self._stream.take_records())
+        self._second_latency.clear()
+        self._second_frames = self._second_bytes = 0
+
+    def _counters(self) -> dict[str, int]:
+        if self._pictures is not None:
+            self._counts["pictures"] = self._pictures.pictures
+            self._counts["pictures_concealed"] = self._pictures.concealed
+            self._counts["decode_errors"] = self._pictures.errors
+            self._counts["strips_read"] = self._pictures.strips_read
+            self._counts["strips_unreadable"] = self._pictures.strips_unreadable
+        return {**self._stream.stats(), **self._counts}
+
+    def _write(self, folder: Path, reason: str, counters: dict[str, int]) -> None:
+        order = self._order
+        columns = self._records.columns()
+        if columns:
+            artefacts.write_columns(folder, "records.npz", columns)
+        if self._pictures is not None:
+            artefacts.write_columns(folder, "decoded.npz", self._pictures.columns())
+        clock = self._host_clock
+        stats = {
+            "schema_version": 1,
+            "role": "client",
+            "ended": reason,
+            "counters": counters,
+            "clock": {"offset_ns": self._clock.offset_ns, "error_ns": self._clock.error_ns},
+            "host_clock": None
+            if clock is None
+            else {
+                "offset_ns": clock.offset_ns,
+                "error_ns": clock.error_ns,
+                "rtt_ns": clock.rtt_ns,
+                "rounds": clock.rounds,
+            },
+            "stream": {
+                "mode": f"{order.width}x{order.height}",
+                "codec": order.codec,
+                "fec_scheme": order.fec_scheme,
+                "fec_percent": order.fec_percent,
+                "max_block_shards": order.max_block_shards,
+                "shard_bytes": order.shard_bytes,
+                "frames_announced": order.frames,
+                "encrypted": bool(order.key),
+            },
+        }
+        artefacts.write_stats(folder, "stats.json", stats)
+
+    @staticmethod
+    def _open_pictures(order: work.Receive) -> PictureLog | None:
+        if order.codec is None:
+            return None
+        return PictureLog(
+            order.codec,
+            read_strip=order.read_strip,
+            reference=None if order.reference is None else TestCardSpec.model_validate(order.reference),
+            reference_every=order.reference_every,
+        )
+
+    @staticmethod
+    def _open_stream(order: work.Receive, descriptor: int) -> ClientStream:
+        config = StreamConfig(
+            scheme="gf16" if order.fec_scheme == "gf16" else "gf8",
+            fec_percent=order.fec_percent,
+            max_block_shards=order.max_block_shards,
+            shard_bytes=order.shard_bytes,
+            key=bytes.fromhex(order.key) if order.key else None,
+            salt=bytes.fromhex(order.salt),
+            hold_undecodable=order.hold_undecodable,
+            reorder_window_ns=order.reorder_window_ns,
+            loss_window_ns=order.loss_window_ns,
+        )
+        try:
+            return ClientStream(
+                config,
+                descriptor,
+                queue_frames=order.queue_frames,
+                gro=order.gro,
+                receive_buffer_bytes=order.receive_buffer_bytes,
+                record_frames=order.record_frames and order.artefacts is not None,
+            )
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _open_out(path: str | None) -> IO[bytes] | None:
+        if path is None:
+            return None
+        try:
+            return Path(path).open("ab", buffering=0)
+        except OSError as error:
+            raise ResultsError(
+                f"{path} cannot be written: {error.strerror}", "name another --out file"
+            ) from error
+
+
+def main() -> int:
+    """Run the worker; 0 when the stream ended, 1 when it failed (the client has been told why)."""
+    end = WorkerEnd(work.VOCABULARY)
+    received = end.wait(_ORDER_LIMIT_S)
+    if received is None or not isinstance(received[0], work.Receive):
+        return 1
+    order, descriptors = received
+    try:
+        ReceiveProgram(end, order, descriptors[0]).run()
+    except PunktfunkError as error:
+        end.send(work.Failed(error.code, error.cause, error.hint))
+        return 1
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            end.send(work.Failed("PF640", f"output failed: {error.strerror}", "free space on that disk"))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    # Native threads and decoders are done; a library's finalizers must not keep the session waiting.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

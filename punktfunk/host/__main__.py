@@ -1,0 +1,12 @@
+"""``python -m punktfunk.host --config host.json``: a headless host for the harness and for tests."""
+
+from __future__ import annotations
+
+import sys
+
+from punktfunk.host.config import HostConfig
+from punktfunk.host.headless import run_host
+from punktfunk.native.headless import run_program
+
+if __name__ == "__main__":
+    sys.exit(run_program("punktfunk.host", HostConfig, lambda config: run_host(config, end_with_stdin=True)))

@@ -1,0 +1,64 @@
+"""Run a host from its configuration, for programs: JSON lines on standard output, logs on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from punktfunk.host.config import HostConfig
+from punktfunk.host.service import Host, SessionReport
+from punktfunk.native.lifetime import until_told_to_end
+
+
+def say(event: str, **fields: Any) -> None:
+    """Write one JSON line, at once."""
+    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def session_line(report: SessionReport) -> dict[str, Any]:
+    """Return what a JSON line tells of an ended session."""
+    return {
+        "number": report.number,
+        "peer": f"{report.peer.address[0]}:{report.peer.address[1]}",
+        "fingerprint": report.peer.fingerprint,
+        "mode": str(report.mode),
+        "reason": report.reason,
+        "stream": report.stream_reason,
+        "failed": report.failed,
+        "counters": report.counters,
+    }
+
+
+async def run_host(config: HostConfig, *, end_with_stdin: bool) -> int:
+    """Serve until SIGTERM, SIGINT, the end of standard input or ``exit_after_sessions``.
+
+    Lines: ``ready`` (port, fingerprint), ``session`` (an ended one), ``ended``. Returns the exit status: 1
+    when a stream failed.
+    """
+    failed = False
+    async with Host(config) as host:
+        say("ready", port=host.port, fingerprint=host.fingerprint)
+        ending = asyncio.ensure_future(until_told_to_end(end_with_stdin))
+        told = 0
+        while not ending.done():
+            waiting = asyncio.ensure_future(host.sessions_over(told + 1))
+            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                break
+            for report in waiting.result()[told:]:
+                told += 1
+                failed = failed or report.failed
+                say("session", **session_line(report))
+            if config.exit_after_sessions and told >= config.exit_after_sessions:
+                break
+        ending.cancel()
+    for report in host.reports:
+        if report.number > told and dataclasses.asdict(report).get("reason"):
+            say("session", **session_line(report))
+    say("ended", sessions=len(host.reports))
+    return int(failed)

@@ -1,0 +1,303 @@
+"""A client's control connection: dial, shake hands, keep the clock, punch, carry requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from punktfunk import log
+from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.errors import ConfigError, HandshakeError, ProtocolError, RejectedError, UntrustedPeerError
+from punktfunk.native import control
+from punktfunk.native.client_control import ClientControl
+from punktfunk.native.dialect import CloseCode, Dialect
+from punktfunk.native.endpoint import Dialer
+from punktfunk.native.handshake import Hello, VideoMode, Welcome
+from punktfunk.native.identity import Identity
+from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Peer
+
+DEFAULT_PORT = 9777
+CONNECT_LIMIT_S = 5.0
+"""A QUIC handshake that takes longer has failed: on a working path it takes two round trips."""
+_RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+"""Asked for before the worker takes the socket over; it asks for its own size again."""
+_SO_RCVBUFFORCE = 33
+_ADDRESS = re.compile(
+    r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:]+)|(?P<bare>[0-9a-fA-F:]+:[0-9a-fA-F:.]*))(?::(?P<port>\d+))?"
+)
+
+
+def parse_host_port(text: str) -> tuple[str, int]:
+    """Read ``HOST[:PORT]`` or ``[HOST]:PORT`` with a literal IP address; the port defaults to 9777."""
+    match = _ADDRESS.fullmatch(text.strip())
+    hint = "write a literal address such as 192.168.1.20, 192.168.1.20:9777 or [fd00::20]:9777"
+    if match is None:
+        raise ConfigError(f"{text!r} is not HOST[:PORT]", hint)
+    address = match["six"] or match["four"] or match["bare"]
+    port = int(match["port"] or DEFAULT_PORT)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ConfigError(f"{address!r} is not an IP address", hint) from None
+    if not 1 <= port <= 65535:
+        raise ConfigError(f"{port} is not a UDP port", hint)
+    return address, port
+
+
+class ClientConnection:
+    """One control connection after its handshake; make one with :meth:`open`.
+
+    ``on_output`` gets ModeAnswered, BitrateAnswered and ClockRoundsOver; ``on_closed`` is called once.
+    """
+
+    def __init__(self, peer_address: tuple[str, int], clock: SessionClock) -> None:
+        self.address = peer_address
+        self.clock = clock
+        self.peer: Peer | None = None
+        self.welcome: Welcome | None = None
+        self.closed: Closed | None = None
+        self.on_output: Callable[[control.Output], None] = lambda _output: None
+        self.on_closed: Callable[[Closed], None] = lambda _closed: None
+        self._loop = asyncio.get_running_loop()
+        self._log = log.get("client")
+        self._hello: Hello | None = None
+        self._dialer: Dialer | None = None
+        self._control: ClientControl | None = None
+        self._settled = asyncio.Event()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._punch_timer: asyncio.TimerHandle | None = None
+        self._punches = 0
+        self._data: socket.socket | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        address: tuple[str, int],
+        identity: Identity,
+        hello: Hello,
+        dialects: list[Dialect],
+        *,
+        pin: str | None,
+    ) -> ClientConnection:
+        """Dial, and return once Welcome has come. Tries ``dialects`` in turn where ALPN does not match.
+
+        Raises ``HandshakeError``, ``RejectedError`` (with the host's close code) or ``UntrustedPeerError``.
+        """
+        for dialect in dialects:
+            connection = cls(address, SessionClock.start())
+            if await connection._handshake(identity, hello, dialect, pin):
+                return connection
+        tried = " and ".join(dialect.value for dialect in dialects)
+        raise HandshakeError(
+            f"the host at {address[0]}:{address[1]} speaks no common protocol (ALPN tried: {tried})",
+            "it may speak another generation of punktfunk, or be no punktfunk host",
+        )
+
+    async def _handshake(self, identity: Identity, hello: Hello, dialect: Dialect, pin: str | None) -> bool:
+        """Return whether the host speaks this dialect; other failures raise."""
+        self._hello = hello
+        self._dialer = Dialer(self.address, identity, dialect, pin, self)
+        try:
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await self._settled.wait()
+        except TimeoutError:
+            self._dialer.abandon("no answer")
+            raise HandshakeError(
+                f"no answer from {self.address[0]}:{self.address[1]} within {CONNECT_LIMIT_S:.0f} s",
+                "is the host running, and does a firewall pass its UDP port?",
+            ) from None
+        if self.closed is not None and self.closed.code == ALPN_MISMATCH and not self.closed.application:
+            return False
+        await self._ready
+        return True
+
+    @property
+    def rtt_ns(self) -> int:
+        """Smoothed round trip of the QUIC connection."""
+        return self._dialer.link.rtt_ns if self._dialer else 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Control messages sent, received and dropped, by name."""
+        return self._control.counters if self._control else {}
+
+    def bind_data_socket(self) -> socket.socket:
+        """Return a UDP socket connected to the host's data port; this connection keeps and punches it."""
+        assert self.welcome is not None
+        version = ipaddress.ip_address(self.address[0]).version
+        family = socket.AF_INET6 if version == 6 else socket.AF_INET
+        data = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            _grow_receive_buffer(data)
+            data.connect((self.address[0], self.welcome.udp_port))
+        except OSError as error:
+            data.close()
+            raise HandshakeError(
+                f"no data socket: {error.strerror}", "check the route to the host"
+            ) from error
+        self._data = data
+        return data
+
+    def start(self) -> None:
+        """Tell the host that the data socket is bound and being read."""
+        assert self._data is not None
+        self._with_control(
+            lambda machine, now: machine.start(self._data.getsockname()[1] if self._data else 0, now)
+        )
+
+    def request_keyframe(self) -> None:
+        """Ask for a key frame; coalesced."""
+        self._with_control(lambda machine, now: machine.request_keyframe(now))
+
+    def report_loss(self, loss_ppm: int) -> None:
+        """Send a loss report."""
+        self._with_control(lambda machine, _now: machine.report_loss(loss_ppm))
+
+    def request_mode(self, mode: VideoMode) -> None:
+        """Ask for another mode; answered through ``on_output``."""
+        self._with_control(lambda machine, _now: void(machine.request_mode(mode)))
+
+    def request_bitrate(self, kbps: int) -> None:
+        """Ask for another bitrate."""
+        self._with_control(lambda machine, _now: machine.request_bitrate(kbps))
+
+    def close(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:
+        """End the session."""
+        if self._control is not None:
+            self._with_control(lambda machine, _now: machine.finish(code, reason))
+        elif self._dialer is not None:
+            self._dialer.abandon("closed")
+
+    def abandon(self) -> None:
+        """Forget the connection without waiting for QUIC to drain."""
+        if self._dialer is not None:
+            self._dialer.abandon("closed")
+        self._end_timers()
+
+    def link_established(self, peer: Peer) -> None:
+        """Say Hello."""
+        assert self._hello is not None
+        self.peer = peer
+        self._settled.set()
+        self._log.info("connected", dialect=peer.dialect.value, fingerprint=peer.fingerprint)
+        self._control = ClientControl(
+            peer.dialect, self._hello, now_ns=monotonic_ns(), realtime_offset_ns=self.clock.offset_ns
+        )
+        self._drain()
+
+    def stream_received(self, data: bytes) -> None:
+        """Take control bytes."""
+        self._with_control(lambda machine, now: machine.receive(data, now))
+
+    def stream_ended(self) -> None:
+        """Wait for the close: a host that refuses may end its stream first (section 1.6)."""
+
+    def datagram_received(self, data: bytes) -> None:
+        """Ignore side planes."""
+
+    def link_closed(self, closed: Closed) -> None:
+        """Take note of the end."""
+        self.closed = closed
+        self._settled.set()
+        self._end_timers()
+        if not self._ready.done():
+            error = self._handshake_error(closed)
+            if error is None:
+                self._ready.set_result(None)
+            else:
+                self._ready.set_exception(error)
+                # Looked at only by a handshake that got past ALPN; the others have their own answer.
+                self._ready.exception()
+        self.on_closed(closed)
+
+    def _handshake_error(self, closed: Closed) -> ProtocolError | None:
+        where = f"{self.address[0]}:{self.address[1]}"
+        if self._control is not None and self._control.error is not None:
+            return self._control.error
+        if not closed.application and closed.code == ALPN_MISMATCH:
+            return None
+        if not closed.application and closed.code == PIN_MISMATCH:
+            return UntrustedPeerError(
+                f"the host at {where} does not have the pinned certificate",
+                "it was set up anew, or it is another machine: compare its fingerprint before pinning it again",
+            )
+        if closed.application:
+            return RejectedError(
+                f"the host refused: {closed.sentence}",
+                "" if closed.code else "hosts before v0.12.0 do not say why; look at the host's log",
+                close_code=closed.code,
+            )
+        return HandshakeError(f"no session with {where}: {closed.sentence}", "is the host running there?")
+
+    def _with_control(self, step: Callable[[ClientControl, int], None]) -> None:
+        if self._control is not None and self.closed is None:
+            step(self._control, monotonic_ns())
+            self._drain()
+
+    def _drain(self) -> None:
+        assert self._control is not None
+        while (output := self._control.poll()) is not None:
+            self._act(output)
+        if self._timer is not None:
+            self._timer.cancel()
+        due = self._control.next_timeout()
+        self._timer = None if due is None or self.closed else self._loop.call_at(due / control.S, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._with_control(lambda machine, now: machine.handle_timeout(now))
+
+    def _act(self, output: control.Output) -> None:
+        assert self._dialer is not None
+        assert self.peer is not None
+        match output:
+            case control.Transmit(data):
+                self._dialer.link.send_stream(data)
+            case control.CloseConnection(code, reason):
+                self._dialer.link.close(self.peer.dialect.close_code(code), reason)
+            case control.WelcomeReceived(welcome):
+                self.welcome = welcome
+                if not self._ready.done():
+                    self._ready.set_result(None)
+            case control.ClockRoundsOver():
+                self._punch()
+                self.on_output(output)
+            case _:
+                self.on_output(output)
+
+    def _punch(self) -> None:
+        """Open the path for the host's packets: every 200 ms at first, every 2 s later (section 2.4)."""
+        if self._data is None or self.closed is not None:
+            return
+        # ICMP errors of earlier punches surface here; the stream's own receiver copes with them too.
+        with contextlib.suppress(OSError):
+            self._data.send(control.PUNCH)
+        self._punches += 1
+        early = self._punches < control.PUNCH_EARLY_COUNT
+        wait_ns = control.PUNCH_INTERVAL_NS if early else control.PUNCH_LATE_INTERVAL_NS
+        self._punch_timer = self._loop.call_later(wait_ns / control.S, self._punch)
+
+    def _end_timers(self) -> None:
+        for timer in (self._timer, self._punch_timer):
+            if timer is not None:
+                timer.cancel()
+        if self._data is not None:
+            self._data.close()
+            self._data = None
+
+
+def void(_value: Any) -> None:
+    """Drop a result that says what the machine's outputs will say again."""
+
+
+def _grow_receive_buffer(data: socket.socket) -> None:
+    data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+    # Beyond the system's limit needs CAP_NET_ADMIN; without it the limit stands.
+    with contextlib.suppress(PermissionError):
+        data.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
