@@ -14,6 +14,8 @@ FecScheme = Literal["gf8", "gf16"]
 FLAG_PICTURE: int
 FLAG_KEY: int
 FLAG_PROBE: int
+FLAG_RECOVERY_POINT: int
+FLAG_RECOVERY_ANCHOR: int
 
 # --- FEC -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-//! Streams for Python.
+//! Stream parameters for Python.
 
 use punktfunk_core::fec::Scheme;
 use punktfunk_core::session;
@@ -9,10 +9,23 @@ use pyo3::prelude::*;
 use crate::errors::InvalidConfigError;
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("FLAG_PICTURE", session::FLAG_PICTURE)?;
+    m.add("FLAG_KEY", session::FLAG_KEY)?;
+    m.add("FLAG_PROBE", session::FLAG_PROBE)?;
+    m.add("FLAG_RECOVERY_POINT", session::FLAG_RECOVERY_POINT)?;
+    m.add("FLAG_RECOVERY_ANCHOR", session::FLAG_RECOVERY_ANCHOR)?;
     m.add_class::<StreamConfig>()
 }
 
-/// What both ends of a stream agree on, and the limits of the receiving one.
+/// Say what both ends of a stream agree on, and the limits of the receiving one.
+///
+/// `scheme`, `fec_percent`, `max_block_shards`, `shard_bytes`, `key` (16 bytes, or None for plain packets) and `salt`
+/// (4 bytes) are the Welcome's (punktfunk/1 section 2.1). The others are this receiver's own: `max_frame_bytes` (at most
+/// 64 MiB), `hold_undecodable` (keep frames back whose references are missing until a key frame), `reorder_window_ns`
+/// (longest wait of a complete frame for an earlier one), `loss_window_frames` and `loss_window_ns` (a frame that far
+/// behind the newest is given up), `memory_cap_bytes` (unfinished and untaken frames together).
+///
+/// Raises InvalidConfigError for values outside the limits of section 2.6.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 pub(crate) struct StreamConfig {
     pub(crate) inner: session::StreamConfig,

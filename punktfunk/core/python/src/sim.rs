@@ -13,6 +13,10 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(simulate, m)?)
 }
 
+/// What a simulation found.
+///
+/// `ledger_json` holds counters of host, client and link, frames by comparison with what was sent, and balances that
+/// are 0 unless something is unaccounted for. `digest` (SHA-256, hexadecimal) covers it and all records.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 struct SimResult {
     #[pyo3(get)]
@@ -24,6 +28,9 @@ struct SimResult {
 
 #[pymethods]
 impl SimResult {
+    /// Return one row per submitted frame: column name to little-endian int64 array, -1 = null.
+    ///
+    /// `status` is the client's (0 complete, 1 unrecoverable, 2 expired), `host_status` the host's.
     fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
         for (name, bytes) in &self.columns {
@@ -33,6 +40,10 @@ impl SimResult {
     }
 }
 
+/// Run a host and a client session over the seeded link model in virtual time.
+///
+/// Everything follows from the specification: the same JSON gives the same bytes. Runs without the GIL. Raises
+/// InvalidConfigError, which names the key, for a specification that cannot be run.
 #[pyfunction]
 fn simulate(py: Python<'_>, spec_json: &str) -> PyResult<SimResult> {
     let outcome = py

@@ -86,6 +86,13 @@ fn wait<T: Send>(
     }
 }
 
+/// Send access units over a connected UDP socket from a thread of its own.
+///
+/// Takes a duplicate of descriptor `fd`; the caller may close its own. A frame leaves as a burst of at most
+/// `burst_packets`, then at max(`packets_per_ms`, `rate_factor` times the session's packet rate at `rate_kbps` with FEC).
+/// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame.
+///
+/// Raises InvalidConfigError for pacing that cannot be meant, OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 struct HostStream {
     inner: stream::HostStream,
@@ -135,6 +142,12 @@ impl HostStream {
         Ok(Self { inner })
     }
 
+    /// Seal an access unit and queue its packets; return its index on the wire.
+    ///
+    /// Runs without the GIL and never waits for the network: a full queue drops its oldest frame. `pts_ns` is what goes on
+    /// the wire; the other stamps (ns of CLOCK_MONOTONIC, -1 = no such stage) go into the frame's record.
+    ///
+    /// Raises SessionClosedError after `close`, InvalidConfigError for more than `max_frame_bytes`.
     #[pyo3(signature = (access_unit, pts_ns, flags, *, captured_ns = -1, converted_ns = -1, encode_begin_ns = -1,
         encode_end_ns = -1))]
     #[allow(clippy::too_many_arguments)] // one stamp a stage
@@ -176,33 +189,40 @@ impl HostStream {
             })
     }
 
+    /// Change the share of recovery shards from the next frame on; a block stays within what receivers accept.
     fn set_fec_percent(&self, percent: u32) {
         self.inner.session().set_fec_percent(percent);
     }
 
+    /// Change the media rate in kbit/s that the pacer stays above.
     fn set_rate(&self, rate_kbps: u32) {
         self.inner.session().set_rate(rate_kbps);
     }
 
+    /// Return True once after a drop from the queue that no key frame has mended.
     fn take_recovery_request(&self) -> bool {
         self.inner.session().take_recovery_request()
     }
 
+    /// Return the counters by name; the sums that must balance are in the package's documentation.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, py.detach(|| self.inner.stats()))
     }
 
+    /// Return the records of frames done since the last call: column name to little-endian int64 array, -1 = null.
     fn take_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = py.detach(|| self.inner.session().take_records());
         columns(py, HostRecord::columns(&rows))
     }
 
+    /// Wait up to `timeout` seconds until everything submitted has left; return whether it has.
     fn flush(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let timeout = seconds("timeout", timeout)?;
         let flushed = wait(py, timeout, |slice| self.inner.flush(slice).then_some(()))?;
         Ok(flushed.is_some())
     }
 
+    /// End the thread; what has not left is dropped and counted. Statistics and records stay readable.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.inner.close());
     }
@@ -218,6 +238,12 @@ fn submit_error(error: &punktfunk_core::session::packetize::SubmitError) -> PyEr
     }
 }
 
+/// Receive access units from a connected UDP socket on a thread of its own.
+///
+/// Takes a duplicate of descriptor `fd`; the caller may close its own. At most `queue_frames` frames wait for
+/// `next_frame`; one more drops the oldest and what cannot be decoded without it, and asks for a key frame.
+///
+/// Raises OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 struct ClientStream {
     inner: stream::ClientStream,
@@ -247,6 +273,9 @@ impl ClientStream {
         Ok(Self { inner })
     }
 
+    /// Return the next frame in turn, or None after `timeout` seconds.
+    ///
+    /// Runs without the GIL. Raises SessionClosedError when the stream is closed and nothing is left.
     fn next_frame(&self, py: Python<'_>, timeout: f64) -> PyResult<Option<ReceivedFrame>> {
         let timeout = seconds("timeout", timeout)?;
         let settled = wait(py, timeout, |slice| match self.inner.next_frame(slice) {
@@ -261,34 +290,46 @@ impl ClientStream {
         }
     }
 
+    /// Return True when a key frame should be asked for.
+    ///
+    /// Once for each break of the references until a key frame arrives, and again after `retry` seconds without one.
     #[pyo3(signature = (retry = None))]
     fn take_recovery_request(&self, py: Python<'_>, retry: Option<f64>) -> PyResult<bool> {
         let retry = retry.map(|r| seconds("retry", r)).transpose()?;
         Ok(py.detach(|| self.inner.take_recovery_request(retry)))
     }
 
+    /// Return the loss report of section 2.4 over the time since the last call: 0..=1000000.
     fn take_loss_report_ppm(&self, py: Python<'_>) -> u32 {
         py.detach(|| self.inner.take_loss_report_ppm())
     }
 
+    /// Tell a closed stream how much the host sent, so that what was lost at the very end is counted.
     fn settle(&self, py: Python<'_>, frames: u64, packets: u64) {
         py.detach(|| self.inner.settle(frames, packets));
     }
 
+    /// Return the counters by name; the sums that must balance are in the package's documentation.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, py.detach(|| self.inner.stats()))
     }
 
+    /// Return the records of frames that left the loss window since the last call: column name to little-endian
+    /// int64 array, -1 = null. Closing the stream completes them.
     fn take_records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let rows = py.detach(|| self.inner.take_records());
         columns(py, ClientRecord::columns(&rows))
     }
 
+    /// End the thread and complete statistics and records, which stay readable. Frames in turn can still be taken.
     fn close(&self, py: Python<'_>) {
         py.detach(|| self.inner.close());
     }
 }
 
+/// One access unit; `memoryview(frame)` reads it without a copy.
+///
+/// `gap` counts the frames that were left out before it; times are ns of CLOCK_MONOTONIC, `pts_ns` is the host's.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 struct ReceivedFrame {
     frame: Frame,
