@@ -1,0 +1,47 @@
+"""Reports of a run: one HTML page, Markdown for CI, JUnit for whoever collects tests, flat JSON for programs.
+
+Everything is made from the :class:`~harness.results.RunResult` alone, so that a report of an old run can be
+made again by a newer version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from harness.report import html, json, junit, markdown
+from harness.results import RunResult
+from punktfunk.errors import ResultsError
+
+FILES = {
+    "html": ("report.html", html.render),
+    "markdown": ("summary.md", markdown.render),
+    "junit": ("junit.xml", junit.render),
+    "json": ("figures.json", json.render),
+}
+"""Kind of report → file name and function from a run to text."""
+
+
+def write(run: RunResult, folder: Path) -> dict[str, Path]:
+    """Write every kind of report of ``run`` into ``folder`` and return their paths by kind.
+
+    Each file appears whole or not at all. Raises :class:`ResultsError` when one cannot be written; those
+    written before stay.
+    """
+    written = {}
+    for kind, (name, render) in FILES.items():
+        path = folder / name
+        partial = path.with_name(name + ".part")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_text(render(run), encoding="utf-8")
+            partial.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # the folder may be the trouble; the error below says so
+                partial.unlink(missing_ok=True)
+            raise ResultsError(
+                f"the report {name} could not be written: {error.strerror or error}",
+                "check free space and permissions of the report folder; results that were finished are kept",
+            ) from error
+        written[kind] = path
+    return written

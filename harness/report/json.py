@@ -1,0 +1,57 @@
+"""Flat JSON of a run for other programs: one row a case, every figure that was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from harness.report.text import layer_of
+from harness.results import SCHEMA_VERSION, CaseResult, RunResult
+
+
+def render(run: RunResult) -> str:
+    """Return the run as JSON text."""
+    return json.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": run.run_id,
+            "scenario": run.scenario,
+            "started": run.started,
+            "verdict": run.verdict.value,
+            "machine_class": run.environment.get("machine_class"),
+            "checks": [check.model_dump() for check in run.checks],
+            "notes": run.notes,
+            "cases": [_row(case) for case in run.cases],
+        },
+        indent=1,
+        ensure_ascii=False,
+        default=str,
+    )
+
+
+def _row(case: CaseResult) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "layer": layer_of(case),
+        "params": case.params,
+        "repeat": case.repeat,
+        "seed": case.seed,
+        "backend": case.backend,
+        "status": case.status.value,
+        "reason": case.reason,
+        "digest": case.digest,
+        "theory": {name: value for name, value in case.theory.items() if math.isfinite(value)},
+        "metrics": {
+            name: {"value": metric.value, "unit": metric.unit, "interval": metric.interval, "n": metric.n}
+            for name, metric in case.metrics.items()
+            if metric.value is not None
+        },
+        "unbalanced": {
+            f"{direction}: {name}": value
+            for direction, ledger in case.ledgers.items()
+            for name, value in ledger.balances.items()
+            if value
+        },
+        "failed_checks": [check.name for check in case.checks if not check.passed],
+    }

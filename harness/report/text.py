@@ -1,0 +1,129 @@
+"""Figures, statuses and hostile names as text that is safe and short wherever a report puts it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from harness.results import CaseResult, Check, Metric, RunResult, Status
+
+MARK: Final[Mapping[Status, str]] = {
+    Status.PASSED: "✓",
+    Status.FAILED: "✗",
+    Status.UNSUPPORTED: "–",
+    Status.FAULT: "!",
+    Status.INTERRUPTED: "…",
+}
+"""One character a status, so that colour is never the only sign."""
+
+WORD: Final[Mapping[Status, str]] = {
+    Status.PASSED: "passed",
+    Status.FAILED: "failed",
+    Status.UNSUPPORTED: "did not run",
+    Status.FAULT: "harness fault",
+    Status.INTERRUPTED: "interrupted",
+}
+
+# What XML 1.0 cannot carry, and the marks that reorder text on a screen.
+_UNSAFE: Final = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff\ud800-\udfff]"
+)
+
+
+def clean(value: object) -> str:
+    """Return a value as text without characters that break a document or its reading direction."""
+    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Return a figure with its unit, four digits at most; "–" for what was not measured, % for a fraction."""
+    if value is None or math.isnan(value):
+        return "–"
+    if unit == "fraction":
+        return f"{_digits(value * 100)} %"
+    if unit == "us":
+        unit = "µs"
+    return f"{_digits(value)} {unit}".rstrip()
+
+
+def _digits(value: float) -> str:
+    if value == int(value) and abs(value) < 1e7:
+        return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{value:.4g}" if abs(value) >= 1e-4 else f"{value:.2g}"
+
+
+def figure(metric: Metric | None) -> str:
+    """Return a metric's value with its unit; "–" when it was not measured."""
+    return "–" if metric is None else number(metric.value, metric.unit)
+
+
+def interval(metric: Metric | None) -> str:
+    """Return a metric's interval without unit, "" when it has none."""
+    if metric is None or metric.interval is None or metric.value is None:
+        return ""
+    scale = 100 if metric.unit == "fraction" else 1
+    return " … ".join(_digits(bound * scale) for bound in metric.interval)
+
+
+def layer_of(case: CaseResult) -> str:
+    """Return the layer that a case's id names (``matrix`` of ``matrix.loss=2,fec=20``), else its scenario."""
+    return case.id.partition("=")[0].rpartition(".")[0] or case.scenario
+
+
+def layers(run: RunResult) -> dict[str, list[CaseResult]]:
+    """Return the cases by layer, both in the order of the run."""
+    found: dict[str, list[CaseResult]] = {}
+    for case in run.cases:
+        found.setdefault(layer_of(case), []).append(case)
+    return found
+
+
+def params(case: CaseResult) -> str:
+    """Return a case's matrix values in one line."""
+    listed = [f"{name} {value}" for name, value in case.params.items()]
+    return clean(", ".join([*listed, f"repeat {case.repeat}"] if case.repeat else listed))
+
+
+def failures(run: RunResult) -> list[tuple[CaseResult | None, Check]]:
+    """Return every failed check with its case (None: over the whole run), sweep checks first."""
+    failed: list[tuple[CaseResult | None, Check]] = [(None, c) for c in run.checks if not c.passed]
+    return failed + [(case, c) for case in run.cases for c in case.checks if not c.passed]
+
+
+def verdict_line(run: RunResult) -> str:
+    """Return one sentence that says how a run ended."""
+    counts = [
+        f"{sum(case.status is status for case in run.cases)} {WORD[status]}"
+        for status in Status
+        if any(case.status is status for case in run.cases)
+    ]
+    checks = [*run.checks, *(check for case in run.cases for check in case.checks)]
+    held = sum(check.passed for check in checks)
+    cases = f"{len(run.cases)} case{'s' * (len(run.cases) != 1)}"
+    return f"{cases}: {', '.join(counts) or 'none ran'}; {held} of {len(checks)} checks held"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as ``4 min 12 s``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested plain data as rows of name and text."""
+    if isinstance(value, Mapping):
+        return [
+            row
+            for name, item in value.items()
+            for row in flat(item, f"{prefix}.{name}" if prefix else str(name))
+        ]
+    if isinstance(value, list | tuple):
+        return [(clean(prefix), clean(", ".join(map(str, value))))]
+    return [(clean(prefix), clean(value))]
