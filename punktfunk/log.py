@@ -6,11 +6,10 @@ about how it went goes to standard error: readable lines on a terminal, one JSON
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -35,7 +34,12 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return {name: _clean(str(name), value) for name, value in event.items()}
 
 
-def configure(*, verbose: bool = False, json: bool | None = None, stream: TextIO | None = None) -> None:
+def configure(
+    *,
+    level: Literal["debug", "info", "warning", "error"] = "info",
+    json: bool | None = None,
+    stream: TextIO | None = None,
+) -> None:
     """Set logging up for this process. ``json`` defaults to "not a terminal"."""
     out = stream if stream is not None else sys.stderr
     as_json = not out.isatty() if json is None else json
@@ -51,7 +55,7 @@ def configure(*, verbose: bool = False, json: bool | None = None, stream: TextIO
             scrub,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )

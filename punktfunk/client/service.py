@@ -165,7 +165,7 @@ class Client:
             task.cancel()
         if waiting not in done:
             cause = self._summary.reason if self._summary else "the receive worker did not get ready"
-            raise MediaError(cause, "look at the lines above")
+            raise MediaError(cause, "look at the log lines of the worker")
         connection.start()
         if self.config.seconds is not None:
             self._end_timer = asyncio.get_running_loop().call_later(

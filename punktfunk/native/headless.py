@@ -33,6 +33,9 @@ def config_error(error: ValidationError, where: str) -> ConfigError:
     """Turn pydantic's first complaint into one line."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "configuration"
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, PunktfunkError):
+        return ConfigError(f"{where}: {field}: {reason.cause}", reason.hint)
     return ConfigError(
         f"{where}: {field}: {first['msg']}", "correct that field; its description says what it takes"
     )
@@ -46,7 +49,7 @@ def run_program(
     parser.add_argument("--config", type=Path, required=True, help="configuration, a JSON file")
     parser.add_argument("--verbose", action="store_true", help="log details")
     arguments = parser.parse_args(argv)
-    log.configure(verbose=arguments.verbose)
+    log.configure(level="debug" if arguments.verbose else "info")
     try:
         return asyncio.run(main(load_config(model, arguments.config)))
     except PunktfunkError as error:

@@ -71,10 +71,12 @@ def test_fingerprints_and_plain_values_stay_readable(written: io.StringIO) -> No
     )
 
 
-def test_debug_lines_need_verbose() -> None:
-    for verbose in (False, True):
-        stream = io.StringIO()
-        log.configure(json=True, stream=stream, verbose=verbose)
-        log.get("test").debug("detail")
-        assert bool(stream.getvalue()) is verbose
+def test_debug_lines_are_written_only_at_that_level() -> None:
+    stream = io.StringIO()
+    log.configure(json=True, stream=stream)
+    log.get("test").debug("detail")
+    assert not stream.getvalue()
+    log.configure(json=True, stream=stream, level="debug")
+    log.get("test").debug("detail")
+    assert "detail" in stream.getvalue()
     structlog.reset_defaults()
