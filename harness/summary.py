@@ -53,12 +53,14 @@ def verdict_table(run: RunResult) -> Table:
 
 
 def _by_case(cases: Sequence[CaseResult]) -> Table:
+    scenarios = {case.scenario for case in cases}
+    prefix = f"{scenarios.pop()}." if len(scenarios) == 1 else ""
     table = Table(box=None, pad_edge=False)
     for name in ("case", "link", "verdict", "frames", "recovered", "p99 ms", "loss", "time"):
         table.add_column(name, justify="left" if name in {"case", "link", "verdict"} else "right")
     for case in cases:
         table.add_row(
-            case.id,
+            case.id.removeprefix(prefix),
             case.backend,
             f"[{_COLOURS[case.status]}]{case.status}[/]",
             _figure(case, "frames_submitted", "{:.0f}"),

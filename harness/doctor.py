@@ -1,0 +1,192 @@
+"""Say for each capability of this machine: yes or no, who uses it, and the command that fixes it.
+
+Everything is tried, not guessed from version numbers: a TUN is opened, a qdisc is asked for, an encoder is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.linkspec import Backend
+from punktfunk.errors import CapabilityError, PunktfunkError
+
+APT_FILE = Path(__file__).resolve().parent.parent / ".ci" / "apt.txt"
+"""The one list of Debian packages that the full test set wants; absent in an installed package."""
+PROGRAMS = {
+    "iproute2": "tc",
+    "qemu-system-x86": "qemu-system-x86_64",
+    "util-linux": "unshare",
+    "chromium": "chromium",
+}
+"""Program by which a Debian package is known, where it is not called as the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One capability."""
+
+    name: str
+    ok: bool
+    used_by: str
+    detail: str = ""
+    fix: str = ""
+    essential: bool = False
+    """Without it nothing runs; everything else only narrows what can be run."""
+
+
+def examine() -> list[Finding]:
+    """Try every capability; a probe that breaks is a missing capability, never a crash."""
+    findings: list[Finding] = []
+    for probe in (_core, _root, _namespaces, _tun, _netem, _realtime, _encoders, _cargo, _cores, _packages):
+        try:
+            findings += probe()
+        except (OSError, PunktfunkError, ImportError) as error:
+            findings.append(Finding(probe.__name__.strip("_"), False, "?", f"could not be tried: {error}"))
+    return findings
+
+
+def show(console: Console, *, as_json: bool = False) -> int:
+    """Print the findings and return the exit code: 4 when something essential is missing, else 0."""
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("capability", "", "used by", "fix, or what was found"):
+            table.add_column(column, overflow="fold")
+        for finding in findings:
+            mark = "[green]yes[/]" if finding.ok else "[red]no[/]"
+            what = finding.detail if finding.ok else " - ".join(t for t in (finding.detail, finding.fix) if t)
+            table.add_row(finding.name, mark, finding.used_by, what.replace("[", r"\["))
+        console.print(table)
+        fixes = _one_apt_command(findings)
+        if fixes:
+            console.print(f"\nall missing Debian packages: {fixes}", markup=False, soft_wrap=True)
+    lacking = any(finding.essential and not finding.ok for finding in findings)
+    return CapabilityError.exit_code if lacking else 0
+
+
+def show_leftovers(console: Console, *, as_json: bool = False) -> int:
+    """Remove what dead runs left, print it, and return 5 when something would not go."""
+    from harness import leftovers
+
+    removed = leftovers.clean()
+    stuck = leftovers.find()
+    if as_json:
+        print(json.dumps({"removed": [asdict(x) for x in removed], "stuck": [asdict(x) for x in stuck]}, indent=2))
+    elif not removed and not stuck:
+        console.print("nothing is left over")
+    for item in [] if as_json else removed:
+        console.print(f"removed {item.kind} {item.name} of run {item.run}", markup=False)
+    for item in [] if as_json else stuck:
+        console.print(f"cannot remove {item.kind} {item.name} of run {item.run}", markup=False)
+    return 5 if stuck else 0
+
+
+def _core() -> Iterator[Finding]:
+    try:
+        core = importlib.import_module("punktfunk.core._core")
+    except ImportError as error:
+        fix = "python -m pip install -e . (wants cargo, Rust 1.89 or newer)"
+        yield Finding("protocol core", False, "everything", str(error), fix, essential=True)
+        return
+    kernel = getattr(core, "fec_kernel", lambda: "")()
+    yield Finding("protocol core", True, "everything", f"version {core.__version__}, FEC kernel {kernel}")
+
+
+def _root() -> Iterator[Finding]:
+    root = os.geteuid() == 0
+    yield Finding("root", root, "tun and netem links, real-time priority", "", "sudo, or a root container")
+
+
+def _namespaces() -> Iterator[Finding]:
+    yield _tried("network namespaces", "tun and netem links", "run as root", _make_namespace)
+
+
+def _tun() -> Iterator[Finding]:
+    from harness import session
+
+    found = session.capability(Backend.TUN)
+    yield Finding("TUN with segmentation offload", found.ok, "link.backend: tun", found.reason, found.fix)
+
+
+def _netem() -> Iterator[Finding]:
+    from harness import session
+
+    found = session.capability(Backend.NETEM)
+    yield Finding("sch_netem", found.ok, "link.backend: netem", found.reason, found.fix or "nox -s netem-vm")
+
+
+def _realtime() -> Iterator[Finding]:
+    def try_it() -> None:
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, *before)
+
+    yield _tried("SCHED_FIFO", "departure times of the tun link", "run as root, or ulimit -r 1", try_it)
+
+
+def _encoders() -> Iterator[Finding]:
+    from punktfunk.media import available_encoders
+
+    for probe in available_encoders():
+        fix = "python -m pip install --upgrade av"
+        yield Finding(f"encoder {probe.name}", probe.available, f"media.codec: {probe.codec}", probe.reason, fix)
+
+
+def _cargo() -> Iterator[Finding]:
+    path = shutil.which("cargo")
+    yield Finding("cargo", path is not None, "building the core, nox -s rust", "", "https://rustup.rs, Rust 1.89 or newer")
+
+
+def _cores() -> Iterator[Finding]:
+    count = len(os.sched_getaffinity(0))
+    detail = f"{count} of {os.cpu_count()}, {platform.machine()}"
+    yield Finding("two or more cores", count >= 2, "figures of live links", detail, "lend the machine more cores")
+
+
+def _packages() -> Iterator[Finding]:
+    """Look for the programs of the Debian packages that .ci/apt.txt lists, by the comment that says who uses each."""
+    if not APT_FILE.is_file():
+        return
+    for line in APT_FILE.read_text(encoding="utf-8").splitlines():
+        match = re.match(r"([a-z0-9][a-z0-9.+-]+)\s*(?:#\s*(.*))?$", line)
+        if match:
+            package, use = match[1], match[2] or "tests"
+            program = PROGRAMS.get(package, package)
+            path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+            yield Finding(program, path is not None, use, "", f"apt-get install {package}")
+
+
+def _make_namespace() -> None:
+    from harness.topology import Topology
+
+    with Topology("doctor") as made:
+        made.namespace("probe")
+
+
+def _tried(name: str, used_by: str, fix: str, attempt: Callable[[], object]) -> Finding:
+    try:
+        attempt()
+    except PunktfunkError as error:
+        return Finding(name, False, used_by, error.cause, error.hint or fix)
+    except OSError as error:
+        return Finding(name, False, used_by, error.strerror or str(error), fix)
+    return Finding(name, True, used_by)
+
+
+def _one_apt_command(findings: list[Finding]) -> str:
+    prefix = "apt-get install "
+    wanted = [f.fix.removeprefix(prefix) for f in findings if not f.ok and f.fix.startswith(prefix)]
+    return prefix + " ".join(wanted) if wanted else ""
