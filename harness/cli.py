@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from harness.linkspec import Backend
+from harness.summary import LOG_WIDTH
 from harness.verdict import INTERRUPTED_EXIT
 from punktfunk.errors import PunktfunkError
 
@@ -109,7 +110,7 @@ def doctor(
     """Say what this machine can do, who uses it, and the command that fixes what is missing."""
     from harness import doctor as examination
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     if leftovers:
         raise typer.Exit(examination.show_leftovers(console, as_json=as_json))
     raise typer.Exit(examination.show(console, as_json=as_json))

@@ -84,7 +84,11 @@ def show_leftovers(console: Console, *, as_json: bool = False) -> int:
     removed = leftovers.clean()
     stuck = leftovers.find()
     if as_json:
-        print(json.dumps({"removed": [asdict(x) for x in removed], "stuck": [asdict(x) for x in stuck]}, indent=2))
+        print(
+            json.dumps(
+                {"removed": [asdict(x) for x in removed], "stuck": [asdict(x) for x in stuck]}, indent=2
+            )
+        )
     elif not removed and not stuck:
         console.print("nothing is left over")
     for item in [] if as_json else removed:
@@ -142,18 +146,28 @@ def _encoders() -> Iterator[Finding]:
 
     for probe in available_encoders():
         fix = "python -m pip install --upgrade av"
-        yield Finding(f"encoder {probe.name}", probe.available, f"media.codec: {probe.codec}", probe.reason, fix)
+        yield Finding(
+            f"encoder {probe.name}", probe.available, f"media.codec: {probe.codec}", probe.reason, fix
+        )
 
 
 def _cargo() -> Iterator[Finding]:
     path = shutil.which("cargo")
-    yield Finding("cargo", path is not None, "building the core, nox -s rust", "", "https://rustup.rs, Rust 1.89 or newer")
+    yield Finding(
+        "cargo",
+        path is not None,
+        "building the core, nox -s rust",
+        "",
+        "https://rustup.rs, Rust 1.89 or newer",
+    )
 
 
 def _cores() -> Iterator[Finding]:
     count = len(os.sched_getaffinity(0))
     detail = f"{count} of {os.cpu_count()}, {platform.machine()}"
-    yield Finding("two or more cores", count >= 2, "figures of live links", detail, "lend the machine more cores")
+    yield Finding(
+        "two or more cores", count >= 2, "figures of live links", detail, "lend the machine more cores"
+    )
 
 
 def _packages() -> Iterator[Finding]:

@@ -284,16 +284,20 @@ def _check_references(
     """Every ``${name}`` is set by an axis, and every axis is used: neither can be mistyped unnoticed."""
     names = [member for rows in axes.values() for member in rows[0]]
     used: set[str] = set()
+    written = set(tree.mapping["for"].mapping) if "for" in tree.mapping else set()
     for node in body.scalars():
         if not isinstance(node.value, str):
             continue
         for match in _REFERENCE.finditer(node.value):
             used.add(match[1])
+            if match[1] in written - set(names):
+                continue  # the axis itself is wrong, which is said where it stands
             if match[1] not in names:
                 quoted = 1 if node.at.width > len(node.text) else 0
                 at = node.at.shifted(match.start() + quoted, len(match[0]))
                 fallback = f"axes here: {', '.join(names)}" if names else "there is no 'for:' here"
                 hint = did_you_mean(match[1], names, otherwise=fallback)
+                used.update(name for name in names if f"'{name}'" in hint)
                 problems.append(Problem(at, f"'${{{match[1]}}}' is not set by any axis", hint))
     for name, rows in axes.items():
         if not used & set(rows[0]):

@@ -18,8 +18,6 @@ from harness.session import RunContext, resolve_backend
 from harness.store import RunFolder, RunPlan
 from punktfunk.errors import CapabilityError, ResultsError, UsageError
 
-LOG_WIDTH = 160
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -116,7 +114,9 @@ def _dry_run(cases: list[Case], backend: Backend | None, jobs: int) -> None:
 def _conclude(outcome: runner.Outcome, folder: RunFolder) -> int:
     """Write the report, print the verdict; trouble with either costs neither the results nor the verdict."""
     # A log has no width of its own: names of cases stay whole there.
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
+    console = Console(
+        highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else summary.LOG_WIDTH
+    )
     reports: dict[str, Path] = {}
     trouble = outcome.trouble
     try:

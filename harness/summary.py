@@ -15,6 +15,8 @@ from harness.verdict import group_of
 
 EACH_CASE_UP_TO = 16
 """A run of this many cases shows a row for each; a larger one a row for each layer."""
+LOG_WIDTH = 160
+"""Columns where nobody said how many there are: in a log, names of cases stay whole."""
 _FAILURES_SHOWN = 10
 _COLOURS = {
     Status.PASSED: "green",

@@ -33,7 +33,11 @@ def agreement_checks(cases: Sequence[CaseResult]) -> list[Check]:
     for name, members in groups.items():
         check = agreement.sweep_check(members)
         if check is not None:
-            replays = [f"replay: {case.replay}" for case in members if not check.passed and f"{case.id}:" in check.detail]
+            replays = [
+                f"replay: {case.replay}"
+                for case in members
+                if not check.passed and f"{case.id}:" in check.detail
+            ]
             detail = "\n".join([*check.detail.split("; "), *replays[:3]])
             checks.append(check.model_copy(update={"name": f"{name}: {check.name}", "detail": detail}))
     return checks
