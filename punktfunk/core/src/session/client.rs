@@ -258,6 +258,8 @@ impl ClientSession {
                     // A complete frame waits for those before it no longer than the reorder window.
                     Phase::Complete => (frame.complete_ns.max(0) as u64)
                         .saturating_add(self.config.reorder_window_ns),
+                    // Only rejected packets came for it so far, which say nothing.
+                    Phase::Open if frame.recv_last_ns == NULL => continue,
                     // The pts of later frames says that this one is over, or nothing came for as long.
                     Phase::Open
                         if self.newest_pts_ns.saturating_sub(frame.pts_ns)

@@ -179,6 +179,11 @@ impl Submitter {
         Ok(index)
     }
 
+    /// Continue another session's numbers: those of the next frame, the next packet and the next seal.
+    pub fn resume(&mut self, frame_index: u32, stream_seq: u32, seq: u64) {
+        self.packetizer.set_next(frame_index, stream_seq, seq);
+    }
+
     fn drop_oldest(&self, queue: &mut Queue) {
         let Some(frame) = queue.frames.pop_front() else {
             return;

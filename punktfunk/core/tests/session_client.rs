@@ -1,0 +1,620 @@
+//! The client's session.
+
+mod support;
+
+use punktfunk_core::fec::Scheme;
+use punktfunk_core::packet::{Header, Reject};
+use punktfunk_core::reassemble::Placed;
+use punktfunk_core::session::{
+    FLAG_PROBE, FLAG_RECOVERY_ANCHOR, FLAG_RECOVERY_POINT, Receipt, StreamConfig,
+};
+use support::{Client, DELTA_FRAME, Host, KEY_FRAME, MS, access_unit, config};
+
+fn pair() -> (Host, Client) {
+    (Host::new(config()), Client::new(config()))
+}
+
+fn plain() -> StreamConfig {
+    StreamConfig {
+        key: None,
+        ..config()
+    }
+}
+
+fn plain_pair() -> (Host, Client) {
+    (Host::new(plain()), Client::new(plain()))
+}
+
+/// Change the header of a plain packet.
+fn forge(packet: &[u8], change: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let mut forged = packet.to_vec();
+    let mut header = Header::parse(packet).unwrap();
+    change(&mut header);
+    header.write((&mut forged[..40]).try_into().unwrap());
+    forged
+}
+
+#[test]
+fn frames_come_out_as_they_went_in() {
+    for scheme in [Scheme::Gf8, Scheme::Gf16] {
+        let config = StreamConfig { scheme, ..config() };
+        let (mut host, mut client) = (Host::new(config.clone()), Client::new(config));
+        for (i, bytes) in [0, 1, 99, 100, 101, 6400, 6401, 20_000]
+            .into_iter()
+            .enumerate()
+        {
+            let data = access_unit(i as u32, bytes);
+            let packets = host.frame(&data, KEY_FRAME);
+            let frames = client.take_all(&packets);
+            assert_eq!(frames.len(), 1, "{bytes} bytes");
+            assert_eq!(&*frames[0].data, data);
+            assert_eq!(frames[0].index, i as u32);
+        }
+        client.session.settle(None, client.now);
+        client.assert_balanced(8);
+    }
+}
+
+#[test]
+fn any_k_of_a_block_rebuild_it_and_one_fewer_does_not() {
+    let (mut host, mut client) = pair();
+    let packets = host.numbered(0, KEY_FRAME);
+    assert!(client.take_all(&packets[..4]).is_empty());
+    assert!(client.take_all(&packets[10..15]).is_empty(), "nine of ten");
+    let frames = client.take_all([&packets[7]]);
+    assert_eq!(&*frames[0].data, access_unit(0, 1000));
+    client.session.settle(None, client.now);
+    let stats = client.stats();
+    assert_eq!(
+        (stats.data_shards_missing, stats.data_shards_recovered),
+        (5, 5)
+    );
+    client.assert_balanced(1);
+}
+
+#[test]
+fn reordered_shards_are_not_counted_as_loss() {
+    let (mut host, mut client) = pair();
+    let mut packets = host.numbered(0, KEY_FRAME);
+    packets.reverse();
+    assert_eq!(client.take_all(&packets).len(), 1);
+    let stats = client.stats();
+    assert_eq!((stats.packets_lost, stats.packets_reordered), (0, 14));
+}
+
+#[test]
+fn frames_are_released_in_order_within_the_reorder_window() {
+    let (mut host, mut client) = pair();
+    let frames: Vec<_> = (0..3).map(|i| host.numbered(i, KEY_FRAME)).collect();
+    assert_eq!(Client::indices(&client.take_all(&frames[0])), [0]);
+    assert!(
+        client.take_all(&frames[2]).is_empty(),
+        "frame 1 may still come"
+    );
+    client.pass(19 * MS);
+    let late = client.take_all(&frames[1]);
+    assert_eq!(Client::indices(&late), [1, 2]);
+    assert_eq!(late[0].gap, 0);
+    assert_eq!(client.stats().frames_unrecoverable, 0);
+}
+
+#[test]
+fn a_complete_frame_waits_no_longer_than_the_reorder_window() {
+    let (mut host, mut client) = pair();
+    let frames: Vec<_> = (0..3).map(|i| host.numbered(i, KEY_FRAME)).collect();
+    client.take_all(&frames[0]);
+    client.take_all(&frames[1][..9]);
+    client.take_all(&frames[2]);
+    assert_eq!(client.session.next_timeout(), Some(client.now + 20 * MS));
+    assert!(client.pass(20 * MS - 1).is_empty());
+    let released = client.pass(1);
+    assert_eq!(Client::indices(&released), [2]);
+    assert_eq!(released[0].gap, 1);
+}
+
+#[test]
+fn a_lost_frame_makes_the_following_undecodable_until_a_key_frame() {
+    let (mut host, mut client) = pair();
+    let flags = [
+        KEY_FRAME,
+        DELTA_FRAME,
+        DELTA_FRAME,
+        DELTA_FRAME,
+        KEY_FRAME,
+        DELTA_FRAME,
+    ];
+    let mut released = Vec::new();
+    for (i, flags) in flags.into_iter().enumerate() {
+        let packets = host.numbered(i as u32, flags);
+        if i != 1 {
+            released.extend(client.take_all(&packets));
+        }
+        released.extend(client.pass(21 * MS));
+        assert_eq!(
+            client.session.take_recovery_request(client.now, None),
+            i == 2,
+            "frame {i}"
+        );
+    }
+    assert_eq!(Client::indices(&released), [0, 4, 5]);
+    assert!(released.iter().all(|f| f.decodable));
+    client.session.settle(None, client.now);
+    let stats = client.stats();
+    assert_eq!(
+        (
+            stats.frames_decodable,
+            stats.frames_undecodable,
+            stats.frames_unrecoverable
+        ),
+        (3, 2, 1)
+    );
+    client.assert_balanced(6);
+    let decodable: Vec<_> = client
+        .session
+        .take_records()
+        .iter()
+        .map(|r| (r.status, r.decodable))
+        .collect();
+    assert_eq!(decodable, [(0, 1), (1, 0), (0, 0), (0, 0), (0, 1), (0, 1)]);
+}
+
+#[test]
+fn a_client_that_does_not_hold_gets_undecodable_frames_marked() {
+    let config = StreamConfig {
+        hold_undecodable: false,
+        ..config()
+    };
+    let (mut host, mut client) = (Host::new(config.clone()), Client::new(config));
+    client.take_all(&host.numbered(0, KEY_FRAME));
+    host.numbered(1, DELTA_FRAME);
+    client.take_all(&host.numbered(2, DELTA_FRAME));
+    let released = client.pass(20 * MS);
+    assert_eq!(Client::indices(&released), [2]);
+    assert!(!released[0].decodable);
+    assert_eq!(client.stats().frames_undecodable, 1);
+}
+
+#[test]
+fn recovery_points_and_anchors_mend_the_references_like_a_key_frame() {
+    for flag in [FLAG_RECOVERY_POINT, FLAG_RECOVERY_ANCHOR] {
+        let (mut host, mut client) = pair();
+        client.take_all(&host.numbered(0, KEY_FRAME));
+        host.numbered(1, DELTA_FRAME);
+        client.take_all(&host.numbered(2, DELTA_FRAME | flag));
+        assert_eq!(Client::indices(&client.pass(20 * MS)), [2]);
+        assert_eq!(
+            Client::indices(&client.take_all(&host.numbered(3, DELTA_FRAME))),
+            [3]
+        );
+    }
+}
+
+#[test]
+fn a_stream_that_starts_without_a_key_frame_asks_for_one() {
+    let (mut host, mut client) = pair();
+    assert!(client.take_all(&host.numbered(0, DELTA_FRAME)).is_empty());
+    assert!(client.session.take_recovery_request(client.now, None));
+}
+
+#[test]
+fn a_recovery_request_is_repeated_only_after_the_callers_patience() {
+    let (mut host, mut client) = pair();
+    client.take_all(&host.numbered(0, DELTA_FRAME));
+    assert!(
+        client
+            .session
+            .take_recovery_request(client.now, Some(50 * MS))
+    );
+    client.take_all(&host.numbered(1, DELTA_FRAME));
+    assert!(
+        !client
+            .session
+            .take_recovery_request(client.now + 49 * MS, Some(50 * MS))
+    );
+    assert!(
+        client
+            .session
+            .take_recovery_request(client.now + 50 * MS, Some(50 * MS))
+    );
+    client.take_all(&host.numbered(2, KEY_FRAME));
+    assert!(
+        !client
+            .session
+            .take_recovery_request(client.now + 500 * MS, Some(50 * MS))
+    );
+}
+
+#[test]
+fn an_incomplete_frame_is_given_up_by_the_clock_when_nothing_follows() {
+    let (mut host, mut client) = pair();
+    client.take_all(&host.numbered(0, KEY_FRAME)[..5]);
+    client.pass(120 * MS - 1);
+    assert!(!client.session.take_recovery_request(client.now, None));
+    client.pass(1);
+    assert!(client.session.take_recovery_request(client.now, None));
+}
+
+#[test]
+fn an_incomplete_frame_is_given_up_when_the_pts_of_later_ones_says_so() {
+    let (mut host, mut client) = pair();
+    client.take_all(&host.numbered(0, KEY_FRAME)[..5]);
+    host.now += 200 * MS;
+    client.take_all(&host.numbered(1, KEY_FRAME)[..1]);
+    assert!(client.session.take_recovery_request(client.now, None));
+}
+
+#[test]
+fn a_frame_behind_the_loss_window_is_gone() {
+    let config = StreamConfig {
+        loss_window_frames: 4,
+        reorder_window_ns: 1 << 60,
+        ..config()
+    };
+    let (mut host, mut client) = (Host::new(config.clone()), Client::new(config));
+    client.take_all(&host.numbered(0, KEY_FRAME));
+    let missing = host.numbered(1, KEY_FRAME);
+    let mut released = Vec::new();
+    for i in 2..6 {
+        released.extend(client.take_all(&host.numbered(i, KEY_FRAME)));
+    }
+    assert!(released.is_empty(), "frame 1 is four behind frame 5");
+    released.extend(client.take_all(&host.numbered(6, KEY_FRAME)));
+    assert_eq!(Client::indices(&released), [2, 3, 4, 5, 6]);
+    let receipt = client.take(&missing[0]);
+    assert_eq!(receipt, Receipt::Placed(Placed::Late));
+    client.session.settle(None, client.now);
+    client.assert_balanced(7);
+}
+
+#[test]
+fn late_shards_are_netted_out_of_loss() {
+    let (mut host, mut client) = pair();
+    let packets = host.numbered(0, KEY_FRAME);
+    client.take_all(packets[1..].iter());
+    assert_eq!(client.stats().packets_lost, 1);
+    assert_eq!(
+        client.take(&packets[0]),
+        Receipt::Placed(Placed::Surplus { late_data: true })
+    );
+    let stats = client.stats();
+    assert_eq!(
+        (
+            stats.packets_lost,
+            stats.packets_reordered,
+            stats.data_shards_late
+        ),
+        (0, 1, 1)
+    );
+    assert_eq!(client.session.take_loss_report_ppm(), 0);
+}
+
+#[test]
+fn the_loss_report_is_that_of_section_2_4() {
+    let (mut host, mut client) = pair();
+    // Two of the ten data shards are rebuilt from the recovery shards: 2 / (13 + 2).
+    client.take_all(host.numbered(0, KEY_FRAME)[2..].iter());
+    assert_eq!(client.session.take_loss_report_ppm(), 133_333);
+    assert_eq!(client.session.take_loss_report_ppm(), 0);
+    host.numbered(1, KEY_FRAME);
+    client.take_all(&host.numbered(2, KEY_FRAME));
+    client.pass(20 * MS);
+    assert_eq!(
+        client.session.take_loss_report_ppm(),
+        50_000,
+        "one lost frame"
+    );
+}
+
+#[test]
+fn a_frame_whose_shards_came_too_late_is_expired_and_one_whose_never_came_unrecoverable() {
+    let (mut host, mut client) = pair();
+    let frames: Vec<_> = (0..4).map(|i| host.numbered(i, KEY_FRAME)).collect();
+    client.take_all(&frames[0]);
+    client.take_all(&frames[1][..5]);
+    client.take_all(&frames[2][..5]);
+    client.take_all(&frames[3]);
+    assert_eq!(Client::indices(&client.pass(20 * MS)), [3]);
+    assert!(client.take_all(&frames[1][5..10]).is_empty());
+    client.session.settle(None, client.now);
+    let stats = client.stats();
+    assert_eq!(
+        (
+            stats.frames_expired,
+            stats.frames_unrecoverable,
+            stats.packets_late
+        ),
+        (1, 1, 5)
+    );
+    client.assert_balanced(4);
+    let fates: Vec<_> = client
+        .session
+        .take_records()
+        .iter()
+        .map(|r| (r.status, r.late))
+        .collect();
+    assert_eq!(fates, [(0, 0), (2, 5), (1, 0), (0, 0)]);
+}
+
+#[test]
+fn a_replayed_packet_changes_nothing_but_its_counter() {
+    let (mut host, mut client) = pair();
+    let packets = host.numbered(0, KEY_FRAME);
+    client.take_all(&packets);
+    for packet in &packets {
+        assert_eq!(client.take(packet), Receipt::Rejected(Reject::Replay));
+    }
+    assert_eq!(client.stats().frames_complete, 1);
+    assert_eq!(client.stats().packets_lost, 0);
+    client.session.settle(None, client.now);
+    client.assert_balanced(1);
+}
+
+#[test]
+fn without_encryption_duplicates_are_known_by_their_shard() {
+    let (mut host, mut client) = plain_pair();
+    let packets = host.numbered(0, KEY_FRAME);
+    client.take(&packets[0]);
+    assert_eq!(client.take(&packets[0]), Receipt::Placed(Placed::Duplicate));
+    assert_eq!(client.take_all(&packets[1..]).len(), 1);
+    assert_eq!(client.take(&packets[3]), Receipt::Placed(Placed::Duplicate));
+    assert_eq!(
+        client.take(&packets[12]),
+        Receipt::Placed(Placed::Duplicate)
+    );
+    assert_eq!(
+        (
+            client.stats().packets_lost,
+            client.stats().packets_duplicate
+        ),
+        (0, 3)
+    );
+}
+
+#[test]
+fn a_packet_of_another_key_direction_or_session_is_not_opened() {
+    let (mut host, _) = pair();
+    let packet = host.numbered(0, KEY_FRAME).swap_remove(0);
+    for other in [
+        StreamConfig {
+            key: Some(*b"fedcba9876543210"),
+            ..config()
+        },
+        StreamConfig {
+            salt: *b"pkf2",
+            ..config()
+        },
+    ] {
+        assert_eq!(
+            Client::new(other).take(&packet),
+            Receipt::Rejected(Reject::Auth)
+        );
+    }
+    let mut client = Client::new(config());
+    for at in [0, 7, 8, 50, packet.len() - 1] {
+        let mut damaged = packet.clone();
+        damaged[at] ^= 1;
+        assert_eq!(
+            client.take(&damaged),
+            Receipt::Rejected(Reject::Auth),
+            "byte {at}"
+        );
+    }
+    assert_eq!(
+        client.take(&packet),
+        Receipt::Placed(Placed::Stored),
+        "a forgery does not burn the number"
+    );
+}
+
+#[test]
+fn every_bound_of_a_header_has_its_own_drop_reason() {
+    let (mut host, mut client) = plain_pair();
+    let packet = host.numbered(0, KEY_FRAME).swap_remove(0);
+    let geometry: [fn(&mut Header); 7] = [
+        |h| h.data_shards = 0,
+        |h| h.data_shards = 65,
+        |h| h.recovery_shards = 90,
+        |h| h.shard_index = 15,
+        |h| h.block_count = 0,
+        |h| h.block_count = u16::MAX,
+        |h| h.block_index = 1,
+    ];
+    for change in geometry {
+        let forged = forge(&packet, change);
+        assert_eq!(client.take(&forged), Receipt::Rejected(Reject::Geometry));
+    }
+    let shard = forge(&packet, |h| h.shard_bytes = 102);
+    assert_eq!(client.take(&shard), Receipt::Rejected(Reject::ShardBytes));
+    let frame = forge(&packet, |h| h.frame_bytes = u32::MAX);
+    assert_eq!(client.take(&frame), Receipt::Rejected(Reject::FrameBytes));
+    let mut magic = packet.clone();
+    magic[36] = 0;
+    assert_eq!(client.take(&magic), Receipt::Rejected(Reject::Magic));
+    assert_eq!(
+        client.take(&packet[..139]),
+        Receipt::Rejected(Reject::TooShort)
+    );
+    assert_eq!(client.take(&[0; 2049]), Receipt::Rejected(Reject::TooLong));
+    let mut longer = packet.clone();
+    longer.push(0);
+    assert_eq!(
+        client.stats().memory_peak_bytes,
+        0,
+        "nothing was allocated for any of them"
+    );
+    assert_eq!(
+        client.take(&longer),
+        Receipt::Placed(Placed::Stored),
+        "a longer packet is fine"
+    );
+    let block = forge(&packet, |h| {
+        h.recovery_shards = 4;
+        h.shard_index = 1;
+    });
+    assert_eq!(
+        client.take(&block),
+        Receipt::Rejected(Reject::BlockMismatch)
+    );
+    let frame = forge(&packet, |h| h.frame_bytes = 999);
+    assert_eq!(
+        client.take(&frame),
+        Receipt::Rejected(Reject::FrameMismatch)
+    );
+    client.session.settle(None, client.now);
+    client.assert_balanced(1);
+}
+
+#[test]
+fn memory_stays_under_its_cap_and_comes_back() {
+    let config = StreamConfig {
+        memory_cap_bytes: 10_000,
+        reorder_window_ns: 1 << 60,
+        loss_window_ns: 1000 * MS,
+        ..config()
+    };
+    let (mut host, mut client) = (Host::new(config.clone()), Client::new(config));
+    let mut rejected = 0;
+    let frames: Vec<_> = (0..20).map(|i| host.numbered(i, KEY_FRAME)).collect();
+    for packets in &frames {
+        let receipt = client.take(&packets[0]);
+        rejected += u64::from(receipt == Receipt::Rejected(Reject::Memory));
+    }
+    assert_eq!(rejected, 14, "six frames of some 1600 bytes fit");
+    assert_eq!(client.session.rejections().of(Reject::Memory), rejected);
+    let stats = client.stats();
+    assert!(
+        stats.memory_bytes > 5_000 && stats.memory_peak_bytes <= 10_000,
+        "{stats:?}"
+    );
+    client.session.settle(None, client.now);
+    assert_eq!(client.stats().memory_bytes, 0);
+    client.assert_balanced(20);
+}
+
+#[test]
+fn a_frame_that_holds_less_than_it_claims_is_dropped() {
+    let (mut host, mut client) = plain_pair();
+    let packets: Vec<_> = host
+        .numbered(0, KEY_FRAME)
+        .iter()
+        .map(|p| forge(p, |h| h.frame_bytes = 1001))
+        .collect();
+    assert!(client.take_all(&packets).is_empty());
+    client.session.settle(None, client.now);
+    let stats = client.stats();
+    assert_eq!(
+        (
+            stats.frames_short,
+            stats.frames_unrecoverable,
+            stats.memory_bytes
+        ),
+        (1, 1, 0)
+    );
+    client.assert_balanced(1);
+}
+
+#[test]
+fn blocks_of_another_shape_than_ours_are_accepted() {
+    // A frame of 700 bytes in blocks of 3 and 4 data shards, which section 4.5 would put into one.
+    let (mut host, mut client) = plain_pair();
+    let data = access_unit(0, 700);
+    let first = host.frame(&data[..300], KEY_FRAME);
+    let second = host.frame(&data[300..], KEY_FRAME);
+    let reshape = |packets: &[Vec<u8>], block: u16| -> Vec<Vec<u8>> {
+        let forged = packets.iter().map(|p| {
+            forge(p, |h| {
+                (h.frame_index, h.frame_bytes) = (0, 700);
+                (h.block_index, h.block_count) = (block, 2);
+            })
+        });
+        forged.collect()
+    };
+    assert!(client.take_all(&reshape(&second, 1)).is_empty());
+    let frames = client.take_all(&reshape(&first, 0)[2..]);
+    assert_eq!(&*frames[0].data, data);
+}
+
+#[test]
+fn speed_test_filler_is_counted_and_not_released() {
+    let (mut host, mut client) = pair();
+    client.take_all(&host.numbered(0, KEY_FRAME));
+    assert!(client.take_all(&host.numbered(1, FLAG_PROBE)).is_empty());
+    let after = client.take_all(&host.numbered(2, DELTA_FRAME));
+    assert_eq!(
+        Client::indices(&after),
+        [2],
+        "filler does not break the references"
+    );
+    let stats = client.stats();
+    assert_eq!(
+        (
+            stats.frames_probe,
+            stats.frames_complete,
+            stats.frames_released
+        ),
+        (1, 3, 2)
+    );
+}
+
+#[test]
+fn frame_and_packet_numbers_wrap() {
+    let (mut host, mut client) = pair();
+    host.session
+        .submitter
+        .resume(u32::MAX - 2, u32::MAX - 20, 1 << 40);
+    let mut released = Vec::new();
+    for i in 0..6 {
+        let packets = host.numbered(i, if i == 0 { KEY_FRAME } else { DELTA_FRAME });
+        released.extend(client.take_all(packets[3..].iter()));
+    }
+    assert_eq!(
+        Client::indices(&released),
+        [u32::MAX - 2, u32::MAX - 1, u32::MAX, 0, 1, 2]
+    );
+    assert!(
+        released
+            .iter()
+            .all(|f| f.gap == 0 || f.index == u32::MAX - 2)
+    );
+    assert_eq!(client.stats().frames_unseen, 0);
+}
+
+#[test]
+fn a_jump_over_many_frames_costs_no_memory_and_counts_them_all() {
+    let (mut host, mut client) = plain_pair();
+    client.take_all(&host.numbered(0, KEY_FRAME));
+    let far: Vec<_> = host
+        .numbered(1, KEY_FRAME)
+        .iter()
+        .map(|p| forge(p, |h| h.frame_index = 1_000_000_000))
+        .collect();
+    client.take_all(&far);
+    client.session.settle(None, client.now);
+    let stats = client.stats();
+    assert_eq!(
+        (stats.frames_complete, stats.frames_unseen),
+        (2, 999_999_999)
+    );
+    assert!(client.session.take_records().len() < 10_000);
+    client.assert_balanced(1_000_000_001);
+}
+
+#[test]
+fn what_is_lost_at_the_very_end_is_counted_when_the_host_says_what_it_sent() {
+    let (mut host, mut client) = pair();
+    client.take_all(&host.numbered(0, KEY_FRAME));
+    let partly = host.numbered(1, KEY_FRAME);
+    client.take_all(&partly[..4]);
+    host.numbered(2, KEY_FRAME);
+    client.session.settle(Some((3, 45)), client.now);
+    let stats = client.stats();
+    assert_eq!(
+        (
+            stats.frames_unrecoverable,
+            stats.frames_unseen,
+            stats.packets_lost
+        ),
+        (2, 1, 26)
+    );
+    client.assert_balanced(3);
+}
