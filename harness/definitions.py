@@ -6,11 +6,10 @@ The one table that scenarios, reports, baselines and the reference page share.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from harness import stages
-
-Better: TypeAlias = Literal["lower", "higher", "none"]
+from harness.stats import Better
 
 
 @dataclass(frozen=True, slots=True)

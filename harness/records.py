@@ -8,6 +8,7 @@ for what does not exist (``psnr`` and ``ssim``: float64 with nan); in the file i
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -140,7 +141,7 @@ def load_npz(path: Path) -> Records:
     try:
         with np.load(path, allow_pickle=False) as file:
             return from_core({name: file[name] for name in file.files})
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ResultsError(f"frame records {path.name} cannot be read: {error}") from error
 
 

@@ -25,6 +25,7 @@ from punktfunk.errors import UsageError
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Interval: TypeAlias = tuple[float, float]
+Better: TypeAlias = Literal["lower", "higher", "none"]
 
 
 # --- one sample ---------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ class Judgement:
 def judge(
     pairs: Mapping[str, Sequence[tuple[float, float]]],
     *,
-    better: Mapping[str, Literal["lower", "higher", "none"]] | None = None,
+    better: Mapping[str, Better] | None = None,
     gate: Gate | None = None,
 ) -> list[Judgement]:
     """Compare B with A on every figure of ``pairs``: name → (A, B) of neighbouring segments, above 0.

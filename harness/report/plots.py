@@ -33,7 +33,6 @@ _INK: Final = "#123457"  # stands for the page's text colour until the SVG is wr
 _FAINT: Final = "#765432"  # grid lines
 _STYLE: Final[Any] = {  # the stubs want a Literal for every key
     "svg.fonttype": "none",
-    "svg.hashsalt": "punktfunk",
     "text.parse_math": False,  # names may hold dollar signs
     "font.family": "sans-serif",
     "font.size": 9.5,
@@ -82,8 +81,11 @@ def charts(run: RunResult) -> list[Chart]:
     return [chart for chart in made if chart is not None]
 
 
-def _draw(rows: int, columns: int, size: tuple[float, float], paint: Callable[[list[Axes]], None]) -> str:
-    with mpl.rc_context(_STYLE):
+def _draw(
+    name: str, rows: int, columns: int, size: tuple[float, float], paint: Callable[[list[Axes]], None]
+) -> str:
+    # The salt keeps the ids of charts on one page apart.
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         paint(list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flat))
@@ -135,7 +137,7 @@ def recovery(cases: Sequence[CaseResult]) -> Chart | None:
             f"of measurements of this size should fall. {len(judged)} cells, {fitting} with p above 0.001 before "
             "correction."
         ),
-        svg=_draw(rows, columns, (5.2 * columns, 3.5 * rows + 0.2), paint),
+        svg=_draw("recovery", rows, columns, (5.2 * columns, 3.5 * rows + 0.2), paint),
     )
 
 
@@ -257,7 +259,7 @@ def latency(cases: Sequence[CaseResult]) -> Chart | None:
             "Cumulative distribution; the scale is stretched towards the tail. Markers: median, 95 %, 99 %, 99.9 %. "
             "Lost frames are not in it: see recovery."
         ),
-        svg=_draw(1, len(spans), (5.2 * len(spans), 3.6), paint),
+        svg=_draw("latency", 1, len(spans), (5.2 * len(spans), 3.6), paint),
     )
 
 
@@ -333,7 +335,7 @@ def waterfall(cases: Sequence[CaseResult], most: int = 14) -> Chart | None:
     return Chart(
         title="Stages of a frame",
         caption="Medians of consecutive stages; a bar's length is close to, not equal to, the median of the whole.",
-        svg=_draw(1, 1, (10.4, 1.5 + 0.36 * len(rows)), paint),
+        svg=_draw("waterfall", 1, 1, (10.4, 1.5 + 0.36 * len(rows)), paint),
     )
 
 
@@ -382,7 +384,7 @@ def timelines(cases: Sequence[CaseResult], most: int = 4) -> Chart | None:
     return Chart(
         title="Over time",
         caption="Packets lost on the way, latency with the sender's queue, and the bits of complete frames.",
-        svg=_draw(len(panels), len(chosen), (max(5.2, 2.6 * len(chosen)), 6.0), paint),
+        svg=_draw("timelines", len(panels), len(chosen), (max(5.2, 2.6 * len(chosen)), 6.0), paint),
     )
 
 

@@ -43,9 +43,7 @@ def number(value: float | None, unit: str = "") -> str:
         return "–"
     if unit == "fraction":
         return f"{_digits(value * 100)} %"
-    if unit == "us":
-        unit = "µs"
-    return f"{_digits(value)} {unit}".rstrip()
+    return clean(f"{_digits(value)} {'µs' if unit == 'us' else unit}".rstrip())
 
 
 def _digits(value: float) -> str:

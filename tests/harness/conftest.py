@@ -1,7 +1,7 @@
 """A small streaming system in numpy that fills frame records and counters: what the figures are tested on.
 
-It draws losses packet by packet and rebuilds by counting, so that its results obey the same laws as the real ones
-without calling the core.
+It draws losses packet by packet and rebuilds by counting, so that its results obey the same laws as the real
+ones without calling the core.
 """
 
 from __future__ import annotations
@@ -191,6 +191,7 @@ def sweep(
     fecs: tuple[int, ...] = (0, 10, 20, 30, 50),
     bursts: tuple[int, ...] = (1, 8),
     codes: tuple[str, ...] = ("gf8", "gf16"),
+    video: tuple[float, ...] = (0, 0.02, 0.05, 0.1),
 ) -> RunResult:
     """Return a whole run: a simulated matrix and a few cases with video over a tun link."""
     cases = []
@@ -205,7 +206,7 @@ def sweep(
         cases.append(case_of("matrix", params, seed=number + 1, fec=fec, link=link))
         if burst > 1 and not p:
             cases[-1].theory["burst_packets"] = burst
-    for number, p in enumerate((0, 0.02, 0.05, 0.1)):
+    for number, p in enumerate(video):
         link = {"loss": {"kind": "independent", "p": p}, "delay_us": 5000.0}
         cases.append(
             case_of(
@@ -284,6 +285,12 @@ def one_case() -> Any:
 def sweep_run() -> RunResult:
     """A run of 144 cases."""
     return sweep()
+
+
+@pytest.fixture(scope="session")
+def small_run() -> RunResult:
+    """A run of six cases that has every part of a report."""
+    return sweep(losses=(0, 0.1), fecs=(10, 20), bursts=(1,), codes=("gf16",), video=(0, 0.1))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,241 @@
+"""Baselines gate what is exact, interleaved runs gate latencies, anything else is shown with its doubts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import signal
+
+from harness import baseline, compare, records, theory
+from harness.results import CaseResult, Metric, RunResult, Status
+from punktfunk.errors import RegressionError, ResultsError
+
+
+def run_of(*cases: CaseResult, **more: Any) -> RunResult:
+    given = {
+        "run_id": "r",
+        "scenario": "s",
+        "started": "t",
+        "environment": {"machine_class": "m", "kernel": "k"},
+    }
+    return RunResult(**(given | more), cases=list(cases))
+
+
+# --- baselines ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_holds_against_its_own_baseline_after_a_trip_through_the_file(
+    one_case: Any, tmp_path: Path
+) -> None:
+    run = run_of(one_case("matrix", {"loss": 5}, link={"loss": {"kind": "independent", "p": 0.05}}))
+    path = baseline.path_of("s", tmp_path / "baselines")
+    baseline.save(baseline.snapshot(run), path)
+    run.cases[0].digest = "another"  # else the figures would not be looked at
+    assert baseline.compare(run, baseline.load(path)) == []
+    assert len(baseline.load(path).cases[run.cases[0].id].figures) > 20
+
+
+def test_one_frame_fewer_is_a_regression_and_one_more_an_improvement(one_case: Any) -> None:
+    run = run_of(one_case("matrix", {"loss": 5}))
+    kept = baseline.snapshot(run)
+    case = run.cases[0]
+    case.digest = "changed"
+    case.metrics["frames_complete"].value -= 1  # type: ignore[operator]
+    case.metrics["packets_late"].value = 4.0
+    case.metrics["frames_damaged"].value = 9.0
+    moves = {move.metric: move.verdict for move in baseline.compare(run, kept)}
+    assert moves == {"frames_complete": "regression", "packets_late": "changed", "frames_damaged": "changed"}
+    assert "was 500, is 499" in str(baseline.compare(run, kept)[0])
+    case.metrics["frames_complete"].value += 2  # type: ignore[operator]
+    assert {m.metric: m.verdict for m in baseline.compare(run, kept)}["frames_complete"] == "improvement"
+
+
+def test_another_seed_is_another_experiment(one_case: Any) -> None:
+    run = run_of(one_case("matrix", {"loss": 5}))
+    kept = baseline.snapshot(run)
+    run.cases[0].digest, run.cases[0].seed = "x", 77
+    run.cases[0].metrics["frames_complete"].value = 0.0
+    assert baseline.compare(run, kept) == []
+
+
+def test_wall_clock_figures_are_kept_by_machine_class_and_never_gated(one_case: Any) -> None:
+    real = one_case("video", {"loss": 0}, backend="tun", decoded=True)
+    kept = baseline.snapshot(run_of(real))
+    other = baseline.snapshot(run_of(real, environment={"machine_class": "m2"}), kept)
+    assert set(other.wall_clock) == {"m", "m2"}
+    assert other.wall_clock["m"][real.id]["encode_p50"].unit == "ms"
+    real.metrics["encode_p50"].value = 99.0
+    assert baseline.compare(run_of(real), kept) == []
+
+
+def test_a_failed_run_makes_no_baseline(one_case: Any) -> None:
+    case = one_case("matrix", {"loss": 5})
+    case.status = Status.FAILED
+    with pytest.raises(ResultsError, match="makes no baseline"):
+        baseline.snapshot(run_of(case))
+    with pytest.raises(ResultsError, match="ended failed"):
+        baseline.snapshot(run_of(one_case("matrix", {"loss": 5}), verdict=Status.FAILED))
+
+
+def test_files_that_are_no_baseline_or_of_a_later_version_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    with pytest.raises(ResultsError, match="there is no baseline"):
+        baseline.load(path)
+    for wrong, why in (("{", "not a baseline"), ('{"scenario":"s","schema_version":9}', "schema version 9")):
+        path.write_text(wrong)
+        with pytest.raises(ResultsError, match=why):
+            baseline.load(path)
+    with pytest.raises(ResultsError, match="could not be written"):
+        baseline.save(baseline.Baseline(scenario="s"), path / "below" / "s.json")
+
+
+# --- two runs -----------------------------------------------------------------------------------------------
+
+
+def keep(
+    run: RunResult, folder: Path, tables: dict[str, records.Records] | None = None
+) -> tuple[RunResult, Path]:
+    folder.mkdir(exist_ok=True)
+    (folder / "run.json").write_text(run.model_dump_json())
+    for case in run.cases:
+        place = folder / case.id
+        place.mkdir(exist_ok=True)
+        if tables and case.id in tables:
+            records.write(place / "frames.parquet", tables[case.id])
+    return compare.load(folder)
+
+
+def test_a_run_survives_its_file_with_series_that_hold_nothing_in_places(
+    one_case: Any, tmp_path: Path
+) -> None:
+    case = one_case("video", {"loss": 5}, backend="tun")
+    case.series["loss"][2] = None
+    back, _ = keep(run_of(case), tmp_path / "a")
+    assert back.cases[0] == case
+
+
+def test_two_equal_runs_have_nothing_to_tell(one_case: Any, tmp_path: Path) -> None:
+    run = run_of(one_case("matrix", {"loss": 5}))
+    found = compare.compare(keep(run, tmp_path / "a"), keep(run, tmp_path / "b"))
+    assert (found.rows, found.warnings, found.exit_code) == ([], [], 0)
+    assert found.compared > 20
+    assert "nothing moved" in compare.text(found)
+
+
+def test_a_simulated_frame_lost_between_two_runs_exits_as_a_regression(one_case: Any, tmp_path: Path) -> None:
+    before = run_of(one_case("matrix", {"loss": 5}))
+    now = before.model_copy(deep=True)
+    now.cases[0].digest = "x"
+    now.cases[0].metrics["frames_complete"].value = 400.0
+    found = compare.compare(keep(before, tmp_path / "a"), keep(now, tmp_path / "b"))
+    assert found.exit_code == RegressionError.exit_code == 3
+    assert "frames_complete" in compare.text(found)
+
+
+def test_a_slower_stage_between_two_runs_is_shown_with_its_doubts_and_not_gated(
+    one_case: Any, one_stream: Any, tmp_path: Path
+) -> None:
+    case = one_case("video", {"loss": 0}, backend="tun", seeds=1, frames=1200, decoded=True)
+    was, now = (one_stream(n, frames=1200, decoded=True).table for n in (1, 2))
+    now["decode_end_ns"] += (now["decode_end_ns"] - now["released_ns"]) // 10
+    found = compare.compare(
+        keep(run_of(case), tmp_path / "a", {case.id: was}), keep(run_of(case), tmp_path / "b", {case.id: now})
+    )
+    assert [row.metric for row in found.rows] == ["decode_p50"]
+    assert found.rows[0].verdict == "slower"
+    assert found.rows[0].interval is not None
+    assert found.rows[0].interval[0] < 1.1 < found.rows[0].interval[1]
+    assert found.exit_code == 0
+    assert any("not interleaved" in warning for warning in found.warnings)
+
+
+def test_too_short_runs_and_other_machines_are_said(one_case: Any, one_stream: Any, tmp_path: Path) -> None:
+    case = one_case("video", {"loss": 0}, backend="tun", seeds=1, frames=300)
+    table = {case.id: one_stream(1, frames=300).table}
+    other = run_of(case, environment={"machine_class": "other", "kernel": "k"})
+    found = compare.compare(keep(run_of(case), tmp_path / "a", table), keep(other, tmp_path / "b", table))
+    assert found.rows == []
+    assert any("another class" in warning for warning in found.warnings)
+    assert any("run longer" in warning for warning in found.warnings)
+    assert "nothing was compared" in compare.text(found)
+
+
+def test_what_is_no_run_is_an_error_with_a_hint(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="there is no run"):
+        compare.load(tmp_path)
+    (tmp_path / "run.json").write_text("[]")
+    with pytest.raises(ResultsError, match="not the result of a run"):
+        compare.load(tmp_path)
+
+
+# --- interleaved --------------------------------------------------------------------------------------------
+
+
+def interleaved(pairs: int, seed: int, planted: float = 1.0) -> RunResult:
+    """Repeats of a and b: slow drift, autocorrelated noise, and a change planted in b's encoder."""
+    rng = np.random.default_rng(seed)
+    noise = signal.lfilter([1.0], [1.0, -0.8], rng.normal(size=2 * pairs)) * 0.01 + np.linspace(
+        0, 0.1, 2 * pairs
+    )
+    cases = []
+    for repeat in range(pairs):
+        for place, side in enumerate(rng.permuted(["a", "b"])):
+            here = float(np.exp(noise[2 * repeat + place]))
+            factor = planted if side == "b" else 1.0
+            shared = {"unit": "ms", "better": "lower"}
+            cases.append(
+                CaseResult(
+                    id=f"gate.ab={side},repeat={repeat}",
+                    scenario="latency-regression",
+                    params={"ab": str(side)},
+                    repeat=repeat,
+                    seed=1,
+                    backend="tun",
+                    status=Status.PASSED,
+                    metrics={
+                        "encode_p50": Metric(value=4.0 * here * factor, **shared),
+                        "network_p50": Metric(value=5.0 * float(rng.lognormal(0, 0.01)), **shared),
+                        "decode_p50": Metric(value=None, **shared),
+                    },
+                )
+            )
+    return run_of(*cases)
+
+
+def test_a_planted_five_percent_fails_the_check_that_names_its_stage() -> None:
+    checks = {check.name: check for check in compare.interleaved_checks(interleaved(40, 3, planted=1.05))}
+    assert set(checks) == {"regression: encode_p50", "regression: network_p50"}
+    assert not checks["regression: encode_p50"].passed
+    assert checks["regression: encode_p50"].measured.startswith("+")
+    assert checks["regression: network_p50"].passed
+
+
+def test_of_a_hundred_interleaved_runs_of_equals_at_most_one_is_flagged() -> None:
+    flagged = sum(
+        any(not check.passed for check in compare.interleaved_checks(interleaved(25, seed)))
+        for seed in range(100)
+    )
+    assert flagged <= 1
+
+
+def test_an_interleaved_run_with_too_few_pairs_says_so_and_passes() -> None:
+    checks = compare.interleaved_checks(interleaved(6, 1, planted=1.05))
+    assert all(check.passed for check in checks)
+    assert all("too few" in check.detail for check in checks)
+    assert compare.interleaved_checks(run_of()) == []
+
+
+def test_a_pair_that_lost_one_side_is_left_out() -> None:
+    run = interleaved(10, 1)
+    del run.cases[3]
+    run.cases[0].status = Status.FAULT
+    assert {len(pairs) for pairs in compare.interleaved_pairs(run.cases).values()} == {8}
+
+
+def test_theory_is_not_needed_to_compare(one_case: Any) -> None:
+    case = one_case("matrix", {"loss": 5}, link={"loss": {"kind": "periodic", "every": 6}})
+    assert theory.loss_of({"kind": "periodic", "every": 6}).mean == pytest.approx(1 / 6)
+    assert case.theory["periodic"] == 1.0

@@ -1,0 +1,271 @@
+"""The report: verdict first, everything linked, nothing loaded, and no name becomes markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from harness import report
+from harness.report import html, junit, markdown, plots, text
+from harness.results import Check, RunResult, Status
+from punktfunk.errors import ResultsError
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would see: elements, ids, links, and whether tags nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of an attribute."""
+        return [value for _, attrs in self.tags if (value := attrs.get(name)) is not None]
+
+
+@pytest.fixture(scope="module")
+def page(small_run: RunResult) -> Page:
+    return Page(html.render(small_run))
+
+
+def test_the_page_nests_loads_nothing_and_all_its_links_lead_somewhere(page: Page) -> None:
+    assert page.open == []
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "form"}
+    assert not [v for name in ("src", "srcset", "action", "background") for v in page.all(name)]
+    ids = page.all("id")
+    assert len(ids) == len(set(ids))
+    links = page.all("href") + page.all("xlink:href")
+    assert links
+    for link in links:
+        assert link.startswith(("#", "./")), link
+        assert not link.startswith("#") or link[1:] in ids, link
+
+
+def test_no_style_reaches_outside_the_page(small_run: RunResult) -> None:
+    rendered = html.render(small_run)
+    assert not re.search(r"@import|url\((?!#)", rendered)
+    assert "http://" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", rendered)
+    assert "https://" not in rendered
+
+
+def test_the_verdict_comes_before_everything_else(small_run: RunResult) -> None:
+    run = small_run.model_copy(deep=True)
+    run.verdict = Status.FAILED
+    run.cases[3].status = Status.FAILED
+    run.cases[3].checks.append(
+        Check(name="recovery >= 99 %", passed=False, expected=">= 99 %", measured="91 %")
+    )
+    seen = Page(html.render(run)).text
+    order = [
+        seen.index(part) for part in ("✗ failed", "What failed", "recovery >= 99 %", "Checks over the sweep")
+    ]
+    assert order == sorted(order)
+    assert run.cases[3].replay in seen
+    assert f"seed {run.cases[3].seed}" in seen
+
+
+def test_every_case_has_its_place_and_every_cell_of_the_matrix_leads_to_one(
+    small_run: RunResult, page: Page
+) -> None:
+    assert set(page.all("id")) >= {f"case-{n}" for n in range(len(small_run.cases))}
+    cells = [
+        a
+        for tag, a in page.tags
+        if tag == "a" and (a.get("href") or "").startswith("#case-") and "title" in a
+    ]
+    assert len(cells) == len(small_run.cases)
+
+
+def test_an_unbalanced_ledger_is_named_with_its_amount(small_run: RunResult) -> None:
+    run = small_run.model_copy(deep=True)
+    run.cases[0].ledgers["host_to_client"].balances["sent = link in + device dropped"] = 17
+    rendered = html.render(run)
+    assert 'class="unbalanced"' in rendered
+    assert "✗ 1 of" in Page(rendered).text
+    assert 'class="unbalanced"' not in html.render(small_run)
+
+
+def test_charts_are_drawn_for_what_there_is_and_only_for_that(small_run: RunResult) -> None:
+    titles = [chart.title for chart in plots.charts(small_run)]
+    assert titles == ["FEC recovery against loss", "Latency", "Stages of a frame", "Over time"]
+    bare = small_run.model_copy(deep=True)
+    for case in bare.cases:
+        case.theory, case.metrics, case.series, case.quantiles = {}, {}, {}, {}
+    assert plots.charts(bare) == []
+    html.render(bare)
+    html.render(RunResult(run_id="r", scenario="s", started="t"))
+
+
+def test_charts_keep_their_text_as_text_in_the_page_s_colour(small_run: RunResult) -> None:
+    for chart in plots.charts(small_run):
+        ET.fromstring(chart.svg)
+        assert "<text" in chart.svg
+        assert "currentColor" in chart.svg
+        assert not re.search(r"#123457|#765432", chart.svg)
+        assert chart.caption
+
+
+def test_equal_runs_make_equal_pages(small_run: RunResult) -> None:
+    assert html.render(small_run) == html.render(small_run)
+
+
+def test_series_differ_by_marker_and_dash_and_not_by_colour_alone() -> None:
+    assert len(plots.COLOURS) == len(set(plots.COLOURS)) == len(set(plots.MARKERS)) == len(set(plots.DASHES))
+
+
+# --- hostile names ------------------------------------------------------------------------------------------
+
+
+def test_hostile_names_are_shown_as_text_and_never_become_markup(attacked_run: RunResult) -> None:
+    rendered = html.render(attacked_run)
+    seen = Page(rendered)
+    assert seen.open == []
+    assert "script" not in {tag for tag, _ in seen.tags}
+    assert "<script>alert('x')</script>" in seen.text  # as text
+    assert "{{ 7*7 }}" in seen.text
+    for tag, attrs in seen.tags:
+        assert not [name for name in attrs if name.startswith("on")], (tag, attrs)
+    for link in seen.all("href"):
+        assert link.startswith(("#", "./")), link
+    assert not set(rendered) & set("\x00\x1b\u202e")
+
+
+def test_a_folder_cannot_turn_its_link_into_a_script_or_leave_the_run(small_run: RunResult) -> None:
+    run = small_run.model_copy(deep=True)
+    run.cases[0].folder = "javascript:alert(1)"
+    run.cases[1].folder = "//evil.example/x"
+    links = [link for link in Page(html.render(run)).all("href") if not link.startswith("#")]
+    assert all(link.startswith("./") and ":" not in link for link in links)
+
+
+def test_junit_is_xml_whatever_the_names_are_and_counts_what_happened(attacked_run: RunResult) -> None:
+    root = ET.fromstring(junit.render(attacked_run))
+    assert root.get("tests") == "4"
+    assert root.get("failures") == "4"
+    assert root.get("errors") == "1"
+    assert root.get("skipped") == "1"
+    assert len(root.findall(".//testcase")) == 4
+
+
+def test_junit_of_a_passed_run_has_no_failures_and_one_suite_a_layer(small_run: RunResult) -> None:
+    root = ET.fromstring(junit.render(small_run))
+    assert [suite.get("name") for suite in root.findall("testsuite")] == [
+        "matrix",
+        "video",
+        "loss-sweep: whole sweep",
+    ]
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("7", "0", "0")
+
+
+def test_markdown_escapes_what_would_be_markup_and_keeps_tables_whole(attacked_run: RunResult) -> None:
+    rendered = markdown.render(attacked_run)
+    outside_code = re.sub(r"\\`", "", rendered)
+    outside_code = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", outside_code)
+    assert "<script" not in outside_code
+    assert "[a](javascript" not in outside_code
+    lines = rendered.splitlines()
+    for n, line in enumerate(lines):
+        if line.startswith("| ---"):
+            columns = line.count("|")
+            for row in [lines[n - 1], *lines[n + 1 :]]:
+                if not row.startswith("|"):
+                    break
+                assert len(re.findall(r"(?<!\\)\|", row)) == columns, row
+
+
+def test_markdown_says_the_verdict_first_and_stays_short(small_run: RunResult) -> None:
+    run = small_run.model_copy(deep=True)
+    run.cases = [run.cases[0]] * 60
+    rendered = markdown.render(run)
+    assert rendered.startswith("## ✓ loss-sweep: passed")
+    assert len(rendered) < 16_000
+    assert "and 20 more" in rendered
+
+
+def test_json_holds_every_measured_figure_and_none_that_was_not(small_run: RunResult) -> None:
+    flat = json.loads(report.FILES["json"][1](small_run))
+    assert flat["schema_version"] == 1
+    assert len(flat["cases"]) == len(small_run.cases)
+    row = flat["cases"][-1]
+    assert row["metrics"]["recovery"]["unit"] == "fraction"
+    assert all(metric["value"] is not None for metric in row["metrics"].values())
+
+
+# --- files --------------------------------------------------------------------------------------------------
+
+
+def test_all_kinds_are_written_and_a_large_run_stays_small_and_quick(
+    sweep_run: RunResult, tmp_path: Path
+) -> None:
+    run = sweep_run.model_copy(deep=True)
+    for turn in range(2):
+        for case in sweep_run.cases:
+            again = case.model_copy(deep=True)
+            again.id, again.repeat = f"{case.id}-{turn}", turn + 1
+            run.cases.append(again)
+    run.cases = run.cases[:300]
+    began = time.process_time()
+    written = report.write(run, tmp_path)
+    assert time.process_time() - began < 10
+    assert set(written) == {"html", "markdown", "junit", "json"}
+    assert written["html"].stat().st_size < 5_000_000
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_folder_that_cannot_be_written_ends_in_a_clear_error(small_run: RunResult, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(ResultsError, match=r"report\.html could not be written") as caught:
+        report.write(small_run, blocked)
+    assert "free space" in caught.value.hint
+
+
+# --- text ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (None, "ms", "–"),
+        (float("nan"), "ms", "–"),
+        (0.0, "frames", "0 frames"),
+        (0.9512345, "fraction", "95.12 %"),
+        (1.23456, "us", "1.235 µs"),
+        (1484000, "packets", "1\N{NARROW NO-BREAK SPACE}484\N{NARROW NO-BREAK SPACE}000 packets"),
+        (0.00001234, "ms", "1.2e-05 ms"),
+    ],
+)
+def test_figures_are_short_and_what_was_not_measured_is_a_dash(value: Any, unit: str, shown: str) -> None:
+    assert text.number(value, unit) == shown
+
+
+def test_times_and_layers_read_as_people_write_them(small_run: RunResult) -> None:
+    assert [text.duration(s) for s in (0.25, 59.9, 61, 3700)] == ["0.2 s", "59.9 s", "1 min 1 s", "1 h 1 min"]
+    assert list(text.layers(small_run)) == ["matrix", "video"]
+    assert text.verdict_line(small_run) == "6 cases: 6 passed; 7 of 7 checks held"
