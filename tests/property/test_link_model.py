@@ -1,7 +1,8 @@
-"""Properties of the link model: verdicts are a function of seed and packet number, and every packet is accounted for."""
+"""The link model: verdicts are a function of seed and packet number, and every packet is accounted for."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -131,6 +132,6 @@ def test_the_bottleneck_never_sends_faster_than_its_rate(
     for gap in gaps:
         now += gap
         departures += [at for at, _ in model.offer(now, size)[1]]
-    for before, after in zip(departures, departures[1:], strict=False):
+    for before, after in itertools.pairwise(departures):
         # stamps are rounded up to whole ns
         assert after - before >= serve_ns - 1

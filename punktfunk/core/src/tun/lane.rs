@@ -27,6 +27,8 @@ pub(super) trait Sink {
 pub(super) struct Lane {
     pub model: LinkModel,
     pub lateness: Lateness,
+    /// Departures taken from the schedule.
+    pub departures: u64,
     /// Writes to the device.
     pub writes: u64,
     /// Writes that the device refused.
@@ -44,6 +46,7 @@ impl Lane {
         Self {
             model,
             lateness: Lateness::default(),
+            departures: 0,
             writes: 0,
             write_errors: 0,
             direction,
@@ -161,6 +164,7 @@ impl Lane {
         let mut left = 0;
         while left < budget && self.next_due_ns().is_some_and(|due_ns| due_ns <= now_ns) {
             left += self.gather(pool, now_ns);
+            self.departures += self.run.len() as u64;
             let out_ns = monotonic_ns();
             self.writes += 1;
             let written = self.write(pool, sink);

@@ -1,9 +1,10 @@
-//! Packets in flight: reference-counted buffers of three sizes, reused, under one cap.
+//! Packets in flight: reference-counted buffers of a few sizes, reused, under one cap.
 
 use super::wire::Frame;
 
-/// Buffer sizes: one packet of an Ethernet MTU, a short train, anything.
-const CLASS_BYTES: [usize; 3] = [2_048, 16_384, 65_536 + 64];
+/// Buffer sizes: from one packet of an Ethernet MTU to the longest train.
+const CLASS_BYTES: [usize; CLASSES] = [2_048, 4_096, 8_192, 16_384, 32_768, 65_536 + 64];
+const CLASSES: usize = 6;
 
 /// Names a held packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Pool {
     slots: Vec<Slot>,
-    free: [Vec<SlotId>; 3],
+    free: [Vec<SlotId>; CLASSES],
     cap_bytes: usize,
     /// Bytes of all buffers ever made; they are kept for reuse.
     allocated_bytes: usize,
@@ -42,7 +43,7 @@ impl Pool {
     pub(super) fn new(cap_bytes: usize) -> Self {
         Self {
             slots: Vec::new(),
-            free: [const { Vec::new() }; 3],
+            free: [const { Vec::new() }; CLASSES],
             cap_bytes,
             allocated_bytes: 0,
         }
