@@ -63,6 +63,9 @@ def configure(
 
 def get(name: str) -> Any:
     """Return the logger of one concern, such as ``"host"`` or ``"client.worker"``."""
+    if not structlog.is_configured():
+        # Used as a library: say only what is wrong, and never on standard output.
+        configure(level="warning")
     return structlog.get_logger(concern=name)
 
 

@@ -25,9 +25,12 @@ from punktfunk.native.worker_process import WorkerProcess
 from punktfunk.units import Bitrate, Mode
 
 WORKER_MODULE = "punktfunk.client.worker"
-READY_LIMIT_S = 8.0
-"""The host allows 10 s from Hello to Start."""
+UP_LIMIT_S = 9.0
+READY_LIMIT_S = 9.0
+"""The host allows 10 s from the connection to Hello, and 10 s from Hello to Start."""
 _VERIFY_WINDOW_NS = 2 * control.S
+_VERIFY_QUEUE_FRAMES = 512
+"""A verification has no use for the newest picture; it wants every one, also on a machine that stalls."""
 _CLOSE_LIMIT_S = 1.9
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
 
@@ -65,6 +68,7 @@ class Client:
         self._log = log.get("client")
         self._connection: ClientConnection | None = None
         self._worker: WorkerProcess | None = None
+        self._worker_up = asyncio.Event()
         self._worker_ready = asyncio.Event()
         self._worker_gone = asyncio.Event()
         self._ended = asyncio.Event()
@@ -79,11 +83,16 @@ class Client:
         if config.pin is None:
             require_open_trust(config.trust, self.address[0])
         identity = await asyncio.to_thread(_identity, config)
-        # The worker's imports take longer than the handshake: let them run side by side.
+        # The worker's imports take longer than the QUIC handshake: they run side by side.
         self._worker = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._worker_says, self._worker_exited)
         try:
             self._connection = await ClientConnection.open(
-                self.address, identity, _hello(config), _dialects(config), pin=config.pin
+                self.address,
+                identity,
+                _hello(config),
+                _dialects(config),
+                pin=config.pin,
+                before_hello=self._until_worker_is_up,
             )
             await self._begin(self._connection)
         except BaseException:
@@ -150,22 +159,29 @@ class Client:
         """End the session from this side; :meth:`finished` returns once the worker has left its artefacts."""
         self._finish("stopped by the client")
 
+    async def _until_worker_is_up(self) -> None:
+        await self._until_worker(self._worker_up, UP_LIMIT_S, "start")
+
+    async def _until_worker(self, event: asyncio.Event, limit_s: float, what: str) -> None:
+        """Wait for a sign of the worker; raise ``MediaError`` when it ends instead, or takes too long."""
+        waiting = asyncio.ensure_future(event.wait())
+        ending = asyncio.ensure_future(self._ended.wait())
+        done, pending = await asyncio.wait(
+            {waiting, ending}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in pending:
+            task.cancel()
+        if waiting not in done:
+            slow = f"the receive worker did not {what} within {limit_s:.0f} s"
+            raise MediaError(self._summary.reason if self._summary else slow, "look at its log lines")
+
     async def _begin(self, connection: ClientConnection) -> None:
         assert self._worker is not None
         connection.on_output = self._control_says
         connection.on_closed = self._connection_over
         data = connection.bind_data_socket()
         self._worker.send(_order(self.config, connection), [data.fileno()])
-        waiting = asyncio.ensure_future(self._worker_ready.wait())
-        failing = asyncio.ensure_future(self._ended.wait())
-        done, pending = await asyncio.wait(
-            {waiting, failing}, timeout=READY_LIMIT_S, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in pending:
-            task.cancel()
-        if waiting not in done:
-            cause = self._summary.reason if self._summary else "the receive worker did not get ready"
-            raise MediaError(cause, "look at the log lines of the worker")
+        await self._until_worker(self._worker_ready, READY_LIMIT_S, "get ready")
         connection.start()
         if self.config.seconds is not None:
             self._end_timer = asyncio.get_running_loop().call_later(
@@ -193,6 +209,8 @@ class Client:
 
     def _worker_says(self, message: Any) -> None:
         match message:
+            case work.Up():
+                self._worker_up.set()
             case work.Ready(receive_buffer_bytes):
                 self._log.info("worker ready", pid=self.worker_pid, receive_buffer_bytes=receive_buffer_bytes)
                 self._worker_ready.set()
@@ -300,7 +318,7 @@ def _order(config: ClientConfig, connection: ClientConnection) -> work.Receive:
         hold_undecodable=config.hold_undecodable,
         reorder_window_ns=config.reorder_window.ns,
         loss_window_ns=max(config.loss_window.ns, _VERIFY_WINDOW_NS if welcome.frames else 0),
-        queue_frames=config.queue_frames,
+        queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
         gro=config.gro,
         receive_buffer_bytes=config.receive_buffer_bytes,
         frames=welcome.frames,

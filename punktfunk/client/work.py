@@ -60,6 +60,11 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Up:
+    """Worker: started, everything imported, waiting for :class:`Receive`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Worker: the socket is being read."""
 
@@ -124,4 +129,4 @@ COUNTERS = (
 )
 """What a worker counts beside its stream; see :mod:`punktfunk.client.worker`."""
 
-VOCABULARY = (Receive, HostClock, Drain, Ready, NeedKeyframe, Loss, Progress, Ended, Failed)
+VOCABULARY = (Receive, HostClock, Drain, Up, Ready, NeedKeyframe, Loss, Progress, Ended, Failed)

@@ -22,6 +22,7 @@ _ORDER_LIMIT_S = 30.0
 _POLL_S = 0.02
 _DRAIN_NS = 300 * MS
 """After the control connection is over, quiet for this long means that nothing more is on the way."""
+_TAIL_NS = 60 * MS
 _DRAIN_LIMIT_NS = 1200 * MS
 _VERIFY_SILENCE_NS = 8 * S
 """A verification without a frame for this long has failed (punktfunk/1 section 7.3)."""
@@ -94,8 +95,10 @@ class ReceiveProgram:
     def _over(self, now: int, *, idle: bool) -> str:
         """Return why the stream is over, "" while it is not."""
         if self._order.frames and self._checked() >= self._order.frames:
-            return self._verdict()
-        if self._draining is not None:
+            # The last frame is complete before its recovery packets are in; they belong to the books.
+            if idle and now - self._last_frame_ns >= _TAIL_NS:
+                return self._verdict()
+        elif self._draining is not None:
             reason, since = self._draining
             quiet = idle and now - max(self._last_frame_ns, since) >= _DRAIN_NS
             if quiet or now - since >= _DRAIN_LIMIT_NS:
@@ -262,6 +265,7 @@ class ReceiveProgram:
 def main() -> int:
     """Run the worker; 0 when the stream ended, 1 when it failed (the client has been told why)."""
     end = WorkerEnd(work.VOCABULARY)
+    end.send(work.Up())
     received = end.wait(_ORDER_LIMIT_S)
     if received is None or not isinstance(received[0], work.Receive):
         return 1

@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from punktfunk import log
@@ -65,7 +65,6 @@ class ClientConnection:
         self.on_closed: Callable[[Closed], None] = lambda _closed: None
         self._loop = asyncio.get_running_loop()
         self._log = log.get("client")
-        self._hello: Hello | None = None
         self._dialer: Dialer | None = None
         self._control: ClientControl | None = None
         self._settled = asyncio.Event()
@@ -84,24 +83,36 @@ class ClientConnection:
         dialects: list[Dialect],
         *,
         pin: str | None,
+        before_hello: Callable[[], Awaitable[None]] | None = None,
     ) -> ClientConnection:
         """Dial, and return once Welcome has come. Tries ``dialects`` in turn where ALPN does not match.
+
+        ``before_hello`` is awaited between the QUIC handshake and Hello, which starts the host's clock.
 
         Raises ``HandshakeError``, ``RejectedError`` (with the host's close code) or ``UntrustedPeerError``.
         """
         for dialect in dialects:
             connection = cls(address, SessionClock.start())
-            if await connection._handshake(identity, hello, dialect, pin):
-                return connection
+            if not await connection._handshake(identity, dialect, pin):
+                continue
+            try:
+                if before_hello is not None:
+                    await before_hello()
+                connection._say_hello(hello)
+                await connection._ready
+            except BaseException:
+                connection.close()
+                connection.abandon()
+                raise
+            return connection
         tried = " and ".join(dialect.value for dialect in dialects)
         raise HandshakeError(
             f"the host at {address[0]}:{address[1]} speaks no common protocol (ALPN tried: {tried})",
             "it may speak another generation of punktfunk, or be no punktfunk host",
         )
 
-    async def _handshake(self, identity: Identity, hello: Hello, dialect: Dialect, pin: str | None) -> bool:
+    async def _handshake(self, identity: Identity, dialect: Dialect, pin: str | None) -> bool:
         """Return whether the host speaks this dialect; other failures raise."""
-        self._hello = hello
         self._dialer = Dialer(self.address, identity, dialect, pin, self)
         try:
             async with asyncio.timeout(CONNECT_LIMIT_S):
@@ -112,10 +123,18 @@ class ClientConnection:
                 f"no answer from {self.address[0]}:{self.address[1]} within {CONNECT_LIMIT_S:.0f} s",
                 "is the host running, and does a firewall pass its UDP port?",
             ) from None
-        if self.closed is not None and self.closed.code == ALPN_MISMATCH and not self.closed.application:
+        if self.closed is not None:
+            # Raises what ended it, unless that was the dialect.
+            await self._ready
             return False
-        await self._ready
         return True
+
+    def _say_hello(self, hello: Hello) -> None:
+        if self.peer is not None and self.closed is None:
+            self._control = ClientControl(
+                self.peer.dialect, hello, now_ns=monotonic_ns(), realtime_offset_ns=self.clock.offset_ns
+            )
+            self._drain()
 
     @property
     def rtt_ns(self) -> int:
@@ -172,7 +191,7 @@ class ClientConnection:
         if self._control is not None:
             self._with_control(lambda machine, _now: machine.finish(code, reason))
         elif self._dialer is not None:
-            self._dialer.abandon("closed")
+            self._dialer.link.close(int(CloseCode.DONE), reason)
 
     def abandon(self) -> None:
         """Forget the connection without waiting for QUIC to drain."""
@@ -181,15 +200,10 @@ class ClientConnection:
         self._end_timers()
 
     def link_established(self, peer: Peer) -> None:
-        """Say Hello."""
-        assert self._hello is not None
+        """Take note of whom this is; Hello follows when the caller is ready."""
         self.peer = peer
         self._settled.set()
         self._log.info("connected", dialect=peer.dialect.value, fingerprint=peer.fingerprint)
-        self._control = ClientControl(
-            peer.dialect, self._hello, now_ns=monotonic_ns(), realtime_offset_ns=self.clock.offset_ns
-        )
-        self._drain()
 
     def stream_received(self, data: bytes) -> None:
         """Take control bytes."""
@@ -220,7 +234,7 @@ class ClientConnection:
         where = f"{self.address[0]}:{self.address[1]}"
         if self._control is not None and self._control.error is not None:
             return self._control.error
-        if not closed.application and closed.code == ALPN_MISMATCH:
+        if self.peer is None and not closed.application and closed.code == ALPN_MISMATCH:
             return None
         if not closed.application and closed.code == PIN_MISMATCH:
             return UntrustedPeerError(

@@ -63,6 +63,7 @@ class ClientControl:
         self._keyframe_due_ns: int | None = None
         self._keyframe_sent_ns: int | None = None
         self._mode_pending = False
+        self._held: list[bytes] = []
         self._outputs.put(Transmit(frame(hello.encode())))
 
     @property
@@ -127,8 +128,8 @@ class ClientControl:
             self._send(messages.LossReport(min(max(loss_ppm, 0), 1_000_000)).encode(), "loss_reports")
 
     def request_mode(self, mode: VideoMode) -> bool:
-        """Ask for another mode; ``False`` when one request is still unanswered."""
-        if self.state is not ClientState.RUNNING or self._mode_pending:
+        """Ask for another mode once the clock rounds are over; ``False`` when one request is unanswered yet."""
+        if self._mode_pending or self.state is ClientState.CLOSED:
             return False
         self._mode_pending = True
         asked = messages.Reconfigure(mode.width, mode.height, mode.refresh_hz)
@@ -137,8 +138,7 @@ class ClientControl:
 
     def request_bitrate(self, kbps: int) -> None:
         """Ask for another bitrate; hosts before v0.9.0 ignore it."""
-        if self.state is ClientState.RUNNING:
-            self._send(messages.SetBitrate(kbps).encode(), "bitrate_requests")
+        self._send(messages.SetBitrate(kbps).encode(), "bitrate_requests")
 
     def finish(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:
         """End the session from this side."""
@@ -208,6 +208,7 @@ class ClientControl:
         if self.clock is not None:
             self.clock = ClockEstimate(self.clock.offset_ns, self.clock.rtt_ns, self._rounds)
         self._outputs.put(ClockRoundsOver(self.clock))
+        self._release_held()
 
     def _request_due_keyframe(self, now_ns: int) -> None:
         if self.state is not ClientState.RUNNING or self._keyframe_due_ns is None:
@@ -219,7 +220,14 @@ class ClientControl:
 
     def _send(self, payload: bytes, counter: str) -> None:
         self._outputs.counters[counter] += 1
-        self._outputs.put(Transmit(frame(payload)))
+        self._held.append(frame(payload))
+        self._release_held()
+
+    def _release_held(self) -> None:
+        """Send what was asked for meanwhile; between the clock rounds the host is to hear of nothing else."""
+        if self._held and self.state is ClientState.RUNNING:
+            self._outputs.put(Transmit(b"".join(self._held)))
+            self._held.clear()
 
     def _fail(self, error: ProtocolError) -> None:
         self.error = error

@@ -191,6 +191,20 @@ def test_the_host_sends_nothing_between_the_clock_rounds() -> None:
     assert seen[-1][20:] == frame(messages.BitrateChanged(9000).encode())
 
 
+def test_requests_during_the_clock_rounds_are_sent_after_them_in_order() -> None:
+    pair = Pair()
+    pair.run(60 * MS)
+    assert pair.client.state is ClientState.CLOCK
+    assert pair.client.request_mode(VideoMode(640, 480, 30))
+    pair.client.request_bitrate(9000)
+    pair.run(1 * S)
+    events = [(at, event) for at, event in pair.host_events if at - 1000 * S >= 180 * MS]
+    assert events[:2] == [
+        (1000 * S + 190 * MS, control.ModeRequested(VideoMode(640, 480, 30))),
+        (1000 * S + 190 * MS, control.BitrateRequested(9000)),
+    ]
+
+
 def test_a_reconfigure_is_always_answered_with_the_mode_in_force() -> None:
     pair = Pair()
     pair.run(1 * S)
