@@ -162,6 +162,8 @@ plain_counters! {
         data_shards_missing, data_shards_recovered, data_shards_unrecoverable,
         /// rebuilt shards that came after all: late, not lost
         data_shards_late,
+        /// rebuilt so far; `data_shards_recovered` counts them when their frame leaves the loss window
+        data_shards_rebuilt,
         frames_complete, frames_decodable, frames_undecodable, frames_unrecoverable, frames_expired,
         /// of `frames_unrecoverable`, those of which no packet came (lost, or dropped from the host's queue)
         frames_unseen,

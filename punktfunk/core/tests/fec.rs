@@ -263,7 +263,9 @@ fn blocks_that_need_the_transform_survive_their_largest_and_smallest_losses() {
 #[test]
 fn the_largest_block_of_gf8_rebuilds_from_its_recovery_shards_alone() {
     let (k, m, shard_bytes) = (128, 128, 100);
-    let data: Vec<u8> = (0..k * shard_bytes).map(|n| ((n * 31) >> 3) as u8).collect();
+    let data: Vec<u8> = (0..k * shard_bytes)
+        .map(|n| ((n * 31) >> 3) as u8)
+        .collect();
     for kernel in kernels::available() {
         let codec = codec_with_kernel(Scheme::Gf8, kernel);
         let mut shards = data.clone();
@@ -355,7 +357,9 @@ fn refusals_say_what_is_wrong() {
 #[test]
 fn one_recovery_shard_is_the_xor_of_the_data() {
     for (k, shard_bytes) in [(1, 64), (2, 1452), (55, 1200)] {
-        let data: Vec<u8> = (0..k * shard_bytes).map(|n| ((n * 131) >> 2) as u8).collect();
+        let data: Vec<u8> = (0..k * shard_bytes)
+            .map(|n| ((n * 131) >> 2) as u8)
+            .collect();
         let mut parity = vec![0; shard_bytes];
         fec::codec(Scheme::Gf16)
             .encode(k, 1, shard_bytes, &data, &mut parity)

@@ -45,6 +45,7 @@ pub struct Reassembler {
     pool: Arc<BufferPool>,
     scratch: Vec<bool>,
     recovered: u64,
+    rebuilt: u64,
     meter: Arc<Meter>,
 }
 
@@ -57,6 +58,7 @@ impl Reassembler {
             pool: BufferPool::new(POOL_BYTES.min(config.memory_cap_bytes)),
             scratch: Vec::new(),
             recovered: 0,
+            rebuilt: 0,
             meter: Meter::new(config.memory_cap_bytes),
             config,
         }
@@ -124,6 +126,7 @@ impl Reassembler {
             }
             block.recovered = k - block.have_data;
             self.recovered += block.recovered as u64;
+            self.rebuilt += block.recovered as u64;
         }
         block.done = true;
         frame.blocks_done += 1;
@@ -193,6 +196,12 @@ impl Reassembler {
         data.truncate(len);
         let memory = frame.memory.take();
         Some(CompleteFrame { data, memory })
+    }
+
+    /// Data shards that FEC has rebuilt so far.
+    #[must_use]
+    pub fn rebuilt(&self) -> u64 {
+        self.rebuilt
     }
 
     /// Data shards that FEC rebuilt since the last call.

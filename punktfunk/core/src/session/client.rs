@@ -478,6 +478,7 @@ impl ClientSession {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         ClientStats {
+            data_shards_rebuilt: self.reassembler.rebuilt(),
             packets_lost: self.loss.lost(),
             packets_reordered: self.loss.reordered(),
             memory_bytes: self.reassembler.meter().used() as u64,
