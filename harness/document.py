@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,5 +192,9 @@ def _syntax_problem(path: Path, text: str, error: MarkedYAMLError) -> Problem:
         tab = lines[line].index("\t")
         return Problem(Position(str(path), line + 1, tab + 1), "indented with a tab", "YAML wants spaces")
     message = (error.problem or "cannot be parsed").replace("could not find expected", "no")
+    if line < len(lines) and re.search(r"[{,\[]\s*(\w+:\s*)?\$\{", lines[line]):
+        start = lines[line].index("${")
+        at = Position(str(path), line + 1, start + 1, 2)
+        return Problem(at, "an axis inside braces or brackets stands in quotes", 'write "${axis}"')
     context = f" ({error.context})" if error.context else ""
     return Problem(Position(str(path), line + 1, column + 1), f"is not YAML: {message}{context}")

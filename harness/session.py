@@ -15,7 +15,13 @@ from harness import expectations
 from harness.expand import Case
 from harness.linkspec import Backend
 from harness.results import CaseResult, Check, Status
-from punktfunk.errors import CapabilityError, CheckFailedError, LinkUnverifiedError, PunktfunkError
+from punktfunk.errors import (
+    CapabilityError,
+    CheckFailedError,
+    LinkUnverifiedError,
+    PunktfunkError,
+    ResultsError,
+)
 
 if TYPE_CHECKING:
     from harness.link.base import Capability
@@ -69,7 +75,8 @@ def capability(backend: Backend) -> Capability:
 def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
     """Run a case and judge it. Never raises for what the case or the machine did: the status says it.
 
-    ``folder`` exists and takes the artefacts. KeyboardInterrupt passes through.
+    ``folder`` exists and takes the artefacts; ResultsError says that it does not take them, which ends a run.
+    KeyboardInterrupt passes through.
     """
     started = time.monotonic()
     backend = context.backend or case.spec.link.backend
@@ -82,6 +89,8 @@ def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
         result = failed_result(case, backend, Status.FAILED, _one_line(error))
     except LinkUnverifiedError as error:
         result = failed_result(case, backend, Status.FAULT, f"link not verified: {_one_line(error)}")
+    except ResultsError:
+        raise
     except PunktfunkError as error:
         _keep_traceback(folder)
         result = failed_result(case, backend, Status.FAULT, _one_line(error))
