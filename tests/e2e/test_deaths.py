@@ -1,0 +1,219 @@
+"""Who dies, and what the others do about it: every outcome comes in bounded time and says what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import punktfunk
+from punktfunk.media import SyntheticSpec
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Mode
+
+SYNTHETIC = {"kind": "synthetic", "frame_bytes": 5000}
+HOST = {"trust": "loopback", "port": 0, "source": SYNTHETIC, "mode": "1280x720@60"}
+IsGone = Callable[[int, float], bool]
+CLIENT_CONFIG = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+def synthetic_host(**fields: Any) -> punktfunk.Host:
+    source = SyntheticSpec(frame_bytes=5000)
+    return punktfunk.Host(
+        punktfunk.HostConfig(
+            trust=OpenTrust.LOOPBACK, port=0, source=source, mode=Mode(1280, 720, 60), **fields
+        )
+    )
+
+
+def test_a_killed_host_worker_ends_its_session_only() -> None:
+    async def scenario() -> None:
+        async with synthetic_host() as host:
+            address = f"127.0.0.1:{host.port}"
+            async with (
+                punktfunk.Client(address, CLIENT_CONFIG) as doomed,
+                punktfunk.Client(address, CLIENT_CONFIG) as other,
+            ):
+                await asyncio.sleep(0.5)
+                os.kill(host.reports[0].worker_pid, signal.SIGKILL)
+                started = time.monotonic()
+                summary = await doomed.finished()
+                assert time.monotonic() - started < 3
+                assert "data plane failed" in summary.reason
+                [report] = await host.sessions_over(1)
+                assert report.failed
+                assert report.reason == "worker killed by signal 9"
+                before = host.reports[1].counters.get("frames_sent", 0)
+                await asyncio.sleep(1.5)
+                assert host.reports[1].counters["frames_sent"] > before
+                other.stop()
+                assert not (await other.finished()).failed
+
+    run(scenario())
+
+
+def test_a_killed_receive_worker_is_a_failure_that_the_host_hears_of() -> None:
+    async def scenario() -> None:
+        async with synthetic_host() as host:
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT_CONFIG) as client:
+                await asyncio.sleep(0.3)
+                os.kill(client.worker_pid, signal.SIGKILL)
+                started = time.monotonic()
+                summary = await client.finished()
+                assert time.monotonic() - started < 1
+                assert (summary.failed, summary.reason) == (True, "receive worker killed by signal 9")
+                [report] = await host.sessions_over(1)
+            assert report.reason.startswith("client left: the peer's data plane failed")
+            assert not report.failed
+
+    run(scenario())
+
+
+@pytest.mark.slow
+def test_a_client_that_vanishes_is_reaped_after_eight_seconds(
+    program: Callable[..., Any], is_gone: IsGone
+) -> None:
+    host = program("punktfunk.host", **HOST, exit_after_sessions=1)
+    client = program("punktfunk.client", address=f"127.0.0.1:{host.event('ready')['port']}", trust="loopback")
+    _until_frames_flow(client)
+    [worker] = _children(client.process.pid)
+    client.process.kill()
+    started = time.monotonic()
+    assert is_gone(worker, 2.0)
+    session = host.event("session", timeout=15)
+    assert time.monotonic() - started < 12
+    assert session["reason"] == "Idle timeout"
+    assert session["stream"] == "stopped"
+    assert host.process.wait(5) == 0
+
+
+@pytest.mark.slow
+def test_a_host_that_is_killed_takes_its_workers_along_and_the_client_says_so(
+    program: Callable[..., Any], is_gone: IsGone
+) -> None:
+    host = program("punktfunk.host", **HOST)
+    client = program("punktfunk.client", address=f"127.0.0.1:{host.event('ready')['port']}", trust="loopback")
+    _until_frames_flow(client)
+    [worker] = _children(host.process.pid)
+    host.process.kill()
+    started = time.monotonic()
+    assert is_gone(worker, 2.0)
+    ended = client.event("ended", timeout=15)
+    assert time.monotonic() - started < 12
+    assert ended["reason"] == "Idle timeout"
+    assert client.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "end of standard input"])
+def test_a_host_that_is_told_to_end_does_so_within_two_seconds(
+    how: str, program: Callable[..., Any], is_gone: IsGone, tmp_path: Path
+) -> None:
+    host = program("punktfunk.host", **HOST, artefacts=str(tmp_path / "artefacts"))
+    client = program("punktfunk.client", address=f"127.0.0.1:{host.event('ready')['port']}", trust="loopback")
+    _until_frames_flow(client)
+    [worker] = _children(host.process.pid)
+    started = time.monotonic()
+    if how.startswith("SIG"):
+        host.process.send_signal(signal.Signals[how])
+    else:
+        host.process.stdin.close()
+    assert host.process.wait(4) == 0
+    assert time.monotonic() - started < 2
+    assert is_gone(worker, 0.1)
+    assert client.event("ended")["reason"] == "host: the session ended (host stopped)"
+    assert client.process.wait(5) == 0
+    stats = json.loads((tmp_path / "artefacts" / "stats.json").read_text())
+    assert stats["ended"] == "stopped"
+    assert stats["counters"]["frames_sent"] > 0
+
+
+def test_a_client_that_is_told_to_end_leaves_its_artefacts_within_two_seconds(
+    program: Callable[..., Any], is_gone: IsGone, tmp_path: Path
+) -> None:
+    host = program("punktfunk.host", **HOST)
+    client = program(
+        "punktfunk.client",
+        address=f"127.0.0.1:{host.event('ready')['port']}",
+        trust="loopback",
+        artefacts=str(tmp_path / "artefacts"),
+    )
+    _until_frames_flow(client)
+    [worker] = _children(client.process.pid)
+    started = time.monotonic()
+    client.process.send_signal(signal.SIGTERM)
+    ended = client.event("ended")
+    assert client.process.wait(4) == 0
+    assert time.monotonic() - started < 2
+    assert is_gone(worker, 0.1)
+    assert ended["counters"]["frames_complete"] > 0
+    assert (tmp_path / "artefacts" / "records.npz").exists()
+    assert host.event("session")["reason"].startswith("client left")
+
+
+def test_a_worker_that_cannot_open_its_source_fails_the_session_with_its_reason(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        config = punktfunk.HostConfig(
+            trust=OpenTrust.LOOPBACK,
+            port=0,
+            source={"kind": "file", "path": str(tmp_path / "missing.mkv")},  # type: ignore[arg-type]
+        )
+        async with punktfunk.Host(config) as host:
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT_CONFIG) as client:
+                summary = await client.finished()
+            [report] = await host.sessions_over(1)
+            assert "data plane failed" in summary.reason
+            assert report.failed
+            assert "missing.mkv" in report.stream_reason
+
+    run(scenario())
+
+
+def test_artefacts_that_cannot_be_written_fail_the_session_with_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    async def scenario() -> None:
+        async with synthetic_host(frames=20, artefacts=tmp_path / "file" / "below") as host:
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT_CONFIG) as client:
+                assert (await client.finished()).verified is True
+            [report] = await host.sessions_over(1)
+            assert report.failed
+            assert "cannot be written" in report.stream_reason
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("module", ["punktfunk.host.worker", "punktfunk.client.worker"])
+def test_a_worker_started_by_hand_says_that_it_is_not_for_that(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--channel", "99"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "started by punktfunk itself" in done.stderr
+
+
+def _until_frames_flow(client: Any) -> None:
+    while not client.event("second")["frames"]:
+        pass
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in listed.split()]
