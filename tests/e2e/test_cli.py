@@ -1,0 +1,131 @@
+"""The ``punktfunk`` program: what it prints, and with which status it leaves."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "XDG_CONFIG_HOME": str(tmp_path), "COLUMNS": "200"}
+
+
+def call(home: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=REPOSITORY,
+        env=home,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def serving(home: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A host with one synthetic session to give: its process, address and fingerprint."""
+    options = [
+        "host",
+        "--open",
+        "--port",
+        "0",
+        "--source",
+        "synthetic",
+        "--frames",
+        "60",
+        "--frame-bytes",
+        "4000",
+        "--sessions",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [*COMMAND, *options],
+        cwd=REPOSITORY,
+        env=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    first, second = process.stdout.readline(), process.stdout.readline()
+    port = re.search(r"port (\d+)", first)
+    assert port is not None, process.communicate()
+    yield process, f"127.0.0.1:{port[1]}", second.split()[1]
+    process.kill()
+    process.communicate()
+
+
+def test_a_host_and_a_client_verify_sixty_frames(
+    serving: tuple[subprocess.Popen[str], str, str], home: dict[str, str], tmp_path: Path
+) -> None:
+    process, address, fingerprint = serving
+    done = call(home, "connect", address, "--pin", fingerprint, "--record", str(tmp_path / "record"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0] == "verification of 60 frames 1280x720@60, FEC GF16 20 %"
+    assert any(re.search(r"\d+ fps .* Mbit/s  latency p50 \d", line) for line in lines)
+    assert lines[-1] == "verification passed: 60 of 60 frames intact, 0 corrupted · verified"
+    assert (tmp_path / "record" / "records.npz").exists()
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert err == ""
+    assert "session 1 127.0.0.1 1280x720@60: 60 frames" in out
+
+
+def test_a_wrong_pin_ends_with_status_1_and_what_to_do(
+    serving: tuple[subprocess.Popen[str], str, str], home: dict[str, str]
+) -> None:
+    done = call(home, "connect", serving[1], "--pin", "ab" * 32)
+    assert done.returncode == 1
+    assert "does not have the pinned certificate [PF430]" in done.stderr
+    assert "→" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "cause"),
+    [
+        (["host"], 2, "no client could connect"),
+        (["host", "--open", "--bind", "0.0.0.0"], 1, "open trust is for loopback"),
+        (["host", "--open", "--source", "file"], 2, "needs --file"),
+        (["host", "--open", "--bitrate", "5 MB/s"], 2, "counts bytes"),
+        (["host", "--open", "--mode", "1280x720"], 2, "mode"),
+        (["host", "--open", "--fec", "80"], 2, "fec_percent"),
+        (["host", "--trust", "xyz"], 2, "is not a fingerprint"),
+        (["connect", "example.org"], 2, "is not an IP address"),
+        (["connect", "192.0.2.1"], 1, "open trust is for loopback"),
+        (["connect", "127.0.0.1:1"], 5, "nothing listens on that port"),
+        (["bogus"], 2, "No such command"),
+    ],
+)
+def test_mistakes_end_with_the_status_of_their_kind_and_one_line_of_cause(
+    arguments: list[str], status: int, cause: str, home: dict[str, str]
+) -> None:
+    done = call(home, *arguments)
+    assert done.returncode == status, done.stderr
+    assert cause in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_version_names_program_core_and_wire(home: dict[str, str]) -> None:
+    done = call(home, "version")
+    assert done.returncode == 0
+    assert re.fullmatch(r"punktfunk .* · core \d+\.\d+\.\d+ \(ABI \d+\) · wire punktfunk/1\n", done.stdout)
+
+
+def test_identities_are_kept_in_the_state_folder(
+    serving: tuple[subprocess.Popen[str], str, str], home: dict[str, str], tmp_path: Path
+) -> None:
+    assert (tmp_path / "punktfunk" / "cert.pem").exists()
+    assert (tmp_path / "punktfunk" / "key.pem").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,165 @@
+"""Clients that break the control protocol against a live host: refused or ignored, never felt by others (P1, P8)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import punktfunk
+from punktfunk.media import SyntheticSpec
+from punktfunk.native import messages
+from punktfunk.native.dialect import CloseCode, Dialect
+from punktfunk.native.endpoint import Dialer
+from punktfunk.native.framing import frame
+from punktfunk.native.handshake import Hello, Start, VideoMode
+from punktfunk.native.identity import Identity, Role
+from punktfunk.native.quic import Closed, Peer
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Mode
+
+IDENTITY = Identity.generate(Role.CLIENT)
+HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
+
+
+@dataclass
+class Wire:
+    """A link handler that keeps bytes."""
+
+    data: bytearray = field(default_factory=bytearray)
+    established: asyncio.Event = field(default_factory=asyncio.Event)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: Closed | None = None
+
+    def link_established(self, peer: Peer) -> None:
+        self.established.set()
+
+    def stream_received(self, data: bytes) -> None:
+        self.data += data
+        self.received.set()
+
+    def stream_ended(self) -> None: ...
+
+    def datagram_received(self, data: bytes) -> None: ...
+
+    def link_closed(self, closed: Closed) -> None:
+        self.closed = closed
+        self.over.set()
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+def a_host(**fields: Any) -> punktfunk.Host:
+    source = SyntheticSpec(frame_bytes=2000)
+    mode = Mode(1280, 720, 60)
+    return punktfunk.Host(
+        punktfunk.HostConfig(trust=OpenTrust.LOOPBACK, port=0, source=source, mode=mode, **fields)
+    )
+
+
+async def dial(host: punktfunk.Host) -> tuple[Dialer, Wire]:
+    wire = Wire()
+    dialer = Dialer(("127.0.0.1", host.port), IDENTITY, Dialect.PKF1, None, wire)
+    await wire.established.wait()
+    return dialer, wire
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_on_the_control_stream_is_refused_and_a_good_client_is_served_meanwhile(seed: int) -> None:
+    noise = random.Random(seed)
+
+    async def scenario() -> None:
+        async with a_host(frames=30) as host:
+            dialer, wire = await dial(host)
+            dialer.link.send_stream(frame(noise.randbytes(noise.randrange(0, 300))))
+            dialer.link.send_datagram(noise.randbytes(100))
+            await wire.over.wait()
+            assert wire.closed == Closed(
+                CloseCode.SETUP_FAILED, CloseCode.SETUP_FAILED.sentence, application=True, by_peer=True
+            )
+            async with punktfunk.Client(
+                f"127.0.0.1:{host.port}", punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+            ) as client:
+                assert (await client.finished()).verified is True
+
+    run(scenario())
+
+
+def test_pairing_without_an_armed_host_gets_its_own_close_code() -> None:
+    async def scenario() -> None:
+        async with a_host() as host:
+            dialer, wire = await dial(host)
+            dialer.link.send_stream(frame(messages.PairRequest("tv", b"A" * 33).encode()))
+            await wire.over.wait()
+            assert wire.closed is not None
+            assert wire.closed.code == CloseCode.PAIRING_NOT_ARMED
+            assert host.reports == []
+
+    run(scenario())
+
+
+def test_a_flood_of_control_messages_does_not_disturb_the_stream_of_another_client() -> None:
+    async def scenario() -> None:
+        async with a_host(frames=90) as host:
+            dialer, wire = await dial(host)
+            dialer.link.send_stream(HELLO)
+            await wire.received.wait()
+            dialer.link.send_stream(frame(Start(40000).encode()))
+            unknown, short = frame(b"PKFc\x77" + bytes(50)), frame(b"PKFc\x01")
+            keyframe = frame(messages.RequestKeyframe().encode())
+            dialer.link.send_stream((unknown + short + keyframe) * 2000)
+            async with punktfunk.Client(
+                f"127.0.0.1:{host.port}", punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+            ) as client:
+                assert (await client.finished()).verified is True
+            dialer.link.close(0)
+            hostile, _ = await host.sessions_over(2)
+            assert hostile.counters.get("keyframe_requests", 0) <= 700
+            assert not hostile.failed
+
+    run(scenario())
+
+
+def test_a_client_that_says_hello_and_never_starts_is_closed_and_its_worker_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("punktfunk.native.host_control.HANDSHAKE_BUDGET_NS", 500_000_000)
+
+    async def scenario() -> None:
+        async with a_host() as host:
+            dialer, wire = await dial(host)
+            dialer.link.send_stream(HELLO)
+            await wire.over.wait()
+            [report] = await host.sessions_over(1)
+            assert report.reason == "refused: no Start within 10 s"
+            assert report.stream_reason == "stopped"
+            assert wire.closed is not None
+            assert wire.closed.code == CloseCode.SETUP_FAILED
+
+    run(scenario())
+
+
+def test_the_end_of_the_control_stream_does_not_end_the_session() -> None:
+    async def scenario() -> None:
+        async with a_host() as host:
+            dialer, wire = await dial(host)
+            dialer.link.send_stream(HELLO)
+            await wire.received.wait()
+            dialer.link.send_stream(frame(Start(40000).encode()))
+            dialer.link._quic.send_stream_data(0, b"", end_stream=True)
+            dialer.link.send_datagram(b"\xc8")
+            await asyncio.sleep(0.5)
+            assert wire.closed is None
+            assert host.reports[0].reason == ""
+            dialer.link.close(0, "done")
+            [report] = await host.sessions_over(1)
+            assert report.reason == "client left: the session ended (done)"
+
+    run(scenario())

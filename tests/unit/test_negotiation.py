@@ -1,0 +1,160 @@
+"""What a host answers to which Hello (punktfunk/1 sections 2.4 to 2.6)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from punktfunk.clock import SessionClock
+from punktfunk.errors import ConfigError, RejectedError
+from punktfunk.host.config import HostConfig
+from punktfunk.host.stream import negotiate, prepare
+from punktfunk.media import FileSpec, SyntheticSpec
+from punktfunk.native.client import parse_host_port
+from punktfunk.native.control import check_welcome
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate, Mode
+
+MODE = VideoMode(1280, 720, 60)
+ALL = Codecs.H264 | Codecs.HEVC | Codecs.AV1
+
+
+def answer(hello: Hello, address: str = "127.0.0.1", **fields: Any) -> Welcome:
+    welcome = negotiate(HostConfig(trust=OpenTrust.LOOPBACK, **fields), hello, 50000, address)
+    check_welcome(welcome)
+    return welcome
+
+
+def test_a_client_of_the_first_release_gets_54_bytes_and_later_ones_68() -> None:
+    assert len(answer(Hello(mode=MODE)).encode()) == 54
+    assert len(answer(Hello(mode=MODE, bitrate_kbps=0)).encode()) == 68
+
+
+def test_every_session_has_a_key_of_its_own() -> None:
+    assert len({answer(Hello(mode=MODE)).key for _ in range(8)}) == 8
+
+
+def test_the_wire_version_of_the_client_is_echoed() -> None:
+    assert answer(Hello(mode=MODE, version=3)).version == 3
+
+
+def test_the_mode_follows_the_client_unless_the_operator_says_otherwise() -> None:
+    asked = VideoMode(1920, 1080, 120)
+    assert answer(Hello(mode=asked)).mode == asked
+    assert answer(Hello(mode=asked), mode=Mode(640, 480, 30)).mode == VideoMode(640, 480, 30)
+    assert answer(Hello(mode=VideoMode(1920, 1080, 0))).mode.refresh_hz == 60
+
+
+def test_an_absurd_refresh_rate_is_refused() -> None:
+    with pytest.raises(RejectedError) as refused:
+        answer(Hello(mode=VideoMode(1920, 1080, 2**32 - 1)))
+    assert refused.value.close_code == CloseCode.SETUP_FAILED
+
+
+@pytest.mark.parametrize(
+    ("wish", "config", "kbps"),
+    [
+        (None, None, 20_000),
+        (0, None, 20_000),
+        (1, None, 500),
+        (2**32 - 1, None, 8_000_000),
+        (30_000, None, 30_000),
+        (30_000, Bitrate(5_000_000), 5_000),
+    ],
+)
+def test_the_bitrate_is_clamped_and_the_operator_wins(
+    wish: int | None, config: Bitrate | None, kbps: int
+) -> None:
+    assert answer(Hello(mode=MODE, bitrate_kbps=wish, name="n"), bitrate=config).bitrate_kbps == kbps
+
+
+@pytest.mark.parametrize(
+    ("offered", "preferred", "configured", "codec"),
+    [
+        (ALL, None, "auto", Codecs.H264),
+        (ALL, Codecs.AV1, "auto", Codecs.AV1),
+        (Codecs.HEVC, Codecs.AV1, "auto", Codecs.HEVC),
+        (None, None, "auto", Codecs.HEVC),
+        (Codecs(0), None, "auto", Codecs.HEVC),
+        (None, None, "h264", Codecs.H264),
+        (ALL, Codecs.AV1, "h264", Codecs.H264),
+    ],
+)
+def test_the_codec_is_one_that_the_client_decodes(
+    offered: Codecs | None, preferred: Codecs | None, configured: str, codec: Codecs
+) -> None:
+    hello = Hello(mode=MODE, name="n", codecs=offered, preferred_codec=preferred)
+    assert answer(hello, codec=configured).codec == codec
+
+
+def test_a_client_that_decodes_none_of_ours_is_refused() -> None:
+    with pytest.raises(RejectedError):
+        answer(Hello(mode=MODE, codecs=Codecs.PYROWAVE))
+    with pytest.raises(RejectedError, match="does not decode h264"):
+        answer(Hello(mode=MODE, codecs=Codecs.AV1), codec="h264")
+
+
+def test_shards_fill_a_packet_of_each_family_and_respect_the_clients_limit() -> None:
+    assert answer(Hello(mode=MODE), address="10.0.0.1").shard_bytes == 1408
+    assert answer(Hello(mode=MODE), address="::ffff:10.0.0.1").shard_bytes == 1408
+    assert answer(Hello(mode=MODE), address="fd00::1").shard_bytes == 1388
+    assert answer(Hello(mode=MODE, max_shard_bytes=1201)).shard_bytes == 1200
+    assert answer(Hello(mode=MODE), shard_bytes=1000).shard_bytes == 1000
+
+
+def test_frames_are_announced_only_where_they_can_be_verified() -> None:
+    hello = Hello(mode=MODE)
+    assert answer(hello, source=SyntheticSpec(), frames=300).frames == 300
+    assert answer(hello, source=SyntheticSpec(), seconds=1.5).frames == 90
+    assert answer(hello, source=SyntheticSpec()).frames == 0
+    assert answer(hello, frames=300).frames == 0
+
+
+def test_gf8_blocks_stay_within_its_field_with_the_most_fec() -> None:
+    welcome = answer(Hello(mode=MODE), fec_scheme="gf8", fec_percent=50)
+    assert (welcome.fec, welcome.max_block_shards) == (FecCode.GF8, 170)
+    with pytest.raises(ValidationError, match="do not fit gf8"):
+        HostConfig(trust=OpenTrust.LOOPBACK, fec_scheme="gf8", max_block_shards=250)
+
+
+def test_the_workers_order_carries_the_key_and_hides_it() -> None:
+    config = HostConfig(
+        trust=OpenTrust.LOOPBACK, source=FileSpec(path=Path("film.mkv")), bitrate=Bitrate(8_000_000)
+    )
+    hello = Hello(mode=MODE)
+    welcome = negotiate(config, hello, 1, "127.0.0.1")
+    order = prepare(config, hello, welcome, SessionClock(5, 1), None)
+    assert bytes.fromhex(order.key) == welcome.key
+    assert welcome.key.hex() not in repr(order)
+    assert (order.rate_kbps, order.source["kind"], order.source["path"]) == (8000, "file", "film.mkv")
+
+
+def test_encryption_is_switched_off_only_where_nobody_else_can_listen() -> None:
+    assert not answer(Hello(mode=MODE), encrypt=False).encrypt
+    with pytest.raises(ValidationError, match="loopback and lab trust only"):
+        HostConfig(trusted_clients=["ab" * 32], encrypt=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("192.168.1.20", ("192.168.1.20", 9777)),
+        ("192.168.1.20:1234", ("192.168.1.20", 1234)),
+        ("[fd00::20]:1234", ("fd00::20", 1234)),
+        ("[::1]", ("::1", 9777)),
+        ("fd00::20", ("fd00::20", 9777)),
+    ],
+)
+def test_addresses_are_read_with_and_without_a_port(text: str, address: tuple[str, int]) -> None:
+    assert parse_host_port(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "host.example", "1.2.3.4:0", "1.2.3.4:70000", "[fd00::20", "1.2.3.4:x"])
+def test_what_is_no_address_is_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_host_port(text)
