@@ -22,6 +22,7 @@
     │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
     ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
+    ├── DesktopError                exit 5  PF800  a compositor, its input or its sound failed
     └── HarnessError                exit 5  PF600  the harness itself is at fault
         ├── ScenarioError           exit 2  PF610  a scenario file is wrong (file:line:column, caret, hint)
         ├── LinkUnverifiedError     exit 5  PF620  the link is not what was asked for
@@ -186,6 +187,12 @@ class MediaError(PunktfunkError):
     """An encoder, a decoder or a source failed."""
 
     code = "PF500"
+
+
+class DesktopError(PunktfunkError):
+    """A compositor, its input or its sound failed or has gone."""
+
+    code = "PF800"
 
 
 class HarnessError(PunktfunkError):

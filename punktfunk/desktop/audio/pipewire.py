@@ -1,0 +1,82 @@
+"""A sound server of the session's own: PipeWire with a null sink that programs play into.
+
+The sink is part of the server's configuration, so it is there as soon as the server is, and needs no tool to
+make it. No hardware is touched.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.children import Child, Children
+from punktfunk.errors import CapabilityError, DesktopError
+
+SINK: Final = "punktfunk"
+"""Name of the sink; what is played into it is recorded from ``punktfunk.monitor``."""
+_PROGRAMS: Final = ("pipewire", "wireplumber", "pipewire-pulse")
+_START_LIMIT_S: Final = 5.0
+_QUANTUM: Final = 128
+"""Frames a cycle of the graph: 2.7 ms at 48 kHz."""
+
+_CONFIG: Final = f"""\
+context.properties = {{
+  default.clock.rate = 48000
+  default.clock.quantum = {_QUANTUM}
+  default.clock.min-quantum = {_QUANTUM}
+  default.clock.max-quantum = {_QUANTUM}
+}}
+context.objects = [
+  {{ factory = adapter
+    args = {{
+      factory.name = support.null-audio-sink
+      node.name = {SINK}
+      node.description = "punktfunk"
+      media.class = Audio/Sink
+      audio.position = [ FL FR ]
+      object.linger = true
+    }}
+  }}
+]
+"""
+
+
+def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) -> tuple[list[Child], str]:
+    """Start the server in ``runtime`` (its XDG_RUNTIME_DIR) and return its processes and its address.
+
+    Raises CapabilityError where a program is missing and DesktopError where the server does not answer.
+    """
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        raise CapabilityError(
+            f"no sound: {', '.join(missing)} not installed",
+            "apt-get install pipewire wireplumber pipewire-pulse",
+        )
+    config = runtime / "config" / "pipewire" / "pipewire.conf.d"
+    config.mkdir(parents=True)
+    (config / "punktfunk.conf").write_text(_CONFIG)
+    own = {**env, "XDG_CONFIG_HOME": str(runtime / "config"), "XDG_STATE_HOME": str(runtime / "state")}
+    address = runtime / "pulse" / "native"
+    started = []
+    with (runtime / "pipewire.log").open("wb") as log:
+        for program, answers in zip(_PROGRAMS, (runtime / "pipewire-0", None, address), strict=True):
+            started.append(children.start(program, [program], own, output=log))
+            if answers is not None:
+                _await_socket(program, answers, children, started[-1])
+    return started, f"unix:{address}"
+
+
+def _await_socket(program: str, path: Path, children: Children, child: Child) -> None:
+    deadline = monotonic_ns() + round(_START_LIMIT_S * 1e9)
+    while monotonic_ns() < deadline and child.status is None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.01)
+        children.reap()
+    raise DesktopError(f"{program} did not come up", f"see {path.parent}")

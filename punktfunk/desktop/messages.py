@@ -1,0 +1,157 @@
+"""The messages between a program and the session supervisor that it started.
+
+Requests carry a number that their answer repeats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """First message: bring up a compositor, input devices and, where asked for, sound."""
+
+    number: int
+    runtime: str
+    """A private folder that exists and goes away with the session."""
+    xwayland: bool
+    audio: bool
+    keyboard_layout: str
+    keyboard_variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """The session answers on these sockets."""
+
+    number: int
+    socket: str
+    ipc_path: str
+    x_display: str
+    containment: str
+    pulse_server: str
+    """Address of the sound server; empty without sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class MakeOutput:
+    """Add an output."""
+
+    number: int
+    width: int
+    height: int
+    refresh_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOutput:
+    """Give an output another mode."""
+
+    number: int
+    name: str
+    width: int
+    height: int
+    refresh_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMade:
+    """Answer to both."""
+
+    number: int
+    name: str
+    width: int
+    height: int
+    refresh_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start a program in the session from its argument list."""
+
+    number: int
+    argv: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    """Added to the session's environment."""
+    cwd: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """It runs."""
+
+    number: int
+    app: int
+    """Names it from now on; no process id, for those differ inside the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndApp:
+    """End a program."""
+
+    number: int
+    app: int
+
+
+@dataclass(frozen=True, slots=True)
+class AppEnded:
+    """A program has ended; also the answer to :class:`EndApp`, whose number it then carries (else 0)."""
+
+    number: int
+    app: int
+    status: int
+    """Exit status, negative for a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inject:
+    """One input event, as punktfunk/1 section 3.1 has it. Not answered."""
+
+    kind: int
+    code: int
+    x: int
+    y: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAll:
+    """Let go of every key and button; answered by :class:`Released`."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """All keys and buttons are up, and the compositor knows. Counters of the injector so far."""
+
+    number: int
+    counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request came to nothing (``number``), or the session itself has ended (0)."""
+
+    number: int
+    code: str
+    cause: str
+    hint: str
+
+
+VOCABULARY = (
+    OpenSession,
+    SessionOpened,
+    MakeOutput,
+    ChangeOutput,
+    OutputMade,
+    Launch,
+    Launched,
+    EndApp,
+    AppEnded,
+    Inject,
+    ReleaseAll,
+    Released,
+    Failed,
+)

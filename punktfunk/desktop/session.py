@@ -1,0 +1,305 @@
+"""A desktop session as the program sees it that wants one: opened, used, closed with its context."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from punktfunk.desktop import messages
+from punktfunk.desktop.inject import InputEvent
+from punktfunk.desktop.runtime import RuntimeFolder
+from punktfunk.desktop.vdisplay import VirtualOutput
+from punktfunk.desktop.vdisplay.headless import require_sway
+from punktfunk.desktop.wayland import require as require_wayland
+from punktfunk.errors import (
+    CapabilityError,
+    ConfigError,
+    DesktopError,
+    PunktfunkError,
+    SessionClosedError,
+    UsageError,
+)
+from punktfunk.native.channel import Channel
+from punktfunk.units import Mode
+
+OPEN_LIMIT_S: Final = 12.0
+ANSWER_LIMIT_S: Final = 8.0
+CLOSE_LIMIT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """What a session is opened with."""
+
+    xwayland: bool = True
+    """Let X11 programs run, where Xwayland is installed."""
+    audio: bool = False
+    """Bring up PipeWire in the session; CapabilityError where it is not installed."""
+    keyboard_layout: str = "us"
+    keyboard_variant: str = ""
+
+
+@dataclass(slots=True)
+class App:
+    """A program in the session; ``status`` is its exit status, negative for a signal, None while it runs."""
+
+    number: int
+    argv: tuple[str, ...]
+    status: int | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class DesktopSession:
+    """A headless sway with a virtual pointer and keyboard, held by a supervisor process.
+
+    Methods block for milliseconds (opening: half a second); use them from a thread in asyncio programs. They
+    are safe to call from several threads. Also a :class:`punktfunk.desktop.vdisplay.VirtualDisplay`.
+    """
+
+    def __init__(
+        self, options: SessionOptions | None = None, *, on_end: Callable[[PunktfunkError], None] | None = None
+    ) -> None:
+        """Open the session.
+
+        ``on_end`` is called once, from another thread, when the session ends without ``close``. Raises
+        CapabilityError where a part is missing and DesktopError where the compositor does not come up.
+        """
+        require_sway()
+        require_wayland()
+        self._options = options or SessionOptions()
+        self._on_end = on_end
+        self._answers: dict[int, queue.SimpleQueue[Any]] = {}
+        self._apps: dict[int, App] = {}
+        self._lock = threading.Lock()
+        self._next = 1
+        self._closing = False
+        self._failure: PunktfunkError | None = None
+        self._runtime = RuntimeFolder()
+        try:
+            self._process, self._channel = self._start()
+        except BaseException:
+            self._runtime.remove()
+            raise
+        self._reader = threading.Thread(target=self._read, name="desktop-session", daemon=True)
+        self._reader.start()
+        try:
+            self._opened: messages.SessionOpened = self._ask(
+                messages.OpenSession,
+                OPEN_LIMIT_S,
+                runtime=str(self._runtime.path),
+                xwayland=self._options.xwayland,
+                audio=self._options.audio,
+                keyboard_layout=self._options.keyboard_layout,
+                keyboard_variant=self._options.keyboard_variant,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def socket(self) -> str:
+        """Path of the compositor's Wayland socket."""
+        return self._opened.socket
+
+    @property
+    def ipc_path(self) -> str:
+        """Path of sway's control socket."""
+        return self._opened.ipc_path
+
+    @property
+    def x_display(self) -> str:
+        """The X display such as ``:0``; empty where X11 programs cannot run."""
+        return self._opened.x_display
+
+    @property
+    def containment(self) -> str:
+        """What holds the session's processes together, see :class:`punktfunk.desktop.containment.Containment`."""
+        return self._opened.containment
+
+    @property
+    def pulse_server(self) -> str:
+        """Address of the session's sound server; empty without one."""
+        return self._opened.pulse_server
+
+    @property
+    def supervisor_pid(self) -> int:
+        """Process id of the process that holds the session."""
+        return self._process.pid
+
+    @property
+    def failure(self) -> PunktfunkError | None:
+        """Why the session has ended; None while it runs, or after ``close``."""
+        return self._failure
+
+    def create(self, mode: Mode) -> VirtualOutput:
+        """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
+        made = self._ask(
+            messages.MakeOutput, width=mode.width, height=mode.height, refresh_hz=mode.refresh_hz
+        )
+        return VirtualOutput(made.name, Mode(made.width, made.height, made.refresh_hz))
+
+    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
+        """Give an output another mode."""
+        made = self._ask(
+            messages.ChangeOutput,
+            name=output.name,
+            width=mode.width,
+            height=mode.height,
+            refresh_hz=mode.refresh_hz,
+        )
+        return VirtualOutput(made.name, Mode(made.width, made.height, made.refresh_hz))
+
+    def launch(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> App:
+        """Start a program in the session from its argument list.
+
+        Raises CapabilityError where it cannot be started and UsageError for an empty list.
+        """
+        launched = self._ask(
+            messages.Launch, argv=list(argv), env=dict(env or {}), cwd=None if cwd is None else str(cwd)
+        )
+        with self._lock:
+            return self._app(launched.app, tuple(argv))
+
+    def end_app(self, app: App) -> int:
+        """End a program and return its status; one that has ended already is left alone."""
+        if app.status is None:
+            with contextlib.suppress(DesktopError):  # it ended meanwhile
+                self._ask(messages.EndApp, app=app.number)
+            app.ended.wait(ANSWER_LIMIT_S)
+        return app.status if app.status is not None else -1
+
+    def inject(self, event: InputEvent) -> None:
+        """Put one input event into the session; raise SessionClosedError when that has ended."""
+        self._send(messages.Inject(event.kind, event.code, event.x, event.y, event.flags))
+
+    def release_all(self) -> dict[str, int]:
+        """Let go of every key and button, as when a client leaves; return the injector's counters."""
+        released: messages.Released = self._ask(messages.ReleaseAll)
+        return released.counters
+
+    def close(self) -> None:
+        """End everything in the session, within CLOSE_LIMIT_S. Closing twice is harmless."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        self._shut_channel()
+        try:
+            self._process.wait(CLOSE_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if threading.current_thread() is not self._reader:
+            self._reader.join()
+        self._channel.close()
+        self._runtime.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> tuple[subprocess.Popen[bytes], Channel]:
+        ours, theirs = Channel.pair()
+        self._socket = ours
+        command = [sys.executable, "-m", "punktfunk.desktop.supervisor", "--channel", str(theirs.fileno())]
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
+            )
+        except OSError as error:
+            ours.close()
+            raise CapabilityError(f"a session supervisor cannot be started: {error.strerror}") from error
+        finally:
+            theirs.close()
+        return process, Channel(ours, messages.VOCABULARY)
+
+    def _shut_channel(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _send(self, message: Any) -> None:
+        if self._failure is not None:
+            raise SessionClosedError(f"the desktop session has ended: {self._failure.cause}")
+        self._channel.send(message)
+
+    def _ask(self, kind: type[Any], limit_s: float = ANSWER_LIMIT_S, **fields: Any) -> Any:
+        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        with self._lock:
+            number, self._next = self._next, self._next + 1
+            self._answers[number] = answers
+        try:
+            self._send(kind(number=number, **fields))
+            answer = answers.get(timeout=limit_s)
+        except queue.Empty:
+            raise DesktopError(f"the session supervisor did not answer {kind.__name__}") from None
+        finally:
+            with self._lock:
+                self._answers.pop(number, None)
+        if isinstance(answer, PunktfunkError):
+            raise answer
+        return answer
+
+    def _read(self) -> None:
+        while True:
+            received = self._channel.receive()
+            if received is None:
+                break
+            message, descriptors = received
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._received(message)
+        if self._failure is None and not self._closing:
+            self._failure = DesktopError("the session supervisor has ended", "see its log above")
+        self._over()
+
+    def _received(self, message: Any) -> None:
+        if isinstance(message, messages.AppEnded):
+            with self._lock:
+                app = self._app(message.app)
+                app.status = message.status
+                app.ended.set()
+        answer = _as_error(message) if isinstance(message, messages.Failed) else message
+        if message.number == 0:
+            if isinstance(answer, PunktfunkError) and not self._closing:
+                self._failure = answer
+            return
+        with self._lock:
+            waiting = self._answers.get(message.number)
+        if waiting is not None:
+            waiting.put(answer)
+
+    def _over(self) -> None:
+        failure = self._failure or SessionClosedError("the desktop session was closed")
+        with self._lock:
+            for waiting in self._answers.values():
+                waiting.put(failure)
+            for app in self._apps.values():
+                app.ended.set()
+            told = not self._closing
+        if told and self._on_end is not None:
+            self._on_end(failure)
+
+    def _app(self, number: int, argv: tuple[str, ...] = ()) -> App:
+        """Return the program of that number; its end may be told before its start was answered."""
+        app = self._apps.setdefault(number, App(number, argv))
+        app.argv = app.argv or argv
+        return app
+
+
+def _as_error(message: messages.Failed) -> PunktfunkError:
+    """Make the error that the supervisor met, of the same class where that is one of these."""
+    kinds = {kind.code: kind for kind in (CapabilityError, UsageError, ConfigError)}
+    return kinds.get(message.code, DesktopError)(message.cause, message.hint)

@@ -1,0 +1,304 @@
+"""The session supervisor: a process that owns a compositor and everything that runs in it.
+
+It outlives a stream worker, so that a crashed encoder does not take the desktop with it, and it holds the
+virtual pointer and keyboard from the compositor's start to its end. It ends when its channel does: programs
+first, then the compositor, then whatever is left, within END_LIMIT_S. Should it be killed, the kernel ends
+the rest (see ``containment``). Started by :class:`punktfunk.desktop.session.DesktopSession` only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from punktfunk.desktop import containment
+from punktfunk.desktop.runtime import note_x_display, remove
+from punktfunk.errors import DesktopError, PunktfunkError
+
+END_LIMIT_S: Final = 1.8
+_APP_GRACE_S, _COMPOSITOR_GRACE_S, _REST_GRACE_S = 0.4, 0.4, 0.2
+
+
+class Supervisor:
+    """One session, from its opening to its end. Everything happens in one thread."""
+
+    def __init__(self, end: socket.socket, held: containment.Containment) -> None:
+        from punktfunk.desktop import messages
+        from punktfunk.desktop.children import Child, Children
+        from punktfunk.native.channel import Channel
+
+        self._messages = messages
+        self._channel = Channel(end, messages.VOCABULARY)
+        self._containment = held
+        self._children = Children(held)
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._ready = False
+        self._sway: Child | None = None
+        self._services: list[Child] = []
+        self._apps: dict[int, Child] = {}
+        self._ending: dict[int, int] = {}
+        self._next_app = 1
+        self._runtime: Path | None = None
+        self._compositor: Any = None
+        self._display: Any = None
+        self._connection: Any = None
+        self._injector: Any = None
+
+    def run(self) -> None:
+        """Serve until the channel ends, the compositor ends or SIGTERM comes; then end everything."""
+        wake = self._wake_on_signals()
+        self._selector.register(self._channel.fileno(), selectors.EVENT_READ, self._channel_readable)
+        self._selector.register(wake, selectors.EVENT_READ, lambda: self._signalled(wake))
+        try:
+            while not self._stopping:
+                for key, _ in self._selector.select():
+                    key.data()
+        finally:
+            self._end()
+
+    def refuse(self, error: PunktfunkError) -> None:
+        """Answer the first request with ``error``."""
+        received = self._channel.receive()
+        if received is not None:
+            self._fail(received[0].number, error)
+
+    def _wake_on_signals(self) -> int:
+        ours, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C means is decided by who started us
+        return ours
+
+    def _signalled(self, wake: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)
+        self._children.reap()
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _channel_readable(self) -> None:
+        received = self._channel.receive()
+        if received is None:
+            self._stop()
+            return
+        request, descriptors = received
+        for descriptor in descriptors:
+            os.close(descriptor)
+        try:
+            self._obey(request)
+        except PunktfunkError as error:
+            self._fail(getattr(request, "number", 0), error)
+            if not self._ready:
+                self._stop()
+
+    def _obey(self, request: Any) -> None:
+        known = self._messages
+        match request:
+            case known.OpenSession():
+                self._open(request)
+            case known.Inject():
+                self._inject(request)
+            case known.MakeOutput():
+                self._make_output(request)
+            case known.ChangeOutput():
+                self._change_output(request)
+            case known.Launch():
+                self._launch(request)
+            case known.EndApp():
+                self._end_app(request)
+            case known.ReleaseAll():
+                self._need(self._injector).release_all()
+                self._send(known.Released(request.number, self._injector.counters))
+            case _:
+                raise TypeError(f"{type(request).__name__} is not for a session supervisor")
+
+    def _open(self, request: Any) -> None:
+        from punktfunk.desktop import wayland
+        from punktfunk.desktop.inject.keymap import Keyboard
+        from punktfunk.desktop.vdisplay.headless import HeadlessSway
+        from punktfunk.desktop.vdisplay.sway import SwayDisplay
+
+        wayland.require()
+        keyboard = Keyboard(request.keyboard_layout, request.keyboard_variant)
+        self._runtime = Path(request.runtime)
+        env = {**os.environ, "XDG_RUNTIME_DIR": request.runtime}
+        env.update(self._start_bus(env))
+        pulse_server = ""
+        if request.audio:
+            from punktfunk.desktop.audio.pipewire import start_pipewire
+
+            services, pulse_server = start_pipewire(self._children, self._runtime, env)
+            self._services += services
+            env["PULSE_SERVER"] = pulse_server
+        self._compositor = HeadlessSway(self._children, self._runtime, env)
+        self._sway = self._compositor.start(xwayland=request.xwayland, on_exit=self._sway_exited)
+        note_x_display(self._runtime, self._compositor.x_display)
+        self._connection = wayland.connect(self._compositor.socket)
+        self._display = SwayDisplay(
+            self._compositor.ipc_path, self._compositor.socket, outputs_outlive_us=True
+        )
+        from punktfunk.desktop.inject.wlr import WlrInjector
+
+        self._injector = WlrInjector(self._connection, keyboard)
+        self._selector.register(self._connection, selectors.EVENT_READ, self._compositor_readable)
+        self._ready = True
+        self._send(
+            self._messages.SessionOpened(
+                request.number,
+                socket=self._compositor.socket,
+                ipc_path=self._compositor.ipc_path,
+                x_display=self._compositor.x_display,
+                containment=str(self._containment),
+                pulse_server=pulse_server,
+            )
+        )
+
+    def _start_bus(self, env: dict[str, str]) -> dict[str, str]:
+        """Start a session bus where there is the program for it; a session works without."""
+        if shutil.which("dbus-daemon") is None or self._runtime is None:
+            return {"DBUS_SESSION_BUS_ADDRESS": ""}
+        address = f"unix:path={self._runtime / 'bus'}"
+        argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--nosyslog", f"--address={address}"]
+        self._services.append(self._children.start("dbus-daemon", argv, env))
+        return {"DBUS_SESSION_BUS_ADDRESS": address}
+
+    def _inject(self, request: Any) -> None:
+        from punktfunk.desktop.inject import InputEvent
+
+        event = InputEvent(request.kind, request.code, request.x, request.y, request.flags)
+        self._need(self._injector).inject(event)
+
+    def _make_output(self, request: Any) -> None:
+        from punktfunk.units import Mode
+
+        mode = Mode(request.width, request.height, request.refresh_hz)
+        self._answer_output(request.number, self._need(self._display).create(mode))
+
+    def _change_output(self, request: Any) -> None:
+        from punktfunk.desktop.vdisplay import VirtualOutput
+        from punktfunk.units import Mode
+
+        mode = Mode(request.width, request.height, request.refresh_hz)
+        output = self._need(self._display).change(VirtualOutput(request.name, mode), mode)
+        self._answer_output(request.number, output)
+
+    def _answer_output(self, number: int, output: Any) -> None:
+        mode = output.mode
+        self._send(self._messages.OutputMade(number, output.name, mode.width, mode.height, mode.refresh_hz))
+
+    def _launch(self, request: Any) -> None:
+        env = {**self._need(self._compositor).app_env, **request.env}
+        number, self._next_app = self._next_app, self._next_app + 1
+        self._apps[number] = self._children.start(
+            request.argv[0] if request.argv else "",
+            request.argv,
+            env,
+            cwd=request.cwd,
+            on_exit=lambda child: self._app_exited(number, child.status),
+        )
+        self._send(self._messages.Launched(request.number, number))
+
+    def _end_app(self, request: Any) -> None:
+        app = self._apps.get(request.app)
+        if app is None:
+            raise DesktopError(f"no program {request.app} runs in this session")
+        self._ending[request.app] = request.number
+        self._children.end([app], _APP_GRACE_S)
+
+    def _app_exited(self, number: int, status: int | None) -> None:
+        self._apps.pop(number, None)
+        answer = self._ending.pop(number, 0)
+        self._send(self._messages.AppEnded(answer, number, status if status is not None else -1))
+
+    def _sway_exited(self, child: Any) -> None:
+        if not self._stopping:
+            how = f"signal {-child.status}" if child.status < 0 else f"status {child.status}"
+            words = self._compositor.last_words() if self._compositor is not None else ""
+            self._fail(0, DesktopError(f"the compositor ended ({how}): {words}"))
+            self._stop()
+
+    def _compositor_readable(self) -> None:
+        try:
+            self._connection.dispatch(0)
+        except PunktfunkError as error:
+            self._selector.unregister(self._connection)
+            # Most often because it has ended, and how it ended says more than that it does not answer.
+            if self._sway is not None:
+                self._children.gone([self._sway], _COMPOSITOR_GRACE_S)
+            if not self._stopping:
+                self._fail(0, error)
+                self._stop()
+
+    def _need(self, part: Any) -> Any:
+        if part is None:
+            raise DesktopError("the session is not open yet")
+        return part
+
+    def _send(self, message: Any) -> None:
+        with contextlib.suppress(PunktfunkError):  # who started us is gone: the end of the channel follows
+            self._channel.send(message)
+
+    def _fail(self, number: int, error: PunktfunkError) -> None:
+        self._send(self._messages.Failed(number, error.code, error.cause, error.hint))
+
+    def _end(self) -> None:
+        """End programs, then the compositor, then services; the devices go with the compositor."""
+        self._stopping = True
+        last = threading.Timer(END_LIMIT_S, os._exit, args=(70,))
+        last.daemon = True
+        last.start()
+        if self._injector is not None:
+            with contextlib.suppress(PunktfunkError):
+                self._injector.close()
+        self._children.end(list(self._apps.values()), _APP_GRACE_S)
+        if self._display is not None:
+            with contextlib.suppress(PunktfunkError):
+                self._display.close()
+        if self._sway is not None:
+            self._children.end([self._sway], _COMPOSITOR_GRACE_S)
+        self._children.end(list(reversed(self._services)), _REST_GRACE_S)
+        self._children.end_rest(_REST_GRACE_S)
+        if self._connection is not None:
+            self._connection.close()
+        if self._runtime is not None:
+            remove(self._runtime)
+
+
+def main() -> None:
+    """Contain this process, serve, and end without the interpreter's own finalisation."""
+    parser = argparse.ArgumentParser(description="A session supervisor; started by punktfunk itself only.")
+    parser.add_argument("--channel", type=int, required=True, metavar="FD")
+    try:
+        end = socket.socket(fileno=parser.parse_args().channel)
+    except OSError:
+        sys.exit("this program is started by punktfunk itself")
+    end.set_inheritable(False)
+    refusal: PunktfunkError | None = None
+    held = containment.Containment.DESCENT
+    try:
+        held = containment.enter()
+    except PunktfunkError as error:
+        refusal = error
+    supervisor = Supervisor(end, held)
+    if refusal is not None:
+        supervisor.refuse(refusal)
+    else:
+        supervisor.run()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Outputs in a sway that runs: the user's own session, or the headless one of a session supervisor."""
+
+from __future__ import annotations
+
+from typing import Final, Self
+
+from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
+from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
+from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.units import Mode
+
+_UNPLUG_SINCE: Final = (1, 8)
+
+
+class SwayDisplay:
+    """Makes headless outputs by ``create_output``.
+
+    A sway before 1.8 cannot take an output away again. There, ``create`` refuses, unless
+    ``outputs_outlive_us`` says that the compositor itself ends with the session.
+    """
+
+    def __init__(self, ipc_path: str, socket: str, *, outputs_outlive_us: bool = False) -> None:
+        self._ipc = SwayIpc(ipc_path)
+        self._socket = socket
+        self._keep = outputs_outlive_us
+        self._made: list[VirtualOutput] = []
+        self._closed = False
+
+    @property
+    def socket(self) -> str:
+        """Path of the compositor's Wayland socket."""
+        return self._socket
+
+    @property
+    def can_remove(self) -> bool:
+        """Whether this sway can take an output away again (1.8 and newer)."""
+        return self._ipc.version() >= _UNPLUG_SINCE
+
+    def create(self, mode: Mode) -> VirtualOutput:
+        """Add an output of that mode; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
+        if not self._keep and not self.can_remove:
+            raise CapabilityError(
+                "this sway cannot remove an output once it is made (older than 1.8)",
+                "stream one of its outputs, or let punktfunk start a headless sway of its own",
+            )
+        before = self._ipc.outputs().keys()
+        self._ipc.command("create_output")
+        created = self._ipc.outputs().keys() - before
+        if len(created) != 1:
+            raise DesktopError(f"sway made {len(created)} outputs where one was asked for")
+        output = VirtualOutput(created.pop(), mode)
+        self._made.append(output)
+        return self.change(output, mode)
+
+    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
+        """Give an output another mode, at a rate raised by :func:`output_hz`."""
+        size = f"{mode.width}x{mode.height}"
+        self._ipc.command(f"output {output.name} mode --custom {size}@{output_hz(mode)}Hz")
+        current = self._ipc.outputs().get(output.name, {}).get("current_mode", {})
+        if (current.get("width"), current.get("height")) != (mode.width, mode.height):
+            raise DesktopError(f"sway did not give {output.name} the mode {mode}")
+        changed = VirtualOutput(output.name, mode)
+        self._made = [changed if each.name == output.name else each for each in self._made]
+        return changed
+
+    def close(self) -> None:
+        """Take away the outputs that were made here, except where they end with the compositor."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if not self._keep:
+                for output in self._made:
+                    self._ipc.command(f"output {output.name} unplug")
+        finally:
+            self._ipc.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

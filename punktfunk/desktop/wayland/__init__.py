@@ -1,0 +1,31 @@
+"""Wayland client connections, through pywayland where it is installed (``punktfunk[desktop]``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from punktfunk.errors import CapabilityError
+
+if TYPE_CHECKING:
+    from punktfunk.desktop.wayland.connection import Connection
+
+
+def connect(display: str) -> Connection:
+    """Connect to a compositor by its socket: an absolute path, or a name within XDG_RUNTIME_DIR.
+
+    Raises CapabilityError without pywayland and DesktopError where nobody answers.
+    """
+    require()
+    from punktfunk.desktop.wayland.connection import Connection
+
+    return Connection(display)
+
+
+def require() -> None:
+    """Raise CapabilityError unless pywayland can be imported."""
+    try:
+        import pywayland  # noqa: F401
+    except ImportError as error:
+        raise CapabilityError(
+            f"Wayland needs pywayland, which cannot be imported: {error}", "pip install 'punktfunk[desktop]'"
+        ) from error

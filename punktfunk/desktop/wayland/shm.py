@@ -1,0 +1,54 @@
+"""Shared memory between a client and its compositor."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from punktfunk.desktop.wayland.connection import Connection
+
+Pixels = NDArray[np.uint8]
+"""A picture of packed four-byte pixels, shape (height, width, 4)."""
+
+
+class Buffers:
+    """Equal picture buffers in one memory file: what the compositor fills or shows, and numpy views of it."""
+
+    def __init__(
+        self, connection: Connection, count: int, *, format_code: int, width: int, height: int, stride: int
+    ) -> None:
+        size = stride * height
+        descriptor = os.memfd_create("punktfunk-pictures", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, size * count)
+            self._memory = mmap.mmap(descriptor, size * count)
+            shm = connection.bind("wl_shm", 1)
+            pool = shm.create_pool(descriptor, size * count)
+        finally:
+            os.close(descriptor)
+        self.proxies: list[Any] = [
+            pool.create_buffer(index * size, width, height, stride, format_code) for index in range(count)
+        ]
+        """``wl_buffer`` proxies, one a picture."""
+        pool.destroy()
+        rows = np.frombuffer(self._memory, np.uint8).reshape(count, height, stride)
+        self.pixels: list[Pixels] = [
+            rows[index, :, : width * 4].reshape(height, width, 4) for index in range(count)
+        ]
+        """The pictures, views of the memory that the compositor sees."""
+
+    def close(self) -> None:
+        """Give the memory back; views must not be used afterwards."""
+        for proxy in self.proxies:
+            proxy.destroy()
+        self.proxies.clear()
+        self.pixels.clear()
+        with contextlib.suppress(
+            BufferError
+        ):  # a picture still held elsewhere keeps the memory until it goes
+            self._memory.close()

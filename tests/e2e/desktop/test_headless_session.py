@@ -1,0 +1,214 @@
+"""A headless session: it comes up, shows what runs in it, and leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from punktfunk.desktop.capture import ScreenCapture, ScreenSpec, open_capture
+from punktfunk.desktop.session import CLOSE_LIMIT_S, DesktopSession
+from punktfunk.desktop.vdisplay import VirtualOutput
+from punktfunk.errors import CapabilityError, DesktopError, MediaError, PunktfunkError, UsageError
+from punktfunk.units import Mode
+
+MODE = Mode(640, 480, 60)
+
+
+def _session_processes(runtime: str) -> dict[int, str]:
+    """Command lines by process id of those that have a session's folder in their environment."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if runtime.encode() in (entry / "environ").read_bytes():
+                    command = (entry / "cmdline").read_bytes()
+                    found[int(entry.name)] = command.replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+    return found
+
+
+def _runs(runtime: str, text: str) -> bool:
+    return any(text in line for line in _session_processes(runtime).values())
+
+
+def _eventually(condition: Callable[[], bool], limit_s: float = 5.0) -> bool:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _capture_for_ever(capture: ScreenCapture) -> None:
+    for _ in range(100):
+        capture.capture()
+
+
+def _x_files(session: DesktopSession) -> list[Path]:
+    number = session.x_display.removeprefix(":")
+    return [Path(f"/tmp/.X{number}-lock"), Path(f"/tmp/.X11-unix/X{number}")]
+
+
+def test_a_created_output_has_the_mode_and_is_captured_at_its_size(session: DesktopSession) -> None:
+    output = session.create(MODE)
+    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    try:
+        frame = capture.capture()
+    finally:
+        capture.close()
+    assert (frame.picture.width, frame.picture.height) == (640, 480)
+    assert frame.picture.format.name == "yuv420p"
+    assert 0 < frame.captured_ns <= frame.converted_ns
+
+
+def test_a_screen_that_does_not_change_is_given_again_within_the_keepalive_time(
+    session: DesktopSession,
+) -> None:
+    output = session.create(MODE)
+    spec = ScreenSpec(socket=session.socket, output=output.name, keepalive_ms=50)
+    capture = open_capture(spec, MODE)
+    try:
+        frames = [capture.capture() for _ in range(20)]
+        counters = capture.counters
+    finally:
+        capture.close()
+    assert [frame.frame for frame in frames] == list(range(20))
+    assert counters["repeated"] >= 10
+    gaps_ms = np.diff([frame.converted_ns for frame in frames]) / 1e6
+    assert gaps_ms[-10:].min() >= 40, "an unchanged screen is not sent at full rate"
+    assert np.median(gaps_ms[-10:]) < 200
+
+
+def test_what_a_terminal_shows_is_in_the_captured_picture(session: DesktopSession) -> None:
+    output = session.create(MODE)
+    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    try:
+        empty = capture.capture().luma.copy()
+        session.launch(["foot", "-o", "colors.background=ffffff", "sh", "-c", "sleep 60"])
+        assert _eventually(lambda: capture.capture().luma.mean() > 200), "the terminal's white never came"
+    finally:
+        capture.close()
+    assert empty.mean() < 100
+
+
+def test_a_changed_mode_reaches_an_open_capture(session: DesktopSession) -> None:
+    output = session.create(MODE)
+    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    try:
+        capture.capture()
+        changed = session.change(output, Mode(800, 600, 60))
+        frames = [capture.capture() for _ in range(5)]
+    finally:
+        capture.close()
+    assert changed == VirtualOutput(output.name, Mode(800, 600, 60))
+    assert {(f.picture.width, f.picture.height) for f in frames} == {(640, 480)}, "scaled to the stream"
+
+
+def test_a_program_that_cannot_be_started_is_named(session: DesktopSession) -> None:
+    with pytest.raises(CapabilityError, match="no-such-program"):
+        session.launch(["no-such-program"])
+    with pytest.raises(UsageError):
+        session.launch([])
+
+
+def test_the_end_of_a_program_is_told_with_its_status(session: DesktopSession) -> None:
+    app = session.launch(["sh", "-c", "exit 7"])
+    assert app.ended.wait(5)
+    assert app.status == 7
+    running = session.launch(["sleep", "60"])
+    assert session.end_app(running) == -signal.SIGTERM
+
+
+def test_an_unknown_output_is_named_with_those_that_there_are(session: DesktopSession) -> None:
+    session.create(MODE)
+    with pytest.raises(DesktopError, match="HEADLESS-7") as caught:
+        open_capture(ScreenSpec(socket=session.socket, output="HEADLESS-7"), MODE)
+    assert "HEADLESS-1" in caught.value.hint
+
+
+def test_closing_ends_programs_compositor_and_files_in_time(desktop_parts: None) -> None:
+    session = DesktopSession()
+    runtime, x_files = str(Path(session.socket).parent), _x_files(session)
+    session.create(MODE)
+    session.launch(["foot"])
+    # A daemon that has left its parent, its process group and its terminal.
+    session.launch(["sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & exit 0"])
+    assert _eventually(lambda: _runs(runtime, "foot"))
+    assert _eventually(lambda: _runs(runtime, "trap"))
+    began = time.monotonic()
+    session.close()
+    assert time.monotonic() - began < CLOSE_LIMIT_S
+    assert _session_processes(runtime) == {}
+    assert not Path(runtime).exists()
+    assert not any(path.exists() for path in x_files)
+
+
+def test_a_killed_supervisor_takes_everything_with_it(desktop_parts: None) -> None:
+    ended: list[PunktfunkError] = []
+    session = DesktopSession(on_end=ended.append)
+    try:
+        runtime, x_files = str(Path(session.socket).parent), _x_files(session)
+        output = session.create(MODE)
+        session.launch(["foot"])
+        session.launch(["sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & exit 0"])
+        capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+        capture.capture()
+        assert _eventually(lambda: _runs(runtime, "trap"))
+        os.kill(session.supervisor_pid, signal.SIGKILL)
+        assert _eventually(lambda: not _session_processes(runtime), 2.0)
+        assert _eventually(lambda: len(ended) == 1)
+        with pytest.raises(MediaError, match="capture ended"):
+            _capture_for_ever(capture)
+        capture.close()
+    finally:
+        session.close()
+    assert not Path(runtime).exists()
+    assert not any(path.exists() for path in x_files)
+
+
+_OWNER = """
+import sys, time
+from punktfunk.desktop.session import DesktopSession
+session = DesktopSession()
+session.launch(["sh", "-c", "setsid sh -c 'trap \\"\\" TERM HUP; while :; do sleep 1; done' & exit 0"])
+print(session.socket, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_session_ends_when_its_owner_is_killed(desktop_parts: None) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", _OWNER], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    with owner, owner.stdout:
+        runtime = str(Path(owner.stdout.readline().strip()).parent)
+        assert _eventually(lambda: _runs(runtime, "trap"))
+        owner.kill()
+        owner.wait()
+        began = time.monotonic()
+        assert _eventually(lambda: not _session_processes(runtime), 2.0)
+        assert _eventually(lambda: not Path(runtime).exists(), max(0.1, 2.0 - (time.monotonic() - began)))
+
+
+def test_a_compositor_that_dies_ends_the_session_with_a_reason(desktop_parts: None) -> None:
+    ended: list[PunktfunkError] = []
+    with DesktopSession(on_end=ended.append) as session:
+        app = session.launch(["sleep", "60"])
+        processes = _session_processes(str(Path(session.socket).parent))
+        os.kill(
+            next(pid for pid, command in processes.items() if command.startswith("sway ")), signal.SIGKILL
+        )
+        assert _eventually(lambda: bool(ended)), "nobody was told"
+        assert isinstance(ended[0], DesktopError)
+        assert "compositor ended (signal 9)" in ended[0].cause
+        assert session.failure is ended[0]
+        assert app.ended.wait(2)
