@@ -107,7 +107,11 @@ def sweep_check(cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR) ->
     adjusted = holm([case.theory["p_value"] for case in judged])
     off = [(case, p) for case, p in zip(judged, adjusted, strict=True) if p <= fwer]
     caught = power_one_short([case.theory for case in judged], fwer)
-    detail = f"one recovery shard too few would be caught with probability {_chance(caught)}"
+    detail = (
+        f"one recovery shard too few would be caught with probability {_chance(caught)}"
+        if caught > 0.01
+        else "one recovery shard too few would not show here"
+    )
     if off:
         detail = (
             "; ".join(

@@ -76,6 +76,7 @@ def render(run: RunResult) -> str:
     anchors = {case.id: f"case-{n}" for n, case in enumerate(run.cases)}
     layers = text.layers(run)
     by_name = {name: [_view(case, anchors) for case in cases] for name, cases in layers.items()}
+    flow, ledgers = _ledgers(layers, anchors)
     return _template().render(
         run=run,
         status=run.verdict.value,
@@ -95,8 +96,8 @@ def render(run: RunResult) -> str:
         grids={name: grids(cases, anchors) for name, cases in layers.items()},
         headline=_headline(run.cases, anchors),
         charts=[(chart.title, chart.caption, Markup(chart.svg)) for chart in plots.charts(run)],  # noqa: S704 - made above from escaped text
-        flow=[label for _, label in _FLOW],
-        ledgers=_ledgers(layers, anchors),
+        flow=flow,
+        ledgers=ledgers,
         environment=text.flat(run.environment),
         percentiles=[label for label, _ in PERCENTILES],
     )
@@ -170,29 +171,39 @@ def _headline(
     return [name.replace("_", " ") for name in names], rows
 
 
-def _ledgers(layers: Mapping[str, Sequence[CaseResult]], anchors: Mapping[str, str]) -> list[LedgerView]:
-    views = []
-    for layer, cases in layers.items():
-        for direction in sorted({name for case in cases for name in case.ledgers}):
-            kept = [(case, case.ledgers[direction]) for case in cases if direction in case.ledgers]
-            views.append(
-                LedgerView(
-                    layer=layer,
-                    direction=direction.replace("_", " "),
-                    cases=len(kept),
-                    flow=[
-                        text.number(sum(ledger.counts.get(name, 0) for _, ledger in kept))
-                        if any(name in ledger.counts for _, ledger in kept)
-                        else "–"
-                        for name, _ in _FLOW
-                    ],
-                    off=[
-                        (name, value, case.id, anchors[case.id])
-                        for case, ledger in kept
-                        for name, value in ledger.balances.items()
-                        if value
-                    ],
-                    equations=sum(len(ledger.balances) for _, ledger in kept),
-                )
-            )
-    return views
+def _ledgers(
+    layers: Mapping[str, Sequence[CaseResult]], anchors: Mapping[str, str]
+) -> tuple[list[str], list[LedgerView]]:
+    """Return the counts that are shown (those that are not 0 everywhere) and the ledgers by layer and direction."""
+    kept = [
+        (layer, direction, [(case, case.ledgers[direction]) for case in cases if direction in case.ledgers])
+        for layer, cases in layers.items()
+        for direction in sorted({name for case in cases for name in case.ledgers})
+    ]
+    flow = [
+        (name, label)
+        for name, label in _FLOW
+        if any(ledger.counts.get(name) for _, _, pairs in kept for _, ledger in pairs)
+    ]
+    views = [
+        LedgerView(
+            layer=layer,
+            direction=direction.replace("_", " "),
+            cases=len(pairs),
+            flow=[
+                text.number(sum(ledger.counts.get(name, 0) for _, ledger in pairs))
+                if any(name in ledger.counts for _, ledger in pairs)
+                else "–"
+                for name, _ in flow
+            ],
+            off=[
+                (name, value, case.id, anchors[case.id])
+                for case, ledger in pairs
+                for name, value in ledger.balances.items()
+                if value
+            ],
+            equations=sum(len(ledger.balances) for _, ledger in pairs),
+        )
+        for layer, direction, pairs in kept
+    ]
+    return [label for _, label in flow], views

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.report.text import MARK, WORD, clean, number
+from harness.report.text import MARK, WORD, clean
 from harness.results import CaseResult, Status
 
 SCALE: Final = (
@@ -65,7 +65,8 @@ def grids(cases: Sequence[CaseResult], anchors: Mapping[str, str]) -> list[Grid]
     order = sorted((name for name in axes if len(axes[name]) > 1), key=lambda name: -len(axes[name]))
     if not order:
         return []
-    across, down, others = order[0], order[1] if len(order) > 1 else "", order[2:]
+    across, order = order[0], _independent(cases, order)[1:]
+    down, others = order[0] if order else "", order[1:]
     table: dict[tuple[str, ...], list[CaseResult]] = {}
     for case in cases:
         key = tuple(_value(case, name) for name in (across, down, *others))
@@ -80,6 +81,19 @@ def grids(cases: Sequence[CaseResult], anchors: Mapping[str, str]) -> list[Grid]
             title = ", ".join(f"{name} {value}" for name, value in zip(others, rest, strict=True))
             found.append(Grid(clean(title), clean(down), clean(across), axes[across], rows))
     return found
+
+
+def _independent(cases: Sequence[CaseResult], order: Sequence[str]) -> list[str]:
+    """Return the axes that say something new: not one whose value follows from an earlier one's."""
+    kept: list[str] = []
+    for name in order:
+        for earlier in kept:
+            pairs = {(_value(case, earlier), _value(case, name)) for case in cases}
+            if len(pairs) == len({first for first, _ in pairs}):
+                break
+        else:
+            kept.append(name)
+    return kept
 
 
 def _value(case: CaseResult, name: str) -> str:
@@ -100,7 +114,7 @@ def _cell(cases: Sequence[CaseResult] | None, anchors: Mapping[str, str]) -> Cel
     share = sum(shares) / len(shares) if shares else None
     background, ink = _colours(share)
     return Cell(
-        text=number(share, "fraction") if share is not None else WORD[worst.status],
+        text=_percent(share) if share is not None else WORD[worst.status],
         mark="" if worst.status is Status.PASSED else MARK[worst.status],
         title=clean(f"{worst.id}: {WORD[worst.status]}"),
         anchor=anchors[worst.id],
@@ -108,6 +122,13 @@ def _cell(cases: Sequence[CaseResult] | None, anchors: Mapping[str, str]) -> Cel
         ink=ink,
         ok=worst.status is Status.PASSED,
     )
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, one digit after the point; only all is 100 and only none is 0."""
+    if share in {0.0, 1.0}:
+        return f"{share * 100:.0f} %"
+    return f"{min(99.9, max(0.1, share * 100)):.1f} %"
 
 
 def _colours(share: float | None) -> tuple[str, str]:

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from harness import stages
 from harness.agreement import curve
 from harness.definitions import QUANTILES
-from harness.report.text import clean, layer_of, params
+from harness.report.text import clean, layer_of
 from harness.results import CaseResult, RunResult
-from harness.stats import wilson
+from harness.stats import FloatArray, wilson
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
@@ -58,6 +58,8 @@ _STYLE: Final[Any] = {  # the stubs want a Literal for every key
     "lines.markersize": 4.5,
 }
 MOST_LINES: Final = len(COLOURS)
+SIMULATED: Final = 24
+"""Simulated cases whose latencies are worth a chart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +93,17 @@ def _draw(
         paint(list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flat))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inline(buffer.getvalue())
+    return _inline(buffer.getvalue(), size[0])
 
 
-def _inline(svg: str) -> str:
+def _inline(svg: str, width: float) -> str:
     """Cut a standalone SVG down to what a page embeds: no prologue, no idle ids, the page's text colour."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
-    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img"', svg, count=1)
+    shape = f'role="img" style="max-width:{width * 104:.0f}px"'
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', shape, svg, count=1)
     svg = svg.replace(_INK, "currentColor").replace(_FAINT, "var(--faint)")
     svg = re.sub(r"font: ([^;\"]*?)(\d+(?:\.\d+)?)px [^;\"]*", r"font: \1\2px sans-serif", svg)
     return re.sub(r"\n\s*", "\n", svg)
@@ -111,13 +114,11 @@ def _inline(svg: str) -> str:
 
 def recovery(cases: Sequence[CaseResult]) -> Chart | None:
     """Measured recovery on the theory's curve and 95 % band: a panel per code and burstiness."""
-    judged = [c for c in cases if "p_value" in c.theory and not c.theory.get("periodic")]
-    panels: dict[tuple[str, float], dict[float, list[CaseResult]]] = {}
-    for case in judged:
-        panel = panels.setdefault((_code_of(case), round(case.theory["burst_packets"], 2)), {})
-        panel.setdefault(case.theory["fec_percent"], []).append(case)
-    if not panels or len({c.theory["loss"] for c in judged}) < 2:
+    counted = {layer_of(c) for c in cases if c.theory.get("periodic")}  # losses without chance have no curve
+    judged = [c for c in cases if "p_value" in c.theory and layer_of(c) not in counted]
+    if len({c.theory["loss"] for c in judged}) < 2:
         return None
+    panels = recovery_panels(judged)
     order = sorted(panels)
     columns = min(len(order), 2)
     rows = -(-len(order) // columns)
@@ -141,11 +142,36 @@ def recovery(cases: Sequence[CaseResult]) -> Chart | None:
     )
 
 
+def recovery_panels(judged: Sequence[CaseResult]) -> dict[tuple[str, float], dict[float, list[CaseResult]]]:
+    """Return cases with a theory by (code, burst length), then by FEC percentage."""
+    panels: dict[tuple[str, float], dict[float, list[CaseResult]]] = {}
+    for case in judged:
+        panel = panels.setdefault((_code_of(case), _burst_of(case, judged)), {})
+        panel.setdefault(case.theory["fec_percent"], []).append(case)
+    return panels
+
+
+def theory_line(case: CaseResult, burst: float, losses: Sequence[float]) -> FloatArray:
+    """Return the theory's recovery in percent at other losses, for the code of a case and a panel's bursts."""
+    return np.array(curve({**case.theory, "burst_packets": burst}, losses)) * 100
+
+
 def _code_of(case: CaseResult) -> str:
     for value in case.params.values():
         if str(value) in {"gf8", "gf16"}:
             return {"gf8": "GF(2⁸)", "gf16": "GF(2¹⁶)"}[str(value)]
     return layer_of(case)
+
+
+def _burst_of(case: CaseResult, judged: Sequence[CaseResult]) -> float:
+    """Return a case's burst length; one without loss goes with the lossy case that it is most like."""
+    if case.theory["loss"] > 0:
+        return round(case.theory["burst_packets"], 2)
+    lossy = [c for c in judged if c.theory["loss"] > 0 and layer_of(c) == layer_of(case)]
+    if not lossy:
+        return 1.0
+    like = max(lossy, key=lambda c: sum(c.params.get(n) == v for n, v in case.params.items()))
+    return round(like.theory["burst_packets"], 2)
 
 
 def _recovery_panel(
@@ -161,7 +187,7 @@ def _recovery_panel(
         cases = sorted(lines[fec], key=lambda c: c.theory["loss"])
         colour, dash, marker = COLOURS[n], DASHES[n], MARKERS[n]
         loss = [c.theory["loss"] * 100 for c in cases]
-        line = np.array(curve(cases[0].theory, list(grid))) * 100
+        line = theory_line(cases[0], burst, list(grid))
         # Between the cells the band keeps its distance from the curve.
         below = np.interp(grid * 100, loss, [_reach(c, "recovery_low") for c in cases])
         above = np.interp(grid * 100, loss, [_reach(c, "recovery_high") for c in cases])
@@ -192,7 +218,7 @@ def _recovery_panel(
     ax.set_xlabel("packets lost (%)")
     ax.set_ylabel("frames complete (%)")
     ax.set_ylim(-3, 103)
-    ax.legend(loc="lower left", ncols=2 if len(chosen) > 3 else 1)
+    ax.legend(loc="best", ncols=2 if len(chosen) > 3 else 1)
 
 
 def _reach(case: CaseResult, bound: str) -> float:
@@ -268,20 +294,34 @@ def _flat(values: Sequence[float]) -> bool:
 
 
 def _pick(cases: Sequence[CaseResult], most: int = MOST_LINES) -> list[CaseResult]:
-    """Choose cases to draw: those over real sockets before simulated ones, spread over what there is."""
+    """Choose cases to draw, spread over what there is: real links, else the cases of a short simulation.
+
+    The time of a large simulated sweep is the link's delay, over and over.
+    """
     real = [case for case in cases if case.backend != "sim"]
-    pool = real or list(cases)
+    pool = real or (list(cases) if len(cases) <= SIMULATED else [])
     if len(pool) <= most:
         return pool
     return [pool[round(i * (len(pool) - 1) / (most - 1))] for i in range(most)]
 
 
-def _label(case: CaseResult, among: Sequence[CaseResult]) -> str:
-    text = params(case) or case.id
-    if len({layer_of(other) for other in among}) > 1:
-        text = f"{layer_of(case)}: {text}"
-    text = clean(text)
-    return "\u200b" + (text if len(text) <= 48 else text[:47] + "…")  # a leading _ would hide the entry
+def _label(case: CaseResult, among: Sequence[CaseResult], longest: int = 48) -> str:
+    """Return what sets a case apart from the others of its chart."""
+    varying = {
+        name
+        for name in case.params
+        if len(among) == 1 or any(other.params.get(name) != case.params[name] for other in among)
+    }
+    parts = [f"{name} {value}" for name, value in case.params.items() if name in varying]
+    if len({other.repeat for other in among}) > 1:
+        parts.append(f"repeat {case.repeat}")
+    layer = layer_of(case).removeprefix(f"{case.scenario}.")
+    if len({layer_of(other) for other in among}) > 1 or not parts:
+        parts.insert(0, layer)
+    text = clean(", ".join(parts)).replace("\n", " ")
+    return "\u200b" + (
+        text if len(text) <= longest else text[: longest - 1] + "…"
+    )  # a leading _ would hide the entry
 
 
 def waterfall(cases: Sequence[CaseResult], most: int = 14) -> Chart | None:
@@ -372,7 +412,7 @@ def timelines(cases: Sequence[CaseResult], most: int = 4) -> Chart | None:
             for ax, case in zip(here, chosen, strict=True):
                 top = max(top, _time_panel(ax, case, lines))
                 if row == 0:
-                    ax.set_title(_label(case, chosen))
+                    ax.set_title(_label(case, chosen, 40 if len(chosen) < 3 else 26))
                 if row == len(panels) - 1:
                     ax.set_xlabel("s")
             for ax in here:

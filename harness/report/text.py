@@ -73,10 +73,12 @@ def layer_of(case: CaseResult) -> str:
 
 
 def layers(run: RunResult) -> dict[str, list[CaseResult]]:
-    """Return the cases by layer, both in the order of the run."""
+    """Return the cases by layer, in the order of the run; a run of one scenario does not repeat its name."""
     found: dict[str, list[CaseResult]] = {}
+    one = len({case.scenario for case in run.cases}) == 1
     for case in run.cases:
-        found.setdefault(layer_of(case), []).append(case)
+        name = layer_of(case)
+        found.setdefault(name.removeprefix(f"{case.scenario}.") if one else name, []).append(case)
     return found
 
 

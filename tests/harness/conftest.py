@@ -294,6 +294,16 @@ def small_run() -> RunResult:
 
 
 @pytest.fixture(scope="session")
+def plain_run(small_run: RunResult) -> RunResult:
+    """The small run without anything to draw."""
+    run = small_run.model_copy(deep=True)
+    for case in run.cases:
+        case.theory, case.series, case.quantiles = {}, {}, {}
+        case.metrics = {name: metric for name, metric in case.metrics.items() if not name.endswith("_p50")}
+    return run
+
+
+@pytest.fixture(scope="session")
 def attacked_run() -> RunResult:
     """A run full of hostile names."""
     return hostile_run()

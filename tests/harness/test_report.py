@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness import report
-from harness.report import html, junit, markdown, plots, text
+from harness.report import html, junit, markdown, matrix, plots, text
 from harness.results import Check, RunResult, Status
 from punktfunk.errors import ResultsError
 
@@ -74,8 +74,8 @@ def test_no_style_reaches_outside_the_page(small_run: RunResult) -> None:
     assert "https://" not in rendered
 
 
-def test_the_verdict_comes_before_everything_else(small_run: RunResult) -> None:
-    run = small_run.model_copy(deep=True)
+def test_the_verdict_comes_before_everything_else(plain_run: RunResult) -> None:
+    run = plain_run.model_copy(deep=True)
     run.verdict = Status.FAILED
     run.cases[3].status = Status.FAILED
     run.cases[3].checks.append(
@@ -102,13 +102,13 @@ def test_every_case_has_its_place_and_every_cell_of_the_matrix_leads_to_one(
     assert len(cells) == len(small_run.cases)
 
 
-def test_an_unbalanced_ledger_is_named_with_its_amount(small_run: RunResult) -> None:
-    run = small_run.model_copy(deep=True)
+def test_an_unbalanced_ledger_is_named_with_its_amount(plain_run: RunResult) -> None:
+    run = plain_run.model_copy(deep=True)
     run.cases[0].ledgers["host_to_client"].balances["sent = link in + device dropped"] = 17
     rendered = html.render(run)
     assert 'class="unbalanced"' in rendered
     assert "✗ 1 of" in Page(rendered).text
-    assert 'class="unbalanced"' not in html.render(small_run)
+    assert 'class="unbalanced"' not in html.render(plain_run)
 
 
 def test_charts_are_drawn_for_what_there_is_and_only_for_that(small_run: RunResult) -> None:
@@ -120,6 +120,43 @@ def test_charts_are_drawn_for_what_there_is_and_only_for_that(small_run: RunResu
     assert plots.charts(bare) == []
     html.render(bare)
     html.render(RunResult(run_id="r", scenario="s", started="t"))
+
+
+def test_every_cell_lies_on_the_curve_that_its_panel_draws(sweep_run: RunResult) -> None:
+    judged = [case.model_copy(deep=True) for case in sweep_run.cases if case.params.get("scheme")]
+    for case in judged:
+        if case.theory["loss"] == 0:
+            case.theory["burst_packets"] = (
+                1.0  # a link without loss has no bursts: its panel must know better
+            )
+    panels = plots.recovery_panels(judged)
+    assert sorted(panels) == sorted((c, b) for c in ("GF(2¹⁶)", "GF(2⁸)") for b in (1.0, 8.0))
+    for (_, burst), lines in panels.items():
+        assert {len(cases) for cases in lines.values()} == {7}
+        for cases in lines.values():
+            line = plots.theory_line(cases[0], burst, [case.theory["loss"] for case in cases])
+            assert line == pytest.approx([case.theory["recovery"] * 100 for case in cases], abs=1e-6)
+
+
+def test_an_axis_that_only_follows_another_does_not_split_the_matrix(one_case: Any) -> None:
+    cases = [
+        one_case("m", {"every": n, "intact": 50 if n > 4 else 0, "scheme": s}, seeds=1, frames=5)
+        for n in (8, 6, 4, 2)
+        for s in ("gf8", "gf16")
+    ]
+    (grid,) = matrix.grids(cases, {case.id: "x" for case in cases})
+    assert (grid.across, grid.down, grid.title) == ("every", "scheme", "")
+    assert all(cell is not None for _, cells in grid.rows for cell in cells)
+
+
+def test_a_share_below_all_never_rounds_up_to_all() -> None:
+    assert [matrix._percent(share) for share in (1.0, 0.99999, 0.5, 0.00001, 0.0)] == [
+        "100 %",
+        "99.9 %",
+        "50.0 %",
+        "0.1 %",
+        "0 %",
+    ]
 
 
 def test_charts_keep_their_text_as_text_in_the_page_s_colour(small_run: RunResult) -> None:
@@ -156,8 +193,8 @@ def test_hostile_names_are_shown_as_text_and_never_become_markup(attacked_run: R
     assert not set(rendered) & set("\x00\x1b\u202e")
 
 
-def test_a_folder_cannot_turn_its_link_into_a_script_or_leave_the_run(small_run: RunResult) -> None:
-    run = small_run.model_copy(deep=True)
+def test_a_folder_cannot_turn_its_link_into_a_script_or_leave_the_run(plain_run: RunResult) -> None:
+    run = plain_run.model_copy(deep=True)
     run.cases[0].folder = "javascript:alert(1)"
     run.cases[1].folder = "//evil.example/x"
     links = [link for link in Page(html.render(run)).all("href") if not link.startswith("#")]
