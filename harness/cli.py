@@ -85,14 +85,17 @@ def run(
 def schema(
     *,
     out: Annotated[Path | None, typer.Option(help="Write it there instead of printing it.")] = None,
-    metrics: Annotated[bool, typer.Option(help="Print the metrics that 'expect:' knows instead.")] = False,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Print the metrics that 'expect:' knows.")
+    ] = False,
+    page: Annotated[bool, typer.Option("--page", help="Print the reference page of scenario files.")] = False,
 ) -> None:
     """Print the JSON schema of scenario files."""
     from harness import reference
     from harness.schema import schema_text
     from harness.store import write_atomically
 
-    text = reference.metric_table() if metrics else schema_text()
+    text = reference.metric_table() if metrics else reference.page() if page else schema_text()
     if out is None:
         sys.stdout.write(text)
     else:

@@ -291,24 +291,35 @@ class Session(Model):
         default=None, description="Give up after this; default three times the case plus 60 s."
     )
 
+    def sim_obstacle(self) -> tuple[str, str] | None:
+        """Return the key and the reason why virtual time cannot carry this session; None when it can."""
+        if self.media.source != "synthetic":
+            return "media", f"the sim link carries synthetic media, not {self.media.source}"
+        if any(event.kill for event in self.events):
+            return "events", "kill: wants a real process"
+        if any(event.bitrate for event in self.events):
+            return "events", "bitrate: wants a real encoder"
+        if any(event.up for event in self.events) or self.link.up.model_fields_set - {"delay"}:
+            return "link", "the sim link has nothing but a delay on the way up"
+        if self.link.capture:
+            return "link", "there are no packets to capture in the sim link"
+        return None
+
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.link.backend not in {Backend.SIM, Backend.AUTO}:
+        if self.link.backend is not Backend.SIM:
             if self.seeds > 1:
                 raise MisfitError(
                     "seeds", "seeds above 1 want link.backend: sim", "use repeats: for real links"
                 )
             if self.stream.sabotage is not None:
-                raise MisfitError("stream", "sabotage wants link.backend: sim")
-        if self.link.backend is Backend.SIM:
-            if self.media.source != "synthetic":
                 raise MisfitError(
-                    "media",
-                    f"the sim link carries synthetic media, not {self.media.source}",
-                    "use link.backend: tun, netem or auto",
+                    "stream", "sabotage wants link.backend: sim", "real links carry real packets only"
                 )
-            if any(event.kill for event in self.events):
-                raise MisfitError("events", "kill: wants a real process", "use link.backend: tun or netem")
+        obstacle = self.sim_obstacle() if self.link.backend is Backend.SIM else None
+        if obstacle is not None:
+            key, cause = obstacle
+            raise MisfitError(key, cause, "use link.backend: tun, netem or auto")
         return self
 
 

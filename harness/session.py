@@ -59,8 +59,10 @@ def resolve_backend(case: Case, context: RunContext) -> Backend:
         if found.ok:
             return backend
         reasons.append(f"{backend}: {found.reason}")
-    if case.spec.media.source == "synthetic" and not any(event.kill for event in case.spec.events):
+    obstacle = case.spec.sim_obstacle()
+    if obstacle is None:
         return Backend.SIM
+    reasons.append(f"sim: {obstacle[1]}")
     raise CapabilityError("no link can carry this case here", "; ".join(reasons))
 
 
@@ -82,6 +84,7 @@ def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
     backend = context.backend or case.spec.link.backend
     try:
         backend = resolve_backend(case, context)
+        _check_carries(backend, case)
         result = _run_on(backend, case, folder, context)
     except CapabilityError as error:
         result = failed_result(case, backend, Status.UNSUPPORTED, _one_line(error))
@@ -150,6 +153,18 @@ def replay_command(case: Case, backend: str, seed: int | None = None) -> str:
     if backend not in {"", case.spec.link.backend}:
         words += ["--backend", backend]
     return shlex.join(words)
+
+
+def _check_carries(backend: Backend, case: Case) -> None:
+    """Refuse a back end, given on the command line, that would run something else than the scenario says."""
+    spec = case.spec
+    obstacle = spec.sim_obstacle() if backend is Backend.SIM else None
+    if obstacle is not None:
+        raise CapabilityError(obstacle[1])
+    if backend is not Backend.SIM and (spec.seeds > 1 or spec.stream.sabotage):
+        raise CapabilityError(
+            "a real link has no seeds to pool and no codec to sabotage", "use --backend sim"
+        )
 
 
 def _run_on(backend: Backend, case: Case, folder: Path, context: RunContext) -> CaseResult:

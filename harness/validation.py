@@ -116,12 +116,12 @@ def _model_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> type[BaseMo
         kind = _inner(kind, step)
         if kind is None:
             return None
-    found = _unwrap(kind)
+    found = unwrap(kind)
     return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def _inner(kind: Any, step: str | int) -> Any:
-    kind = _unwrap(kind)
+    kind = unwrap(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         hints = typing.get_type_hints(kind, include_extras=True)
         name = next((n for n, f in kind.model_fields.items() if step in {n, f.alias}), None)
@@ -130,7 +130,7 @@ def _inner(kind: Any, step: str | int) -> Any:
     return arguments[-1] if arguments else None
 
 
-def _unwrap(kind: Any) -> Any:
+def unwrap(kind: Any) -> Any:
     """Take ``Annotated`` and ``| None`` off a type."""
     while True:
         if get_origin(kind) is Annotated:
