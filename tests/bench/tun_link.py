@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,23 @@ def connect(namespace: Namespace, address: str, port: int, peer: str, peer_port:
 
 
 @contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put this process at nice -20, and its autogroup too: where those are on, nice only counts within one."""
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    autogroup = Path("/proc/self/autogroup")
+    try:
+        before = autogroup.read_text(encoding="ascii").split()[-1]
+        autogroup.write_text("-20", encoding="ascii")
+    except (OSError, IndexError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        autogroup.write_text(before, encoding="ascii")
+
+
+@contextlib.contextmanager
 def tun_link() -> Iterator[Link]:
     with topology("bench-tun") as made:
         a, b = made.namespace("host"), made.namespace("client")
@@ -98,7 +116,9 @@ def spread(values: list[float], best: Any = min) -> str:
 
 
 def throughput(link: Link, segments: int, rate: int, spec: dict[str, Any]) -> None:
-    rates, lost, cpu = [], [], []
+    rates: list[float] = []
+    lost: list[float] = []
+    cpu: dict[str, list[float]] = {"sender": [], "pump": [], "receiver": []}
     for _ in range(REPEATS):
         link.pump.restart(json.dumps(spec), "{}", 1)
         result = link.probe(rate, segments=segments, interval_ns=1_000_000_000 // rate)
@@ -107,11 +127,15 @@ def throughput(link: Link, segments: int, rate: int, spec: dict[str, Any]) -> No
         counters = link.pump.counters()["ab"]
         asked = counters["dropped_loss"] - counters["duplicated"]
         lost.append(100 * (tx["sent"] - rx["count"] - asked) / tx["sent"])
-        cpu.append(result["pump_cpu_ns"] / 1e3 / tx["sent"])
+        used = {"sender": tx["cpu_ns"], "pump": result["pump_cpu_ns"], "receiver": rx["cpu_ns"]}
+        for role, ns in used.items():
+            cpu[role].append(ns / 1e3 / tx["sent"])
     kind = f"GSO x{segments}" if segments > 1 else "plain send"
     print(
         f"{kind:10} asked {rate // 1000:5} k/s: sent {spread(rates, max)} k/s, "
-        f"unasked loss {spread(lost)} %, pump {spread(cpu)} us CPU a packet  {json.dumps(spec)}"
+        f"unasked loss {spread(lost)} %, us CPU a packet: "
+        + ", ".join(f"{role} {spread(values)}" for role, values in cpu.items())
+        + f"  {json.dumps(spec)}"
     )
 
 
@@ -163,8 +187,7 @@ def main() -> int:
     if os.geteuid() != 0:
         print("tun_link: needs root for network namespaces and TUN devices")
         return 0
-    os.setpriority(os.PRIO_PROCESS, 0, -20)
-    with tun_link() as link:
+    with undisturbed(), tun_link() as link:
         load = os.getloadavg()[0]
         print(
             f"{os.cpu_count()} CPUs, load {load:.1f}, SCHED_FIFO {'granted' if link.pump.realtime else 'refused'}"
