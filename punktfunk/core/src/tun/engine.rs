@@ -35,7 +35,7 @@ const NAP: Duration = Duration::from_micros(120);
 /// card does with its interrupts. Waking costs more than moving a packet, and on a small machine a pump that always
 /// preempts its sender halves what the sender can offer. Trains count as one packet.
 const MODERATION: [(u64, Duration); 2] = [
-    (100_000, Duration::from_micros(50)),
+    (100_000, Duration::from_micros(30)),
     (40_000, Duration::from_micros(20)),
 ];
 const LOAD_WINDOW_NS: u64 = 5_000_000;
@@ -157,32 +157,33 @@ impl Engine {
                     return;
                 }
             }
-            let mut moved = 0;
+            let (mut moved, mut backlog) = (0, false);
             for direction in 0..2 {
-                moved += self.read(direction, &mut devices[direction], &mut buffer);
-                let lane = &mut self.lanes[direction];
-                moved += lane.depart(
+                let read = self.read(direction, &mut devices[direction], &mut buffer);
+                let left = self.lanes[direction].depart(
                     &mut self.pool,
                     &mut self.log,
                     &mut devices[1 - direction],
                     monotonic_ns(),
                     WRITE_DATAGRAMS,
                 );
+                moved += read + left;
+                backlog |= read >= READ_DATAGRAMS || left >= WRITE_DATAGRAMS;
             }
             let now_ns = monotonic_ns();
             load.observe(now_ns, self.events());
+            if let Some(pause) = load.pause.filter(|_| !backlog) {
+                self.stats.sleeps += 1;
+                std::thread::sleep(pause);
+                awake_since = monotonic_ns();
+                continue;
+            }
             if moved > 0 {
                 if realtime && now_ns - awake_since > WORK_BEFORE_NAP_NS {
                     std::thread::sleep(NAP);
                     self.stats.naps += 1;
                     awake_since = monotonic_ns();
                 }
-                continue;
-            }
-            if let Some(pause) = load.pause {
-                self.stats.sleeps += 1;
-                std::thread::sleep(pause);
-                awake_since = monotonic_ns();
                 continue;
             }
             let due_ns = self.lanes.iter().filter_map(Lane::next_due_ns).min();
