@@ -27,7 +27,10 @@ Frame records are columns of little-endian 64-bit integers, -1 for null::
 Times are nanoseconds of ``CLOCK_MONOTONIC`` everywhere but in ``pts_ns``, which is what the host puts on the wire.
 """
 
+from typing import Literal, TypeAlias
+
 from punktfunk.core._core import (
+    ABI_VERSION,
     FLAG_KEY,
     FLAG_PICTURE,
     FLAG_PROBE,
@@ -39,22 +42,47 @@ from punktfunk.core._core import (
     ReceivedFrame,
     SimResult,
     StreamConfig,
+    TunPump,
     __version__,
+    fec_decode,
+    fec_encode,
+    fec_kernel,
+    geometry,
+    open_sealed,
+    packetize,
+    probe_receive,
+    probe_send,
+    seal,
     simulate,
 )
 
+FecScheme: TypeAlias = Literal["gf8", "gf16"]
+"""Code of a stream: GF(2^8) Cauchy, at most 255 shards a block, or GF(2^16) Leopard, at most 65535 (section 5)."""
+
 __all__ = [
+    "ABI_VERSION",
     "FLAG_KEY",
     "FLAG_PICTURE",
     "FLAG_PROBE",
     "FLAG_RECOVERY_ANCHOR",
     "FLAG_RECOVERY_POINT",
     "ClientStream",
+    "FecScheme",
     "HostStream",
     "LinkModel",
     "ReceivedFrame",
     "SimResult",
     "StreamConfig",
+    "TunPump",
     "__version__",
+    "fec_decode",
+    "fec_encode",
+    "fec_kernel",
+    "geometry",
+    "open_sealed",
+    "packetize",
+    "probe_receive",
+    "probe_send",
+    "seal",
     "simulate",
 ]

@@ -5,11 +5,38 @@ from typing import Literal, final
 
 from typing_extensions import Buffer
 
+__all__ = [
+    "ABI_VERSION",
+    "FLAG_KEY",
+    "FLAG_PICTURE",
+    "FLAG_PROBE",
+    "FLAG_RECOVERY_ANCHOR",
+    "FLAG_RECOVERY_POINT",
+    "ClientStream",
+    "HostStream",
+    "LinkModel",
+    "ReceivedFrame",
+    "SimResult",
+    "StreamConfig",
+    "TunPump",
+    "__version__",
+    "fec_decode",
+    "fec_encode",
+    "fec_kernel",
+    "geometry",
+    "open_sealed",
+    "packetize",
+    "probe_receive",
+    "probe_send",
+    "seal",
+    "simulate",
+]
+
 __version__: str
 ABI_VERSION: int
 """Version of the C ABI that this core exports."""
 
-FecScheme = Literal["gf8", "gf16"]
+_FecScheme = Literal["gf8", "gf16"]
 
 FLAG_PICTURE: int
 FLAG_KEY: int
@@ -19,9 +46,9 @@ FLAG_RECOVERY_ANCHOR: int
 
 # --- FEC -----------------------------------------------------------------------------------------------------
 
-def fec_encode(scheme: FecScheme, shards: Sequence[Buffer], recovery: int) -> list[bytes]: ...
+def fec_encode(scheme: _FecScheme, shards: Sequence[Buffer], recovery: int) -> list[bytes]: ...
 def fec_decode(
-    scheme: FecScheme, data_shards: int, recovery_shards: int, received: Mapping[int, Buffer]
+    scheme: _FecScheme, data_shards: int, recovery_shards: int, received: Mapping[int, Buffer]
 ) -> dict[int, bytes]: ...
 def fec_kernel() -> str: ...
 def geometry(
@@ -43,7 +70,7 @@ class StreamConfig:
     def __new__(
         cls,
         *,
-        scheme: FecScheme = "gf16",
+        scheme: _FecScheme = "gf16",
         fec_percent: int = 20,
         max_block_shards: int = 4096,
         shard_bytes: int = 1200,
@@ -57,7 +84,7 @@ class StreamConfig:
         memory_cap_bytes: int = 268435456,
     ) -> StreamConfig: ...
     @property
-    def scheme(self) -> FecScheme: ...
+    def scheme(self) -> _FecScheme: ...
     @property
     def fec_percent(self) -> int: ...
     @property

@@ -9,14 +9,14 @@ import reed_solomon_leopard as leopard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from punktfunk.core import _core
+from punktfunk.core import FecScheme, _core
 from punktfunk.errors import CryptoError, FecError
 
-SCHEMES: tuple[_core.FecScheme, ...] = ("gf8", "gf16")
+SCHEMES: tuple[FecScheme, ...] = ("gf8", "gf16")
 
 
 @st.composite
-def blocks(draw: st.DrawFn, max_k: int = 40, max_m: int = 20) -> tuple[_core.FecScheme, list[bytes], int]:
+def blocks(draw: st.DrawFn, max_k: int = 40, max_m: int = 20) -> tuple[FecScheme, list[bytes], int]:
     """Draw a scheme, data shards of one length (odd tails included) and a number of recovery shards."""
     scheme = draw(st.sampled_from(SCHEMES))
     k, m = draw(st.integers(1, max_k)), draw(st.integers(1, max_m))
@@ -27,7 +27,7 @@ def blocks(draw: st.DrawFn, max_k: int = 40, max_m: int = 20) -> tuple[_core.Fec
 
 @given(block=blocks(), data=st.data())
 def test_any_k_shards_rebuild_the_block(
-    block: tuple[_core.FecScheme, list[bytes], int], data: st.DataObject
+    block: tuple[FecScheme, list[bytes], int], data: st.DataObject
 ) -> None:
     scheme, shards, m = block
     everything = shards + _core.fec_encode(scheme, shards, m)
@@ -38,7 +38,7 @@ def test_any_k_shards_rebuild_the_block(
 
 @given(block=blocks(), data=st.data())
 def test_fewer_than_k_shards_never_rebuild_the_block(
-    block: tuple[_core.FecScheme, list[bytes], int], data: st.DataObject
+    block: tuple[FecScheme, list[bytes], int], data: st.DataObject
 ) -> None:
     scheme, shards, m = block
     everything = shards + _core.fec_encode(scheme, shards, m)

@@ -48,7 +48,10 @@ impl StreamConfig {
     #[new]
     #[pyo3(signature = (*, scheme = "gf16", fec_percent = 20, max_block_shards = 4096, shard_bytes = 1200, key = None,
         salt = None, max_frame_bytes = 67_108_864, hold_undecodable = true, reorder_window_ns = 20_000_000,
-        loss_window_frames = 64, loss_window_ns = 120_000_000, memory_cap_bytes = 268_435_456))]
+        loss_window_frames = 64, loss_window_ns = 120_000_000, memory_cap_bytes = 268_435_456),
+        text_signature = "(*, scheme='gf16', fec_percent=20, max_block_shards=4096, shard_bytes=1200, key=None, \
+            salt=b'pkf1', max_frame_bytes=67108864, hold_undecodable=True, reorder_window_ns=20000000, \
+            loss_window_frames=64, loss_window_ns=120000000, memory_cap_bytes=268435456)")]
     #[allow(clippy::too_many_arguments)] // keyword-only configuration
     fn new(
         py: Python<'_>,

@@ -13,7 +13,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyOSError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 
 use crate::errors::{CryptoError, FecError, InvalidConfigError, SessionClosedError};
 use crate::session::StreamConfig;
@@ -149,7 +149,9 @@ impl HostStream {
     ///
     /// Raises SessionClosedError after `close`, InvalidConfigError for more than `max_frame_bytes`.
     #[pyo3(signature = (access_unit, pts_ns, flags, *, captured_ns = -1, converted_ns = -1, encode_begin_ns = -1,
-        encode_end_ns = -1))]
+        encode_end_ns = -1),
+        text_signature = "($self, access_unit, pts_ns, flags, *, captured_ns=-1, converted_ns=-1, \
+            encode_begin_ns=-1, encode_end_ns=-1)")]
     #[allow(clippy::too_many_arguments)] // one stamp a stage
     fn submit(
         &self,
@@ -384,6 +386,14 @@ impl ReceivedFrame {
 
     fn __len__(&self) -> usize {
         self.frame.data.len()
+    }
+
+    /// Return a read-only view of the access unit (PEP 688); `memoryview(frame)` does the same.
+    fn __buffer__<'py>(
+        slf: Bound<'py, Self>,
+        #[allow(unused_variables)] flags: c_int,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        PyMemoryView::from(slf.as_any())
     }
 
     /// Lend the access unit, read-only.
