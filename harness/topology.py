@@ -149,6 +149,28 @@ def add_address(namespace: Namespace, device: str, address: Address) -> None:
     netlink(namespace, talk)
 
 
+def add_neighbour(namespace: Namespace, device: str, address: Address, hardware: str) -> None:
+    """Tell ``namespace`` once and for all whose ``address`` is, so that a lossy link never loses the question."""
+
+    def talk(ip: Any) -> None:
+        index = index_of(ip, device)
+        for one in (address.ipv4, address.ipv6):
+            # NUD_PERMANENT (linux/neighbour.h)
+            ip.neigh("replace", dst=one, lladdr=hardware, ifindex=index, state=0x80)
+
+    netlink(namespace, talk)
+
+
+def hardware_address(namespace: Namespace, device: str) -> str:
+    """Return the hardware address of ``device``."""
+
+    def talk(ip: Any) -> str:
+        [link] = ip.get_links(index_of(ip, device))
+        return str(link.get_attr("IFLA_ADDRESS"))
+
+    return netlink(namespace, talk)
+
+
 def add_route(namespace: Namespace, segment: int, gateway: Address) -> None:
     """Reach segment ``segment`` through ``gateway``."""
 
@@ -167,6 +189,17 @@ def write_sysctl(namespace: Namespace, name: str, value: str) -> None:
         Path("/proc/sys/net", name).write_text(value, encoding="ascii")
 
     namespace.run(inside)
+
+
+def quiet_ipv6(namespace: Namespace) -> None:
+    """Keep the kernel from sending packets of its own, so that packet n of the link is packet n of the sender.
+
+    No duplicate address detection, no router solicitations, no link-local address (whose join is announced).
+    Call it before the devices are made, which inherit it.
+    """
+    for interface in ("all", "default"):
+        for name, value in (("router_solicitations", "0"), ("accept_dad", "0"), ("addr_gen_mode", "1")):
+            write_sysctl(namespace, f"ipv6/conf/{interface}/{name}", value)
 
 
 def open_tun(namespace: Namespace, device: str, *, mtu: int = MTU_BYTES) -> int:

@@ -225,9 +225,13 @@ class TunPump:
         log_rows: int = 1000000,
         memory_bytes: int = 268435456,
         spin_us: int = 50,
+        other_port: int | None = None,
     ) -> TunPump: ...
     def counters(self) -> dict[str, dict[str, int]]:
-        """Counts of ``"ab"`` and ``"ba"``; link_in + duplicated = dropped_total + delivered + in_flight."""
+        """Counts of ``"ab"`` and ``"ba"``; link_in + duplicated = dropped_total + delivered + in_flight.
+
+        ``other_in`` and ``other_delivered`` are those of them from or to the UDP port ``other_port``.
+        """
     def lateness_ns(self) -> dict[str, int]:
         """How late datagrams left, both directions: count, p50, p90, p99, p999 (within 3 %), max."""
     def stats(self) -> dict[str, int]:

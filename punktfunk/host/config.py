@@ -60,6 +60,8 @@ class HostConfig(BaseModel):
     frames: Annotated[int, Field(ge=1)] | None = None
     """Frames to stream. With a synthetic source the client is told, and verifies every one."""
     seconds: Annotated[float, Field(gt=0)] | None = None
+    verify: bool = True
+    """Announce a synthetic stream's length; off, the client takes it for a stream like any other."""
 
     fec_scheme: Literal["gf8", "gf16"] = "gf16"
     fec_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] = 20

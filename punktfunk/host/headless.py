@@ -11,6 +11,7 @@ from typing import Any
 from punktfunk.host.config import HostConfig
 from punktfunk.host.service import Host, SessionReport
 from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.units import Bitrate
 
 
 def say(event: str, **fields: Any) -> None:
@@ -33,6 +34,21 @@ def session_line(report: SessionReport) -> dict[str, Any]:
     }
 
 
+def obey(host: Host, line: bytes) -> None:
+    """Do what a JSON line on standard input asks for: ``{"do": "bitrate", "kbps": 8000}``.
+
+    Anything else is answered with a ``refused`` line.
+    """
+    try:
+        match json.loads(line):
+            case {"do": "bitrate", "kbps": int(kbps)}:
+                host.set_bitrate(Bitrate.from_kbps(kbps))
+            case _:
+                say("refused", reason="unknown order")
+    except ValueError as error:
+        say("refused", reason=str(error))
+
+
 async def run_host(config: HostConfig, *, end_with_stdin: bool) -> int:
     """Serve until SIGTERM, SIGINT, the end of standard input or ``exit_after_sessions``.
 
@@ -42,7 +58,7 @@ async def run_host(config: HostConfig, *, end_with_stdin: bool) -> int:
     failed = False
     async with Host(config) as host:
         say("ready", port=host.port, fingerprint=host.fingerprint)
-        ending = asyncio.ensure_future(until_told_to_end(end_with_stdin))
+        ending = asyncio.ensure_future(until_told_to_end(end_with_stdin, lambda line: obey(host, line)))
         told = 0
         while not ending.done():
             waiting = asyncio.ensure_future(host.sessions_over(told + 1))

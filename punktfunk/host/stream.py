@@ -65,7 +65,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
 
 def verified_frames(config: HostConfig, mode: VideoMode) -> int:
     """Frames that Welcome announces: only a synthetic source of known length can be verified."""
-    if not isinstance(config.source, SyntheticSpec):
+    if not config.verify or not isinstance(config.source, SyntheticSpec):
         return 0
     if config.frames is not None:
         return config.frames

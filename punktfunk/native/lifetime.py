@@ -6,10 +6,15 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
+
+_MAX_LINE_BYTES = 65_536
 
 
-async def until_told_to_end(with_stdin: bool) -> str:
+async def until_told_to_end(with_stdin: bool, on_line: Callable[[bytes], None] | None = None) -> str:
     """Wait for the first of SIGTERM, SIGINT and (``with_stdin``) the end of standard input; say which.
+
+    ``on_line`` is called with every whole line that comes in before the end.
 
     A program that was started with a pipe as its standard input ends with the one who holds the other side,
     however that one ends.
@@ -24,7 +29,7 @@ async def until_told_to_end(with_stdin: bool) -> str:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, tell, number.name)
     descriptor = sys.stdin.fileno() if with_stdin else -1
-    watched = with_stdin and _watch(loop, descriptor, tell)
+    watched = with_stdin and _watch(loop, descriptor, tell, on_line)
     try:
         return await told
     finally:
@@ -34,11 +39,26 @@ async def until_told_to_end(with_stdin: bool) -> str:
             loop.remove_reader(descriptor)
 
 
-def _watch(loop: asyncio.AbstractEventLoop, descriptor: int, tell: object) -> bool:
+def _watch(
+    loop: asyncio.AbstractEventLoop,
+    descriptor: int,
+    tell: Callable[[str], None],
+    on_line: Callable[[bytes], None] | None,
+) -> bool:
+    begun = b""
+
     def readable() -> None:
-        if not os.read(descriptor, 4096) and callable(tell):
+        nonlocal begun
+        data = os.read(descriptor, 4096)
+        if not data:
             loop.remove_reader(descriptor)
             tell("end of standard input")
+            return
+        *lines, begun = (begun + data).split(b"\n")
+        begun = begun[-_MAX_LINE_BYTES:]
+        for line in lines:
+            if on_line is not None:
+                on_line(line)
 
     try:
         loop.add_reader(descriptor, readable)

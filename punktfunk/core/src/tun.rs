@@ -28,6 +28,7 @@ use crate::transport::clock::monotonic_ns;
 use crate::transport::wake::Waker;
 
 use engine::{Command, Engine};
+pub use lane::OtherCounters;
 pub use lateness::LatenessSummary;
 pub use log::{LogRow, LogVerdict};
 
@@ -44,6 +45,8 @@ pub struct PumpOptions {
     pub memory_bytes: usize,
     /// How long before a departure the thread is awake. At most a quarter of the time goes into this.
     pub spin: Duration,
+    /// Datagrams from or to this UDP port are counted apart ([`TunPump::others`]).
+    pub other_port: Option<u16>,
 }
 
 impl Default for PumpOptions {
@@ -54,6 +57,7 @@ impl Default for PumpOptions {
             log_rows: 0,
             memory_bytes: 256 << 20,
             spin: Duration::from_micros(50),
+            other_port: None,
         }
     }
 }
@@ -140,6 +144,7 @@ impl TunPump {
             options.coalesce,
             options.log_rows,
             options.memory_bytes,
+            options.other_port,
         );
         let waker = Arc::new(Waker::new()?);
         let (commands, inbox) = channel();
@@ -175,6 +180,14 @@ impl TunPump {
     /// [`PumpError::Dead`], as for every question.
     pub fn counters(&mut self) -> Result<[LinkCounters; 2], PumpError> {
         self.ask(|engine| engine.counters())
+    }
+
+    /// Datagrams of [`PumpOptions::other_port`], a to b first; they are in the other counts too.
+    ///
+    /// # Errors
+    /// [`PumpError::Dead`].
+    pub fn others(&mut self) -> Result<[OtherCounters; 2], PumpError> {
+        self.ask(|engine| engine.others())
     }
 
     /// How late datagrams left, both directions together.

@@ -164,7 +164,7 @@ impl TunPump {
     #[new]
     #[pyo3(signature = (
         fd_a, fd_b, spec_ab_json, spec_ba_json, seed, *, realtime = false, coalesce = true, log_packets = false,
-        log_rows = 1_000_000, memory_bytes = 268_435_456, spin_us = 50,
+        log_rows = 1_000_000, memory_bytes = 268_435_456, spin_us = 50, other_port = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
@@ -180,6 +180,7 @@ impl TunPump {
         log_rows: usize,
         memory_bytes: usize,
         spin_us: u64,
+        other_port: Option<u16>,
     ) -> PyResult<Self> {
         let (ab, ba) = (parse_spec(spec_ab_json)?, parse_spec(spec_ba_json)?);
         let options = PumpOptions {
@@ -188,6 +189,7 @@ impl TunPump {
             log_rows: if log_packets { log_rows } else { 0 },
             memory_bytes,
             spin: Duration::from_micros(spin_us),
+            other_port,
         };
         let pump = py
             .detach(|| tun::TunPump::new([fd_a, fd_b], [&ab, &ba], seed, &options))
@@ -204,10 +206,16 @@ impl TunPump {
     }
 
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let [ab, ba]: [LinkCounters; 2] = self.ask(py, tun::TunPump::counters)?;
+        let counters: [LinkCounters; 2] = self.ask(py, tun::TunPump::counters)?;
+        let others = self.ask(py, tun::TunPump::others)?;
         let dict = PyDict::new(py);
-        dict.set_item("ab", dict_of(py, ab.pairs())?)?;
-        dict.set_item("ba", dict_of(py, ba.pairs())?)?;
+        for ((name, all), other) in ["ab", "ba"].into_iter().zip(counters).zip(others) {
+            let others = [
+                ("other_in", other.other_in),
+                ("other_delivered", other.other_delivered),
+            ];
+            dict.set_item(name, dict_of(py, all.pairs().into_iter().chain(others))?)?;
+        }
         Ok(dict)
     }
 

@@ -12,7 +12,7 @@ use crate::transport::clock::{monotonic_ns, thread_cpu_ns};
 use crate::transport::wake::{Wait, Waker, wait};
 
 use super::PumpStats;
-use super::lane::{Lane, Sink};
+use super::lane::{Lane, OtherCounters, Sink};
 use super::lateness::{Lateness, LatenessSummary};
 use super::log::{LogRow, PacketLog};
 use super::pool::Pool;
@@ -72,10 +72,14 @@ impl Engine {
         coalesce: bool,
         log_rows: usize,
         memory: usize,
+        other_port: Option<u16>,
     ) -> Self {
         let [ab, ba] = models;
         Self {
-            lanes: [Lane::new(ab, 0, coalesce), Lane::new(ba, 1, coalesce)],
+            lanes: [
+                Lane::new(ab, 0, coalesce, other_port),
+                Lane::new(ba, 1, coalesce, other_port),
+            ],
             pool: Pool::new(memory),
             log: PacketLog::new(log_rows),
             stats: PumpStats::default(),
@@ -92,6 +96,10 @@ impl Engine {
             self.lanes[0].model.counters(),
             self.lanes[1].model.counters(),
         ]
+    }
+
+    pub(super) fn others(&self) -> [OtherCounters; 2] {
+        [self.lanes[0].others, self.lanes[1].others]
     }
 
     pub(super) fn lateness(&self) -> LatenessSummary {

@@ -16,6 +16,15 @@ const MAX_JOINED: usize = 64;
 /// Most payload of a joined packet: 65535 less the headers of IPv6 and UDP.
 const MAX_JOINED_BYTES: usize = 65_487;
 
+/// Datagrams of a port that is told apart from the rest (a control connection beside a stream).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OtherCounters {
+    /// Offered to the link.
+    pub other_in: u64,
+    /// Arrived, duplicates and those that a checksum drops included.
+    pub other_delivered: u64,
+}
+
 /// Where packets go: a TUN, or a test.
 pub(super) trait Sink {
     /// Write one packet with its vnet header.
@@ -33,6 +42,9 @@ pub(super) struct Lane {
     pub writes: u64,
     /// Writes that the device refused.
     pub write_errors: u64,
+    /// Datagrams from or to `other_port`.
+    pub others: OtherCounters,
+    other_port: Option<u16>,
     direction: u8,
     coalesce: bool,
     schedule: Schedule,
@@ -42,13 +54,20 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(model: LinkModel, direction: u8, coalesce: bool) -> Self {
+    pub(super) fn new(
+        model: LinkModel,
+        direction: u8,
+        coalesce: bool,
+        other_port: Option<u16>,
+    ) -> Self {
         Self {
             model,
             lateness: Lateness::default(),
             departures: 0,
             writes: 0,
             write_errors: 0,
+            others: OtherCounters::default(),
+            other_port,
             direction,
             coalesce,
             schedule: Schedule::new(coalesce),
@@ -66,6 +85,9 @@ impl Lane {
         in_ns: u64,
     ) -> usize {
         let frame = Frame::parse(bytes);
+        if self.is_other(&frame, bytes) {
+            self.others.other_in += frame.segments as u64;
+        }
         let slot = pool.hold(bytes, frame, in_ns);
         if frame.udp {
             for segment in 0..frame.segments {
@@ -88,6 +110,11 @@ impl Lane {
             pool.release(slot);
         }
         frame.segments
+    }
+
+    fn is_other(&self, frame: &Frame, bytes: &[u8]) -> bool {
+        self.other_port
+            .is_some_and(|port| frame.has_port(bytes, port))
     }
 
     fn decide(
@@ -287,6 +314,9 @@ impl Lane {
         for departure in &self.run {
             let slot = pool.slot(departure.slot);
             let count = u64::from(departure.count);
+            if written && self.is_other(&slot.frame, slot.bytes()) {
+                self.others.other_delivered += count;
+            }
             if let Some(index) = departure.index {
                 let late_ns = out_ns.saturating_sub(departure.due_ns);
                 self.lateness.record(late_ns, count);
@@ -332,6 +362,6 @@ impl Lane {
         while let Some(departure) = self.schedule.pop() {
             pool.release(departure.slot);
         }
-        *self = Self::new(model, self.direction, self.coalesce);
+        *self = Self::new(model, self.direction, self.coalesce, self.other_port);
     }
 }

@@ -52,7 +52,7 @@ impl Bench {
     fn new(spec: &str, coalesce: bool) -> Self {
         let spec = LinkSpec::from_json(spec).unwrap();
         Self {
-            lane: Lane::new(LinkModel::new(&spec, 7, 0).unwrap(), 0, coalesce),
+            lane: Lane::new(LinkModel::new(&spec, 7, 0).unwrap(), 0, coalesce, None),
             pool: Pool::new(1 << 24),
             log: PacketLog::new(1 << 20),
             sink: Kept::default(),
@@ -124,6 +124,38 @@ fn the_same_datagrams_are_lost_and_doubled_whether_sent_as_trains_or_alone() {
         assert_eq!(bench.pool.in_use(), 0);
     }
     assert!(arrived.iter().all(|numbers| *numbers == arrived[0]));
+}
+
+#[test]
+fn datagrams_of_the_other_port_are_counted_apart() {
+    for v6 in [false, true] {
+        let mut bench = Bench::new(LOSSY, true);
+        let stream = packet(v6, &payload(0, 20), 100, 0);
+        let at = Frame::parse(&stream).payload_at - 8;
+        let mut other = packet(v6, &payload(0, 1), 0, 0);
+        other[at + 2..at + 4].copy_from_slice(&9777u16.to_be_bytes());
+        bench.lane = Lane::new(
+            LinkModel::new(&LinkSpec::from_json(LOSSY).unwrap(), 7, 0).unwrap(),
+            0,
+            true,
+            Some(9777),
+        );
+        for now_ns in 0..100 {
+            bench.ingest(&stream, now_ns);
+            bench.ingest(&other, now_ns);
+        }
+        bench.depart(10_000);
+        let (all, others) = (bench.lane.model.counters(), bench.lane.others);
+        assert_eq!((all.link_in, others.other_in), (2100, 100));
+        let to_other = bench
+            .sink
+            .packets
+            .iter()
+            .filter(|p| p[at + 2..at + 4] == other[at + 2..at + 4]);
+        let arrived: usize = to_other.map(|p| Frame::parse(p).segments).sum();
+        assert_eq!(others.other_delivered, arrived as u64);
+        assert!(others.other_delivered < 100);
+    }
 }
 
 #[test]

@@ -109,6 +109,14 @@ impl Frame {
         })
     }
 
+    /// Whether this is UDP from or to `port`; `bytes` is the packet that was parsed. A fragment never is.
+    pub(super) fn has_port(&self, bytes: &[u8], port: u16) -> bool {
+        self.udp && !self.fragment && {
+            let header = &bytes[self.payload_at - UDP_BYTES..];
+            be16(header) == port || be16(&header[2..]) == port
+        }
+    }
+
     /// Where `count` datagrams from `first` on lie.
     pub(super) fn span(&self, first: usize, count: usize) -> std::ops::Range<usize> {
         let at = |segment: usize| (self.payload_at + segment * self.segment_bytes).min(self.bytes);

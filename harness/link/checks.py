@@ -1,0 +1,74 @@
+"""What must hold of every live session, whatever the scenario expects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats as sps
+
+from harness.link.expected import expected
+from harness.records import NULL, Records
+from harness.results import Check
+from harness.scenario import Session
+
+LOSS_ALPHA = 1e-4
+"""Probability of a wrong alarm of the test of transport loss, per case."""
+
+
+def session_checks(
+    spec: Session, table: Records, client: Mapping[str, int], link: Mapping[str, int]
+) -> list[Check]:
+    """Return the checks of a session from its joined records, the client's counters and the link's."""
+    found = []
+    if spec.media.source != "synthetic":
+        found.append(_every_decodable_frame_decodes(table))
+    if spec.stream.recovery:
+        found.append(_recovery_is_requested(table, client))
+    steady = spec.link.down.trace is None and not any(event.down for event in spec.events)
+    if steady and link.get("link_in"):
+        loss = _transport_loss(spec, link)
+        found += [loss] if loss else []
+    return found
+
+
+def _every_decodable_frame_decodes(table: Records) -> Check:
+    whole = (table["client_status"] == 0) & (table["decodable"] == 1)
+    missing = int((whole & (table["decode_end_ns"] == NULL)).sum())
+    return Check(
+        name="every complete frame whose references are complete decodes",
+        passed=missing == 0,
+        expected=f"{int(whole.sum())} frames",
+        measured=f"{int(whole.sum()) - missing} frames",
+    )
+
+
+def _recovery_is_requested(table: Records, client: Mapping[str, int]) -> Check:
+    broken = int(np.count_nonzero((table["client_status"] != 0) & (table["client_status"] != NULL)))
+    broken += int(np.count_nonzero((table["client_status"] == 0) & (table["decodable"] == 0)))
+    asked = client.get("recovery_requests", 0)
+    return Check(
+        name="recovery is requested when a frame is lost",
+        passed=asked > 0 if broken else True,
+        expected="at least one request" if broken else "nothing was lost",
+        measured=f"{asked} requests for {broken} lost or undecodable frames",
+    )
+
+
+def _transport_loss(spec: Session, link: Mapping[str, int]) -> Check | None:
+    """Test the link's own count of lost packets against the loss that was asked for."""
+    core = spec.link.down.core()
+    want = expected(core)
+    if want.every is not None or "dropped_loss" not in link:
+        return None
+    asked = float(want.loss if not want.checksum_drop else expected(core | {"corrupt": 0.0}).loss)
+    n, lost = link["link_in"], link["dropped_loss"]
+    # A bursty count varies like a binomial count of fewer packets.
+    effective = max(1, round(n / want.loss_inflation))
+    p_value = float(sps.binomtest(min(effective, round(lost / want.loss_inflation)), effective, asked).pvalue)
+    return Check(
+        name="transport loss is the loss asked for",
+        passed=p_value > LOSS_ALPHA,
+        expected=f"{asked:.3%} of {n} packets",
+        measured=f"{lost / n:.3%} (p {p_value:.2g})",
+    )

@@ -1,0 +1,113 @@
+"""The ``tun`` link: two namespaces, a TUN in each, and the core's seeded model in a pump process between them.
+
+No queueing discipline and no kernel module is involved, so it works wherever TUNs may be made; decisions
+fall on single packets whether the sender uses segmentation offload or not, and repeat for a seed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.link.base import Capability, CoreSpec, Direction, LinkSpecs, LiveLink
+from harness.link.pump import PumpConfig
+from harness.peers.process import PeerProcess
+from harness.topology import (
+    TUN_PATH,
+    Topology,
+    add_address,
+    quiet_ipv6,
+    segment_address,
+)
+
+DEVICE = "pfl0"
+_START_S = 20.0
+_ANSWER_S = 10.0
+_SEGMENT = 0
+
+
+def capability() -> Capability:
+    """Return whether TUN links can be made here."""
+    if not TUN_PATH.exists():
+        return Capability(False, f"{TUN_PATH} does not exist", "modprobe tun")
+    if not os.access(TUN_PATH, os.R_OK | os.W_OK):
+        return Capability(
+            False, f"{TUN_PATH} cannot be opened by this user", f"run as root, or once: chmod 0666 {TUN_PATH}"
+        )
+    return Capability(True)
+
+
+class TunLink(LiveLink):
+    """A running TUN link.
+
+    Raises :class:`~punktfunk.errors.CapabilityError` where TUNs cannot be made and
+    :class:`~punktfunk.errors.HarnessError` when the pump does not start.
+    """
+
+    backend = "tun"
+    host_device = client_device = DEVICE
+
+    def __init__(
+        self, topology: Topology, folder: Path, control_port: int, *, log_packets: bool = False
+    ) -> None:
+        super().__init__(topology, control_port)
+        self.host = topology.namespace("host")
+        self.client = topology.namespace("client")
+        self.host_address = segment_address(_SEGMENT, 1)
+        self.client_address = segment_address(_SEGMENT, 2)
+        for namespace in (self.host, self.client):
+            quiet_ipv6(namespace)
+        config = folder / "pump.config.json"
+        config.write_text(
+            PumpConfig(
+                host_namespace=str(self.host.path),
+                client_namespace=str(self.client.path),
+                device=DEVICE,
+                folder=str(folder),
+                control_port=control_port,
+                log_packets=log_packets,
+            ).to_json(),
+            encoding="utf-8",
+        )
+        self.pump = PeerProcess(
+            "pump",
+            [sys.executable, "-m", "harness.link.pump", str(config)],
+            registration=topology.registration,
+            folder=folder,
+        )
+        topology.callback(self.pump.stop)
+        self.pump.wait_event("ready", _START_S)
+        add_address(self.host, DEVICE, self.host_address)
+        add_address(self.client, DEVICE, self.client_address)
+        self._report: dict[str, Any] = {}
+
+    def restart(self, specs: LinkSpecs) -> None:
+        """Put ``specs`` in force with fresh counters and packet numbers, and start their clocks."""
+        self.pump.send({"do": "restart", "down": specs.down, "up": specs.up, "seed": specs.seed})
+        self.pump.wait_event("started", _ANSWER_S)
+
+    def set_spec(self, direction: Direction, spec: CoreSpec) -> None:
+        """Put ``spec`` in force in one direction; counters stay, its trace and timed changes start now."""
+        self.pump.send({"do": "set", "direction": direction, "spec": spec})
+        self.pump.wait_event("set", _ANSWER_S)
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Return the pump's counters by direction."""
+        report = self.report()
+        return {"down": dict(report["down"]), "up": dict(report["up"])}
+
+    def report(self) -> dict[str, Any]:
+        """Return counters, lateness of departures and whether the pump has real-time priority.
+
+        The last ones known when the pump is gone (a scenario may kill it).
+        """
+        if self.pump.returncode is None:
+            self.pump.send({"do": "counters"})
+            self._report = self.pump.wait_event("counters", _ANSWER_S)
+        return self._report
+
+    def close(self) -> None:
+        """Stop the pump, which writes its report and log."""
+        self.pump.stop()

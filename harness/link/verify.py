@@ -1,0 +1,270 @@
+"""Probe a live link before anything is measured on it, and refuse one that is not as asked (promise P19).
+
+Four short phases a direction, each of packets that carry their number and the time they were sent:
+
+* *calibration* over the same devices with an ideal link: what the machine itself adds to the delay;
+* *decisions*: GSO trains of small packets, as many as the asked loss needs to be told from half of it;
+* *delay*: single packets, far enough apart that jitter cannot make them wait for each other;
+* *rate*: more than the bottleneck carries, for a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.link.base import DIRECTIONS, CoreSpec, Direction, LinkSpecs, LiveLink
+from harness.link.expected import Expected, expected
+from harness.link.judge import (
+    Finding,
+    Sample,
+    judge_copies,
+    judge_delay,
+    judge_loss,
+    judge_rate,
+    packets_for_half,
+)
+from punktfunk.core._core import probe_receive, probe_send
+from punktfunk.errors import HarnessError, LinkUnverifiedError
+
+_SMALL_BYTES = 64
+"""Payload of a probe packet; small, so that a slow link carries many."""
+
+_RATE_BYTES = 1200
+_TRAIN = 10
+_RECEIVE_BUFFER_BYTES = 16 << 20
+_SO_RCVBUFFORCE = 33
+_REPEATS = 1
+"""A direction that is refused is probed once more: another process may have taken the machine for a moment. A link
+that is wrong is so both times."""
+
+_MAX_SATURATED_KBPS = 1_500_000
+"""Rates above cannot be overloaded reliably by one thread beside others; they are not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much probing a direction may cost."""
+
+    packets_per_s: float = 40_000.0
+    decisions_s: float = 1.0
+    delay_s: float = 0.6
+    rate_s: float = 0.5
+    idle_s: float = 0.15
+
+    @classmethod
+    def emulated(cls) -> Budget:
+        """Return what a machine under software emulation can carry."""
+        return cls(packets_per_s=6_000.0, decisions_s=4.0, delay_s=2.0, rate_s=1.5, idle_s=0.6)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Findings by direction, all of which hold."""
+
+    findings: dict[Direction, list[Finding]]
+    repeated: int = 0
+    """Probes that were refused once and held the second time."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for a case's result."""
+        plain: dict[str, Any] = {way: [asdict(one) for one in found] for way, found in self.findings.items()}
+        return plain | {"repeated": self.repeated}
+
+
+def verify(
+    link: LiveLink, asked: LinkSpecs, actual: LinkSpecs | None = None, *, budget: Budget | None = None
+) -> Verification:
+    """Probe both directions of ``link`` and return what was found.
+
+    ``actual`` is what is really put in force (``asked`` unless a test sabotages the link). The link is left
+    with the ideal spec. Raises :class:`LinkUnverifiedError` naming every property that is not as asked.
+    """
+    budget = budget or Budget()
+    asked, actual = asked.steady(), (actual or asked).steady()
+    findings: dict[Direction, list[Finding]] = {}
+    repeated = 0
+    for direction in DIRECTIONS:
+        with _Path(link, direction, _idle_s(asked.of(direction), budget)) as path:
+            for attempt in range(1 + _REPEATS):
+                findings[direction] = _probe(path, asked, actual, budget)
+                if all(one.ok for one in findings[direction]):
+                    break
+                repeated += attempt < _REPEATS
+    link.restart(LinkSpecs({}, {}, asked.seed))
+    wrong = [
+        f"{direction}: {one.name}: asked {one.asked}, found {one.found}"
+        for direction, found in findings.items()
+        for one in found
+        if not one.ok
+    ]
+    if wrong:
+        raise LinkUnverifiedError(
+            f"the {link.backend} link is not as asked: {'; '.join(wrong)}",
+            "nothing was measured on it; if the machine is busy try again, else see the link's log",
+        )
+    return Verification(findings, repeated)
+
+
+def _probe(path: _Path, asked: LinkSpecs, actual: LinkSpecs, budget: Budget) -> list[Finding]:
+    link, direction = path.link, path.direction
+    link.restart(LinkSpecs({}, {}, asked.seed))
+    base = path.spaced(_delay_count(budget, 1_000_000), 1_000_000)
+    want = expected(asked.of(direction))
+    link.restart(_only(direction, actual))
+    found = []
+    count, interval_ns, segments = _decisions(want, asked.of(direction), budget)
+    got = path.trains(count, interval_ns, segments)
+    found += judge_loss(want, got) + judge_copies(want, got)
+    apart_ns = max(1_000_000, round(want.jitter_us * 6e3))
+    spaced = path.spaced(_delay_count(budget, apart_ns), apart_ns)
+    if len(spaced.index) < 20:
+        raise LinkUnverifiedError(
+            f"only {len(spaced.index)} of {spaced.sent} probe packets came through {direction}",
+            "a link that loses nearly everything cannot be probed for its delay",
+        )
+    found += judge_delay(want, base, _without_held(want, spaced))
+    if want.rate_kbps and want.rate_kbps <= _MAX_SATURATED_KBPS:
+        found.append(judge_rate(want, path.overload(want, budget.rate_s)))
+    return found
+
+
+def _only(direction: Direction, specs: LinkSpecs) -> LinkSpecs:
+    """The direction under test as asked, the other one ideal: nothing of the probe travels there."""
+    ideal: CoreSpec = {}
+    return LinkSpecs(
+        specs.down if direction == "down" else ideal, specs.up if direction == "up" else ideal, specs.seed
+    )
+
+
+def _decisions(want: Expected, spec: CoreSpec, budget: Budget) -> tuple[int, int, int]:
+    """Return how many packets to send, how far apart (ns, on average), and how many to a train."""
+    per_s = budget.packets_per_s
+    train = _TRAIN
+    if want.rate_kbps:
+        # Half the bottleneck's rate at most: its queue must not be what loses packets.
+        per_s = min(per_s, 0.5 * want.rate_kbps * 1000 / 8 / (_SMALL_BYTES + want.overhead_bytes))
+    queue = spec.get("queue_packets")
+    if queue is not None and want.rate_kbps:
+        train = max(1, min(train, queue // 2))
+    shares = [share for share in (want.loss, want.duplicate, want.payload_corrupt) if share > 0]
+    wanted = max((packets_for_half(share) for share in shares), default=2_000) * want.loss_inflation
+    count = min(wanted, per_s * budget.decisions_s)
+    count = max(200, math.ceil(count / train) * train)
+    return count, round(1e9 / per_s), train
+
+
+def _idle_s(spec: CoreSpec, budget: Budget) -> float:
+    """Return after how long a silence nothing more will come: longer than any packet can be under way."""
+    want = expected(spec)
+    return budget.idle_s + 2e-6 * (want.delay_us + 5 * want.jitter_us + want.reorder_extra_us)
+
+
+def _delay_count(budget: Budget, apart_ns: int) -> int:
+    return max(100, min(400, round(budget.delay_s * 1e9 / apart_ns)))
+
+
+def _without_held(want: Expected, got: Sample) -> Sample:
+    """Leave out packets that were held back to be reordered: their delay is another one, on purpose."""
+    if not want.reorder:
+        return got
+    keep = got.delay_us < want.delay_us + want.jitter_us + want.reorder_extra_us / 2
+    return Sample(
+        got.sent, got.segments, got.size_bytes, got.interval_ns,
+        got.index[keep], got.sent_ns[keep], got.received_ns[keep], got.corrupt, got.unidentified,
+    )  # fmt: skip
+
+
+class _Path:
+    """A pair of connected UDP sockets at the two ends of one direction."""
+
+    def __init__(self, link: LiveLink, direction: Direction, idle_s: float) -> None:
+        self.link = link
+        self.direction = direction
+        self._idle_s = idle_s
+        down = direction == "down"
+        near, far = (link.host, link.client) if down else (link.client, link.host)
+        to = link.client_address if down else link.host_address
+        self._receiver = far.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._sender = near.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self._receiver.bind((to.ipv4, 0))
+        self._sender.connect(self._receiver.getsockname())
+        try:
+            self._receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER_BYTES)
+        except PermissionError:
+            self._receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
+
+    def __enter__(self) -> _Path:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._receiver.close()
+        self._sender.close()
+
+    def trains(self, count: int, interval_ns: int, segments: int) -> Sample:
+        """Send ``count`` small packets, ``interval_ns`` apart on average, in trains of ``segments``."""
+        return self._send(count, _SMALL_BYTES, interval_ns, segments)
+
+    def spaced(self, count: int, interval_ns: int) -> Sample:
+        """Send ``count`` single packets, one every ``interval_ns``."""
+        return self._send(count, _SMALL_BYTES, interval_ns, 1)
+
+    def overload(self, want: Expected, seconds: float) -> Sample:
+        """Send half as much again as the bottleneck passes, for ``seconds``."""
+        assert want.rate_kbps is not None
+        bits = (_RATE_BYTES + want.overhead_bytes) * 8
+        per_s = 1.5 * want.rate_kbps * 1000 / bits / max(0.05, 1 - want.loss)
+        return self._send(max(100, round(per_s * seconds)), _RATE_BYTES, round(1e9 / per_s), 1)
+
+    def _send(self, count: int, size_bytes: int, interval_ns: int, segments: int) -> Sample:
+        """Send and receive; ``interval_ns`` is the time between packets."""
+        outcome: list[dict[str, bytes | int]] = []
+        receiver = threading.Thread(
+            target=lambda: outcome.append(
+                probe_receive(
+                    self._receiver.fileno(),
+                    idle_timeout_s=self._idle_s,
+                    max_packets=4 * count,
+                    size_bytes=size_bytes,
+                )
+            ),
+            name="probe receiver",
+        )
+        receiver.start()
+        try:
+            sent = probe_send(
+                self._sender.fileno(),
+                count=count,
+                size_bytes=size_bytes,
+                interval_ns=interval_ns,
+                segments=segments,
+            )
+        finally:
+            receiver.join()
+        if not outcome:
+            raise HarnessError("the probe's receiver failed")
+        [got] = outcome
+        columns = {
+            name: np.frombuffer(got[name], "<i8")  # type: ignore[arg-type]
+            for name in ("index", "tx_ns", "rx_ns")
+        }
+        # A flipped bit may have hit the number: such a packet counts as corrupt and as nothing else.
+        known = (columns["index"] >= 0) & (columns["index"] < count)
+        if sent["dropped"]:
+            raise HarnessError(f"the probe's own socket dropped {sent['dropped']} of {count} packets")
+        return Sample(
+            count,
+            segments,
+            size_bytes,
+            interval_ns,
+            columns["index"][known],
+            columns["tx_ns"][known],
+            columns["rx_ns"][known],
+            int(got["corrupted"]),
+            int((~known).sum()),
+        )

@@ -1,0 +1,113 @@
+"""The netem link, where the kernel has sch_netem: in the virtual machine of ``nox -s netem-vm``, else skipped."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.link.base import LinkSpecs
+from harness.link.netem import NetemLink, capability
+from harness.link.verify import Budget, verify
+from harness.topology import topology
+from punktfunk.errors import CapabilityError, LinkUnverifiedError
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(200)]
+
+IN_VM = os.environ.get("PUNKTFUNK_VM") == "1"
+BUDGET = Budget.emulated() if IN_VM else Budget()
+
+LOSSY = {"delay_us": 20_000.0, "loss": {"kind": "independent", "p": 0.1}}
+
+AS_ASKED = {
+    "loss and delay": LOSSY,
+    "bursts": {"loss": {"kind": "gilbert_elliott", "p": 0.02, "r": 0.25, "bad": 1.0, "good": 0.0}},
+    "jitter": {"delay_us": 20_000.0, "jitter_us": 3000.0, "jitter_distribution": "normal"},
+    "rate": {"rate_kbps": 8_000, "queue_packets": 50, "delay_us": 5000.0},
+    "duplicates and corruption": {"duplicate": 0.05, "corrupt": 0.05, "corrupt_mode": "checksum"},
+    "reordering": {"delay_us": 10_000.0, "reorder": {"p": 0.1, "extra_us": 20_000.0}},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _netem() -> None:
+    found = capability()
+    if not found.ok:
+        assert not IN_VM, found.reason
+        pytest.skip(f"{found.reason}; proven by nox -s netem-vm")
+
+
+@pytest.mark.parametrize("spec", AS_ASKED.values(), ids=AS_ASKED)
+def test_a_link_that_is_as_asked_passes(spec: dict[str, object], tmp_path: Path) -> None:
+    with topology("netem-ok") as made, NetemLink(made, tmp_path, control_port=9777) as link:
+        found = verify(link, LinkSpecs(spec, {}, seed=1), budget=BUDGET).findings
+    for direction, findings in found.items():
+        for one in findings:
+            print(f"{direction}: {one.name}: asked {one.asked}, found {one.found}")
+    assert all(one.ok for findings in found.values() for one in findings)
+
+
+def test_segmentation_left_on_is_noticed(tmp_path: Path) -> None:
+    with (
+        topology("netem-gso") as made,
+        NetemLink(made, tmp_path, control_port=9777, segmentation=True) as link,
+        pytest.raises(LinkUnverifiedError, match="GSO left on: trains are lost whole"),
+    ):
+        verify(link, LinkSpecs(LOSSY, {}, seed=1), budget=BUDGET)
+
+
+@pytest.mark.parametrize(
+    ("actual", "reason"),
+    [
+        (LOSSY | {"loss": {"kind": "independent", "p": 0.05}}, "loss"),
+        (LOSSY | {"delay_us": 30_000.0}, "delay"),
+    ],
+    ids=["half the loss", "wrong delay"],
+)
+def test_a_sabotaged_link_is_refused_with_the_reason(
+    actual: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    with (
+        topology("netem-bad") as made,
+        NetemLink(made, tmp_path, control_port=9777) as link,
+        pytest.raises(LinkUnverifiedError, match=f"down: {reason}: asked"),
+    ):
+        verify(link, LinkSpecs(LOSSY, {}, seed=1), LinkSpecs(actual, {}, seed=1), budget=BUDGET)
+
+
+def test_counters_balance_and_tell_the_control_connection_apart(tmp_path: Path) -> None:
+    import socket
+    import time
+
+    spec = {"delay_us": 2000.0, "loss": {"kind": "independent", "p": 0.2}}
+    with topology("netem-count") as made, NetemLink(made, tmp_path, control_port=9777) as link:
+        link.restart(LinkSpecs(spec, {}, seed=1))
+        address = link.client_address.ipv4
+        with (
+            link.client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sink,
+            link.client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as control,
+            link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender,
+        ):
+            sink.bind((address, 5000))
+            control.bind((address, 9777))
+            for number in range(600):
+                sender.sendto(bytes(200), (address, 9777 if number % 6 == 0 else 5000))
+            deadline = time.monotonic() + 10
+            while (down := link.counters()["down"])["in_flight"] and time.monotonic() < deadline:
+                time.sleep(0.05)
+    assert down["link_in"] == 600
+    assert down["other_in"] == 100
+    assert 0 < down["dropped_total"] < 300
+    assert down["delivered"] == 600 - down["dropped_total"]
+    assert 40 < down["other_delivered"] < 100
+
+
+def test_what_netem_cannot_do_is_named(tmp_path: Path) -> None:
+    with topology("netem-cannot") as made, NetemLink(made, tmp_path, control_port=9777) as link:
+        for spec in (
+            {"loss": {"kind": "periodic", "every": 8, "offset": 0}},
+            {"corrupt": 0.1, "corrupt_mode": "payload"},
+        ):
+            with pytest.raises(CapabilityError, match="netem"):
+                link.restart(LinkSpecs(spec, {}, seed=1))
