@@ -181,7 +181,7 @@ async def _serve(config: HostConfig) -> int:
         typer.echo(
             f"next: punktfunk connect {_dialable(config.bind, serving.port)} --pin {serving.fingerprint}"
         )
-        ending = asyncio.ensure_future(until_told_to_end(False))
+        ending = asyncio.ensure_future(until_told_to_end())
         told = 0
         while not ending.done() and not (config.exit_after_sessions and told >= config.exit_after_sessions):
             waiting = asyncio.ensure_future(serving.sessions_over(told + 1))
@@ -214,7 +214,7 @@ async def _receive(config: ClientConfig) -> int:
         kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
         typer.echo(f"{kind} {welcome.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
         typer.echo(f"host fingerprint {client.host_fingerprint}")
-        ending = asyncio.ensure_future(until_told_to_end(False))
+        ending = asyncio.ensure_future(until_told_to_end())
         finishing = asyncio.ensure_future(client.finished())
         await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
         if not finishing.done():

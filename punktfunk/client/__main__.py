@@ -9,7 +9,5 @@ from punktfunk.client.headless import run_client
 from punktfunk.native.headless import run_program
 
 if __name__ == "__main__":
-    program = run_program(
-        "punktfunk.client", ClientConfig, lambda config: run_client(config, end_with_stdin=True)
-    )
+    program = run_program("punktfunk.client", ClientConfig, run_client)
     sys.exit(program)

@@ -10,9 +10,13 @@ from typing import Any
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.service import Client, Summary
+from punktfunk.errors import HandshakeError, UnitError
 from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.units import Bitrate, Mode
 
 _WIND_DOWN_S = 1.5
+_CHANGES: set[asyncio.Future[None]] = set()
+"""Mode requests under way; the event loop itself would not keep them alive."""
 
 
 def say(event: str, **fields: Any) -> None:
@@ -21,7 +25,7 @@ def say(event: str, **fields: Any) -> None:
     sys.stdout.flush()
 
 
-async def run_client(config: ClientConfig, *, end_with_stdin: bool) -> int:
+async def run_client(config: ClientConfig) -> int:
     """Receive until the stream ends, or SIGTERM, SIGINT or the end of standard input.
 
     Lines: ``ready`` (what the host offered), ``second``, ``ended`` (the summary). Returns the exit status: 1
@@ -39,7 +43,7 @@ async def run_client(config: ClientConfig, *, end_with_stdin: bool) -> int:
             shard_bytes=welcome.shard_bytes,
             fingerprint=client.host_fingerprint,
         )
-        ending = asyncio.ensure_future(until_told_to_end(end_with_stdin))
+        ending = asyncio.ensure_future(until_told_to_end(lambda line: obey(client, line)))
         finishing = asyncio.ensure_future(client.finished())
         await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
         if not finishing.done():
@@ -49,6 +53,37 @@ async def run_client(config: ClientConfig, *, end_with_stdin: bool) -> int:
     summary = await client.finished()
     say("ended", **summary_line(summary), control=client.control_counters)
     return exit_status(summary)
+
+
+def obey(client: Client, line: bytes) -> None:
+    """Do what a JSON line on standard input asks for.
+
+    ``{"do": "bitrate", "kbps": 8000}``, ``{"do": "keyframe"}`` and ``{"do": "mode", "mode": "1280x720@60"}``,
+    which a ``mode`` line answers. Anything else is answered with a ``refused`` line.
+    """
+    try:
+        match json.loads(line):
+            case {"do": "bitrate", "kbps": int(kbps)}:
+                client.request_bitrate(Bitrate.from_kbps(kbps))
+            case {"do": "keyframe"}:
+                client.request_keyframe()
+            case {"do": "mode", "mode": str(mode)}:
+                change = asyncio.ensure_future(_change_mode(client, Mode.parse(mode)))
+                _CHANGES.add(change)
+                change.add_done_callback(_CHANGES.discard)
+            case _:
+                say("refused", reason="unknown order")
+    except (ValueError, UnitError) as error:
+        say("refused", reason=str(error))
+
+
+async def _change_mode(client: Client, mode: Mode) -> None:
+    try:
+        answer = await client.request_mode(mode)
+    except HandshakeError as error:
+        say("mode", accepted=None, cause=error.cause)
+    else:
+        say("mode", accepted=answer.accepted, mode=str(answer.mode))
 
 
 def summary_line(summary: Summary) -> dict[str, Any]:

@@ -9,4 +9,4 @@ from punktfunk.host.headless import run_host
 from punktfunk.native.headless import run_program
 
 if __name__ == "__main__":
-    sys.exit(run_program("punktfunk.host", HostConfig, lambda config: run_host(config, end_with_stdin=True)))
+    sys.exit(run_program("punktfunk.host", HostConfig, run_host))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import sys
 from typing import Any
@@ -35,21 +34,23 @@ def session_line(report: SessionReport) -> dict[str, Any]:
 
 
 def obey(host: Host, line: bytes) -> None:
-    """Do what a JSON line on standard input asks for: ``{"do": "bitrate", "kbps": 8000}``.
+    """Do what a JSON line on standard input asks for: ``{"do": "bitrate", "kbps": 8000}`` or ``"keyframe"``.
 
-    Anything else is answered with a ``refused`` line.
+    Both are for every stream. Anything else is answered with a ``refused`` line.
     """
     try:
         match json.loads(line):
             case {"do": "bitrate", "kbps": int(kbps)}:
                 host.set_bitrate(Bitrate.from_kbps(kbps))
+            case {"do": "keyframe"}:
+                host.request_keyframe()
             case _:
                 say("refused", reason="unknown order")
     except ValueError as error:
         say("refused", reason=str(error))
 
 
-async def run_host(config: HostConfig, *, end_with_stdin: bool) -> int:
+async def run_host(config: HostConfig) -> int:
     """Serve until SIGTERM, SIGINT, the end of standard input or ``exit_after_sessions``.
 
     Lines: ``ready`` (port, fingerprint), ``session`` (an ended one), ``ended``. Returns the exit status: 1
@@ -58,7 +59,7 @@ async def run_host(config: HostConfig, *, end_with_stdin: bool) -> int:
     failed = False
     async with Host(config) as host:
         say("ready", port=host.port, fingerprint=host.fingerprint)
-        ending = asyncio.ensure_future(until_told_to_end(end_with_stdin, lambda line: obey(host, line)))
+        ending = asyncio.ensure_future(until_told_to_end(lambda line: obey(host, line)))
         told = 0
         while not ending.done():
             waiting = asyncio.ensure_future(host.sessions_over(told + 1))
@@ -74,7 +75,7 @@ async def run_host(config: HostConfig, *, end_with_stdin: bool) -> int:
                 break
         ending.cancel()
     for report in host.reports:
-        if report.number > told and dataclasses.asdict(report).get("reason"):
+        if report.number > told and report.reason:
             say("session", **session_line(report))
     say("ended", sessions=len(host.reports))
     return int(failed)

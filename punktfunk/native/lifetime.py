@@ -11,8 +11,8 @@ from collections.abc import Callable
 _MAX_LINE_BYTES = 65_536
 
 
-async def until_told_to_end(with_stdin: bool, on_line: Callable[[bytes], None] | None = None) -> str:
-    """Wait for the first of SIGTERM, SIGINT and (``with_stdin``) the end of standard input; say which.
+async def until_told_to_end(on_line: Callable[[bytes], None] | None = None) -> str:
+    """Wait for the first of SIGTERM, SIGINT and, with ``on_line``, the end of standard input; say which.
 
     ``on_line`` is called with every whole line that comes in before the end.
 
@@ -28,8 +28,8 @@ async def until_told_to_end(with_stdin: bool, on_line: Callable[[bytes], None] |
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, tell, number.name)
-    descriptor = sys.stdin.fileno() if with_stdin else -1
-    watched = with_stdin and _watch(loop, descriptor, tell, on_line)
+    descriptor = -1 if on_line is None else sys.stdin.fileno()
+    watched = on_line is not None and _watch(loop, descriptor, tell, on_line)
     try:
         return await told
     finally:
@@ -43,7 +43,7 @@ def _watch(
     loop: asyncio.AbstractEventLoop,
     descriptor: int,
     tell: Callable[[str], None],
-    on_line: Callable[[bytes], None] | None,
+    on_line: Callable[[bytes], None],
 ) -> bool:
     begun = b""
 
@@ -57,8 +57,7 @@ def _watch(
         *lines, begun = (begun + data).split(b"\n")
         begun = begun[-_MAX_LINE_BYTES:]
         for line in lines:
-            if on_line is not None:
-                on_line(line)
+            on_line(line)
 
     try:
         loop.add_reader(descriptor, readable)

@@ -140,6 +140,33 @@ def test_a_host_that_is_told_to_end_does_so_within_two_seconds(
     assert stats["counters"]["frames_sent"] > 0
 
 
+def test_headless_peers_obey_orders_on_their_standard_input_and_ignore_nonsense(
+    program: Callable[..., Any],
+) -> None:
+    host = program("punktfunk.host", **HOST, exit_after_sessions=1)
+    client = program("punktfunk.client", address=f"127.0.0.1:{host.event('ready')['port']}", trust="loopback")
+    _until_frames_flow(client)
+    for peer, orders in (
+        (
+            host,
+            ("nonsense", '{"do": "dance"}', '{"do": "bitrate", "kbps": "fast"}', "[]", '{"do": "keyframe"}'),
+        ),
+        (client, ("nonsense", '{"do": "mode", "mode": "big"}', '{"do": "mode", "mode": "640x480@30"}')),
+        (host, ('{"do": "bitrate", "kbps": 3000}',)),
+    ):
+        peer.process.stdin.write("".join(f"{order}\n" for order in orders).encode())
+        peer.process.stdin.flush()
+    answer = client.event("mode")
+    assert (answer["accepted"], answer["mode"]) == (True, "640x480@30")
+    client.event("second")
+    client.process.stdin.close()
+    client.event("ended")
+    session = host.event("session")
+    assert session["counters"]["rate_kbps"] == 3000
+    assert sum(event["event"] == "refused" for event in host.seen) == 4
+    assert sum(event["event"] == "refused" for event in client.seen) == 2
+
+
 def test_a_client_that_is_told_to_end_leaves_its_artefacts_within_two_seconds(
     program: Callable[..., Any], is_gone: IsGone, tmp_path: Path
 ) -> None:
