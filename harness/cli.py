@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from harness import cli_results
 from harness.linkspec import Backend
 from harness.summary import LOG_WIDTH
 from harness.verdict import INTERRUPTED_EXIT
@@ -117,6 +118,9 @@ def doctor(
     if leftovers:
         raise typer.Exit(examination.show_leftovers(console, as_json=as_json))
     raise typer.Exit(examination.show(console, as_json=as_json))
+
+
+cli_results.register(app)
 
 
 def in_ci() -> bool:

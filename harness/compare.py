@@ -8,6 +8,7 @@ matrix has the axis ``ab: [a, b]``, whose repeats run a and b in turn in random 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from harness import baseline, records, stages, stats
 from harness.definitions import METRICS
+from harness.expand import Case
 from harness.results import CaseResult, Check, RunResult, Status
 from harness.stats import FloatArray, Gate, Judgement, Verdict
 from punktfunk.errors import RegressionError, ResultsError
@@ -244,17 +246,59 @@ def interleaved_pairs(cases: Sequence[CaseResult]) -> dict[str, list[tuple[float
     return dict(pairs)
 
 
-def interleaved_checks(run: RunResult, gate: Gate | None = None) -> list[Check]:
-    """Return one check a figure of an interleaved run; none when the run is not interleaved.
+def in_turn(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases in the order to run them: of each pair a and b, a coin says which goes first.
+
+    Repeats of an interleaved layer come one after another, so that the two of a pair are neighbours in time;
+    other cases keep their place. The coin is drawn from the cases' own seeds: the same scenario runs in the
+    same order.
+    """
+    pairs: dict[tuple[str, str, int], list[Case]] = defaultdict(list)
+    first: dict[str, int] = {}
+    for place, case in enumerate(cases):
+        if case.params.get(AXIS) in {"a", "b"}:
+            rest = repr(sorted((n, str(v)) for n, v in case.params.items() if n != AXIS))
+            pairs[case.layer, rest, case.repeat].append(case)
+            first.setdefault(case.layer, place)
+    if not pairs:
+        return list(cases)
+    ordered: dict[str, list[Case]] = defaultdict(list)
+    for (layer, _, _), both in sorted(pairs.items(), key=lambda item: (item[0][0], item[0][2], item[0][1])):
+        coin = hashlib.sha256(repr(sorted(case.seed for case in both)).encode()).digest()[0] & 1
+        ordered[layer] += sorted(both, key=lambda case: str(case.params[AXIS]), reverse=bool(coin))
+    result: list[Case] = []
+    for place, case in enumerate(cases):
+        if case.params.get(AXIS) not in {"a", "b"}:
+            result.append(case)
+        elif first[case.layer] == place:
+            result += ordered[case.layer]
+    return result
+
+
+def only_regressed(run: RunResult) -> bool:
+    """Return whether nothing failed but the comparison of an interleaved run."""
+    failed = [check for check in run.checks if not check.passed]
+    return (
+        bool(failed)
+        and all(check.name.startswith(f"{REGRESSION}: ") for check in failed)
+        and all(case.status in {Status.PASSED, Status.UNSUPPORTED} for case in run.cases)
+    )
+
+
+def interleaved_checks(cases: Sequence[CaseResult], gate: Gate | None = None) -> list[Check]:
+    """Return one check a figure of an interleaved layer; none when it is not interleaved.
 
     A failed one names the stage; one that could not be judged for want of samples passes and says so, with
     the number of pairs that it would take.
     """
-    pairs = interleaved_pairs(run.cases)
+    pairs = interleaved_pairs(cases)
     if not pairs:
         return []
     gate = gate or Gate()
-    return [_check(judgement, gate) for judgement in stats.judge(pairs, better=_directions(pairs), gate=gate)]
+    judged = stats.judge(pairs, better=_directions(pairs), gate=gate)
+    # A stage says more than a sum of stages: it comes first.
+    judged.sort(key=lambda j: j.name.partition("_p50")[0] not in stages.WATERFALL)
+    return [_check(judgement, gate) for judgement in judged]
 
 
 def _directions(pairs: Mapping[str, object]) -> dict[str, stats.Better]:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from harness import verdict
+from harness.compare import in_turn
 from harness.environment import describe
 from harness.estimate import estimate_s
 from harness.expand import Case
@@ -86,6 +87,7 @@ def run_cases(
         outcome.reused = len(results)
     waiting = [case for case in cases if case.id not in results]
     simulated, real = _split(waiting, context)
+    real = in_turn(real)
     costs = {case.id: estimate_s(case, Backend.SIM) for case in simulated}
     costs |= {case.id: estimate_s(case, Backend.TUN) for case in real}
     inline = sum(costs[case.id] for case in simulated) < INLINE_BELOW_S or jobs == 1

@@ -6,10 +6,10 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from harness import agreement
+from harness import agreement, compare
 from harness.linkspec import Backend
 from harness.results import CaseResult, Check, RunResult, Status
-from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError
+from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError, RegressionError
 
 INTERRUPTED_EXIT = 130
 
@@ -17,6 +17,8 @@ INTERRUPTED_EXIT = 130
 def conclude(run: RunResult, *, interrupted: bool = False, strict: bool = False) -> None:
     """Add the checks over the whole run, its notes and its verdict."""
     run.checks += agreement_checks(run.cases)
+    for members in _groups(run.cases).values():
+        run.checks += compare.interleaved_checks(members)
     digest = sweep_digest(run.cases)
     if digest:
         run.notes.append(f"digest of the simulated cases: {digest}")
@@ -26,11 +28,8 @@ def conclude(run: RunResult, *, interrupted: bool = False, strict: bool = False)
 
 def agreement_checks(cases: Sequence[CaseResult]) -> list[Check]:
     """Compare each scenario's layer with theory as a whole, so that more cells make no false alarm likelier."""
-    groups: dict[str, list[CaseResult]] = defaultdict(list)
-    for case in cases:
-        groups[group_of(case)].append(case)
     checks = []
-    for name, members in groups.items():
+    for name, members in _groups(cases).items():
         check = agreement.sweep_check(members)
         if check is not None:
             replays = [
@@ -41,6 +40,13 @@ def agreement_checks(cases: Sequence[CaseResult]) -> list[Check]:
             detail = "\n".join([*check.detail.split("; "), *replays[:3]])
             checks.append(check.model_copy(update={"name": f"{name}: {check.name}", "detail": detail}))
     return checks
+
+
+def _groups(cases: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
+    groups: dict[str, list[CaseResult]] = defaultdict(list)
+    for case in cases:
+        groups[group_of(case)].append(case)
+    return groups
 
 
 def group_of(case: CaseResult) -> str:
@@ -58,9 +64,11 @@ def sweep_digest(cases: Iterable[CaseResult]) -> str:
 
 
 def exit_code(run: RunResult, *, interrupted: bool = False) -> int:
-    """Return the exit code that tells the verdict to a shell (design: 0, 1, 4, 5, 130)."""
+    """Return the exit code that tells the verdict to a shell (design: 0, 1, 3, 4, 5, 130)."""
     if interrupted:
         return INTERRUPTED_EXIT
+    if run.verdict is Status.FAILED and compare.only_regressed(run):
+        return RegressionError.exit_code
     return {
         Status.PASSED: 0,
         Status.FAILED: CheckFailedError.exit_code,

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from harness import baseline, compare, records, theory
-from harness.results import CaseResult, Metric, RunResult, Status
+from harness import baseline, cli, compare, records, verdict
+from harness.expand import Case
+from harness.results import CaseResult, Check, Metric, RunResult, Status
+from harness.scenario import Session
 from punktfunk.errors import RegressionError, ResultsError
 
 
@@ -206,7 +208,9 @@ def interleaved(pairs: int, seed: int, planted: float = 1.0) -> RunResult:
 
 
 def test_a_planted_five_percent_fails_the_check_that_names_its_stage() -> None:
-    checks = {check.name: check for check in compare.interleaved_checks(interleaved(40, 3, planted=1.05))}
+    checks = {
+        check.name: check for check in compare.interleaved_checks(interleaved(40, 3, planted=1.05).cases)
+    }
     assert set(checks) == {"regression: encode_p50", "regression: network_p50"}
     assert not checks["regression: encode_p50"].passed
     assert checks["regression: encode_p50"].measured.startswith("+")
@@ -215,17 +219,17 @@ def test_a_planted_five_percent_fails_the_check_that_names_its_stage() -> None:
 
 def test_of_a_hundred_interleaved_runs_of_equals_at_most_one_is_flagged() -> None:
     flagged = sum(
-        any(not check.passed for check in compare.interleaved_checks(interleaved(25, seed)))
+        any(not check.passed for check in compare.interleaved_checks(interleaved(25, seed).cases))
         for seed in range(100)
     )
     assert flagged <= 1
 
 
 def test_an_interleaved_run_with_too_few_pairs_says_so_and_passes() -> None:
-    checks = compare.interleaved_checks(interleaved(6, 1, planted=1.05))
+    checks = compare.interleaved_checks(interleaved(6, 1, planted=1.05).cases)
     assert all(check.passed for check in checks)
     assert all("too few" in check.detail for check in checks)
-    assert compare.interleaved_checks(run_of()) == []
+    assert compare.interleaved_checks([]) == []
 
 
 def test_a_pair_that_lost_one_side_is_left_out() -> None:
@@ -235,7 +239,67 @@ def test_a_pair_that_lost_one_side_is_left_out() -> None:
     assert {len(pairs) for pairs in compare.interleaved_pairs(run.cases).values()} == {8}
 
 
-def test_theory_is_not_needed_to_compare(one_case: Any) -> None:
-    case = one_case("matrix", {"loss": 5}, link={"loss": {"kind": "periodic", "every": 6}})
-    assert theory.loss_of({"kind": "periodic", "every": 6}).mean == pytest.approx(1 / 6)
-    assert case.theory["periodic"] == 1.0
+def scheduled(pairs: int) -> list[Case]:
+    """Cases as a scenario with an axis ``ab`` expands: all repeats of a, then all of b; one other layer around."""
+    spec = Session()
+    inner = [
+        Case(f"g.ab={side},repeat={n}", "s", spec, 7 * n + (side == "b"), {"ab": side}, "g", n)
+        for side in "ab"
+        for n in range(pairs)
+    ]
+    other = [Case(f"x.n={n}", "s", spec, n, {"n": n}, "x", 0) for n in range(3)]
+    return [*other[:2], *inner, other[2]]
+
+
+def test_the_two_of_a_pair_run_next_to_each_other_in_an_order_that_a_coin_decides() -> None:
+    cases = scheduled(40)
+    order = compare.in_turn(cases)
+    assert sorted(case.id for case in order) == sorted(case.id for case in cases)
+    assert [case.layer for case in order] == [case.layer for case in cases]
+    inner = [case for case in order if case.layer == "g"]
+    for x, y in zip(inner[::2], inner[1::2], strict=True):
+        assert x.repeat == y.repeat
+        assert {x.params["ab"], y.params["ab"]} == {"a", "b"}
+    assert 8 < sum(case.params["ab"] == "a" for case in inner[::2]) < 32
+    assert compare.in_turn(cases) == order
+    assert compare.in_turn(cases[:2]) == cases[:2]
+
+
+def test_a_run_that_only_regressed_exits_with_that_code_and_any_other_failure_does_not() -> None:
+    run = interleaved(40, 3, planted=1.05)
+    verdict.conclude(run)
+    assert run.verdict is Status.FAILED
+    assert verdict.exit_code(run) == RegressionError.exit_code
+    run.checks.append(Check(name="other", passed=False, expected="", measured=""))
+    assert verdict.exit_code(run) == 1
+    equal = interleaved(40, 3)
+    verdict.conclude(equal)
+    assert verdict.exit_code(equal) == 0
+
+
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+def test_the_commands_find_runs_by_name_and_exit_by_what_they_found(
+    one_case: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = run_of(one_case("matrix", {"loss": 5}))
+    now = before.model_copy(deep=True)
+    now.cases[0].digest = "x"
+    now.cases[0].metrics["frames_complete"].value = 400.0
+    keep(before, tmp_path / "before")
+    keep(now, tmp_path / "now")
+    out, kept = ["--out", str(tmp_path)], ["--folder", str(tmp_path / "baselines")]
+    assert cli.main(["compare", "before", "now", *out]) == 3
+    assert "frames_complete" in capsys.readouterr().out
+    assert cli.main(["compare", "before", "before", *out]) == 0
+    assert cli.main(["baseline", "now", "--check", *kept, *out]) == ResultsError.exit_code
+    assert cli.main(["baseline", "before", *kept, *out]) == 0
+    assert cli.main(["baseline", "before", "--check", *kept, *out]) == 0
+    capsys.readouterr()
+    assert cli.main(["baseline", "now", "--check", *kept, *out]) == 3
+    assert "frames_complete was 500, is 400 (regression)" in capsys.readouterr().out
+    assert cli.main(["report", "now", *out]) == 0
+    assert (tmp_path / "now" / "report.html").is_file()
+    assert cli.main(["compare", "before", "gone", *out]) == ResultsError.exit_code
+    assert "the latest are before, now" in capsys.readouterr().err

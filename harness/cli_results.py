@@ -1,0 +1,98 @@
+"""Commands on runs that have ended: compare two, keep one as a baseline or hold it against one, report again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.results import RunResult
+from punktfunk.errors import RegressionError, ResultsError
+
+DEFAULT_OUT = Path("reports")
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="Folder of a run, its name in reports/, or its run.json.")
+]
+Out = Annotated[Path, typer.Option(help="Folder that holds the runs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    app.command()(compare)
+    app.command()(baseline)
+    app.command()(report)
+
+
+def compare(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="The run before: a folder, a name in reports/, a run.json.")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The run now.")],
+    *,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Show what moved between two runs, with intervals, and whether to believe it. Exit 3 for a regression."""
+    from harness import compare as comparing
+
+    found = comparing.compare(_load(a, out), _load(b, out))
+    sys.stdout.write(comparing.text(found))
+    raise typer.Exit(found.exit_code)
+
+
+def baseline(
+    run: Run,
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Hold the run against its baseline instead of keeping it.")
+    ] = False,
+    folder: Annotated[Path, typer.Option(help="Folder of the baselines.")] = Path("reports/baselines"),
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Keep a run that passed as its scenario's baseline, or hold it against that. Exit 3 for a regression."""
+    from harness import baseline as keeping
+
+    result, _ = _load(run, out)
+    path = keeping.path_of(result.scenario, folder)
+    if not check:
+        earlier = keeping.load(path) if path.exists() else None
+        kept = keeping.snapshot(result, earlier)
+        keeping.save(kept, path)
+        machines = ", ".join(kept.wall_clock) or "none"
+        print(f"{path}: {len(kept.cases)} simulated cases gated exactly, wall-clock figures of: {machines}")
+        return
+    kept = keeping.load(path)
+    moves = keeping.compare(result, kept)
+    for move in moves:
+        print(move)
+    common = sum(case.id in kept.cases for case in result.cases)
+    print(
+        f"{len(moves)} figures moved in {common} cases against {path}"
+        if common
+        else f"no case in common with {path}"
+    )
+    if moves:
+        print(f"  → if this is meant: python -m harness baseline {run}")
+    worse = any(move.verdict == "regression" for move in moves)
+    raise typer.Exit(RegressionError.exit_code if worse else 0)
+
+
+def report(run: Run, *, out: Out = DEFAULT_OUT) -> None:
+    """Write the reports of a run again, as this version makes them."""
+    from harness import report as reporting
+
+    result, folder = _load(run, out)
+    for kind, path in reporting.write(result, folder).items():
+        print(f"{kind}: {path}")
+
+
+def _load(name: str, out: Path) -> tuple[RunResult, Path]:
+    from harness import compare as comparing
+
+    for path in (Path(name), out / name):
+        if path.exists():
+            return comparing.load(path)
+    known = sorted(p.parent.name for p in out.glob("*/run.json"))[-3:]
+    hint = f"the latest are {', '.join(known)}" if known else f"there are no runs in {out}"
+    raise ResultsError(f"there is no run '{name}'", hint)

@@ -1,0 +1,75 @@
+"""The whole core (packets, codecs, sessions, link model) recovers exactly as often as theory says it must."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from harness import agreement, ledger, records, theory
+from harness.results import CaseResult, Check, Status
+from punktfunk.core import _core
+
+SEEDS = {"independent": 20, "bursty": 200}
+
+
+def simulated(scheme: str, pattern: str, fec: int, loss: float, sabotage: str | None) -> CaseResult:
+    """Pool the seeds of one cell and hold it against theory."""
+    chain = theory.bursty(loss, 5)
+    spec = (
+        {"kind": "gilbert_elliott", "p": chain.p, "r": chain.r}
+        if pattern == "bursty"
+        else {"kind": "independent", "p": loss}
+    )
+    sizes, complete = [], 0
+    for seed in range(SEEDS[pattern]):
+        result = _core.simulate(
+            json.dumps(
+                {
+                    "stream": {"scheme": scheme, "fec_percent": fec, "max_block_shards": 16},
+                    "link": {"loss": spec, "delay_us": 3000.0},
+                    "seed": seed * 7919 + 13,
+                    "frames": 20,
+                    "frame_bytes": {"kind": "list", "bytes": [30_000, 10_000]},
+                    "rate_kbps": 20_000,
+                    "sabotage": sabotage,
+                }
+            )
+        )
+        counts: dict[str, Any] = json.loads(result.ledger_json)
+        found = ledger.balances(counts["host"], counts["link"], counts["client"])
+        assert found.balanced, found.balances
+        assert counts["frames"]["corrupt"] == 0
+        sizes.append(agreement.sent_bytes(records.from_sim(result.records())))
+        complete += counts["client"]["frames_complete"]
+    case = CaseResult(
+        id=f"{scheme},{pattern},{fec},{loss}", scenario="s", seed=1, backend="sim", status=Status.PASSED
+    )
+    case.theory = agreement.case_theory(
+        sizes, complete, {"loss": spec}, shard_bytes=1200, block_shards=16, fec_percent=fec
+    )
+    return case
+
+
+def sweep(scheme: str, pattern: str, sabotage: str | None = None) -> Check:
+    cells = [
+        simulated(scheme, pattern, fec, loss, sabotage) for fec in (15, 30) for loss in (0.03, 0.08, 0.15)
+    ]
+    check = agreement.sweep_check(cells)
+    assert check is not None
+    return check
+
+
+@pytest.mark.parametrize("pattern", ["independent", "bursty"])
+@pytest.mark.parametrize("scheme", ["gf8", "gf16"])
+def test_frames_of_several_blocks_are_recovered_as_often_as_they_must(scheme: str, pattern: str) -> None:
+    check = sweep(scheme, pattern)
+    assert check.passed, check.detail
+
+
+@pytest.mark.parametrize("pattern", ["independent", "bursty"])
+def test_a_core_that_makes_one_recovery_shard_too_few_is_caught(pattern: str) -> None:
+    check = sweep("gf16", pattern, sabotage="one_recovery_short")
+    assert not check.passed
+    assert "above 0.9999" in check.detail
