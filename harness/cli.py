@@ -19,7 +19,7 @@ from harness import cli_results
 from harness.linkspec import Backend
 from harness.summary import LOG_WIDTH
 from harness.verdict import INTERRUPTED_EXIT
-from punktfunk.errors import PunktfunkError
+from punktfunk.errors import PunktfunkError, UsageError
 
 app = typer.Typer(
     name="punktfunk-lab",
@@ -118,6 +118,55 @@ def doctor(
     if leftovers:
         raise typer.Exit(examination.show_leftovers(console, as_json=as_json))
     raise typer.Exit(examination.show(console, as_json=as_json))
+
+
+@app.command()
+def latency(
+    address: Annotated[
+        str, typer.Argument(metavar="HOST[:PORT]", help="Literal IP address of a running host.")
+    ],
+    *,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long to watch.")] = 10.0,
+    mode: Annotated[str, typer.Option(help="Mode to ask for.")] = "1280x720@60",
+    bitrate: Annotated[str | None, typer.Option(help="Bitrate to ask for; default: the host's.")] = None,
+    pin: Annotated[
+        str | None, typer.Option(help="Fingerprint that the host must have (off loopback).")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's identity.")] = None,
+    host_records: Annotated[
+        Path | None,
+        typer.Option(help="Folder that a host on this machine records into: shows its stages, too."),
+    ] = None,
+    keep: Annotated[Path | None, typer.Option(help="Keep the frame records there.")] = None,
+) -> None:
+    """Connect to a host and print where a frame's time goes, from capture to decoded picture."""
+    import asyncio
+    import tempfile
+
+    from pydantic import ValidationError
+
+    from harness import latency as probing
+    from punktfunk.client.config import ClientConfig
+    from punktfunk.native.trust import OpenTrust
+
+    with tempfile.TemporaryDirectory(prefix="punktfunk-lab-") as scratch:
+        try:
+            config = ClientConfig.model_validate(
+                {
+                    "pin": pin,
+                    "trust": OpenTrust.LOOPBACK,
+                    "state_dir": state_dir,
+                    "mode": mode,
+                    "bitrate": bitrate,
+                    "seconds": seconds,
+                    "artefacts": keep or scratch,
+                }
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(f"--{first['loc'][0]}: {first['msg']}") from error
+        found = asyncio.run(probing.probe(address, config, host_records))
+    probing.show(Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH), found)
 
 
 cli_results.register(app)
