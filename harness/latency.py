@@ -112,7 +112,7 @@ def show(console: Console, found: Probe) -> None:
     clock = (
         "both ends share one clock: exact"
         if found.same_clock
-        else f"clocks of two machines: every figure that begins at the host is within ± {found.clock_error_ns / 1e6:.3f} ms"
+        else f"two clocks: a figure that begins at the host is within ± {found.clock_error_ns / 1e6:.3f} ms"
     )
     console.print(f"  {clock}", markup=False)
 
@@ -128,6 +128,7 @@ def _waterfall(console: Console, split: dict[str, stages.FloatArray]) -> None:
         start, width = round(done / total * _BAR), max(1, round(medians[name] / total * _BAR))
         done += medians[name]
         p99 = stats.percentile(values, 0.99) or 0.0
-        table.add_row(name, f"{medians[name]:.3f}", f"{p99:.3f}", " " * start + "█" * width)
+        shown = "host and network" if name == "network" and next(iter(split)) == "network" else name
+        table.add_row(shown, f"{medians[name]:.3f}", f"{p99:.3f}", " " * start + "█" * width)
     table.add_row("sum of medians", f"{total:.3f}", "", "")
     console.print(table)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import typing
+from enum import Enum
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -40,6 +42,15 @@ _SHORT = {
     Corrupt: "`1 %`",
     Trace: "`traces/wifi-busy.csv`",
     FrameBytes: "`100 kB`, `[40 kB, 8 kB, 8 kB]`, `{mean: 40 kB, sd: 4 kB}`",
+}
+_WORDS = {
+    "int": "whole number",
+    "float": "number",
+    "bool": "`true`, `false`",
+    "str": "text",
+    "Path": "path",
+    "DataSize": "data size",
+    "Bitrate": "bit rate",
 }
 _INTRODUCTION = """\
 # Scenario files
@@ -94,10 +105,10 @@ def page() -> str:
 def metric_table() -> str:
     """Return the table of every metric that ``expect:`` and reports know, as Markdown."""
     lines = ["| metric | unit | better | meaning | from |", "| --- | --- | --- | --- | --- |"]
-    for row in METRICS.values():
-        lines.append(
-            f"| `{row.name}` | {row.unit} | {row.better} | {_cell(row.description)} | {_cell(row.source)} |"
-        )
+    lines += [
+        f"| `{row.name}` | {row.unit} | {row.better} | {_cell(row.description)} | {_cell(row.source)} |"
+        for row in METRICS.values()
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -113,38 +124,26 @@ def _default(value: Any) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    """Write a type in a word: the quantities' example, the choices of a literal, or what it is."""
+    """Write a type in a word: the quantities' name, the choices of a literal, or what it is."""
     kind = unwrap(annotation)
-    choices = getattr(kind, "__args__", ())
-    if choices and all(isinstance(choice, str | int) for choice in choices):
-        return ", ".join(f"`{choice}`" for choice in choices)
-    if getattr(kind, "__origin__", None) is list:
-        return f"list of {_kind(choices[0])}"
-    if getattr(kind, "__origin__", None) is dict:
+    inner = typing.get_args(kind)
+    origin = typing.get_origin(kind)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if origin is list:
+        return f"list of {_kind(inner[0])}"
+    if origin is dict:
         return "mapping"
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return (
-            f"[{kind.__name__}](#{_anchor(kind)})"
-            if kind in dict((m, t) for t, m in _SECTIONS)
-            else "comparison"
-        )
-    if isinstance(kind, type) and hasattr(kind, "__members__"):
+    if issubclass(kind, Enum):
         return ", ".join(f"`{member.value}`" for member in kind)
-    names = {
-        "int": "whole number",
-        "float": "number",
-        "bool": "`true`, `false`",
-        "str": "text",
-        "Path": "path",
-    }
-    return names.get(
-        kind.__name__,
-        {"DataSize": "data size", "Bitrate": "bit rate"}.get(kind.__name__, kind.__name__.lower()),
-    )
+    if issubclass(kind, BaseModel):
+        anchor = next((_anchor(title) for title, model in _SECTIONS if model is kind), "")
+        return f"[{kind.__name__}](#{anchor})" if anchor else "comparison"
+    name = str(kind.__name__)
+    return _WORDS.get(name, name.lower())
 
 
-def _anchor(model: type[BaseModel]) -> str:
-    title = next(title for title, known in _SECTIONS if known is model)
+def _anchor(title: str) -> str:
     return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
