@@ -69,9 +69,11 @@ def resolve_backend(case: Case, context: RunContext) -> Backend:
 @cache
 def capability(backend: Backend) -> Capability:
     """Return whether this machine has a live link, and if not, why and what would fix it."""
-    from harness.link import netem, tun
-
-    return tun.capability() if backend is Backend.TUN else netem.capability()
+    if backend is Backend.TUN:
+        from harness.link.tun import capability as probe
+    else:
+        from harness.link.netem import capability as probe
+    return probe()
 
 
 def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
@@ -176,9 +178,9 @@ def _run_on(backend: Backend, case: Case, folder: Path, context: RunContext) -> 
     found = capability(backend)
     if not found.ok:
         raise CapabilityError(found.reason, found.fix)
-    from harness.link import live
+    from harness.link.live import run
 
-    return live.run(case, folder, context, backend)
+    return run(case, folder, context, backend)
 
 
 def _one_line(error: PunktfunkError) -> str:
