@@ -92,11 +92,11 @@ def schema(
     page: Annotated[bool, typer.Option("--page", help="Print the reference page of scenario files.")] = False,
 ) -> None:
     """Print the JSON schema of scenario files."""
-    from harness import reference
+    from harness import metric_page, reference
     from harness.schema import schema_text
     from harness.store import write_atomically
 
-    text = reference.metric_table() if metrics else reference.page() if page else schema_text()
+    text = metric_page.page() if metrics else reference.page() if page else schema_text()
     if out is None:
         sys.stdout.write(text)
     else:

@@ -1,4 +1,4 @@
-"""The reference page of scenarios and metrics, generated from the models so that it cannot be wrong."""
+"""The reference page of scenario files, generated from the models so that it cannot be wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from harness.definitions import METRICS
 from harness.linkspec import Corrupt, Jitter, Link, LinkSpec, Loss, Reorder, Trace
 from harness.scenario import Event, FrameBytes, Layer, Media, Pacing, Scenario, Session, Stream
 from harness.traces import COLUMNS, TracePoint
@@ -65,8 +64,8 @@ removes a key, anything else replaces.
 mappings sets several names together. Every axis must be used and every `${name}` must be set.
 
 `expect:` is a list of comparisons, `METRIC OP VALUE`, where OP is one of `== != <= >= < >` and the value carries the
-metric's unit: `recovery >= 99 %`, `sealed_to_complete_p99 < 12 ms`. A metric that was not measured fails its
-expectation.
+metric's unit: `recovery >= 99 %`, `sealed_to_complete_p99 < 12 ms`. The metrics stand in [metrics](metrics.md); one
+that was not measured fails its expectation.
 """
 
 
@@ -98,18 +97,7 @@ def page() -> str:
                 f"Columns of a CSV trace: {', '.join(f'`{c}`' for c in COLUMNS)}; `#` starts a comment.",
             ]
         parts.append("\n".join(lines) + "\n")
-    parts.append("## Metrics\n\n" + metric_table())
     return "\n".join(parts)
-
-
-def metric_table() -> str:
-    """Return the table of every metric that ``expect:`` and reports know, as Markdown."""
-    lines = ["| metric | unit | better | meaning | from |", "| --- | --- | --- | --- | --- |"]
-    lines += [
-        f"| `{row.name}` | {row.unit} | {row.better} | {_cell(row.description)} | {_cell(row.source)} |"
-        for row in METRICS.values()
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _row(name: str, field: FieldInfo) -> str:
