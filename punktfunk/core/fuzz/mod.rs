@@ -1,0 +1,63 @@
+//! Fuzz bodies: plain functions that take any bytes and hold what must hold for all of them.
+//!
+//! A body panics on a violation and never otherwise. `tests/fuzz.rs` feeds them mutations of the seeds below; a
+//! coverage-guided fuzzer can call the same functions (`fuzz_target!(|data: &[u8]| bodies::client(data))`).
+
+mod codec;
+mod interface;
+mod session;
+mod wire;
+
+/// A body with the inputs that mutation starts from.
+pub struct Body {
+    /// Name in reports and for `-- NAME`.
+    pub name: &'static str,
+    /// Holds its properties or panics.
+    pub run: fn(&[u8]),
+    /// Inputs that get past the first checks.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// Every body.
+pub const BODIES: [Body; 8] = [
+    Body {
+        name: "header",
+        run: wire::header,
+        seeds: wire::headers,
+    },
+    Body {
+        name: "open",
+        run: wire::open,
+        seeds: wire::sealed,
+    },
+    Body {
+        name: "replay",
+        run: wire::replay,
+        seeds: wire::sequences,
+    },
+    Body {
+        name: "codec",
+        run: codec::rebuild,
+        seeds: codec::blocks,
+    },
+    Body {
+        name: "client_plain",
+        run: session::plain,
+        seeds: session::streams,
+    },
+    Body {
+        name: "client_link",
+        run: session::link,
+        seeds: session::faults,
+    },
+    Body {
+        name: "specifications",
+        run: interface::specifications,
+        seeds: interface::documents,
+    },
+    Body {
+        name: "c_config",
+        run: interface::c_config,
+        seeds: interface::c_configs,
+    },
+];

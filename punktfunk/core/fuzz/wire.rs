@@ -1,0 +1,125 @@
+//! Headers, sealed packets and sequence numbers.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use punktfunk_core::crypto::{Direction, OVERHEAD_BYTES, Opener, Sealer};
+use punktfunk_core::fec::Scheme;
+use punktfunk_core::packet::{HEADER_BYTES, Header, Limits, MAGIC, MAX_FRAME_BYTES, Reject};
+use punktfunk_core::replay::ReplayWindow;
+
+const KEY: [u8; 16] = *b"fuzz key, secret";
+
+/// A header that parses says the bytes it came from, and what the limits let through is within them.
+pub fn header(bytes: &[u8]) {
+    let header = match Header::parse(bytes) {
+        Ok(header) => header,
+        Err(reason) => return assert!(matches!(reason, Reject::TooShort | Reject::Magic)),
+    };
+    let mut written = [0; HEADER_BYTES];
+    header.write(&mut written);
+    assert_eq!(written, bytes[..HEADER_BYTES]);
+    for (scheme, shard_bytes, max_block) in [
+        (Scheme::Gf8, 1024, 64),
+        (Scheme::Gf16, 1200, 4096),
+        (Scheme::Gf16, 32, 65000),
+    ] {
+        let limits = Limits::new(scheme, shard_bytes, max_block, 25, MAX_FRAME_BYTES).unwrap();
+        if limits.check(&header, bytes.len()) == Ok(()) {
+            let (k, m) = (
+                usize::from(header.data_shards),
+                usize::from(header.recovery_shards),
+            );
+            assert!(k >= 1 && k <= max_block && k + m <= scheme.max_shards());
+            assert!(
+                usize::from(header.shard_index) < k + m && header.block_index < header.block_count
+            );
+            assert!(bytes.len() >= HEADER_BYTES + shard_bytes);
+            assert!(header.frame_bytes as usize <= MAX_FRAME_BYTES);
+        }
+    }
+}
+
+pub fn headers() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (shard_bytes, k, m) in [(1200_u16, 55, 11), (1024, 64, 16), (32, 2, 1)] {
+        let header = Header {
+            pts_ns: 1,
+            frame_index: 2,
+            stream_seq: 3,
+            frame_bytes: u32::from(shard_bytes) * u32::from(k),
+            user_flags: 5,
+            block_index: 0,
+            block_count: 1,
+            data_shards: k,
+            recovery_shards: m,
+            shard_index: k,
+            shard_bytes,
+            version: 1,
+            fec_scheme: 1,
+            flags: 1,
+        };
+        let mut packet = vec![0; HEADER_BYTES + usize::from(shard_bytes)];
+        header.write(packet.first_chunk_mut().unwrap());
+        assert_eq!(packet[36], MAGIC);
+        seeds.push(packet);
+    }
+    seeds
+}
+
+/// Only the packets that were sealed open.
+pub fn open(bytes: &[u8]) {
+    let known = sealed();
+    let mut packet = bytes.to_vec();
+    let opener = Opener::new(KEY, *b"pkf1", Direction::HostToClient);
+    let opened = opener
+        .open_in_place(&mut packet)
+        .map(|(seq, plain)| (seq, plain.to_vec()));
+    match known.iter().position(|packet| packet == bytes) {
+        Some(seq) => assert_eq!(opened, Ok((seq as u64, vec![seq as u8; 50 * seq]))),
+        None => assert!(opened.is_err(), "a forgery was opened"),
+    }
+}
+
+pub fn sealed() -> Vec<Vec<u8>> {
+    let mut sealer = Sealer::new(KEY, *b"pkf1", Direction::HostToClient);
+    let seal = |seq: u8| {
+        let mut packet = vec![seq; 50 * usize::from(seq) + OVERHEAD_BYTES];
+        sealer.seal_in_place(u64::from(seq), &mut packet).unwrap();
+        packet
+    };
+    (0..4).map(seal).collect()
+}
+
+/// The window agrees with a set that forgets nothing, whatever order numbers come in.
+pub fn replay(bytes: &[u8]) {
+    let mut window = ReplayWindow::new(0, Duration::ZERO);
+    let (memory, reach) = (window.memory_bytes(), window.packets());
+    let (mut seen, mut highest, mut head) = (HashSet::new(), None::<u64>, 0_u64);
+    for step in bytes.chunks_exact(3) {
+        let distance = u64::from(u16::from_le_bytes([step[1], step[2]]));
+        head = match step[0] % 4 {
+            0 => head.wrapping_add(distance),
+            1 => head.wrapping_sub(distance),
+            2 => head.wrapping_add(distance << 40),
+            _ => head.wrapping_add(1),
+        };
+        let in_reach = highest.is_none_or(|highest| head > highest || highest - head < reach);
+        let fresh = in_reach && seen.insert(head);
+        assert_eq!(
+            window.check_and_set(head),
+            fresh,
+            "{head} with highest {highest:?}"
+        );
+        highest = highest.max(Some(head));
+    }
+    assert_eq!(window.memory_bytes(), memory);
+}
+
+pub fn sequences() -> Vec<Vec<u8>> {
+    vec![
+        [3, 0, 0].repeat(200),
+        [0, 255, 3, 1, 254, 3, 3, 0, 0].repeat(40),
+        [2, 255, 255, 1, 1, 0].repeat(60),
+    ]
+}
