@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 
 import pytest
 
@@ -29,6 +30,12 @@ def need_tool() -> object:
         return path
 
     return need
+
+
+@pytest.fixture
+def lack() -> Callable[[str], None]:
+    """Return :func:`missing`, for what is no program: ``lack("pywayland (pip install ...)")``."""
+    return missing
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

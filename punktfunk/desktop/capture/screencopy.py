@@ -71,7 +71,7 @@ class ScreencopyCapture:
         self._frame = 0
         self._last: av.VideoFrame | None = None
         self._given_ns = monotonic_ns()
-        self._pace = _Pace(mode.refresh_hz)
+        self._pace = Pace(mode.refresh_hz)
         self._gone = False
         self._failed_in_a_row = 0
         self._closed = False
@@ -263,16 +263,26 @@ class _Copy:
         self.end()
 
 
-class _Pace:
-    """Lets pictures through at no more than a rate on average, one of them early (virtual scheduling)."""
+class Pace:
+    """Lets pictures through at no more than a rate on average (a token bucket of a tenth of a second).
+
+    The depth is what makes up for a compositor that stalled: what it shows in quick succession afterwards
+    passes, and the average is kept.
+    """
 
     def __init__(self, refresh_hz: int) -> None:
-        self._interval_ns = 1_000_000_000 // refresh_hz
-        self._due_ns = 0
+        self._refresh_hz = refresh_hz
+        self._depth = max(2.0, refresh_hz / 10)
+        self._tokens = self._depth
+        self._last_ns: int | None = None
 
     def admits(self, ready_ns: int) -> bool:
         """Say whether a picture made at ``ready_ns`` may pass."""
-        if ready_ns < self._due_ns - self._interval_ns:
+        if self._last_ns is not None:
+            gained = max(0, ready_ns - self._last_ns) * self._refresh_hz / 1e9
+            self._tokens = min(self._depth, self._tokens + gained)
+        self._last_ns = ready_ns
+        if self._tokens < 1:
             return False
-        self._due_ns = max(ready_ns, self._due_ns) + self._interval_ns
+        self._tokens -= 1
         return True

@@ -1,0 +1,39 @@
+"""How many pictures of a fast compositor pass: the asked rate on average, and none lost after a stall."""
+
+from __future__ import annotations
+
+import pytest
+
+screencopy = pytest.importorskip("punktfunk.desktop.capture.screencopy", reason="pywayland is not installed")
+from punktfunk.desktop.vdisplay import output_hz  # noqa: E402 after the skip
+from punktfunk.units import Mode  # noqa: E402
+
+
+def _admitted(hertz: int, times_ms: list[float]) -> int:
+    pace = screencopy.Pace(hertz)
+    return sum(pace.admits(round(at * 1e6)) for at in times_ms)
+
+
+def test_a_compositor_that_is_too_fast_is_brought_down_to_the_rate() -> None:
+    every_7_ms = [n * 7.0 for n in range(1429)]  # ten seconds at 143 a second
+    assert 600 <= _admitted(60, every_7_ms) <= 606
+
+
+def test_a_compositor_at_or_below_the_rate_loses_nothing() -> None:
+    assert _admitted(60, [n * 1000 / 60 for n in range(600)]) == 600
+    assert _admitted(60, [n * 20.0 for n in range(500)]) == 500
+
+
+def test_what_comes_in_a_burst_after_a_stall_passes() -> None:
+    regular = [n * 1000 / 60 for n in range(60)]
+    burst = [1060.0 + n for n in range(4)]
+    assert _admitted(60, regular + burst) == 64
+
+
+def test_a_clock_that_does_not_move_gives_no_pictures_for_ever() -> None:
+    assert _admitted(60, [5.0] * 1000) == 6
+
+
+@pytest.mark.parametrize(("hertz", "asked"), [(60, 75), (120, 150), (30, 38), (144, 180), (1, 2)])
+def test_headless_outputs_are_asked_for_a_quarter_more(hertz: int, asked: int) -> None:
+    assert output_hz(Mode(640, 480, hertz)) == asked
