@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command()(compare)
     app.command()(baseline)
     app.command()(report)
+    app.command()(calibrate)
 
 
 def compare(
@@ -85,6 +86,34 @@ def report(run: Run, *, out: Out = DEFAULT_OUT) -> None:
     result, folder = _load(run, out)
     for kind, path in reporting.write(result, folder).items():
         print(f"{kind}: {path}")
+
+
+def calibrate(
+    run: Run,
+    *,
+    case: Annotated[str, typer.Option(help="A case of the run; default: its longest over a real link.")] = "",
+    effect: Annotated[
+        float, typer.Option(min=0.001, help="Change to plant, as a ratio: 0.05 is 5 %.")
+    ] = 0.05,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Say what the latency gate makes of this machine's noise: false alarms, and the changes it would see."""
+    from harness import calibrate as calibrating
+    from harness import records
+
+    result, folder = _load(run, out)
+    tables = [
+        (records.read(file)[0], name)
+        for name in ([case] if case else [c.id for c in result.cases if c.backend != "sim"])
+        if (file := folder / name / "frames.parquet").is_file()
+    ]
+    if not tables:
+        raise ResultsError(
+            f"run {result.run_id} kept no frame records of {case or 'a case over a real link'}"
+        )
+    table, name = max(tables, key=lambda item: item[0]["index"].size)
+    print(name)
+    sys.stdout.write(calibrating.text(calibrating.calibrate(table, effect=effect), effect))
 
 
 def _load(name: str, out: Path) -> tuple[RunResult, Path]:

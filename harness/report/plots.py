@@ -160,7 +160,7 @@ def _code_of(case: CaseResult) -> str:
     for value in case.params.values():
         if str(value) in {"gf8", "gf16"}:
             return {"gf8": "GF(2⁸)", "gf16": "GF(2¹⁶)"}[str(value)]
-    return layer_of(case)
+    return layer_of(case).removeprefix(f"{case.scenario}.")
 
 
 def _burst_of(case: CaseResult, judged: Sequence[CaseResult]) -> float:
@@ -217,7 +217,10 @@ def _recovery_panel(
     ax.set_title(clean(f"{code}, {kind}"))
     ax.set_xlabel("packets lost (%)")
     ax.set_ylabel("frames complete (%)")
-    ax.set_ylim(-3, 103)
+    # Cells that are all near 100 % fill the panel; 0 stays in sight wherever any comes near it.
+    lowest = min(_measured(c)[1] * 100 for cases in lines.values() for c in cases)
+    bottom = lowest - 5 if lowest > 75 else -3
+    ax.set_ylim(bottom, 100 + (100 - bottom) * 0.03)
     ax.legend(loc="best", ncols=2 if len(chosen) > 3 else 1)
 
 
@@ -274,9 +277,10 @@ def latency(cases: Sequence[CaseResult]) -> Chart | None:
                 ["1 %", "50 %", "90 %", "95 %", "99 %", "99.9 %"],
             )
             ax.set_ylabel("frames at most this late")
-            low, high = ax.get_xlim()
-            if low > 0 and high / max(low, 1e-9) > 30:
+            every = [value for case in shown[name] for value in case.quantiles[name]]
+            if min(every) > 0 and max(every) > 12 * min(every):
                 ax.set_xscale("log")
+                ax.xaxis.set_major_formatter("{x:g}")
             ax.legend(loc="lower right")
 
     return Chart(
