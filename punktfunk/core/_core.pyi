@@ -109,6 +109,7 @@ class HostStream:
         gso: bool = True,
         send_buffer_bytes: int = 8388608,
         record_frames: bool = True,
+        realtime: bool = False,
     ) -> HostStream: ...
     def submit(
         self,
@@ -142,6 +143,7 @@ class ClientStream:
         gro: bool = True,
         receive_buffer_bytes: int = 33554432,
         record_frames: bool = True,
+        realtime: bool = False,
     ) -> ClientStream: ...
     def next_frame(self, timeout: float) -> ReceivedFrame | None: ...
     def take_recovery_request(self, retry: float | None = None) -> bool: ...

@@ -305,3 +305,14 @@ def test_parameters_outside_the_wires_limits_are_refused(wrong: dict[str, Any]) 
         StreamConfig(**wrong)
     with pytest.raises(ValueError, match="key must have 16 bytes"):
         StreamConfig(key=b"short")
+
+
+@pytest.mark.root
+def test_threads_become_real_time_when_asked_and_allowed(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    for realtime in (False, True):
+        with streams(sockets, host={"realtime": realtime}, client={"realtime": realtime}) as (host, client):
+            host.submit(b"x", 0, KEY_FRAME)
+            frames_of(client, 1)
+            assert host.stats()["realtime"] == client.stats()["realtime"] == int(realtime)

@@ -90,7 +90,8 @@ fn wait<T: Send>(
 ///
 /// Takes a duplicate of descriptor `fd`; the caller may close its own. A frame leaves as a burst of at most
 /// `burst_packets`, then at max(`packets_per_ms`, `rate_factor` times the session's packet rate at `rate_kbps` with FEC).
-/// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame.
+/// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame. `realtime` lets the thread
+/// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does.
 ///
 /// Raises InvalidConfigError for pacing that cannot be meant, OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
@@ -102,7 +103,7 @@ struct HostStream {
 impl HostStream {
     #[new]
     #[pyo3(signature = (config, fd, *, rate_kbps, queue_frames = 8, burst_packets = 32, packets_per_ms = 100,
-        rate_factor = 1.25, gso = true, send_buffer_bytes = 8_388_608, record_frames = true))]
+        rate_factor = 1.25, gso = true, send_buffer_bytes = 8_388_608, record_frames = true, realtime = false))]
     #[allow(clippy::too_many_arguments)] // keyword-only configuration
     fn new(
         config: &StreamConfig,
@@ -115,6 +116,7 @@ impl HostStream {
         gso: bool,
         send_buffer_bytes: usize,
         record_frames: bool,
+        realtime: bool,
     ) -> PyResult<Self> {
         if burst_packets == 0 || packets_per_ms == 0 || !(0.1..=1000.0).contains(&rate_factor) {
             return Err(InvalidConfigError::new_err(
@@ -136,6 +138,7 @@ impl HostStream {
         let options = HostOptions {
             gso,
             send_buffer_bytes,
+            realtime,
         };
         let inner = stream::HostStream::start(config.inner.clone(), &settings, fd, options)
             .map_err(start_error)?;
@@ -243,7 +246,8 @@ fn submit_error(error: &punktfunk_core::session::packetize::SubmitError) -> PyEr
 /// Receive access units from a connected UDP socket on a thread of its own.
 ///
 /// Takes a duplicate of descriptor `fd`; the caller may close its own. At most `queue_frames` frames wait for
-/// `next_frame`; one more drops the oldest and what cannot be decoded without it, and asks for a key frame.
+/// `next_frame`; one more drops the oldest and what cannot be decoded without it, and asks for a key frame. `realtime`
+/// is as for HostStream.
 ///
 /// Raises OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
@@ -255,7 +259,7 @@ struct ClientStream {
 impl ClientStream {
     #[new]
     #[pyo3(signature = (config, fd, *, queue_frames = 16, gro = true, receive_buffer_bytes = 33_554_432,
-        record_frames = true))]
+        record_frames = true, realtime = false))]
     fn new(
         config: &StreamConfig,
         fd: i32,
@@ -263,12 +267,14 @@ impl ClientStream {
         gro: bool,
         receive_buffer_bytes: usize,
         record_frames: bool,
+        realtime: bool,
     ) -> PyResult<Self> {
         let options = ClientOptions {
             queue_frames,
             gro,
             receive_buffer_bytes,
             record_frames,
+            realtime,
         };
         let inner =
             stream::ClientStream::start(config.inner.clone(), fd, options).map_err(start_error)?;

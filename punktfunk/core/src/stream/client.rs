@@ -31,6 +31,8 @@ pub struct ClientOptions {
     pub receive_buffer_bytes: usize,
     /// Keep a record of each frame.
     pub record_frames: bool,
+    /// Let the thread preempt normal ones (SCHED_FIFO), where this process may.
+    pub realtime: bool,
 }
 
 impl Default for ClientOptions {
@@ -40,6 +42,7 @@ impl Default for ClientOptions {
             gro: true,
             receive_buffer_bytes: 32 << 20,
             record_frames: true,
+            realtime: false,
         }
     }
 }
@@ -123,7 +126,7 @@ impl ClientStream {
             gro,
             receive_buffer_granted,
             waker,
-            thread: StreamThread::start("pf-recv", body)?,
+            thread: StreamThread::start("pf-recv", options.realtime, body)?,
         })
     }
 
@@ -192,6 +195,7 @@ impl ClientStream {
             ("kernel_dropped", self.inner.kernel_dropped.load(Relaxed)),
             ("receive_calls", self.inner.receive_calls.load(Relaxed)),
             ("gro", u64::from(self.gro)),
+            ("realtime", u64::from(self.thread.realtime())),
             ("cpu_ns", self.thread.cpu_ns()),
         ] {
             stats.push((name.to_owned(), value));

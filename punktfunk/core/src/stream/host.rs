@@ -21,6 +21,8 @@ pub struct HostOptions {
     pub gso: bool,
     /// Send buffer to ask for.
     pub send_buffer_bytes: usize,
+    /// Let the thread preempt normal ones (SCHED_FIFO), where this process may.
+    pub realtime: bool,
 }
 
 impl Default for HostOptions {
@@ -28,6 +30,7 @@ impl Default for HostOptions {
         Self {
             gso: true,
             send_buffer_bytes: 8 << 20,
+            realtime: false,
         }
     }
 }
@@ -137,7 +140,7 @@ impl HostStream {
             socket,
             send_buffer_granted,
             waker,
-            thread: StreamThread::start("pf-send", body)?,
+            thread: StreamThread::start("pf-send", options.realtime, body)?,
         })
     }
 
@@ -191,6 +194,7 @@ impl HostStream {
             ("socket_too_big", socket.too_big.load(Relaxed)),
             ("socket_other", socket.other.load(Relaxed)),
             ("socket_refused", socket.refused.load(Relaxed)),
+            ("realtime", u64::from(self.thread.realtime())),
             ("cpu_ns", self.thread.cpu_ns()),
         ] {
             stats.push((name.to_owned(), value));

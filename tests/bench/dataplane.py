@@ -1,0 +1,264 @@
+"""Time the data plane between two namespaces over veth, one process a side, next to iperf3 in the same run.
+
+Access units are synthetic, sealed with AES-128-GCM and protected by FEC; nothing is tuned by hand. Prints
+goodput, packets a second, loss and CPU time a packet for rising rates, then the latency of a frame with the default
+pacer. Judges nothing. Needs root, and iperf3 for the yardstick.
+
+    python tests/bench/dataplane.py [--rates 1000,2000,4000] [--seconds 3] [--fps 240] [--fec 20] [--realtime]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.namespaces import Namespace
+from harness.topology import Topology, add_address, segment_address
+from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
+from punktfunk.errors import PunktfunkError
+
+SEGMENT = 200
+HOST, CLIENT = segment_address(SEGMENT, 1).ipv4, segment_address(SEGMENT, 2).ipv4
+SALT_BYTE = 0x5A
+CHECKED = 16
+"""Every so manyth frame is compared byte by byte; comparing all would measure the comparison."""
+
+
+def access_unit(size: int) -> bytes:
+    """Return bytes that no shift or swap of shards leaves equal."""
+    return np.random.default_rng(SALT_BYTE).bytes(size)
+
+
+def receive(fd: int, key: bytes, fec: int, size: int, realtime: bool) -> None:
+    """Run the client's process: read frames until standard input ends, then print what came."""
+    expected = access_unit(size)
+    client = ClientStream(StreamConfig(key=key, fec_percent=fec), fd, realtime=realtime)
+    print("ready", flush=True)
+    os.set_blocking(sys.stdin.fileno(), False)
+    frames = wrong = 0
+    while True:
+        frame = client.next_frame(0.1)
+        if frame is None:
+            if _ended():
+                break
+            continue
+        frames += 1
+        if len(frame) != size or (frame.index % CHECKED == 0 and memoryview(frame) != expected):
+            wrong += 1
+    client.close()
+    records = {name: np.frombuffer(column, "<i8").tolist() for name, column in client.take_records().items()}
+    usage = time.process_time_ns()
+    print(
+        json.dumps(
+            {"frames": frames, "wrong": wrong, "stats": client.stats(), "records": records, "cpu": usage}
+        )
+    )
+
+
+def _ended() -> bool:
+    try:
+        return os.read(sys.stdin.fileno(), 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def run(
+    link: tuple[Namespace, Namespace],
+    rate_mbps: float,
+    fps: float,
+    seconds: float,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Send `rate_mbps` of media for `seconds` and return both sides' figures."""
+    fec, realtime = options.fec, options.realtime
+    size, key = int(rate_mbps * 1e6 / 8 / fps), secrets.token_bytes(16)
+    unit = access_unit(size)
+    with bound(link[0], HOST) as sender, bound(link[1], CLIENT) as receiver:
+        sender.connect(receiver.getsockname())
+        receiver.connect(sender.getsockname())
+        command = [
+            sys.executable,
+            __file__,
+            "--receive",
+            str(receiver.fileno()),
+            key.hex(),
+            str(fec),
+            str(size),
+            str(int(realtime)),
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[receiver.fileno()], text=True
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            if child.stdout.readline() != "ready\n":
+                raise SystemExit("the receiving process did not start")
+            config = StreamConfig(key=key, fec_percent=fec)
+            host = HostStream(config, sender.fileno(), rate_kbps=int(rate_mbps * 1000), realtime=realtime)
+            cpu, begin = time.process_time_ns(), time.monotonic()
+            for number in range(int(seconds * fps)):
+                wait = begin + number / fps - time.monotonic()
+                if wait > 0:
+                    time.sleep(wait)
+                host.submit(unit, time.monotonic_ns(), FLAG_PICTURE | FLAG_KEY)
+            host.flush(5.0)
+            wall, cpu = time.monotonic() - begin, time.process_time_ns() - cpu
+            host.close()
+            child.stdin.close()
+            client = json.loads(child.stdout.readline())
+    sent = {name: np.frombuffer(column, "<i8") for name, column in host.take_records().items()}
+    received = {name: np.array(column) for name, column in client["records"].items()}
+    return {
+        "size": size,
+        "wall": wall,
+        "host": host.stats(),
+        "client": client["stats"],
+        "wrong": client["wrong"],
+        "frames": client["frames"],
+        "host_cpu": cpu,
+        "client_cpu": client["cpu"],
+        "sent": sent,
+        "received": received,
+    }
+
+
+def bound(namespace: Namespace, address: str) -> socket.socket:
+    """Return a UDP socket of `namespace`; a socket stays in the namespace that it was made in."""
+
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind((address, 0))
+        return sock
+
+    return namespace.run(make)
+
+
+def throughput(link: tuple[Namespace, Namespace], rates: list[float], options: argparse.Namespace) -> None:
+    """Print one line a rate."""
+    print(
+        f"\n{'media Mbit/s':>12} {'goodput':>8} {'packets/s':>10} {'lost':>7} {'kernel':>7} {'queue':>6} "
+        f"{'intact':>12} {'host us/pkt':>16} {'client us/pkt':>16} {'pkts/send':>9}"
+    )
+    print(
+        f"{'':>12} {'Mbit/s':>8} {'':>10} {'':>7} {'dropped':>7} {'drops':>6} {'':>12} {'all (thread)':>16} "
+        f"{'all (thread)':>16}"
+    )
+    for rate in rates:
+        got = run(link, rate, options.fps, options.seconds, options)
+        host, client = got["host"], got["client"]
+        packets = max(1, host["packets_sent"])
+        goodput = got["frames"] * got["size"] * 8 / got["wall"] / 1e6
+        print(
+            f"{rate:12.0f} {goodput:8.0f} {packets / got['wall']:10.0f} {client['packets_lost']:7} "
+            f"{client['kernel_dropped']:7} {host['frames_queue_dropped']:6} "
+            f"{got['frames'] - got['wrong']:5}/{host['frames_submitted']:<6} "
+            f"{got['host_cpu'] / packets / 1e3:7.2f} ({host['cpu_ns'] / packets / 1e3:5.2f}) "
+            f"{got['client_cpu'] / packets / 1e3:8.2f} ({client['cpu_ns'] / packets / 1e3:5.2f}) "
+            f"{packets / max(1, host['send_calls']):9.1f}",
+            flush=True,
+        )
+
+
+def latency(link: tuple[Namespace, Namespace], options: argparse.Namespace) -> None:
+    """Print the stages of a frame at 100 Mbit/s and 60 frames a second with the default pacer."""
+    got = run(link, 100, 60, max(5.0, options.seconds), options)
+    sent, received = got["sent"], got["received"]
+    complete = received["status"] == 0
+    index = received["index"][complete]
+    stamps = {name: sent[name][np.searchsorted(sent["index"], index)] for name in sent}
+    stamps |= {name: received[name][complete] for name in ("recv_first_ns", "recv_last_ns", "complete_ns")}
+    print(f"\n100 Mbit/s at 60 frames/s, {got['size']} bytes a frame, {len(index)} frames, ms:")
+    print(f"{'':26} {'p50':>8} {'p95':>8} {'p99':>8} {'max':>8}")
+    for name, begin, end in [
+        ("sealed → sent_first", "sealed_ns", "sent_first_ns"),
+        ("sent_first → recv_first", "sent_first_ns", "recv_first_ns"),
+        ("recv_first → recv_last", "recv_first_ns", "recv_last_ns"),
+        ("recv_last → complete", "recv_last_ns", "complete_ns"),
+        ("sealed → complete", "sealed_ns", "complete_ns"),
+    ]:
+        figures = np.percentile(stamps[end] - stamps[begin], [50, 95, 99, 100]) / 1e6
+        print(f"{name:26} " + " ".join(f"{figure:8.3f}" for figure in figures), flush=True)
+
+
+def yardstick(link: tuple[Namespace, Namespace], seconds: float) -> None:
+    """Print what iperf3 moves in datagrams of the same size."""
+    program = shutil.which("iperf3")
+    nsenter = shutil.which("nsenter")
+    if program is None or nsenter is None:
+        print("\niperf3: not here (apt-get install iperf3)")
+        return
+    inside = [[nsenter, f"--net={namespace.path}", program] for namespace in link]
+    for wanted in ("2G", "0"):
+        with subprocess.Popen([*inside[1], "-s", "-1"], stdout=subprocess.DEVNULL) as server:
+            time.sleep(0.3)
+            done = subprocess.run(
+                [*inside[0], "-c", CLIENT, "-u", "-b", wanted, "-l", "1264", "-t", f"{seconds:.0f}", "-J"],
+                stdout=subprocess.PIPE,
+                check=False,
+            )
+            server.terminate()
+        if done.returncode:
+            print("\niperf3: failed")
+            return
+        end = json.loads(done.stdout)["end"]
+        got, load = end["sum"], end["cpu_utilization_percent"]
+        rate = got["bits_per_second"] * (1 - got["lost_percent"] / 100) / 1e6
+        asked = "no limit" if wanted == "0" else f"{wanted}bit/s"
+        packets = got["packets"]
+        print(
+            f"\niperf3 -u -l 1264, {asked}: sent {got['bits_per_second'] / 1e6:.0f} Mbit/s, "
+            f"received {rate:.0f} Mbit/s, "
+            f"{got['lost_percent']:.2f} % lost, {packets / got['seconds']:.0f} packets/s, "
+            f"CPU us/packet {load['host_total'] / 100 * got['seconds'] * 1e6 / packets:.2f} sending, "
+            f"{load['remote_total'] / 100 * got['seconds'] * 1e6 / packets:.2f} receiving",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure on a link of two namespaces."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rates", default="1000,2000,3000,4000", help="media rates, Mbit/s")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
+    parser.add_argument("--fps", type=float, default=240.0)
+    parser.add_argument("--fec", type=int, default=20, help="recovery shards, per cent")
+    parser.add_argument("--realtime", action="store_true", help="stream threads under SCHED_FIFO")
+    parser.add_argument("--receive", nargs=5, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.receive:
+        fd, key, fec, size, realtime = options.receive
+        receive(int(fd), bytes.fromhex(key), int(fec), int(size), realtime == "1")
+        return
+    load = Path("/proc/loadavg").read_text().split()[0]
+    print(
+        f"data plane over veth, AES-128-GCM, {options.fec} % FEC, {options.fps:g} frames/s; "
+        f"{os.cpu_count()} cores, load {load}" + (", real-time threads" if options.realtime else "")
+    )
+    try:
+        with Topology(f"bench{os.getpid()}") as topology:
+            link = topology.namespace("host"), topology.namespace("client")
+            topology.veth(link[0], "veth-h", link[1], "veth-c")
+            add_address(link[0], "veth-h", segment_address(SEGMENT, 1))
+            add_address(link[1], "veth-c", segment_address(SEGMENT, 2))
+            throughput(link, [float(rate) for rate in options.rates.split(",")], options)
+            latency(link, options)
+            yardstick(link, options.seconds)
+    except PunktfunkError as error:
+        raise SystemExit(f"dataplane: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
