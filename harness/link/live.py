@@ -84,6 +84,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         report = link.report() if isinstance(link, TunLink) else {}
         outcomes = host.stop(), client.stop()
     found = _collect(folder, killed)
+    records.write(folder / "frames.parquet", found.table, {"case": case.id, "seed": case.seed})
     result = _result(case, backend, found, counters)
     result.link = {
         "asked": {"down": asked.down, "up": asked.up},
