@@ -13,14 +13,16 @@ mod spec;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod validate;
 
 use bottleneck::Bottleneck;
 use draw::{Draws, PacketDraws, Purpose};
 pub use spec::{
-    Change, CorruptMode, DEFAULT_QUEUE_PACKETS, JitterDistribution, LinkSpec, LinkSpecError,
-    LossSpec, MAX_DELAY_US, MAX_QUEUE_PACKETS, MAX_RATE_KBPS, ReorderSpec, TracePoint,
+    Change, CorruptMode, DEFAULT_QUEUE_PACKETS, JitterDistribution, LinkSpec, LossSpec,
+    MAX_DELAY_US, MAX_QUEUE_PACKETS, MAX_RATE_KBPS, ReorderSpec, TracePoint,
 };
 use timeline::{Loss, Params, Segment, Timeline};
+pub use validate::LinkSpecError;
 
 /// What happened to a packet on its way in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

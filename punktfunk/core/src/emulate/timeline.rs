@@ -2,9 +2,9 @@
 
 use super::draw::Chance;
 use super::spec::{
-    CorruptMode, DEFAULT_QUEUE_PACKETS, JitterDistribution, LinkSpec, LinkSpecError, LossSpec,
-    MAX_QUEUE_PACKETS,
+    CorruptMode, DEFAULT_QUEUE_PACKETS, JitterDistribution, LinkSpec, LossSpec, MAX_QUEUE_PACKETS,
 };
+use super::validate::LinkSpecError;
 
 /// Loss with its probabilities compiled.
 #[derive(Debug, Clone, Copy, PartialEq)]

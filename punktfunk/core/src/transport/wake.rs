@@ -32,26 +32,26 @@ impl Waker {
 
     /// End the current and every later wait.
     pub fn wake(&self) {
-        if self.signalled.swap(true, Ordering::AcqRel) {
-            return;
-        }
         let one = 1u64;
-        // SAFETY: the buffer is eight readable bytes. The write cannot fail: the counter is 0 here.
+        // Before the flag, and [`Waker::clear`] the other way round: so the flag is never down while the eventfd is
+        // up for good, which would turn every wait into a spin.
+        // SAFETY: the buffer is eight readable bytes. A counter too full to add to is up anyway.
         unsafe { libc::write(self.event.as_raw_fd(), (&raw const one).cast(), 8) };
+        self.signalled.store(true, Ordering::SeqCst);
     }
 
     /// Whether [`Waker::wake`] was called; one atomic load, for loops that are too busy to wait.
     #[must_use]
     pub fn is_signalled(&self) -> bool {
-        self.signalled.load(Ordering::Acquire)
+        self.signalled.load(Ordering::SeqCst)
     }
 
-    /// Let waits wait again.
+    /// Let waits wait again. Look for what the waker announced after this, not before.
     pub fn clear(&self) {
+        self.signalled.store(false, Ordering::SeqCst);
         let mut count = 0u64;
         // SAFETY: the buffer is eight writable bytes; an empty counter only gives EAGAIN.
         unsafe { libc::read(self.event.as_raw_fd(), (&raw mut count).cast(), 8) };
-        self.signalled.store(false, Ordering::Release);
     }
 }
 
@@ -113,5 +113,35 @@ pub fn wait(
         Wait::Ready
     } else {
         Wait::TimedOut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waking_and_clearing_at_once_leaves_no_eventfd_up_without_its_flag() {
+        let waker = Waker::new().unwrap();
+        for _ in 0..200 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| (0..50).for_each(|_| waker.wake()));
+                (0..50).for_each(|_| waker.clear());
+            });
+            let up = wait(&[], 0, &waker, Some(Duration::ZERO)) == Wait::Woken;
+            assert!(waker.is_signalled() || !up);
+            waker.clear();
+        }
+    }
+
+    #[test]
+    fn a_wait_ends_by_its_timeout_or_its_waker() {
+        let waker = Waker::new().unwrap();
+        let timeout = Some(Duration::from_millis(1));
+        assert_eq!(wait(&[], 0, &waker, timeout), Wait::TimedOut);
+        waker.wake();
+        assert_eq!(wait(&[], 0, &waker, None), Wait::Woken);
+        waker.clear();
+        assert_eq!(wait(&[], 0, &waker, timeout), Wait::TimedOut);
     }
 }
