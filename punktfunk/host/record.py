@@ -1,0 +1,251 @@
+"""Record a stream into a playable file, by way of the core: the proof that the whole path holds.
+
+Every access unit goes through a core host session, a loopback socket and a core client session, and is
+compared byte for byte with what went in. The file is made of what came out.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+from av.container import OutputContainer
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
+from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
+from punktfunk.desktop.session import DesktopSession, SessionOptions
+from punktfunk.errors import MediaError, UsageError
+from punktfunk.host.pace import FrameClock, wake_precisely
+from punktfunk.media import AccessUnit, Codec, EncoderConfig, Producer
+from punktfunk.units import Mode
+
+_TIME_BASE: Final = Fraction(1, 1_000_000)
+_SUFFIXES: Final = (".mkv", ".mp4", ".mov")
+_LAST_FRAME_LIMIT_S: Final = 2.0
+_FEC_PERCENT: Final = 20
+_SHARD_BYTES: Final = 1408
+TESTCARD: Final = (sys.executable, "-m", "punktfunk.desktop.testcard")
+"""What runs in a session that was given no program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What was recorded, and whether it came through the core as it went in."""
+
+    path: Path
+    codec: Codec
+    mode: Mode
+    frames: int
+    """Access units made."""
+    intact: int
+    """Those that came back byte for byte; these are in the file."""
+    corrupt: int
+    missing: int
+    bytes: int
+    """Size of the access units."""
+    packets: int
+    """Packets on the socket, recovery included."""
+    seconds: float
+    """From the first capture to the last."""
+    capture: dict[str, int]
+    """Counters of the capture; empty for other sources."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every access unit came back as it went in, and there was one."""
+        return self.frames > 0 and self.intact == self.frames
+
+    @property
+    def fps(self) -> float:
+        """Pictures a second on average; 0 for fewer than two."""
+        return (self.frames - 1) / self.seconds if self.frames > 1 and self.seconds > 0 else 0.0
+
+
+def record(producer: Producer, mode: Mode, out: Path, *, seconds: float) -> Recording:
+    """Record ``seconds`` of a producer's access units, from its first key frame, into ``out``.
+
+    The suffix says which container: .mkv, .mp4 or .mov. The producer stays open. Raises UsageError for another
+    suffix or a source that is no video, and MediaError where source, encoder or file fail.
+    """
+    codec = producer.codec
+    if codec is None:
+        raise UsageError("a synthetic source makes no pictures", "record the test card, a file or a screen")
+    if out.suffix not in _SUFFIXES:
+        raise UsageError(f"{out.name!r} names no container", f"end it with one of {', '.join(_SUFFIXES)}")
+    with _Loop(mode) as loop, _File(out, codec, mode) as file:
+        made = _run(producer, mode, loop, file, seconds)
+        loop.finish(file)
+        stats = loop.host_stats()
+    return Recording(
+        path=out,
+        codec=codec,
+        mode=mode,
+        frames=len(made),
+        intact=loop.intact,
+        corrupt=loop.corrupt,
+        missing=len(made) - loop.intact - loop.corrupt,
+        bytes=sum(size for _, size in made),
+        packets=stats["packets_sent"],
+        seconds=(made[-1][0] - made[0][0]) / 1e9 if made else 0.0,
+        capture={},
+    )
+
+
+def record_desktop(
+    encoder: EncoderConfig,
+    out: Path,
+    *,
+    seconds: float,
+    program: tuple[str, ...] = TESTCARD,
+    options: SessionOptions | None = None,
+) -> Recording:
+    """Record a headless desktop that runs ``program``: virtual output, capture, encoder, core, file.
+
+    Raises what :class:`punktfunk.desktop.session.DesktopSession`, the encoder and :func:`record` raise.
+    """
+    with DesktopSession(options) as session:
+        output = session.create(encoder.mode)
+        session.launch(program, cwd=Path.cwd())
+        producer = ScreenProducer(ScreenSpec(socket=session.socket, output=output.name), encoder)
+        try:
+            recording = record(producer, encoder.mode, out, seconds=seconds)
+            counters = producer.capture.counters
+        finally:
+            producer.close()
+    return replace(recording, capture=counters)
+
+
+def _run(producer: Producer, mode: Mode, loop: _Loop, file: _File, seconds: float) -> list[tuple[int, int]]:
+    """Produce until the time is over; return capture time and size of each access unit."""
+    wake_precisely()
+    paced = not getattr(producer, "self_paced", False)
+    began = monotonic_ns()
+    ends = began + round(seconds * 1e9)
+    clock = FrameClock(mode.refresh_hz, began)
+    made: list[tuple[int, int]] = []
+    producer.request_key()
+    while monotonic_ns() < ends:
+        if paced:
+            loop.wait_until(clock.next_deadline(monotonic_ns()), file)
+        unit = producer.produce()
+        loop.submit(unit)
+        made.append((unit.pts_ns, len(unit.data)))
+        loop.drain(file, 0.0)
+    return made
+
+
+class _Loop:
+    """A host stream and a client stream of the core, joined by UDP sockets on loopback."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.intact = self.corrupt = 0
+        self._waiting: dict[int, AccessUnit] = {}
+        self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+        sender, receiver = self._sockets
+        for each in self._sockets:
+            each.bind(("127.0.0.1", 0))
+        sender.connect(receiver.getsockname())
+        receiver.connect(sender.getsockname())
+        config = StreamConfig(
+            key=secrets.token_bytes(16),
+            salt=os.urandom(4),
+            fec_percent=_FEC_PERCENT,
+            shard_bytes=_SHARD_BYTES,
+        )
+        # Loopback has room for bursts that a link has not: the rate is no limit here.
+        self._client = ClientStream(config, receiver.fileno())
+        self._host = HostStream(config, sender.fileno(), rate_kbps=1_000_000)
+        self._mode = mode
+
+    def submit(self, unit: AccessUnit) -> None:
+        """Send an access unit."""
+        flags = FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
+        self._waiting[self._host.submit(unit.data, unit.pts_ns, flags)] = unit
+
+    def drain(self, file: _File, timeout_s: float) -> bool:
+        """Take what has arrived, waiting for the first; say whether anything had."""
+        arrived = False
+        while (frame := self._client.next_frame(0.0 if arrived else timeout_s)) is not None:
+            arrived = True
+            sent = self._waiting.pop(frame.index, None)
+            data = bytes(frame)
+            if sent is None or data != sent.data or frame.pts_ns != sent.pts_ns or frame.key != sent.key:
+                self.corrupt += 1
+            else:
+                self.intact += 1
+                file.write(data, frame.pts_ns, key=frame.key)
+        return arrived
+
+    def wait_until(self, deadline_ns: int, file: _File) -> None:
+        """Take what arrives until then."""
+        while (left := deadline_ns - monotonic_ns()) > 0:
+            self.drain(file, left / 1e9)
+
+    def finish(self, file: _File) -> None:
+        """Take the rest."""
+        self._host.flush(_LAST_FRAME_LIMIT_S)
+        deadline = monotonic_ns() + round(_LAST_FRAME_LIMIT_S * 1e9)
+        while self._waiting and monotonic_ns() < deadline:
+            self.drain(file, 0.05)
+
+    def host_stats(self) -> dict[str, int]:
+        """Return the host session's counters."""
+        return self._host.stats()
+
+    def __enter__(self) -> _Loop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._host.close()
+        self._client.close()
+        for each in self._sockets:
+            each.close()
+
+
+class _File:
+    """A container with one video stream of coded pictures, timed by their capture."""
+
+    def __init__(self, path: Path, codec: Codec, mode: Mode) -> None:
+        self._path = path
+        self._first_ns: int | None = None
+        self._last_us = -1
+        try:
+            self._container: OutputContainer = av.open(str(path), "w")
+            self._stream: Any = self._container.add_mux_stream(
+                str(codec), rate=mode.refresh_hz, width=mode.width, height=mode.height
+            )
+        except (OSError, av.error.FFmpegError) as error:
+            raise MediaError(f"cannot write {path}: {error}", "is the folder there, and writable?") from error
+        self._stream.time_base = _TIME_BASE
+
+    def write(self, data: bytes, pts_ns: int, *, key: bool) -> None:
+        """Add one access unit; its time is made later than the last one's where it is not."""
+        if self._first_ns is None:
+            self._first_ns = pts_ns
+        self._last_us = max(self._last_us + 1, (pts_ns - self._first_ns) // 1000)
+        packet = av.Packet(data)
+        packet.stream = self._stream
+        packet.time_base = _TIME_BASE
+        packet.pts = packet.dts = self._last_us
+        packet.is_keyframe = key
+        try:
+            self._container.mux(packet)
+        except (OSError, av.error.FFmpegError) as error:
+            raise MediaError(f"cannot write {self._path}: {error}", "is the disk full?") from error
+
+    def __enter__(self) -> _File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._container.close()
+        except (OSError, av.error.FFmpegError) as error:
+            raise MediaError(f"cannot finish {self._path}: {error}", "is the disk full?") from error
