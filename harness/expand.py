@@ -42,7 +42,7 @@ class Case:
     seed: int
     """Derived from the scenario's seed, the case's parameters and its repeat: a new value moves no other."""
     params: dict[str, Any] = field(default_factory=dict)
-    """The matrix values as they were written, by name."""
+    """The matrix values as they were written, by axis; of an axis of rows its first name."""
     layer: str = ""
     repeat: int = 0
     file: str = ""
@@ -198,10 +198,10 @@ def _layer_cases(  # noqa: PLR0917
             problems += expectation_problems(varied)
             continue
         problems += _semantic_problems(spec, varied)
-        params = {name: node.value for name, node in names.items()}
-        label = ",".join(
-            f"{name}={slug(_scalar(node))}" for name, node in (next(iter(row.items())) for row in point)
-        )
+        # A row is known by its first name: what else it sets follows from that and is no axis of a table.
+        labels = [next(iter(row.items())) for row in point]
+        params = {name: node.value for name, node in labels}
+        label = ",".join(f"{name}={slug(_scalar(node))}" for name, node in labels)
         for repeat in range(repeats):
             parts = [scenario, layer, label + (f",repeat={repeat}" if repeats > 1 else "")]
             cases.append(

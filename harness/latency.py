@@ -102,13 +102,11 @@ def show(console: Console, found: Probe) -> None:
         whole = stages.durations_ms(found.table, stages.BY_NAME["capture_to_decoded"])
         what = "capture to decoded picture (no readable strip: by the stamp of the stream)"
     if whole.size:
-        p50, p99 = stats.percentile(whole, 0.5), stats.percentile(whole, 0.99)
+        p50, p99 = _ms(stats.percentile(whole, 0.5)), _ms(stats.percentile(whole, 0.99))
         interval = stats.percentile_interval(whole, 0.5)
         spread = f" ({interval[0]:.2f} … {interval[1]:.2f})" if interval else ""
         console.print(f"{what}:", markup=False)
-        console.print(
-            f"  p50 {p50:.2f} ms{spread}, p99 {p99:.2f} ms over {whole.size} pictures", markup=False
-        )
+        console.print(f"  p50 {p50}{spread}, p99 {p99} over {whole.size} pictures", markup=False)
     clock = (
         "both ends share one clock: exact"
         if found.same_clock
@@ -127,8 +125,14 @@ def _waterfall(console: Console, split: dict[str, stages.FloatArray]) -> None:
     for name, values in split.items():
         start, width = round(done / total * _BAR), max(1, round(medians[name] / total * _BAR))
         done += medians[name]
-        p99 = stats.percentile(values, 0.99) or 0.0
+        p99 = stats.percentile(values, 0.99)
         shown = "host and network" if name == "network" and next(iter(split)) == "network" else name
-        table.add_row(shown, f"{medians[name]:.3f}", f"{p99:.3f}", " " * start + "█" * width)
+        table.add_row(
+            shown, f"{medians[name]:.3f}", "·" if p99 is None else f"{p99:.3f}", " " * start + "█" * width
+        )
     table.add_row("sum of medians", f"{total:.3f}", "", "")
     console.print(table)
+
+
+def _ms(value: float | None) -> str:
+    return "not measured (too few pictures)" if value is None else f"{value:.2f} ms"
