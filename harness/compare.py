@@ -96,7 +96,7 @@ def compare(a: tuple[RunResult, Path], b: tuple[RunResult, Path]) -> Comparison:
     _compare_exact(before, now, found)
     _compare_timed(before, before_folder, now, now_folder, found)
     found.rows.sort(key=lambda row: (not row.gates, row.verdict != "regression"))
-    if not found.compared:
+    if not {case.id for case in before.cases} & {case.id for case in now.cases}:
         found.warnings.append("the runs have no case in common")
     return found
 
@@ -229,11 +229,12 @@ def interleaved_pairs(cases: Sequence[CaseResult]) -> dict[str, list[tuple[float
 
     Cases pair by repeat. A figure that a pair lacks, or that is 0, is left out of that pair.
     """
+    others = _other_axes([case.params for case in cases])
     sides: dict[tuple[str, int], dict[str, CaseResult]] = defaultdict(dict)
     for case in cases:
         side = str(case.params.get(AXIS, ""))
         if side in {"a", "b"} and case.status in {Status.PASSED, Status.FAILED}:
-            rest = ", ".join(f"{name} {value}" for name, value in case.params.items() if name != AXIS)
+            rest = ", ".join(f"{name} {case.params[name]}" for name in others if name in case.params)
             sides[rest, case.repeat][side] = case
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (rest, _), both in sorted(sides.items(), key=lambda item: item[0]):
@@ -255,9 +256,11 @@ def in_turn(cases: Sequence[Case]) -> list[Case]:
     """
     pairs: dict[tuple[str, str, int], list[Case]] = defaultdict(list)
     first: dict[str, int] = {}
+    layers = {case.layer for case in cases}
+    others = {layer: _other_axes([c.params for c in cases if c.layer == layer]) for layer in layers}
     for place, case in enumerate(cases):
         if case.params.get(AXIS) in {"a", "b"}:
-            rest = repr(sorted((n, str(v)) for n, v in case.params.items() if n != AXIS))
+            rest = repr([str(case.params.get(name)) for name in others[case.layer]])
             pairs[case.layer, rest, case.repeat].append(case)
             first.setdefault(case.layer, place)
     if not pairs:
@@ -273,6 +276,18 @@ def in_turn(cases: Sequence[Case]) -> list[Case]:
         elif first[case.layer] == place:
             result += ordered[case.layer]
     return result
+
+
+def _other_axes(listed: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the axes that vary within a side: what only follows from ``ab`` is what the sides differ in."""
+    names = dict.fromkeys(name for params in listed for name in params if name != AXIS)
+    return [
+        name
+        for name in names
+        if any(
+            len({str(params.get(name)) for params in listed if params.get(AXIS) == side}) > 1 for side in "ab"
+        )
+    ]
 
 
 def only_regressed(run: RunResult) -> bool:

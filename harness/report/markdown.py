@@ -110,7 +110,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _inline(text: str) -> str:
     """Escape what Markdown or the HTML inside it would read as markup; one line."""
     text = re.sub(r"\s+", " ", clean(text)).strip()
-    text = re.sub(r"([\\`*_{}\[\]()#!|~$@:])", r"\\\1", text)
+    text = re.sub(r"([\\`*_{}\[\]()#!|~$@]|:(?=//|[a-z0-9_+-]+:))", r"\\\1", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -239,11 +239,34 @@ def test_a_pair_that_lost_one_side_is_left_out() -> None:
     assert {len(pairs) for pairs in compare.interleaved_pairs(run.cases).values()} == {8}
 
 
+def test_what_the_sides_differ_in_does_not_part_them_and_other_axes_do() -> None:
+    run = interleaved(3, 1)
+    for case in run.cases:
+        case.params |= {"gso": case.params["ab"] == "a", "loss": 0}
+    assert set(compare.interleaved_pairs(run.cases)) == {"encode_p50", "network_p50"}
+    lossy = [case.model_copy(deep=True) for case in run.cases]
+    for case in lossy:
+        case.params["loss"] = 5
+    pairs = compare.interleaved_pairs([*run.cases, *lossy])
+    assert {name: len(found) for name, found in pairs.items()} == {
+        f"{stage}_p50 (loss {loss})": 3 for stage in ("encode", "network") for loss in (0, 5)
+    }
+    assert len(compare.interleaved_checks([*run.cases, *lossy])) == 4
+
+
 def scheduled(pairs: int) -> list[Case]:
     """Cases as a scenario with an axis ``ab`` expands: all repeats of a, then all of b; one other layer around."""
     spec = Session()
     inner = [
-        Case(f"g.ab={side},repeat={n}", "s", spec, 7 * n + (side == "b"), {"ab": side}, "g", n)
+        Case(
+            f"g.ab={side},repeat={n}",
+            "s",
+            spec,
+            7 * n + (side == "b"),
+            {"ab": side, "gso": side == "a"},
+            "g",
+            n,
+        )
         for side in "ab"
         for n in range(pairs)
     ]
