@@ -16,7 +16,7 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -270,7 +270,7 @@ def udp_segmentation(namespace: Namespace, device: str, enable: bool | None = No
     return now
 
 
-def tc(namespace: Namespace, *arguments: str) -> str:
+def tc(namespace: Namespace, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
     """Run the ``tc`` program inside ``namespace`` and return what it prints.
 
     For what pyroute2 cannot encode. Raises :class:`CapabilityError` without the program or the kernel's
@@ -289,6 +289,7 @@ def tc(namespace: Namespace, *arguments: str) -> str:
             check=False,
             timeout=30,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
         )
 
     done = namespace.run(inside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from harness.link.base import CoreSpec
@@ -48,6 +49,18 @@ class Expected:
     def service_us(self, size_bytes: int) -> float:
         """Time that a datagram of ``size_bytes`` payload occupies the bottleneck."""
         return (size_bytes + self.overhead_bytes) * 8e3 / self.rate_kbps if self.rate_kbps else 0.0
+
+    def jitter_quantile(self, share: float) -> float:
+        """Quantile of the jitter in us; the distributions are those of the core's model."""
+        if self.jitter_us <= 0:
+            return 0.0
+        match self.jitter_distribution:
+            case "uniform":
+                return self.jitter_us * (2 * share - 1)
+            case "normal":
+                return self.jitter_us * statistics.NormalDist().inv_cdf(share)
+            case _:  # Pareto (Lomax) of shape 3 and mean 1
+                return float(self.jitter_us * 2 * ((1 - share) ** (-1 / 3) - 1))
 
     def jitter_share_within(self, us: float) -> float:
         """Probability that the jitter's distance from its median is at most ``us``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from harness.link.base import (
     udp_counts,
 )
 from harness.link.packetcount import PacketCounter
-from harness.link.qdisc import Stage, overhead, stages
+from harness.link.qdisc import Stage, Table, overhead, stages
 from harness.link.schedule import Schedule, timeline
 from harness.namespaces import Namespace, netlink
 from harness.topology import (
@@ -74,7 +75,7 @@ class NetemLink(LiveLink):
         self.client = topology.namespace("client")
         self.host_address = segment_address(0, 1)
         self.client_address = segment_address(1, 1)
-        self._log = folder / "link.jsonl"
+        self._folder = folder
         self._stages: dict[Direction, list[Stage]] = {}
         self._overhead: dict[Direction, int] = {}
         self._schedules: list[Schedule] = []
@@ -160,40 +161,51 @@ class NetemLink(LiveLink):
         return self.client if direction == "down" else self.host
 
     def _build(self, direction: Direction, spec: CoreSpec) -> None:
-        device = _EGRESS[direction]
-        if direction in self._stages:
-            tc(self.router, "qdisc", "del", "dev", device, "root")
-        self._stages[direction] = []
-        self._overhead[direction] = overhead(spec)
+        wanted, weight = stages(spec), overhead(spec)
         self._duplicates[direction] |= bool(spec.get("duplicate"))
-        for place, stage in enumerate(stages(spec)):
-            self._tc("add", direction, place, stage)
-            self._stages[direction].append(stage)
+        have = self._stages.pop(direction, None)
+        if have != wanted or self._overhead.get(direction) != weight:
+            if have is not None:
+                self._tc(direction, "qdisc", "del", "dev", _EGRESS[direction], "root")
+            self._overhead[direction] = weight
+            for place, stage in enumerate(wanted):
+                self._put("add", direction, place, stage)
+        self._stages[direction] = wanted
 
     def _apply(self, direction: Direction, spec: CoreSpec) -> None:
         with self._lock:
             wanted, have = stages(spec), self._stages[direction]
             if [stage.kind for stage in wanted] != [stage.kind for stage in have]:
-                # Another shape, e.g. a rate where there was none: packets in the old queues are lost with
-                # them.
+                # Another shape, e.g. a rate where there was none: packets in the old queues are lost with them.
                 self._build(direction, spec)
                 return
             for place, (new, old) in enumerate(zip(wanted, have, strict=True)):
                 if new != old:
                     # "change" keeps what is not named: every stage names all it was made with.
-                    self._tc("change", direction, place, new)
+                    self._put("change", direction, place, new)
             self._stages[direction] = wanted
 
-    def _tc(self, verb: str, direction: Direction, place: int, stage: Stage) -> None:
-        # Handles 1:, 2: …; each but the first hangs under class 1 of the one before.
+    def _put(self, verb: str, direction: Direction, place: int, stage: Stage) -> None:
+        # Handles 1:, 2: …; each but the first hangs under class 1 of the one before. Sizes are corrected at the
+        # root, the only place where the kernel takes a size table, and hold for the stages inside.
         parent = ("root",) if place == 0 else ("parent", f"{place}:1")
-        sizes = ("stab", "overhead", str(self._overhead[direction])) if stage.kind == "tbf" else ()
-        tc(
-            self.router, "qdisc", verb, "dev", _EGRESS[direction], *parent, "handle", f"{place + 1}:",
-            *sizes, stage.kind, *stage.arguments,
+        sizes = ("stab", "overhead", str(self._overhead[direction])) if (verb, place) == ("add", 0) else ()
+        self._tc(
+            direction, "qdisc", verb, "dev", _EGRESS[direction], *parent, "handle", f"{place + 1}:",
+            *sizes, stage.kind, *stage.arguments, table=stage.table,
         )  # fmt: skip
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"direction": direction, verb: [stage.kind, *stage.arguments]}) + "\n")
+
+    def _tc(self, direction: Direction, *arguments: str, table: Table | None = None) -> None:
+        environment = {}
+        if table is not None:
+            file = self._folder / "punktfunk.dist"
+            file.write_text("".join(f"{entry}\n" for entry in table.entries), encoding="ascii")
+            environment["TC_LIB_DIR"] = str(self._folder)
+        tc(self.router, *arguments, environment=environment)
+        with (self._folder / "link.jsonl").open("a", encoding="utf-8") as log:
+            log.write(
+                json.dumps({"direction": direction, "tc": arguments, "at_ns": time.monotonic_ns()}) + "\n"
+            )
 
     def _schedule(self, direction: Direction, spec: CoreSpec) -> None:
         points = timeline(spec)

@@ -23,7 +23,7 @@ _OUTGOING = 4
 
 
 class PacketCounter:
-    """Counts the packets that arrive at an Ethernet device: all of them, and those of the stream.
+    """Counts the IP packets that arrive at an Ethernet device: all of them, and those of the stream.
 
     The stream's are UDP from and to other ports than ``control_port``. A packet that the socket's tiny
     buffer has no room for is counted too (``PACKET_STATISTICS``, packet(7)).
@@ -75,9 +75,17 @@ class _Filtered:
 
 
 def _incoming() -> list[tuple[int, int, int, int]]:
+    # IPv4 without IGMP, and UDP over IPv6: what ends exchange, without what neighbours tell each other.
     return [
         (_LD_WORD, 0, 0, _PACKET_TYPE),
-        (_JUMP_EQUAL, 1, 0, _OUTGOING),
+        (_JUMP_EQUAL, 8, 0, _OUTGOING),
+        (_LD_HALF, 0, 0, 12),
+        (_JUMP_EQUAL, 0, 2, 0x0800),
+        (_LD_BYTE, 0, 0, 23),
+        (_JUMP_EQUAL, 4, 3, 2),
+        (_JUMP_EQUAL, 0, 3, 0x86DD),
+        (_LD_BYTE, 0, 0, 20),
+        (_JUMP_EQUAL, 0, 1, 17),
         (_RETURN, 0, 0, 1),
         (_RETURN, 0, 0, 0),
     ]

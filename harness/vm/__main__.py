@@ -19,7 +19,7 @@ PROOF = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "timeout=200", "t
 def main(arguments: list[str] | None = None) -> int:
     """Prepare the machine, run the command in it and return the command's exit status."""
     parser = argparse.ArgumentParser(prog="python -m harness.vm", description=__doc__)
-    parser.add_argument("--timeout", type=float, default=200.0, help="seconds that the machine may run")
+    parser.add_argument("--timeout", type=float, default=230.0, help="seconds that the machine may run")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="folder for the kernel (default: the user's cache)")
     parser.add_argument("command", nargs="*", help="default: the tests of the netem link")

@@ -118,6 +118,19 @@ def test_a_wrong_delay_is_refused_and_the_paths_own_delay_is_not() -> None:
             assert refused(judge_delay(want, base, got)) == ["delay"], (seed, wrong)
 
 
+def test_a_machine_that_stalls_half_of_the_time_is_judged_by_the_packets_that_came_through() -> None:
+    none = np.zeros(300, dtype=bool)
+    want = expected({"delay_us": 20_000})
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        base = probe(none, segments=1, delay_us=rng.exponential(60, 300) + 30)
+        stalls = 20_000 + rng.exponential(60, 300) + 30 + rng.uniform(0, 9000, 300) * (rng.random(300) < 0.75)
+        assert refused(judge_delay(want, base, probe(none, segments=1, delay_us=stalls))) == ["delay"]
+        assert refused(judge_delay(want, base, probe(none, segments=1, delay_us=stalls), 0.1)) == []
+        wrong = probe(none, segments=1, delay_us=stalls + 3000)
+        assert refused(judge_delay(want, base, wrong, 0.1)) == ["delay"], f"seed {seed}"
+
+
 @pytest.mark.parametrize("distribution", ["uniform", "normal"])
 def test_jitter_of_half_the_spread_is_refused(distribution: str) -> None:
     want = expected({"delay_us": 20_000, "jitter_us": 2000, "jitter_distribution": distribution})
@@ -150,8 +163,9 @@ def test_duplicates_and_corruption_are_counted_against_their_probability() -> No
 def test_reordering_is_asked_for_or_absent() -> None:
     order = np.arange(1000)
     zero = np.zeros(1000, dtype=np.int64)
-    swapped = order.copy()
-    swapped[[10, 11]] = swapped[[11, 10]]
+    swapped = order.copy().reshape(500, 2)
+    swapped[::5] = swapped[::5, ::-1]
+    swapped = swapped.reshape(1000)
     assert refused(judge_copies(expected({}), Sample(1000, 10, 64, 1, order, zero, zero))) == []
     assert refused(judge_copies(expected({}), Sample(1000, 10, 64, 1, swapped, zero, zero))) == ["reordered"]
     want = expected({"reorder": {"p": 0.1, "extra_us": 2000}})
