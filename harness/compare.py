@@ -327,8 +327,8 @@ def _check(judgement: Judgement, gate: Gate) -> Check:
         change += f" ({low - 1:+.1%} … {high - 1:+.1%})"
     detail = {
         Verdict.TOO_FEW: (
-            f"not judged: {judgement.pairs} pairs are too few for {gate.effect:.0%}; about {judgement.pairs_needed} "
-            "would do"
+            f"not judged: {judgement.pairs} pairs are too few for {gate.effect:.0%}; at least {judgement.pairs_needed} "
+            "are wanted"
         ),
         Verdict.SAME: f"a change of {judgement.detectable:.1%} would have been seen",
         Verdict.IMPROVEMENT: "better",
