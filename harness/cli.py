@@ -104,6 +104,22 @@ def schema(
 
 
 @app.command()
+def docs(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is stale.")] = False,
+) -> None:
+    """Write every generated file of a clone anew: schema and reference pages."""
+    from harness import generated
+
+    names = generated.stale(Path.cwd()) if check else generated.write(Path.cwd())
+    for name in names:
+        typer.echo(f"{'stale' if check else 'written'}: {name}")
+    if not names:
+        typer.echo("every generated file is up to date")
+    raise typer.Exit(1 if check and names else 0)
+
+
+@app.command()
 def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,

@@ -59,6 +59,7 @@ frames_unrecoverable | frames | lower | frames with more losses than FEC mends |
 frames_expired | frames | lower | frames whose shards all came, but after their turn | client frames_expired
 frames_undecodable | frames | lower | complete frames with a reference missing | client frames_undecodable
 frames_queue_dropped | frames | lower | frames dropped from the sender's queue | host frames_queue_dropped
+frames_decoder_late | frames | lower | complete frames dropped before a busy decoder | client frames_queue_dropped
 frames_lost | frames | lower | submitted frames that were not complete | submitted - complete
 frames_decoded | frames | higher | frames that came out of the decoder | decode_end_ns exists
 recovery | fraction | higher | share of sent frames that were complete | complete / (submitted - dropped)

@@ -78,6 +78,7 @@ def _frame_metrics(
         "frames_undecodable": undecodable,
         "frames_unrecoverable": client.get("frames_unrecoverable") if client else None,
         "frames_expired": client.get("frames_expired") if client else None,
+        "frames_decoder_late": client.get("frames_queue_dropped") if client else None,
         "frames_intact": frames.get("intact"),
         "frames_corrupt": frames.get("corrupt"),
         "frames_lost": None if submitted is None or complete is None else submitted - complete,

@@ -21,7 +21,7 @@ def test_deadlines_do_not_accumulate_rounding_errors() -> None:
     deadlines = [clock.next_deadline(0) for _ in range(601)]
     assert deadlines[60] == S
     assert deadlines[600] == 10 * S
-    assert {later - sooner for sooner, later in zip(deadlines, deadlines[1:], strict=False)} == {
+    assert {later - sooner for sooner, later in itertools.pairwise(deadlines)} == {
         16666666,
         16666667,
     }

@@ -1,0 +1,41 @@
+"""Every file of the repository that is made from code: where it stands and what makes it.
+
+``python -m harness docs`` writes them, ``--check`` only compares; a test holds each against what is committed.
+The C header is made by the core's own tests (``punktfunk/core/tests/abi.rs``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness import cli_page, metric_page, reference, schema
+from punktfunk.errors import UsageError
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "scenarios/scenario.schema.json": schema.schema_text,
+    reference.PAGE: reference.page,
+    metric_page.PAGE: metric_page.page,
+    cli_page.PAGE: cli_page.page,
+}
+
+
+def stale(root: Path) -> list[str]:
+    """Return the committed files under ``root`` that are not what the code makes now."""
+    return [name for name, make in PAGES.items() if not _same(root / name, make())]
+
+
+def write(root: Path) -> list[str]:
+    """Write the stale ones anew; returns their names."""
+    if not (root / "pyproject.toml").is_file():
+        raise UsageError(f"{root} is not a clone of the repository", "run this at the top of a clone")
+    names = stale(root)
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PAGES[name](), encoding="utf-8")
+    return names
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text

@@ -1,0 +1,22 @@
+"""What is generated is committed as it is generated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import generated
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_committed_pages_are_what_the_code_makes() -> None:
+    assert generated.stale(ROOT) == [], "run: nox -s docs"
+
+
+@pytest.mark.parametrize(
+    "word", ["punktfunk host", "punktfunk connect", "punktfunk-lab run", "--resume", "--bitrate"]
+)
+def test_the_commands_page_names_commands_and_options(word: str) -> None:
+    assert word in generated.PAGES["docs/reference/cli.md"]()
