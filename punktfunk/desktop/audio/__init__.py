@@ -1,0 +1,46 @@
+"""Sound of a desktop: one protocol class, one file a back end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE: Final = 48_000
+CHUNK_SAMPLES: Final = 240
+"""Samples of a chunk: 5 ms, one packet of punktfunk/1 section 3.2."""
+
+Samples = NDArray[np.float32]
+"""Interleaved channels, shape (samples, channels), -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """5 ms of sound."""
+
+    samples: Samples
+    captured_ns: int
+    """When the first sample reached the recorder (CLOCK_MONOTONIC); the server's own way is not in it."""
+
+
+class AudioCapture(Protocol):
+    """Records what programs play. To be read from one thread, which does nothing slow between reads."""
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        ...
+
+    def read(self) -> AudioChunk:
+        """Wait for the next chunk, 5 ms as a rule; raise DesktopError when the sound server is gone."""
+        ...
+
+    def close(self) -> None:
+        """Stop recording. Closing twice is harmless; not to be called while another thread reads."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...

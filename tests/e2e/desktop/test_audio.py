@@ -1,0 +1,105 @@
+"""Sound: what a program plays in a session is recorded from it, and errors are told by their kind."""
+
+from __future__ import annotations
+
+import ctypes.util
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE
+from punktfunk.desktop.audio.pipewire import SINK
+from punktfunk.desktop.audio.pulse import PulseCapture
+from punktfunk.desktop.session import DesktopSession, SessionOptions
+from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.media.opus import OpusDecoder, OpusEncoder
+
+
+@pytest.fixture
+def sounding(
+    desktop_parts: None, need_tool: Callable[..., str], lack: Callable[[str], None]
+) -> Iterator[DesktopSession]:
+    for program, package in (
+        ("pipewire", "pipewire"),
+        ("wireplumber", "wireplumber"),
+        ("pipewire-pulse", "pipewire-pulse"),
+        ("paplay", "pulseaudio-utils"),
+    ):
+        need_tool(program, package)
+    if ctypes.util.find_library("pulse-simple") is None:
+        lack("libpulse-simple.so.0 (apt-get install libpulse0)")
+    with DesktopSession(SessionOptions(audio=True)) as session:
+        yield session
+
+
+def _tone(path: Path, hertz: int, seconds: float) -> None:
+    samples = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(SAMPLE_RATE * seconds)) / SAMPLE_RATE)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        left = (samples * 32767).astype("<i2")
+        file.writeframes(np.stack([left, left // 4], axis=1).tobytes())
+
+
+def _loudest_hertz(sound: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    return float(spectrum.argmax() * SAMPLE_RATE / len(sound))
+
+
+def test_a_tone_played_in_the_session_is_captured_and_survives_opus(
+    sounding: DesktopSession, tmp_path: Path
+) -> None:
+    _tone(tmp_path / "tone.wav", 1000, 6.0)
+    encoder, decoder = OpusEncoder(), OpusDecoder()
+    with PulseCapture(sounding.pulse_server, f"{SINK}.monitor") as capture:
+        sounding.launch(["paplay", str(tmp_path / "tone.wav")])
+        heard = []
+        for _ in range(1000):
+            chunk = capture.read()
+            assert chunk.samples.shape == (CHUNK_SAMPLES, 2)
+            heard.append(decoder.decode(encoder.encode(chunk.samples)))
+            if sum(part[:, 0].std() > 0.2 for part in heard) >= 200:
+                break
+    sound = np.concatenate(heard[-100:])
+    assert _loudest_hertz(sound[:, 0]) == pytest.approx(1000, abs=5)
+    assert sound[:, 0].std() == pytest.approx(4 * sound[:, 1].std(), rel=0.2), "left and right are kept apart"
+
+
+def test_silence_is_captured_in_time_too(sounding: DesktopSession) -> None:
+    with PulseCapture(sounding.pulse_server, f"{SINK}.monitor") as capture:
+        chunks = [capture.read() for _ in range(200)]
+    assert not np.concatenate([chunk.samples for chunk in chunks]).any()
+    seconds = (chunks[-1].captured_ns - chunks[0].captured_ns) / 1e9
+    assert seconds == pytest.approx(199 * 0.005, abs=0.25)
+
+
+def test_a_server_that_goes_ends_the_recording(sounding: DesktopSession) -> None:
+    capture = PulseCapture(sounding.pulse_server, f"{SINK}.monitor")
+    capture.read()
+    sounding.close()
+    with pytest.raises(DesktopError, match="sound server is gone"):
+        _read_for_ever(capture)
+    capture.close()
+
+
+def test_a_server_that_is_not_there_is_an_error_of_the_desktop(
+    lack: Callable[[str], None], tmp_path: Path
+) -> None:
+    if ctypes.util.find_library("pulse-simple") is None:
+        lack("libpulse-simple.so.0 (apt-get install libpulse0)")
+    with pytest.raises(DesktopError, match="gives no recording"):
+        PulseCapture(f"unix:{tmp_path}/nothing")
+
+
+def test_surround_sound_is_refused_before_anything_is_opened() -> None:
+    with pytest.raises(CapabilityError, match="6 channels"):
+        PulseCapture(channels=6)
+
+
+def _read_for_ever(capture: PulseCapture) -> None:
+    for _ in range(2000):
+        capture.read()
