@@ -6,7 +6,9 @@ import io
 
 import pytest
 
-from harness.progress import PlainReporter, Remaining, clock
+from rich.console import Console
+
+from harness.progress import PlainReporter, Remaining, TerminalReporter, clock
 from harness.results import CaseResult, Status
 
 
@@ -47,3 +49,16 @@ def test_a_log_has_a_line_for_each_failure_and_one_at_the_end() -> None:
     assert "[41/100] FAILED  case-40: because" in lines[1]
     assert lines[2] == "[100/100] ok      last"
     assert len(lines) == 3
+
+
+def test_a_terminal_shows_how_far_and_how_long_and_failures_stand_above_the_bar() -> None:
+    stream = io.StringIO()
+    reporter = TerminalReporter(Console(file=stream, force_terminal=True, width=100, color_system=None))
+    reporter.begin(4, 400.0)
+    reporter.ended(result("first", Status.PASSED), 100.0)
+    reporter.ended(result("second", Status.FAULT, "the link was not as asked"), 100.0)
+    reporter.close()
+    said = stream.getvalue()
+    assert "FAULT   second: the link was not as asked" in said
+    assert "2/4" in said
+    assert "left" in said

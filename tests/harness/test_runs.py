@@ -199,6 +199,7 @@ def test_resuming_a_run_that_does_not_exist_names_the_latest(place: Path) -> Non
     assert only_run(place).name in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_has_and_can_be_resumed(place: Path, blow: signal.Signals) -> None:
     process = start(place)
@@ -220,6 +221,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_can_be_resumed(place: Path, bl
     assert len(results(folder)) == 6
 
 
+@pytest.mark.slow
 def test_a_killed_runner_leaves_no_process_and_its_results_can_be_read(place: Path) -> None:
     process = start(place)
     wait_for_cases(process, place, 1)
@@ -232,6 +234,22 @@ def test_a_killed_runner_leaves_no_process_and_its_results_can_be_read(place: Pa
         time.sleep(0.02)
     assert not [pid for pid in workers if alive(pid)]
     assert load_run(only_run(place)).verdict is Status.INTERRUPTED
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_case_and_not_the_run(place: Path) -> None:
+    process = start(place)
+    wait_for_cases(process, place, 1)
+    os.kill(children_of(process.pid)[-1], signal.SIGKILL)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 5, err
+    found = results(only_run(place))
+    assert len(found) == 6
+    faults = [case for case in found.values() if case.status is Status.FAULT]
+    assert faults
+    assert all("its process died" in case.reason for case in faults)
+    assert sum(case.status is Status.PASSED for case in found.values()) >= 3
+    assert f"replay: {faults[0].replay}" in out
 
 
 @pytest.mark.root
@@ -250,6 +268,7 @@ def test_a_full_disk_ends_the_run_clearly_and_keeps_finished_results(place: Path
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_report_folder_that_becomes_read_only_keeps_finished_results(place: Path) -> None:
     with mounted("tmpfs", place / "reports", "size=50m"):
         process = start(place)
