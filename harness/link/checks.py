@@ -17,14 +17,14 @@ LOSS_ALPHA = 1e-4
 
 
 def session_checks(
-    spec: Session, table: Records, client: Mapping[str, int], link: Mapping[str, int]
+    spec: Session, table: Records, host: Mapping[str, int], client: Mapping[str, int], link: Mapping[str, int]
 ) -> list[Check]:
-    """Return the checks of a session from its joined records, the client's counters and the link's."""
+    """Return the checks of a session from its joined records and the counters of host, client and link."""
     found = []
     if spec.media.source != "synthetic":
         found.append(_every_decodable_frame_decodes(table, client))
     if spec.stream.recovery:
-        found.append(_recovery_is_requested(table, client))
+        found.append(_recovery_is_requested(table, host, client))
     steady = spec.link.down.trace is None and not any(event.down for event in spec.events)
     if steady and link.get("link_in"):
         loss = _transport_loss(spec, link)
@@ -46,10 +46,11 @@ def _every_decodable_frame_decodes(table: Records, client: Mapping[str, int]) ->
     )
 
 
-def _recovery_is_requested(table: Records, client: Mapping[str, int]) -> Check:
+def _recovery_is_requested(table: Records, host: Mapping[str, int], client: Mapping[str, int]) -> Check:
+    """A frame that never left the sender's queue arms recovery at the host, before the client could know of it."""
     broken = int(np.count_nonzero((table["client_status"] != 0) & (table["client_status"] != NULL)))
     broken += int(np.count_nonzero((table["client_status"] == 0) & (table["decodable"] == 0)))
-    asked = client.get("recovery_requests", 0)
+    asked = max(client.get("recovery_requests", 0), host.get("keyframe_requests", 0))
     return Check(
         name="recovery is requested when a frame is lost",
         passed=asked > 0 if broken else True,

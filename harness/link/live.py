@@ -279,7 +279,7 @@ def _judge(
     if found.killed:
         return
     result.checks += checks.session_checks(
-        spec, found.table, found.counters("client") or {}, counters["down"]
+        spec, found.table, found.counters("host") or {}, found.counters("client") or {}, counters["down"]
     )
     steady = not any(event.down for event in spec.events) and spec.link.down.trace is None
     loss = spec.link.down.core().get("loss") or {"kind": "none"}
