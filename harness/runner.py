@@ -24,7 +24,7 @@ from harness.expand import Case
 from harness.linkspec import Backend
 from harness.progress import Reporter
 from harness.results import CaseResult, RunResult, Status
-from harness.session import RunContext, failed_result, resolve_backend, run_case
+from harness.session import RunContext, capability, failed_result, resolve_backend, run_case
 from harness.store import RunFolder
 from punktfunk.errors import CapabilityError, ResultsError
 
@@ -89,7 +89,7 @@ def run_cases(
     simulated, real = _split(waiting, context)
     real = in_turn(real)
     costs = {case.id: estimate_s(case, Backend.SIM) for case in simulated}
-    costs |= {case.id: estimate_s(case, Backend.TUN) for case in real}
+    costs |= {case.id: _real_cost(case, context) for case in real}
     inline = sum(costs[case.id] for case in simulated) < INLINE_BELOW_S or jobs == 1
     parallel = 1 if inline else jobs
     reporter.begin(
@@ -118,7 +118,12 @@ def run_cases(
         reporter.close()
     run.cases = [results[case.id] for case in cases if case.id in results]
     run.duration_s = time.monotonic() - began
-    verdict.conclude(run, interrupted=outcome.interrupted or outcome.trouble is not None, strict=strict)
+    verdict.conclude(
+        run,
+        interrupted=outcome.interrupted or outcome.trouble is not None,
+        strict=strict,
+        optional={case.id for case in cases if case.spec.optional},
+    )
     return outcome
 
 
@@ -133,6 +138,14 @@ def _split(cases: Sequence[Case], context: RunContext) -> tuple[list[Case], list
             backend = Backend.TUN  # run_case says why it cannot run
         (simulated if backend is Backend.SIM else real).append(case)
     return simulated, real
+
+
+def _real_cost(case: Case, context: RunContext) -> float:
+    """Return what a case on a real link takes; next to nothing where it will only be said why it cannot run."""
+    asked = context.backend or case.spec.link.backend
+    if asked is Backend.AUTO or capability(asked).ok:
+        return estimate_s(case, Backend.TUN)
+    return 0.01
 
 
 def _inline(cases: Sequence[Case], folder: RunFolder, context: RunContext) -> Iterator[CaseResult]:

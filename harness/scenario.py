@@ -287,6 +287,10 @@ class Session(Model):
     seeds: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=1, description="Independent simulations pooled into this case (sim only)."
     )
+    optional: bool = Field(
+        default=False,
+        description="Where this machine cannot run it, that is a note and no failure, also on CI.",
+    )
     timeout: Duration | None = Field(
         default=None, description="Give up after this; default three times the case plus 60 s."
     )

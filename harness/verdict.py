@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from harness import agreement, compare
 from harness.linkspec import Backend
@@ -14,8 +14,17 @@ from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError, Re
 INTERRUPTED_EXIT = 130
 
 
-def conclude(run: RunResult, *, interrupted: bool = False, strict: bool = False) -> None:
-    """Add the checks over the whole run, its notes and its verdict."""
+def conclude(
+    run: RunResult,
+    *,
+    interrupted: bool = False,
+    strict: bool = False,
+    optional: Collection[str] = (),
+) -> None:
+    """Add the checks over the whole run, its notes and its verdict.
+
+    With ``strict`` a case that this machine cannot run fails the run, unless its id is ``optional``.
+    """
     run.checks += agreement_checks(run.cases)
     for members in _groups(run.cases).values():
         run.checks += compare.interleaved_checks(members)
@@ -23,7 +32,7 @@ def conclude(run: RunResult, *, interrupted: bool = False, strict: bool = False)
     if digest:
         run.notes.append(f"digest of the simulated cases: {digest}")
     run.notes += _not_run(run.cases)
-    run.verdict = _verdict(run, interrupted=interrupted, strict=strict)
+    run.verdict = _verdict(run, interrupted=interrupted, needed=strict, optional=optional)
 
 
 def agreement_checks(cases: Sequence[CaseResult]) -> list[Check]:
@@ -78,7 +87,7 @@ def exit_code(run: RunResult, *, interrupted: bool = False) -> int:
     }[run.verdict]
 
 
-def _verdict(run: RunResult, *, interrupted: bool, strict: bool) -> Status:
+def _verdict(run: RunResult, *, interrupted: bool, needed: bool, optional: Collection[str]) -> Status:
     states = [case.status for case in run.cases]
     if Status.FAULT in states:
         return Status.FAULT
@@ -86,8 +95,9 @@ def _verdict(run: RunResult, *, interrupted: bool, strict: bool) -> Status:
         return Status.FAILED
     if interrupted:
         return Status.INTERRUPTED
-    unsupported = states.count(Status.UNSUPPORTED)
-    if unsupported and (strict or unsupported == len(states)):
+    unsupported = [case.id for case in run.cases if case.status is Status.UNSUPPORTED]
+    missed = needed and any(name not in optional for name in unsupported)
+    if unsupported and (missed or len(unsupported) == len(states)):
         return Status.UNSUPPORTED
     return Status.PASSED
 
