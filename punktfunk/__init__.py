@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from punktfunk.client.config import ClientConfig as ClientConfig
+    from punktfunk.client.pair import pair as pair
     from punktfunk.client.service import Client as Client
     from punktfunk.host.config import HostConfig as HostConfig
     from punktfunk.host.service import Host as Host
@@ -25,8 +26,9 @@ _LAZY = {
     "ClientConfig": "punktfunk.client.config",
     "Host": "punktfunk.host.service",
     "HostConfig": "punktfunk.host.config",
+    "pair": "punktfunk.client.pair",
 }
-__all__ = ["Client", "ClientConfig", "Host", "HostConfig"]
+__all__ = ["Client", "ClientConfig", "Host", "HostConfig", "pair"]
 
 
 def __getattr__(name: str) -> Any:

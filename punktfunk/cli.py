@@ -20,6 +20,7 @@ from punktfunk import log
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.headless import exit_status
+from punktfunk.client.pair import pair as client_pair
 from punktfunk.client.service import Client, Summary
 from punktfunk.errors import PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
@@ -160,6 +161,23 @@ def connect(  # noqa: PLR0917 - the options of a command line
     _run(_receive, config)
 
 
+@app.command()
+def pair(
+    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Literal IP address of the host.")],
+    pin: Annotated[str | None, typer.Option(help="PIN that the host shows; asked for when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this device, shown at the host.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's identity.")] = None,
+) -> None:
+    """Pair this device with a host: arm pairing there, type the PIN here.
+
+    The host is remembered, and connections to it are pinned from then on.
+    """
+    folder = state_dir or default_state_dir()
+    config = _config(ClientConfig, address=address, state_dir=folder, name=name)
+    shown = pin if pin is not None else typer.prompt("PIN")
+    _run(lambda config: _pair(config, shown), config)
+
+
 def default_state_dir() -> Path:
     """Return where identities are kept: ``$XDG_CONFIG_HOME/punktfunk`` or ``~/.config/punktfunk``."""
     configured = os.environ.get("XDG_CONFIG_HOME")
@@ -196,6 +214,14 @@ async def _serve(config: HostConfig) -> int:
                 typer.echo(_session_line(report))
         ending.cancel()
     return int(failed)
+
+
+async def _pair(config: ClientConfig, pin: str) -> int:
+    fingerprint = await client_pair(config.address, pin, config)
+    typer.echo(f"paired with {config.address}")
+    typer.echo(f"host fingerprint {fingerprint}")
+    typer.echo(f"next: punktfunk connect {config.address}")
+    return 0
 
 
 def _session_line(report: SessionReport) -> str:

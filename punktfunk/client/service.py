@@ -12,6 +12,7 @@ from typing import Any, Self
 from punktfunk import log
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
+from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.errors import HandshakeError, MediaError
 from punktfunk.media import Codec
 from punktfunk.native import control
@@ -80,9 +81,10 @@ class Client:
 
     async def __aenter__(self) -> Self:
         config = self.config
-        if config.pin is None:
+        pin = config.pin or _known_pin(config, self.address)
+        if pin is None:
             require_open_trust(config.trust, self.address[0])
-        identity = await asyncio.to_thread(_identity, config)
+        identity = await asyncio.to_thread(load_identity, config)
         # The worker's imports take longer than the QUIC handshake: they run side by side.
         self._worker = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._worker_says, self._worker_exited)
         try:
@@ -90,8 +92,8 @@ class Client:
                 self.address,
                 identity,
                 _hello(config),
-                _dialects(config),
-                pin=config.pin,
+                dialects(config),
+                pin=pin,
                 before_hello=self._until_worker_is_up,
             )
             await self._begin(self._connection)
@@ -274,13 +276,19 @@ class Client:
             self._summary = Summary("stopped")
 
 
-def _identity(config: ClientConfig) -> Identity:
+def _known_pin(config: ClientConfig, address: tuple[str, int]) -> str | None:
+    return None if config.state_dir is None else KnownHosts(config.state_dir).pin_for(address)
+
+
+def load_identity(config: ClientConfig) -> Identity:
+    """Return the identity of ``config``'s folder, or a passing one."""
     if config.state_dir is None:
         return Identity.generate(Role.CLIENT)
     return Identity.load_or_create(config.state_dir, Role.CLIENT)
 
 
-def _dialects(config: ClientConfig) -> list[Dialect]:
+def dialects(config: ClientConfig) -> list[Dialect]:
+    """Return the ALPN dialects to try, in order."""
     if config.dialect == "auto":
         return [Dialect.PKF1, Dialect.PLAIN]
     return [Dialect(config.dialect)]

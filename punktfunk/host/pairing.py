@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UsageError
 from punktfunk.host.trust import PairedClient, TrustStore, scrub_name
+from punktfunk.native.control import PROOF_WAIT_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import HostCeremony
@@ -25,9 +26,6 @@ MIN_WINDOW_S, DEFAULT_WINDOW_S, MAX_WINDOW_S = 15, 120, 600
 
 COOL_DOWN_NS = 2 * SECOND_NS
 """At most one SPAKE2 computation in this time, whoever asks (section 6.1)."""
-
-PROOF_WAIT_NS = 60 * SECOND_NS
-"""How long a client may take between challenge and proof (section 6.1)."""
 
 SOURCE_COOL_DOWN_NS = 10 * SECOND_NS
 MAX_SOURCE_COOL_DOWN_NS = 300 * SECOND_NS
@@ -68,13 +66,20 @@ class _Source:
 
 
 class Attempt:
-    """One ceremony between its challenge and its proof."""
+    """One ceremony between its request and its proof."""
 
     def __init__(self, ceremony: HostCeremony, client: PairedClient, source: str, deadline_ns: int) -> None:
         self.ceremony = ceremony
         self.client = client
         self.source = source
         self.deadline_ns = deadline_ns
+
+    def challenge(self, request: PairRequest) -> PairChallenge:
+        """Do the SPAKE2 computation, some 20 ms of it; touches nothing but this attempt, so any thread may.
+
+        Raises :class:`~punktfunk.errors.PairingError` for a message that is no SPAKE2 point.
+        """
+        return self.ceremony.challenge(request)
 
 
 class NativePairing:
@@ -147,6 +152,14 @@ class NativePairing:
         was computed, and :class:`~punktfunk.errors.PairingError` for a message that is no SPAKE2 point (which spends
         the PIN too: it was a try).
         """
+        attempt = self.admit(request, client_fp, source, now_ns)
+        return attempt, attempt.challenge(request)
+
+    def admit(self, request: PairRequest, client_fp: bytes | None, source: str, now_ns: int) -> Attempt:
+        """Give the PIN to one request, without the computation: that is :meth:`Attempt.challenge`.
+
+        Raises :class:`~punktfunk.errors.PairingRefusedError`, and then nothing is spent.
+        """
         window, client_fp = self._admit(client_fp, source, now_ns)
         self._window = None
         self._next_ns = now_ns + COOL_DOWN_NS
@@ -154,9 +167,8 @@ class NativePairing:
         ceremony = HostCeremony(window.pin, client_fp, self._host_fp)
         # A client that never sends its proof has used its guess, so it counts as failed until it succeeds.
         self._failed(source, now_ns)
-        challenge = ceremony.challenge(request)
         client = PairedClient(client_fp.hex(), scrub_name(request.name), "native", 0)
-        return Attempt(ceremony, client, source, now_ns + PROOF_WAIT_NS), challenge
+        return Attempt(ceremony, client, source, now_ns + PROOF_WAIT_NS)
 
     def finish(self, attempt: Attempt, proof: PairProof, now_ns: int, unix_s: int) -> PairResult:
         """Check the proof; on a match the client is on disk before it is told so.

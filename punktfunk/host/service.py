@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -10,9 +11,11 @@ from typing import Any, Self
 
 from punktfunk import log
 from punktfunk.clock import SessionClock
-from punktfunk.errors import ConfigError, RejectedError, UntrustedPeerError
+from punktfunk.errors import ConfigError, RejectedError
 from punktfunk.host import work
+from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
+from punktfunk.host.pairing import NativePairing
 from punktfunk.host.stream import WorkerStream, negotiate, prepare
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
@@ -53,15 +56,22 @@ class Host:
     Raises ``CapabilityError`` when the port is taken, ``UntrustedPeerError`` when open trust is asked for
     where it does not hold, ``ConfigError`` when nobody could connect. Belongs to one event loop, whose thread
     has to live as long as the host.
+
+    ``pairing`` lets clients pair, and its trust store lets paired ones in; it is for the fingerprint of
+    ``identity``, which is then given too. Without them, ``config`` says who is let in.
     """
 
-    def __init__(self, config: HostConfig) -> None:
+    def __init__(
+        self, config: HostConfig, *, identity: Identity | None = None, pairing: NativePairing | None = None
+    ) -> None:
         self.config = config
+        self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
         self.reports: list[SessionReport] = []
         """Sessions that got a stream, in order."""
         self._log = log.get("host")
         self._listener: Listener | None = None
-        self._identity: Identity | None = None
+        self._identity = identity
+        self._stop_listening_to_trust: Callable[[], None] = lambda: None
         self._sessions: set[HostSession] = set()
         self._streams: dict[HostSession, tuple[WorkerStream, SessionReport]] = {}
         self._report_done = asyncio.Condition()
@@ -69,14 +79,18 @@ class Host:
 
     async def __aenter__(self) -> Self:
         config = self.config
-        if config.trust is OpenTrust.NONE and not config.trusted_clients:
+        pairing = self.admission.pairing
+        if config.trust is OpenTrust.NONE and not config.trusted_clients and pairing is None:
             raise ConfigError(
                 "no client could connect: none is trusted and trust is not open",
                 "name clients' fingerprints in trusted_clients, or open trust on loopback (--open)",
             )
         if config.trust is not OpenTrust.NONE:
             require_open_trust(config.trust, config.bind)
-        self._identity = await asyncio.to_thread(_identity, config.state_dir)
+        if self._identity is None:
+            self._identity = await asyncio.to_thread(_identity, config.state_dir)
+        if pairing is not None:
+            self._stop_listening_to_trust = pairing.trust.on_removal(self._unpaired)
         self._listener = Listener(config.bind, config.port, self._identity, self._make_session)
         self._log.info("listening", bind=config.bind, port=self.port, fingerprint=self.fingerprint)
         return self
@@ -85,6 +99,7 @@ class Host:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closing = True
+        self._stop_listening_to_trust()
         for session in list(self._sessions):
             session.close(CloseCode.DONE, "host stopped")
         for worker, _ in self._streams.values():
@@ -128,18 +143,6 @@ class Host:
         for worker, _ in self._streams.values():
             worker.set_bitrate(bitrate.kbps)
 
-    def refusal(self, peer: Peer) -> CloseCode | None:
-        """Judge a peer by its certificate, or by where it comes from when trust is open."""
-        if peer.fingerprint is not None and peer.fingerprint in self.config.trusted_clients:
-            return None
-        if self.config.trust is OpenTrust.NONE:
-            return CloseCode.NO_IDENTITY if peer.fingerprint is None else CloseCode.DENIED
-        try:
-            require_open_trust(self.config.trust, peer.address[0])
-        except UntrustedPeerError:
-            return CloseCode.DENIED
-        return None
-
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Start a worker for a client and answer its Hello."""
         if self._closing or len(self._streams) >= self.config.max_sessions:
@@ -168,6 +171,12 @@ class Host:
             report._session_gone = True
             self._settle(session, report)
 
+    def _unpaired(self, fingerprint: str) -> None:
+        """End what an unpaired client has, streams and handshakes alike."""
+        for session in list(self._sessions):
+            if session.peer is not None and session.peer.fingerprint == fingerprint:
+                session.revoke(CloseCode.DENIED, "unpaired")
+
     def _make_session(self) -> HostSession:
         session = HostSession(self, SessionClock.start())
         self._sessions.add(session)
@@ -193,7 +202,7 @@ class Host:
 
     def _worker_gone(self, session: HostSession, report: SessionReport, status: int) -> None:
         report._worker_gone = True
-        if not report.stream_reason and not report._session_gone:
+        if not report.stream_reason and not report._session_gone and not session.ending:
             report.failed, report.stream_reason = True, _exit_words(status)
             session.log.error("worker gone", pid=report.worker_pid, status=status)
             session.stream_failed(report.stream_reason)

@@ -7,10 +7,8 @@ A file that cannot be read is never taken for an empty list.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from punktfunk.errors import TrustStoreError
+from punktfunk.native.private_file import write_private
 
 SCHEMA_VERSION = 1
 MAX_CLIENTS = 1024
@@ -157,24 +156,9 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that a reader at any time, also after a power cut, sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_private(path, data)
     except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be what is missing
-            temporary.unlink()
         raise TrustStoreError(
             f"cannot write {path}: {error.strerror}",
             "free some space or fix the mode of its folder; nothing was changed",

@@ -49,6 +49,15 @@ def parse_host_port(text: str) -> tuple[str, int]:
     return address, port
 
 
+_REFUSAL_HINTS = {
+    int(CloseCode.DONE): "hosts before v0.12.0 do not say why; look at the host's log",
+    int(CloseCode.DENIED): "pair first, or let somebody approve this device at the host",
+    int(CloseCode.PAIRING_NOT_ARMED): "arm pairing on the host and type the PIN that it shows",
+    int(CloseCode.RATE_LIMITED): "wait a little, then arm pairing on the host again",
+    int(CloseCode.BUSY): "end another session, or raise the host's --max-sessions",
+}
+
+
 class ClientConnection:
     """One control connection after its handshake; make one with :meth:`open`.
 
@@ -231,23 +240,11 @@ class ClientConnection:
         self.on_closed(closed)
 
     def _handshake_error(self, closed: Closed) -> ProtocolError | None:
-        where = f"{self.address[0]}:{self.address[1]}"
         if self._control is not None and self._control.error is not None:
             return self._control.error
         if self.peer is None and not closed.application and closed.code == ALPN_MISMATCH:
             return None
-        if not closed.application and closed.code == PIN_MISMATCH:
-            return UntrustedPeerError(
-                f"the host at {where} does not have the pinned certificate",
-                "it was set up anew, or it is another machine: compare its fingerprint before pinning it again",
-            )
-        if closed.application:
-            return RejectedError(
-                f"the host refused: {closed.sentence}",
-                "" if closed.code else "hosts before v0.12.0 do not say why; look at the host's log",
-                close_code=closed.code,
-            )
-        return HandshakeError(f"no session with {where}: {closed.sentence}", "is the host running there?")
+        return closed_error(self.address, closed)
 
     def _with_control(self, step: Callable[[ClientControl, int], None]) -> None:
         if self._control is not None and self.closed is None:
@@ -304,6 +301,23 @@ class ClientConnection:
         if self._data is not None:
             self._data.close()
             self._data = None
+
+
+def closed_error(address: tuple[str, int], closed: Closed) -> ProtocolError:
+    """Return the error for a connection that was closed before it did what it was made for."""
+    where = f"{address[0]}:{address[1]}"
+    if not closed.application and closed.code == PIN_MISMATCH:
+        return UntrustedPeerError(
+            f"the host at {where} does not have the pinned certificate",
+            "it was set up anew, or it is another machine: pair again only if you know which",
+        )
+    if closed.application:
+        return RejectedError(
+            f"the host refused: {closed.sentence}",
+            _REFUSAL_HINTS.get(closed.code, ""),
+            close_code=closed.code,
+        )
+    return HandshakeError(f"no session with {where}: {closed.sentence}", "is the host running there?")
 
 
 def void(_value: Any) -> None:

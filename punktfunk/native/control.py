@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from punktfunk.errors import ProtocolError
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, VideoMode, Welcome
+from punktfunk.native.messages import PairProof, PairRequest
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -34,6 +35,10 @@ PUNCH_INTERVAL_NS = 200 * MS
 PUNCH_EARLY_COUNT = 15
 PUNCH_LATE_INTERVAL_NS = 2 * S
 LOSS_REPORT_INTERVAL_NS = 750 * MS
+PROOF_WAIT_NS = 60 * S
+"""How long a client may take between a pairing's challenge and its proof (section 6.1)."""
+PAIRED_CLOSE_WAIT_NS = 5 * S
+"""How long the host leaves the close of a pairing to the client (section 6.1)."""
 
 MESSAGE_RATE_PER_S = 200
 MESSAGE_BURST = 400
@@ -49,9 +54,10 @@ DEFAULT_BITRATE_KBPS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Transmit:
-    """Bytes for the control stream."""
+    """Bytes for the control stream; ``end`` says that none follow from this side."""
 
     data: bytes
+    end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,27 @@ class HelloReceived:
     """Host: an acceptable Hello came; answer with ``accept`` or ``reject``."""
 
     hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerRefused:
+    """Host: a client that is not known asked for a stream and is refused; a person may approve it."""
+
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class PairingRequested:
+    """Host: the connection is for a pairing; answer with ``challenge`` or ``reject``."""
+
+    request: PairRequest
+
+
+@dataclass(frozen=True, slots=True)
+class PairingProven:
+    """Host: the client's proof has come, in time; answer with ``pairing_over``."""
+
+    proof: PairProof
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +186,9 @@ Output = (
     Transmit
     | CloseConnection
     | HelloReceived
+    | StrangerRefused
+    | PairingRequested
+    | PairingProven
     | StartReceived
     | StreamDue
     | ModeRequested

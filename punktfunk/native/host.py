@@ -10,15 +10,16 @@ import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
-from punktfunk.errors import PunktfunkError, RejectedError
+from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.native import control
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.host_control import HostControl
+from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.trust import parse_address
 
@@ -57,11 +58,31 @@ class Stream:
     worker: StreamWorker
 
 
-class SessionOwner(Protocol):
-    """The host around its sessions."""
+class Admission(Protocol):
+    """Who is let in, and how a client becomes one of them."""
 
     def refusal(self, peer: Peer) -> CloseCode | None:
         """Return why a peer is not let in, ``None`` when it is."""
+
+    def knocked(self, peer: Peer, name: str) -> None:
+        """Take note of a client that was refused because it is not known."""
+
+    async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[Any, PairChallenge]:
+        """Answer a PairRequest; return what belongs to this attempt, and the challenge.
+
+        Raises ``PairingRefusedError`` with a close code, or another ``PairingError``.
+        """
+
+    def finish_pairing(self, attempt: Any, proof: PairProof) -> PairResult:
+        """Judge the proof of an attempt and store the client."""
+
+
+class SessionOwner(Protocol):
+    """The host around its sessions."""
+
+    @property
+    def admission(self) -> Admission:
+        """Who is let in."""
 
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Answer a Hello; raise ``RejectedError`` (with a close code) or another error to refuse."""
@@ -89,11 +110,18 @@ class HostSession:
         self._punched_from: tuple[str, int] | None = None
         self._end_reason = ""
         self._over = False
+        self._pairing: asyncio.Task[None] | None = None
+        self._attempt: Any = None
 
     @property
     def counters(self) -> dict[str, int]:
         """Control messages received and dropped, by name."""
         return self._control.counters if self._control else {}
+
+    @property
+    def ending(self) -> bool:
+        """True once it is settled why the session ends."""
+        return self._over or bool(self._end_reason)
 
     def link_made(self, link: Link, local_address: str) -> None:
         """Take the link that this session handles."""
@@ -108,7 +136,7 @@ class HostSession:
             peer.dialect,
             now_ns=monotonic_ns(),
             realtime_offset_ns=self.clock.offset_ns,
-            refusal=self._owner.refusal(peer),
+            refusal=self._owner.admission.refusal(peer),
         )
         self._drain()
 
@@ -132,6 +160,8 @@ class HostSession:
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._pairing is not None:
+            self._pairing.cancel()
         self._close_data_socket()
         if self.worker is not None:
             self.worker.stop()
@@ -150,6 +180,13 @@ class HostSession:
         """Close with the data plane's error code."""
         self._end_reason = self._end_reason or reason
         self.close(CloseCode.ERROR, "error")
+
+    def revoke(self, code: CloseCode, reason: str) -> None:
+        """End the session at once, its stream before its connection."""
+        self._end_reason = self._end_reason or reason
+        if self.worker is not None:
+            self.worker.stop()
+        self.close(code, reason)
 
     def mode_in_force(self, accepted: bool, mode: VideoMode) -> None:
         """Tell the client the outcome of its mode request."""
@@ -186,8 +223,8 @@ class HostSession:
         assert self._link is not None
         assert self.peer is not None
         match output:
-            case control.Transmit(data):
-                self._link.send_stream(data)
+            case control.Transmit(data, end):
+                self._link.send_stream(data, end=end)
             case control.CloseConnection(code, reason, cause):
                 if cause:
                     self._end_reason = self._end_reason or f"refused: {cause}"
@@ -199,17 +236,55 @@ class HostSession:
                 self._start = start
             case control.StreamDue(punched):
                 self._begin_stream(punched)
+            case control.StrangerRefused() | control.PairingRequested() | control.PairingProven():
+                self._admit(self.peer, output)
+            case _:
+                self._steer(self._link, output)
+
+    def _admit(
+        self, peer: Peer, output: control.StrangerRefused | control.PairingRequested | control.PairingProven
+    ) -> None:
+        match output:
+            case control.StrangerRefused(hello):
+                self._owner.admission.knocked(peer, hello.name or "")
+            case control.PairingRequested(request):
+                self._pairing = self._loop.create_task(self._pair(peer, request))
+            case control.PairingProven(proof):
+                self._judge(proof)
+
+    def _steer(self, link: Link, output: control.Output) -> None:
+        """Pass a request on to the stream."""
+        match output:
             case control.BitrateRequested(kbps) if self.worker is not None and self._control is not None:
                 self.worker.set_bitrate(kbps)
                 self._control.bitrate_changed(kbps, monotonic_ns())
             case control.ModeRequested(mode) if self.worker is not None:
                 self.worker.set_mode(mode)
             case control.KeyframeRequested() if self.worker is not None:
-                self.worker.request_keyframe(self._link.rtt_ns)
+                self.worker.request_keyframe(link.rtt_ns)
             case control.LossReported(loss_ppm) if self.worker is not None:
                 self.worker.report_loss(loss_ppm)
             case _:
                 pass
+
+    async def _pair(self, peer: Peer, request: PairRequest) -> None:
+        """Answer a PairRequest; the computation is another thread's, the state machine stays with this one."""
+        assert self._control is not None
+        self.log.info("client asks for pairing")
+        try:
+            self._attempt, challenge = await self._owner.admission.begin_pairing(peer, request)
+        except PairingError as error:
+            code = error.close_code if isinstance(error, PairingRefusedError) else CloseCode.DENIED
+            self._control.reject(CloseCode(code), error.cause)
+        else:
+            self._control.challenge(challenge, monotonic_ns())
+        self._drain()
+
+    def _judge(self, proof: PairProof) -> None:
+        assert self._control is not None
+        result = self._owner.admission.finish_pairing(self._attempt, proof)
+        self._end_reason = "paired" if result.ok else "pairing failed"
+        self._control.pairing_over(result, monotonic_ns())
 
     def _open_stream(self, hello: Hello) -> None:
         assert self._control is not None

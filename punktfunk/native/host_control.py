@@ -11,6 +11,8 @@ from punktfunk.native.control import (
     FIRST_FRAME_WAIT_NS,
     HANDSHAKE_BUDGET_NS,
     KEEP_QUIET_NS,
+    PAIRED_CLOSE_WAIT_NS,
+    PROOF_WAIT_NS,
     PUNCH_WAIT_NS,
     BitrateRequested,
     CloseConnection,
@@ -21,7 +23,10 @@ from punktfunk.native.control import (
     ModeRequested,
     Output,
     Outputs,
+    PairingProven,
+    PairingRequested,
     StartReceived,
+    StrangerRefused,
     StreamDue,
     Transmit,
     clamp_bitrate_kbps,
@@ -38,6 +43,10 @@ class HostState(Enum):
     WAIT_ANSWER = auto()
     WAIT_START = auto()
     STARTED = auto()
+    WAIT_CHALLENGE = auto()
+    WAIT_PROOF = auto()
+    WAIT_VERDICT = auto()
+    PAIRING_OVER = auto()
     CLOSED = auto()
 
 
@@ -97,8 +106,7 @@ class HostControl:
         if self.state is HostState.CLOSED:
             return
         if self._deadline_ns is not None and now_ns >= self._deadline_ns:
-            waited_for = "Hello" if self.state is HostState.WAIT_HELLO else "Start"
-            self._refuse(CloseCode.SETUP_FAILED, f"no {waited_for} within 10 s")
+            self._too_late()
             return
         due = self._stream_due_ns()
         if due is not None and now_ns >= due:
@@ -129,6 +137,20 @@ class HostControl:
         """Refuse the client; before v0.12.0 it only sees the connection close."""
         self._refuse(code, cause)
 
+    def challenge(self, challenge: messages.PairChallenge, now_ns: int) -> None:
+        """Answer a PairRequest; the proof has to follow within 60 s."""
+        if self.state is HostState.WAIT_CHALLENGE:
+            self.state = HostState.WAIT_PROOF
+            self._deadline_ns = now_ns + PROOF_WAIT_NS
+            self._outputs.put(Transmit(frame(challenge.encode())))
+
+    def pairing_over(self, result: messages.PairResult, now_ns: int) -> None:
+        """Tell the outcome; the client closes the connection, or this end does after 5 s."""
+        if self.state is HostState.WAIT_VERDICT:
+            self.state = HostState.PAIRING_OVER
+            self._deadline_ns = now_ns + PAIRED_CLOSE_WAIT_NS
+            self._outputs.put(Transmit(frame(result.encode()), end=True))
+
     def finish(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:
         """End the session in order (or with ``ERROR`` when the data plane failed)."""
         if self.state is not HostState.CLOSED:
@@ -156,6 +178,8 @@ class HostControl:
         try:
             if self.state is HostState.WAIT_HELLO:
                 self._hello(payload, now_ns)
+            elif self.state is HostState.WAIT_PROOF:
+                self._proof(payload, now_ns)
             elif self.state is HostState.WAIT_START:
                 self._start(payload, now_ns)
             else:
@@ -165,13 +189,18 @@ class HostControl:
             self._refuse(CloseCode.SETUP_FAILED, error.cause)
 
     def _hello(self, payload: bytes, now_ns: int) -> None:
-        if messages.is_typed(payload) and isinstance(messages.decode(payload), messages.PairRequest):
-            self._refuse(CloseCode.PAIRING_NOT_ARMED, "pairing was asked for and is not armed")
+        asked = messages.decode(payload) if messages.is_typed(payload) else None
+        if isinstance(asked, messages.PairRequest):
+            self.state = HostState.WAIT_CHALLENGE
+            self._deadline_ns = now_ns + HANDSHAKE_BUDGET_NS
+            self._outputs.put(PairingRequested(asked))
             return
         hello = Hello.decode(payload)
         if hello.version not in ACCEPTED_VERSIONS:
             self._refuse(CloseCode.WIRE_VERSION, f"client speaks wire version {hello.version}")
         elif self._refusal is not None:
+            if self._refusal is CloseCode.DENIED:
+                self._outputs.put(StrangerRefused(hello))
             self._refuse(self._refusal, self._refusal.sentence)
         elif not hello.mode.dimensions_allowed:
             self._refuse(CloseCode.SETUP_FAILED, f"mode {hello.mode} is not even and within 2..8192")
@@ -179,6 +208,14 @@ class HostControl:
             self._deadline_ns = now_ns + HANDSHAKE_BUDGET_NS
             self.state = HostState.WAIT_ANSWER
             self._outputs.put(HelloReceived(hello))
+
+    def _proof(self, payload: bytes, now_ns: int) -> None:
+        proof = messages.decode(payload)
+        if not isinstance(proof, messages.PairProof):
+            raise ProtocolError("a pairing's second message is its proof")
+        self.state = HostState.WAIT_VERDICT
+        self._deadline_ns = now_ns + HANDSHAKE_BUDGET_NS
+        self._outputs.put(PairingProven(proof))
 
     def _start(self, payload: bytes, now_ns: int) -> None:
         start = Start.decode(payload)
@@ -256,6 +293,19 @@ class HostControl:
     def _begin_stream(self, *, punched: bool) -> None:
         self._stream_due = True
         self._outputs.put(StreamDue(punched))
+
+    def _too_late(self) -> None:
+        match self.state:
+            case HostState.PAIRING_OVER:
+                self.finish(CloseCode.DONE, "pairing done")
+            case HostState.WAIT_PROOF:
+                self._refuse(CloseCode.SETUP_FAILED, "no proof within 60 s of the pairing's challenge")
+            case HostState.WAIT_HELLO:
+                self._refuse(CloseCode.SETUP_FAILED, "no Hello within 10 s")
+            case HostState.WAIT_CHALLENGE | HostState.WAIT_VERDICT:
+                self._refuse(CloseCode.SETUP_FAILED, "the pairing was not answered within 10 s")
+            case _:
+                self._refuse(CloseCode.SETUP_FAILED, "no Start within 10 s")
 
     def _refuse(self, code: CloseCode, cause: str) -> None:
         if self.state is not HostState.CLOSED:

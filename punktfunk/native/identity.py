@@ -8,7 +8,6 @@ certificate, written as 64 lowercase hex digits.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from punktfunk.errors import ConfigError
+from punktfunk.native.private_file import write_private
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -89,8 +89,8 @@ class Identity:
                 return cls._load(certificate_path, key_path)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             identity = cls.generate(role)
-            _write_private(key_path, identity._key_pem())
-            _write_private(certificate_path, identity.certificate.public_bytes(serialization.Encoding.PEM))
+            write_private(key_path, identity._key_pem())
+            write_private(certificate_path, identity.certificate.public_bytes(serialization.Encoding.PEM))
         except OSError as error:
             raise ConfigError(
                 f"the identity in {folder} cannot be used: {error.strerror}",
@@ -134,14 +134,3 @@ def parse_fingerprint(text: str) -> str:
     if len(digits) != 64 or not _HEX_DIGITS.issuperset(digits):
         raise ConfigError(f"{text!r} is not a fingerprint", "it is 64 hex digits, as the host prints them")
     return digits
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write 0600 beside ``path``, flush to disk, rename: never a half-written file under the real name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -202,15 +202,15 @@ class Link:
             return
         self._drive(lambda now: self._quic.receive_datagram(datagram, address, now=now))
 
-    def send_stream(self, data: bytes) -> None:
-        """Queue bytes on the control stream."""
+    def send_stream(self, data: bytes, *, end: bool = False) -> None:
+        """Queue bytes on the control stream; ``end`` finishes this side of it."""
         if self.closed is not None or self._closing_locally:
             return
         stream = self._quic._streams.get(CONTROL_STREAM)
         if stream is not None and len(stream.sender._buffer) > _MAX_UNSENT_BYTES:
             self._give_up("the peer does not acknowledge control messages")
             return
-        self._quic.send_stream_data(CONTROL_STREAM, data)
+        self._quic.send_stream_data(CONTROL_STREAM, data, end_stream=end)
         self._pump()
 
     def send_datagram(self, data: bytes) -> None:

@@ -1,0 +1,77 @@
+"""Who is let in: the trust list, the pairing desk and open trust, as the native host's sessions ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from punktfunk import log
+from punktfunk.clock import monotonic_ns, realtime_ns
+from punktfunk.errors import PairingRefusedError, UntrustedPeerError
+from punktfunk.host.pairing import Attempt, NativePairing
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
+from punktfunk.native.quic import Peer
+from punktfunk.native.trust import OpenTrust, require_open_trust
+
+_S = 1_000_000_000
+
+
+class HostAdmission:
+    """Judge peers by certificate first, then by where they come from when trust is open.
+
+    ``pairing`` is shared with whoever operates it; without one a PairRequest finds nothing armed.
+    """
+
+    def __init__(self, trusted: Iterable[str], open_trust: OpenTrust, pairing: NativePairing | None) -> None:
+        self.pairing = pairing
+        self._trusted = frozenset(trusted)
+        self._open_trust = open_trust
+        self._log = log.get("host.admission")
+
+    def known(self, fingerprint: str | None) -> bool:
+        """Say whether a certificate is paired, or named in the configuration."""
+        if fingerprint is None:
+            return False
+        paired = self.pairing is not None and self.pairing.trust.find(fingerprint) is not None
+        return paired or fingerprint in self._trusted
+
+    def refusal(self, peer: Peer) -> CloseCode | None:
+        """Return why a peer is not let in, ``None`` when it is."""
+        if self.known(peer.fingerprint):
+            return None
+        if self._open_trust is OpenTrust.NONE:
+            return CloseCode.NO_IDENTITY if peer.fingerprint is None else CloseCode.DENIED
+        try:
+            require_open_trust(self._open_trust, peer.address[0])
+        except UntrustedPeerError:
+            return CloseCode.DENIED
+        return None
+
+    def knocked(self, peer: Peer, name: str) -> None:
+        """Remember a refused client so that a person may approve it."""
+        if self.pairing is not None and peer.fingerprint is not None:
+            self.pairing.knock(peer.fingerprint, name, peer.address[0], monotonic_ns())
+
+    async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[Attempt, PairChallenge]:
+        """Spend the PIN on this request and compute the challenge in another thread.
+
+        Raises ``PairingRefusedError`` or ``PairingError`` as :class:`NativePairing` does.
+        """
+        if self.pairing is None:
+            raise PairingRefusedError(
+                CloseCode.PAIRING_NOT_ARMED.sentence, close_code=CloseCode.PAIRING_NOT_ARMED
+            )
+        client_fp = None if peer.fingerprint is None else bytes.fromhex(peer.fingerprint)
+        attempt = self.pairing.admit(request, client_fp, peer.address[0], monotonic_ns())
+        return attempt, await asyncio.to_thread(attempt.challenge, request)
+
+    def finish_pairing(self, attempt: Attempt, proof: PairProof) -> PairResult:
+        """Judge the proof; on a match the client is on disk when this returns."""
+        assert self.pairing is not None
+        result = self.pairing.finish(attempt, proof, monotonic_ns(), realtime_ns() // _S)
+        if result.ok:
+            self._log.info("paired", fingerprint=attempt.client.fingerprint, name=attempt.client.name)
+        else:
+            self._log.warning("pairing failed", fingerprint=attempt.client.fingerprint)
+        return result
