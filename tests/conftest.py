@@ -38,6 +38,11 @@ def lack() -> Callable[[str], None]:
     return missing
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of single tests."""
+    parser.addoption("--kills", default=4, type=int, help="SIGKILLs of tests/net/test_kills.py (promise: 50)")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Hold the ``root`` marker's promise."""
     if item.get_closest_marker("root") and os.geteuid() != 0:
