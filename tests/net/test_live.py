@@ -1,0 +1,120 @@
+"""A whole live session: runner, host, client, pump, capture; and a sabotaged link that is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import leftovers
+from harness.link.live import SABOTAGE_VARIABLE
+from harness.registry import FOLDER_VARIABLE
+
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+
+SCENARIO = """\
+name: live
+seed: 3
+stream: {fec: 20 %}
+media: {source: testcard, mode: 640x360@30, codec: h264, bitrate: 2 Mbit/s, duration: 4 s}
+link:
+  backend: tun
+  capture: true
+  down: {delay: 5 ms, loss: 4 %}
+  up: {delay: 5 ms}
+events:
+  - {at: 2 s, bitrate: 1 Mbit/s}
+  - {at: 2 s, down: {loss: 8 %}}
+expect:
+  - strip_agreement == 100 %
+"""
+
+
+def run(
+    scenario: str, folder: Path, sabotage: str = ""
+) -> tuple[subprocess.CompletedProcess[str], Path, dict[str, object]]:
+    """Run a scenario of one case; return the process, the case's folder and its result."""
+    file = folder / "live.yaml"
+    file.write_text(scenario)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(file), "--out", str(folder / "out")],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, SABOTAGE_VARIABLE: sabotage, FOLDER_VARIABLE: str(folder / "registry")},
+        check=False,
+    )
+    [result] = (folder / "out").glob("*/*/case.json")
+    return done, result.parent, json.loads(result.read_text())
+
+
+def test_a_session_over_a_changing_link_balances_and_leaves_what_it_promises(
+    tmp_path: Path, need_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tshark = need_tool("tshark")
+    done, folder, case = run(SCENARIO, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
+    ledger = case["ledgers"]["host_to_client"]
+    assert ledger["balances"]
+    assert not any(ledger["balances"].values())
+    counts = ledger["counts"]
+    assert counts["dropped_loss"] > 0
+    assert counts["other_in"] > 0, "the control connection shares the link"
+    assert counts["rate_kbps"] == 1000, "the event changed the bit rate"
+    for name in ("host.log", "client.log", "frames.parquet", "link.npz", "pump.json", "client.pcapng"):
+        assert (folder / name).stat().st_size > 0, name
+
+    import numpy as np
+
+    log = np.load(folder / "link.npz")
+    down = log["direction"] == 0
+    assert int(down.sum()) == counts["link_in"]
+    lost = log["verdict"][down] == 1
+    assert int(lost.sum()) == counts["dropped_loss"]
+    half = log["in_ns"][down] < np.median(log["in_ns"][down])
+    assert lost[~half].mean() > lost[half].mean() * 0.9, "the second half loses 8 %, the first 4 %"
+
+    from scapy.layers.inet import UDP
+    from scapy.utils import PcapNgReader
+
+    with PcapNgReader(str(folder / "client.pcapng")) as packets:
+        sizes = [len(packet[UDP].payload) for packet in packets if UDP in packet]
+    # 8 sequence, 40 header, 1200 shard, 16 tag: no train is left whole
+    assert max(sizes) <= 1264
+    listed = subprocess.run(
+        [tshark, "-r", str(folder / "client.pcapng"), "-T", "fields", "-e", "udp.length"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.split()
+    assert len(listed) == len(sizes)
+
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "registry"))
+    assert leftovers.find() == []
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "reason"), [("half-loss", "loss: asked 4.000%"), ("wrong-delay", "delay: asked")]
+)
+def test_a_run_on_a_sabotaged_link_exits_5_with_the_reason(
+    sabotage: str, reason: str, tmp_path: Path
+) -> None:
+    done, _, case = run(SCENARIO, tmp_path, sabotage)
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert case["status"] == "fault"
+    assert reason in str(case["reason"])
+    assert case["metrics"] == {}, "nothing is reported on a link that is not as asked"
+
+
+def test_a_client_that_dies_on_purpose_leaves_a_result(tmp_path: Path) -> None:
+    scenario = SCENARIO.partition("events:")[0] + "events:\n  - {at: 1500 ms, kill: client}\n"
+    done, folder, case = run(scenario, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
+    assert (folder / "host" / "stats.json").exists()
+    assert case["metrics"]["frames_submitted"]["value"] > 0
