@@ -335,7 +335,8 @@ def _check(judgement: Judgement, gate: Gate) -> Check:
         Verdict.REGRESSION: "",
     }[judgement.verdict]
     return Check(
-        name=f"{REGRESSION}: {judgement.name}",
+        name=f"{REGRESSION}: {judgement.name}"
+        + (" (not judged)" if judgement.verdict is Verdict.TOO_FEW else ""),
         passed=judgement.verdict is not Verdict.REGRESSION,
         expected=f"b at most {gate.tolerance:.0%} above a",
         measured=f"{change}, adjusted p {judgement.p_value:.2g}, {judgement.pairs} pairs",

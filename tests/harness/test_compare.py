@@ -229,6 +229,7 @@ def test_an_interleaved_run_with_too_few_pairs_says_so_and_passes() -> None:
     checks = compare.interleaved_checks(interleaved(6, 1, planted=1.05).cases)
     assert all(check.passed for check in checks)
     assert all("too few" in check.detail for check in checks)
+    assert all(check.name.endswith("(not judged)") for check in checks)
     assert compare.interleaved_checks([]) == []
 
 
