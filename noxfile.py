@@ -66,7 +66,7 @@ def _prepare(session: nox.Session) -> None:
         session.log("installing the locked dependencies (about a minute, once)")
         project = nox.project.load_toml(ROOT / "pyproject.toml")
         groups = nox.project.dependency_groups(project, "test", "lint")
-        extras = project["project"]["optional-dependencies"]["harness"]
+        extras = [d for extra in project["project"]["optional-dependencies"].values() for d in extra]
         session.run(*pip, "maturin", *project["project"]["dependencies"], *extras, *groups, external=True)
     session.log("compiling the protocol core (about a minute the first time)")
     session.run(*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT), external=True)
@@ -74,23 +74,24 @@ def _prepare(session: nox.Session) -> None:
     core_stamp.write_text(core)
 
 
-def _run(session: nox.Session, *command: str, **env: str) -> None:
+def _run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the environment, which its children find on PATH too."""
     path = os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
-    session.run(*command, env={**env, "PATH": path}, external=True)
+    session.run(str(ENV / "bin" / program), *arguments, env={"PATH": path}, external=True)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the test suite (pass pytest arguments after --)."""
     _prepare(session)
-    _run(session, PYTHON, "-m", "pytest", *session.posargs)
+    _run(session, "python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(name="loss-sweep")
 def loss_sweep(session: nox.Session) -> None:
     """Run the loss sweep over simulated and shaped links and write its report: the main job."""
     _prepare(session)
-    _run(session, PYTHON, "-m", "harness", "run", "scenarios/loss-sweep.yaml", *session.posargs)
+    _run(session, "python", "-m", "harness", "run", "scenarios/loss-sweep.yaml", *session.posargs)
 
 
 @nox.session
@@ -106,8 +107,8 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types (mypy --strict) and hold the core's stub against the compiled module (stubtest)."""
     _prepare(session)
-    _run(session, PYTHON, "-m", "mypy")
-    _run(session, PYTHON, "-m", "mypy.stubtest", "punktfunk.core._core")
+    _run(session, "python", "-m", "mypy")
+    _run(session, "python", "-m", "mypy.stubtest", "punktfunk.core._core")
 
 
 @nox.session
@@ -146,14 +147,14 @@ def bench(session: nox.Session) -> None:
                 "cargo", "bench", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", external=True
             )
         else:
-            _run(session, PYTHON, f"tests/bench/{name}.py")
+            _run(session, "python", f"tests/bench/{name}.py")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Write every generated file anew: schema, references, C header (tests fail when one drifted)."""
     _prepare(session)
-    _run(session, PYTHON, "-m", "harness", "docs", *session.posargs)
+    _run(session, "python", "-m", "harness", "docs", *session.posargs)
 
 
 @nox.session
@@ -172,4 +173,4 @@ def fuzz(session: nox.Session) -> None:
 def netem_vm(session: nox.Session) -> None:
     """Prove the netem link in a virtual machine whose kernel has sch_netem (software emulation)."""
     _prepare(session)
-    _run(session, PYTHON, "-m", "harness.vm", *session.posargs)
+    _run(session, "python", "-m", "harness.vm", *session.posargs)
