@@ -62,7 +62,8 @@ class DesktopSession:
     """A headless sway with a virtual pointer and keyboard, held by a supervisor process.
 
     Methods block for milliseconds (opening: half a second); use them from a thread in asyncio programs. They
-    are safe to call from several threads. Also a :class:`punktfunk.desktop.vdisplay.VirtualDisplay`.
+    are safe to call from several threads. A :class:`punktfunk.desktop.Desktop`, and a
+    :class:`punktfunk.desktop.vdisplay.VirtualDisplay`.
     """
 
     def __init__(
@@ -146,6 +147,10 @@ class DesktopSession:
             messages.MakeOutput, width=mode.width, height=mode.height, refresh_hz=mode.refresh_hz
         )
         return VirtualOutput(made.name, Mode(made.width, made.height, made.refresh_hz))
+
+    def provide(self, mode: Mode) -> VirtualOutput:
+        """Add an output for a stream; see :class:`punktfunk.desktop.Desktop`."""
+        return self.create(mode)
 
     def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
         """Give an output another mode."""

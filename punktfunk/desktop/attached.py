@@ -1,0 +1,185 @@
+"""A desktop that runs already, of any wlroots compositor: one of its outputs is streamed as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from punktfunk.desktop import wayland
+from punktfunk.desktop.inject import InputEvent
+from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.vdisplay import VirtualOutput
+from punktfunk.desktop.vdisplay.sway import SwayDisplay
+from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.units import Mode
+
+if TYPE_CHECKING:
+    from punktfunk.desktop.inject.wlr import WlrInjector
+    from punktfunk.desktop.wayland.connection import Connection
+
+_NEEDED = (
+    ("zwlr_screencopy_manager_v1", 3),
+    ("zwlr_virtual_pointer_manager_v1", 2),
+    ("zwp_virtual_keyboard_manager_v1", 1),
+)
+
+
+class AttachedDesktop:
+    """The user's own session. Its virtual pointer and keyboard are there while this object is.
+
+    ``display`` is the compositor's socket and ``ipc_path`` sway's, if it is sway; both default to what the
+    environment says. With ``own_output`` a stream gets an output of its own where the compositor can take it
+    away again, which is sway 1.8 and newer; otherwise it gets the focused one, scaled to its size. Absolute
+    positions count on the (first) output that is streamed.
+
+    wlroots 0.15 can crash when the last pointer of a seat goes; a desktop without a mouse should therefore be
+    left by ending its compositor, or be a headless session of punktfunk's own.
+    """
+
+    pulse_server = ""
+
+    def __init__(
+        self,
+        display: str | None = None,
+        ipc_path: str | None = None,
+        *,
+        own_output: bool = False,
+        keyboard_layout: str = "us",
+        keyboard_variant: str = "",
+    ) -> None:
+        """Attach; raise CapabilityError where the compositor lacks what is needed, DesktopError for none."""
+        self.socket = session_socket(display)
+        self._ipc_path = ipc_path if ipc_path is not None else os.environ.get("SWAYSOCK")
+        self._own_output = own_output
+        self._lock = threading.Lock()
+        self._failure: PunktfunkError | None = None
+        self._closed = False
+        self._virtual: SwayDisplay | None = None
+        self._injector: WlrInjector | None
+        self._connection = wayland.connect(self.socket)
+        try:
+            require_wlroots(self._connection)
+            self._output = self._focused()
+            self._keyboard = Keyboard(keyboard_layout, keyboard_variant)
+            self._injector = None if own_output else self._make_injector(self._output)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @property
+    def failure(self) -> PunktfunkError | None:
+        """Why the desktop is gone; None while it answers."""
+        return self._failure
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs that there are."""
+        with self._lock:
+            return [output.name for output in self._connection.outputs]
+
+    def provide(self, mode: Mode) -> VirtualOutput:
+        """Return an output for a stream of that mode; see :class:`punktfunk.desktop.Desktop`."""
+        if not self._own_output:
+            return VirtualOutput(self._output, mode)
+        with self._lock:
+            if self._virtual is None:
+                if self._ipc_path is None:
+                    raise CapabilityError("only sway can make an output", "stream one that there is")
+                self._virtual = SwayDisplay(self._ipc_path, self.socket)
+            output = self._virtual.create(mode)
+            if self._injector is None:
+                self._connection.round_trip()  # to learn of the output
+                self._injector = self._make_injector(output.name)
+            return output
+
+    def inject(self, event: InputEvent) -> None:
+        """Put one input event in; raise DesktopError when the compositor has gone."""
+        with self._lock, self._noting_failure():
+            self._connection.dispatch(0)
+            if self._injector is not None:
+                self._injector.inject(event)
+
+    def release_all(self) -> dict[str, int]:
+        """Let go of every key and button; return the injector's counters."""
+        with self._lock, self._noting_failure():
+            if self._injector is None:
+                return {}
+            self._injector.release_all()
+            return self._injector.counters
+
+    def close(self) -> None:
+        """Release all, take outputs made here away and disconnect."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self._failure is None and self._injector is not None:
+                    self._injector.close()
+                if self._virtual is not None:
+                    self._virtual.close()
+            except DesktopError as error:
+                self._failure = error
+            finally:
+                self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _make_injector(self, output: str) -> WlrInjector:
+        from punktfunk.desktop.inject.wlr import WlrInjector
+
+        return WlrInjector(self._connection, self._keyboard, output=output)
+
+    def _focused(self) -> str:
+        if self._ipc_path is not None:
+            with SwayIpc(self._ipc_path) as ipc:
+                for name, output in ipc.outputs().items():
+                    if output.get("focused"):
+                        return name
+        outputs = self._connection.outputs
+        if not outputs:
+            raise DesktopError("the desktop has no output", "switch one on")
+        return outputs[0].name
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except DesktopError as error:
+            self._failure = error
+            raise
+
+
+def require_wlroots(connection: Connection) -> None:
+    """Raise CapabilityError unless the compositor offers capture and virtual input."""
+    missing = [name for name, version in _NEEDED if not connection.offers(name, version)]
+    if missing:
+        raise CapabilityError(
+            f"this compositor cannot be streamed: it lacks {', '.join(missing)}",
+            "run sway or another wlroots compositor, or let punktfunk start a headless sway",
+        )
+
+
+def session_socket(display: str | None = None) -> str:
+    """Return the socket of ``display``, or of the session that the environment tells of.
+
+    Raises CapabilityError where it tells of none.
+    """
+    name = display or os.environ.get("WAYLAND_DISPLAY")
+    if not name:
+        raise CapabilityError("no Wayland session runs here (WAYLAND_DISPLAY is not set)", "")
+    if Path(name).is_absolute():
+        return name
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    if not folder:
+        raise CapabilityError(f"the Wayland session {name} cannot be found: XDG_RUNTIME_DIR is not set", "")
+    return str(Path(folder) / name)
