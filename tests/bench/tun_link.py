@@ -27,6 +27,8 @@ from punktfunk.core import _core
 
 REPEATS = 3
 SIZE = 1250
+SO_RCVBUFFORCE = 33
+"""``asm-generic/socket.h``; not in Python's socket module."""
 
 
 class Link:
@@ -67,6 +69,7 @@ class Link:
 def connect(namespace: Namespace, address: str, port: int, peer: str, peer_port: int) -> socket.socket:
     def make() -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         made.bind((address, port))
         made.connect((peer, peer_port))
         return made

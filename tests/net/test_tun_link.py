@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -22,6 +23,9 @@ from punktfunk.errors import InvalidConfigError
 pytestmark = pytest.mark.root
 
 SEED = 20_240_607
+SO_RCVBUFFORCE = 33
+"""``asm-generic/socket.h``; not in Python's socket module."""
+
 Column = npt.NDArray[np.int64]
 
 
@@ -36,6 +40,16 @@ class Link:
     pump: _core.TunPump
     sender: socket.socket
     receiver: socket.socket
+
+    def warm_up(self) -> None:
+        """Send until something arrives: the first IPv6 packet of a new device may vanish in the receiver's stack."""
+        self.receiver.settimeout(0.1)
+        for _ in range(100):
+            self.sender.send(b"?")
+            with contextlib.suppress(TimeoutError):
+                self.receiver.recv(1)
+                break
+        self.receiver.settimeout(None)
 
     def restart(self, spec: dict[str, Any], seed: int = SEED) -> None:
         self.pump.restart(json.dumps(spec), "{}", seed)
@@ -75,6 +89,8 @@ def udp(namespace: Namespace, address: str, port: int, peer: str, peer_port: int
 
     def make() -> socket.socket:
         made = socket.socket(family, socket.SOCK_DGRAM)
+        # Before the first packet: a receiver that waits for a core must not be why something is missing.
+        made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         made.bind((address, port))
         made.connect((peer, peer_port))
         return made
@@ -99,8 +115,10 @@ def link(family: str) -> Iterator[Link]:
         address_a, address_b = getattr(one, family), getattr(two, family)
         sender = udp(a, address_a, 5000, address_b, 5001)
         receiver = udp(b, address_b, 5001, address_a, 5000)
+        link = Link(pump, sender, receiver)
         try:
-            yield Link(pump, sender, receiver)
+            link.warm_up()
+            yield link
         finally:
             pump.stop()
             sender.close()

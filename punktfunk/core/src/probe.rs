@@ -210,9 +210,6 @@ pub fn receive(
     let mut asked = last_arrival;
     while report.count < plan.max_packets {
         let left = plan.idle_timeout.saturating_sub(last_arrival.elapsed());
-        if left.is_zero() {
-            break;
-        }
         let mut user_ns = 0;
         let received = edge.receive(Some(left.min(ASK_AGAIN)), |datagram| {
             if user_ns == 0 {
@@ -226,6 +223,9 @@ pub fn receive(
         });
         if matches!(received, Received::Packets(_)) {
             last_arrival = Instant::now();
+        } else if left.is_zero() {
+            // Only after a look at the socket: the thread may have been without a core for all that time.
+            break;
         }
         if asked.elapsed() > ASK_AGAIN {
             asked = Instant::now();
