@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 
 mod errors;
 mod fec;
+mod frame;
 mod link;
 mod session;
 mod sim;

@@ -3,17 +3,18 @@
 //! It has two halves that share a bounded queue, so that sealing the next frame and sending the last one can run on
 //! two threads: [`Submitter`] and [`Transmitter`]. [`HostSession`] is both in one hand.
 
+mod transmit;
+
+pub use transmit::{Train, Transmitter};
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::packetize::{EmissionOrder, Packetizer, Sabotage, SealedFrame, SubmitError};
 use super::{ConfigError, FLAGS_DECODABLE, StreamConfig};
-use crate::pacing::{Pacer, PacerConfig};
+use crate::pacing::PacerConfig;
 use crate::stats::{HostRecord, HostStats, NULL, RecordLog, add};
-
-/// Longest train in bytes: what one UDP datagram with segmentation offload can carry.
-const MAX_TRAIN_BYTES: usize = 65_000;
 
 /// What a host decides for itself.
 #[derive(Clone, Debug)]
@@ -66,17 +67,6 @@ impl SubmitStamps {
         encode_begin_ns: NULL,
         encode_end_ns: NULL,
     };
-}
-
-/// Packets that may be sent in one call: `packets` of `segment` bytes, back to back.
-#[derive(Clone, Copy, Debug)]
-pub struct Train<'a> {
-    /// The packets.
-    pub bytes: &'a [u8],
-    /// Bytes of each.
-    pub segment: usize,
-    /// How many.
-    pub packets: u32,
 }
 
 struct Queue {
@@ -213,139 +203,6 @@ impl Submitter {
     }
 }
 
-struct InFlight {
-    frame: SealedFrame,
-    next: u32,
-}
-
-/// The half that gives packets to a socket.
-pub struct Transmitter {
-    shared: Arc<Shared>,
-    pacer: Pacer,
-    settings_epoch: u64,
-    current: Option<InFlight>,
-}
-
-impl Transmitter {
-    /// The next packets that may leave now. Report their fate with [`Transmitter::sent`] before asking again.
-    pub fn poll_transmit(&mut self, now_ns: u64) -> Option<Train<'_>> {
-        let epoch = self.shared.settings_epoch.load(Relaxed);
-        if epoch != self.settings_epoch {
-            self.settings_epoch = epoch;
-            self.pacer.set_rate(self.shared.packets_per_s());
-        }
-        if self.current.is_none() {
-            let mut queue = self.shared.queue();
-            let waiting = queue.frames.front()?.packets;
-            // A frame stays in the queue, and can be dropped, until its first packet may leave.
-            let packets = self.pacer.take(now_ns, waiting);
-            if packets == 0 {
-                return None;
-            }
-            let mut frame = queue.frames.pop_front()?;
-            drop(queue);
-            frame.record.sent_first_ns = now_ns as i64;
-            frame.record.packets_sent = 0;
-            self.current = Some(InFlight { frame, next: 0 });
-            return self.train(packets);
-        }
-        let left = self.packets_left();
-        let packets = self.pacer.take(now_ns, left);
-        if packets == 0 {
-            None
-        } else {
-            self.train(packets)
-        }
-    }
-
-    fn train(&mut self, packets: u32) -> Option<Train<'_>> {
-        let current = self.current.as_mut()?;
-        let segment = current.frame.stride;
-        let at = current.next as usize * segment;
-        current.next += packets;
-        Some(Train {
-            bytes: &current.frame.buffer[at..at + packets as usize * segment],
-            segment,
-            packets,
-        })
-    }
-
-    fn packets_left(&self) -> u32 {
-        self.current
-            .as_ref()
-            .map_or(0, |c| c.frame.packets - c.next)
-    }
-
-    /// Say what became of the last train: packets that the socket took and packets that it refused for good.
-    pub fn sent(&mut self, now_ns: u64, sent: u32, refused: u32) {
-        let Some(current) = self.current.as_mut() else {
-            return;
-        };
-        let stats = &self.shared.stats;
-        add(&stats.packets_sent, u64::from(sent));
-        add(
-            &stats.bytes_sent,
-            u64::from(sent) * current.frame.stride as u64,
-        );
-        add(&stats.packets_socket_dropped, u64::from(refused));
-        stats
-            .queue_packets
-            .fetch_sub(u64::from(sent + refused), Relaxed);
-        current.frame.record.packets_sent += i64::from(sent);
-        if current.next == current.frame.packets {
-            add(&stats.frames_sent, 1);
-            let record = HostRecord {
-                sent_last_ns: now_ns as i64,
-                status: 0,
-                ..current.frame.record
-            };
-            self.current = None;
-            self.shared.queue().records.push(record);
-        }
-    }
-
-    /// Drop whatever has not left yet, the frame that was under way too.
-    pub fn abandon(&mut self) {
-        let stats = &self.shared.stats;
-        let mut queue = self.shared.queue();
-        let cut = self
-            .current
-            .take()
-            .map(|c| (c.frame.packets - c.next, c.frame.record));
-        let waiting: Vec<_> = queue
-            .frames
-            .drain(..)
-            .map(|f| (f.packets, f.record))
-            .collect();
-        for (packets, record) in cut.into_iter().chain(waiting) {
-            add(&stats.frames_queue_dropped, 1);
-            add(&stats.packets_queue_dropped, u64::from(packets));
-            stats.queue_packets.fetch_sub(u64::from(packets), Relaxed);
-            queue.records.push(HostRecord {
-                packets_sent: record.packets_sent.max(0),
-                status: 1,
-                ..record
-            });
-        }
-    }
-
-    /// When [`Transmitter::poll_transmit`] should be called next; `None` while nothing waits.
-    #[must_use]
-    pub fn next_timeout(&self) -> Option<u64> {
-        let left = match &self.current {
-            Some(_) => self.packets_left(),
-            None => self.shared.queue().frames.front()?.packets,
-        };
-        Some(self.pacer.next_ns(left))
-    }
-
-    /// What both halves share.
-    #[must_use]
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-}
-
 /// Both halves of a host's session.
 pub struct HostSession {
     /// Takes access units.
@@ -374,21 +231,13 @@ impl HostSession {
             settings_epoch: AtomicU64::new(0),
             config: Arc::clone(&config),
         });
-        let mut pacing = settings.pacer;
-        let in_a_train = (MAX_TRAIN_BYTES / config.packet_bytes()).max(1) as u32;
-        pacing.train_packets = pacing.train_packets.clamp(1, in_a_train);
         Ok(Self {
             submitter: Submitter {
                 shared: Arc::clone(&shared),
                 packetizer: Packetizer::new(config, settings.order, settings.sabotage),
                 queue_frames: settings.queue_frames.max(1),
             },
-            transmitter: Transmitter {
-                pacer: Pacer::new(pacing, shared.packets_per_s()),
-                settings_epoch: 0,
-                current: None,
-                shared,
-            },
+            transmitter: Transmitter::new(shared, settings.pacer),
         })
     }
 

@@ -1,0 +1,253 @@
+//! The client's session: datagrams in, access units out, in order.
+
+mod frame;
+mod turns;
+
+pub use frame::Frame;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::loss::{LossTracker, ReportWindow};
+use super::recovery::Recovery;
+use super::{ConfigError, StreamConfig};
+use crate::crypto::{CryptoError, Direction, Opener};
+use crate::packet::{HEADER_BYTES, Header, Limits, MAX_DATAGRAM_BYTES, Reject};
+use crate::reassemble::{Phase, Placed, Reassembler, Window};
+use crate::replay::ReplayWindow;
+use crate::stats::{ClientRecord, ClientStats, RecordLog, Rejections};
+
+/// Packet rate for which the replay window spans the loss window: 12 Gbit/s of 1250-byte packets. At the default
+/// 120 ms that makes the 131072 sequence numbers of section 2.5.
+const REPLAY_PACKETS_PER_S: u64 = 1_000_000;
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// It was used, or dropped as surplus, late or duplicate.
+    Placed(Placed),
+    /// It was dropped and counted.
+    Rejected(Reject),
+}
+
+/// A receiver of one stream.
+pub struct ClientSession {
+    config: Arc<StreamConfig>,
+    limits: Limits,
+    opener: Option<Opener>,
+    replay: ReplayWindow,
+    loss: LossTracker,
+    report: ReportWindow,
+    reassembler: Reassembler,
+    window: Window,
+    /// First frame whose turn is not over.
+    next: u64,
+    newest_pts_ns: u64,
+    /// Complete frames that have no completion stamp yet.
+    unstamped: u32,
+    /// Everything the next frame may refer to was decodable.
+    chain: bool,
+    last_released: Option<u64>,
+    recovery: Recovery,
+    out: VecDeque<Frame>,
+    stats: ClientStats,
+    rejections: Rejections,
+    records: RecordLog<ClientRecord>,
+}
+
+impl ClientSession {
+    /// A session at its start.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for parameters that no session may have.
+    pub fn new(config: StreamConfig, record_frames: bool) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let config = Arc::new(config);
+        let window = Duration::from_nanos(config.loss_window_ns);
+        let replay = ReplayWindow::new(REPLAY_PACKETS_PER_S, window);
+        let opener = config
+            .key
+            .map(|key| Opener::new(key, config.salt, Direction::HostToClient));
+        // Where sequence numbers are authenticated the replay window has seen every duplicate already.
+        let seen = opener.is_none().then(|| replay.clone());
+        Ok(Self {
+            limits: config.limits(),
+            opener,
+            replay,
+            loss: LossTracker::new(seen),
+            report: ReportWindow::default(),
+            reassembler: Reassembler::new(Arc::clone(&config)),
+            window: Window::new(config.loss_window_frames),
+            next: 0,
+            newest_pts_ns: 0,
+            unstamped: 0,
+            chain: false,
+            last_released: None,
+            recovery: Recovery::default(),
+            out: VecDeque::new(),
+            stats: ClientStats::default(),
+            rejections: Rejections::default(),
+            records: RecordLog::new(record_frames),
+            config,
+        })
+    }
+
+    /// Take one datagram; it is decrypted in place. Call [`ClientSession::advance`] after a batch of them.
+    pub fn receive(&mut self, datagram: &mut [u8], received_ns: u64) -> Receipt {
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += datagram.len() as u64;
+        match self.place(datagram, received_ns) {
+            Ok(placed) => Receipt::Placed(placed),
+            Err(reason) => {
+                self.rejections.count(reason);
+                Receipt::Rejected(reason)
+            }
+        }
+    }
+
+    fn place(&mut self, datagram: &mut [u8], received_ns: u64) -> Result<Placed, Reject> {
+        if datagram.len() > MAX_DATAGRAM_BYTES {
+            return Err(Reject::TooLong);
+        }
+        let plain: &[u8] = match &self.opener {
+            None => datagram,
+            Some(opener) => {
+                let (seq, plain) = opener.open_in_place(datagram).map_err(|e| match e {
+                    CryptoError::TooShort(_) => Reject::TooShort,
+                    _ => Reject::Auth,
+                })?;
+                if !self.replay.check_and_set(seq) {
+                    return Err(Reject::Replay);
+                }
+                plain
+            }
+        };
+        let header = Header::parse(plain)?;
+        self.limits.check(&header, plain.len())?;
+        self.loss.on_packet(header.stream_seq);
+        self.report.received += 1;
+        let index = match self.window.place(header.frame_index) {
+            Some(index) if index >= self.window.base() => index,
+            _ => {
+                self.stats.packets_late += 1;
+                return Ok(Placed::Late);
+            }
+        };
+        if index >= self.window.end() {
+            self.extend_window(index, received_ns);
+            self.newest_pts_ns = header.pts_ns;
+        }
+        let phase = if index < self.next {
+            Phase::GivenUp
+        } else {
+            Phase::Open
+        };
+        let frame = self.window.entry(index, phase);
+        let placed = self
+            .reassembler
+            .insert(frame, &header, &plain[HEADER_BYTES..])?;
+        self.note(index, placed, received_ns);
+        Ok(placed)
+    }
+
+    fn note(&mut self, index: u64, placed: Placed, received_ns: u64) {
+        let Some(frame) = self.window.get_mut(index) else {
+            return;
+        };
+        // Packets that changed nothing any more do not count into a frame's receive time.
+        if matches!(placed, Placed::Stored | Placed::Completed) {
+            frame.stamp(received_ns);
+        }
+        let stats = &mut self.stats;
+        match placed {
+            Placed::Stored => stats.packets_used += 1,
+            Placed::Completed => {
+                stats.packets_used += 1;
+                self.unstamped += 1;
+            }
+            Placed::Surplus { late_data } => {
+                stats.packets_used += 1;
+                stats.packets_surplus += 1;
+                stats.data_shards_late += u64::from(late_data);
+                self.report.late += u64::from(late_data);
+            }
+            Placed::Late => {
+                stats.packets_late += 1;
+                frame.late += 1;
+            }
+            Placed::Duplicate => {
+                stats.packets_duplicate += 1;
+                frame.duplicates += 1;
+            }
+        }
+    }
+
+    /// Close the books: every frame that is still open has had its turn.
+    ///
+    /// `sent` is what the host says it sent, frames and packets, if it said so: what was lost at the very end is only
+    /// known from there.
+    pub fn settle(&mut self, sent: Option<(u64, u64)>, now_ns: u64) {
+        if let Some((frames, packets)) = sent {
+            self.loss.settle(packets);
+            if let Some(last) = frames.checked_sub(1)
+                && last >= self.window.end()
+            {
+                self.extend_window(last, now_ns);
+            }
+        }
+        self.advance(now_ns);
+        while self.window.base() < self.window.end() {
+            self.retire_oldest(now_ns);
+        }
+    }
+
+    /// The next access unit in turn. It stays on the memory meter until [`Frame::take_over`] or its end.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        self.out.pop_front()
+    }
+
+    /// Whoever takes the frames had to drop `frames` of them: nothing that refers to them can be decoded, unless
+    /// they were `mended` by a later frame that is waiting already.
+    pub fn dropped_downstream(&mut self, frames: u64, mended: bool) {
+        self.stats.frames_queue_dropped += frames;
+        if !mended {
+            self.break_chain();
+        }
+    }
+
+    /// True once for each break of the references until a key frame comes, and again after `retry_ns` without one.
+    pub fn take_recovery_request(&mut self, now_ns: u64, retry_ns: Option<u64>) -> bool {
+        self.recovery.take(now_ns, retry_ns)
+    }
+
+    /// The loss report of section 2.4 over the time since the last one, ppm.
+    pub fn take_loss_report_ppm(&mut self) -> u32 {
+        self.report.recovered = self.reassembler.take_recovered();
+        std::mem::take(&mut self.report).ppm()
+    }
+
+    /// The records of the frames that left the window since the last call.
+    pub fn take_records(&mut self) -> Vec<ClientRecord> {
+        self.records.take()
+    }
+
+    /// Counters. A frame and its shards are counted when it leaves the loss window, its release at once.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        ClientStats {
+            data_shards_rebuilt: self.reassembler.rebuilt(),
+            packets_lost: self.loss.lost(),
+            packets_reordered: self.loss.reordered(),
+            memory_bytes: self.reassembler.meter().used() as u64,
+            memory_peak_bytes: self.reassembler.meter().peak() as u64,
+            ..self.stats
+        }
+    }
+
+    /// Dropped packets by reason.
+    #[must_use]
+    pub fn rejections(&self) -> &Rejections {
+        &self.rejections
+    }
+}
