@@ -17,16 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from punktfunk import log
-from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.headless import exit_status
-from punktfunk.client.pair import pair as client_pair
-from punktfunk.client.service import Client, Summary
+from punktfunk.client.front import list_hosts, pair_device, receive
 from punktfunk.errors import PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
-from punktfunk.host.service import Host, SessionReport
+from punktfunk.host.front import serve as run_serve
+from punktfunk.host.front import serve_host
+from punktfunk.host.serve import ServeConfig
 from punktfunk.native.headless import config_error
-from punktfunk.native.lifetime import until_told_to_end
 from punktfunk.native.trust import OpenTrust
 
 C = TypeVar("C", bound=BaseModel)
@@ -40,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _err = Console(stderr=True)
-_WIND_DOWN_S = 1.5
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in paired clients only
 
 
 class SourceKind(StrEnum):
@@ -97,13 +95,7 @@ def host(  # noqa: PLR0917 - the options of a command line
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
 ) -> None:
     """Serve the native protocol without a desktop: test card, video file or synthetic frames."""
-    spec: dict[str, Any] = {"kind": str(source)}
-    if source is SourceKind.FILE:
-        if file is None:
-            _fail(UsageError("--source file needs --file", "name a video file"))
-        spec["path"] = str(file)
-    if source is SourceKind.SYNTHETIC and frame_bytes is not None:
-        spec["frame_bytes"] = frame_bytes
+    spec = _source(source, file, frame_bytes)
     config = _config(
         HostConfig,
         bind=bind,
@@ -123,7 +115,68 @@ def host(  # noqa: PLR0917 - the options of a command line
         seconds=seconds,
         artefacts=record,
     )
-    _run(_serve, config)
+    _run(serve_host, config)
+
+
+@app.command()
+def serve(  # noqa: PLR0917 - the options of a command line
+    source: Annotated[SourceKind, typer.Option(help="What to stream.")] = SourceKind.TESTCARD,
+    file: Annotated[Path | None, typer.Option(help="Video file for --source file.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Such as 1280x720@60; default: what the client asks for.")
+    ] = None,
+    codec: Annotated[str, typer.Option(help="auto, h264, hevc or av1.")] = "auto",
+    bitrate: Annotated[
+        str | None, typer.Option(help="Such as '10 Mbit/s'; default: the client's wish.")
+    ] = None,
+    fec: Annotated[int, typer.Option(help="Recovery packets in percent of data packets.")] = 20,
+    adaptive_fec: Annotated[bool, typer.Option(help="Follow the client's loss reports with FEC.")] = True,
+    native: Annotated[bool, typer.Option(help="Serve the native protocol.")] = True,
+    bind: Annotated[str, typer.Option(help="Address that the native host listens on.")] = ALL_ADDRESSES,
+    native_port: Annotated[int, typer.Option(help="Its UDP port; 0 takes a free one.")] = NATIVE_PORT,
+    frames: Annotated[int | None, typer.Option(help="End each stream after this many frames.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End each stream after this long.")] = None,
+    frame_bytes: Annotated[int | None, typer.Option(help="Size of every synthetic frame.")] = None,
+    sessions: Annotated[int, typer.Option(help="Exit after this many sessions; 0 never.")] = 0,
+    max_sessions: Annotated[int, typer.Option(help="Sessions at the same time.")] = 4,
+    open_: Annotated[
+        bool, typer.Option("--open", help="Let every client of a private network in, without pairing.")
+    ] = False,
+    arm: Annotated[
+        int | None, typer.Option(metavar="SECONDS", help="Arm pairing at the start and print the PIN.")
+    ] = None,
+    mdns: Annotated[bool, typer.Option(help="Announce the host in the local network.")] = True,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder of identity and paired clients.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
+) -> None:
+    """Stream to paired clients: one process, ended by Ctrl-C.
+
+    Clients pair once, with a PIN that this host shows on demand.
+    """
+    config = _config(
+        ServeConfig,
+        host=_fields(
+            bind=bind,
+            port=native_port,
+            trust=OpenTrust.PRIVATE if open_ else OpenTrust.NONE,
+            state_dir=state_dir or default_state_dir(),
+            max_sessions=max_sessions,
+            exit_after_sessions=sessions,
+            source=_source(source, file, frame_bytes),
+            mode=mode,
+            codec=codec,
+            bitrate=bitrate,
+            fec_percent=fec,
+            adaptive_fec=adaptive_fec,
+            frames=frames,
+            seconds=seconds,
+            artefacts=record,
+        ),
+        native=native,
+        announce=mdns,
+        arm_seconds=arm,
+    )
+    _run(run_serve, config)
 
 
 @app.command()
@@ -158,7 +211,7 @@ def connect(  # noqa: PLR0917 - the options of a command line
         artefacts=record,
         out=out,
     )
-    _run(_receive, config)
+    _run(receive, config)
 
 
 @app.command()
@@ -175,7 +228,20 @@ def pair(
     folder = state_dir or default_state_dir()
     config = _config(ClientConfig, address=address, state_dir=folder, name=name)
     shown = pin if pin is not None else typer.prompt("PIN")
-    _run(lambda config: _pair(config, shown), config)
+    _run(lambda config: pair_device(config, shown), config)
+
+
+@app.command(name="discover")
+def discover_hosts(
+    seconds: Annotated[float, typer.Option(help="How long to listen.")] = 2.0,
+    interface: Annotated[
+        list[str] | None, typer.Option(help="Address of this machine to ask from; default: all.")
+    ] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's known hosts.")] = None,
+) -> None:
+    """List the hosts of the local network."""
+    config = _config(ClientConfig, state_dir=state_dir or default_state_dir())
+    _run(lambda config: list_hosts(config, seconds, interface or []), config)
 
 
 def default_state_dir() -> Path:
@@ -192,104 +258,25 @@ def main() -> None:
         _fail(error)
 
 
-async def _serve(config: HostConfig) -> int:
-    failed = False
-    async with Host(config) as serving:
-        typer.echo(f"streaming {config.source.kind} on {config.bind} UDP port {serving.port}")
-        typer.echo(f"fingerprint {serving.fingerprint}")
-        typer.echo(
-            f"next: punktfunk connect {_dialable(config.bind, serving.port)} --pin {serving.fingerprint}"
-        )
-        ending = asyncio.ensure_future(until_told_to_end())
-        told = 0
-        while not ending.done() and not (config.exit_after_sessions and told >= config.exit_after_sessions):
-            waiting = asyncio.ensure_future(serving.sessions_over(told + 1))
-            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                waiting.cancel()
-                break
-            for report in waiting.result()[told:]:
-                told += 1
-                failed = failed or report.failed
-                typer.echo(_session_line(report))
-        ending.cancel()
-    return int(failed)
+def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> dict[str, Any]:
+    spec: dict[str, Any] = {"kind": str(source)}
+    if source is SourceKind.FILE:
+        if file is None:
+            _fail(UsageError("--source file needs --file", "name a video file"))
+        spec["path"] = str(file)
+    if source is SourceKind.SYNTHETIC and frame_bytes is not None:
+        spec["frame_bytes"] = frame_bytes
+    return spec
 
 
-async def _pair(config: ClientConfig, pin: str) -> int:
-    fingerprint = await client_pair(config.address, pin, config)
-    typer.echo(f"paired with {config.address}")
-    typer.echo(f"host fingerprint {fingerprint}")
-    typer.echo(f"next: punktfunk connect {config.address}")
-    return 0
-
-
-def _session_line(report: SessionReport) -> str:
-    counters = report.counters
-    return (
-        f"session {report.number} {report.peer.address[0]} {report.mode}: "
-        f"{counters.get('frames_sent', 0)} frames, {counters.get('packets_sent', 0)} packets, "
-        f"{counters.get('frames_queue_dropped', 0)} dropped here · {report.reason}"
-    )
-
-
-async def _receive(config: ClientConfig) -> int:
-    client = Client(config.address, config)
-    client.on_progress = lambda progress: typer.echo(_second_line(progress))
-    async with client:
-        welcome = client.welcome
-        kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
-        typer.echo(f"{kind} {welcome.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
-        typer.echo(f"host fingerprint {client.host_fingerprint}")
-        ending = asyncio.ensure_future(until_told_to_end())
-        finishing = asyncio.ensure_future(client.finished())
-        await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
-        if not finishing.done():
-            client.stop()
-            await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
-        ending.cancel()
-    summary = await client.finished()
-    typer.echo(_summary_line(summary))
-    return exit_status(summary)
-
-
-def _second_line(progress: work.Progress) -> str:
-    counters = progress.counters
-    latency = "latency unknown"
-    if progress.latency_us is not None:
-        p50, p95, largest = (value / 1000 for value in progress.latency_us)
-        latency = f"latency p50 {p50:.2f} ms p95 {p95:.2f} ms max {largest:.2f} ms"
-    lost = counters.get("frames_unrecoverable", 0) + counters.get("frames_expired", 0)
-    return (
-        f"{progress.frames:4d} fps  {progress.bytes * 8 / 1e6:7.2f} Mbit/s  {latency}  "
-        f"packets lost {counters.get('packets_lost', 0)}, shards recovered "
-        f"{counters.get('data_shards_recovered', 0)}, frames lost {lost}"
-    )
-
-
-def _summary_line(summary: Summary) -> str:
-    counters = summary.counters
-    if summary.verified is not None:
-        verdict = "verification passed" if summary.verified else "verification failed"
-        return (
-            f"{verdict}: {counters.get('test_frames_intact', 0)} of {summary.frames_announced} frames intact, "
-            f"{counters.get('test_frames_mismatched', 0)} corrupted · {summary.reason}"
-        )
-    return (
-        f"received {counters.get('frames_released', 0)} frames, decoded {counters.get('pictures', 0)}, "
-        f"key frames asked for {counters.get('recovery_requests', 0)} · {summary.reason}"
-    )
-
-
-def _dialable(bind: str, port: int) -> str:
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared, not bound
-    shown = f"[{address}]" if ":" in address else address
-    return shown if port == NATIVE_PORT else f"{shown}:{port}"
+def _fields(**fields: Any) -> dict[str, Any]:
+    """Leave out what was not given: the model has the default."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _config(model: type[C], **fields: Any) -> C:
     try:
-        return model.model_validate({name: value for name, value in fields.items() if value is not None})
+        return model.model_validate(_fields(**fields))
     except ValidationError as error:
         _fail(config_error(error, "command line"))
     except PunktfunkError as error:

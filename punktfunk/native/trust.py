@@ -1,13 +1,15 @@
-"""Where open trust is allowed: on loopback, and inside a network namespace that leads nowhere.
+"""Where open trust is allowed: on loopback, inside a network namespace that leads nowhere, in a private network.
 
 Open trust means a host that takes clients it does not know, or a client that takes a host without a pin.
-It is refused wherever a packet could come from, or go to, somebody else's machine:
+Each kind names where it ends:
 
 * ``loopback``: the address at hand is in 127.0.0.0/8 or ::1;
 * ``lab``: this process's network namespace has no route, of either family, to any globally reachable
   address, every IPv6 address it holds is private or link-local, and every interface that is up is the
   loopback, a veth, a TUN or a bridge. Namespaces that are joined by such devices and by nothing else pass; a
-  machine with a network card that is up, or a container with a default route, does not.
+  machine with a network card that is up, or a container with a default route, does not;
+* ``private``: the peer's address is loopback, link-local or of a private range (RFC 1918, RFC 4193). Everybody in
+  that network is let in: it is for a person who says so (``serve --open``), and never holds for a public address.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PROC_NET = Path("/proc/self/net")
 _ROUTE_REJECT = 0x0200
+_PRIVATE = tuple(
+    ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")
 _SIOCGIFFLAGS, _SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8913, 0x8946, 3
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
@@ -41,6 +46,7 @@ class OpenTrust(Enum):
     NONE = "none"
     LOOPBACK = "loopback"
     LAB = "lab"
+    PRIVATE = "private"
 
 
 def parse_address(text: str) -> Address:
@@ -64,6 +70,13 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
         raise UntrustedPeerError(
             f"open trust is for loopback and {address} is not", "pin the peer's fingerprint (--pin)"
         )
+    if trust is OpenTrust.PRIVATE:
+        # Bound to every address the peers' own addresses decide.
+        if parsed.is_unspecified or is_private(parsed):
+            return
+        raise UntrustedPeerError(
+            f"open trust is for private networks and {address} is not in one", "let the client pair"
+        )
     ways_out = outward_interfaces() + outward_networks(proc_net)
     if ways_out:
         raise UntrustedPeerError(
@@ -72,6 +85,13 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
         )
     if not parsed.is_unspecified and not _stays_inside(ipaddress.ip_network(parsed)):
         raise UntrustedPeerError(f"lab trust does not cover the public address {address}")
+
+
+def is_private(address: Address) -> bool:
+    """Say whether an address is loopback, link-local or of a private range; shared ranges (100.64/10) are not."""
+    if address.is_loopback or address.is_link_local:
+        return True
+    return any(address.version == net.version and address in net for net in _PRIVATE)
 
 
 def outward_interfaces() -> list[str]:

@@ -90,3 +90,20 @@ def test_a_network_card_that_is_up_ends_lab_trust(tmp_path: Path, monkeypatch: p
 
 def test_the_loopback_interface_is_never_a_way_out() -> None:
     assert not [found for found in trust.outward_interfaces() if " lo " in found]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.1.9", "169.254.7.7", "fd00::1", "fe80::1%eth0"],
+)
+def test_private_trust_takes_peers_of_a_private_network(address: str) -> None:
+    require_open_trust(OpenTrust.PRIVATE, address)
+    require_open_trust(OpenTrust.PRIVATE, "0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    "address", ["198.51.100.1", "8.8.8.8", "172.32.0.1", "100.64.0.1", "2001:4860::1", "::ffff:8.8.8.8"]
+)
+def test_private_trust_never_holds_for_a_public_address(address: str) -> None:
+    with pytest.raises(UntrustedPeerError, match="private networks"):
+        require_open_trust(OpenTrust.PRIVATE, address)

@@ -1,0 +1,103 @@
+"""What the client's commands print: a line a second, the end in a sentence, hosts, a pairing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from punktfunk.client import work
+from punktfunk.client.config import ClientConfig
+from punktfunk.client.headless import exit_status
+from punktfunk.client.known_hosts import KnownHosts
+from punktfunk.client.pair import pair
+from punktfunk.client.service import Client, Summary
+from punktfunk.native.client import DEFAULT_PORT
+from punktfunk.native.discovery import FoundHost, discover
+from punktfunk.native.lifetime import until_told_to_end
+
+_WIND_DOWN_S = 1.5
+
+
+async def receive(config: ClientConfig) -> int:
+    """Receive a stream until it ends or somebody says so; the exit status of :func:`exit_status`."""
+    client = Client(config.address, config)
+    client.on_progress = lambda progress: typer.echo(_second_line(progress))
+    async with client:
+        welcome = client.welcome
+        kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
+        typer.echo(f"{kind} {welcome.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
+        typer.echo(f"host fingerprint {client.host_fingerprint}")
+        ending = asyncio.ensure_future(until_told_to_end())
+        finishing = asyncio.ensure_future(client.finished())
+        await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
+        if not finishing.done():
+            client.stop()
+            await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
+        ending.cancel()
+    summary = await client.finished()
+    typer.echo(_summary_line(summary))
+    return exit_status(summary)
+
+
+async def pair_device(config: ClientConfig, pin: str) -> int:
+    """Pair with ``config.address`` and say what comes next."""
+    fingerprint = await pair(config.address, pin, config)
+    typer.echo(f"paired with {config.address}")
+    typer.echo(f"host fingerprint {fingerprint}")
+    typer.echo(f"next: punktfunk connect {config.address}")
+    return 0
+
+
+async def list_hosts(config: ClientConfig, seconds: float, interfaces: list[str]) -> int:
+    """Print the hosts of the local network; 1 when there is none."""
+    hosts = await discover(seconds, interfaces)
+    known = set() if config.state_dir is None else {h.fingerprint for h in KnownHosts(config.state_dir).all()}
+    for host in hosts:
+        typer.echo(_host_line(host, host.fingerprint in known))
+    if not hosts:
+        typer.echo(
+            "no host answered: is one running, and in this network? A host can be dialled by address, too"
+        )
+    return int(not hosts)
+
+
+def _host_line(host: FoundHost, known: bool) -> str:
+    places = ", ".join(_place(address, host.port) for address in host.addresses)
+    state = "pairing required" if host.pairing_required else "open"
+    if known:
+        state = "paired"
+    return f"{host.name:32}  {places}  {state}  {host.fingerprint}"
+
+
+def _place(address: str, port: int) -> str:
+    shown = f"[{address}]" if ":" in address else address
+    return shown if port == DEFAULT_PORT else f"{shown}:{port}"
+
+
+def _second_line(progress: work.Progress) -> str:
+    counters = progress.counters
+    latency = "latency unknown"
+    if progress.latency_us is not None:
+        p50, p95, largest = (value / 1000 for value in progress.latency_us)
+        latency = f"latency p50 {p50:.2f} ms p95 {p95:.2f} ms max {largest:.2f} ms"
+    lost = counters.get("frames_unrecoverable", 0) + counters.get("frames_expired", 0)
+    return (
+        f"{progress.frames:4d} fps  {progress.bytes * 8 / 1e6:7.2f} Mbit/s  {latency}  "
+        f"packets lost {counters.get('packets_lost', 0)}, shards recovered "
+        f"{counters.get('data_shards_recovered', 0)}, frames lost {lost}"
+    )
+
+
+def _summary_line(summary: Summary) -> str:
+    counters = summary.counters
+    if summary.verified is not None:
+        verdict = "verification passed" if summary.verified else "verification failed"
+        return (
+            f"{verdict}: {counters.get('test_frames_intact', 0)} of {summary.frames_announced} frames intact, "
+            f"{counters.get('test_frames_mismatched', 0)} corrupted · {summary.reason}"
+        )
+    return (
+        f"received {counters.get('frames_released', 0)} frames, decoded {counters.get('pictures', 0)}, "
+        f"key frames asked for {counters.get('recovery_requests', 0)} · {summary.reason}"
+    )

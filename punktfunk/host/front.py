@@ -1,0 +1,71 @@
+"""What the host's commands print: who this is, what to do next, a line for each session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.serve import ServeConfig, Serving
+from punktfunk.host.service import Host, SessionReport
+from punktfunk.native.lifetime import until_told_to_end
+
+
+async def serve_host(config: HostConfig) -> int:
+    """Serve without a desktop until told to end or ``exit_after_sessions``; 1 when a stream failed."""
+    async with Host(config) as serving:
+        typer.echo(f"streaming {config.source.kind} on {config.bind} UDP port {serving.port}")
+        typer.echo(f"fingerprint {serving.fingerprint}")
+        typer.echo(
+            f"next: punktfunk connect {_dialable(config.bind, serving.port)} --pin {serving.fingerprint}"
+        )
+        return await _until_over(serving)
+
+
+async def serve(config: ServeConfig) -> int:
+    """Run ``punktfunk serve`` until told to end or ``exit_after_sessions``; 1 when a stream failed."""
+    async with Serving(config) as serving:
+        for line in serving.banner():
+            typer.echo(line)
+        if serving.host is not None:
+            return await _until_over(serving.host)
+        await until_told_to_end()
+    return 0
+
+
+async def _until_over(host: Host) -> int:
+    """Print a line for each session that has ended."""
+    limit = host.config.exit_after_sessions
+    failed = False
+    told = 0
+    ending = asyncio.ensure_future(until_told_to_end())
+    try:
+        while not ending.done() and not (limit and told >= limit):
+            waiting = asyncio.ensure_future(host.sessions_over(told + 1))
+            await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                break
+            for report in waiting.result()[told:]:
+                told += 1
+                failed = failed or report.failed
+                typer.echo(_session_line(report))
+    finally:
+        ending.cancel()
+    return int(failed)
+
+
+def _session_line(report: SessionReport) -> str:
+    counters = report.counters
+    return (
+        f"session {report.number} {report.peer.address[0]} {report.mode}: "
+        f"{counters.get('frames_sent', 0)} frames, {counters.get('packets_sent', 0)} packets, "
+        f"{counters.get('frames_queue_dropped', 0)} dropped here · {report.reason}"
+    )
+
+
+def _dialable(bind: str, port: int) -> str:
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared, not bound
+    shown = f"[{address}]" if ":" in address else address
+    return shown if port == NATIVE_PORT else f"{shown}:{port}"

@@ -1,0 +1,184 @@
+"""``punktfunk serve``: one process with the native host, its trust store and pairing desk, and its announcement.
+
+Everything that shares one state is made here and nowhere else: the identity, the list of paired clients and the
+pairing desk are given to each plane of the process, so that all of them agree about who is let in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.errors import ConfigError
+from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.pairing import MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
+from punktfunk.host.service import Host
+from punktfunk.host.trust import TrustStore
+from punktfunk.native.discovery import Announcement, reachable_addresses
+from punktfunk.native.identity import Identity, Role
+from punktfunk.native.trust import OpenTrust
+
+TRUST_FILE = "trust.json"
+LOCK_FILE = "host.lock"
+
+
+class ServeConfig(BaseModel):
+    """What ``punktfunk serve`` is started with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: HostConfig
+    """The native host; its ``state_dir`` is the process's."""
+    native: bool = True
+    """Serve the native protocol."""
+    announce: bool = True
+    """Announce the native host by multicast DNS."""
+    arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
+    """Arm pairing at the start for this long; the PIN is in the banner."""
+    pin_digits: Literal[4, 6] = 4
+
+
+class Serving:
+    """Everything that ``punktfunk serve`` runs, until the context ends.
+
+    Raises ``ConfigError`` when another host uses the state folder, ``TrustStoreError`` when its list of clients
+    cannot be read, and what :class:`~punktfunk.host.service.Host` raises.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        if config.host.state_dir is None:
+            raise ConfigError("serve keeps its identity and its clients in a folder", "name a --state-dir")
+        self.config = config
+        self.state_dir = config.host.state_dir
+        self.host: Host | None = None
+        self._identity: Identity | None = None
+        self._pairing: NativePairing | None = None
+        self._announcing: asyncio.Task[Announcement] | None = None
+        self._lock = -1
+
+    @property
+    def identity(self) -> Identity:
+        """Certificate and key of the process."""
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def pairing(self) -> NativePairing:
+        """The pairing desk; its trust store is the process's."""
+        assert self._pairing is not None
+        return self._pairing
+
+    async def __aenter__(self) -> Self:
+        self._lock = _lock(self.state_dir)
+        try:
+            self._identity = await asyncio.to_thread(Identity.load_or_create, self.state_dir, Role.HOST)
+            fingerprint = bytes.fromhex(self._identity.fingerprint)
+            trust = TrustStore(self.state_dir / TRUST_FILE)
+            self._pairing = NativePairing(trust, fingerprint, pin_digits=self.config.pin_digits)
+            if self.config.arm_seconds is not None:
+                self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
+            if self.config.native:
+                await self._open_native(self._identity, self._pairing)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            # Side by side: saying goodbye on the network takes as long as the workers do.
+            ends = [self._end_announcement()]
+            if self.host is not None:
+                ends.append(self.host.__aexit__(kind, value, trace))
+            await asyncio.gather(*ends)
+        finally:
+            os.close(self._lock)
+
+    def banner(self) -> list[str]:
+        """Return what a person reads first: what is streamed and how, where, who this is, what to do next."""
+        config = self.config.host
+        lines = []
+        if self.host is not None:
+            places = [_place(address, self.host.port) for address in reachable_addresses(config.bind)]
+            lines.append(f"streaming    {describe_source(config)}")
+            lines.append(f"native host  {', '.join(places)} (UDP)")
+        lines.append(f"fingerprint  {self.identity.fingerprint}")
+        paired = len(self.pairing.trust.clients())
+        lines.append(f"clients      {paired} paired in {self.pairing.trust.path}")
+        if config.trust is not OpenTrust.NONE:
+            lines.append(
+                "WARNING      pairing is off: whoever reaches this host from a private address is let in"
+            )
+        if self.host is not None:
+            lines.append(f"next         {self._next_step(places[0], paired)}")
+        return lines
+
+    def _next_step(self, place: str, paired: int) -> str:
+        window = self.pairing.window(monotonic_ns())
+        if window is not None:
+            return f"punktfunk pair {place} --pin {window.pin}  (within {self.config.arm_seconds} s)"
+        if self.config.host.trust is not OpenTrust.NONE or paired:
+            return f"punktfunk connect {place}"
+        return f"arm pairing, then: punktfunk pair {place} --pin PIN"
+
+    async def _open_native(self, identity: Identity, pairing: NativePairing) -> None:
+        self.host = Host(self.config.host, identity=identity, pairing=pairing)
+        await self.host.__aenter__()
+        if self.config.announce:
+            announcement = Announcement(
+                name=socket.gethostname(),
+                bind=self.config.host.bind,
+                port=self.host.port,
+                fingerprint=identity.fingerprint,
+                pairing_required=self.config.host.trust is OpenTrust.NONE,
+            )
+            # Asking the network whether the name is free takes most of a second; nobody has to wait for it.
+            self._announcing = asyncio.create_task(announcement.__aenter__())
+
+    async def _end_announcement(self) -> None:
+        if self._announcing is not None:
+            announcement = await self._announcing
+            await announcement.__aexit__(None, None, None)
+
+
+def describe_source(config: HostConfig) -> str:
+    """Say in words what is streamed and how."""
+    mode = str(config.mode) if config.mode else "the client's mode"
+    rate = f"{config.bitrate}" if config.bitrate else "the client's bitrate"
+    fec = f"FEC {config.fec_scheme} {config.fec_percent} %" + (", adaptive" if config.adaptive_fec else "")
+    codec = "no codec" if config.source.kind == "synthetic" else f"codec {config.codec}"
+    return f"{config.source.kind} at {mode}, {codec}, {rate}, {fec}"
+
+
+def _place(address: str, port: int) -> str:
+    shown = f"[{address}]" if ":" in address else address
+    return shown if port == NATIVE_PORT else f"{shown}:{port}"
+
+
+def _lock(state_dir: Path) -> int:
+    """Hold the state folder for this process; the kernel lets go of it however the process ends."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"the state folder {state_dir} cannot be used: {error.strerror}", "name another --state-dir"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConfigError(
+            f"another host uses the state folder {state_dir}", "end that one, or name another --state-dir"
+        ) from None
+    return descriptor

@@ -1,0 +1,171 @@
+"""``punktfunk serve`` as a person runs it: what it prints, what it refuses, and that nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
+IsGone = Callable[[int, float], bool]
+
+
+class Served:
+    """One ``punktfunk serve`` on loopback, with what it printed at its start."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [
+                *COMMAND,
+                "serve",
+                "--bind",
+                "127.0.0.1",
+                "--native-port",
+                "0",
+                "--state-dir",
+                str(folder),
+                "--source",
+                "synthetic",
+                "--frame-bytes",
+                "4000",
+                *options,
+            ],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.banner = ""
+        self.errors = ""
+        self._ended = False
+        for line in self.process.stdout:
+            self.banner += line
+            if line.startswith("next"):
+                break
+
+    def find(self, pattern: str) -> str:
+        found = re.search(pattern, self.banner)
+        assert found is not None, f"no {pattern!r} in {self.banner!r}"
+        return found[1]
+
+    @property
+    def address(self) -> str:
+        return self.find(r"native host  (\S+)")
+
+    def end(self) -> int:
+        if self.process.poll() is None and self.banner:
+            self.process.send_signal(signal.SIGINT)
+        if not self._ended:
+            self._ended = True
+            _, self.errors = self.process.communicate(timeout=10)
+        return self.process.returncode
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    started: list[Served] = []
+
+    def start(*options: str, folder: str = "host") -> Served:
+        started.append(Served(tmp_path / folder, *options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def call(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments, "--state-dir", str(state_dir)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_pair_by_the_printed_pin_then_connect_without_naming_a_fingerprint(
+    served: Callable[..., Served], tmp_path: Path
+) -> None:
+    host = served("--no-mdns", "--arm", "120", "--frames", "30")
+    pin = host.find(r"--pin (\d{4})\b")
+    paired = call(tmp_path / "laptop", "pair", host.address, "--pin", pin, "--name", "laptop")
+    assert paired.returncode == 0, paired.stderr
+    assert host.find(r"fingerprint  ([0-9a-f]{64})") in paired.stdout
+    connected = call(tmp_path / "laptop", "connect", host.address)
+    assert connected.returncode == 0, connected.stderr
+    assert "verification passed: 30 of 30 frames intact" in connected.stdout
+    stranger = call(tmp_path / "stranger", "connect", host.address, "--pin", host.find(r"([0-9a-f]{64})"))
+    assert stranger.returncode == 1
+    assert "does not know this client" in stranger.stderr
+    late = call(tmp_path / "stranger", "pair", host.address, "--pin", pin)
+    assert late.returncode == 1
+    assert "not armed" in late.stderr
+
+
+def test_two_hosts_run_side_by_side_and_one_state_folder_takes_one_host(
+    served: Callable[..., Served], tmp_path: Path
+) -> None:
+    one = served("--no-mdns")
+    two = served("--no-mdns", folder="other")
+    assert one.address != two.address
+    third = Served(tmp_path / "host", "--no-mdns")
+    assert third.end() == 2
+    assert "another host uses the state folder" in third.errors
+
+
+def test_ctrl_c_ends_everything_within_two_seconds_and_the_client_is_told(
+    served: Callable[..., Served], tmp_path: Path, is_gone: IsGone
+) -> None:
+    host = served("--no-mdns", "--open")
+    assert "pairing is off" in host.banner
+    client = subprocess.Popen(
+        [*COMMAND, "connect", host.address, "--state-dir", str(tmp_path / "laptop")],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdout is not None
+    assert any("fps" in line and not line.startswith("   0") for line in client.stdout)
+    children = Path(f"/proc/{host.process.pid}/task/{host.process.pid}/children").read_text().split()
+    assert children
+    started = time.monotonic()
+    host.process.send_signal(signal.SIGINT)
+    assert host.process.wait(5) == 0
+    assert time.monotonic() - started < 2
+    assert all(is_gone(int(pid), 0.5) for pid in children)
+    out, _ = client.communicate(timeout=10)
+    assert "host stopped" in out
+
+
+def test_a_host_is_found_by_its_announcement_and_gone_with_it(
+    served: Callable[..., Served], tmp_path: Path
+) -> None:
+    host = served()
+    fingerprint = host.find(r"fingerprint  ([0-9a-f]{64})")
+    deadline = time.monotonic() + 20
+    found = ""
+    while fingerprint not in found:
+        assert time.monotonic() < deadline, found
+        found = call(tmp_path / "laptop", "discover", "--interface", "127.0.0.1", "--seconds", "1.5").stdout
+    [line] = [line for line in found.splitlines() if fingerprint in line]
+    assert host.address in line
+    assert "pairing required" in line
+    assert host.end() == 0
+    gone = call(tmp_path / "laptop", "discover", "--interface", "127.0.0.1", "--seconds", "1")
+    assert fingerprint not in gone.stdout
