@@ -82,8 +82,10 @@ def main() -> int:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0) as source:
         source.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
         source.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        size = _SO_RCVBUFFORCE if os.geteuid() == 0 else socket.SO_RCVBUF
-        source.setsockopt(socket.SOL_SOCKET, size, _BUFFER_BYTES)
+        try:
+            source.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        except PermissionError:
+            source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
         source.bind((device, ETH_P_ALL))
         ethernet = source.getsockname()[3] == _ARPHRD_ETHER
         running = True

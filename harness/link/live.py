@@ -12,7 +12,7 @@ from typing import Any
 
 from harness import agreement, ledger, metrics, records
 from harness.expand import Case
-from harness.link import checks
+from harness.link import checks, rootless
 from harness.link.base import CoreSpec, LinkSpecs, LiveLink
 from harness.link.netem import NetemLink
 from harness.link.tun import TunLink
@@ -61,8 +61,16 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
 
     Raises :class:`~punktfunk.errors.LinkUnverifiedError` for a link that is not as asked,
     :class:`~punktfunk.errors.CapabilityError` for what this machine or back end cannot do, other
-    :class:`~punktfunk.errors.HarnessError` for what went wrong around the session.
+    :class:`~punktfunk.errors.HarnessError` for what went wrong around the session. Without root the case runs in
+    a user namespace (:mod:`harness.link.rootless`).
     """
+    if rootless.needed():
+        return rootless.run(case, folder, context, backend)
+    return run_here(case, folder, context, backend)
+
+
+def run_here(case: Case, folder: Path, context: RunContext, backend: Backend) -> CaseResult:
+    """Do what :func:`run` says, in this process, which may make network namespaces."""
     spec = case.spec
     asked = LinkSpecs(
         with_events(spec.link.down.core(), spec.events, "down"),

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from harness.link import rootless
 from harness.link.base import (
     DIRECTIONS,
     Capability,
@@ -48,12 +49,22 @@ _EGRESS: dict[Direction, str] = {"down": _TO_CLIENT, "up": _TO_HOST}
 
 def capability() -> Capability:
     """Return whether this kernel has ``sch_netem`` (tried in a namespace of its own)."""
+    if rootless.needed():
+        return _capability_without_root()
     try:
         with Topology("probe-netem") as made:
             tc(made.namespace("netem"), "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
     except PunktfunkError as error:
         return Capability(False, error.cause, error.hint)
     return Capability(True)
+
+
+def _capability_without_root() -> Capability:
+    if why := rootless.refusal():
+        return Capability(False, f"network namespaces need root or a user namespace: {why}", "run as root")
+    program = "import json; from harness.link import netem; print(json.dumps(netem.capability().reason))"
+    reason = rootless.python(program)
+    return Capability(not reason, reason, "use the tun link instead" if reason else "")
 
 
 class NetemLink(LiveLink):

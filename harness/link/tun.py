@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.link import rootless
 from harness.link.base import Capability, CoreSpec, Direction, LinkSpecs, LiveLink
 from harness.link.pump import PumpConfig
 from harness.peers.process import PeerProcess
@@ -36,6 +37,8 @@ def capability() -> Capability:
         return Capability(
             False, f"{TUN_PATH} cannot be opened by this user", f"run as root, or once: chmod 0666 {TUN_PATH}"
         )
+    if rootless.needed() and (why := rootless.refusal()):
+        return Capability(False, f"network namespaces need root or a user namespace: {why}", "run as root")
     return Capability(True)
 
 
