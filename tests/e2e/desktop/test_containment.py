@@ -31,9 +31,11 @@ def alive(text):
 
 def eventually(condition):
     deadline = time.monotonic() + 5
-    while not condition() and time.monotonic() < deadline:
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.01)
-    return condition()
+    return True
 
 session = DesktopSession()
 print("containment", session.containment)
@@ -41,7 +43,7 @@ runtime = str(Path(session.socket).parent)
 session.launch(["sleep", "100"])
 if sys.argv[1] == "close":
     session.launch(["sh", "-c", "setsid sh -c 'trap \\"\\" TERM HUP; while :; do sleep 1; done' & exit 0"])
-    assert eventually(lambda: any("trap" in line for line in alive(runtime)))
+    assert eventually(lambda: any(line.startswith("sh -c trap") for line in alive(runtime)))
 else:
     os.kill(session.supervisor_pid, signal.SIGKILL)
     assert eventually(lambda: not alive(runtime)), alive(runtime)

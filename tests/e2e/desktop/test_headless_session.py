@@ -37,7 +37,7 @@ def _session_processes(runtime: str) -> dict[int, str]:
 
 
 def _runs(runtime: str, text: str) -> bool:
-    return any(text in line for line in _session_processes(runtime).values())
+    return any(line.startswith(text) for line in _session_processes(runtime).values())
 
 
 def _eventually(condition: Callable[[], bool], limit_s: float = 5.0) -> bool:
@@ -144,7 +144,7 @@ def test_closing_ends_programs_compositor_and_files_in_time(desktop_parts: None)
     # A daemon that has left its parent, its process group and its terminal.
     session.launch(["sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & exit 0"])
     assert _eventually(lambda: _runs(runtime, "foot"))
-    assert _eventually(lambda: _runs(runtime, "trap"))
+    assert _eventually(lambda: _runs(runtime, "sh -c trap"))
     began = time.monotonic()
     session.close()
     assert time.monotonic() - began < CLOSE_LIMIT_S
@@ -163,7 +163,7 @@ def test_a_killed_supervisor_takes_everything_with_it(desktop_parts: None) -> No
         session.launch(["sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & exit 0"])
         capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
         capture.capture()
-        assert _eventually(lambda: _runs(runtime, "trap"))
+        assert _eventually(lambda: _runs(runtime, "sh -c trap"))
         os.kill(session.supervisor_pid, signal.SIGKILL)
         assert _eventually(lambda: not _session_processes(runtime), 2.0)
         assert _eventually(lambda: len(ended) == 1)
@@ -191,7 +191,7 @@ def test_a_session_ends_when_its_owner_is_killed(desktop_parts: None) -> None:
     assert owner.stdout is not None
     with owner, owner.stdout:
         runtime = str(Path(owner.stdout.readline().strip()).parent)
-        assert _eventually(lambda: _runs(runtime, "trap"))
+        assert _eventually(lambda: _runs(runtime, "sh -c trap"))
         owner.kill()
         owner.wait()
         began = time.monotonic()
