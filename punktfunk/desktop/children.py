@@ -48,7 +48,7 @@ class Children:
         env: Mapping[str, str],
         *,
         cwd: str | None = None,
-        output: IO[bytes] | None = None,
+        output: IO[bytes] | int | None = None,
         pass_fds: Sequence[int] = (),
         on_exit: Callable[[Child], None] | None = None,
     ) -> Child:

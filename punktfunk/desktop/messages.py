@@ -102,6 +102,8 @@ class AppEnded:
     app: int
     status: int
     """Exit status, negative for a signal."""
+    words: str
+    """The last lines that it printed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ class App:
     number: int
     argv: tuple[str, ...]
     status: int | None = None
+    words: str = ""
+    """The last lines that it printed, once it has ended."""
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -274,7 +276,7 @@ class DesktopSession:
         if isinstance(message, messages.AppEnded):
             with self._lock:
                 app = self._app(message.app)
-                app.status = message.status
+                app.status, app.words = message.status, message.words
                 app.ended.set()
         answer = _as_error(message) if isinstance(message, messages.Failed) else message
         if message.number == 0:

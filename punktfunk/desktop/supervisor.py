@@ -199,15 +199,25 @@ class Supervisor:
         self._send(self._messages.OutputMade(number, output.name, mode.width, mode.height, mode.refresh_hz))
 
     def _launch(self, request: Any) -> None:
+        from punktfunk.desktop.output import ProgramOutput
+
         env = {**self._need(self._compositor).app_env, **request.env}
         number, self._next_app = self._next_app, self._next_app + 1
-        self._apps[number] = self._children.start(
-            request.argv[0] if request.argv else "",
-            request.argv,
-            env,
-            cwd=request.cwd,
-            on_exit=lambda child: self._app_exited(number, child.status),
-        )
+        output = ProgramOutput(self._selector)
+        try:
+            self._apps[number] = self._children.start(
+                request.argv[0] if request.argv else "",
+                request.argv,
+                env,
+                cwd=request.cwd,
+                output=output.writing_end,
+                on_exit=lambda child: self._app_exited(number, child.status, output.last_words()),
+            )
+        except PunktfunkError:
+            output.close()
+            raise
+        finally:
+            os.close(output.writing_end)
         self._send(self._messages.Launched(request.number, number))
 
     def _end_app(self, request: Any) -> None:
@@ -217,10 +227,10 @@ class Supervisor:
         self._ending[request.app] = request.number
         self._children.end([app], _APP_GRACE_S)
 
-    def _app_exited(self, number: int, status: int | None) -> None:
+    def _app_exited(self, number: int, status: int | None, words: str) -> None:
         self._apps.pop(number, None)
         answer = self._ending.pop(number, 0)
-        self._send(self._messages.AppEnded(answer, number, status if status is not None else -1))
+        self._send(self._messages.AppEnded(answer, number, status if status is not None else -1, words))
 
     def _sway_exited(self, child: Any) -> None:
         if not self._stopping:
