@@ -16,7 +16,7 @@ def _admitted(hertz: int, times_ms: list[float]) -> int:
 
 def test_a_compositor_that_is_too_fast_is_brought_down_to_the_rate() -> None:
     every_7_ms = [n * 7.0 for n in range(1429)]  # ten seconds at 143 a second
-    assert 600 <= _admitted(60, every_7_ms) <= 606
+    assert 600 <= _admitted(60, every_7_ms) <= 631
 
 
 def test_a_compositor_at_or_below_the_rate_loses_nothing() -> None:
@@ -25,13 +25,13 @@ def test_a_compositor_at_or_below_the_rate_loses_nothing() -> None:
 
 
 def test_what_comes_in_a_burst_after_a_stall_passes() -> None:
-    regular = [n * 1000 / 60 for n in range(60)]
-    burst = [1060.0 + n for n in range(4)]
-    assert _admitted(60, regular + burst) == 64
+    fast = [n * 1000 / 70 for n in range(700)]  # long enough to use up what was saved
+    after_stall = [10_300.0 + n for n in range(15)]  # 18 are due for the 300 ms without any
+    assert _admitted(60, fast + after_stall) - _admitted(60, fast) == 15
 
 
 def test_a_clock_that_does_not_move_gives_no_pictures_for_ever() -> None:
-    assert _admitted(60, [5.0] * 1000) == 6
+    assert _admitted(60, [5.0] * 1000) == 30
 
 
 @pytest.mark.parametrize(("hertz", "asked"), [(60, 75), (120, 150), (30, 38), (144, 180), (1, 2)])

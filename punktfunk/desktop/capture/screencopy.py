@@ -264,15 +264,15 @@ class _Copy:
 
 
 class Pace:
-    """Lets pictures through at no more than a rate on average (a token bucket of a tenth of a second).
+    """Lets pictures through at no more than a rate on average (a token bucket of half a second).
 
-    The depth is what makes up for a compositor that stalled: what it shows in quick succession afterwards
-    passes, and the average is kept.
+    The depth is what makes up for a stall, of the compositor or of who reads: what comes in quick succession
+    afterwards passes, and the average is kept.
     """
 
     def __init__(self, refresh_hz: int) -> None:
         self._refresh_hz = refresh_hz
-        self._depth = max(2.0, refresh_hz / 10)
+        self._depth = max(2.0, refresh_hz / 2)
         self._tokens = self._depth
         self._last_ns: int | None = None
 
