@@ -17,6 +17,7 @@ from punktfunk.errors import HandshakeError, MediaError
 from punktfunk.media import Codec
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
+from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
 from punktfunk.native.identity import Identity, Role
@@ -66,6 +67,8 @@ class Client:
         self.config = config
         self.address = parse_host_port(address)
         self.on_progress: Callable[[work.Progress], None] = lambda _progress: None
+        self.on_side_plane: Callable[[FromHost], None] = lambda _datagram: None
+        """Called with audio, rumble and HID output as they come."""
         self._log = log.get("client")
         self._connection: ClientConnection | None = None
         self._worker: WorkerProcess | None = None
@@ -157,6 +160,16 @@ class Client:
         if self._connection is not None:
             self._connection.request_bitrate(bitrate.kbps)
 
+    def send(self, datagram: FromClient) -> None:
+        """Send input, microphone sound or rich input, unreliably; raise ``ValueError`` when it does not fit."""
+        if self._connection is not None:
+            self._connection.send_datagram(datagram)
+
+    @property
+    def side_planes(self) -> dict[str, int]:
+        """Side-plane datagrams taken, dropped (by reason) and sent."""
+        return dict(self._connection.datagrams) if self._connection else {}
+
     def stop(self) -> None:
         """End the session from this side; :meth:`finished` returns once the worker has left its artefacts."""
         self._finish("stopped by the client")
@@ -181,6 +194,7 @@ class Client:
         assert self._worker is not None
         connection.on_output = self._control_says
         connection.on_closed = self._connection_over
+        connection.on_datagram = self._hear
         data = connection.bind_data_socket()
         self._worker.send(_order(self.config, connection), [data.fileno()])
         await self._until_worker(self._worker_ready, READY_LIMIT_S, "get ready")
@@ -189,6 +203,9 @@ class Client:
             self._end_timer = asyncio.get_running_loop().call_later(
                 self.config.seconds, self._finish, "time is over"
             )
+
+    def _hear(self, datagram: FromHost) -> None:
+        self.on_side_plane(datagram)
 
     def _control_says(self, output: control.Output) -> None:
         match output:

@@ -74,8 +74,7 @@ async def run_host(config: HostConfig) -> int:
             if config.exit_after_sessions and told >= config.exit_after_sessions:
                 break
         ending.cancel()
-    for report in host.reports:
-        if report.number > told and report.reason:
-            say("session", **session_line(report))
+    for report in host.ended[told:]:
+        say("session", **session_line(report))
     say("ended", sessions=len(host.reports))
     return int(failed)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from punktfunk import log
-from punktfunk.clock import SessionClock
+from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import ConfigError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.stream import WorkerStream, negotiate, prepare
+from punktfunk.host.trust import scrub_name
+from punktfunk.native.datagrams import FromClient, FromHost, Input, Mic, Motion, Touchpad, encode
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, VideoMode
@@ -27,6 +30,16 @@ from punktfunk.native.trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate
 
 _CLOSE_LIMIT_S = 1.9
+
+
+class InputSink(Protocol):
+    """Where input goes: an injector of a desktop, or a test."""
+
+    def inject(self, event: Input) -> bool:
+        """Put one event in; ``False`` when it is dropped, which the sink counts by reason."""
+
+    def release_all(self) -> None:
+        """Let go of every key and button that is down."""
 
 
 @dataclass(slots=True)
@@ -41,8 +54,15 @@ class SessionReport:
     peer: Peer
     mode: VideoMode
     artefacts: Path | None
+    name: str = ""
+    """What the client calls itself, fit to be shown."""
+    began_ns: int = field(default_factory=monotonic_ns)
+    codec: str | None = None
+    """``None`` until the worker is ready, and for a stream that is no video."""
     worker_pid: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    side_planes: Counter[str] = field(default_factory=Counter)
+    """Datagrams taken, by plane, and at the end those dropped, by ``dropped_`` and the reason."""
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
@@ -57,14 +77,26 @@ class Host:
     where it does not hold, ``ConfigError`` when nobody could connect. Belongs to one event loop, whose thread
     has to live as long as the host.
 
+    ``input_sink`` gets the input of every client that streams; ``on_side_plane`` what else they send. Both
+    are called in the event loop and must not block.
+
     ``pairing`` lets clients pair, and its trust store lets paired ones in; it is for the fingerprint of
     ``identity``, which is then given too. Without them, ``config`` says who is let in.
     """
 
     def __init__(
-        self, config: HostConfig, *, identity: Identity | None = None, pairing: NativePairing | None = None
+        self,
+        config: HostConfig,
+        *,
+        identity: Identity | None = None,
+        pairing: NativePairing | None = None,
+        input_sink: InputSink | None = None,
     ) -> None:
         self.config = config
+        self.input_sink = input_sink
+        self.on_side_plane: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: (
+            None
+        )
         self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
         self.reports: list[SessionReport] = []
         """Sessions that got a stream, in order."""
@@ -74,6 +106,7 @@ class Host:
         self._stop_listening_to_trust: Callable[[], None] = lambda: None
         self._sessions: set[HostSession] = set()
         self._streams: dict[HostSession, tuple[WorkerStream, SessionReport]] = {}
+        self._ended: list[SessionReport] = []
         self._report_done = asyncio.Condition()
         self._closing = False
 
@@ -100,6 +133,7 @@ class Host:
     ) -> None:
         self._closing = True
         self._stop_listening_to_trust()
+        self._stop_listening_to_trust = lambda: None
         for session in list(self._sessions):
             session.close(CloseCode.DONE, "host stopped")
         for worker, _ in self._streams.values():
@@ -128,10 +162,27 @@ class Host:
         return dict(self._listener.counters) if self._listener else {}
 
     async def sessions_over(self, count: int) -> list[SessionReport]:
-        """Wait until ``count`` streams have ended, workers included, and return their reports."""
+        """Wait until ``count`` streams have ended, workers included; return their reports as they ended."""
         async with self._report_done:
-            await self._report_done.wait_for(lambda: len(self._ended()) >= count)
-        return self._ended()
+            await self._report_done.wait_for(lambda: len(self._ended) >= count)
+        return self.ended
+
+    @property
+    def ended(self) -> list[SessionReport]:
+        """The reports of the streams that are over, as they ended."""
+        return list(self._ended)
+
+    def live(self) -> list[SessionReport]:
+        """Return the reports of the streams that run, oldest first; they change as their workers report."""
+        return [report for session, (_, report) in self._streams.items() if not session.ending]
+
+    def end_session(self, number: int) -> bool:
+        """End one stream from the host's side; ``False`` when no stream of that number runs."""
+        for session, (_, report) in list(self._streams.items()):
+            if report.number == number and not session.ending:
+                session.revoke(CloseCode.DONE, "ended at the host")
+                return True
+        return False
 
     def request_keyframe(self) -> None:
         """Make the next frame of every stream a key frame."""
@@ -145,22 +196,52 @@ class Host:
 
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Start a worker for a client and answer its Hello."""
-        if self._closing or len(self._streams) >= self.config.max_sessions:
-            raise RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)
         assert session.peer is not None
+        former = self._former_sessions(session.peer)
+        others = [one for one in self._streams if one not in former and not one.ending]
+        if self._closing or len(others) >= self.config.max_sessions:
+            raise RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)
         welcome = negotiate(self.config, hello, udp_port, session.local_address)
         number = len(self.reports) + 1
-        report = SessionReport(number, session.peer, welcome.mode, self._artefacts(number))
+        report = SessionReport(
+            number, session.peer, welcome.mode, self._artefacts(number), name=scrub_name(hello.name or "")
+        )
         worker = WorkerStream(
             prepare(self.config, hello, welcome, session.clock, report.artefacts),
             adaptive_fec=self.config.adaptive_fec,
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),
         )
+        for one in former:
+            one.revoke(CloseCode.SUPERSEDED, "superseded")
         report.worker_pid = worker.pid
         self.reports.append(report)
         self._streams[session] = (worker, report)
         return Stream(welcome, worker)
+
+    def side_plane(self, session: HostSession, datagram: FromClient) -> None:
+        """Pass on what a client that streams has sent beside its control stream."""
+        if session not in self._streams or session.ending:
+            return
+        report = self._streams[session][1]
+        report.side_planes[type(datagram).__name__.lower()] += 1
+        if not isinstance(datagram, Input):
+            self.on_side_plane(report, datagram)
+        elif self.input_sink is not None and not self.input_sink.inject(datagram):
+            report.side_planes["input_refused"] += 1
+
+    def send(self, datagram: FromHost, number: int | None = None) -> int:
+        """Send audio, rumble or HID output to one stream's client, or to all; return how many were sent it.
+
+        Raises ``ValueError`` for what does not fit the wire.
+        """
+        data = encode(datagram)
+        sent = 0
+        for session, (_, report) in self._streams.items():
+            if number in (None, report.number) and not session.ending:
+                session.send_datagram(data)
+                sent += 1
+        return sent
 
     def session_over(self, session: HostSession, reason: str) -> None:
         """Take note of a connection's end; its report is complete once its worker is gone too."""
@@ -169,7 +250,21 @@ class Host:
             report = self._streams[session][1]
             report.reason = reason
             report._session_gone = True
+            report.side_planes.update(session.dropped_datagrams)
+            if self.input_sink is not None:
+                # What this client held down would stay down; other clients press theirs again.
+                self.input_sink.release_all()
             self._settle(session, report)
+
+    def _former_sessions(self, peer: Peer) -> list[HostSession]:
+        """Return the streams that a known client has already; a new connection of the same client takes over."""
+        if not self.admission.known(peer.fingerprint):
+            return []
+        return [
+            one
+            for one in self._streams
+            if one.peer is not None and one.peer.fingerprint == peer.fingerprint and not one.ending
+        ]
 
     def _unpaired(self, fingerprint: str) -> None:
         """End what an unpaired client has, streams and handshakes alike."""
@@ -198,6 +293,7 @@ class Host:
                 report.mode = mode if accepted else report.mode
                 session.mode_in_force(accepted, mode)
             case work.Ready(codec):
+                report.codec = codec
                 session.log.info("worker ready", pid=report.worker_pid, codec=codec)
 
     def _worker_gone(self, session: HostSession, report: SessionReport, status: int) -> None:
@@ -213,14 +309,12 @@ class Host:
             return
         report.stream_reason = report.stream_reason or "stopped"
         self._streams.pop(session, None)
+        self._ended.append(report)
         asyncio.get_running_loop().create_task(self._announce())
 
     async def _announce(self) -> None:
         async with self._report_done:
             self._report_done.notify_all()
-
-    def _ended(self) -> list[SessionReport]:
-        return [report for report in self.reports if report._worker_gone and report._session_gone]
 
     def _artefacts(self, number: int) -> Path | None:
         folder = self.config.artefacts

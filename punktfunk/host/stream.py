@@ -29,6 +29,8 @@ DEFAULT_REFRESH_HZ = 60
 READY_LIMIT_S = 15.0
 """A worker that has not opened its source and encoder by then is given up."""
 
+_VERIFY_QUEUE_FRAMES = 512
+"""A verification wants every frame, not the newest, also on a machine that stalls."""
 _FIRST_HELLO_BYTES = 21
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
 _ENCODERS = {Codec.H264: EncoderName.X264, Codec.HEVC: EncoderName.X265, Codec.AV1: EncoderName.SVT_AV1}
@@ -99,7 +101,7 @@ def prepare(
         burst_packets=config.pacing.burst_packets,
         packets_per_ms=config.pacing.packets_per_ms,
         rate_factor=config.pacing.rate_factor,
-        queue_frames=config.queue_frames,
+        queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
         gso=config.gso,
         send_buffer_bytes=config.send_buffer_bytes,
         frames=welcome.frames or config.frames,

@@ -18,6 +18,7 @@ from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.errors import PunktfunkError
 from punktfunk.host import work
+from punktfunk.host.next_mode import NextMode
 from punktfunk.host.pace import FrameClock, sleep_until, wake_precisely
 from punktfunk.host.recovery import KeyframeDesk
 from punktfunk.media import EncoderConfig, Producer, SourceSpec, SyntheticSpec, open_producer
@@ -47,6 +48,7 @@ class StreamProgram:
         self._records = artefacts.RecordStore()
         self._source_frames: list[tuple[int, int]] = []
         self._restart_clock = False
+        self._next_mode = NextMode(self._source)
         self._key_frames = 0
         self._desk = KeyframeDesk(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
@@ -132,6 +134,7 @@ class StreamProgram:
     def _between_frames(self, stream: HostStream) -> None:
         while (received := self._end.poll()) is not None:
             self._obey(received[0])
+        self._take_next_mode()
         if stream.take_recovery_request() and self._desk.dropped():
             self._producer.request_key()
 
@@ -176,27 +179,37 @@ class StreamProgram:
             case work.UseFec(percent):
                 self._fec_wanted = percent
             case work.UseMode(width, height, refresh_hz):
-                self._end.send(self._change_mode(width, height, refresh_hz))
+                self._change_mode(Mode(width, height, refresh_hz))
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
 
-    def _change_mode(self, width: int, height: int, refresh_hz: int) -> work.ModeInForce:
-        """Build the new source and encoder before the old ones go, so that a failure changes nothing."""
-        current = self._encoder.mode
-        try:
-            encoder = self._encoder.model_copy(
-                update={"mode": Mode(width, height, refresh_hz), "bitrate": self._producer.bitrate}
-            )
-            if not isinstance(self._source, SyntheticSpec):
-                producer = open_producer(self._source, encoder)
-                self._producer.close()
-                self._producer = producer
-        except PunktfunkError:
-            return work.ModeInForce(False, current.width, current.height, current.refresh_hz)
-        if not isinstance(self._source, SyntheticSpec):
-            self._encoder = encoder
-            self._restart_clock = True
-        return work.ModeInForce(True, width, height, refresh_hz)
+    def _change_mode(self, mode: Mode) -> None:
+        if isinstance(self._source, SyntheticSpec):
+            # Nothing in it depends on the mode (punktfunk/1 section 7.2: acknowledged, changes nothing).
+            self._answer_mode(True, mode)
+            return
+        encoder = self._encoder.model_copy(update={"mode": mode, "bitrate": self._producer.bitrate})
+        if not self._next_mode.build(encoder):
+            self._answer_mode(False, self._encoder.mode)
+
+    def _take_next_mode(self) -> None:
+        """Go over to a mode that is ready; until then the old source and encoder have streamed on."""
+        built = self._next_mode.take()
+        if built is None:
+            return
+        if built.producer is None:
+            self._answer_mode(False, self._encoder.mode)
+            return
+        former, self._producer = self._producer, built.producer
+        if former.bitrate != built.encoder.bitrate:
+            self._producer.set_bitrate(former.bitrate)
+        self._encoder = built.encoder
+        self._restart_clock = True
+        self._answer_mode(True, built.encoder.mode)
+        self._next_mode.discard(former)
+
+    def _answer_mode(self, accepted: bool, mode: Mode) -> None:
+        self._end.send(work.ModeInForce(accepted, mode.width, mode.height, mode.refresh_hz))
 
     def _counters(self, stream: HostStream) -> dict[str, int]:
         return {

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import re
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import ConfigError, HandshakeError, ProtocolError, RejectedError, UntrustedPeerError
 from punktfunk.native import control
 from punktfunk.native.client_control import ClientControl
+from punktfunk.native.datagrams import FromClient, FromHost, Ignored, decode_from_host, encode
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.handshake import Hello, VideoMode, Welcome
@@ -71,6 +73,9 @@ class ClientConnection:
         self.welcome: Welcome | None = None
         self.closed: Closed | None = None
         self.on_output: Callable[[control.Output], None] = lambda _output: None
+        self.datagrams: Counter[str] = Counter()
+        """Side-plane datagrams taken, dropped (by reason) and sent."""
+        self.on_datagram: Callable[[FromHost], None] = lambda _datagram: None
         self.on_closed: Callable[[Closed], None] = lambda _closed: None
         self._loop = asyncio.get_running_loop()
         self._log = log.get("client")
@@ -222,7 +227,20 @@ class ClientConnection:
         """Wait for the close: a host that refuses may end its stream first (section 1.6)."""
 
     def datagram_received(self, data: bytes) -> None:
-        """Ignore side planes."""
+        """Take one side-plane datagram."""
+        datagram = decode_from_host(data)
+        if isinstance(datagram, Ignored):
+            self.datagrams[f"dropped_{datagram.reason}"] += 1
+        else:
+            self.datagrams[type(datagram).__name__.lower()] += 1
+            self.on_datagram(datagram)
+
+    def send_datagram(self, datagram: FromClient) -> None:
+        """Send one side-plane datagram, unreliably; raise ``ValueError`` when it does not fit the wire."""
+        data = encode(datagram)
+        if self._dialer is not None and self.closed is None:
+            self._dialer.link.send_datagram(data)
+            self.datagrams[f"sent_{type(datagram).__name__.lower()}"] += 1
 
     def link_closed(self, closed: Closed) -> None:
         """Take note of the end."""

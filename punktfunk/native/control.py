@@ -224,18 +224,19 @@ class Outputs:
 
 
 class MessageBudget:
-    """Token bucket over received typed messages."""
+    """Token bucket over received messages."""
 
-    __slots__ = ("_filled_ns", "_tokens")
+    __slots__ = ("_burst", "_filled_ns", "_per_s", "_tokens")
 
-    def __init__(self, now_ns: int) -> None:
-        self._tokens = float(MESSAGE_BURST)
+    def __init__(self, now_ns: int, *, per_s: int = MESSAGE_RATE_PER_S, burst: int = MESSAGE_BURST) -> None:
+        self._per_s, self._burst = per_s, float(burst)
+        self._tokens = self._burst
         self._filled_ns = now_ns
 
     def take(self, now_ns: int) -> bool:
         """Return whether one more message may be handled now."""
-        earned = (now_ns - self._filled_ns) * MESSAGE_RATE_PER_S / S
-        self._tokens = min(float(MESSAGE_BURST), self._tokens + earned)
+        earned = (now_ns - self._filled_ns) * self._per_s / S
+        self._tokens = min(self._burst, self._tokens + earned)
         self._filled_ns = now_ns
         if self._tokens < 1:
             return False

@@ -32,6 +32,8 @@ from punktfunk.native.quic import Link, LinkHandler, client_connection, host_con
 CONNECTION_ID_BYTES = 8
 MAX_LINKS = 64
 """Links of one listener in any state; an Initial beyond is dropped unanswered and counted."""
+MAX_UNPROVEN_LINKS_PER_ADDRESS = 16
+"""Links of one address before their handshake is complete, so that one address cannot hold all of them."""
 HANDSHAKE_LIMIT_S = 10.0
 _MAX_DATAGRAM_BYTES = 65535
 _READS_PER_WAKE = 64
@@ -62,6 +64,7 @@ class Listener:
         self._links: dict[bytes, Link] = {}
         self._ids: dict[Link, set[bytes]] = {}
         self._local: dict[Link, str] = {}
+        self._origin: dict[Link, str] = {}
         self._loop = asyncio.get_running_loop()
         self._socket = _bound_socket(bind, port)
         self._loop.add_reader(self._socket.fileno(), self._readable)
@@ -114,19 +117,21 @@ class Listener:
             if header.packet_type is not QuicPacketType.INITIAL:
                 self.counters["dropped_stray"] += 1
                 return
-            link = self._accept(header.destination_cid, local)
+            link = self._accept(header.destination_cid, local, str(address[0]))
             if link is None:
                 return
         self._local[link] = local
         link.receive(data, address)
 
-    def _accept(self, original_cid: bytes, local: str) -> Link | None:
-        if len(self._ids) >= MAX_LINKS:
+    def _accept(self, original_cid: bytes, local: str, source: str) -> Link | None:
+        unproven = sum(origin == source and link.peer is None for link, origin in self._origin.items())
+        if len(self._ids) >= MAX_LINKS or unproven >= MAX_UNPROVEN_LINKS_PER_ADDRESS:
             self.counters["dropped_full"] += 1
             return None
         handler = self._make_handler()
         quic = host_connection(self._identity, original_cid)
         link = Link(quic, handler, lambda data, to: self._transmit(data, to, self._local.get(link, "")))
+        self._origin[link] = source
         self._ids[link] = {original_cid, quic.host_cid}
         for cid in self._ids[link]:
             self._links[cid] = link
@@ -153,6 +158,7 @@ class Listener:
         for cid in self._ids.pop(link, set()):
             self._links.pop(cid, None)
         self._local.pop(link, None)
+        self._origin.pop(link, None)
 
     def _bound_address(self) -> str:
         return str(self._socket.getsockname()[0])

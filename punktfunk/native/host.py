@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.native import control
+from punktfunk.native.datagrams import FromClient, Ignored, decode_from_client
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.host_control import HostControl
@@ -25,6 +27,9 @@ from punktfunk.native.trust import parse_address
 
 END_PAUSE_S = 1.0
 """Between the last frame and the close, so that late packets arrive before the news (section 7.2)."""
+DATAGRAM_RATE_PER_S = 8000
+DATAGRAM_BURST = 4000
+"""Side-plane datagrams that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
 _PUNCH_READS = 32
 
 
@@ -87,6 +92,9 @@ class SessionOwner(Protocol):
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Answer a Hello; raise ``RejectedError`` (with a close code) or another error to refuse."""
 
+    def side_plane(self, session: HostSession, datagram: FromClient) -> None:
+        """Take what a client sent beside its control stream."""
+
     def session_over(self, session: HostSession, reason: str) -> None:
         """Take note of the end; called exactly once for each session that got a stream or not."""
 
@@ -110,6 +118,11 @@ class HostSession:
         self._punched_from: tuple[str, int] | None = None
         self._end_reason = ""
         self._over = False
+        self.dropped_datagrams: Counter[str] = Counter()
+        """Side-plane datagrams that were not taken, by reason."""
+        self._datagram_budget = control.MessageBudget(
+            monotonic_ns(), per_s=DATAGRAM_RATE_PER_S, burst=DATAGRAM_BURST
+        )
         self._pairing: asyncio.Task[None] | None = None
         self._attempt: Any = None
 
@@ -151,7 +164,22 @@ class HostSession:
         """Go on: only the end of the connection ends a session (section 4.8)."""
 
     def datagram_received(self, data: bytes) -> None:
-        """Ignore side planes: no source of this host takes input (unknown tags are ignored, section 3)."""
+        """Take one side-plane datagram: of a client that has a stream, known, and within the rate."""
+        if self.worker is None or self.ending:
+            self.dropped_datagrams["dropped_early"] += 1
+        elif not self._datagram_budget.take(monotonic_ns()):
+            self.dropped_datagrams["dropped_rate"] += 1
+        else:
+            datagram = decode_from_client(data)
+            if isinstance(datagram, Ignored):
+                self.dropped_datagrams[f"dropped_{datagram.reason}"] += 1
+            else:
+                self._owner.side_plane(self, datagram)
+
+    def send_datagram(self, data: bytes) -> None:
+        """Send one side-plane datagram, unreliably."""
+        if self._link is not None:
+            self._link.send_datagram(data)
 
     def link_closed(self, closed: Closed) -> None:
         """End everything that belongs to the session."""
@@ -200,6 +228,7 @@ class HostSession:
             if self._link is not None:
                 self._link.close(int(CloseCode.DONE), "")
             return
+        self._end_reason = self._end_reason or reason
         self._control.finish(code, reason)
         self._drain()
 

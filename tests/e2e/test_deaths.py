@@ -83,6 +83,34 @@ def test_a_killed_receive_worker_is_a_failure_that_the_host_hears_of() -> None:
 
 
 @pytest.mark.slow
+def test_of_four_clients_one_is_killed_and_one_loses_its_worker_and_two_go_on(
+    program: Callable[..., Any], is_gone: IsGone
+) -> None:
+    host = program("punktfunk.host", **HOST, max_sessions=4)
+    address = f"127.0.0.1:{host.event('ready')['port']}"
+    clients = []
+    for _ in range(4):
+        clients.append(program("punktfunk.client", address=address, trust="loopback"))
+        _until_frames_flow(clients[-1])
+    # Each came after the one before it had frames: the workers are in the clients' order.
+    workers = sorted(_children(host.process.pid))
+    assert len(workers) == 4
+    clients[0].process.kill()
+    os.kill(workers[1], signal.SIGKILL)
+    assert "data plane failed" in clients[1].event("ended", timeout=5)["reason"]
+    failed = host.event("session", timeout=5)
+    assert (failed["failed"], failed["reason"]) == (True, "worker killed by signal 9")
+    vanished = host.event("session", timeout=15)
+    assert (vanished["failed"], vanished["reason"]) == (False, "Idle timeout")
+    assert is_gone(workers[0], 2.0)
+    for client in clients[2:]:
+        before = client.event("second")
+        assert client.event("second")["frames"] > 0, before
+        assert client.process.poll() is None
+    assert sorted(_children(host.process.pid)) == workers[2:]
+
+
+@pytest.mark.slow
 def test_a_client_that_vanishes_is_reaped_after_eight_seconds(
     program: Callable[..., Any], is_gone: IsGone
 ) -> None:

@@ -17,6 +17,7 @@ import punktfunk
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import (
+    HandshakeError,
     PairingError,
     PairingRefusedError,
     RejectedError,
@@ -203,5 +204,53 @@ def test_a_window_bound_to_another_device_stays_open_for_it(tmp_path: Path) -> N
                 await punktfunk.pair(address, "0000", device(tmp_path, "stranger"))
             assert refused.value.close_code == CloseCode.WINDOW_BOUND
             assert pairing.window(monotonic_ns()) is not None
+
+    run(scenario())
+
+
+def test_a_new_connection_of_the_same_paired_client_takes_the_session_over(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with paired_only_host(tmp_path, max_sessions=1) as (host, pairing, address):
+            laptop = device(tmp_path, "laptop")
+            await punktfunk.pair(address, pairing.arm(monotonic_ns()).pin, laptop)
+            async with punktfunk.Client(address, laptop) as first:
+                await asyncio.sleep(0.3)
+                async with punktfunk.Client(address, laptop) as second:
+                    summary = await first.finished()
+                    assert "took over" in summary.reason
+                    [report] = await host.sessions_over(1)
+                    assert (report.number, report.reason, report.failed) == (1, "superseded", False)
+                    assert [live.number for live in host.live()] == [2]
+                    assert host.live()[0].name == "laptop"
+                    second.stop()
+                    assert not (await second.finished()).failed
+
+    run(scenario())
+
+
+def test_clients_that_retry_find_a_restarted_host_again_still_paired(tmp_path: Path) -> None:
+    async def until_let_in(address: str, config: punktfunk.ClientConfig) -> bool | None:
+        while True:
+            try:
+                async with punktfunk.Client(address, config) as client:
+                    return (await client.finished()).verified
+            except HandshakeError:
+                await asyncio.sleep(0.05)
+
+    async def scenario() -> None:
+        devices = [device(tmp_path, name) for name in ("one", "two")]
+        async with paired_only_host(tmp_path) as (host, pairing, address):
+            port = host.port
+            for each in devices:
+                pairing._next_ns = 0
+                await punktfunk.pair(address, pairing.arm(monotonic_ns()).pin, each)
+            async with punktfunk.Client(address, devices[0]) as client:
+                await asyncio.sleep(0.3)
+                await host.__aexit__(None, None, None)
+                assert "host stopped" in (await client.finished()).reason
+        retries = [asyncio.create_task(until_let_in(address, each)) for each in devices]
+        await asyncio.sleep(0.5)
+        async with paired_only_host(tmp_path, port=port, frames=30):
+            assert await asyncio.gather(*retries) == [True, True]
 
     run(scenario())

@@ -1,0 +1,56 @@
+"""Another mode in mid-stream: its source and encoder are built beside the ones that stream."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+
+from punktfunk.errors import PunktfunkError
+from punktfunk.media import EncoderConfig, Producer, SourceSpec, open_producer
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A mode that is ready, or (without a producer) one that cannot be had."""
+
+    encoder: EncoderConfig
+    producer: Producer | None
+
+
+class NextMode:
+    """Build one mode at a time in a thread of its own; opening an encoder holds no lock of the interpreter."""
+
+    def __init__(self, source: SourceSpec) -> None:
+        self._source = source
+        self._done: queue.SimpleQueue[Built] = queue.SimpleQueue()
+        self._building = False
+
+    def build(self, encoder: EncoderConfig) -> bool:
+        """Begin to build; ``False`` while another mode is being built."""
+        if self._building:
+            return False
+        self._building = True
+        threading.Thread(target=self._open, args=(encoder,), name="next-mode", daemon=True).start()
+        return True
+
+    def take(self) -> Built | None:
+        """Return what was asked for once it is settled, ``None`` before."""
+        try:
+            built = self._done.get_nowait()
+        except queue.Empty:
+            return None
+        self._building = False
+        return built
+
+    def discard(self, producer: Producer) -> None:
+        """Free a producer that streams no longer, away from the frame's way."""
+        threading.Thread(target=producer.close, name="old-mode", daemon=True).start()
+
+    def _open(self, encoder: EncoderConfig) -> None:
+        try:
+            producer = open_producer(self._source, encoder)
+        except PunktfunkError:
+            self._done.put(Built(encoder, None))
+        else:
+            self._done.put(Built(encoder, producer))

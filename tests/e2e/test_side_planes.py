@@ -1,0 +1,148 @@
+"""Input, sound and pads beside a live stream, in both directions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import punktfunk
+import punktfunk.native.host as session_module
+from punktfunk.media import SyntheticSpec
+from punktfunk.native.datagrams import (
+    Audio,
+    FromHost,
+    Input,
+    InputKind,
+    Lightbar,
+    Mic,
+    Motion,
+    PlayerLeds,
+    Rumble,
+    Touchpad,
+    TriggerEffect,
+)
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Mode
+
+CONFIG = punktfunk.HostConfig(
+    trust=OpenTrust.LOOPBACK, port=0, source=SyntheticSpec(frame_bytes=2000), mode=Mode(1280, 720, 60)
+)
+CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+
+
+class Recorder:
+    """An input sink that remembers, and refuses pads."""
+
+    def __init__(self) -> None:
+        self.events: list[Input] = []
+        self.stamps: list[int] = []
+        self.released = 0
+
+    def inject(self, event: Input) -> bool:
+        self.events.append(event)
+        self.stamps.append(time.monotonic_ns())
+        return event.kind not in (InputKind.PAD_BUTTON, InputKind.PAD_AXIS)
+
+    def release_all(self) -> None:
+        self.released += 1
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 60))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_every_kind_of_input_arrives_in_order_and_is_let_go_of_at_the_end() -> None:
+    async def scenario() -> None:
+        sink = Recorder()
+        async with punktfunk.Host(CONFIG, input_sink=sink) as host:
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
+                sent = [Input(kind, n, -n, n, 0x0500_02D0) for n, kind in enumerate(InputKind)]
+                for event in sent:
+                    client.send(event)
+                await until(lambda: len(sink.events) >= len(sent))
+                assert sink.events == sent
+                assert sink.released == 0
+                client.stop()
+                [report] = await host.sessions_over(1)
+            assert report.side_planes["input"] == len(sent)
+            assert report.side_planes["input_refused"] == 2
+            assert sink.released == 1
+
+    run(scenario())
+
+
+def test_sound_and_rich_input_arrive_and_what_is_unknown_is_counted_only() -> None:
+    async def scenario() -> None:
+        taken: list[Any] = []
+        async with punktfunk.Host(CONFIG) as host:
+            host.on_side_plane = lambda _report, datagram: taken.append(datagram)
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
+                sent = [Mic(0, 5, b"opus"), Touchpad(0, 1, True, 9, 9), Motion(0, (1, 2, 3), (4, 5, 6))]
+                for datagram in sent:
+                    client.send(datagram)
+                link = client._connection._dialer.link  # type: ignore[union-attr]
+                for nonsense in (b"\xee", b"\xc8", b"\xc8\x0c" + bytes(16), b""):
+                    link.send_datagram(nonsense)
+                client.send(Mic(1, 6, b""))
+                await until(lambda: len(taken) == 4)
+                assert taken == [*sent, Mic(1, 6, b"")]
+                client.stop()
+                [report] = await host.sessions_over(1)
+            planes = report.side_planes
+            assert (planes["dropped_unknown_tag"], planes["dropped_unknown_kind"]) == (1, 1)
+            assert (planes["dropped_short"], planes["dropped_empty"]) == (1, 1)
+            assert (planes["mic"], planes["touchpad"], planes["motion"]) == (2, 1, 1)
+
+    run(scenario())
+
+
+def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> None:
+    async def scenario() -> None:
+        heard: dict[int, list[FromHost]] = {1: [], 2: []}
+        async with punktfunk.Host(CONFIG) as host:
+            address = f"127.0.0.1:{host.port}"
+            async with punktfunk.Client(address, CLIENT) as one, punktfunk.Client(address, CLIENT) as two:
+                one.on_side_plane, two.on_side_plane = heard[1].append, heard[2].append
+                for_all: list[FromHost] = [Audio(0, 1, b"opus"), Rumble(0, 1, 2)]
+                for_one: list[FromHost] = [
+                    Lightbar(0, 1, 2, 3),
+                    PlayerLeds(0, 4),
+                    TriggerEffect(0, 1, bytes(11)),
+                ]
+                assert [host.send(datagram) for datagram in for_all] == [2, 2]
+                assert [host.send(datagram, number=1) for datagram in for_one] == [1, 1, 1]
+                assert host.send(Rumble(0, 0, 0), number=7) == 0
+                await until(lambda: len(heard[1]) == 5 and len(heard[2]) == 2)
+                assert heard == {1: [*for_all, *for_one], 2: for_all}
+                assert two.side_planes == {"audio": 1, "rumble": 1}
+
+    run(scenario())
+
+
+def test_a_client_that_floods_side_planes_is_held_to_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "DATAGRAM_RATE_PER_S", 10)
+    monkeypatch.setattr(session_module, "DATAGRAM_BURST", 20)
+
+    async def scenario() -> None:
+        sink = Recorder()
+        async with punktfunk.Host(CONFIG, input_sink=sink) as host:
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
+                for _ in range(200):
+                    client.send(Input(InputKind.MOUSE_MOVE, 0, 1, 1))
+                await asyncio.sleep(0.3)
+                client.stop()
+                [report] = await host.sessions_over(1)
+            assert 20 <= len(sink.events) < 100
+            assert report.side_planes["dropped_rate"] >= 50
+
+    run(scenario())
