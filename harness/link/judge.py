@@ -189,19 +189,22 @@ def _count(name: str, count: int, n: int, p: float) -> Finding:
     )
 
 
-def judge_delay(want: Expected, base: Sample, got: Sample, share: float = 0.5) -> list[Finding]:
+def judge_delay(
+    want: Expected, base: Sample, got: Sample, share: float = 0.5, wake_us: float = TIMER_SLACK_US
+) -> list[Finding]:
     """Judge delay and the spread around it against ``base``, the same path with an ideal link.
 
     Judged is the quantile ``share`` of the delays, the median or, on a machine that stalls, one of the packets that
-    came well through: it must lie between what was asked and that plus nearly the greatest delay that the ideal path
-    showed. Its own uncertainty is its order-statistic interval.
+    came well through. It must lie between what was asked and that plus nearly the greatest delay that the ideal path
+    showed and ``wake_us``, which a sleeping processor takes to wake up for a departure. Its own uncertainty is its
+    order-statistic interval.
     """
     low, high = _quantile_interval(got.delay_us, share)
     base_us = base.delay_us
     own, own_most = float(np.median(base_us)), float(np.quantile(base_us, 0.95))
     asked = want.delay_us + want.jitter_quantile(share)
     # A bottleneck holds a packet for its own length; a token bucket that has been idle lets it pass at once.
-    most = asked + want.service_us(got.size_bytes) + abs(asked) * DELAY_TOLERANCE + own_most + TIMER_SLACK_US
+    most = asked + want.service_us(got.size_bytes) + abs(asked) * DELAY_TOLERANCE + own_most + wake_us
     name = "median" if share == 0.5 else f"{share:.0%} quantile"
     findings = [
         Finding(

@@ -22,6 +22,7 @@ import numpy as np
 from harness.link.base import DIRECTIONS, CoreSpec, Direction, LinkSpecs, LiveLink
 from harness.link.expected import Expected, expected
 from harness.link.judge import (
+    TIMER_SLACK_US,
     Finding,
     Sample,
     judge_copies,
@@ -55,6 +56,8 @@ class Budget:
     idle_s: float = 0.15
     delay_quantile: float = 0.5
     """Which of the delays is judged."""
+    wake_us: float = TIMER_SLACK_US
+    """What waking up for a departure may add to a delay."""
     repeats: int = 1
     """How often a direction that is refused is probed again: another process may have taken the machine for a
     moment, while a link that is wrong is so each time."""
@@ -69,6 +72,7 @@ class Budget:
             rate_s=1.0,
             idle_s=0.4,
             delay_quantile=0.1,
+            wake_us=1_000.0,
             repeats=2,
         )
 
@@ -144,7 +148,7 @@ def _probe(path: _Path, asked: LinkSpecs, actual: LinkSpecs, budget: Budget) -> 
             f"only {len(spaced.index)} of {spaced.sent} probe packets came through {direction}",
             "a link that loses nearly everything cannot be probed for its delay",
         )
-    found += judge_delay(want, base, _without_held(want, spaced), budget.delay_quantile)
+    found += judge_delay(want, base, _without_held(want, spaced), budget.delay_quantile, budget.wake_us)
     if want.rate_kbps and want.rate_kbps <= _MAX_SATURATED_KBPS:
         found.append(judge_rate(want, path.overload(want, budget.rate_s)))
     return found
