@@ -9,7 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from harness import estimate, progress, runner, summary, verdict
+from harness import estimate, leftovers, progress, runner, summary, verdict
 from harness.environment import usable_cores
 from harness.expand import Case, expand
 from harness.linkspec import Backend
@@ -67,6 +67,7 @@ def run(request: Request) -> int:
     folder = earlier or RunFolder.create(
         request.out, list(dict.fromkeys(case.scenario for case in cases)), plan
     )
+    leftovers.clean()  # of earlier runs that were killed
     outcome = runner.run_cases(
         cases,
         folder,

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.namespaces import remove_name
 from harness.registry import (
     NAME_PREFIX,
     RUN_VARIABLE,
@@ -62,6 +61,11 @@ def clean() -> list[Leftover]:
     folder = registry_folder()
     removed = []
     with take_dead(folder) as records:
+        if not records:
+            return []
+        # Only now: a run without namespaces of its own need not load the netlink library.
+        from harness.namespaces import remove_name
+
         for record in records:
             found = _of(record)
             # Processes first: a descriptor in one of them keeps a namespace alive behind its removed name.
