@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
@@ -19,11 +20,13 @@ from rich.markup import escape
 from punktfunk import log
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.front import list_hosts, pair_device, receive
-from punktfunk.errors import PunktfunkError, UsageError
+from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.desktop import choose_backend
 from punktfunk.host.front import serve as run_serve
 from punktfunk.host.front import serve_host
 from punktfunk.host.serve import ServeConfig
+from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.headless import config_error
 from punktfunk.native.trust import OpenTrust
 
@@ -44,6 +47,16 @@ ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in pa
 class SourceKind(StrEnum):
     """What to stream."""
 
+    TESTCARD = "testcard"
+    FILE = "file"
+    SYNTHETIC = "synthetic"
+
+
+class ServedSource(StrEnum):
+    """What ``serve`` streams."""
+
+    AUTO = "auto"
+    DESKTOP = "desktop"
     TESTCARD = "testcard"
     FILE = "file"
     SYNTHETIC = "synthetic"
@@ -120,7 +133,12 @@ def host(  # noqa: PLR0917 - the options of a command line
 
 @app.command()
 def serve(  # noqa: PLR0917 - the options of a command line
-    source: Annotated[SourceKind, typer.Option(help="What to stream.")] = SourceKind.TESTCARD,
+    source: Annotated[
+        ServedSource, typer.Option(help="What to stream; auto: a desktop, or else the test card.")
+    ] = ServedSource.AUTO,
+    app_: Annotated[
+        str | None, typer.Option("--app", help="Program of a headless desktop, with its arguments.")
+    ] = None,
     file: Annotated[Path | None, typer.Option(help="Video file for --source file.")] = None,
     mode: Annotated[
         str | None, typer.Option(help="Such as 1280x720@60; default: what the client asks for.")
@@ -162,7 +180,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             state_dir=state_dir or default_state_dir(),
             max_sessions=max_sessions,
             exit_after_sessions=sessions,
-            source=_source(source, file, frame_bytes),
+            source=_served_source(source, file, frame_bytes, app_),
             mode=mode,
             codec=codec,
             bitrate=bitrate,
@@ -267,6 +285,23 @@ def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> d
     if source is SourceKind.SYNTHETIC and frame_bytes is not None:
         spec["frame_bytes"] = frame_bytes
     return spec
+
+
+def _served_source(
+    source: ServedSource, file: Path | None, frame_bytes: int | None, program: str | None
+) -> dict[str, Any]:
+    """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
+    if source in (ServedSource.AUTO, ServedSource.DESKTOP):
+        spec = DesktopSpec(app=tuple(shlex.split(program or "")))
+        try:
+            choose_backend(spec)
+        except CapabilityError as error:
+            if source is ServedSource.DESKTOP:
+                _fail(error)
+            typer.echo(f"no desktop    {error.cause}: streaming the test card")
+            return {"kind": "testcard"}
+        return spec.model_dump()
+    return _source(SourceKind(source.value), file, frame_bytes)
 
 
 def _fields(**fields: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from punktfunk.media import SourceSpec, TestCardSpec
+from punktfunk.host.sources import HostSource
+from punktfunk.media import TestCardSpec
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
 from punktfunk.native.identity import parse_fingerprint
 from punktfunk.native.trust import OpenTrust, parse_address
@@ -47,7 +48,7 @@ class HostConfig(BaseModel):
     exit_after_sessions: Annotated[int, Field(ge=0)] = 0
     """End after this many streams; 0 serves for ever."""
 
-    source: SourceSpec = TestCardSpec()
+    source: HostSource = TestCardSpec()
     mode: Mode | None = None
     """Mode of the stream; ``None`` follows what the client asks for."""
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"

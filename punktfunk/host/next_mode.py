@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass
 
 from punktfunk.errors import PunktfunkError
-from punktfunk.media import EncoderConfig, Producer, SourceSpec, open_producer
+from punktfunk.host.sources import WorkerSource, open_worker_producer
+from punktfunk.media import EncoderConfig, Producer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +22,16 @@ class Built:
 class NextMode:
     """Build one mode at a time in a thread of its own; opening an encoder holds no lock of the interpreter."""
 
-    def __init__(self, source: SourceSpec) -> None:
-        self._source = source
+    def __init__(self) -> None:
         self._done: queue.SimpleQueue[Built] = queue.SimpleQueue()
         self._building = False
 
-    def build(self, encoder: EncoderConfig) -> bool:
+    def build(self, source: WorkerSource, encoder: EncoderConfig) -> bool:
         """Begin to build; ``False`` while another mode is being built."""
         if self._building:
             return False
         self._building = True
-        threading.Thread(target=self._open, args=(encoder,), name="next-mode", daemon=True).start()
+        threading.Thread(target=self._open, args=(source, encoder), name="next-mode", daemon=True).start()
         return True
 
     def take(self) -> Built | None:
@@ -47,9 +47,9 @@ class NextMode:
         """Free a producer that streams no longer, away from the frame's way."""
         threading.Thread(target=producer.close, name="old-mode", daemon=True).start()
 
-    def _open(self, encoder: EncoderConfig) -> None:
+    def _open(self, source: WorkerSource, encoder: EncoderConfig) -> None:
         try:
-            producer = open_producer(self._source, encoder)
+            producer = open_worker_producer(source, encoder)
         except PunktfunkError:
             self._done.put(Built(encoder, None))
         else:

@@ -19,8 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.desktop import DesktopDesk
 from punktfunk.host.pairing import MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
 from punktfunk.host.service import Host
+from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.trust import TrustStore
 from punktfunk.native.discovery import Announcement, reachable_addresses
 from punktfunk.native.identity import Identity, Role
@@ -59,6 +61,7 @@ class Serving:
         self.config = config
         self.state_dir = config.host.state_dir
         self.host: Host | None = None
+        self.desktop: DesktopDesk | None = None
         self._identity: Identity | None = None
         self._pairing: NativePairing | None = None
         self._announcing: asyncio.Task[Announcement] | None = None
@@ -101,6 +104,7 @@ class Serving:
             if self.host is not None:
                 ends.append(self.host.__aexit__(kind, value, trace))
             await asyncio.gather(*ends)
+            await self._end_desktop()
         finally:
             os.close(self._lock)
 
@@ -110,7 +114,8 @@ class Serving:
         lines = []
         if self.host is not None:
             places = [_place(address, self.host.port) for address in reachable_addresses(config.bind)]
-            lines.append(f"streaming    {describe_source(config)}")
+            what = config.source.kind if self.desktop is None else self.desktop.description
+            lines.append(f"streaming    {what} at {describe_stream(config)}")
             lines.append(f"native host  {', '.join(places)} (UDP)")
         lines.append(f"fingerprint  {self.identity.fingerprint}")
         paired = len(self.pairing.trust.clients())
@@ -132,8 +137,15 @@ class Serving:
         return f"arm pairing, then: punktfunk pair {place} --pin PIN"
 
     async def _open_native(self, identity: Identity, pairing: NativePairing) -> None:
-        self.host = Host(self.config.host, identity=identity, pairing=pairing)
-        await self.host.__aenter__()
+        source = self.config.host.source
+        if isinstance(source, DesktopSpec):
+            self.desktop = await asyncio.to_thread(DesktopDesk, source)
+        self.host = Host(self.config.host, identity=identity, pairing=pairing, desktop=self.desktop)
+        try:
+            await self.host.__aenter__()
+        except BaseException:
+            await self._end_desktop()
+            raise
         if self.config.announce:
             announcement = Announcement(
                 name=socket.gethostname(),
@@ -145,19 +157,23 @@ class Serving:
             # Asking the network whether the name is free takes most of a second; nobody has to wait for it.
             self._announcing = asyncio.create_task(announcement.__aenter__())
 
+    async def _end_desktop(self) -> None:
+        if self.desktop is not None:
+            await asyncio.to_thread(self.desktop.close)
+
     async def _end_announcement(self) -> None:
         if self._announcing is not None:
             announcement = await self._announcing
             await announcement.__aexit__(None, None, None)
 
 
-def describe_source(config: HostConfig) -> str:
-    """Say in words what is streamed and how."""
+def describe_stream(config: HostConfig) -> str:
+    """Say in words how it is streamed."""
     mode = str(config.mode) if config.mode else "the client's mode"
     rate = f"{config.bitrate}" if config.bitrate else "the client's bitrate"
     fec = f"FEC {config.fec_scheme} {config.fec_percent} %" + (", adaptive" if config.adaptive_fec else "")
     codec = "no codec" if config.source.kind == "synthetic" else f"codec {config.codec}"
-    return f"{config.source.kind} at {mode}, {codec}, {rate}, {fec}"
+    return f"{mode}, {codec}, {rate}, {fec}"
 
 
 def _place(address: str, port: int) -> str:

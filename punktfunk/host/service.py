@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,11 +12,14 @@ from typing import Any, Protocol, Self
 
 from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
-from punktfunk.errors import ConfigError, RejectedError
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.errors import ConfigError, PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
+from punktfunk.host.desktop import DesktopDesk, Lending
 from punktfunk.host.pairing import NativePairing
+from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare
 from punktfunk.host.trust import scrub_name
 from punktfunk.native.datagrams import FromClient, FromHost, Input, Mic, Motion, Touchpad, encode
@@ -27,7 +30,7 @@ from punktfunk.native.host import HostSession, Stream
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Peer
 from punktfunk.native.trust import OpenTrust, require_open_trust
-from punktfunk.units import Bitrate
+from punktfunk.units import Bitrate, Mode
 
 _CLOSE_LIMIT_S = 1.9
 
@@ -66,6 +69,7 @@ class SessionReport:
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
+    _lending: Lending | None = None
     _worker_gone: bool = False
     _session_gone: bool = False
 
@@ -91,9 +95,11 @@ class Host:
         identity: Identity | None = None,
         pairing: NativePairing | None = None,
         input_sink: InputSink | None = None,
+        desktop: DesktopDesk | None = None,
     ) -> None:
         self.config = config
-        self.input_sink = input_sink
+        self.desktop = desktop
+        self.input_sink = desktop if input_sink is None else input_sink
         self.on_side_plane: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: (
             None
         )
@@ -106,12 +112,15 @@ class Host:
         self._stop_listening_to_trust: Callable[[], None] = lambda: None
         self._sessions: set[HostSession] = set()
         self._streams: dict[HostSession, tuple[WorkerStream, SessionReport]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[SessionReport] = []
         self._report_done = asyncio.Condition()
         self._closing = False
 
     async def __aenter__(self) -> Self:
         config = self.config
+        if isinstance(config.source, DesktopSpec) and self.desktop is None:
+            raise ConfigError("this host was given no desktop", "punktfunk serve --source desktop opens one")
         pairing = self.admission.pairing
         if config.trust is OpenTrust.NONE and not config.trusted_clients and pairing is None:
             raise ConfigError(
@@ -206,8 +215,9 @@ class Host:
         report = SessionReport(
             number, session.peer, welcome.mode, self._artefacts(number), name=scrub_name(hello.name or "")
         )
+        lending = None if self.desktop is None else Lending(self.desktop)
         worker = WorkerStream(
-            prepare(self.config, hello, welcome, session.clock, report.artefacts),
+            screen_for=None if lending is None else lending.change,
             adaptive_fec=self.config.adaptive_fec,
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),
@@ -215,6 +225,17 @@ class Host:
         for one in former:
             one.revoke(CloseCode.SUPERSEDED, "superseded")
         report.worker_pid = worker.pid
+
+        def go_on(screen: ScreenSpec | None) -> None:
+            worker.prepare(
+                prepare(self.config, hello, welcome, session.clock, report.artefacts, screen=screen)
+            )
+
+        if lending is None:
+            go_on(None)
+        else:
+            report._lending = lending
+            self._keep(self._prepare_desktop(session, report, lending, go_on))
         self.reports.append(report)
         self._streams[session] = (worker, report)
         return Stream(welcome, worker)
@@ -310,7 +331,32 @@ class Host:
         report.stream_reason = report.stream_reason or "stopped"
         self._streams.pop(session, None)
         self._ended.append(report)
-        asyncio.get_running_loop().create_task(self._announce())
+        if report._lending is not None:
+            report._lending.end()
+        self._keep(self._announce())
+
+    async def _prepare_desktop(
+        self,
+        session: HostSession,
+        report: SessionReport,
+        lending: Lending,
+        go_on: Callable[[ScreenSpec], None],
+    ) -> None:
+        """Have an output made for the stream, and let its worker capture that."""
+        try:
+            screen = await lending.begin(Mode(report.mode.width, report.mode.height, report.mode.refresh_hz))
+        except PunktfunkError as error:
+            report.failed, report.stream_reason = True, error.cause
+            session.stream_failed(f"stream failed: {error}")
+        else:
+            if not session.ending:
+                go_on(screen)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the event loop's other work; the loop itself would not keep it alive."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _announce(self) -> None:
         async with self._report_done:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from punktfunk.clock import SessionClock
-from punktfunk.errors import RejectedError
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.errors import PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.config import HostConfig
 from punktfunk.media import Codec, EncoderConfig, EncoderName, SyntheticSpec
@@ -75,9 +76,15 @@ def verified_frames(config: HostConfig, mode: VideoMode) -> int:
 
 
 def prepare(
-    config: HostConfig, hello: Hello, welcome: Welcome, clock: SessionClock, artefacts: Path | None
+    config: HostConfig,
+    hello: Hello,
+    welcome: Welcome,
+    clock: SessionClock,
+    artefacts: Path | None,
+    *,
+    screen: ScreenSpec | None = None,
 ) -> work.Prepare:
-    """Make a worker's first message from what was negotiated."""
+    """Make a worker's first message from what was negotiated; ``screen`` is the output of a desktop."""
     kbps = _kbps(config, hello)
     codec = _codec(config, hello)
     encoder = EncoderConfig(
@@ -89,7 +96,7 @@ def prepare(
         threads=config.encoder_threads,
     )
     return work.Prepare(
-        source=config.source.model_dump(mode="json"),
+        source=(screen or config.source).model_dump(mode="json"),
         encoder=encoder.model_dump(mode="json"),
         key=welcome.key.hex() if welcome.encrypt else "",
         salt=welcome.salt.hex(),
@@ -116,13 +123,15 @@ def prepare(
 class WorkerStream:
     """A stream worker behind the interface that a session wants.
 
-    ``on_message`` gets Ready, Progress, ModeInForce, Ended and Failed; ``on_exit`` the exit status.
+    ``on_message`` gets Ready, Progress, ModeInForce, Ended and Failed; ``on_exit`` the exit status. The worker
+    starts at once and does nothing until :meth:`prepare`. ``screen_for`` gives a desktop's output another mode
+    and returns what to capture then.
     """
 
     def __init__(
         self,
-        order: work.Prepare,
         *,
+        screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
         adaptive_fec: bool,
         on_message: Callable[[Any], None],
         on_exit: Callable[[int], None],
@@ -130,7 +139,9 @@ class WorkerStream:
         self._adaptive_fec = adaptive_fec
         self._on_message = on_message
         self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, on_exit)
-        self._process.send(order)
+        self._screen_for = screen_for
+        self._held: list[tuple[Any, socket.socket | None]] | None = []
+        self._changes: set[asyncio.Task[None]] = set()
         self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
 
     @property
@@ -138,31 +149,70 @@ class WorkerStream:
         """Process id of the worker."""
         return self._process.pid
 
+    def prepare(self, order: work.Prepare) -> None:
+        """Let the worker open its source and encoder; what it was told meanwhile follows."""
+        self._process.send(order)
+        held, self._held = self._held or [], None
+        for message, data_socket in held:
+            self._process.send(message, [] if data_socket is None else [data_socket.fileno()])
+            if data_socket is not None:
+                data_socket.close()
+
     def begin(self, data_socket: socket.socket) -> None:
         """Hand the connected data socket over."""
-        self._process.send(work.Begin(), [data_socket.fileno()])
+        if self._held is None:
+            self._process.send(work.Begin(), [data_socket.fileno()])
+        else:
+            self._held.append((work.Begin(), data_socket.dup()))
 
     def request_keyframe(self, rtt_ns: int) -> None:
         """Arm recovery."""
-        self._process.send(work.WantKeyframe(rtt_ns))
+        self._send(work.WantKeyframe(rtt_ns))
 
     def set_bitrate(self, kbps: int) -> None:
         """Encode and pace for another rate."""
-        self._process.send(work.UseBitrate(kbps))
+        self._send(work.UseBitrate(kbps))
 
     def report_loss(self, loss_ppm: int) -> None:
         """Follow the loss with FEC, where that is asked for."""
         if self._adaptive_fec:
-            self._process.send(work.UseFec(fec_percent_for_loss(loss_ppm)))
+            self._send(work.UseFec(fec_percent_for_loss(loss_ppm)))
 
     def set_mode(self, mode: VideoMode) -> None:
         """Stream another mode."""
-        self._process.send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
+        if self._screen_for is None:
+            self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
+        else:
+            change = asyncio.get_running_loop().create_task(self._change_screen(self._screen_for, mode))
+            self._changes.add(change)
+            change.add_done_callback(self._changes.discard)
 
     def stop(self) -> None:
         """End the worker within two seconds."""
         self._ready_timer.cancel()
+        for _, data_socket in self._held or []:
+            if data_socket is not None:
+                data_socket.close()
+        self._held = []
         self._process.stop()
+
+    async def _change_screen(
+        self, screen_for: Callable[[Mode], Awaitable[ScreenSpec]], mode: VideoMode
+    ) -> None:
+        wanted = Mode(mode.width, mode.height, mode.refresh_hz)
+        try:
+            screen = await screen_for(wanted)
+        except PunktfunkError:
+            # Without a source of its own the worker scales what it captures already.
+            self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
+        else:
+            self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz, screen.model_dump(mode="json")))
+
+    def _send(self, message: Any) -> None:
+        if self._held is None:
+            self._process.send(message)
+        else:
+            self._held.append((message, None))
 
     def _received(self, message: Any) -> None:
         if isinstance(message, work.Ready | work.Failed):

@@ -70,6 +70,8 @@ class UseMode:
     width: int
     height: int
     refresh_hz: int
+    source: dict[str, Any] | None = None
+    """Another source, where the mode comes with one."""
 
 
 @dataclass(frozen=True, slots=True)

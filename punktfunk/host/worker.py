@@ -21,7 +21,8 @@ from punktfunk.host import work
 from punktfunk.host.next_mode import NextMode
 from punktfunk.host.pace import FrameClock, sleep_until, wake_precisely
 from punktfunk.host.recovery import KeyframeDesk
-from punktfunk.media import EncoderConfig, Producer, SourceSpec, SyntheticSpec, open_producer
+from punktfunk.host.sources import WorkerSource, open_worker_producer
+from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
 from punktfunk.native import artefacts
 from punktfunk.native.control import fec_percent_within
 from punktfunk.native.worker_end import WorkerEnd
@@ -38,9 +39,9 @@ class StreamProgram:
     def __init__(self, end: WorkerEnd, order: work.Prepare) -> None:
         self._end = end
         self._order = order
-        self._source: Any = TypeAdapter(SourceSpec).validate_python(order.source)
+        self._source: Any = _read_source(order.source)
         self._encoder = EncoderConfig.model_validate(order.encoder)
-        self._producer: Producer = open_producer(self._source, self._encoder)
+        self._producer: Producer = open_worker_producer(self._source, self._encoder)
         self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
         self._stream: HostStream | None = None
         self._kbps = order.rate_kbps
@@ -48,7 +49,7 @@ class StreamProgram:
         self._records = artefacts.RecordStore()
         self._source_frames: list[tuple[int, int]] = []
         self._restart_clock = False
-        self._next_mode = NextMode(self._source)
+        self._next_mode = NextMode()
         self._key_frames = 0
         self._desk = KeyframeDesk(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
@@ -117,11 +118,8 @@ class StreamProgram:
                 skipped = self._frame_clock.skipped
                 self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, monotonic_ns())
                 self._frame_clock.skipped = skipped
-            deadline = self._frame_clock.next_deadline(monotonic_ns())
-            if ends is not None and deadline >= ends:
-                sleep_until(ends, self._end.stopping)
+            if not self._wait_for_turn(ends):
                 return "seconds"
-            sleep_until(deadline, self._end.stopping)
             self._between_frames(stream)
             self._frame(stream)
             submitted += 1
@@ -130,6 +128,18 @@ class StreamProgram:
                 self._end.send(work.Progress(self._counters(stream)))
                 self._records.add(stream.take_records())
         return "stopped"
+
+    def _wait_for_turn(self, ends: int | None) -> bool:
+        """Wait until the next frame is due; ``False`` when the stream's time is over before."""
+        if getattr(self._producer, "self_paced", False):
+            # The compositor paces, and capturing waits for it: waiting here as well would only add latency.
+            return ends is None or monotonic_ns() < ends
+        deadline = self._frame_clock.next_deadline(monotonic_ns())
+        if ends is not None and deadline >= ends:
+            sleep_until(ends, self._end.stopping)
+            return False
+        sleep_until(deadline, self._end.stopping)
+        return True
 
     def _between_frames(self, stream: HostStream) -> None:
         while (received := self._end.poll()) is not None:
@@ -178,18 +188,19 @@ class StreamProgram:
                     self._stream.set_rate(kbps)
             case work.UseFec(percent):
                 self._fec_wanted = percent
-            case work.UseMode(width, height, refresh_hz):
-                self._change_mode(Mode(width, height, refresh_hz))
+            case work.UseMode(width, height, refresh_hz, source):
+                self._change_mode(Mode(width, height, refresh_hz), source)
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
 
-    def _change_mode(self, mode: Mode) -> None:
+    def _change_mode(self, mode: Mode, source: dict[str, Any] | None) -> None:
         if isinstance(self._source, SyntheticSpec):
             # Nothing in it depends on the mode (punktfunk/1 section 7.2: acknowledged, changes nothing).
             self._answer_mode(True, mode)
             return
         encoder = self._encoder.model_copy(update={"mode": mode, "bitrate": self._producer.bitrate})
-        if not self._next_mode.build(encoder):
+        wanted = self._source if source is None else _read_source(source)
+        if not self._next_mode.build(wanted, encoder):
             self._answer_mode(False, self._encoder.mode)
 
     def _take_next_mode(self) -> None:
@@ -258,6 +269,10 @@ class StreamProgram:
             },
         }
         artefacts.write_stats(folder, "stats.json", stats)
+
+
+def _read_source(source: dict[str, Any]) -> Any:
+    return TypeAdapter(WorkerSource).validate_python(source)
 
 
 def main() -> int:

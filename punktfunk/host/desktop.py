@@ -1,0 +1,163 @@
+"""The desktop behind a host's streams: outputs lent to them one each, their input put in, one program in it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from punktfunk import log
+from punktfunk.desktop import Desktop
+from punktfunk.desktop.backends import BackendName, Finding, examine, open_desktop
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.desktop.inject import InputEvent
+from punktfunk.desktop.session import DesktopSession, SessionOptions
+from punktfunk.desktop.vdisplay import VirtualOutput
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.host.sources import DesktopSpec
+from punktfunk.native.datagrams import Input
+from punktfunk.units import Mode
+
+_TESTCARD = (sys.executable, "-m", "punktfunk.desktop.testcard")
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """An output that a stream captures."""
+
+    output: VirtualOutput
+    screen: ScreenSpec
+
+
+def choose_backend(spec: DesktopSpec) -> Finding:
+    """Return the back end that serves ``spec`` here; raise ``CapabilityError`` that says why none does."""
+    findings = [one for one in examine() if spec.backend in ("auto", one.name.value)]
+    for finding in findings:
+        if finding.usable:
+            return finding
+    reasons = "; ".join(f"{one.name.value}: {one.reason}" for one in findings)
+    hint = next((one.hint for one in reversed(findings) if one.hint), "")
+    raise CapabilityError(f"no desktop can be streamed here ({reasons})", hint)
+
+
+def default_program() -> tuple[str, ...]:
+    """Return what a headless desktop runs when nothing is configured: a terminal, or else the test card."""
+    terminal = shutil.which("foot") or shutil.which("alacritty") or shutil.which("xterm")
+    return (terminal,) if terminal else _TESTCARD
+
+
+class DesktopDesk:
+    """Open a desktop and share it between streams.
+
+    A compositor may be unable to take an output away, so one that a stream gave back is kept for the next.
+    Methods block for milliseconds, opening half a second, and are safe to call from several threads;
+    ``inject`` does not block. Raises CapabilityError and DesktopError as
+    :func:`punktfunk.desktop.backends.open_desktop` does.
+    """
+
+    def __init__(self, spec: DesktopSpec) -> None:
+        self._spec = spec
+        self._finding = choose_backend(spec)
+        self._lock = threading.Lock()
+        self._free: list[VirtualOutput] = []
+        self._program = spec.app or default_program()
+        self._launched = False
+        self._log = log.get("host.desktop")
+        self._desktop: Desktop = open_desktop(
+            self._finding.name, SessionOptions(keyboard_layout=spec.keyboard_layout), on_end=self._ended
+        )
+
+    @property
+    def description(self) -> str:
+        """What is streamed, in words."""
+        if self._finding.name is BackendName.ATTACHED:
+            return f"this desktop ({self._finding.reason})"
+        return f"a headless sway that runs {Path(self._program[0]).name} ({self._finding.reason})"
+
+    def lend(self, mode: Mode) -> Lent:
+        """Return an output of that mode for one stream."""
+        with self._lock:
+            free = self._free.pop() if self._free else None
+            if free is not None and isinstance(self._desktop, DesktopSession):
+                output = self._desktop.change(free, mode)
+            else:
+                output = self._desktop.provide(mode)
+            self._launch()
+        return self._lent(output)
+
+    def change(self, lent: Lent, mode: Mode) -> Lent:
+        """Give a lent output another mode; a desktop that cannot is captured scaled."""
+        if not isinstance(self._desktop, DesktopSession):
+            return lent
+        with self._lock:
+            return self._lent(self._desktop.change(lent.output, mode))
+
+    def give_back(self, lent: Lent) -> None:
+        """Keep a stream's output for another one."""
+        with self._lock:
+            self._free.append(lent.output)
+
+    def inject(self, event: Input) -> bool:
+        """Put one event in; what the desktop makes of it, its injector counts."""
+        try:
+            self._desktop.inject(InputEvent(int(event.kind), event.code, event.x, event.y, event.flags))
+        except PunktfunkError:
+            return False
+        return True
+
+    def release_all(self) -> None:
+        """Let go of every key and button, in a thread: the compositor is waited for."""
+        threading.Thread(target=self._release, name="release-input", daemon=True).start()
+
+    def close(self) -> None:
+        """End a desktop of our own, leave another's as it was."""
+        self._desktop.close()
+
+    def _launch(self) -> None:
+        if not self._launched and isinstance(self._desktop, DesktopSession):
+            self._launched = True
+            self._desktop.launch(self._program, cwd=Path.home())
+
+    def _lent(self, output: VirtualOutput) -> Lent:
+        return Lent(output, ScreenSpec(socket=self._desktop.socket, output=output.name))
+
+    def _release(self) -> None:
+        try:
+            self._desktop.release_all()
+        except PunktfunkError as error:
+            self._log.warning("input not released", cause=error.cause)
+
+    def _ended(self, error: PunktfunkError) -> None:
+        self._log.error("desktop ended", cause=error.cause, hint=error.hint)
+
+
+class Lending:
+    """The output of one stream, for as long as the stream is there; belongs to one event loop."""
+
+    def __init__(self, desk: DesktopDesk) -> None:
+        self._desk = desk
+        self._lent: Lent | None = None
+        self._over = False
+
+    async def begin(self, mode: Mode) -> ScreenSpec:
+        """Have an output made; return what to capture."""
+        self._lent = await asyncio.to_thread(self._desk.lend, mode)
+        if self._over:
+            self._desk.give_back(self._lent)
+        return self._lent.screen
+
+    async def change(self, mode: Mode) -> ScreenSpec:
+        """Give the output another mode; return what to capture then."""
+        if self._lent is None:
+            raise DesktopError("the stream has no output yet")
+        self._lent = await asyncio.to_thread(self._desk.change, self._lent, mode)
+        return self._lent.screen
+
+    def end(self) -> None:
+        """Keep the output for another stream."""
+        self._over = True
+        if self._lent is not None:
+            self._desk.give_back(self._lent)

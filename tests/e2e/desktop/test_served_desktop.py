@@ -1,0 +1,104 @@
+"""A headless desktop through ``punktfunk.Host``: its picture arrives, input reaches it, its mode changes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import punktfunk
+from punktfunk.host.desktop import DesktopDesk
+from punktfunk.host.sources import DesktopSpec
+from punktfunk.native.datagrams import Input, InputKind
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate, Mode
+
+REPOSITORY = Path(__file__).parents[3]
+_A = 0x41
+_ENTER = 0x0D
+
+
+@pytest.fixture
+def desk_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DesktopDesk]]:
+    """Open a headless desktop that runs a program."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    opened: list[DesktopDesk] = []
+
+    def start(*program: str) -> DesktopDesk:
+        opened.append(DesktopDesk(DesktopSpec(backend="headless", app=program)))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def host_config(artefacts: Path | None = None) -> punktfunk.HostConfig:
+    return punktfunk.HostConfig(
+        trust=OpenTrust.LOOPBACK,
+        port=0,
+        source=DesktopSpec(backend="headless"),
+        codec="h264",
+        bitrate=Bitrate(8_000_000),
+        artefacts=artefacts,
+    )
+
+
+CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=Mode(640, 480, 60))
+
+
+@pytest.mark.slow
+def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_mode_change(
+    desk_with: Callable[..., DesktopDesk], tmp_path: Path
+) -> None:
+    desk = desk_with(sys.executable, "-m", "punktfunk.desktop.testcard")
+
+    async def scenario() -> None:
+        async with punktfunk.Host(host_config(tmp_path / "host"), desktop=desk) as host:
+            config = CLIENT.model_copy(update={"artefacts": tmp_path / "client"})
+            client = punktfunk.Client(f"127.0.0.1:{host.port}", config)
+            async with client:
+                await asyncio.sleep(4)
+                answer = await client.request_mode(Mode(800, 600, 60))
+                assert (answer.accepted, str(answer.mode)) == (True, "800x600@60")
+                await asyncio.sleep(2)
+                client.stop()
+                summary = await client.finished()
+                [report] = await host.sessions_over(1)
+        assert summary.counters["decode_errors"] == 0
+        assert summary.counters["strips_read"] > 20
+        assert not report.failed, report.stream_reason
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    with np.load(tmp_path / "client" / "decoded.npz") as decoded:
+        read = decoded["strip_frame"][decoded["strip_frame"] >= 0]
+    assert len(np.unique(read)) > 20
+
+
+@pytest.mark.slow
+def test_text_that_a_client_types_arrives_in_a_terminal(
+    desk_with: Callable[..., DesktopDesk], tmp_path: Path
+) -> None:
+    typed = tmp_path / "typed"
+    desk = desk_with("foot", "sh", "-c", f"read word; echo $word > {typed}")
+
+    async def scenario() -> None:
+        async with punktfunk.Host(host_config(), desktop=desk) as host:
+            client = punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT)
+            async with client:
+                await asyncio.sleep(3)
+                for key in (_A, _A, _ENTER):
+                    client.send(Input(InputKind.KEY_DOWN, key))
+                    client.send(Input(InputKind.KEY_UP, key))
+                async with asyncio.timeout(10):
+                    while not typed.exists() or not typed.read_text():
+                        await asyncio.sleep(0.05)
+                client.stop()
+                await host.sessions_over(1)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert typed.read_text() == "aa\n"
