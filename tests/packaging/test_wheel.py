@@ -66,5 +66,5 @@ def test_the_wheel_streams_without_the_source_tree(wheel: Path, tmp_path: Path) 
         "assert r['frames']['intact'] == 10, r"
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    for command in (["-c", code], ["-m", "harness", "--help"], ["-m", "punktfunk.cli", "--help"]):
+    for command in (["-c", code], ["-m", "harness", "--help"], ["-m", "punktfunk", "--help"]):
         subprocess.run([sys.executable, *command], cwd=tmp_path, env=env, check=True, capture_output=True)
