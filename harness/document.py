@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ PATH_KEYS = frozenset({"file", "trace"})
 """Keys whose text is a path beside the file that says it, whichever file extends that one."""
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 40
+MAX_NODES = 200_000
+"""Values of a file once its aliases are written out: a few lines of them can stand for billions."""
+MAX_DIGITS = 400
+"""Of a whole number; a longer one stays text, which no key takes. Python refuses to read 4300."""
 
 Scalar = str | int | float | bool | None
 
@@ -117,24 +122,41 @@ def parse(path: Path, problems: list[Problem]) -> Node | None:  # noqa: PLR0911 
     except YAMLError as error:
         problems.append(Problem(start, f"is not YAML: {str(error).splitlines()[0]}"))
         return None
+    except RecursionError:
+        problems.append(Problem(start, f"nested deeper than {MAX_DEPTH} levels"))
+        return None
     if root is None:
         problems.append(Problem(start, "is empty", "a scenario has at least media: or layers:"))
         return None
     if not isinstance(root, MappingNode):
         problems.append(Problem(_position(path, root), "a scenario is a mapping of keys to values"))
         return None
-    return _convert(path, root, problems, 0)
+    try:
+        return _convert(path, root, problems, 0, itertools.count(1))
+    except _BeyondLimitError as beyond:
+        problems.append(beyond.problem)
+        return None
 
 
-def _convert(path: Path, node: Any, problems: list[Problem], depth: int) -> Node:
+class _BeyondLimitError(Exception):
+    """A file has more in it than is read; one problem says it, not one a value."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+
+def _convert(path: Path, node: Any, problems: list[Problem], depth: int, count: Iterator[int]) -> Node:
     at = _position(path, node)
     if depth > MAX_DEPTH:
-        problems.append(Problem(at, f"nested deeper than {MAX_DEPTH} levels"))
-        return Node(at, None)
+        hint = "does an alias stand inside what it names?"
+        raise _BeyondLimitError(Problem(at, f"nested deeper than {MAX_DEPTH} levels", hint))
+    if next(count) > MAX_NODES:
+        hint = "do aliases repeat each other?"
+        raise _BeyondLimitError(Problem(at, f"a scenario has at most {MAX_NODES} values", hint))
     if isinstance(node, ScalarNode):
         return Node(at, _scalar(node), text=str(node.value))
     if isinstance(node, SequenceNode):
-        return Node(at, [_convert(path, child, problems, depth + 1) for child in node.value])
+        return Node(at, [_convert(path, child, problems, depth + 1, count) for child in node.value])
     entries: dict[str, Node] = {}
     for key_node, value_node in node.value:
         key_at = _position(path, key_node)
@@ -150,7 +172,7 @@ def _convert(path: Path, node: Any, problems: list[Problem], depth: int) -> Node
                 )
             )
             continue
-        child = _convert(path, value_node, problems, depth + 1)
+        child = _convert(path, value_node, problems, depth + 1, count)
         child.key_at = key_at
         entries[key] = child
     return Node(at, entries)
@@ -166,7 +188,7 @@ def _scalar(node: ScalarNode) -> Scalar:  # noqa: PLR0911 - one return a type
             return None
         case "bool":
             return text.lower() == "true"
-        case "int" if text.lstrip("+-").isdecimal():
+        case "int" if len(text) <= MAX_DIGITS and text.lstrip("+-").isdecimal():
             return int(text)
         case "float":
             try:

@@ -133,12 +133,16 @@ def _with_bases(path: Path, chain: tuple[Path, ...], problems: list[Problem]) ->
         return node
     base_path = path.parent / extends.value
     chain = (*chain, path.resolve())
-    if base_path.resolve() in chain:
-        names = [p.name for p in chain[chain.index(base_path.resolve()) :]]
+    try:
+        found, base_at = base_path.is_file(), base_path.resolve()
+    except (OSError, ValueError):  # no name of a file: too long, or with characters that no file has
+        found, base_at = False, base_path
+    if base_at in chain:
+        names = [p.name for p in chain[chain.index(base_at) :]]
         circle = " -> ".join([*names, names[0]])
         problems.append(Problem(extends.at, f"extends goes in a circle: {circle}", "break it at one of them"))
         return node
-    if not base_path.is_file():
+    if not found:
         beside = [p.name for p in path.parent.glob("*.yaml")]
         hint = did_you_mean(extends.value, beside, otherwise="the path is taken from this file's folder")
         problems.append(Problem(extends.at, f"there is no file '{extends.value}'", hint))

@@ -55,7 +55,7 @@ def run(request: Request) -> int:
         earlier, plan = RunFolder.reopen(request.out, request.resume)
     if not plan.files:
         raise UsageError("no scenario is given", "for example: python -m harness run scenarios/smoke.yaml")
-    backend = Backend(plan.backend) if plan.backend else None
+    backend = plan.backend
     cases = _cases(plan)
     if request.show == "list":
         sys.stdout.writelines(f"{case.id}\n" for case in cases)

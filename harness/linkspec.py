@@ -46,7 +46,11 @@ def existing_file(path: Path, info: ValidationInfo) -> Path:
     """Resolve a path of a scenario against the scenario's folder (validation context ``folder``)."""
     folder = (info.context or {}).get("folder")
     resolved = path if path.is_absolute() or folder is None else Path(folder) / path
-    if not resolved.is_file():
+    try:
+        found = resolved.is_file()
+    except OSError:  # too long for the name of a file
+        found = False
+    if not found:
         raise ValueError(f"there is no file {path}" + (f" beside {Path(folder).name}/" if folder else ""))
     return resolved
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.linkspec import Backend, Link, LinkSpec, MisfitError, Model, OneOrMore, existing_file
+from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
 SCHEMA_VERSION = 1
@@ -41,7 +42,9 @@ class Stream(Model):
         default=Percent(20.0),
         description="Recovery shards per 100 data shards; at least one where this is above 0.",
     )
-    shard: DataSize = Field(default=DataSize(1200), description="Bytes of a shard, even for gf16.")
+    shard: DataSize = Field(
+        default=DataSize(1200), description=f"Bytes of a shard: even, at most {MAX_SHARD_BYTES}."
+    )
     block: Annotated[int, Field(ge=1, le=32_768)] = Field(
         default=4096, description="Data shards of a block, at most."
     )
@@ -68,10 +71,10 @@ class Stream(Model):
     @model_validator(mode="after")
     def _geometry(self) -> Self:
         shard = self.shard.bytes
-        if not 16 <= shard <= 65_000:
-            raise MisfitError("shard", f"a shard has 16 B to 65000 B, not {self.shard}")
-        if self.scheme == "gf16" and shard % 2:
-            raise MisfitError("shard", f"a gf16 shard has an even number of bytes, not {shard}")
+        if not 16 <= shard <= MAX_SHARD_BYTES:
+            raise MisfitError("shard", f"a shard has 16 B to {MAX_SHARD_BYTES} B, not {shard} B")
+        if shard % 2:
+            raise MisfitError("shard", f"a shard has an even number of bytes, not {shard}")
         if not self.fec.value.is_integer() or self.fec.value > 255:
             raise MisfitError(
                 "fec",

@@ -26,9 +26,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from harness.expand import Case
+from harness.linkspec import Backend
 from harness.results import SCHEMA_VERSION, CaseResult, RunResult, Status
 from punktfunk.errors import ResultsError
 
@@ -42,11 +43,14 @@ class RunPlan:
 
     files: tuple[str, ...]
     seed: int | None
-    backend: str | None
+    backend: Backend | None
     expression: str
     cases: tuple[str, ...] = ()
     """Exact ids that were asked for; empty means all that the expression selects."""
     schema_version: int = SCHEMA_VERSION
+
+
+_PLAN = TypeAdapter(RunPlan)
 
 
 class RunFolder:
@@ -78,15 +82,14 @@ class RunFolder:
             raise ResultsError(f"there is no run '{run}' to resume", hint)
         data = read_json(path / "plan.json")
         try:
-            plan = RunPlan(
-                files=tuple(data["files"]),
-                seed=data["seed"],
-                backend=data["backend"],
-                expression=data["expression"],
-                cases=tuple(data.get("cases", ())),
-            )
-        except (KeyError, TypeError) as error:
-            raise ResultsError(f"{path / 'plan.json'} is not the plan of a run: {error!r}") from error
+            plan = _PLAN.validate_python(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(step) for step in first["loc"]) or "all of it"
+            raise ResultsError(
+                f"{path / 'plan.json'} is not the plan of a run: {where}: {first['msg']}",
+                "start a new run with the scenario files",
+            ) from error
         return cls(path), plan
 
     @property

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +22,8 @@ import pytest
 from harness import session
 from harness.cli import main
 from harness.results import CaseResult, Status
-from harness.store import load_run
+from harness.store import RunFolder, RunPlan, load_run
+from punktfunk.errors import ResultsError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = """
@@ -349,3 +350,18 @@ def test_the_plan_says_what_was_asked_for(place: Path) -> None:
     plan = json.loads((only_run(place) / "plan.json").read_text(encoding="utf-8"))
     assert plan["files"] == ["small.yaml"]
     assert (plan["seed"], plan["expression"], plan["schema_version"]) == (9, "loss=2", 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [[], {"files": [5]}, {"files": "small.yaml"}, {"backend": "carrier-pigeon"}, {"expression": 5}],
+    ids=str,
+)
+def test_a_damaged_plan_is_not_resumed(tmp_path: Path, changed: object) -> None:
+    plan = RunPlan(files=("small.yaml",), seed=None, backend=None, expression="")
+    folder = RunFolder.create(tmp_path, ["small"], plan)
+    assert RunFolder.reopen(tmp_path, folder.run_id)[1] == plan
+    damaged = asdict(plan) | changed if isinstance(changed, dict) else changed
+    (folder.path / "plan.json").write_text(json.dumps(damaged), encoding="utf-8")
+    with pytest.raises(ResultsError, match="is not the plan of a run"):
+        RunFolder.reopen(tmp_path, folder.run_id)

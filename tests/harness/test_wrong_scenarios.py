@@ -59,3 +59,35 @@ def test_a_caret_stands_below_the_word_that_it_means(monkeypatch: pytest.MonkeyP
     start = caret.index("^")
     assert line[start : start + caret.count("^")] == "dely"
     assert head.startswith("unknown_key.yaml:5:5:")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed: " + "1" * 5000, "1:7: seed: "),
+        ("media: " + "[" * 20_000 + "]" * 20_000, "1:1: nested deeper than 40 levels"),
+        ("media: " + "[" * 60 + "]" * 60, "nested deeper than 40 levels"),
+        ("extends: " + "a" * 5000, "1:10: there is no file "),
+        ('extends: "a\\0b.yaml"', "1:10: there is no file "),
+        ('extends: "\\uD800.yaml"', "1:10: there is no file "),
+        ("media: {source: file, file: " + "a" * 5000 + "}", "media.file: there is no file "),
+    ],
+    ids=["digits", "brackets", "levels", "long-name", "nul", "surrogate", "long-path"],
+)
+def test_what_python_refuses_is_a_scenario_error_too(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(text + "\n", encoding="utf-8")
+    with pytest.raises(ScenarioError) as caught:
+        expand(file)
+    assert said in caught.value.cause
+
+
+@pytest.mark.parametrize("shard", [15, 1001, 1986])
+@pytest.mark.parametrize("scheme", ["gf8", "gf16"])
+def test_a_shard_that_the_core_cannot_carry_is_a_scenario_error(
+    tmp_path: Path, scheme: str, shard: int
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"stream: {{scheme: {scheme}, block: 64, shard: {shard} B}}\n", encoding="utf-8")
+    with pytest.raises(ScenarioError, match=r"1:\d+: stream\.shard: a shard has "):
+        expand(file)
