@@ -23,6 +23,16 @@ def rejected(client: Counters) -> int:
     return sum(count for name, count in client.items() if name.startswith("rejected_"))
 
 
+def split_kernel_drops(client: dict[str, int], link: Counters | None) -> None:
+    """Take what failed its UDP checksum out of the client's ``kernel_dropped``, where the kernel counts it too.
+
+    Linux adds datagrams with a wrong checksum to the drop counter of the socket (``sk_drops``) that buffer overflows
+    are read from; the link knows how many it delivered that way.
+    """
+    damaged = _get(link, "checksum_dropped") if link is not None else 0
+    client["kernel_dropped"] = max(0, _get(client, "kernel_dropped") - damaged)
+
+
 def packet_balances(host: Counters | None, link: Counters | None, client: Counters | None) -> dict[str, int]:
     """Return the balances of packets on their way, left side minus right side.
 

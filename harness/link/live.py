@@ -254,6 +254,7 @@ def _result(
     sides = {side: values for side in ("host", "client") if (values := found.counters(side)) is not None}
     if "client" in sides:
         sides["client"]["frames_unknown"] = ledger.unknown_frames(found.table)
+        ledger.split_kernel_drops(sides["client"], counters.get("down"))
     known = {**sides, **({"link": counters["down"]} if counters.get("down") else {})}
     result = CaseResult(
         id=case.id,

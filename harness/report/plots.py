@@ -187,12 +187,15 @@ def _recovery_panel(
         cases = sorted(lines[fec], key=lambda c: c.theory["loss"])
         colour, dash, marker = COLOURS[n], DASHES[n], MARKERS[n]
         loss = [c.theory["loss"] * 100 for c in cases]
-        line = theory_line(cases[0], burst, list(grid))
-        # Between the cells the band keeps its distance from the curve.
+        # The curve is that of one frame of the mean size. At the cells the theory of the frames that were really
+        # sent is known, so the line goes through that; between them line and band keep their distance.
+        exact = np.array([c.theory["recovery"] for c in cases]) * 100
+        offset = exact - theory_line(cases[0], burst, [c.theory["loss"] for c in cases])
+        line = np.clip(theory_line(cases[0], burst, list(grid)) + np.interp(grid * 100, loss, offset), 0, 100)
         below = np.interp(grid * 100, loss, [_reach(c, "recovery_low") for c in cases])
         above = np.interp(grid * 100, loss, [_reach(c, "recovery_high") for c in cases])
         known = (grid * 100 >= loss[0]) & (grid * 100 <= loss[-1])
-        ax.plot(grid * 100, line, color=colour, linestyle=dash)
+        ax.plot(grid[known] * 100, line[known], color=colour, linestyle=dash)
         ax.fill_between(
             grid[known] * 100,
             np.maximum(0, line + below)[known],

@@ -350,3 +350,12 @@ def test_quantile_curves_are_order_statistics_on_the_common_grid(one_stream: Any
     assert len(curve) == len(QUANTILES)
     assert curve[QUANTILES.index(0.5)] == pytest.approx(found["transport_p50"].value)
     assert curve[-1] == pytest.approx(found["transport_max"].value)
+
+
+def test_what_fails_its_checksum_is_not_taken_for_an_overflow() -> None:
+    client = {"packets_received": 90, "kernel_dropped": 10}
+    link = {"delivered": 100, "checksum_dropped": 8}
+    ledger.split_kernel_drops(client, link)
+    assert client["kernel_dropped"] == 2
+    balances = ledger.balances(link=link, client=client).balances
+    assert balances["delivered = received + kernel dropped + checksum dropped"] == 0

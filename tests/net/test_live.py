@@ -34,6 +34,16 @@ expect:
   - strip_agreement == 100 %
 """
 
+DAMAGED = """\
+name: damaged
+seed: 5
+stream: {fec: 50 %}
+media: {source: synthetic, mode: 640x360@60, bitrate: 4 Mbit/s, duration: 2 s}
+link:
+  backend: tun
+  down: {delay: 2 ms, corrupt: {rate: 5 %, mode: checksum}}
+"""
+
 
 def run(
     scenario: str, folder: Path, sabotage: str = ""
@@ -118,3 +128,12 @@ def test_a_client_that_dies_on_purpose_leaves_a_result(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
     assert (folder / "host" / "stats.json").exists()
     assert case["metrics"]["frames_submitted"]["value"] > 0
+
+
+def test_packets_that_fail_their_checksum_are_counted_once(tmp_path: Path) -> None:
+    done, _, case = run(DAMAGED, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
+    ledger = case["ledgers"]["host_to_client"]
+    assert not any(ledger["balances"].values()), ledger["balances"]
+    assert ledger["counts"]["checksum_dropped"] > 0
+    assert ledger["counts"]["kernel_dropped"] == 0
