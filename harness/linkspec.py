@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.traces import TracePoint, read_trace
 from punktfunk.units import Bitrate, DataSize, Duration, Probability
@@ -235,6 +235,10 @@ class Trace(Model):
         return self
 
 
+MAX_DELAY = Duration.parse("60 s")
+"""The core's limit: what waits that long is no link."""
+
+
 class LinkSpec(Model):
     """One direction of a link. Everything left out is ideal: no delay, no loss, no limit."""
 
@@ -251,6 +255,20 @@ class LinkSpec(Model):
     duplicate: Probability = Probability(0.0)
     corrupt: Corrupt | None = None
     trace: Trace | None = None
+
+    @field_validator("rate")
+    @classmethod
+    def _rate_in_reach(cls, value: Bitrate | None) -> Bitrate | None:
+        if value is not None and value.kbps < 1:
+            raise ValueError(f"{value} is under the link model's least rate, 1 kbit/s")
+        return value
+
+    @field_validator("delay")
+    @classmethod
+    def _delay_in_reach(cls, value: Duration) -> Duration:
+        if value > MAX_DELAY:
+            raise ValueError(f"{value} is over the link model's limit of {MAX_DELAY}")
+        return value
 
     def core(self) -> dict[str, Any]:
         """Return the link model's JSON object; only what was set, so that it also serves as a change."""

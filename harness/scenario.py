@@ -25,8 +25,10 @@ SCHEMA_VERSION = 1
 class Pacing(Model):
     """How the sender spreads a frame's packets: a burst at once, the rest at the higher of two rates."""
 
-    burst: OneOrMore = Field(default=32, description="Packets that leave at once.")
-    per_ms: OneOrMore = Field(default=100, description="Packets per millisecond after the burst, at least.")
+    burst: OneOrMore = Field(default=32, le=65_535, description="Packets that leave at once.")
+    per_ms: OneOrMore = Field(
+        default=100, le=100_000, description="Packets per millisecond after the burst, at least."
+    )
     rate_factor: float = Field(
         default=1.25, ge=1.0, le=100.0, description="Times the session's rate, at least."
     )
@@ -96,6 +98,10 @@ class Stream(Model):
         return int(self.fec.value)
 
 
+MAX_FRAME_BYTES = DataSize(64 * 1024 * 1024)
+"""Largest access unit of the wire (punktfunk/1 section 4.6)."""
+
+
 class FrameBytes(Model):
     """Sizes of synthetic access units: one size, a list that repeats, or a normal distribution."""
 
@@ -119,6 +125,9 @@ class FrameBytes(Model):
     def _one_kind(self) -> Self:
         if sum(v is not None for v in (self.size, self.sizes, self.mean)) != 1:
             raise ValueError("give exactly one of a size, a list of sizes, or a mean")
+        largest = max(self.sizes or [self.size or self.max])
+        if largest > MAX_FRAME_BYTES:
+            raise ValueError(f"frames of {largest} are over the wire's limit of {MAX_FRAME_BYTES}")
         if self.min > self.max:
             raise MisfitError("min", f"min {self.min} is above max {self.max}")
         return self
@@ -164,7 +173,9 @@ class Media(Model):
     bitrate: Bitrate = Field(
         default=Bitrate(10_000_000), description="Target of the encoder, or of synthetic frame sizes."
     )
-    frames: OneOrMore | None = Field(default=None, description="Frames to stream; instead of duration.")
+    frames: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+        default=None, description="Frames to stream; instead of duration."
+    )
     duration: Duration | None = Field(default=None, description="Time to stream; instead of frames.")
     frame_bytes: FrameBytes | None = Field(
         default=None, description="Sizes of synthetic frames; default bitrate / fps."

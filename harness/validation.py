@@ -81,12 +81,16 @@ def _problem(detail: Any, model: type[BaseModel], tree: Node) -> Problem:  # noq
         )
     if kind in _LIMIT:
         name, phrase = _LIMIT[kind]
-        return Problem(node.at, f"{where}: {_shown(node)} is out of range", f"{phrase} {ctx[name]:g}")
+        return Problem(node.at, f"{where}: {_shown(node)} is out of range", f"{phrase} {_limit(ctx[name])}")
     if kind == "too_short":
         return Problem(node.at, f"{where} is empty", f"at least {ctx['min_length']}")
     if kind in _WANTED:
         return Problem(node.at, f"{where}: {_shown(node)} is not {_WANTED[kind]}")
     return Problem(node.at, f"{where}: {detail['msg'][:1].lower()}{detail['msg'][1:]}")
+
+
+def _limit(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shown(node: Node) -> str:
