@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import secrets
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -53,22 +55,37 @@ class RunPlan:
 _PLAN = TypeAdapter(RunPlan)
 
 
+def _lock(path: Path) -> int:
+    """Hold the folder for this process; the lock goes with the process, however it ends."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _cannot("open the run's folder", path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ResultsError(f"another process is running into {path}", "wait until it has ended") from error
+    return descriptor
+
+
 class RunFolder:
     """A run's folder on disk. Every method that writes raises ResultsError when it cannot."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._release = weakref.finalize(self, os.close, _lock(path))
 
     @classmethod
     def create(cls, out: Path, names: Sequence[str], plan: RunPlan, *, now: datetime | None = None) -> Self:
         """Make a new folder ``<time>-<scenario>-<4 hex>`` below ``out`` and write the plan into it."""
         stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
         name = f"{stamp}-{'+'.join(names)[:60]}-{secrets.token_hex(2)}"
-        folder = cls(out / name)
         try:
-            folder.path.mkdir(parents=True)
+            (out / name).mkdir(parents=True)
         except OSError as error:
-            raise _cannot("make the report folder", folder.path, error) from error
+            raise _cannot("make the report folder", out / name, error) from error
+        folder = cls(out / name)
         write_atomically(folder.path / "plan.json", json.dumps(asdict(plan), indent=2) + "\n")
         return folder
 
@@ -91,6 +108,10 @@ class RunFolder:
                 "start a new run with the scenario files",
             ) from error
         return cls(path), plan
+
+    def close(self) -> None:
+        """Let another process run into the folder."""
+        self._release()
 
     @property
     def run_id(self) -> str:

@@ -360,8 +360,21 @@ def test_the_plan_says_what_was_asked_for(place: Path) -> None:
 def test_a_damaged_plan_is_not_resumed(tmp_path: Path, changed: object) -> None:
     plan = RunPlan(files=("small.yaml",), seed=None, backend=None, expression="")
     folder = RunFolder.create(tmp_path, ["small"], plan)
-    assert RunFolder.reopen(tmp_path, folder.run_id)[1] == plan
+    folder.close()
+    again, kept = RunFolder.reopen(tmp_path, folder.run_id)
+    again.close()
+    assert kept == plan
     damaged = asdict(plan) | changed if isinstance(changed, dict) else changed
     (folder.path / "plan.json").write_text(json.dumps(damaged), encoding="utf-8")
     with pytest.raises(ResultsError, match="is not the plan of a run"):
         RunFolder.reopen(tmp_path, folder.run_id)
+
+
+def test_two_processes_do_not_run_into_one_folder(place: Path) -> None:
+    assert harness("run", "small.yaml", "-k", "loss=0", cwd=place).returncode == 0
+    held, _ = RunFolder.reopen(place / "reports", only_run(place).name)
+    refused = harness("run", "--resume", held.run_id, cwd=place)
+    assert refused.returncode == 5
+    assert "another process is running into" in refused.stderr
+    held.close()
+    assert harness("run", "--resume", held.run_id, cwd=place).returncode == 0
