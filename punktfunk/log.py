@@ -56,7 +56,9 @@ def configure(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        # Standard error is looked up when a logger is made: a program that swaps it for a while and closes the
+        # substitute must not leave every later line to fail.
+        logger_factory=lambda *_: structlog.WriteLogger(stream if stream is not None else sys.stderr),
         cache_logger_on_first_use=False,
     )
 

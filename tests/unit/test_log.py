@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -80,3 +81,15 @@ def test_debug_lines_are_written_only_at_that_level() -> None:
     log.get("test").debug("detail")
     assert "detail" in stream.getvalue()
     structlog.reset_defaults()
+
+
+def test_a_standard_error_that_was_swapped_and_closed_does_not_silence_later_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    substitute, later = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", substitute)
+    log.configure(level="info", json=True)
+    substitute.close()
+    monkeypatch.setattr(sys, "stderr", later)
+    log.get("host").info("still here")
+    assert "still here" in later.getvalue()
