@@ -171,7 +171,7 @@ def _head(root: Node, problems: list[Problem]) -> Scenario | None:
         return None
 
 
-def _layer_cases(  # noqa: PLR0917
+def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
     tree: Node, scenario: str, layer: str, seed: int, file: str, problems: list[Problem]
 ) -> list[Case]:
     before = len(problems)

@@ -10,11 +10,12 @@ from typing import Literal
 from rich.console import Console
 
 from harness import estimate, leftovers, progress, runner, summary, verdict
+from harness.context import RunContext
 from harness.environment import usable_cores
 from harness.expand import Case, expand
 from harness.linkspec import Backend
 from harness.selection import select
-from harness.session import RunContext, resolve_backend
+from harness.session import resolve_backend
 from harness.store import RunFolder, RunPlan
 from punktfunk.errors import CapabilityError, ResultsError, UsageError
 

@@ -18,13 +18,14 @@ from types import FrameType
 
 from harness import verdict
 from harness.compare import in_turn
+from harness.context import RunContext
 from harness.environment import describe
 from harness.estimate import estimate_s
 from harness.expand import Case
 from harness.linkspec import Backend
 from harness.progress import Reporter
 from harness.results import CaseResult, RunResult, Status
-from harness.session import RunContext, capability, failed_result, resolve_backend, run_case
+from harness.session import capability, failed_result, resolve_backend, run_case
 from harness.store import RunFolder
 from punktfunk.errors import CapabilityError, ResultsError
 

@@ -6,12 +6,12 @@ import contextlib
 import shlex
 import time
 import traceback
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import expectations
+from harness.context import RunContext
 from harness.expand import Case
 from harness.linkspec import Backend
 from harness.results import CaseResult, Check, Status
@@ -25,20 +25,6 @@ from punktfunk.errors import (
 
 if TYPE_CHECKING:
     from harness.link.base import Capability
-
-
-@dataclass(frozen=True, slots=True)
-class RunContext:
-    """What a case needs to know of the run around it."""
-
-    run_id: str
-    """Short, lower case: the names of namespaces and devices carry it so that leftovers are known as ours."""
-    backend: Backend | None = None
-    """Overrides ``link.backend`` of every case."""
-    strict: bool = False
-    """In CI: what this machine cannot run is a failure instead of a note."""
-    environment_class: str = ""
-    """Machine class that baselines are matched by."""
 
 
 LIVE = (Backend.TUN, Backend.NETEM)

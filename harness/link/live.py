@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import agreement, ledger, metrics, records
+from harness.context import RunContext
 from harness.expand import Case
 from harness.link import checks, rootless
 from harness.link.base import CoreSpec, LinkSpecs, LiveLink
@@ -23,7 +24,6 @@ from harness.peers.host import CONTROL_PORT, start_host
 from harness.peers.process import PeerProcess
 from harness.results import CaseResult, Status
 from harness.scenario import Event, Session
-from harness.session import RunContext
 from harness.topology import Topology, topology
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 

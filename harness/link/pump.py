@@ -117,7 +117,7 @@ class Pump:
             import numpy as np
 
             columns = {name: np.frombuffer(data, "<i8") for name, data in self._pump.take_log().items()}
-            np.savez_compressed(folder / "link.npz", **columns)  # type: ignore[arg-type]
+            np.savez_compressed(folder / "link.npz", **columns)  # type: ignore[arg-type]  # numpy types keywords as its own options
 
 
 class _Ended(BaseException):

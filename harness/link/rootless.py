@@ -23,9 +23,9 @@ from harness.results import CaseResult
 from punktfunk.errors import HarnessError, PrivilegeError, PunktfunkError
 
 if TYPE_CHECKING:
+    from harness.context import RunContext
     from harness.expand import Case
     from harness.linkspec import Backend
-    from harness.session import RunContext
 
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--net", "--mount", "--kill-child=KILL", "--")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import agreement, ledger, metrics, records
+from harness.context import RunContext
 from harness.expand import Case
 from harness.results import CaseResult, Check, Status
 from harness.scenario import Session
-from harness.session import RunContext
 from punktfunk.core import _core
 
 DIRECTION = "host_to_client"

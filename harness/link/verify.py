@@ -270,7 +270,7 @@ class _Path:
             raise HarnessError("the probe's receiver failed")
         [got] = outcome
         columns = {
-            name: np.frombuffer(got[name], "<i8")  # type: ignore[arg-type]
+            name: np.frombuffer(got[name], "<i8")  # type: ignore[arg-type]  # the union of counts and columns; these three are columns
             for name in ("index", "tx_ns", "rx_ns")
         }
         # A flipped bit may have hit the number: such a packet counts as corrupt and as nothing else.
