@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
@@ -17,12 +16,12 @@ from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from punktfunk import log
+from punktfunk import cli_desktop, log
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.front import list_hosts, pair_device, receive
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
-from punktfunk.host.desktop import choose_backend
+from punktfunk.host.desktop import choose_backend, program_of
 from punktfunk.host.front import serve as run_serve
 from punktfunk.host.front import serve_host
 from punktfunk.host.serve import ServeConfig
@@ -262,6 +261,10 @@ def discover_hosts(
     _run(lambda config: list_hosts(config, seconds, interface or []), config)
 
 
+app.command()(cli_desktop.record)
+app.command(name="testcard")(cli_desktop.draw_testcard)
+
+
 def default_state_dir() -> Path:
     """Return where identities are kept: ``$XDG_CONFIG_HOME/punktfunk`` or ``~/.config/punktfunk``."""
     configured = os.environ.get("XDG_CONFIG_HOME")
@@ -292,8 +295,8 @@ def _served_source(
 ) -> dict[str, Any]:
     """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
     if source in (ServedSource.AUTO, ServedSource.DESKTOP):
-        spec = DesktopSpec(app=tuple(shlex.split(program or "")))
         try:
+            spec = DesktopSpec(app=program_of(program))
             choose_backend(spec)
         except CapabilityError as error:
             if source is ServedSource.DESKTOP:

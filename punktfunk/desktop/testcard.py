@@ -4,7 +4,7 @@ It makes the path of a real desktop measurable like the synthetic one: every pic
 the time at which its drawing began (CLOCK_MONOTONIC), so that a client that decodes it knows what it saw and
 how old it is. A picture is drawn as soon as the compositor asks for one.
 
-    python -m punktfunk.desktop.testcard [--seconds N] [--entropy 0.3] [--tag N] [--output NAME]
+    punktfunk testcard [--seconds N] [--entropy 0.3] [--tag N] [--output NAME]
 
 Says ``{"event": "ready", ...}`` on standard output with the first picture and ``{"event": "ended", ...}``
 with what was drawn; ends on SIGTERM, when its window is closed, and when the compositor goes.
@@ -26,7 +26,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland import connect
-from punktfunk.errors import DesktopError, PunktfunkError
+from punktfunk.errors import PunktfunkError
 from punktfunk.media.testcard import TestCard
 from punktfunk.units import Resolution
 
@@ -144,11 +144,11 @@ class TestCardClient:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
-        prog="punktfunk testcard", description="Draw the coded test card into a Wayland session, fullscreen."
+        prog="python -m punktfunk.desktop.testcard",
+        description="Draw the coded test card into a Wayland session, fullscreen.",
     )
     made.add_argument(
         "--display",
-        default=os.environ.get("WAYLAND_DISPLAY", "wayland-0"),
         help="the compositor's socket (default: WAYLAND_DISPLAY)",
     )
     made.add_argument("--output", help="the output to fill (default: the compositor chooses)")
@@ -159,26 +159,40 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def draw(
+    *,
+    display: str | None = None,
+    output: str | None = None,
+    seconds: float | None = None,
+    entropy: float = 0.3,
+    seed: int = 0,
+    tag: int = 0,
+) -> Drawn:
+    """Draw until SIGTERM, until the window is closed, or for ``seconds``, and say so on standard output.
+
+    ``display`` defaults to WAYLAND_DISPLAY. Raises what :class:`TestCardClient` does, and DesktopError when the
+    compositor goes.
+    """
+    socket = display or os.environ.get("WAYLAND_DISPLAY") or "wayland-0"
+    client = TestCardClient(socket, output=output, entropy=entropy, seed=seed, tag=tag)
+    before = signal.signal(signal.SIGTERM, lambda *_: setattr(client, "stopping", True))
+    try:
+        return client.run(seconds=seconds, announce=True)
+    finally:
+        client.close()
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the client; 0 when it was ended, or the exit code of the error that ended it."""
     given = parser().parse_args(arguments)
     try:
-        client = TestCardClient(
-            given.display, output=given.output, entropy=given.entropy, seed=given.seed, tag=given.tag
-        )
+        draw(**vars(given))
     except PunktfunkError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    signal.signal(signal.SIGTERM, lambda *_: setattr(client, "stopping", True))
-    try:
-        client.run(seconds=given.seconds, announce=True)
-    except DesktopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    finally:
-        client.close()
     return 0
 
 

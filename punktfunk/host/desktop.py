@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import sys
 import threading
@@ -16,7 +17,7 @@ from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.desktop.inject import InputEvent
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
-from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, UsageError
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.datagrams import Input
 from punktfunk.units import Mode
@@ -41,6 +42,20 @@ def choose_backend(spec: DesktopSpec) -> Finding:
     reasons = "; ".join(f"{one.name.value}: {one.reason}" for one in findings)
     hint = next((one.hint for one in reversed(findings) if one.hint), "")
     raise CapabilityError(f"no desktop can be streamed here ({reasons})", hint)
+
+
+def program_of(text: str | None) -> tuple[str, ...]:
+    """Return the argument list that a command line means by ``text``; () for nothing.
+
+    ``punktfunk`` is this installation's, found in PATH or not.
+    """
+    try:
+        argv = tuple(shlex.split(text or ""))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no program with arguments: {error}", "close the quotes") from error
+    if argv and argv[0] == "punktfunk":
+        return (sys.executable, "-m", "punktfunk", *argv[1:])
+    return argv
 
 
 def default_program() -> tuple[str, ...]:

@@ -10,7 +10,9 @@ import os
 import secrets
 import socket
 import sys
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +24,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
 from punktfunk.desktop.session import DesktopSession, SessionOptions
-from punktfunk.errors import MediaError, UsageError
+from punktfunk.errors import DesktopError, MediaError, UsageError
 from punktfunk.host.pace import FrameClock, wake_precisely
 from punktfunk.media import AccessUnit, Codec, EncoderConfig, Producer
 from punktfunk.units import Mode
@@ -30,6 +32,7 @@ from punktfunk.units import Mode
 _TIME_BASE: Final = Fraction(1, 1_000_000)
 _SUFFIXES: Final = (".mkv", ".mp4", ".mov")
 _LAST_FRAME_LIMIT_S: Final = 2.0
+_PROGRESS_NS: Final = 1_000_000_000
 _FEC_PERCENT: Final = 20
 _SHARD_BYTES: Final = 1408
 TESTCARD: Final = (sys.executable, "-m", "punktfunk.desktop.testcard")
@@ -69,19 +72,60 @@ class Recording:
         return (self.frames - 1) / self.seconds if self.frames > 1 and self.seconds > 0 else 0.0
 
 
-def record(producer: Producer, mode: Mode, out: Path, *, seconds: float) -> Recording:
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a recording is, once a second."""
+
+    seconds: float
+    """Since it began."""
+    frames: int
+    """Access units made so far."""
+    intact: int
+    """Those that have come back byte for byte."""
+    bytes: int
+
+
+def _unwatched(_progress: Progress) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who follows a recording: ``on_progress`` is called once a second, ``stop`` ends it early when it is set."""
+
+    on_progress: Callable[[Progress], None] = _unwatched
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def check_target(out: Path, *, overwrite: bool = False) -> None:
+    """Raise UsageError where ``out`` names no container or is there already, MediaError where it cannot be made."""
+    if out.suffix not in _SUFFIXES:
+        raise UsageError(f"{out.name!r} names no container", f"end it with one of {', '.join(_SUFFIXES)}")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder", "name a file")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} is there already", "name another file, or say --overwrite")
+    if not out.parent.is_dir():
+        raise MediaError(f"cannot write {out}: there is no folder {out.parent}", "make it first")
+    if not os.access(out if out.exists() else out.parent, os.W_OK):
+        raise MediaError(f"cannot write {out}: permission denied", "name a place that is yours")
+
+
+def record(
+    producer: Producer, mode: Mode, out: Path, *, seconds: float, watch: Watch | None = None
+) -> Recording:
     """Record ``seconds`` of a producer's access units, from its first key frame, into ``out``.
 
-    The suffix says which container: .mkv, .mp4 or .mov. The producer stays open. Raises UsageError for another
-    suffix or a source that is no video, and MediaError where source, encoder or file fail.
+    The suffix says which container: .mkv, .mp4 or .mov. A file that is there is written over. The producer stays
+    open. Raises UsageError for another suffix or a source that is no video, and MediaError where source, encoder
+    or file fail.
     """
     codec = producer.codec
     if codec is None:
         raise UsageError("a synthetic source makes no pictures", "record the test card, a file or a screen")
-    if out.suffix not in _SUFFIXES:
-        raise UsageError(f"{out.name!r} names no container", f"end it with one of {', '.join(_SUFFIXES)}")
+    check_target(out, overwrite=True)
     with _Loop(mode) as loop, _File(out, codec, mode) as file:
-        made = _run(producer, mode, loop, file, seconds)
+        made = _run(producer, mode, loop, file, seconds=seconds, watch=watch or Watch())
         loop.finish(file)
         stats = loop.host_stats()
     return Recording(
@@ -106,24 +150,33 @@ def record_desktop(
     seconds: float,
     program: tuple[str, ...] = TESTCARD,
     options: SessionOptions | None = None,
+    watch: Watch | None = None,
 ) -> Recording:
     """Record a headless desktop that runs ``program``: virtual output, capture, encoder, core, file.
 
-    Raises what :class:`punktfunk.desktop.session.DesktopSession`, the encoder and :func:`record` raise.
+    Raises what :class:`punktfunk.desktop.session.DesktopSession`, the encoder and :func:`record` raise, and
+    DesktopError when the program fails while it is recorded.
     """
     with DesktopSession(options) as session:
         output = session.create(encoder.mode)
-        session.launch(program, cwd=Path.cwd())
+        app = session.launch(program, cwd=Path.cwd())
         producer = ScreenProducer(ScreenSpec(socket=session.socket, output=output.name), encoder)
         try:
-            recording = record(producer, encoder.mode, out, seconds=seconds)
+            recording = record(producer, encoder.mode, out, seconds=seconds, watch=watch)
             counters = producer.capture.counters
         finally:
             producer.close()
+        if app.status:
+            raise DesktopError(
+                f"{program[0]} ended with status {app.status} while it was recorded: {app.words}",
+                f"{out} shows the desktop up to there and after",
+            )
     return replace(recording, capture=counters)
 
 
-def _run(producer: Producer, mode: Mode, loop: _Loop, file: _File, seconds: float) -> list[tuple[int, int]]:
+def _run(
+    producer: Producer, mode: Mode, loop: _Loop, file: _File, *, seconds: float, watch: Watch
+) -> list[tuple[int, int]]:
     """Produce until the time is over; return capture time and size of each access unit."""
     wake_precisely()
     paced = not getattr(producer, "self_paced", False)
@@ -131,14 +184,19 @@ def _run(producer: Producer, mode: Mode, loop: _Loop, file: _File, seconds: floa
     ends = began + round(seconds * 1e9)
     clock = FrameClock(mode.refresh_hz, began)
     made: list[tuple[int, int]] = []
+    progress_due = began + _PROGRESS_NS
     producer.request_key()
-    while monotonic_ns() < ends:
+    while monotonic_ns() < ends and not watch.stop.is_set():
         if paced:
             loop.wait_until(clock.next_deadline(monotonic_ns()), file)
         unit = producer.produce()
         loop.submit(unit)
         made.append((unit.pts_ns, len(unit.data)))
         loop.drain(file, 0.0)
+        if (now := monotonic_ns()) >= progress_due:
+            progress_due += _PROGRESS_NS
+            so_far = sum(size for _, size in made)
+            watch.on_progress(Progress((now - began) / 1e9, len(made), loop.intact, so_far))
     return made
 
 

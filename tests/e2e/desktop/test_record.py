@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +29,25 @@ from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(960, 540, 60)
 ENCODER = EncoderConfig(mode=MODE, bitrate=Bitrate(10_000_000))
+REPOSITORY = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "punktfunk"]
+
+
+def _start(*arguments: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "200", **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _call(*arguments: str, **env: str) -> tuple[int, str, str]:
+    process = _start(*arguments, **env)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
 
 
 def _probe(ffprobe: str, path: Path) -> dict[str, str]:
@@ -90,3 +113,68 @@ def test_a_source_without_pictures_is_refused(tmp_path: Path) -> None:
     producer = open_producer(SyntheticSpec(), ENCODER)
     with pytest.raises(UsageError, match="no pictures"):
         record(producer, MODE, tmp_path / "out.mkv", seconds=1)
+
+
+def test_the_command_says_how_far_it_is_and_leaves_a_file_that_plays(
+    desktop_parts: None, ffprobe: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "card.mp4"
+    status, said, errors = _call("record", "--seconds", "2.2", "--mode", "640x360@30", "--out", str(out))
+    assert (status, errors) == (0, "")
+    first, second, last = said.splitlines()
+    assert first.split()[:2] == ["1", "s"]
+    assert second.split()[:2] == ["2", "s"]
+    frames = int(_probe(ffprobe, out)["nb_read_frames"])
+    assert f"{frames} of {frames} byte for byte through the core" in last
+    status, _, errors = _call("record", "--out", str(out))
+    assert status == 2
+    assert "is there already" in errors
+
+
+def test_a_recording_that_is_interrupted_keeps_what_it_has(
+    desktop_parts: None, ffprobe: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "card.mkv"
+    process = _start("record", "--seconds", "60", "--mode", "640x360@30", "--out", str(out))
+    assert process.stdout is not None
+    assert "1 s" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    before = time.monotonic()
+    said, errors = process.communicate(timeout=30)
+    assert time.monotonic() - before < 4
+    assert (process.returncode, errors) == (130, "")
+    assert "byte for byte" in said
+    assert int(_probe(ffprobe, out)["nb_read_frames"]) > 10
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "cause"),
+    [
+        (["--out", "nowhere/card.mkv"], 5, "there is no folder"),
+        (["--out", "card.txt"], 2, "names no container"),
+        (["--out", "/proc/card.mkv"], 5, "cannot write /proc/card.mkv"),
+        (["--out", "card.mkv", "--mode", "big"], 2, "mode"),
+        (["--out", "card.mkv", "--bitrate", "1 MB/s"], 2, "counts bytes"),
+        (["--out", "card.mkv", "--app", "'"], 2, "no program with arguments"),
+        (["--out", "card.mkv", "--app", "no-such-program"], 4, "no-such-program cannot be started"),
+        (["--out", "card.mkv", "--app", "false", "--seconds", "0.5"], 5, "false ended with status 1"),
+    ],
+)
+def test_what_cannot_be_recorded_ends_with_the_status_of_its_kind(
+    options: list[str],
+    status: int,
+    cause: str,
+    desktop_parts: None,
+    tmp_path: Path,
+) -> None:
+    if not options[1].startswith("/"):
+        options = ["--out", str(tmp_path / options[1]), *options[2:]]
+    ended, _, errors = _call("record", *options)
+    assert (ended, cause in errors, "Traceback" in errors) == (status, True, False), errors
+
+
+def test_a_machine_without_sway_is_told_what_to_install(tmp_path: Path) -> None:
+    status, _, errors = _call("record", "--out", str(tmp_path / "card.mkv"), PATH=str(tmp_path))
+    assert status == 4
+    assert "sway is not installed" in errors
+    assert "apt-get install sway" in errors

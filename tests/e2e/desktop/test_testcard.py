@@ -16,7 +16,7 @@ from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(960, 540, 60)
 REPOSITORY = Path(__file__).parents[3]
-CARD = [sys.executable, "-m", "punktfunk.desktop.testcard"]
+CARD = [sys.executable, "-m", "punktfunk", "testcard"]
 
 
 def _first_reading(capture: object) -> None:
@@ -111,7 +111,8 @@ def test_the_card_ends_by_itself_and_says_what_it_drew(session: DesktopSession, 
 
 def test_a_card_without_a_compositor_says_so(session: DesktopSession, tmp_path: Path) -> None:
     said = tmp_path / "said"
-    argv = ["sh", "-c", 'exec "$@" 2>"$0"', str(said), *CARD, "--display", str(tmp_path / "nothing")]
+    module = [sys.executable, "-m", "punktfunk.desktop.testcard"]
+    argv = ["sh", "-c", 'exec "$@" 2>"$0"', str(said), *module, "--display", str(tmp_path / "nothing")]
     app = session.launch(argv, cwd=REPOSITORY)
     assert app.ended.wait(15)
     assert app.status == 5
