@@ -19,6 +19,7 @@ from rich.markup import escape
 from punktfunk import cli_desktop, log
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.front import list_hosts, pair_device, receive
+from punktfunk.client.probe_front import probe_path
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.desktop import choose_backend, program_of
@@ -28,6 +29,7 @@ from punktfunk.host.serve import ServeConfig
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.headless import config_error
 from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -246,6 +248,36 @@ def pair(
     config = _config(ClientConfig, address=address, state_dir=folder, name=name)
     shown = pin if pin is not None else typer.prompt("PIN")
     _run(lambda config: pair_device(config, shown), config)
+
+
+@app.command()
+def probe(  # noqa: PLR0917 - the options of a command line
+    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Literal IP address of the host.")],
+    limit: Annotated[str, typer.Option(help="Highest rate to try.")] = "1 Gbit/s",
+    fps: Annotated[int, typer.Option(min=1, max=1000, help="Frames per second to judge for.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    pin: Annotated[str | None, typer.Option(help="Fingerprint that the host must have.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this device.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's identity.")] = None,
+) -> None:
+    """Measure the path from a host: capacity, loss, delay, reordering, and the settings that fit it.
+
+    Takes about ten seconds and fills the path meanwhile. This device's own stream from that host, if it has
+    one, is ended by it.
+    """
+    config = _config(
+        ClientConfig,
+        address=address,
+        pin=pin,
+        trust=OpenTrust.LOOPBACK,
+        state_dir=state_dir or default_state_dir(),
+        name=name,
+    )
+    try:
+        highest = Bitrate.parse(limit)
+    except PunktfunkError as error:
+        _fail(error)
+    _run(lambda config: probe_path(config, limit=highest, fps=fps, as_json=as_json), config)
 
 
 @app.command(name="discover")

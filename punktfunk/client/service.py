@@ -84,7 +84,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         config = self.config
-        pin = config.pin or _known_pin(config, self.address)
+        pin = config.pin or known_pin(config, self.address)
         if pin is None:
             require_open_trust(config.trust, self.address[0])
         identity = await asyncio.to_thread(load_identity, config)
@@ -94,7 +94,7 @@ class Client:
             self._connection = await ClientConnection.open(
                 self.address,
                 identity,
-                _hello(config),
+                hello_for(config),
                 dialects(config),
                 pin=pin,
                 before_hello=self._until_worker_is_up,
@@ -293,7 +293,8 @@ class Client:
             self._summary = Summary("stopped")
 
 
-def _known_pin(config: ClientConfig, address: tuple[str, int]) -> str | None:
+def known_pin(config: ClientConfig, address: tuple[str, int]) -> str | None:
+    """Return the fingerprint of the host that was paired with at that address."""
     return None if config.state_dir is None else KnownHosts(config.state_dir).pin_for(address)
 
 
@@ -311,7 +312,8 @@ def dialects(config: ClientConfig) -> list[Dialect]:
     return [Dialect(config.dialect)]
 
 
-def _hello(config: ClientConfig) -> Hello:
+def hello_for(config: ClientConfig) -> Hello:
+    """Make the Hello that asks for what ``config`` wants."""
     mode = config.mode
     codecs = Codecs(0)
     for codec in config.codecs:

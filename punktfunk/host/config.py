@@ -77,6 +77,8 @@ class HostConfig(BaseModel):
     queue_frames: Annotated[int, Field(ge=1, le=1024)] = 8
     gso: bool = True
     send_buffer_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
+    probe_limit: Bitrate = Bitrate(1_000_000_000)
+    """Highest rate of the speed tests that clients ask for; 0 refuses them."""
 
     artefacts: Path | None = None
     """Folder for ``records.npz`` and ``stats.json`` of the first stream; ``stream-2``, … for later ones."""

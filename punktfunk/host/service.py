@@ -28,6 +28,7 @@ from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, VideoMode
 from punktfunk.native.host import HostSession, Stream
 from punktfunk.native.identity import Identity, Role
+from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Peer
 from punktfunk.native.trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate, Mode
@@ -313,6 +314,16 @@ class Host:
                 mode = VideoMode(width, height, refresh_hz)
                 report.mode = mode if accepted else report.mode
                 session.mode_in_force(accepted, mode)
+            case work.ProbeSent():
+                session.probe_over(
+                    ProbeResult(
+                        message.goodput_bytes,
+                        message.access_units,
+                        message.duration_ms,
+                        message.packets_sent,
+                        message.send_drops,
+                    )
+                )
             case work.Ready(codec):
                 report.codec = codec
                 session.log.info("worker ready", pid=report.worker_pid, codec=codec)

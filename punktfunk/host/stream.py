@@ -111,6 +111,8 @@ def prepare(
         queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
         gso=config.gso,
         send_buffer_bytes=config.send_buffer_bytes,
+        # A verification counts every frame by its number; filler would take numbers away.
+        probe_kbps=0 if welcome.frames else config.probe_limit.kbps,
         frames=welcome.frames or config.frames,
         seconds=None if welcome.frames else config.seconds,
         artefacts=None if artefacts is None else str(artefacts.absolute()),
@@ -186,6 +188,10 @@ class WorkerStream:
             change = asyncio.get_running_loop().create_task(self._change_screen(self._screen_for, mode))
             self._changes.add(change)
             change.add_done_callback(self._changes.discard)
+
+    def probe(self, target_kbps: int, duration_ms: int) -> None:
+        """Send filler in place of frames."""
+        self._send(work.SendProbe(target_kbps, duration_ms))
 
     def stop(self) -> None:
         """End the worker within two seconds."""

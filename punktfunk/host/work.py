@@ -29,6 +29,7 @@ class Prepare:
     queue_frames: int
     gso: bool
     send_buffer_bytes: int
+    probe_kbps: int
     frames: int | None
     seconds: float | None
     artefacts: str | None
@@ -72,6 +73,25 @@ class UseMode:
     refresh_hz: int
     source: dict[str, Any] | None = None
     """Another source, where the mode comes with one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendProbe:
+    """Send filler at a rate for a while, in place of frames; answered by :class:`ProbeSent`."""
+
+    target_kbps: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSent:
+    """Worker: a speed test is over. All zero: it was refused."""
+
+    goodput_bytes: int = 0
+    access_units: int = 0
+    duration_ms: int = 0
+    packets_sent: int = 0
+    send_drops: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +142,8 @@ VOCABULARY = (
     UseBitrate,
     UseFec,
     UseMode,
+    SendProbe,
+    ProbeSent,
     Ready,
     Progress,
     ModeInForce,

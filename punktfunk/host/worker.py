@@ -20,6 +20,7 @@ from punktfunk.errors import PunktfunkError
 from punktfunk.host import work
 from punktfunk.host.next_mode import NextMode
 from punktfunk.host.pace import FrameClock, sleep_until, wake_precisely
+from punktfunk.host.probe import ProbeDesk
 from punktfunk.host.recovery import KeyframeDesk
 from punktfunk.host.sources import WorkerSource, open_worker_producer
 from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
@@ -53,6 +54,7 @@ class StreamProgram:
         self._key_frames = 0
         self._desk = KeyframeDesk(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
+        self._probes = ProbeDesk(order.probe_kbps, order.shard_bytes)
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
@@ -121,6 +123,7 @@ class StreamProgram:
             if not self._wait_for_turn(ends):
                 return "seconds"
             self._between_frames(stream)
+            self._probe(stream)
             self._frame(stream)
             submitted += 1
             if monotonic_ns() >= progress_due:
@@ -147,6 +150,15 @@ class StreamProgram:
         self._take_next_mode()
         if stream.take_recovery_request() and self._desk.dropped():
             self._producer.request_key()
+
+    def _probe(self, stream: HostStream) -> None:
+        """Send the filler of a speed test while the picture stands still."""
+        if not self._probes.waiting:
+            return
+        self._end.send(self._probes.run(stream, self._clock, self._end.stopping))
+        stream.set_fec_percent(self._fec_used)
+        stream.set_rate(self._kbps)
+        self._restart_clock = True
 
     def _frame(self, stream: HostStream) -> None:
         unit = self._producer.produce()
@@ -188,6 +200,8 @@ class StreamProgram:
                     self._stream.set_rate(kbps)
             case work.UseFec(percent):
                 self._fec_wanted = percent
+            case work.SendProbe():
+                self._probes.ask(message)
             case work.UseMode(width, height, refresh_hz, source):
                 self._change_mode(Mode(width, height, refresh_hz), source)
             case _:
@@ -231,6 +245,7 @@ class StreamProgram:
             "source_frames_skipped": self._frame_clock.skipped,
             "fec_percent": self._fec_used,
             "rate_kbps": self._kbps,
+            **self._probes.counters,
         }
 
     def _leave(self, reason: str, stream: HostStream) -> None:

@@ -63,7 +63,7 @@ _REFUSAL_HINTS = {
 class ClientConnection:
     """One control connection after its handshake; make one with :meth:`open`.
 
-    ``on_output`` gets ModeAnswered, BitrateAnswered and ClockRoundsOver; ``on_closed`` is called once.
+    ``on_output`` gets ModeAnswered, BitrateAnswered, ProbeAnswered and ClockRoundsOver; ``on_closed`` is called once.
     """
 
     def __init__(self, peer_address: tuple[str, int], clock: SessionClock) -> None:
@@ -199,6 +199,10 @@ class ClientConnection:
     def request_bitrate(self, kbps: int) -> None:
         """Ask for another bitrate."""
         self._with_control(lambda machine, _now: machine.request_bitrate(kbps))
+
+    def request_probe(self, target_kbps: int, duration_ms: int) -> None:
+        """Ask for a speed test; answered through ``on_output`` by hosts that know it."""
+        self._with_control(lambda machine, _now: machine.request_probe(target_kbps, duration_ms))
 
     def close(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:
         """End the session."""

@@ -19,6 +19,7 @@ from punktfunk.native.control import (
     ModeAnswered,
     Output,
     Outputs,
+    ProbeAnswered,
     Transmit,
     WelcomeReceived,
     check_welcome,
@@ -140,6 +141,10 @@ class ClientControl:
         """Ask for another bitrate; hosts before v0.9.0 ignore it."""
         self._send(messages.SetBitrate(kbps).encode(), "bitrate_requests")
 
+    def request_probe(self, target_kbps: int, duration_ms: int) -> None:
+        """Ask for a speed test (v0.1.0); hosts of the first release ignore it."""
+        self._send(messages.ProbeRequest(target_kbps, duration_ms).encode(), "probe_requests")
+
     def finish(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:
         """End the session from this side."""
         if self.state is not ClientState.CLOSED:
@@ -175,6 +180,8 @@ class ClientControl:
                 self._outputs.put(ModeAnswered(message.accepted != 0, message.mode))
             case messages.BitrateChanged(kbps):
                 self._outputs.put(BitrateAnswered(kbps))
+            case messages.ProbeResult():
+                self._outputs.put(ProbeAnswered(message))
             case messages.Unknown():
                 self._outputs.counters["unknown"] += 1
             case _:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from punktfunk.errors import ProtocolError
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, VideoMode, Welcome
-from punktfunk.native.messages import PairProof, PairRequest
+from punktfunk.native.messages import PairProof, PairRequest, ProbeResult
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -50,6 +50,9 @@ MAX_SHARD_BYTES = 1984
 MIN_BITRATE_KBPS = 500
 MAX_BITRATE_KBPS = 8_000_000
 DEFAULT_BITRATE_KBPS = 20_000
+MAX_PROBE_KBPS = 10_000_000
+MAX_PROBE_MS = 5000
+"""What a speed test is clamped to (section 2.4); a host may allow less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,14 @@ class BitrateRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeRequested:
+    """Host: a speed test is asked for, clamped already; answer with ``probe_over``."""
+
+    target_kbps: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class WelcomeReceived:
     """Client: bind the data socket, then ``start``."""
 
@@ -182,6 +193,13 @@ class BitrateAnswered:
     kbps: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered:
+    """Client: a speed test is over; a host that refuses one says that nothing was sent."""
+
+    result: ProbeResult
+
+
 Output = (
     Transmit
     | CloseConnection
@@ -195,10 +213,12 @@ Output = (
     | KeyframeRequested
     | LossReported
     | BitrateRequested
+    | ProbeRequested
     | WelcomeReceived
     | ClockRoundsOver
     | ModeAnswered
     | BitrateAnswered
+    | ProbeAnswered
 )
 
 

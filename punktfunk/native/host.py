@@ -21,7 +21,7 @@ from punktfunk.native.datagrams import FromClient, Ignored, decode_from_client
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.host_control import HostControl
-from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
+from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult, ProbeResult
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.trust import parse_address
 
@@ -50,6 +50,9 @@ class StreamWorker(Protocol):
 
     def set_mode(self, mode: VideoMode) -> None:
         """Stream another mode; the owner answers with ``HostSession.mode_in_force``."""
+
+    def probe(self, target_kbps: int, duration_ms: int) -> None:
+        """Send filler at a rate for a while; the owner answers with ``HostSession.probe_over``."""
 
     def stop(self) -> None:
         """End the stream within two seconds."""
@@ -222,6 +225,12 @@ class HostSession:
             self._control.mode_changed(accepted, mode, monotonic_ns())
             self._drain()
 
+    def probe_over(self, result: ProbeResult) -> None:
+        """Tell the client what its speed test sent."""
+        if self._control is not None:
+            self._control.probe_over(result, monotonic_ns())
+            self._drain()
+
     def close(self, code: CloseCode, reason: str) -> None:
         """End the session from the host's side."""
         if self._control is None:
@@ -293,6 +302,8 @@ class HostSession:
                 self.worker.request_keyframe(link.rtt_ns)
             case control.LossReported(loss_ppm) if self.worker is not None:
                 self.worker.report_loss(loss_ppm)
+            case control.ProbeRequested(target_kbps, duration_ms) if self.worker is not None:
+                self.worker.probe(target_kbps, duration_ms)
             case _:
                 pass
 

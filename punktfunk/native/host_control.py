@@ -11,6 +11,8 @@ from punktfunk.native.control import (
     FIRST_FRAME_WAIT_NS,
     HANDSHAKE_BUDGET_NS,
     KEEP_QUIET_NS,
+    MAX_PROBE_KBPS,
+    MAX_PROBE_MS,
     PAIRED_CLOSE_WAIT_NS,
     PROOF_WAIT_NS,
     PUNCH_WAIT_NS,
@@ -25,6 +27,7 @@ from punktfunk.native.control import (
     Outputs,
     PairingProven,
     PairingRequested,
+    ProbeRequested,
     StartReceived,
     StrangerRefused,
     StreamDue,
@@ -174,6 +177,10 @@ class HostControl:
         """Tell the bitrate that is now in force."""
         self._send(messages.BitrateChanged(kbps).encode(), now_ns)
 
+    def probe_over(self, result: messages.ProbeResult, now_ns: int) -> None:
+        """Tell the client what its speed test sent."""
+        self._send(result.encode(), now_ns)
+
     def _handshake(self, payload: bytes, now_ns: int) -> None:
         try:
             if self.state is HostState.WAIT_HELLO:
@@ -246,6 +253,8 @@ class HostControl:
                 self._outputs.put(LossReported(min(loss_ppm, 1_000_000)))
             case messages.SetBitrate(kbps):
                 self._outputs.put(BitrateRequested(clamp_bitrate_kbps(kbps)))
+            case messages.ProbeRequest(kbps, duration_ms):
+                self._outputs.put(ProbeRequested(min(kbps, MAX_PROBE_KBPS), min(duration_ms, MAX_PROBE_MS)))
             case messages.Unknown():
                 self._outputs.counters["unknown"] += 1
             case _:
