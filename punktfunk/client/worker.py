@@ -28,6 +28,8 @@ _VERIFY_SILENCE_NS = 8 * S
 """A verification without a frame for this long has failed (punktfunk/1 section 7.3)."""
 _REPEAT_RECOVERY_S = 0.5
 """A key frame that was asked for and has not come by then is asked for again: it may have been lost."""
+_KEY_FRAME_S = 0.1
+"""Beyond two round trips, what a key frame takes: the host's frame interval, encoding, its many packets."""
 
 
 class ReceiveProgram:
@@ -137,9 +139,16 @@ class ReceiveProgram:
     def _recover(self) -> None:
         if not self._order.recovery:
             return
-        if self._stream.take_recovery_request(_REPEAT_RECOVERY_S) and self._draining is None:
+        if self._stream.take_recovery_request(self._patience_s()) and self._draining is None:
             self._counts["recovery_requests"] += 1
             self._end.send(work.NeedKeyframe())
+
+    def _patience_s(self) -> float:
+        """Return when to ask for a key frame again: waiting longer than one can take only freezes the picture."""
+        clock = self._host_clock
+        if clock is None:
+            return _REPEAT_RECOVERY_S
+        return min(_REPEAT_RECOVERY_S, 2 * clock.rtt_ns / 1e9 + _KEY_FRAME_S)
 
     def _obey(self, message: Any, now: int) -> None:
         match message:

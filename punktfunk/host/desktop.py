@@ -22,7 +22,7 @@ from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.datagrams import Input
 from punktfunk.units import Mode
 
-_TESTCARD = (sys.executable, "-m", "punktfunk.desktop.testcard")
+_TESTCARD = (sys.executable, "-m", "punktfunk", "testcard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,13 @@ def program_of(text: str | None) -> tuple[str, ...]:
     return argv
 
 
+def _name_of(program: tuple[str, ...]) -> str:
+    """Return what a person calls it."""
+    if program[:3] == (sys.executable, "-m", "punktfunk"):
+        return " ".join(("punktfunk", *program[3:4]))
+    return Path(program[0]).name
+
+
 def default_program() -> tuple[str, ...]:
     """Return what a headless desktop runs when nothing is configured: a terminal, or else the test card."""
     terminal = shutil.which("foot") or shutil.which("alacritty") or shutil.which("xterm")
@@ -90,7 +97,7 @@ class DesktopDesk:
         """What is streamed, in words."""
         if self._finding.name is BackendName.ATTACHED:
             return f"this desktop ({self._finding.reason})"
-        return f"a headless sway that runs {Path(self._program[0]).name} ({self._finding.reason})"
+        return f"a headless sway that runs {_name_of(self._program)} ({self._finding.reason})"
 
     def lend(self, mode: Mode) -> Lent:
         """Return an output of that mode for one stream."""
@@ -150,10 +157,14 @@ class DesktopDesk:
 
 
 class Lending:
-    """The output of one stream, for as long as the stream is there; belongs to one event loop."""
+    """The output of one stream, for as long as the stream is there; belongs to one event loop.
 
-    def __init__(self, desk: DesktopDesk) -> None:
+    ``read_strip`` has its pictures numbered by the test card's strip.
+    """
+
+    def __init__(self, desk: DesktopDesk, *, read_strip: bool = False) -> None:
         self._desk = desk
+        self._read_strip = read_strip
         self._lent: Lent | None = None
         self._over = False
 
@@ -162,17 +173,20 @@ class Lending:
         self._lent = await asyncio.to_thread(self._desk.lend, mode)
         if self._over:
             self._desk.give_back(self._lent)
-        return self._lent.screen
+        return self._screen(self._lent)
 
     async def change(self, mode: Mode) -> ScreenSpec:
         """Give the output another mode; return what to capture then."""
         if self._lent is None:
             raise DesktopError("the stream has no output yet")
         self._lent = await asyncio.to_thread(self._desk.change, self._lent, mode)
-        return self._lent.screen
+        return self._screen(self._lent)
 
     def end(self) -> None:
         """Keep the output for another stream."""
         self._over = True
         if self._lent is not None:
             self._desk.give_back(self._lent)
+
+    def _screen(self, lent: Lent) -> ScreenSpec:
+        return lent.screen.model_copy(update={"read_strip": self._read_strip})

@@ -216,7 +216,8 @@ class Host:
         report = SessionReport(
             number, session.peer, welcome.mode, self._artefacts(number), name=scrub_name(hello.name or "")
         )
-        lending = None if self.desktop is None else Lending(self.desktop)
+        measured = report.artefacts is not None and self.config.record_frames
+        lending = None if self.desktop is None else Lending(self.desktop, read_strip=measured)
         worker = WorkerStream(
             screen_for=None if lending is None else lending.change,
             adaptive_fec=self.config.adaptive_fec,

@@ -246,6 +246,7 @@ class StreamProgram:
             "fec_percent": self._fec_used,
             "rate_kbps": self._kbps,
             **self._probes.counters,
+            **{f"capture_{name}": count for name, count in getattr(self._producer, "counters", {}).items()},
         }
 
     def _leave(self, reason: str, stream: HostStream) -> None:

@@ -47,7 +47,8 @@ class RawFrame:
     """A picture on its way into an encoder.
 
     ``picture`` is yuv420p and belongs to its source, which may draw into it again two captures later; an
-    encoder is done with it when ``encode`` returns. ``frame`` counts from 0 without gaps within one source.
+    encoder is done with it when ``encode`` returns. ``frame`` counts from 0 without gaps within one source, or is
+    the number in the strip of a picture that another program drew (-1: none to be read).
     """
 
     picture: av.VideoFrame

@@ -29,6 +29,9 @@ class ScreenSpec(BaseModel):
     """Have the compositor draw the pointer into the picture."""
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
     """A picture is given again when nothing has changed for this long."""
+    read_strip: bool = False
+    """Number pictures by the test card's strip, -1 where there is none to read, so that a measurement can say
+    which picture a client should have seen. Costs 60 µs a picture."""
 
 
 class ScreenCapture(Protocol):
@@ -63,7 +66,12 @@ def open_capture(spec: ScreenSpec, mode: Mode) -> ScreencopyCapture:
 
     try:
         return ScreencopyCapture(
-            connection, spec.output, mode, cursor=spec.cursor, keepalive_ns=spec.keepalive_ms * 1_000_000
+            connection,
+            spec.output,
+            mode,
+            cursor=spec.cursor,
+            keepalive_ns=spec.keepalive_ms * 1_000_000,
+            read_strip=spec.read_strip,
         )
     except BaseException:
         connection.close()
@@ -84,3 +92,8 @@ class ScreenProducer(VideoProducer):
             opened.close()
             raise
         super().__init__(self.capture, opened)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The capture's, see :class:`ScreenCapture`."""
+        return self.capture.counters

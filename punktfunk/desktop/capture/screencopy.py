@@ -6,6 +6,7 @@ answer to it comes while the last picture is being encoded.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import av
@@ -16,6 +17,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland.connection import Connection, Output
 from punktfunk.desktop.wayland.shm import Buffers
 from punktfunk.errors import DesktopError, MediaError
+from punktfunk.media import strip
 from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 from punktfunk.units import Mode
 
@@ -54,12 +56,14 @@ class ScreencopyCapture:
         *,
         cursor: bool = True,
         keepalive_ns: int = 100_000_000,
+        read_strip: bool = False,
     ) -> None:
         self._connection = connection
         self._output = connection.output(output)
         self._mode = mode
         self._cursor = cursor
         self._keepalive_ns = keepalive_ns
+        self._read_strip = read_strip
         self._manager = connection.bind("zwlr_screencopy_manager_v1", 3)
         connection.on_output_gone = self._output_gone
         self._reformatter = VideoReformatter()
@@ -203,7 +207,11 @@ class ScreencopyCapture:
     def _give(self, picture: av.VideoFrame, captured_ns: int) -> RawFrame:
         frame, self._frame = self._frame, self._frame + 1
         self._given_ns = monotonic_ns()
-        return RawFrame(picture, frame, captured_ns, self._given_ns)
+        given = RawFrame(picture, frame, captured_ns, self._given_ns)
+        if self._read_strip:
+            reading = strip.read(given.luma)
+            return replace(given, frame=-1 if reading is None else reading.frame)
+        return given
 
     def _output_gone(self, output: Output) -> None:
         if output is self._output:

@@ -1,0 +1,69 @@
+"""A served desktop on a link that loses packets: no wrong picture is shown, and the picture comes back."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.namespaces import Namespace
+from harness.served_desktop import ServedDesktop, compare, pictures
+from harness.topology import add_address, open_tun, segment_address, topology
+from punktfunk.core import _core
+from punktfunk.units import Mode
+
+pytestmark = pytest.mark.root
+
+SEED = 20_261_122
+MODE = Mode(1280, 720, 30)
+LOSS = {"delay_us": 2000, "loss": {"kind": "independent", "p": 0.02}}
+
+
+@pytest.fixture
+def sides(
+    need_tool: Callable[..., str], lack: Callable[[str], None]
+) -> Iterator[tuple[Namespace, Namespace, str]]:
+    """Return the namespaces of host and client, joined by a link that loses 2 %, and the host's address."""
+    need_tool("sway")
+    if importlib.util.find_spec("pywayland") is None:
+        lack("pywayland (pip install 'punktfunk[desktop]')")
+    with topology("desktop") as made:
+        host, client = made.namespace("host"), made.namespace("client")
+        descriptors = open_tun(host, "tun0"), open_tun(client, "tun0")
+        one, two = segment_address(1, 1), segment_address(1, 2)
+        add_address(host, "tun0", one)
+        add_address(client, "tun0", two)
+        pump = _core.TunPump(*descriptors, json.dumps(LOSS), json.dumps({"delay_us": 2000}), SEED)
+        try:
+            yield host, client, one.ipv4
+        finally:
+            pump.stop()
+
+
+@pytest.mark.parametrize("fec", [20, 0])
+def test_at_two_percent_of_loss_no_picture_is_wrong_and_recovery_is_measured(
+    fec: int, sides: tuple[Namespace, Namespace, str], tmp_path: Path
+) -> None:
+    inside, outside, address = sides
+    options = ("--fec", str(fec), "--no-adaptive-fec", "--bitrate", "6 Mbit/s")
+    with ServedDesktop(tmp_path, *options, bind=address, namespace=inside) as host:
+        compare(host, tmp_path, MODE, 5.0, every=5, namespace=outside)
+        host.end()
+    seen = pictures(host.records, tmp_path / "client")
+    assert (seen.unreadable, seen.wrong) == (0, 0), f"seed {SEED}"
+    assert (seen.decode_end_ns >= 0).sum() > 20
+    compared = seen.ssim[~np.isnan(seen.ssim)]
+    assert len(compared) >= 3
+    assert compared.min() > 0.6, "a picture that is not the card"
+    recovery, stood = seen.freezes()
+    if fec:
+        assert len(recovery) <= 2, "FEC repairs nearly all of this"
+    else:
+        assert len(recovery) > 0, "nothing was lost, or nothing came back"
+        assert (recovery > 0).all()
+        assert (stood > 1000 / MODE.refresh_hz).all()
+        assert host.stats["counters"]["key_frames"] > 1
