@@ -6,13 +6,20 @@ about how it went goes to standard error: readable lines on a terminal, one JSON
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
-from collections.abc import Mapping
-from typing import Any, Literal, TextIO
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TextIO, get_args
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from punktfunk.log_ring import LogEntry, LogRing
+
+Level = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 SCRUBBED = "•••"
 _SECRET_NAMES = re.compile(
@@ -36,7 +43,7 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 def configure(
     *,
-    level: Literal["debug", "info", "warning", "error"] = "info",
+    level: Level = "info",
     json: bool | None = None,
     stream: TextIO | None = None,
 ) -> None:
@@ -46,21 +53,30 @@ def configure(
     renderer: Processor = (
         structlog.processors.JSONRenderer(default=str) if as_json else structlog.dev.ConsoleRenderer()
     )
+    _outlet.written = _rank(level)
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            scrub,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[_outlet.admit, *_COMMON, _outlet.remember, renderer],
         # Standard error is looked up when a logger is made: a program that swaps it for a while and closes the
         # substitute must not leave every later line to fail.
         logger_factory=lambda *_: structlog.WriteLogger(stream if stream is not None else sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def keep(ring: LogRing | None, level: Level = "info") -> None:
+    """Keep lines of ``level`` and above in ``ring``, whatever is written; ``None`` keeps none."""
+    _outlet.ring, _outlet.kept = ring, _rank(level)
+
+
+def hand_over(take: Callable[[LogEntry], None], level: Level = "warning") -> None:
+    """Give this process's lines of ``level`` and above to ``take``, scrubbed, and write none."""
+
+    def give(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        take(_entry(event))
+        raise structlog.DropEvent
+
+    _outlet.written = _rank(level)
+    structlog.configure(processors=[_outlet.admit, *_COMMON, give], cache_logger_on_first_use=False)
 
 
 def get(name: str) -> Any:
@@ -69,6 +85,41 @@ def get(name: str) -> Any:
         # Used as a library: say only what is wrong, and never on standard output.
         configure(level="warning")
     return structlog.get_logger(concern=name)
+
+
+@dataclass(slots=True)
+class _Outlet:
+    """Where lines go and from which level on; it may change while loggers are in use."""
+
+    written: int = logging.INFO
+    kept: int = logging.INFO
+    ring: LogRing | None = None
+
+    def admit(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """Drop first what nobody wants, before anything is computed for it."""
+        if _rank(method) < (self.written if self.ring is None else min(self.written, self.kept)):
+            raise structlog.DropEvent
+        return event
+
+    def remember(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """Keep the scrubbed line, and go on only with one that is to be written."""
+        rank = _rank(method)
+        if self.ring is not None and rank >= self.kept:
+            self.ring.append(_entry(event))
+        if rank < self.written:
+            raise structlog.DropEvent
+        return event
+
+
+def _rank(level: str) -> int:
+    return logging.getLevelNamesMapping()["ERROR" if level == "exception" else level.upper()]
+
+
+def _entry(event: EventDict) -> LogEntry:
+    fields = dict(event)
+    time, level = str(fields.pop("timestamp", "")), str(fields.pop("level", "info"))
+    concern, text = str(fields.pop("concern", "")), str(fields.pop("event", ""))
+    return LogEntry(time, level, concern, text, fields)
 
 
 def _clean(name: str, value: object) -> object:
@@ -90,3 +141,13 @@ def _clean(name: str, value: object) -> object:
         case _:
             clean = _clean("", str(value))
     return clean
+
+
+_outlet = _Outlet()
+_COMMON: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    scrub,
+)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from punktfunk import log
-from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.clock import SessionClock, monotonic_ns, realtime_ns
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import ConfigError, PunktfunkError, RejectedError
 from punktfunk.host import work
@@ -20,7 +20,7 @@ from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopDesk, Lending
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.sources import DesktopSpec
-from punktfunk.host.stream import WorkerStream, negotiate, prepare
+from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
 from punktfunk.host.trust import scrub_name
 from punktfunk.native.datagrams import FromClient, FromHost, Input, Mic, Motion, Touchpad, encode
 from punktfunk.native.dialect import CloseCode
@@ -50,8 +50,9 @@ class InputSink(Protocol):
 class SessionReport:
     """A session that had a stream: what is known of it, and at last how it ended.
 
-    ``counters`` are the worker's, as of its last second or its end. ``stream_reason`` is the worker's own end
-    (frames, seconds, stopped, or what failed), ``reason`` the session's.
+    ``counters``, ``stages`` and ``rates`` are the worker's (see :class:`punktfunk.host.work.Progress`), as of its
+    last second or its end. ``stream_reason`` is the worker's own end (frames, seconds, stopped, or what failed),
+    ``reason`` the session's.
     """
 
     number: int
@@ -61,10 +62,26 @@ class SessionReport:
     name: str = ""
     """What the client calls itself, fit to be shown."""
     began_ns: int = field(default_factory=monotonic_ns)
+    began_unix_ns: int = field(default_factory=realtime_ns)
+    state: Literal["starting", "streaming", "ending", "ended"] = "starting"
+    source: str = ""
+    """Kind of what is streamed."""
     codec: str | None = None
     """``None`` until the worker is ready, and for a stream that is no video."""
+    encoder: str | None = None
+    """As ``codec``."""
+    bitrate_kbps: int = 0
+    """What was negotiated or last asked for."""
+    fec_scheme: str = ""
+    fec_percent: int = 0
+    adaptive_fec: bool = False
     worker_pid: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    stages: dict[str, list[int]] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    loss_reports: int = 0
+    loss_ppm: int | None = None
+    """The client's last loss report, parts per million."""
     side_planes: Counter[str] = field(default_factory=Counter)
     """Datagrams taken, by plane, and at the end those dropped, by ``dropped_`` and the reason."""
     stream_reason: str = ""
@@ -104,6 +121,8 @@ class Host:
         self.on_side_plane: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: (
             None
         )
+        self.on_session: Callable[[SessionReport], None] = lambda _report: None
+        """Called in the event loop when a session begins, changes (about once a second) and has ended."""
         self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
         self.reports: list[SessionReport] = []
         """Sessions that got a stream, in order."""
@@ -186,6 +205,13 @@ class Host:
         """Return the reports of the streams that run, oldest first; they change as their workers report."""
         return [report for session, (_, report) in self._streams.items() if not session.ending]
 
+    def streams(self) -> list[SessionReport]:
+        """Return the reports of all streams that are not over, those included that are ending."""
+        for session, (_, report) in self._streams.items():
+            if session.ending:
+                report.state = "ending"
+        return [report for _, report in self._streams.values()]
+
     def end_session(self, number: int) -> bool:
         """End one stream from the host's side; ``False`` when no stream of that number runs."""
         for session, (_, report) in list(self._streams.items()):
@@ -214,13 +240,23 @@ class Host:
         welcome = negotiate(self.config, hello, udp_port, session.local_address)
         number = len(self.reports) + 1
         report = SessionReport(
-            number, session.peer, welcome.mode, self._artefacts(number), name=scrub_name(hello.name or "")
+            number,
+            session.peer,
+            welcome.mode,
+            self._artefacts(number),
+            name=scrub_name(hello.name or ""),
+            source=self.config.source.kind,
+            bitrate_kbps=wanted_kbps(self.config, hello),
+            fec_scheme=self.config.fec_scheme,
+            fec_percent=welcome.fec_percent,
+            adaptive_fec=self.config.adaptive_fec,
         )
         measured = report.artefacts is not None and self.config.record_frames
         lending = None if self.desktop is None else Lending(self.desktop, read_strip=measured)
         worker = WorkerStream(
             screen_for=None if lending is None else lending.change,
             adaptive_fec=self.config.adaptive_fec,
+            on_loss=lambda loss_ppm: self._loss_reported(report, loss_ppm),
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),
         )
@@ -240,6 +276,7 @@ class Host:
             self._keep(self._prepare_desktop(session, report, lending, go_on))
         self.reports.append(report)
         self._streams[session] = (worker, report)
+        self.on_session(report)
         return Stream(welcome, worker)
 
     def side_plane(self, session: HostSession, datagram: FromClient) -> None:
@@ -302,8 +339,13 @@ class Host:
 
     def _worker_says(self, session: HostSession, report: SessionReport, message: Any) -> None:
         match message:
-            case work.Progress(counters):
-                report.counters = counters
+            case work.Progress(counters, stages, rates):
+                report.counters, report.stages, report.rates = counters, stages, rates
+                report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
+                report.state = "ending" if session.ending else "streaming"
+                self.on_session(report)
+            case work.Logged(level, concern, event, fields):
+                self._relay(level, concern, event, {**fields, "session": report.number})
             case work.Ended(reason, counters):
                 report.counters, report.stream_reason = counters, reason
                 session.stream_finished(f"stream ended: {reason}")
@@ -325,9 +367,20 @@ class Host:
                         message.send_drops,
                     )
                 )
-            case work.Ready(codec):
-                report.codec = codec
-                session.log.info("worker ready", pid=report.worker_pid, codec=codec)
+            case work.Ready(codec, encoder):
+                report.codec, report.encoder = codec, encoder
+                session.log.info("worker ready", pid=report.worker_pid, codec=codec, encoder=encoder)
+                self.on_session(report)
+
+    def _loss_reported(self, report: SessionReport, loss_ppm: int) -> None:
+        report.loss_reports += 1
+        report.loss_ppm = loss_ppm
+
+    @staticmethod
+    def _relay(level: str, concern: str, event: str, fields: dict[str, Any]) -> None:
+        """Write a worker's line to the log of this process."""
+        say = getattr(log.get(concern), level if level in log.LEVELS else "error")
+        say(event, **fields)
 
     def _worker_gone(self, session: HostSession, report: SessionReport, status: int) -> None:
         report._worker_gone = True
@@ -343,6 +396,8 @@ class Host:
         report.stream_reason = report.stream_reason or "stopped"
         self._streams.pop(session, None)
         self._ended.append(report)
+        report.state = "ended"
+        self.on_session(report)
         if report._lending is not None:
             report._lending.end()
         self._keep(self._announce())

@@ -44,7 +44,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
     ``RejectedError`` when no codec fits or the mode cannot be streamed.
     """
     mode = _mode(config, hello)
-    kbps = _kbps(config, hello)
+    kbps = wanted_kbps(config, hello)
     first_release = len(hello.encode()) <= _FIRST_HELLO_BYTES
     codec = _codec(config, hello)
     return Welcome(
@@ -85,7 +85,7 @@ def prepare(
     screen: ScreenSpec | None = None,
 ) -> work.Prepare:
     """Make a worker's first message from what was negotiated; ``screen`` is the output of a desktop."""
-    kbps = _kbps(config, hello)
+    kbps = wanted_kbps(config, hello)
     codec = _codec(config, hello)
     encoder = EncoderConfig(
         encoder=_ENCODERS[codec],
@@ -125,7 +125,8 @@ def prepare(
 class WorkerStream:
     """A stream worker behind the interface that a session wants.
 
-    ``on_message`` gets Ready, Progress, ModeInForce, Ended and Failed; ``on_exit`` the exit status. The worker
+    ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status;
+    ``on_loss`` the client's loss reports, parts per million, which FEC follows while ``adaptive_fec``. The worker
     starts at once and does nothing until :meth:`prepare`. ``screen_for`` gives a desktop's output another mode
     and returns what to capture then.
     """
@@ -135,10 +136,12 @@ class WorkerStream:
         *,
         screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
         adaptive_fec: bool,
+        on_loss: Callable[[int], None],
         on_message: Callable[[Any], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        self._adaptive_fec = adaptive_fec
+        self.adaptive_fec = adaptive_fec
+        self._on_loss = on_loss
         self._on_message = on_message
         self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, on_exit)
         self._screen_for = screen_for
@@ -177,8 +180,13 @@ class WorkerStream:
 
     def report_loss(self, loss_ppm: int) -> None:
         """Follow the loss with FEC, where that is asked for."""
-        if self._adaptive_fec:
-            self._send(work.UseFec(fec_percent_for_loss(loss_ppm)))
+        self._on_loss(loss_ppm)
+        if self.adaptive_fec:
+            self.set_fec_percent(fec_percent_for_loss(loss_ppm))
+
+    def set_fec_percent(self, percent: int) -> None:
+        """Protect the next frames with another percentage."""
+        self._send(work.UseFec(percent))
 
     def set_mode(self, mode: VideoMode) -> None:
         """Stream another mode."""
@@ -252,7 +260,8 @@ def _codec(config: HostConfig, hello: Hello) -> Codec:
     return (preferred or usable)[0]
 
 
-def _kbps(config: HostConfig, hello: Hello) -> int:
+def wanted_kbps(config: HostConfig, hello: Hello) -> int:
+    """Return the rate that a stream begins with: the configured one, or the client's wish, or the default."""
     if config.bitrate is not None:
         return config.bitrate.kbps
     return clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS)

@@ -96,16 +96,33 @@ class ProbeSent:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker: source and encoder are open."""
+    """Worker: source and encoder are open; neither codec nor encoder where the source is no video."""
 
     codec: str | None
+    encoder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Worker: counters of the stream, about once a second. Keys are those of ``HostStream.stats``."""
+    """Worker: counters and figures of the stream, about once a second.
+
+    Keys of ``counters`` are those of ``HostStream.stats``, and what the worker counts itself; ``stages`` and
+    ``rates`` are those of :class:`punktfunk.host.telemetry.Figures`.
+    """
 
     counters: dict[str, int]
+    stages: dict[str, list[int]]
+    rates: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Worker: a line of its log, scrubbed; the host writes it to the one log of the process."""
+
+    level: str
+    concern: str
+    event: str
+    fields: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +163,7 @@ VOCABULARY = (
     ProbeSent,
     Ready,
     Progress,
+    Logged,
     ModeInForce,
     Ended,
     Failed,

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.errors import PunktfunkError
@@ -23,15 +24,19 @@ from punktfunk.host.pace import FrameClock, sleep_until, wake_precisely
 from punktfunk.host.probe import ProbeDesk
 from punktfunk.host.recovery import KeyframeDesk
 from punktfunk.host.sources import WorkerSource, open_worker_producer
+from punktfunk.host.telemetry import Telemetry
+from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
 from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
 from punktfunk.native import artefacts
-from punktfunk.native.control import fec_percent_within
+from punktfunk.native.control import MessageBudget, fec_percent_within
 from punktfunk.native.worker_end import WorkerEnd
 from punktfunk.units import Bitrate, Mode
 
 _ORDER_LIMIT_S = 10.0
 _FLUSH_LIMIT_S = 2.0
 _PROGRESS_NS = 1_000_000_000
+_LOG_LINES_PER_S, _LOG_BURST = 20, 100
+"""Lines of its log that a worker tells the host; a flood must not fill the channel that carries orders."""
 
 
 class StreamProgram:
@@ -58,7 +63,8 @@ class StreamProgram:
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
-        self._end.send(work.Ready(None if self._producer.codec is None else str(self._producer.codec)))
+        codec, encoder = self._producer.codec, self._producer.encoder
+        self._end.send(work.Ready(None if codec is None else str(codec), encoder))
         descriptor = self._wait_for_begin()
         if descriptor is None:
             return
@@ -100,7 +106,8 @@ class StreamProgram:
                 rate_factor=order.rate_factor,
                 gso=order.gso,
                 send_buffer_bytes=order.send_buffer_bytes,
-                record_frames=order.record_frames and order.artefacts is not None,
+                # The figures of each second are made from the records too, so they are always kept.
+                record_frames=True,
             )
         finally:
             os.close(descriptor)
@@ -110,6 +117,7 @@ class StreamProgram:
         started = monotonic_ns()
         ends = None if self._order.seconds is None else started + round(self._order.seconds * 1e9)
         progress_due = started + _PROGRESS_NS
+        telemetry = Telemetry(started)
         self._restart_clock = True
         submitted = 0
         while not self._end.stopping.is_set():
@@ -127,10 +135,21 @@ class StreamProgram:
             self._frame(stream)
             submitted += 1
             if monotonic_ns() >= progress_due:
-                progress_due += _PROGRESS_NS
-                self._end.send(work.Progress(self._counters(stream)))
-                self._records.add(stream.take_records())
+                # After a stall one report covers all of it.
+                progress_due += _PROGRESS_NS * ((monotonic_ns() - progress_due) // _PROGRESS_NS + 1)
+                self._report(stream, telemetry)
         return "stopped"
+
+    def _report(self, stream: HostStream, telemetry: Telemetry) -> None:
+        """Tell the host about the last second; the records are taken once, for this and for the artefacts."""
+        counters, records = self._counters(stream), stream.take_records()
+        figures = telemetry.sample(records, counters, monotonic_ns())
+        self._end.send(work.Progress(counters, figures.stages, figures.rates))
+        self._keep(records)
+
+    def _keep(self, records: dict[str, bytes]) -> None:
+        if self._order.artefacts is not None and self._order.record_frames:
+            self._records.add(records)
 
     def _wait_for_turn(self, ends: int | None) -> bool:
         """Wait until the next frame is due; ``False`` when the stream's time is over before."""
@@ -252,7 +271,7 @@ class StreamProgram:
     def _leave(self, reason: str, stream: HostStream) -> None:
         stream.close()
         counters = self._counters(stream)
-        self._records.add(stream.take_records())
+        self._keep(stream.take_records())
         self._producer.close()
         if self._order.artefacts is not None:
             self._write(Path(self._order.artefacts), reason, counters)
@@ -294,6 +313,14 @@ def _read_source(source: dict[str, Any]) -> Any:
 def main() -> int:
     """Run the worker; 0 when the stream ended, 1 when it failed (the host has been told why)."""
     end = WorkerEnd(work.VOCABULARY)
+    budget = MessageBudget(monotonic_ns(), per_s=_LOG_LINES_PER_S, burst=_LOG_BURST)
+
+    def tell(entry: LogEntry) -> None:
+        if budget.take(monotonic_ns()):
+            line, _ = entry.within(MAX_ENTRY_BYTES)
+            end.send(work.Logged(line.level, line.concern, line.event, line.fields))
+
+    log.hand_over(tell)
     received = end.wait(_ORDER_LIMIT_S)
     if received is None or not isinstance(received[0], work.Prepare):
         return 1
@@ -301,6 +328,10 @@ def main() -> int:
         StreamProgram(end, received[0]).run()
     except PunktfunkError as error:
         end.send(work.Failed(error.code, error.cause, error.hint))
+        return 1
+    except Exception:  # noqa: BLE001 - the last resort of the process
+        # A defect: the host learns where, its log being the one that people read.
+        log.get("host.worker").exception("worker broke")
         return 1
     return 0
 

@@ -22,6 +22,11 @@ class Producer(Protocol):
         ...
 
     @property
+    def encoder(self) -> str | None:
+        """Which encoder codes them; None: not a video."""
+        ...
+
+    @property
     def bitrate(self) -> Bitrate:
         """The rate it aims at now."""
         ...
@@ -57,6 +62,11 @@ class VideoProducer:
         return self._encoder.codec
 
     @property
+    def encoder(self) -> str:
+        """The encoder's name."""
+        return str(self._encoder.name)
+
+    @property
     def bitrate(self) -> Bitrate:
         """The encoder's rate."""
         return self._encoder.bitrate
@@ -86,6 +96,7 @@ class SyntheticProducer:
     """Access units of checkable content at the size that the rate gives, or at a fixed one."""
 
     codec: Codec | None = None
+    encoder: str | None = None
 
     def __init__(self, spec: SyntheticSpec, mode: Mode, bitrate: Bitrate) -> None:
         self._spec = spec

@@ -25,7 +25,11 @@ def pair() -> tuple[Channel, Channel]:
 
 def test_messages_keep_their_type_their_values_and_their_order() -> None:
     ours, theirs = pair()
-    sent = [host_work.UseBitrate(9000), host_work.Progress({"frames_sent": 2**40}), host_work.Ready(None)]
+    sent = [
+        host_work.UseBitrate(9000),
+        host_work.Progress({"frames_sent": 2**40}, {"send": [1, 2, 3]}, {"fps": 59.9}),
+        host_work.Ready(None),
+    ]
     for message in sent:
         ours.send(message)
     assert [theirs.receive() for _ in sent] == [(message, []) for message in sent]
