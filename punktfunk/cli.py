@@ -206,7 +206,11 @@ def connect(  # noqa: PLR0917 - the options of a command line
     pin: Annotated[str | None, typer.Option(help="Fingerprint that the host must have.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after this long.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File to append the coded video to.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write the coded video to.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Let --out replace a file that is there.")] = False,
+    present: Annotated[
+        bool, typer.Option("--present", help="Show the stream in a window and send its input.")
+    ] = False,
     decode: Annotated[bool, typer.Option(help="Decode the video.")] = True,
     name: Annotated[str | None, typer.Option(help="Name of this device.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's identity.")] = None,
@@ -227,10 +231,13 @@ def connect(  # noqa: PLR0917 - the options of a command line
         bitrate=bitrate,
         seconds=seconds,
         decode=decode,
+        present=present,
         artefacts=record,
         out=out,
     )
-    _run(receive, config)
+    if present and not decode:
+        _fail(UsageError("--present shows decoded pictures", "leave --no-decode out"))
+    _run(lambda config: receive(config, overwrite=overwrite), config)
 
 
 @app.command()
@@ -365,9 +372,8 @@ def _run(program: Callable[[C], Coroutine[Any, Any, int]], config: C) -> NoRetur
 
 def _fail(error: PunktfunkError) -> NoReturn:
     """Print cause and next step, and leave with the error's exit status."""
-    _err.print(
-        f"[bold red]error[/]: {escape(error.cause)} [dim]{escape(f'[{error.code}]')}[/]", highlight=False
-    )
+    cause = f"[bold red]error[/]: {escape(error.cause)} [dim]{escape(f'[{error.code}]')}[/]"
+    _err.print(cause, highlight=False, soft_wrap=True)
     if error.hint:
         _err.print(f"  → {escape(error.hint)}", highlight=False, soft_wrap=True)
     sys.exit(error.exit_code)

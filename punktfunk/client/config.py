@@ -44,6 +44,8 @@ class ClientConfig(BaseModel):
     """Decode video; switched off, access units are received and counted only."""
     read_strip: bool = True
     """Read the coded strip of every decoded picture."""
+    present: bool = False
+    """Show the pictures in a window and send its input; wants PySDL2 (the extra ``present``)."""
     reference: TestCardSpec | None = None
     """Draw this test card again and compare: PSNR and SSIM of luma."""
     reference_every: Annotated[int, Field(ge=1)] = 1

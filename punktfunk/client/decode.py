@@ -21,7 +21,8 @@ class PictureLog:
 
     Columns: ``index``, ``pts_ns``, ``decode_begin_ns``, ``decode_end_ns`` (-1: no picture), ``strip_frame``
     (-1: unreadable or not looked for), ``strip_time_us``, ``strip_tag``, ``concealed`` (0/1), and float ``psnr``
-    (dB) and ``ssim`` of luma (NaN where not compared).
+    (dB) and ``ssim`` of luma (NaN where not compared). Where pictures were shown, ``presented_ns`` (-1: not this
+    one, because a newer one was ready).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class PictureLog:
         self._card: tuple[TestCard, av.VideoFrame] | None = None
         self._rows: list[tuple[int, ...]] = []
         self._quality: list[tuple[float, float]] = []
+        self._presented: dict[int, int] = {}
 
     def take(self, frame: ReceivedFrame) -> DecodedFrame | None:
         """Decode one access unit; damage is counted, never raised."""
@@ -74,6 +76,10 @@ class PictureLog:
         """Access units that gave no picture."""
         return self._decoder.stats.errors
 
+    def presented(self, index: int, presented_ns: int) -> None:
+        """Take note of when the picture of access unit ``index`` was shown."""
+        self._presented[index] = presented_ns
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all rows as columns of one length."""
         names = (
@@ -88,6 +94,9 @@ class PictureLog:
         )
         table = np.array(self._rows, dtype="<i8").reshape(-1, len(names))
         columns: dict[str, NDArray[Any]] = {name: table[:, at] for at, name in enumerate(names)}
+        if self._presented:
+            shown = [self._presented.get(int(index), -1) for index in columns["index"]]
+            columns["presented_ns"] = np.array(shown, dtype="<i8")
         if self._reference is not None:
             figures = np.array(self._quality, dtype="<f8").reshape(-1, 2)
             columns["psnr"], columns["ssim"] = figures[:, 0], figures[:, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import typer
 
@@ -12,6 +13,8 @@ from punktfunk.client.headless import exit_status
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.client.pair import pair
 from punktfunk.client.service import Client, Summary
+from punktfunk.client.window import load_sdl
+from punktfunk.errors import ResultsError, UsageError
 from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.discovery import FoundHost, discover
 from punktfunk.native.lifetime import until_told_to_end
@@ -19,8 +22,16 @@ from punktfunk.native.lifetime import until_told_to_end
 _WIND_DOWN_S = 1.5
 
 
-async def receive(config: ClientConfig) -> int:
-    """Receive a stream until it ends or somebody says so; the exit status of :func:`exit_status`."""
+async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
+    """Receive a stream until it ends or somebody says so; the exit status of :func:`exit_status`.
+
+    What would fail after the connection is looked at before it. Raises ``UsageError`` for an ``out`` that is
+    there already, ``ResultsError`` for one that cannot be written, ``CapabilityError`` without PySDL2.
+    """
+    if config.present:
+        load_sdl()
+    if config.out is not None:
+        prepare_output(config.out, overwrite=overwrite)
     client = Client(config.address, config)
     client.on_progress = lambda progress: typer.echo(_second_line(progress))
     async with client:
@@ -37,7 +48,32 @@ async def receive(config: ClientConfig) -> int:
         ending.cancel()
     summary = await client.finished()
     typer.echo(_summary_line(summary))
+    if config.out is not None:
+        typer.echo(_output_line(config.out))
     return exit_status(summary)
+
+
+def prepare_output(path: Path, *, overwrite: bool) -> None:
+    """Make the file that a stream is written to, empty; never touch one that is there unasked."""
+    try:
+        if path.is_dir():
+            raise UsageError(f"--out {path} is a folder", "name a file in it")
+        if path.exists() and path.stat().st_size and not overwrite:
+            raise UsageError(f"{path} is there already", "name another --out file, or add --overwrite")
+        with path.open("wb"):
+            pass
+    except OSError as error:
+        raise ResultsError(
+            f"{path} cannot be written: {error.strerror}",
+            "name an --out file in a folder that you may write to",
+        ) from error
+
+
+def _output_line(path: Path) -> str:
+    size = path.stat().st_size
+    if not size:
+        return f"nothing was written to {path}"
+    return f"{size / 1e6:.1f} MB of coded video in {path} (ffplay, mpv and ffmpeg read it)"
 
 
 async def pair_device(config: ClientConfig, pin: str) -> int:

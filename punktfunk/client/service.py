@@ -17,7 +17,7 @@ from punktfunk.errors import HandshakeError, MediaError
 from punktfunk.media import Codec
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
-from punktfunk.native.datagrams import FromClient, FromHost
+from punktfunk.native.datagrams import FromClient, FromHost, Input, InputKind
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
 from punktfunk.native.identity import Identity, Role
@@ -235,6 +235,8 @@ class Client:
                 self._worker_ready.set()
             case work.NeedKeyframe() if self._connection is not None:
                 self._connection.request_keyframe()
+            case work.UserInput(kind, code, x, y, flags):
+                self.send(Input(InputKind(kind), code, x, y, flags))
             case work.Loss(ppm) if self._connection is not None:
                 self._connection.report_loss(ppm)
             case work.Progress():
@@ -352,7 +354,9 @@ def _order(config: ClientConfig, connection: ClientConnection) -> work.Receive:
         codec=str(codec) if config.decode and not welcome.frames else None,
         width=welcome.mode.width,
         height=welcome.mode.height,
-        read_strip=config.read_strip,
+        # Reading the strip takes time that somebody who watches would rather have.
+        read_strip=config.read_strip and not config.present,
+        title=_title(config, connection) if config.present and not welcome.frames else None,
         reference=None if config.reference is None else config.reference.model_dump(mode="json"),
         reference_every=config.reference_every,
         recovery=config.recovery,
@@ -363,3 +367,7 @@ def _order(config: ClientConfig, connection: ClientConnection) -> work.Receive:
         clock_offset_ns=connection.clock.offset_ns,
         clock_error_ns=connection.clock.error_ns,
     )
+
+
+def _title(config: ClientConfig, connection: ClientConnection) -> str:
+    return f"punktfunk {config.address or connection.address[0]}"

@@ -31,6 +31,8 @@ class Receive:
     width: int
     height: int
     read_strip: bool
+    title: str | None
+    """Title of the window to show pictures in; None opens none."""
     reference: dict[str, Any] | None
     reference_every: int
     recovery: bool
@@ -84,6 +86,17 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class UserInput:
+    """Worker: something done in the window; the fields of :class:`punktfunk.native.datagrams.Input`."""
+
+    kind: int
+    code: int
+    x: int
+    y: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Worker: the last second and all counters so far.
 
@@ -121,6 +134,7 @@ COUNTERS = (
     "pictures",
     "pictures_concealed",
     "decode_errors",
+    "pictures_presented",
     "strips_read",
     "strips_unreadable",
     "recovery_requests",
@@ -129,4 +143,4 @@ COUNTERS = (
 )
 """What a worker counts beside its stream; see :mod:`punktfunk.client.worker`."""
 
-VOCABULARY = (Receive, HostClock, Drain, Up, Ready, NeedKeyframe, Loss, Progress, Ended, Failed)
+VOCABULARY = (Receive, HostClock, Drain, Up, Ready, NeedKeyframe, Loss, UserInput, Progress, Ended, Failed)

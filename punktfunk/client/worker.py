@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from punktfunk.client import work
 from punktfunk.client.decode import PictureLog
+from punktfunk.client.present import Presenter
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_PROBE, ClientStream, ReceivedFrame, StreamConfig
 from punktfunk.errors import PunktfunkError, ResultsError, SessionClosedError
@@ -20,6 +21,8 @@ from punktfunk.native.worker_end import WorkerEnd
 
 _ORDER_LIMIT_S = 30.0
 _POLL_S = 0.02
+_PRESENT_POLL_S = 0.002
+"""With a window: input waits no longer than this."""
 _DRAIN_NS = 300 * MS
 """After the control connection is over, quiet for this long means that nothing more is on the way."""
 _TAIL_NS = 60 * MS
@@ -41,6 +44,7 @@ class ReceiveProgram:
         self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
         self._host_clock: work.HostClock | None = None
         self._pictures = self._open_pictures(order)
+        self._presenter = None if order.title is None else Presenter(order.title, order.width, order.height)
         self._stream = self._open_stream(order, descriptor)
         self._out = self._open_out(order.out)
         self._records = artefacts.RecordStore()
@@ -62,6 +66,8 @@ class ReceiveProgram:
         reason = self._verdict() or reason
         counters = self._counters()
         self._records.add(self._stream.take_records())
+        if self._presenter is not None:
+            self._presenter.close()
         if self._pictures is not None:
             self._pictures.close()
         if self._out is not None:
@@ -75,9 +81,11 @@ class ReceiveProgram:
         loss_due, progress_due = now + LOSS_REPORT_INTERVAL_NS, now + S
         self._last_frame_ns = now
         while not self._end.stopping.is_set():
-            frame = self._stream.next_frame(_POLL_S)
+            frame = self._stream.next_frame(_POLL_S if self._presenter is None else _PRESENT_POLL_S)
             if frame is not None:
                 self._take(frame)
+            if self._presenter is not None and self._present(self._presenter):
+                return "window closed"
             now = monotonic_ns()
             self._recover()
             while (received := self._end.poll()) is not None:
@@ -93,6 +101,22 @@ class ReceiveProgram:
             if reason:
                 return reason
         return "stopped"
+
+    def _present(self, presenter: Presenter) -> bool:
+        """Show the newest picture, pass input on; ``True`` once the window is closed."""
+        for _ in range(self._order.queue_frames):
+            # A picture that is overtaken already is decoded, for later ones refer to it, but not shown.
+            frame = self._stream.next_frame(0.0) if presenter.waiting else None
+            if frame is None:
+                break
+            self._take(frame)
+        shown = presenter.show()
+        if shown is not None and self._pictures is not None:
+            self._pictures.presented(*shown)
+            self._counts["pictures_presented"] += 1
+        for event in presenter.events():
+            self._end.send(work.UserInput(int(event.kind), event.code, event.x, event.y, event.flags))
+        return presenter.closed
 
     def _over(self, now: int, *, idle: bool) -> str:
         """Return why the stream is over, "" while it is not."""
@@ -134,7 +158,9 @@ class ReceiveProgram:
         if self._out is not None:
             self._out.write(frame)
         if self._pictures is not None and frame.decodable:
-            self._pictures.take(frame)
+            decoded = self._pictures.take(frame)
+            if self._presenter is not None and decoded is not None:
+                self._presenter.offer(frame.index, decoded)
 
     def _recover(self) -> None:
         if not self._order.recovery:
@@ -175,6 +201,8 @@ class ReceiveProgram:
                 else None,
             )
         )
+        if self._presenter is not None:
+            self._presenter.say(self._second_frames, latency[len(latency) // 2] if latency else None)
         self._records.add(self._stream.take_records())
         self._second_latency.clear()
         self._second_frames = self._second_bytes = 0

@@ -1,0 +1,56 @@
+"""Which picture is shown when: the newest that is decoded, at once, each at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from punktfunk.client.window import HELP, StreamWindow
+from punktfunk.media import DecodedFrame
+from punktfunk.native.datagrams import Input
+
+
+class Presenter:
+    """The window of one stream and the picture that waits for it."""
+
+    def __init__(self, title: str, width: int, height: int) -> None:
+        self._window = StreamWindow(title, width, height)
+        self._window.say(HELP)
+        self._waiting: tuple[int, DecodedFrame] | None = None
+        self._shown = 0
+
+    @property
+    def closed(self) -> bool:
+        """Whether the user has closed the window."""
+        return self._window.closed
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a picture waits to be shown."""
+        return self._waiting is not None
+
+    def offer(self, index: int, decoded: DecodedFrame) -> None:
+        """Have this picture shown next, in place of one that still waits."""
+        self._waiting = index, decoded
+
+    def show(self) -> tuple[int, int] | None:
+        """Show what waits; return its access unit's index and the time of display."""
+        if self._waiting is None:
+            return None
+        index, decoded = self._waiting
+        self._waiting = None
+        self._shown += 1
+        return index, self._window.show(decoded.picture)
+
+    def events(self) -> Iterator[Input]:
+        """Take what the user did since the last call."""
+        return self._window.events()
+
+    def say(self, frames: int, latency_ns: int | None) -> None:
+        """Show the figures of the last second: frames received and shown, and the median latency."""
+        latency = "latency unknown" if latency_ns is None else f"latency {latency_ns / 1e6:.1f} ms"
+        self._window.say(f"{frames} fps, {self._shown} shown, {latency}")
+        self._shown = 0
+
+    def close(self) -> None:
+        """Close the window."""
+        self._window.close()

@@ -1,0 +1,147 @@
+"""``connect --present``: a client's window in a compositor shows the host's pictures and sends what is done in it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import punktfunk
+from punktfunk.desktop.capture import ScreenSpec, open_capture
+from punktfunk.desktop.inject import InputEvent, InputKind
+from punktfunk.desktop.session import App, DesktopSession
+from punktfunk.media import RawFrame, TestCardSpec, strip
+from punktfunk.native import datagrams
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate, Mode
+
+MODE = Mode(640, 360, 30)
+TAG = 611
+REPOSITORY = Path(__file__).parents[3]
+CONTROL, ALT, SHIFT, F11, A, Q = 0x11, 0x12, 0x10, 0x7A, 0x41, 0x51
+
+
+class Sink:
+    """Where the host puts its clients' input."""
+
+    def __init__(self) -> None:
+        self.events: list[datagrams.Input] = []
+
+    def inject(self, event: datagrams.Input) -> bool:
+        self.events.append(event)
+        return True
+
+    def release_all(self) -> None:
+        self.events.append(datagrams.Input(datagrams.InputKind.KEY_UP, 0xFF))
+
+    def of(self, kind: datagrams.InputKind) -> list[datagrams.Input]:
+        return [event for event in self.events if event.kind == kind]
+
+
+@pytest.fixture
+def window_parts(desktop_parts: None, lack: Callable[[str], None]) -> None:
+    """Demand what a client's window is made of."""
+    if importlib.util.find_spec("sdl2") is None:
+        lack("PySDL2 (pip install 'punktfunk[present]')")
+
+
+def press(session: DesktopSession, *keys: int) -> None:
+    for key in keys:
+        session.inject(InputEvent(InputKind.KEY_DOWN, key))
+    for key in reversed(keys):
+        session.inject(InputEvent(InputKind.KEY_UP, key))
+
+
+def until(done: Callable[[], bool], what: str, limit_s: float = 15.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def shown_card(session: DesktopSession, output: str, app: App) -> RawFrame:
+    """Capture the session's screen until the host's card is on it, pixel for pixel."""
+    capture = open_capture(ScreenSpec(socket=session.socket, output=output), MODE)
+    try:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            assert app.status is None, "the client has ended"
+            frame = capture.capture()
+            reading = strip.read(frame.luma)
+            if reading is not None and reading.tag == TAG:
+                return frame
+    finally:
+        capture.close()
+    raise AssertionError("the card was not shown")
+
+
+@pytest.mark.slow
+def test_a_window_shows_the_stream_sends_input_and_closes_by_its_own_key(
+    window_parts: None, session: DesktopSession, tmp_path: Path
+) -> None:
+    sink = Sink()
+    output = session.create(MODE)
+
+    def watch(address: str) -> int | None:
+        arguments = ["connect", address, "--present", "--mode", str(MODE)]
+        folders = ["--state-dir", str(tmp_path / "state"), "--record", str(tmp_path / "record")]
+        app = session.launch(
+            [sys.executable, "-m", "punktfunk", *arguments, *folders],
+            env={"PYTHONPATH": str(REPOSITORY), "SDL_VIDEODRIVER": "wayland"},
+            cwd=REPOSITORY,
+        )
+
+        def key_arrives() -> bool:
+            press(session, A)
+            return bool(sink.of(datagrams.InputKind.KEY_DOWN))
+
+        until(key_arrives, "no key came")
+        # A tiled window has a border; only a full screen shows pixel for pixel.
+        press(session, F11)
+        shown_card(session, output.name, app)
+        session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=180, flags=640 << 16 | 360))
+        session.inject(InputEvent(InputKind.BUTTON_DOWN, 1))
+        session.inject(InputEvent(InputKind.BUTTON_UP, 1))
+        session.inject(InputEvent(InputKind.SCROLL, 0, x=-120))
+        until(lambda: bool(sink.of(datagrams.InputKind.SCROLL)), "no scrolling came")
+        press(session, CONTROL, ALT, SHIFT, Q)
+        until(lambda: app.status is not None, "the window did not close")
+        return app.status
+
+    async def scenario() -> None:
+        config = punktfunk.HostConfig(
+            trust=OpenTrust.LOOPBACK,
+            port=0,
+            source=TestCardSpec(tag=TAG),
+            codec="h264",
+            bitrate=Bitrate(8_000_000),
+        )
+        async with punktfunk.Host(config, input_sink=sink) as host:
+            status = await asyncio.to_thread(watch, f"127.0.0.1:{host.port}")
+            [report] = await host.sessions_over(1)
+        assert status == 0
+        assert report.reason.startswith("client left"), report.reason
+
+    asyncio.run(asyncio.wait_for(scenario(), 90))
+    kinds = datagrams.InputKind
+    assert {event.code for event in sink.of(kinds.KEY_DOWN)} == {A, 0xA2, 0xA0, 0xA4}, "F11 and Q stay here"
+    released = {event.code for event in sink.of(kinds.KEY_UP)}
+    assert released >= {A, 0xA2, 0xA0, 0xA4}, "what the chord held is let go of"
+    moved = sink.of(kinds.MOUSE_ABSOLUTE)[-1]
+    assert moved.flags == 640 << 16 | 360
+    assert abs(moved.x - 320) <= 1
+    assert abs(moved.y - 180) <= 1
+    assert [event.code for event in sink.of(kinds.BUTTON_DOWN)] == [1]
+    assert [event.code for event in sink.of(kinds.BUTTON_UP)] == [1]
+    assert sum(event.x for event in sink.of(kinds.SCROLL)) < 0
+    with np.load(tmp_path / "record" / "decoded.npz") as decoded:
+        presented, decode_end = decoded["presented_ns"], decoded["decode_end_ns"]
+    shown = presented > 0
+    assert shown.sum() >= 3
+    assert (presented[shown] > decode_end[shown]).all()
