@@ -27,6 +27,7 @@ from punktfunk.host.front import serve as run_serve
 from punktfunk.host.front import serve_host
 from punktfunk.host.serve import ServeConfig
 from punktfunk.host.sources import DesktopSpec
+from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.native.headless import config_error
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate
@@ -164,6 +165,10 @@ def serve(  # noqa: PLR0917 - the options of a command line
     arm: Annotated[
         int | None, typer.Option(metavar="SECONDS", help="Arm pairing at the start and print the PIN.")
     ] = None,
+    mgmt: Annotated[bool, typer.Option(help="Serve the management API and the web console.")] = True,
+    mgmt_bind: Annotated[
+        str, typer.Option(metavar="IP:PORT", help="Where; HTTPS off loopback. Port 0 takes a free one.")
+    ] = f"127.0.0.1:{MGMT_PORT}",
     mdns: Annotated[bool, typer.Option(help="Announce the host in the local network.")] = True,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of identity and paired clients.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
@@ -194,6 +199,8 @@ def serve(  # noqa: PLR0917 - the options of a command line
         native=native,
         announce=mdns,
         arm_seconds=arm,
+        management=mgmt,
+        mgmt_bind=mgmt_bind,
     )
     _run(run_serve, config)
 

@@ -22,6 +22,8 @@
     │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
     ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
+    ├── ManagementError             exit 5  PF710  a running host's management API does not answer as it should
+    │   └── CredentialError         exit 2  PF711  its token or its password file cannot be used
     ├── DesktopError                exit 5  PF800  a compositor, its input or its sound failed
     └── HarnessError                exit 5  PF600  the harness itself is at fault
         ├── ScenarioError           exit 2  PF610  a scenario file is wrong (file:line:column, caret, hint)
@@ -181,6 +183,19 @@ class TrustStoreError(PunktfunkError):
     """The list of paired clients cannot be read or written; nothing was changed."""
 
     code = "PF700"
+
+
+class ManagementError(PunktfunkError):
+    """The management API of a running host cannot be reached, or does not answer as it should."""
+
+    code = "PF710"
+
+
+class CredentialError(ManagementError):
+    """The token or the password file of the management API cannot be used, so nothing was started with it."""
+
+    code = "PF711"
+    exit_code = 2
 
 
 class MediaError(PunktfunkError):

@@ -12,9 +12,9 @@ import os
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
@@ -24,9 +24,13 @@ from punktfunk.host.pairing import MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
 from punktfunk.host.service import Host
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.trust import TrustStore
+from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
 from punktfunk.native.discovery import Announcement, reachable_addresses
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
+
+if TYPE_CHECKING:
+    from punktfunk.mgmt.server import ManagementServer
 
 TRUST_FILE = "trust.json"
 LOCK_FILE = "host.lock"
@@ -46,6 +50,15 @@ class ServeConfig(BaseModel):
     arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
     """Arm pairing at the start for this long; the PIN is in the banner."""
     pin_digits: Literal[4, 6] = 4
+    management: bool = True
+    """Serve the management API and the console."""
+    mgmt_bind: str = f"127.0.0.1:{MGMT_PORT}"
+    """Their address and port; off loopback they speak HTTPS."""
+
+    @field_validator("mgmt_bind")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        return str(Endpoint.parse(value))
 
 
 class Serving:
@@ -62,6 +75,7 @@ class Serving:
         self.state_dir = config.host.state_dir
         self.host: Host | None = None
         self.desktop: DesktopDesk | None = None
+        self.management: ManagementServer | None = None
         self._identity: Identity | None = None
         self._pairing: NativePairing | None = None
         self._announcing: asyncio.Task[Announcement] | None = None
@@ -88,10 +102,14 @@ class Serving:
             self._pairing = NativePairing(trust, fingerprint, pin_digits=self.config.pin_digits)
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
+            await self._open_management(self._identity, self._pairing)
             if self.config.native:
                 await self._open_native(self._identity, self._pairing)
         except BaseException:
-            os.close(self._lock)
+            try:
+                await self._end_management()
+            finally:
+                os.close(self._lock)
             raise
         return self
 
@@ -100,7 +118,7 @@ class Serving:
     ) -> None:
         try:
             # Side by side: saying goodbye on the network takes as long as the workers do.
-            ends = [self._end_announcement()]
+            ends = [self._end_announcement(), self._end_management()]
             if self.host is not None:
                 ends.append(self.host.__aexit__(kind, value, trace))
             await asyncio.gather(*ends)
@@ -124,6 +142,8 @@ class Serving:
             lines.append(
                 "WARNING      pairing is off: whoever reaches this host from a private address is let in"
             )
+        if self.management is not None:
+            lines.append(f"console      {self.management.console_link()}  (signs in once, within 10 min)")
         if self.host is not None:
             lines.append(f"next         {self._next_step(places[0], paired)}")
         return lines
@@ -156,6 +176,29 @@ class Serving:
             )
             # Asking the network whether the name is free takes most of a second; nobody has to wait for it.
             self._announcing = asyncio.create_task(announcement.__aenter__())
+
+    async def _open_management(self, identity: Identity, pairing: NativePairing) -> None:
+        if not self.config.management:
+            return
+        endpoint = Endpoint.parse(self.config.mgmt_bind)
+        # A third of a second of imports, which nobody pays who does not serve.
+        from punktfunk.host.management import HostManagement
+        from punktfunk.mgmt.server import Certificate, ManagementServer
+
+        control = HostManagement(
+            pairing,
+            fingerprint=identity.fingerprint,
+            bind=self.config.host.bind,
+            native_enabled=self.config.native,
+            mgmt_port=lambda: self.management.port if self.management else 0,
+        )
+        certificate = Certificate(*Identity.paths(self.state_dir, Role.HOST))
+        self.management = ManagementServer(control, endpoint, self.state_dir, certificate)
+        await self.management.start()
+
+    async def _end_management(self) -> None:
+        if self.management is not None:
+            await self.management.end()
 
     async def _end_desktop(self) -> None:
         if self.desktop is not None:

@@ -76,6 +76,11 @@ class Identity:
             builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         return cls(builder.sign(key, hashes.SHA256()), key)
 
+    @staticmethod
+    def paths(folder: Path, role: Role) -> tuple[Path, Path]:
+        """Return where the certificate and the key of a role are kept, both PEM."""
+        return folder / f"{role.value}cert.pem", folder / f"{role.value}key.pem"
+
     @classmethod
     def load_or_create(cls, folder: Path, role: Role) -> Identity:
         """Read ``cert.pem`` and ``key.pem`` (``client-`` before both for a client), making them if absent.
@@ -83,7 +88,7 @@ class Identity:
         The key is written 0600 and renamed into place, the certificate after it, so that a crash leaves
         either no identity or a whole one. Raises ``ConfigError`` when the files cannot be used.
         """
-        certificate_path, key_path = folder / f"{role.value}cert.pem", folder / f"{role.value}key.pem"
+        certificate_path, key_path = cls.paths(folder, role)
         try:
             if certificate_path.exists():
                 return cls._load(certificate_path, key_path)

@@ -37,6 +37,8 @@ class Served:
                 "synthetic",
                 "--frame-bytes",
                 "4000",
+                "--mgmt-bind",
+                "127.0.0.1:0",
                 *options,
             ],
             cwd=REPOSITORY,

@@ -1,0 +1,167 @@
+"""The host as the management API operates it: one adapter over what ``punktfunk serve`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Callable
+from importlib import metadata
+
+from punktfunk.clock import monotonic_ns, realtime_ns
+from punktfunk.core import ABI_VERSION
+from punktfunk.desktop.backends import examine
+from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, PENDING_LIFE_NS, NativePairing
+from punktfunk.mgmt.interface import (
+    Compositor,
+    GameStreamStatus,
+    HostFacts,
+    MoonlightClient,
+    NativeClient,
+    PairingState,
+    PendingDevice,
+    Ports,
+)
+from punktfunk.native.discovery import reachable_addresses
+
+_S = 1_000_000_000
+_CODECS = ("h264", "h265", "av1")
+_COMPOSITORS = (("kwin", "KWin"), ("gamescope", "gamescope"), ("mutter", "Mutter"), ("wlroots", "wlroots"))
+
+
+class HostManagement:
+    """Implement :class:`~punktfunk.mgmt.interface.HostControl`.
+
+    ``mgmt_port`` is asked when it is needed: the API's port is known only once it listens.
+    """
+
+    def __init__(
+        self,
+        pairing: NativePairing,
+        *,
+        fingerprint: str,
+        bind: str,
+        native_enabled: bool,
+        mgmt_port: Callable[[], int],
+    ) -> None:
+        self._pairing = pairing
+        self._fingerprint = fingerprint
+        self._bind = bind
+        self._native_enabled = native_enabled
+        self._mgmt_port = mgmt_port
+
+    @property
+    def native_enabled(self) -> bool:
+        """Whether the native plane is served."""
+        return self._native_enabled
+
+    def facts(self) -> HostFacts:
+        """Return who the host is."""
+        return HostFacts(
+            hostname=socket.gethostname(),
+            unique_id=hashlib.sha256(b"uniqueid" + bytes.fromhex(self._fingerprint)).hexdigest()[:16],
+            local_ip=reachable_addresses(self._bind)[0],
+            version=program_version(),
+            abi_version=ABI_VERSION,
+            codecs=_CODECS,
+            ports=Ports(mgmt=self._mgmt_port()),
+        )
+
+    async def compositors(self) -> list[Compositor]:
+        """Say what the machine has; only wlroots compositors can be used so far."""
+        findings = await asyncio.to_thread(examine)
+        usable = any(one.usable for one in findings)
+        return [
+            Compositor(
+                name, label, available=name == "wlroots" and usable, default=name == "wlroots" and usable
+            )
+            for name, label in _COMPOSITORS
+        ]
+
+    def pairing(self) -> PairingState:
+        """Return the pairing window."""
+        now_ns = monotonic_ns()
+        window = self._pairing.window(now_ns) if self._native_enabled else None
+        return PairingState(
+            enabled=self._native_enabled,
+            armed=window is not None,
+            pin=window.pin if window else None,
+            expires_in_secs=-(-(window.until_ns - now_ns) // _S) if window else None,
+            paired_clients=len(self.native_clients()),
+        )
+
+    def arm_pairing(self, seconds: int | None, fingerprint: str | None) -> PairingState:
+        """Open a window with a fresh PIN."""
+        wanted = DEFAULT_WINDOW_S if seconds is None else min(seconds, MAX_WINDOW_S)
+        self._pairing.arm(monotonic_ns(), wanted, bound_to=fingerprint)
+        return self.pairing()
+
+    def disarm_pairing(self) -> None:
+        """Close the window."""
+        self._pairing.disarm()
+
+    def native_clients(self) -> list[NativeClient]:
+        """Return the paired clients, oldest first; none while the plane is off."""
+        if not self._native_enabled:
+            return []
+        return [NativeClient(one.name, one.fingerprint) for one in self._pairing.trust.clients("native")]
+
+    def unpair_native(self, fingerprint: str) -> bool:
+        """Unpair a client of the native plane and end its sessions."""
+        known = self._pairing.trust.find(fingerprint)
+        return known is not None and known.plane == "native" and self._pairing.trust.remove(fingerprint)
+
+    def pending(self) -> list[PendingDevice]:
+        """Return the devices that wait."""
+        now_ns = monotonic_ns()
+        return [
+            PendingDevice(
+                one.fingerprint,
+                one.name,
+                one.source,
+                age_secs=(now_ns - one.since_ns) // _S,
+                expires_in_secs=max(0, (one.since_ns + PENDING_LIFE_NS - now_ns) // _S),
+            )
+            for one in self._pairing.pending(now_ns)
+        ]
+
+    def approve(self, fingerprint: str) -> bool:
+        """Pair a device that waits."""
+        return self._pairing.approve(fingerprint, monotonic_ns(), realtime_ns() // _S)
+
+    def deny(self, fingerprint: str) -> bool:
+        """Turn a device that waits away."""
+        return self._pairing.deny(fingerprint, monotonic_ns())
+
+    def gamestream(self) -> GameStreamStatus:
+        """Return an idle plane: GameStream is not served."""
+        return GameStreamStatus()
+
+    def moonlight_clients(self) -> list[MoonlightClient]:
+        """Return nothing: no Moonlight client can pair here."""
+        return []
+
+    def unpair_moonlight(self, fingerprint: str) -> bool:
+        """Find nothing: no Moonlight client can pair here."""
+        del fingerprint
+        return False
+
+    def submit_pin(self, pin: str) -> bool:
+        """Find nobody who waits."""
+        del pin
+        return False
+
+    def stop_gamestream(self) -> None:
+        """Do nothing: nothing streams."""
+
+    def request_gamestream_idr(self) -> bool:
+        """Find nothing that streams."""
+        return False
+
+
+def program_version() -> str:
+    """Return the version of the installed program."""
+    try:
+        return metadata.version("punktfunk")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"

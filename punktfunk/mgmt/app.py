@@ -1,0 +1,50 @@
+"""The application: every part of the API on one FastAPI instance, and the shell around it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import FastAPI
+
+from punktfunk.mgmt.gate import Gate
+from punktfunk.mgmt.interface import HostControl
+from punktfunk.mgmt.login import CoolDown, Password
+from punktfunk.mgmt.openapi import API_VERSION
+from punktfunk.mgmt.routes import console, description, gamestream, host, native
+from punktfunk.mgmt.routing import handle_errors
+from punktfunk.mgmt.shell import Shell
+
+ROUTERS = (
+    host.routes,
+    gamestream.routes,
+    native.routes,
+    description.routes,
+    console.routes,
+)
+
+
+def create_app() -> FastAPI:
+    """Return the application without a host: enough to describe it."""
+    app = FastAPI(
+        title="punktfunk management API",
+        version=API_VERSION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for routes in ROUTERS:
+        app.include_router(routes)
+    handle_errors(app)
+    return app
+
+
+def compose(control: HostControl, gate: Gate, password: Password, closing: asyncio.Event) -> Shell:
+    """Return what a server serves. ``closing`` is set when the server ends: long answers end with it."""
+    app = create_app()
+    app.state.control = control
+    app.state.gate = gate
+    app.state.password = password
+    app.state.cool_down = CoolDown()
+    app.state.closing = closing
+    return Shell(app, gate)

@@ -1,0 +1,183 @@
+"""How the management API sees a host: what it reads and what it may ask for.
+
+A host implements :class:`HostControl`; nothing here knows how. Methods are called in the event loop. Those that are
+not coroutines return at once, but for the file that a change of the trust list is written to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Ports of the planes; those of GameStream are fixed by its protocol."""
+
+    mgmt: int
+    http: int = 47989
+    https: int = 47984
+    rtsp: int = 48010
+    video: int = 47998
+    control: int = 47999
+    audio: int = 48000
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Who the host is. ``codecs`` are names as in the API: ``h264``, ``h265``, ``av1``."""
+
+    hostname: str
+    unique_id: str
+    local_ip: str
+    version: str
+    abi_version: int
+    codecs: tuple[str, ...]
+    ports: Ports
+
+
+@dataclass(frozen=True, slots=True)
+class Compositor:
+    """A kind of compositor that a virtual output could come from."""
+
+    id: str
+    label: str
+    available: bool
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PairingState:
+    """The pairing window of the native plane; ``pin`` and ``expires_in_secs`` are ``None`` when it is closed."""
+
+    enabled: bool
+    armed: bool
+    pin: str | None
+    expires_in_secs: int | None
+    paired_clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class NativeClient:
+    """A paired client of the native plane."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PendingDevice:
+    """An unpaired device that knocked and waits for a person's word."""
+
+    fingerprint: str
+    name: str
+    source: str
+    age_secs: int
+    expires_in_secs: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoonlightClient:
+    """A paired client of the GameStream plane, by its certificate."""
+
+    fingerprint: str
+    subject: str
+    not_before_unix: int
+    not_after_unix: int
+
+
+@dataclass(frozen=True, slots=True)
+class GameStreamSession:
+    """What a GameStream client asked for."""
+
+    width: int
+    height: int
+    fps: int
+
+
+@dataclass(frozen=True, slots=True)
+class GameStreamStream:
+    """How the GameStream plane streams."""
+
+    width: int
+    height: int
+    fps: int
+    bitrate_kbps: int
+    packet_size: int
+    min_fec: int
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
+class GameStreamStatus:
+    """The GameStream plane; the defaults are an idle one."""
+
+    video_streaming: bool = False
+    audio_streaming: bool = False
+    pin_pending: bool = False
+    paired_clients: int = 0
+    session: GameStreamSession | None = None
+    stream: GameStreamStream | None = None
+
+
+class HostControl(Protocol):
+    """A host, as the management API operates it.
+
+    What changes the trust list raises :class:`~punktfunk.errors.TrustStoreError` when it could not be written; then
+    nothing was changed.
+    """
+
+    @property
+    def native_enabled(self) -> bool:
+        """Whether the native plane is served; without it nothing of it can be changed."""
+
+    def facts(self) -> HostFacts:
+        """Return who the host is."""
+
+    async def compositors(self) -> list[Compositor]:
+        """Say what the machine has: kwin, gamescope, mutter, wlroots, in that order."""
+
+    def pairing(self) -> PairingState:
+        """Return the pairing window."""
+
+    def arm_pairing(self, seconds: int | None, fingerprint: str | None) -> PairingState:
+        """Open a window with a fresh PIN, for ``seconds`` (clamped; ``None`` takes the default).
+
+        With a ``fingerprint`` only the device that has it may try.
+        """
+
+    def disarm_pairing(self) -> None:
+        """Close the window."""
+
+    def native_clients(self) -> list[NativeClient]:
+        """Return the paired clients, oldest first."""
+
+    def unpair_native(self, fingerprint: str) -> bool:
+        """Unpair a client and end its sessions; ``False`` when it is not paired. Any case will do."""
+
+    def pending(self) -> list[PendingDevice]:
+        """Return the devices that wait, oldest first."""
+
+    def approve(self, fingerprint: str) -> bool:
+        """Pair a device that waits; ``False`` when it does not."""
+
+    def deny(self, fingerprint: str) -> bool:
+        """Turn a device that waits away; ``False`` when it does not."""
+
+    def gamestream(self) -> GameStreamStatus:
+        """Return the state of the GameStream plane."""
+
+    def moonlight_clients(self) -> list[MoonlightClient]:
+        """Return the paired clients of the GameStream plane."""
+
+    def unpair_moonlight(self, fingerprint: str) -> bool:
+        """Unpair one of them; ``False`` when it is not paired."""
+
+    def submit_pin(self, pin: str) -> bool:
+        """Hand over the PIN that a Moonlight client shows; ``False`` when none waits for it."""
+
+    def stop_gamestream(self) -> None:
+        """End the GameStream session, if there is one."""
+
+    def request_gamestream_idr(self) -> bool:
+        """Make the next GameStream frame a key frame; ``False`` when nothing streams."""

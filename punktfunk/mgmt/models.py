@@ -1,0 +1,159 @@
+"""Bodies of the API's requests and responses; fields and their order are those of punktfunk/1 section 8."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+FINGERPRINT_PATTERN = r"^[0-9A-Fa-f]{64}$"
+
+
+class Body(BaseModel):
+    """A body that the API sends; read from the host's dataclasses by attribute."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Order(BaseModel):
+    """A body that the API takes: exact types, unknown fields ignored as the reference does."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class ErrorBody(Body):
+    """What every error says."""
+
+    error: str
+
+
+class Health(Body):
+    """Whether the host is up; open to everybody who reaches the port."""
+
+    status: Literal["ok"] = "ok"
+    version: str
+    abi_version: int
+
+
+class PortsBody(Body):
+    """Ports of the planes."""
+
+    mgmt: int
+    http: int
+    https: int
+    rtsp: int
+    video: int
+    control: int
+    audio: int
+
+
+class HostInfo(Body):
+    """Who the host is."""
+
+    hostname: str
+    uniqueid: str
+    local_ip: str
+    version: str
+    abi_version: int
+    app_version: str
+    gfe_version: str
+    codecs: list[str]
+    ports: PortsBody
+
+
+class CompositorBody(Body):
+    """A kind of compositor that a virtual output could come from."""
+
+    id: str
+    label: str
+    available: bool
+    default: bool
+
+
+class GameStreamSessionBody(Body):
+    """What a GameStream client asked for."""
+
+    width: int
+    height: int
+    fps: int
+
+
+class GameStreamStreamBody(Body):
+    """How the GameStream plane streams."""
+
+    width: int
+    height: int
+    fps: int
+    bitrate_kbps: int
+    packet_size: int
+    min_fec: int
+    codec: str
+
+
+class Status(Body):
+    """State of the GameStream plane."""
+
+    video_streaming: bool
+    audio_streaming: bool
+    pin_pending: bool
+    paired_clients: int
+    session: GameStreamSessionBody | None
+    stream: GameStreamStreamBody | None
+
+
+class MoonlightClientBody(Body):
+    """A paired client of the GameStream plane."""
+
+    fingerprint: str
+    subject: str
+    not_before_unix: int
+    not_after_unix: int
+
+
+class PinPending(Body):
+    """Whether a Moonlight client waits for its PIN to be entered here."""
+
+    pin_pending: bool
+
+
+class PinOrder(Order):
+    """The PIN that a Moonlight client shows."""
+
+    pin: Annotated[str, Field(description="1 to 16 digits.")]
+
+
+class NativePairingBody(Body):
+    """The pairing window of the native plane."""
+
+    enabled: bool
+    armed: bool
+    pin: str | None
+    expires_in_secs: int | None
+    paired_clients: int
+
+
+class ArmOrder(Order):
+    """How to open the window."""
+
+    ttl_secs: Annotated[int | None, Field(ge=0, description="Default 120, clamped to 15..600.")] = None
+    fingerprint: Annotated[
+        Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)] | None,
+        Field(description="Only the device of this certificate may try; default: any device."),
+    ] = None
+
+
+class NativeClientBody(Body):
+    """A paired client of the native plane."""
+
+    name: str
+    fingerprint: str
+
+
+class PendingBody(Body):
+    """An unpaired device that waits for a person's word."""
+
+    fingerprint: str
+    name: str
+    source: str
+    age_secs: int
+    expires_in_secs: int

@@ -1,0 +1,1 @@
+"""The operations, a file for each part of the host that they show or change."""

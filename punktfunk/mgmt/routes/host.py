@@ -1,0 +1,42 @@
+"""Who the host is and whether it is up."""
+
+from __future__ import annotations
+
+from punktfunk.mgmt.models import CompositorBody, Health, HostInfo, PortsBody
+from punktfunk.mgmt.routing import Control, failures, router
+
+APP_VERSION = "7.1.431.-1"
+GFE_VERSION = "3.23.0.74"
+"""What GameStream clients take the host for (punktfunk/1 section 8, ``GET /host``)."""
+
+routes = router("host")
+
+
+@routes.get("/health", operation_id="getHealth")
+async def health(control: Control) -> Health:
+    """Say that the host is up. Needs no credentials."""
+    facts = control.facts()
+    return Health(version=facts.version, abi_version=facts.abi_version)
+
+
+@routes.get("/host", operation_id="getHostInfo", responses=failures(401))
+async def host_info(control: Control) -> HostInfo:
+    """Say who the host is and where its planes listen."""
+    facts = control.facts()
+    return HostInfo(
+        hostname=facts.hostname,
+        uniqueid=facts.unique_id,
+        local_ip=facts.local_ip,
+        version=facts.version,
+        abi_version=facts.abi_version,
+        app_version=APP_VERSION,
+        gfe_version=GFE_VERSION,
+        codecs=list(facts.codecs),
+        ports=PortsBody.model_validate(facts.ports),
+    )
+
+
+@routes.get("/compositors", operation_id="listCompositors", responses=failures(401))
+async def compositors(control: Control) -> list[CompositorBody]:
+    """List the compositors that virtual outputs could come from, and which one would be taken."""
+    return [CompositorBody.model_validate(one) for one in await control.compositors()]

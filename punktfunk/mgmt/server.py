@@ -1,0 +1,169 @@
+"""The server: uvicorn's HTTP in the host's own event loop, started and ended with the host."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from uvicorn.config import Config
+
+from punktfunk import log
+from punktfunk.clock import monotonic_ns
+from punktfunk.errors import CredentialError
+from punktfunk.mgmt.app import compose
+from punktfunk.mgmt.connection import KEEP_ALIVE_S, MAX_HEAD_BYTES, Connection, Connections
+from punktfunk.mgmt.endpoint import Endpoint
+from punktfunk.mgmt.gate import Gate, own_names
+from punktfunk.mgmt.interface import HostControl
+from punktfunk.mgmt.login import Password
+from punktfunk.mgmt.sessions import Sessions
+from punktfunk.mgmt.token import BearerToken, load_or_create_token
+from punktfunk.native.private_file import write_private
+
+URL_FILE = "mgmt-url"
+"""Where a running host says how ``punktfunk console`` reaches it."""
+
+HANDSHAKE_LIMIT_S = 5.0
+END_LIMIT_S = 0.5
+"""How long answers that are under way may take when the host ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The identity that HTTPS shows: PEM files of certificate and key."""
+
+    certificate: Path
+    key: Path
+
+
+class ManagementServer:
+    """Serve the API and the console of one host, from :meth:`start` to :meth:`end`.
+
+    Raises ``CapabilityError`` when the endpoint cannot be had, ``CredentialError`` when token, password or
+    certificate cannot be used; then nothing listens.
+    """
+
+    def __init__(
+        self,
+        control: HostControl,
+        endpoint: Endpoint,
+        state_dir: Path,
+        certificate: Certificate,
+        *,
+        connections: Connections | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.port = 0
+        self.closing = asyncio.Event()
+        """Set when the server ends; event streams end with it."""
+        self._control = control
+        self._state_dir = state_dir
+        self._certificate = certificate
+        self._connections = connections or Connections()
+        self._gate: Gate | None = None
+        self._server: asyncio.Server | None = None
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What happened to connections, by name."""
+        return self._connections.counters
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the console."""
+        return self.endpoint.url(self.port)
+
+    def console_link(self) -> str:
+        """Return a link that signs a browser in once; the ticket is in the fragment, which no server sees."""
+        assert self._gate is not None
+        return f"{self.url}/#ticket={self._gate.sessions.issue_ticket(monotonic_ns())}"
+
+    async def start(self) -> None:
+        """Listen."""
+        _quiet_uvicorn()
+        context = await asyncio.to_thread(_tls, self._certificate) if self.endpoint.secure else None
+        token = BearerToken(load_or_create_token(self._state_dir))
+        password = Password(self._state_dir)
+        listener = self.endpoint.open()
+        try:
+            self.port = listener.getsockname()[1]
+            self._gate = Gate(
+                token, Sessions(), port=self.port, secure=self.endpoint.secure, names=own_names()
+            )
+            config = Config(
+                compose(self._control, self._gate, password, self.closing),
+                interface="asgi3",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            )
+            config.load()
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(config, self._connections),
+                sock=listener,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else HANDSHAKE_LIMIT_S,
+            )
+            self._tell_where()
+        except BaseException:
+            listener.close()
+            raise
+        log.get("mgmt").info("management API listens", url=self.url)
+
+    async def end(self) -> None:
+        """Stop listening, let answers that are under way finish for half a second, and cut the rest off."""
+        self.closing.set()
+        if self._server is None:
+            return
+        (self._state_dir / URL_FILE).unlink(missing_ok=True)
+        self._server.close()
+        state = self._connections.state
+        for connection in list(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            _, late = await asyncio.wait(list(state.tasks), timeout=END_LIMIT_S)
+            for task in late:
+                task.cancel()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        # Let the transports say goodbye to their connections, whose timers end with them.
+        await asyncio.sleep(0)
+        self._server = None
+
+    def _tell_where(self) -> None:
+        try:
+            write_private(self._state_dir / URL_FILE, f"{self.url}\n".encode())
+        except OSError as error:
+            log.get("mgmt").warning("punktfunk console will not find this host", cause=error.strerror)
+
+
+def _tls(certificate: Certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate.certificate, certificate.key)
+    except (OSError, ssl.SSLError) as error:
+        raise CredentialError(
+            f"HTTPS cannot use the host's identity {certificate.certificate}: {error.strerror or error}",
+            "bind the management API to loopback, or repair the identity",
+        ) from error
+    return context
+
+
+def _quiet_uvicorn() -> None:
+    """Keep uvicorn's own log lines back: what they tell is counted or logged here, with secrets scrubbed."""
+    logger = logging.getLogger("uvicorn")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

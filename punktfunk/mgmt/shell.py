@@ -1,0 +1,169 @@
+"""What stands around every request: headers of the answer, the gate, the cap of the body, and the last error."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from punktfunk import log
+from punktfunk.mgmt.gate import Gate, Refusal
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 65_536
+MAX_DRAIN_BYTES = 1_048_576
+"""How much of a refused body is still read, so that its sender hears why; more is cut off."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class _TooLargeError(Exception):
+    """The body is longer than the cap."""
+
+
+class Shell:
+    """An ASGI application around the API's own."""
+
+    def __init__(self, app: Application, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+        self._log = log.get("mgmt")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        started = False
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": _with_security(message.get("headers", []))}
+            await send(message)
+
+        headers = _first_of_each(scope["headers"])
+        judged = self._gate.judge(scope["method"], scope["path"], headers)
+        if isinstance(judged, Refusal):
+            await _refuse(judged, headers, receive, guarded_send)
+            return
+        scope.setdefault("state", {})["principal"] = judged
+        try:
+            if _has_body(headers):
+                receive = _replay(await _read(headers, receive), receive)
+            await self._app(scope, receive, guarded_send)
+        except _TooLargeError:
+            refusal = Refusal(413, f"a body may have {MAX_BODY_BYTES} bytes")
+            await _refuse(refusal, headers, receive, guarded_send)
+        except Exception as error:
+            # The last one to see it: it is logged, and answered in words.
+            self._log.error("request failed", method=scope["method"], path=scope["path"], error=_place(error))
+            if not started:
+                await _answer(guarded_send, 500, "internal error")
+            else:
+                raise
+
+
+def _place(error: Exception) -> str:
+    """Return what failed and where; not its text, which may quote the request."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+
+
+def error_payload(text: str) -> bytes:
+    """Return the body of an error."""
+    return json.dumps({"error": text}).encode()
+
+
+def _with_security(headers: Any) -> list[tuple[bytes, bytes]]:
+    given = {name for name, _ in headers}
+    return [*headers, *(pair for pair in SECURITY_HEADERS if pair[0] not in given)]
+
+
+def _first_of_each(headers: Any) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found.setdefault(name, value)
+    return found
+
+
+def _has_body(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    if int(headers.get(b"content-length", b"0")) > MAX_BODY_BYTES:
+        raise _TooLargeError
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLargeError
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body once, and after it what happens to the connection."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+async def _refuse(refusal: Refusal, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+    """Answer without having listened to the body; close the connection unless the body was short."""
+    whole = True
+    if _has_body(headers):
+        whole = b"expect" not in headers and await _drain(headers, receive)
+    await _answer(send, refusal.status, refusal.text, close=not whole)
+
+
+async def _drain(headers: Mapping[bytes, bytes], receive: Receive) -> bool:
+    """Read a body to its end and forget it; ``False`` when it is too long for that."""
+    if int(headers.get(b"content-length", b"0")) > MAX_DRAIN_BYTES:
+        return False
+    left = MAX_DRAIN_BYTES
+    while left > 0:
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return True
+    return False
+
+
+async def _answer(send: Send, status: int, text: str, *, close: bool = False) -> None:
+    body = error_payload(text)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
