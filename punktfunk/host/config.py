@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from punktfunk.errors import ConfigError
 from punktfunk.host.sources import HostSource
 from punktfunk.media import TestCardSpec
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
@@ -103,6 +104,16 @@ class HostConfig(BaseModel):
         if self.fec_scheme == "gf8" and largest > 255:
             raise ValueError(f"blocks of {largest} shards do not fit gf8; lower max_block_shards")
         return self
+
+    def changed(self, **changes: Any) -> Self:
+        """Return a copy with other values, checked like the first; raise ``ConfigError`` when they do not fit."""
+        try:
+            return self.model_validate(
+                {**{name: getattr(self, name) for name in self.model_fields_set}, **changes}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
 
     @property
     def block_shards(self) -> int:

@@ -93,8 +93,7 @@ class NativePairing:
         pin_digits: int = 4,
         draw: Callable[[int], int] = secrets.randbelow,
     ) -> None:
-        if pin_digits not in (4, 6):
-            raise UsageError(f"a PIN of {pin_digits} digits is not offered", "choose 4 (every client) or 6")
+        self.use_digits(pin_digits)
         self.trust = trust
         self.counters: dict[str, int] = dict.fromkeys(
             (
@@ -111,13 +110,18 @@ class NativePairing:
         self.last_store_error: TrustStoreError | None = None
         """Why the last pairing could not be stored; the management API shows it."""
         self._host_fp = host_fingerprint
-        self._digits = pin_digits
         self._draw = draw
         self._window: Window | None = None
         self._next_ns = 0
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._pending: OrderedDict[str, Pending] = OrderedDict()
         self._denied: OrderedDict[str, int] = OrderedDict()
+
+    def use_digits(self, pin_digits: int) -> None:
+        """Draw PINs of 4 or 6 digits from the next one on; raise ``UsageError`` for another number."""
+        if pin_digits not in (4, 6):
+            raise UsageError(f"a PIN of {pin_digits} digits is not offered", "choose 4 (every client) or 6")
+        self._digits = pin_digits
 
     # --- the window ---------------------------------------------------------------------------------------
 

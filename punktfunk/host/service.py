@@ -33,6 +33,11 @@ from punktfunk.native.quic import Peer
 from punktfunk.native.trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate, Mode
 
+CHANGEABLE = frozenset(
+    {"adaptive_fec", "bitrate", "codec", "fec_percent", "fec_scheme", "max_sessions", "mode"}
+)
+"""Fields of the configuration that :meth:`Host.reconfigure` takes."""
+
 _CLOSE_LIMIT_S = 1.9
 
 
@@ -229,6 +234,25 @@ class Host:
         """Encode and pace every stream for another rate."""
         for worker, _ in self._streams.values():
             worker.set_bitrate(bitrate.kbps)
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Put other values of some fields in force, for sessions to come and as far as possible for those that run.
+
+        Raises ``ConfigError`` for a field that cannot change while the host runs, and for values that do not fit;
+        then nothing changes.
+        """
+        fixed = set(changes) - CHANGEABLE
+        if fixed:
+            raise ConfigError(f"{sorted(fixed)[0]} cannot change while the host runs", "start the host anew")
+        former, config = self.config, self.config.changed(**changes)
+        self.config = config
+        rate = config.bitrate if config.bitrate != former.bitrate else None
+        for worker, report in self._streams.values():
+            if rate is not None:
+                worker.set_bitrate(rate.kbps)
+            worker.adaptive_fec = report.adaptive_fec = config.adaptive_fec
+            if not config.adaptive_fec and (former.adaptive_fec or config.fec_percent != former.fec_percent):
+                worker.set_fec_percent(config.fec_percent)
 
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Start a worker for a client and answer its Hello."""

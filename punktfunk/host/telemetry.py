@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from punktfunk.core._core import FLAG_PROBE
+
 STAGES: Final = (
     ("convert", "captured_ns", "converted_ns"),
     ("encode wait", "converted_ns", "encode_begin_ns"),
@@ -59,7 +61,12 @@ class Telemetry:
         elapsed_ns, self._last_ns = now_ns - self._last_ns, now_ns
         wire_bytes, self._bytes_sent = stats["bytes_sent"] - self._bytes_sent, stats["bytes_sent"]
         columns = {name: np.frombuffer(column, "<i8") for name, column in records.items()}
-        sent = columns["status"] == _SENT if "status" in columns else np.zeros(0, bool)
+        # Filler of a speed test is no picture: it counts on the wire and in no other figure.
+        sent = (
+            (columns["status"] == _SENT) & (columns["flags"] & FLAG_PROBE == 0)
+            if columns
+            else np.zeros(0, bool)
+        )
         columns = {name: column[sent] for name, column in columns.items()}
         stages = {}
         for name, begin, end in (*STAGES, TOTAL):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from punktfunk.core._core import FLAG_PROBE
 from punktfunk.host.telemetry import STAGES, TOTAL, Telemetry, percentile
 
 STAMPS = [STAGES[0][1], *(end for _, _, end in STAGES)]
@@ -12,7 +13,7 @@ SECOND = 1_000_000_000
 
 
 def records(rows: list[dict[str, int]]) -> dict[str, bytes]:
-    names = ["bytes", "status", *STAMPS]
+    names = ["bytes", "status", "flags", *STAMPS]
     return {
         name: np.array([row.get(name, -1 if name in STAMPS else 0) for row in rows], "<i8").tobytes()
         for name in names
@@ -64,6 +65,19 @@ def test_frames_that_never_left_count_in_no_figure() -> None:
     figures = Telemetry(0).sample(records(rows), {"bytes_sent": 0}, SECOND)
     assert figures.rates["fps"] == 1.0
     assert figures.stages[TOTAL[0]] == [6, 6, 6]
+
+
+def test_filler_of_a_speed_test_counts_on_the_wire_only() -> None:
+    filler = {
+        "bytes": 500_000,
+        "flags": FLAG_PROBE,
+        "sealed_ns": 1,
+        "sent_first_ns": 10**9,
+        "sent_last_ns": 2 * 10**9,
+    }
+    figures = Telemetry(0).sample(records([filler]), {"bytes_sent": 500_000}, SECOND)
+    assert figures.stages == {}
+    assert figures.rates == {"fps": 0.0, "media_kbps": 0.0, "wire_kbps": 4000.0}
 
 
 def test_rates_are_about_the_time_since_the_last_sample() -> None:
