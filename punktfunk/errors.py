@@ -21,10 +21,10 @@
     │   └── PairingError            exit 1  PF440  a pairing did not come about
     │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
     ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
-    ├── SettingsError               exit 5  PF720  the settings of a host cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
     ├── ManagementError             exit 5  PF710  a running host's management API does not answer as it should
     │   └── CredentialError         exit 2  PF711  its token or its password file cannot be used
+    ├── SettingsError               exit 5  PF720  the settings of a host cannot be read or written
     ├── DesktopError                exit 5  PF800  a compositor, its input or its sound failed
     └── HarnessError                exit 5  PF600  the harness itself is at fault
         ├── ScenarioError           exit 2  PF610  a scenario file is wrong (file:line:column, caret, hint)
@@ -197,6 +197,8 @@ class CredentialError(ManagementError):
 
     code = "PF711"
     exit_code = 2
+
+
 class SettingsError(PunktfunkError):
     """The settings of a host cannot be read or written; nothing was changed."""
 
