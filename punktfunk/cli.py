@@ -141,6 +141,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
     app_: Annotated[
         str | None, typer.Option("--app", help="Program of a headless desktop, with its arguments.")
     ] = None,
+    audio: Annotated[bool, typer.Option(help="Stream a desktop's sound too.")] = True,
     file: Annotated[Path | None, typer.Option(help="Video file for --source file.")] = None,
     mode: Annotated[
         str | None, typer.Option(help="Such as 1280x720@60; default: what the client asks for.")
@@ -186,7 +187,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             state_dir=state_dir or default_state_dir(),
             max_sessions=max_sessions,
             exit_after_sessions=sessions,
-            source=_served_source(source, file, frame_bytes, app_),
+            source=_served_source(source, file, frame_bytes, app_, audio=audio),
             mode=mode,
             codec=codec,
             bitrate=bitrate,
@@ -337,12 +338,12 @@ def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> d
 
 
 def _served_source(
-    source: ServedSource, file: Path | None, frame_bytes: int | None, program: str | None
+    source: ServedSource, file: Path | None, frame_bytes: int | None, program: str | None, *, audio: bool
 ) -> dict[str, Any]:
     """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
     if source in (ServedSource.AUTO, ServedSource.DESKTOP):
         try:
-            spec = DesktopSpec(app=program_of(program))
+            spec = DesktopSpec(app=program_of(program), audio=audio)
             choose_backend(spec)
         except CapabilityError as error:
             if source is ServedSource.DESKTOP:

@@ -15,6 +15,7 @@ from punktfunk.client.pair import pair
 from punktfunk.client.service import Client, Summary
 from punktfunk.client.window import load_sdl
 from punktfunk.errors import ResultsError, UsageError
+from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.discovery import FoundHost, discover
 from punktfunk.native.lifetime import until_told_to_end
@@ -133,7 +134,11 @@ def _summary_line(summary: Summary) -> str:
             f"{verdict}: {counters.get('test_frames_intact', 0)} of {summary.frames_announced} frames intact, "
             f"{counters.get('test_frames_mismatched', 0)} corrupted · {summary.reason}"
         )
+    heard = ""
+    if "sound_packets" in counters:
+        seconds = counters["sound_samples"] / SAMPLE_RATE
+        heard = f", heard {seconds:.1f} s of sound ({counters['sound_lost']} packets lost)"
     return (
         f"received {counters.get('frames_released', 0)} frames, decoded {counters.get('pictures', 0)}, "
-        f"key frames asked for {counters.get('recovery_requests', 0)} · {summary.reason}"
+        f"key frames asked for {counters.get('recovery_requests', 0)}{heard} · {summary.reason}"
     )

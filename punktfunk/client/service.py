@@ -13,11 +13,12 @@ from punktfunk import log
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
-from punktfunk.errors import HandshakeError, MediaError
+from punktfunk.client.sound import SoundLog
+from punktfunk.errors import HandshakeError, MediaError, ResultsError
 from punktfunk.media import Codec
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
-from punktfunk.native.datagrams import FromClient, FromHost, Input, InputKind
+from punktfunk.native.datagrams import Audio, FromClient, FromHost, Input, InputKind
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
 from punktfunk.native.identity import Identity, Role
@@ -34,6 +35,8 @@ _VERIFY_WINDOW_NS = 2 * control.S
 _VERIFY_QUEUE_FRAMES = 512
 """A verification has no use for the newest picture; it wants every one, also on a machine that stalls."""
 _CLOSE_LIMIT_S = 1.9
+SOUND_FILE = "sound.wav"
+"""What was heard, in the folder of the artefacts."""
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
 
 
@@ -70,6 +73,9 @@ class Client:
         self.on_side_plane: Callable[[FromHost], None] = lambda _datagram: None
         """Called with audio, rumble and HID output as they come."""
         self._log = log.get("client")
+        kept = config.artefacts / SOUND_FILE if config.artefacts and config.record_frames else None
+        self.sound = SoundLog(kept) if config.decode else None
+        """What is heard; ``None`` where nothing is decoded."""
         self._connection: ClientConnection | None = None
         self._worker: WorkerProcess | None = None
         self._worker_up = asyncio.Event()
@@ -205,6 +211,11 @@ class Client:
             )
 
     def _hear(self, datagram: FromHost) -> None:
+        if isinstance(datagram, Audio) and self.sound is not None:
+            try:
+                self.sound.take(datagram)
+            except ResultsError as error:
+                self._log.error("sound not recorded", cause=error.cause, hint=error.hint)
         self.on_side_plane(datagram)
 
     def _control_says(self, output: control.Output) -> None:
@@ -262,6 +273,8 @@ class Client:
             return
         connection = self._connection
         announced = connection.welcome.frames if connection and connection.welcome else 0
+        if self.sound is not None and self.sound.counters["sound_packets"]:
+            counters = {**counters, **self.sound.counters}
         self._summary = Summary(reason, counters, announced, failed)
         self._ended.set()
         if connection is not None:
@@ -290,6 +303,8 @@ class Client:
                 self._worker.kill()
         if self._connection is not None:
             self._connection.abandon()
+        if self.sound is not None:
+            self.sound.close()
         self._ended.set()
         if self._summary is None:
             self._summary = Summary("stopped")

@@ -12,16 +12,21 @@ from pathlib import Path
 
 from punktfunk import log
 from punktfunk.desktop import Desktop
+from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
+from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.backends import BackendName, Finding, examine, open_desktop
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.desktop.inject import InputEvent
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, UsageError
+from punktfunk.host.sound import SoundPlace
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.datagrams import Input
 from punktfunk.units import Mode
 
+_USERS_MONITOR = "@DEFAULT_MONITOR@"
+"""What the user's own sound server plays, by the name that PulseAudio and PipeWire know."""
 _TESTCARD = (sys.executable, "-m", "punktfunk", "testcard")
 
 
@@ -88,16 +93,19 @@ class DesktopDesk:
         self._program = spec.app or default_program()
         self._launched = False
         self._log = log.get("host.desktop")
-        self._desktop: Desktop = open_desktop(
-            self._finding.name, SessionOptions(keyboard_layout=spec.keyboard_layout), on_end=self._ended
-        )
+        self.sound: SoundPlace | None = None
+        """Where its programs play; ``None`` where that is nowhere."""
+        self._silence = ""
+        self._desktop = self._open()
 
     @property
     def description(self) -> str:
         """What is streamed, in words."""
         if self._finding.name is BackendName.ATTACHED:
             return f"this desktop ({self._finding.reason})"
-        return f"a headless sway that runs {_name_of(self._program)} ({self._finding.reason})"
+        sound = f"without sound: {self._silence}" if self._silence else "with sound"
+        runs = f"{_name_of(self._program)}, {sound}"
+        return f"a headless sway that runs {runs} ({self._finding.reason})"
 
     def lend(self, mode: Mode) -> Lent:
         """Return an output of that mode for one stream."""
@@ -137,6 +145,35 @@ class DesktopDesk:
     def close(self) -> None:
         """End a desktop of our own, leave another's as it was."""
         self._desktop.close()
+
+    def _open(self) -> Desktop:
+        """Open it with sound, and without where that is not to be had: a silent stream is better than none."""
+        name, layout = self._finding.name, self._spec.keyboard_layout
+        self._silence = self._why_silent()
+        if not self._silence and name is BackendName.HEADLESS:
+            try:
+                options = SessionOptions(audio=True, keyboard_layout=layout)
+                desktop = open_desktop(name, options, on_end=self._ended)
+            except DesktopError as error:
+                self._silence = error.cause
+            else:
+                self.sound = SoundPlace(desktop.pulse_server, f"{SINK}.monitor")
+                return desktop
+        if not self._silence:
+            self.sound = SoundPlace("", _USERS_MONITOR)
+        return open_desktop(name, SessionOptions(keyboard_layout=layout), on_end=self._ended)
+
+    def _why_silent(self) -> str:
+        """Return what keeps the desktop from being heard, "" for nothing."""
+        if not self._spec.audio:
+            return "not asked for"
+        try:
+            require_pulse()
+            if self._finding.name is BackendName.HEADLESS:
+                require_pipewire()
+        except CapabilityError as error:
+            return f"{error.cause} ({error.hint})"
+        return ""
 
     def _launch(self) -> None:
         if not self._launched and isinstance(self._desktop, DesktopSession):

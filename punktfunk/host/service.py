@@ -19,10 +19,11 @@ from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopDesk, Lending
 from punktfunk.host.pairing import NativePairing
+from punktfunk.host.sound import SoundDesk
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
 from punktfunk.host.trust import scrub_name
-from punktfunk.native.datagrams import FromClient, FromHost, Input, Mic, Motion, Touchpad, encode
+from punktfunk.native.datagrams import Audio, FromClient, FromHost, Input, Mic, Motion, Touchpad, encode
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, VideoMode
@@ -141,6 +142,8 @@ class Host:
         self._ended: list[SessionReport] = []
         self._report_done = asyncio.Condition()
         self._closing = False
+        place = None if desktop is None else desktop.sound
+        self._sound = None if place is None else SoundDesk(place, self._hear)
 
     async def __aenter__(self) -> Self:
         config = self.config
@@ -177,6 +180,8 @@ class Host:
                 await self._report_done.wait_for(lambda: not self._streams)
         except TimeoutError:
             self._log.error("a worker did not end in time")
+        if self._sound is not None:
+            self._sound.end()
         if self._listener is not None:
             self._listener.close()
 
@@ -327,6 +332,15 @@ class Host:
                 sent += 1
         return sent
 
+    def _hear(self, encoded_ns: int, opus: bytes) -> None:
+        """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
+        for session, (_, report) in self._streams.items():
+            if not session.ending:
+                number = report.side_planes["audio_sent"]
+                report.side_planes["audio_sent"] += 1
+                packet = Audio(number & 0xFFFFFFFF, session.clock.to_wire(encoded_ns), opus)
+                session.send_datagram(encode(packet))
+
     def session_over(self, session: HostSession, reason: str) -> None:
         """Take note of a connection's end; its report is complete once its worker is gone too."""
         self._sessions.discard(session)
@@ -395,6 +409,8 @@ class Host:
                 report.codec, report.encoder = codec, encoder
                 session.log.info("worker ready", pid=report.worker_pid, codec=codec, encoder=encoder)
                 self.on_session(report)
+                if self._sound is not None and not self._closing:
+                    self._sound.begin()  # now, for the start of both at once takes longer than one by one
 
     def _loss_reported(self, report: SessionReport, loss_ppm: int) -> None:
         report.loss_reports += 1
@@ -419,6 +435,8 @@ class Host:
             return
         report.stream_reason = report.stream_reason or "stopped"
         self._streams.pop(session, None)
+        if self._sound is not None and not self._streams:
+            self._sound.end()
         self._ended.append(report)
         report.state = "ended"
         self.on_session(report)

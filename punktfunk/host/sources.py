@@ -21,6 +21,8 @@ class DesktopSpec(BaseModel):
     app: tuple[str, ...] = ()
     """Argument list of the program that a headless desktop starts with its first stream."""
     keyboard_layout: str = "us"
+    audio: bool = True
+    """Stream the sound too, where PipeWire is installed; a desktop without it is streamed silently."""
 
 
 HostSource = Annotated[TestCardSpec | FileSpec | SyntheticSpec | DesktopSpec, Field(discriminator="kind")]

@@ -51,12 +51,7 @@ def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) ->
 
     Raises CapabilityError where a program is missing and DesktopError where the server does not answer.
     """
-    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
-    if missing:
-        raise CapabilityError(
-            f"no sound: {', '.join(missing)} not installed",
-            "apt-get install pipewire wireplumber pipewire-pulse",
-        )
+    require_pipewire()
     config = runtime / "config" / "pipewire" / "pipewire.conf.d"
     config.mkdir(parents=True)
     (config / "punktfunk.conf").write_text(_CONFIG)
@@ -69,6 +64,16 @@ def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) ->
             if answers is not None:
                 _await_socket(program, answers, children, started[-1])
     return started, f"unix:{address}"
+
+
+def require_pipewire() -> None:
+    """Raise CapabilityError unless all of its programs are installed."""
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        raise CapabilityError(
+            f"{', '.join(missing)} not installed",
+            "apt-get install pipewire wireplumber pipewire-pulse",
+        )
 
 
 def _await_socket(program: str, path: Path, children: Children, child: Child) -> None:

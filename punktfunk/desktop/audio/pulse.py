@@ -101,6 +101,11 @@ class PulseCapture:
         return text.decode() if text else f"error {error.value}"
 
 
+def require_pulse() -> None:
+    """Raise CapabilityError unless PulseAudio's library can be loaded."""
+    _load()
+
+
 @cache
 def _load() -> CDLL:
     try:

@@ -1,0 +1,46 @@
+"""Record a desktop's sound and code it: every 5 ms one Opus packet to the host. Run by the host only."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.audio.pulse import PulseCapture
+from punktfunk.errors import PunktfunkError
+from punktfunk.host.sound import VOCABULARY, Failed, Packet, Record
+from punktfunk.media.opus import OpusEncoder
+from punktfunk.native.worker_end import WorkerEnd
+
+_ORDER_LIMIT_S = 10.0
+
+
+def record(end: WorkerEnd, order: Record) -> None:
+    """Record until the host says stop; raise DesktopError when the sound server goes."""
+    encoder = OpusEncoder()
+    with PulseCapture(order.server or None, order.source) as capture:
+        while not end.stopping.is_set():
+            chunk = capture.read()
+            opus = encoder.encode(chunk.samples)
+            end.send(Packet(monotonic_ns(), opus.hex()))
+
+
+def main() -> int:
+    """Run the worker; 1 when there was no sound to be had (the host has been told why)."""
+    end = WorkerEnd(VOCABULARY)
+    received = end.wait(_ORDER_LIMIT_S)
+    if received is None or not isinstance(received[0], Record):
+        return 1
+    try:
+        record(end, received[0])
+    except PunktfunkError as error:
+        if not end.stopping.is_set():
+            end.send(Failed(error.code, error.cause, error.hint))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stderr.flush()
+    os._exit(status)
