@@ -11,12 +11,14 @@ from pathlib import Path
 
 from harness import cli_page, metric_page, reference, schema
 from punktfunk.errors import UsageError
+from punktfunk.mgmt.openapi import document_text
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "scenarios/scenario.schema.json": schema.schema_text,
     reference.PAGE: reference.page,
     metric_page.PAGE: metric_page.page,
     cli_page.PAGE: cli_page.page,
+    "docs/api/openapi.json": document_text,
 }
 
 

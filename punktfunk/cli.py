@@ -29,6 +29,7 @@ from punktfunk.host.serve import ServeConfig
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.native.headless import config_error
+from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate
 
@@ -204,6 +205,28 @@ def serve(  # noqa: PLR0917 - the options of a command line
         mgmt_bind=mgmt_bind,
     )
     _run(run_serve, config)
+
+
+@app.command()
+def console(
+    state_dir: Annotated[Path | None, typer.Option(help="State folder of the running host.")] = None,
+) -> None:
+    """Print a link that signs a browser in to the running host's console, once and within 10 minutes."""
+    from punktfunk.mgmt.remote import RunningHost
+
+    folder = state_dir or default_state_dir()
+    try:
+        typer.echo(RunningHost.find(folder, Identity.paths(folder, Role.HOST)[0]).console_link())
+    except PunktfunkError as error:
+        _fail(error)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the management API."""
+    from punktfunk.mgmt.openapi import document_text
+
+    typer.echo(document_text(), nl=False)
 
 
 @app.command()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 API_VERSION = "1.0"
 """Version of the API, not of the program: the document does not depend on the machine that it is made on."""

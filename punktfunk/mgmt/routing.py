@@ -23,6 +23,7 @@ _MEANINGS = {
     403: "a change made with a cookie lacks the proof that it comes from the console's own page",
     404: "there is none of that name",
     409: "not in the present state",
+    413: "the body is longer than 64 KiB",
     415: "the body is not application/json",
     422: "the body has not the shape that is asked for",
     429: "too many attempts; Retry-After says when to try again",

@@ -21,11 +21,8 @@ from punktfunk.mgmt.gate import Gate, own_names
 from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.sessions import Sessions
-from punktfunk.mgmt.token import BearerToken, load_or_create_token
+from punktfunk.mgmt.token import URL_FILE, BearerToken, load_or_create_token
 from punktfunk.native.private_file import write_private
-
-URL_FILE = "mgmt-url"
-"""Where a running host says how ``punktfunk console`` reaches it."""
 
 HANDSHAKE_LIMIT_S = 5.0
 END_LIMIT_S = 0.5

@@ -16,6 +16,8 @@ from punktfunk.errors import CredentialError
 from punktfunk.native.private_file import write_private
 
 TOKEN_FILE = "mgmt-token"  # noqa: S105 - its name
+URL_FILE = "mgmt-url"
+"""Where a running host says how programs of the same user reach it."""
 TOKEN_VARIABLE = "PUNKTFUNK_MGMT_TOKEN"  # noqa: S105 - its name
 MIN_TOKEN_CHARACTERS = 16
 """Shorter ones can be guessed over the network."""

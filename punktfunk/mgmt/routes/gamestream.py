@@ -51,7 +51,7 @@ async def pairing(control: Control) -> PinPending:
     "/pair/pin",
     operation_id="submitPairingPin",
     status_code=204,
-    responses=failures(400, 401, 403, 409, 415, 422),
+    responses=failures(400, 401, 403, 409, 413, 415, 422),
 )
 async def submit_pin(order: PinOrder, control: Control) -> None:
     """Enter the PIN that a Moonlight client shows."""

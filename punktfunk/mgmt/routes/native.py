@@ -30,7 +30,7 @@ async def pairing(control: Control) -> NativePairingBody:
 @routes.post(
     "/native/pair/arm",
     operation_id="armNativePairing",
-    responses=failures(400, 401, 403, 415, 422, 503),
+    responses=failures(400, 401, 403, 413, 415, 422, 503),
     dependencies=[Served],
 )
 async def arm(order: ArmOrder, control: Control) -> NativePairingBody:
