@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -38,7 +38,7 @@ Column = NDArray[np.int64]
 class ServedDesktop:
     """``punktfunk serve --source desktop`` for one stream, in a namespace where one is given.
 
-    Lets in who is in a private network, unless ``options`` say otherwise. Its records are in ``folder``/host.
+    Lets in who is in a private network; ``env`` adds to its environment. Its records are in ``folder``/host.
     Raises HarnessError when it does not come up.
     """
 
@@ -49,6 +49,7 @@ class ServedDesktop:
         program: str = CARD,
         bind: str = "127.0.0.1",
         namespace: Namespace | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.records = folder / "host"
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ class ServedDesktop:
             *("--record", str(self.records), "--sessions", "1", *options),
         ]
         self._errors = folder / "host.log"
-        self._process = _start(command, self._errors, namespace)
+        self._process = _start(command, self._errors, namespace, env)
         self.banner = self._read_banner()
 
     @property
@@ -279,7 +280,12 @@ def _json(path: Path) -> dict[str, Any]:
     return read
 
 
-def _start(command: Sequence[str], errors: Path, namespace: Namespace | None = None) -> subprocess.Popen[str]:
+def _start(
+    command: Sequence[str],
+    errors: Path,
+    namespace: Namespace | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     def start() -> subprocess.Popen[str]:
         with errors.open("wb") as log:
             return subprocess.Popen(
@@ -289,7 +295,7 @@ def _start(command: Sequence[str], errors: Path, namespace: Namespace | None = N
                 stderr=log,
                 text=True,
                 cwd=_REPOSITORY,
-                env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(_REPOSITORY)},
+                env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(_REPOSITORY), **(env or {})},
             )
 
     return start() if namespace is None else namespace.run(start)

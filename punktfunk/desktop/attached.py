@@ -33,9 +33,9 @@ class AttachedDesktop:
     """The user's own session. Its virtual pointer and keyboard are there while this object is.
 
     ``display`` is the compositor's socket and ``ipc_path`` sway's, if it is sway; both default to what the
-    environment says. With ``own_output`` a stream gets an output of its own where the compositor can take it
-    away again, which is sway 1.8 and newer; otherwise it gets the focused one, scaled to its size. Absolute
-    positions count on the (first) output that is streamed.
+    environment says. With ``own_output`` each stream gets an output of its own, of its size, that goes when the
+    stream does; without, it gets the focused one, scaled. ``None`` makes outputs where the compositor can take them
+    away again, which is sway 1.8 and newer. Absolute positions count on the (first) output that is streamed.
 
     wlroots 0.15 can crash when the last pointer of a seat goes; a desktop without a mouse should therefore be
     left by ending its compositor, or be a headless session of punktfunk's own.
@@ -48,14 +48,13 @@ class AttachedDesktop:
         display: str | None = None,
         ipc_path: str | None = None,
         *,
-        own_output: bool = False,
+        own_output: bool | None = None,
         keyboard_layout: str = "us",
         keyboard_variant: str = "",
     ) -> None:
         """Attach; raise CapabilityError where the compositor lacks what is needed, DesktopError for none."""
         self.socket = session_socket(display)
         self._ipc_path = ipc_path if ipc_path is not None else os.environ.get("SWAYSOCK")
-        self._own_output = own_output
         self._lock = threading.Lock()
         self._failure: PunktfunkError | None = None
         self._closed = False
@@ -66,7 +65,9 @@ class AttachedDesktop:
             require_wlroots(self._connection)
             self._output = self._focused()
             self._keyboard = Keyboard(keyboard_layout, keyboard_variant)
-            self._injector = None if own_output else self._make_injector(self._output)
+            self._own_output = self._can_remove_outputs() if own_output is None else own_output
+            self._pointed_at = self._output
+            self._injector = None if self._own_output else self._make_injector(self._output)
         except BaseException:
             self._connection.close()
             raise
@@ -82,6 +83,11 @@ class AttachedDesktop:
         with self._lock:
             return [output.name for output in self._connection.outputs]
 
+    @property
+    def own_output(self) -> bool:
+        """Whether each stream gets an output of its own."""
+        return self._own_output
+
     def provide(self, mode: Mode) -> VirtualOutput:
         """Return an output for a stream of that mode; see :class:`punktfunk.desktop.Desktop`."""
         if not self._own_output:
@@ -94,8 +100,26 @@ class AttachedDesktop:
             output = self._virtual.create(mode)
             if self._injector is None:
                 self._connection.round_trip()  # to learn of the output
+                self._pointed_at = output.name
                 self._injector = self._make_injector(output.name)
             return output
+
+    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
+        """Give an output of its own another mode; one of the user's stays as it is and is scaled."""
+        with self._lock:
+            if self._virtual is None:
+                return VirtualOutput(output.name, mode)
+            return self._virtual.change(output, mode)
+
+    def take_back(self, output: VirtualOutput) -> None:
+        """Take an output away that was made for a stream; one of the user's stays."""
+        with self._lock, self._noting_failure():
+            if self._virtual is None or self._closed:
+                return
+            self._virtual.remove(output)
+            if output.name == self._pointed_at and self._injector is not None:
+                self._injector.close()
+                self._injector = None  # the next stream's output gets one of its own
 
     def inject(self, event: InputEvent) -> None:
         """Put one input event in; raise DesktopError when the compositor has gone."""
@@ -133,6 +157,12 @@ class AttachedDesktop:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _can_remove_outputs(self) -> bool:
+        if self._ipc_path is None:
+            return False
+        with SwayDisplay(self._ipc_path, self.socket) as display:
+            return display.can_remove
 
     def _make_injector(self, output: str) -> WlrInjector:
         from punktfunk.desktop.inject.wlr import WlrInjector

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from punktfunk import log
 from punktfunk.desktop import Desktop
+from punktfunk.desktop.attached import AttachedDesktop
 from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.backends import BackendName, Finding, examine, open_desktop
@@ -102,7 +103,8 @@ class DesktopDesk:
     def description(self) -> str:
         """What is streamed, in words."""
         if self._finding.name is BackendName.ATTACHED:
-            return f"this desktop ({self._finding.reason})"
+            own = isinstance(self._desktop, AttachedDesktop) and self._desktop.own_output
+            return f"this desktop{', on an output of its own' if own else ''} ({self._finding.reason})"
         sound = f"without sound: {self._silence}" if self._silence else "with sound"
         runs = f"{_name_of(self._program)}, {sound}"
         return f"a headless sway that runs {runs} ({self._finding.reason})"
@@ -120,13 +122,18 @@ class DesktopDesk:
 
     def change(self, lent: Lent, mode: Mode) -> Lent:
         """Give a lent output another mode; a desktop that cannot is captured scaled."""
-        if not isinstance(self._desktop, DesktopSession):
+        if not isinstance(self._desktop, DesktopSession | AttachedDesktop):
             return lent
         with self._lock:
             return self._lent(self._desktop.change(lent.output, mode))
 
     def give_back(self, lent: Lent) -> None:
-        """Keep a stream's output for another one."""
+        """Keep a stream's output for another one, or take it away, in a thread, where that can be done."""
+        if isinstance(self._desktop, AttachedDesktop):
+            threading.Thread(
+                target=self._take_back, args=[lent], name="take-output-back", daemon=True
+            ).start()
+            return
         with self._lock:
             self._free.append(lent.output)
 
@@ -188,6 +195,13 @@ class DesktopDesk:
             self._desktop.release_all()
         except PunktfunkError as error:
             self._log.warning("input not released", cause=error.cause)
+
+    def _take_back(self, lent: Lent) -> None:
+        if isinstance(self._desktop, AttachedDesktop):
+            try:
+                self._desktop.take_back(lent.output)
+            except PunktfunkError as error:
+                self._log.warning("output not taken away", output=lent.output.name, cause=error.cause)
 
     def _ended(self, error: PunktfunkError) -> None:
         self._log.error("desktop ended", cause=error.cause, hint=error.hint)

@@ -63,6 +63,11 @@ class SwayDisplay:
         self._made = [changed if each.name == output.name else each for each in self._made]
         return changed
 
+    def remove(self, output: VirtualOutput) -> None:
+        """Take an output that was made here away; raise DesktopError where sway refuses."""
+        self._made = [each for each in self._made if each.name != output.name]
+        self._ipc.command(f"output {output.name} unplug")
+
     def close(self) -> None:
         """Take away the outputs that were made here, except where they end with the compositor."""
         if self._closed:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import struct
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from harness.served_desktop import ServedDesktop, connect, pictures
 from punktfunk.desktop import backends
 from punktfunk.desktop.attached import AttachedDesktop
 from punktfunk.desktop.backends import BackendName
@@ -20,6 +26,7 @@ from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.units import Mode
 
 MODE = Mode(640, 480, 60)
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -67,6 +74,93 @@ def test_an_output_that_could_not_be_removed_is_not_made(inside: DesktopSession)
         display.create(MODE)
     with SwayIpc(inside.ipc_path) as ipc:
         assert list(ipc.outputs()) == ["HEADLESS-1"]
+
+
+def test_serve_streams_the_session_that_runs_and_leaves_it_as_it_was(
+    session: DesktopSession, tmp_path: Path
+) -> None:
+    session.create(MODE)
+    session.launch([sys.executable, "-m", "punktfunk", "testcard"], cwd=REPOSITORY)
+    env = {"WAYLAND_DISPLAY": session.socket, "SWAYSOCK": session.ipc_path}
+    with SwayIpc(session.ipc_path) as ipc:
+        outputs = list(ipc.outputs())
+    with ServedDesktop(tmp_path, "--bitrate", "6 Mbit/s", env=env) as host:
+        assert "this desktop" in host.banner
+        assert "HEADLESS-1" in host.banner
+        connect(host, tmp_path, Mode(640, 480, 30), 4.0)
+        host.end()
+    seen = pictures(host.records, tmp_path / "client")
+    assert len(seen.captured_ns) > 30
+    assert (seen.wrong, seen.unreadable, seen.not_decoded, seen.queue_dropped) == (0, 0, 0, 0)
+    assert session.failure is None, "the session did not survive"
+    with SwayIpc(session.ipc_path) as ipc:
+        assert list(ipc.outputs()) == outputs
+
+
+class NewSway(threading.Thread):
+    """What a sway that can unplug outputs answers on its control socket; the outputs that it has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self.outputs = {"DP-1": (1920, 1080)}
+        self.commands: list[str] = []
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                with self._listening.accept()[0] as end:
+                    self._serve(end)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self.join()
+        self._listening.close()
+
+    def _serve(self, end: socket.socket) -> None:
+        header = struct.Struct("=6sII")
+        while request := end.recv(header.size):
+            _, size, kind = header.unpack(request)
+            text = end.recv(size).decode() if size else ""
+            answer = json.dumps(self._answer(kind, text)).encode()
+            end.sendall(header.pack(b"i3-ipc", len(answer), kind) + answer)
+
+    def _answer(self, kind: int, text: str) -> object:
+        if kind == 7:
+            return {"major": 1, "minor": 9}
+        if kind == 3:
+            modes = {name: {"width": w, "height": h} for name, (w, h) in self.outputs.items()}
+            return [{"name": name, "current_mode": mode} for name, mode in modes.items()]
+        self.commands.append(text)
+        if text == "create_output":
+            self.outputs[f"HEADLESS-{len(self.commands)}"] = (1920, 1080)
+            return [{"success": True}]
+        what, name, action, *rest = text.split()
+        assert what == "output"
+        if action == "unplug":
+            return [{"success": self.outputs.pop(name, None) is not None, "error": "no such output"}]
+        size = rest[-1].partition("@")[0].split("x")
+        self.outputs[name] = (int(size[0]), int(size[1]))
+        return [{"success": True}]
+
+
+def test_outputs_are_unplugged_one_by_one_and_the_rest_with_the_context(tmp_path: Path) -> None:
+    sway = NewSway(tmp_path / "sock")
+    with SwayDisplay(str(tmp_path / "sock"), "unused") as display:
+        first, second = display.create(MODE), display.create(Mode(800, 600, 60))
+        assert sway.outputs[first.name] == (640, 480)
+        display.change(second, Mode(320, 240, 30))
+        assert sway.outputs[second.name] == (320, 240)
+        display.remove(first)
+        assert list(sway.outputs) == ["DP-1", second.name]
+    sway.close()
+    assert list(sway.outputs) == ["DP-1"], "the user's own stays"
+    assert sum("unplug" in command for command in sway.commands) == 2, "each once"
 
 
 def test_an_output_of_ones_own_goes_with_the_context_where_sway_can_remove_it(inside: DesktopSession) -> None:
