@@ -13,17 +13,30 @@ from typing import Any, Literal, Protocol, Self
 from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns, realtime_ns
 from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.desktop.pads import PadMaker
+from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.errors import ConfigError, PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopDesk, Lending
+from punktfunk.host.pads import PadDesk
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.sound import SoundDesk
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
 from punktfunk.host.trust import scrub_name
-from punktfunk.native.datagrams import Audio, FromClient, FromHost, Input, Mic, Motion, Touchpad, encode
+from punktfunk.native.datagrams import (
+    Audio,
+    FromClient,
+    FromHost,
+    Input,
+    InputKind,
+    Mic,
+    Motion,
+    Touchpad,
+    encode,
+)
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, VideoMode
@@ -40,6 +53,7 @@ CHANGEABLE = frozenset(
 """Fields of the configuration that :meth:`Host.reconfigure` takes."""
 
 _CLOSE_LIMIT_S = 1.9
+_PAD_KINDS = (InputKind.PAD_BUTTON, InputKind.PAD_AXIS)
 
 
 class InputSink(Protocol):
@@ -94,6 +108,7 @@ class SessionReport:
     reason: str = ""
     failed: bool = False
     _lending: Lending | None = None
+    _pads: PadDesk | None = None
     _worker_gone: bool = False
     _session_gone: bool = False
 
@@ -124,6 +139,8 @@ class Host:
         self.config = config
         self.desktop = desktop
         self.input_sink = desktop if input_sink is None else input_sink
+        self.pad_maker: PadMaker | None = None if desktop is None else UinputPad
+        """Plugs in the pads that clients have; without one their events are input like any other."""
         self.on_side_plane: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: (
             None
         )
@@ -316,6 +333,15 @@ class Host:
         report.side_planes[type(datagram).__name__.lower()] += 1
         if not isinstance(datagram, Input):
             self.on_side_plane(report, datagram)
+        elif datagram.kind in _PAD_KINDS and self.pad_maker is not None:
+            if report._pads is None:
+                report._pads = PadDesk(
+                    self.pad_maker,
+                    lambda rumble: session.send_datagram(encode(rumble)),
+                    lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
+                )
+            if not report._pads.inject(datagram):
+                report.side_planes["input_refused"] += 1
         elif self.input_sink is not None and not self.input_sink.inject(datagram):
             report.side_planes["input_refused"] += 1
 
@@ -349,6 +375,8 @@ class Host:
             report.reason = reason
             report._session_gone = True
             report.side_planes.update(session.dropped_datagrams)
+            if report._pads is not None:
+                report._pads.close()
             if self.input_sink is not None:
                 # What this client held down would stay down; other clients press theirs again.
                 self.input_sink.release_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 
 import punktfunk
 import punktfunk.native.host as session_module
+from punktfunk.desktop.pads import PadState
+from punktfunk.errors import CapabilityError
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.datagrams import (
     Audio,
@@ -144,5 +147,91 @@ def test_a_client_that_floods_side_planes_is_held_to_its_rate(monkeypatch: pytes
                 [report] = await host.sessions_over(1)
             assert 20 <= len(sink.events) < 100
             assert report.side_planes["dropped_rate"] >= 50
+
+    run(scenario())
+
+
+class Motors:
+    """A pad that remembers its states; its motors move when the test says so."""
+
+    def __init__(self, number: int, on_rumble: Callable[[int, int], None]) -> None:
+        self.number = number
+        self.rumble = on_rumble
+        self.states: list[PadState] = []
+        self.closed = False
+        self._ends = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self._ends[0].fileno()
+
+    def report(self, state: PadState) -> None:
+        self.states.append(state)
+
+    def read(self) -> None:
+        low, high = self._ends[0].recv(2)
+        self.rumble(low, high)
+
+    def shake(self, low: int, high: int) -> None:
+        self._ends[1].send(bytes([low, high]))
+
+    def close(self) -> None:
+        self.closed = True
+        for end in self._ends:
+            end.close()
+
+
+def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_with_the_client() -> None:
+    async def scenario() -> None:
+        pads: list[Motors] = []
+
+        def make(number: int, on_rumble: Callable[[int, int], None]) -> Motors:
+            pads.append(Motors(number, on_rumble))
+            return pads[-1]
+
+        async with punktfunk.Host(CONFIG) as host:
+            host.pad_maker = make
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
+                felt: list[Rumble] = []
+                client.on_side_plane = lambda what: felt.append(what) if isinstance(what, Rumble) else None
+                client.send(Input(InputKind.PAD_BUTTON, 0x1000, 1, 0, 2))
+                client.send(Input(InputKind.PAD_AXIS, 9, 5, 0, 2))
+                client.send(Input(InputKind.PAD_AXIS, 4, 300, 0, 2))
+                await until(lambda: bool(pads and pads[0].states and pads[0].states[-1].axes[4]))
+                assert pads[0].number == 2
+                assert pads[0].states[-1] == PadState(0x1000, (0, 0, 0, 0, 255, 0))
+                pads[0].shake(7, 9)
+                await until(lambda: len(felt) >= 3)
+                assert set(felt) == {Rumble(2, 7, 9)}
+                pads[0].shake(0, 0)
+                await until(lambda: felt.count(Rumble(2, 0, 0)) >= 2)
+                assert Rumble(2, 7, 9) not in felt[felt.index(Rumble(2, 0, 0)) :]
+                client.stop()
+                [report] = await host.sessions_over(1)
+            assert pads[0].closed
+            assert (report.side_planes["input"], report.side_planes["input_refused"]) == (3, 1)
+
+    run(scenario())
+
+
+def test_a_machine_without_pads_says_so_once_and_refuses_their_events() -> None:
+    async def scenario() -> None:
+        tried = 0
+
+        def make(_number: int, _on_rumble: Callable[[int, int], None]) -> Motors:
+            nonlocal tried
+            tried += 1
+            raise CapabilityError("no pads", "modprobe uinput")
+
+        async with punktfunk.Host(CONFIG) as host:
+            host.pad_maker = make
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
+                client.send(Input(InputKind.PAD_BUTTON, 1, 1, 0, 0))
+                await until(lambda: tried == 1)
+                for pad in range(4):
+                    client.send(Input(InputKind.PAD_BUTTON, 1, 1, 0, pad))
+                await until(lambda: host.live()[0].side_planes["input_refused"] == 4)
+                assert tried == 1
+                client.stop()
+                await host.sessions_over(1)
 
     run(scenario())
