@@ -15,7 +15,6 @@ from punktfunk.mgmt.shell import SECURITY_HEADERS, error_payload
 
 MAX_CONNECTIONS = 256
 MAX_CONNECTIONS_PER_SOURCE = 64
-MAX_HEAD_BYTES = 16_384
 REQUEST_LIMIT_S = 10.0
 """From the first byte of a request, or from the connection, to the end of its body."""
 WRITE_LIMIT_S = 10.0

@@ -29,7 +29,7 @@ NOT_SAME_ORIGIN = "this change does not come from the console's own page"
 
 _READS = frozenset({"GET", "HEAD"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_CONSOLE_FILE = re.compile(r"/console/(?:[a-z0-9_-]+/)?[a-z0-9_-]+\.[a-z0-9]+")
+_CONSOLE_FILE = re.compile(r"/console/(?:[a-z0-9_-]{1,64}/)?[a-z0-9_-]{1,64}\.[a-z0-9]{1,8}")
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 
 

@@ -15,12 +15,13 @@ from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CredentialError
 from punktfunk.mgmt.app import compose
-from punktfunk.mgmt.connection import KEEP_ALIVE_S, MAX_HEAD_BYTES, Connection, Connections
+from punktfunk.mgmt.connection import KEEP_ALIVE_S, Connection, Connections
 from punktfunk.mgmt.endpoint import Endpoint
 from punktfunk.mgmt.gate import Gate, own_names
 from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.sessions import Sessions
+from punktfunk.mgmt.shell import MAX_HEAD_BYTES
 from punktfunk.mgmt.token import URL_FILE, BearerToken, load_or_create_token
 from punktfunk.native.private_file import write_private
 

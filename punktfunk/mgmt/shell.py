@@ -18,6 +18,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 65_536
+MAX_HEAD_BYTES = 16_384
 MAX_DRAIN_BYTES = 1_048_576
 """How much of a refused body is still read, so that its sender hears why; more is cut off."""
 
@@ -62,18 +63,22 @@ class Shell:
             await send(message)
 
         headers = _first_of_each(scope["headers"])
+        indecent = _indecent(scope["headers"], headers)
+        if indecent is not None:
+            await _answer(guarded_send, indecent.status, indecent.text, close=True)
+            return
         judged = self._gate.judge(scope["method"], scope["path"], headers)
         if isinstance(judged, Refusal):
-            await _refuse(judged, headers, receive, guarded_send)
+            await _refuse(judged, _Body(headers, receive), guarded_send)
             return
         scope.setdefault("state", {})["principal"] = judged
+        body = _Body(headers, receive)
         try:
-            if _has_body(headers):
-                receive = _replay(await _read(headers, receive), receive)
+            if body.announced:
+                receive = _replay(await body.read(), receive)
             await self._app(scope, receive, guarded_send)
         except _TooLargeError:
-            refusal = Refusal(413, f"a body may have {MAX_BODY_BYTES} bytes")
-            await _refuse(refusal, headers, receive, guarded_send)
+            await _refuse(Refusal(413, f"a body may have {MAX_BODY_BYTES} bytes"), body, guarded_send)
         except Exception as error:
             # The last one to see it: it is logged, and answered in words.
             self._log.error("request failed", method=scope["method"], path=scope["path"], error=_place(error))
@@ -106,21 +111,50 @@ def _first_of_each(headers: Any) -> dict[bytes, bytes]:
     return found
 
 
-def _has_body(headers: Mapping[bytes, bytes]) -> bool:
-    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+def _indecent(pairs: Any, headers: Mapping[bytes, bytes]) -> Refusal | None:
+    """Refuse heads that are too long, though they came in one piece, and those whose length is ambiguous."""
+    if sum(len(name) + len(value) for name, value in pairs) > MAX_HEAD_BYTES:
+        return Refusal(431, f"the head of a request may have {MAX_HEAD_BYTES} bytes")
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        return Refusal(400, "a body has one length")
+    return None
 
 
-async def _read(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-    if int(headers.get(b"content-length", b"0")) > MAX_BODY_BYTES:
-        raise _TooLargeError
-    body = bytearray()
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
+class _Body:
+    """The body of one request, as far as it is listened to."""
+
+    def __init__(self, headers: Mapping[bytes, bytes], receive: Receive) -> None:
+        self.length = int(headers.get(b"content-length", b"0"))
+        self.announced = self.length > 0 or b"transfer-encoding" in headers
+        self._waits_to_be_asked = b"expect" in headers
+        self._receive = receive
+        self._over = not self.announced
+
+    async def read(self) -> bytes:
+        """Return all of it; raise ``_TooLargeError`` for more than the cap."""
+        if self.length > MAX_BODY_BYTES:
             raise _TooLargeError
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return bytes(body)
+        whole = bytearray()
+        while not self._over:
+            whole += await self._piece()
+            if len(whole) > MAX_BODY_BYTES:
+                raise _TooLargeError
+        return bytes(whole)
+
+    async def drain(self) -> bool:
+        """Read it to its end and forget it; ``False`` when it is too long for that."""
+        if self.length > MAX_DRAIN_BYTES or (self._waits_to_be_asked and not self._over):
+            return False
+        left = MAX_DRAIN_BYTES
+        while not self._over and left > 0:
+            left -= len(await self._piece())
+        return self._over
+
+    async def _piece(self) -> bytes:
+        message = await self._receive()
+        self._over = message["type"] != "http.request" or not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -137,25 +171,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _refuse(refusal: Refusal, headers: Mapping[bytes, bytes], receive: Receive, send: Send) -> None:
+async def _refuse(refusal: Refusal, body: _Body, send: Send) -> None:
     """Answer without having listened to the body; close the connection unless the body was short."""
-    whole = True
-    if _has_body(headers):
-        whole = b"expect" not in headers and await _drain(headers, receive)
+    whole = await body.drain()
     await _answer(send, refusal.status, refusal.text, close=not whole)
-
-
-async def _drain(headers: Mapping[bytes, bytes], receive: Receive) -> bool:
-    """Read a body to its end and forget it; ``False`` when it is too long for that."""
-    if int(headers.get(b"content-length", b"0")) > MAX_DRAIN_BYTES:
-        return False
-    left = MAX_DRAIN_BYTES
-    while left > 0:
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return True
-    return False
 
 
 async def _answer(send: Send, status: int, text: str, *, close: bool = False) -> None:

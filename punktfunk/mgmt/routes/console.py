@@ -20,7 +20,7 @@ from punktfunk.mgmt.sessions import FRESH_TICKET_NS, TICKET_LIFE_NS
 
 FOLDER = Path(__file__).parents[1] / "console"
 
-_NAME = re.compile(r"(?:[a-z0-9_-]+/)?[a-z0-9_-]+\.[a-z0-9]+")
+_NAME = re.compile(r"(?:[a-z0-9_-]{1,64}/)?[a-z0-9_-]{1,64}\.[a-z0-9]{1,8}")
 _KINDS = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",

@@ -1,0 +1,273 @@
+"""Promises P8 and P15 of the API: slow, silent, deaf and babbling peers hold nothing, and what they cost is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from punktfunk.host.management import HostManagement
+from punktfunk.host.pairing import NativePairing
+from punktfunk.host.trust import TrustStore
+from punktfunk.mgmt import connection as connections
+from punktfunk.mgmt.connection import Connections
+from punktfunk.mgmt.endpoint import Endpoint
+from punktfunk.mgmt.server import Certificate, ManagementServer
+
+LIMIT_S = 0.4
+HEAD = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def with_server(
+    folder: Path, test: Callable[[ManagementServer], Coroutine[Any, Any, None]], **limits: float
+) -> None:
+    """Run a test beside a server whose patience is short."""
+
+    async def both() -> None:
+        pairing = NativePairing(TrustStore(folder / "trust.json"), bytes(32))
+        control = HostManagement(
+            pairing, fingerprint="00" * 32, bind="127.0.0.1", native_enabled=True, mgmt_port=lambda: 0
+        )
+        server = ManagementServer(
+            control,
+            Endpoint.parse("127.0.0.1:0"),
+            folder,
+            Certificate(folder / "cert.pem", folder / "key.pem"),
+            connections=Connections(**{"request_limit_s": LIMIT_S, "write_limit_s": LIMIT_S, **limits}),
+        )
+        await server.start()
+        try:
+            await test(server)
+        finally:
+            await server.end()
+
+    asyncio.run(asyncio.wait_for(both(), 30))
+
+
+async def answer(server: ManagementServer, sent: bytes) -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    status, body = await read_answer(reader)
+    writer.close()
+    return status, body
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    length = next(
+        int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+    )
+    return int(head.split()[1]), await reader.readexactly(length)
+
+
+async def seconds_until_cut_off(reader: asyncio.StreamReader) -> float:
+    began = time.monotonic()
+    try:
+        while await asyncio.wait_for(reader.read(4096), 10):
+            pass
+    except ConnectionResetError:
+        pass
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET /api/v1/health HTTP/1.1\r\nHost: loc",
+        b"POST /console/login HTTP/1.1\r\nHost: localhost\r\nX-Punktfunk-Console: 1\r\n"
+        b"Sec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
+        HEAD + b"POST /console/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+    ],
+    ids=["silent", "half a head", "half a body", "half a body behind a whole request"],
+)
+def test_who_does_not_finish_a_request_is_cut_off_on_time_however_it_dribbles(
+    begun: bytes, tmp_path: Path
+) -> None:
+    async def test(server: ManagementServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(begun)
+
+        async def dribble() -> None:
+            while begun and not writer.is_closing():
+                await asyncio.sleep(0.05)
+                writer.write(b"x")
+
+        dribbling = asyncio.create_task(dribble())
+        took = await seconds_until_cut_off(reader)
+        dribbling.cancel()
+        writer.close()
+        assert took < LIMIT_S + 1
+        assert server.counters["slow_requests"] == 1
+        assert (await answer(server, HEAD))[0] == 200
+
+    with_server(tmp_path, test)
+
+
+def test_an_idle_kept_alive_connection_is_closed_and_a_used_one_lives_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("punktfunk.mgmt.server.KEEP_ALIVE_S", 1)
+
+    async def test(server: ManagementServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(4):
+            writer.write(HEAD)
+            assert (await read_answer(reader))[0] == 200
+            # Longer in all than a request may take: the time is a request's, not a connection's.
+            await asyncio.sleep(LIMIT_S / 2)
+        assert 0.2 < await seconds_until_cut_off(reader) < 3
+        writer.close()
+        assert server.counters["slow_requests"] == 0
+
+    with_server(tmp_path, test)
+
+
+def test_who_asks_and_does_not_read_is_cut_off(tmp_path: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(deaf, ("127.0.0.1", server.port))
+        asked = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400
+        sending = asyncio.create_task(loop.sock_sendall(deaf, asked))
+        while not server.counters["slow_readers"]:
+            await asyncio.sleep(0.05)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        deaf.close()
+        assert (await answer(server, HEAD))[0] == 200
+
+    with_server(tmp_path, test, request_limit_s=20)
+
+
+def test_connections_are_counted_and_those_beyond_the_cap_closed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS_PER_SOURCE", 8)
+
+    async def test(server: ManagementServer) -> None:
+        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await seconds_until_cut_off(reader) < 0.3
+        writer.close()
+        assert server.counters["refused_full"] == 1
+        for reader, writer in held:
+            await seconds_until_cut_off(reader)
+            writer.close()
+        assert (await answer(server, HEAD))[0] == 200, "what is given back can be had again"
+
+    with_server(tmp_path, test)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\n\r\n", 421),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 431),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 401),
+    ],
+    ids=["TLS", "two hosts", "no host", "HTTP/1.0", "long head", "negative length", "two lengths", "proxy"],
+)
+def test_what_is_no_decent_request_is_refused_in_the_apis_own_form(
+    sent: bytes, status: int, tmp_path: Path
+) -> None:
+    async def test(server: ManagementServer) -> None:
+        got, body = await answer(server, sent)
+        assert got == status
+        assert body.startswith(b'{"error": "')
+        assert (await answer(server, HEAD))[0] == 200
+
+    with_server(tmp_path, test)
+
+
+@contextmanager
+def memory_growth() -> Iterator[Callable[[], int]]:
+    def kib() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4
+
+    before = kib()
+    yield lambda: kib() - before
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_beyond_the_cap_is_refused_and_not_kept(chunked: bool, tmp_path: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        token = (tmp_path / "mgmt-token").read_text().strip()
+        body = b'{"ttl_secs": 20, "x": "' + b"a" * 65_536 + b'"}'
+        sent = (
+            b"POST /api/v1/native/pair/arm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        )
+        sent += b"Authorization: Bearer " + token.encode() + b"\r\n"
+        if chunked:
+            pieces = [body[n : n + 8192] for n in range(0, len(body), 8192)]
+            sent += b"Transfer-Encoding: chunked\r\n\r\n"
+            sent += b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        else:
+            sent += b"Content-Length: %d\r\n\r\n" % len(body) + body
+        status, text = await answer(server, sent)
+        assert status == 413
+        assert b"65536 bytes" in text
+
+    with_server(tmp_path, test, request_limit_s=10)
+
+
+def test_an_announced_gigabyte_is_neither_waited_for_nor_kept(tmp_path: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        with memory_growth() as grown_kib:
+            sent = b"POST /api/v1/native/pair/arm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
+            status, _ = await answer(server, sent + b"a" * 500)
+            assert status == 401
+            assert grown_kib() < 16_384
+
+    with_server(tmp_path, test, request_limit_s=10)
+
+
+def test_a_thousand_strangers_in_a_row_leave_nothing_behind(tmp_path: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        refused = b"GET /api/v1/host HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n"
+        for _ in range(50):
+            await answer(server, refused)
+        with memory_growth() as grown_kib:
+            for _ in range(50):
+                got = await asyncio.gather(*(answer(server, refused) for _ in range(20)))
+                assert {status for status, _ in got} == {401}
+            assert grown_kib() < 4096
+        assert not server._connections._per_source or server._connections._per_source.total() <= 20
+
+    with_server(tmp_path, test, request_limit_s=10)
+
+
+def test_json_that_nests_deeply_or_counts_without_end_is_malformed(tmp_path: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        token = (tmp_path / "mgmt-token").read_text().strip()
+        for body in (
+            b"[" * 60_000,
+            b'{"ttl_secs": ' + b"9" * 60_000 + b"}",
+            b"\xff\xfe",
+            b"NaN garbage",
+            b"",
+        ):
+            sent = (
+                b"POST /api/v1/native/pair/arm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n" % (token.encode(), len(body))
+            )
+            status, text = await answer(server, sent + body)
+            assert (status, text) == (400, b'{"error":"the body is not valid JSON"}'), body[:20]
+
+    with_server(tmp_path, test, request_limit_s=10)
