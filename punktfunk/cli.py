@@ -55,6 +55,14 @@ class SourceKind(StrEnum):
     SYNTHETIC = "synthetic"
 
 
+class EncoderKind(StrEnum):
+    """Where pictures are encoded."""
+
+    AUTO = "auto"
+    X264 = "x264"
+    NVENC = "nvenc"
+
+
 class ServedSource(StrEnum):
     """What ``serve`` streams."""
 
@@ -93,6 +101,9 @@ def host(  # noqa: PLR0917 - the options of a command line
         str | None, typer.Option(help="Such as 1280x720@60; default: what the client asks for.")
     ] = None,
     codec: Annotated[str, typer.Option(help="auto, h264, hevc or av1.")] = "auto",
+    encoder: Annotated[
+        EncoderKind, typer.Option(help="nvenc: the GPU's; x264: software; auto: the GPU's where it can.")
+    ] = EncoderKind.AUTO,
     bitrate: Annotated[
         str | None, typer.Option(help="Such as '10 Mbit/s'; default: the client's wish.")
     ] = None,
@@ -124,6 +135,7 @@ def host(  # noqa: PLR0917 - the options of a command line
         source=spec,
         mode=mode,
         codec=codec,
+        encoder=encoder.value,
         bitrate=bitrate,
         fec_percent=fec,
         adaptive_fec=adaptive_fec,
@@ -148,6 +160,9 @@ def serve(  # noqa: PLR0917 - the options of a command line
         str | None, typer.Option(help="Such as 1280x720@60; default: what the client asks for.")
     ] = None,
     codec: Annotated[str, typer.Option(help="auto, h264, hevc or av1.")] = "auto",
+    encoder: Annotated[
+        EncoderKind, typer.Option(help="nvenc: the GPU's; x264: software; auto: the GPU's where it can.")
+    ] = EncoderKind.AUTO,
     bitrate: Annotated[
         str | None, typer.Option(help="Such as '10 Mbit/s'; default: the client's wish.")
     ] = None,
@@ -191,6 +206,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             source=_served_source(source, file, frame_bytes, app_, audio=audio),
             mode=mode,
             codec=codec,
+            encoder=encoder.value,
             bitrate=bitrate,
             fec_percent=fec,
             adaptive_fec=adaptive_fec,

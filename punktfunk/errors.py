@@ -8,6 +8,9 @@
     │       └── UnitError           exit 2  PF111  text that is no quantity with a unit
     ├── CapabilityError             exit 4  PF200  this machine cannot do it (says what would fix it)
     │   ├── CodecUnavailableError   exit 4  PF210  an encoder or decoder is missing
+    │   │   ├── DriverMissingError    exit 4  PF211  the GPU's driver, or the part of it that encodes
+    │   │   ├── EngineMissingError    exit 4  PF212  the GPU has no engine that encodes
+    │   │   └── CodecUnsupportedError exit 4  PF213  the GPU's engine does not make this codec
     │   └── PrivilegeError          exit 4  PF220  root or a capability is missing
     ├── CoreError                   exit 5  PF300  the native core refused
     │   ├── InvalidConfigError      exit 2  PF301  stream parameters outside the wire's limits
@@ -94,6 +97,24 @@ class CodecUnavailableError(CapabilityError):
     """An encoder or decoder is not present in the installed FFmpeg or on this GPU."""
 
     code = "PF210"
+
+
+class DriverMissingError(CodecUnavailableError):
+    """A GPU's driver, or the part of it that encodes, is not there or sees no GPU."""
+
+    code = "PF211"
+
+
+class EngineMissingError(CodecUnavailableError):
+    """The GPU has no engine that encodes video."""
+
+    code = "PF212"
+
+
+class CodecUnsupportedError(CodecUnavailableError):
+    """The GPU encodes video, but not in this codec."""
+
+    code = "PF213"
 
 
 class PrivilegeError(CapabilityError):

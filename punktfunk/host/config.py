@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.errors import ConfigError
 from punktfunk.host.sources import HostSource
-from punktfunk.media import TestCardSpec
+from punktfunk.media import EncoderWish, TestCardSpec
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
 from punktfunk.native.identity import parse_fingerprint
 from punktfunk.native.trust import OpenTrust, parse_address
@@ -53,6 +53,8 @@ class HostConfig(BaseModel):
     mode: Mode | None = None
     """Mode of the stream; ``None`` follows what the client asks for."""
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
+    encoder: EncoderWish = "auto"
+    """``nvenc``: the GPU's or none; ``x264``: software; ``auto``: the GPU's where it can."""
     bitrate: Bitrate | None = None
     """Bitrate of the stream; ``None`` follows the client, or 20 Mbit/s when it leaves that to the host."""
     vbv_frames: Annotated[float, Field(ge=1.0, le=60.0)] = 2.0

@@ -24,6 +24,7 @@ from punktfunk.host.pairing import MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
 from punktfunk.host.service import Host
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.trust import TrustStore
+from punktfunk.media import Codec, choose_encoder
 from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
 from punktfunk.native.discovery import Announcement, reachable_addresses
 from punktfunk.native.identity import Identity, Role
@@ -134,6 +135,8 @@ class Serving:
             places = [_place(address, self.host.port) for address in reachable_addresses(config.bind)]
             what = config.source.kind if self.desktop is None else self.desktop.description
             lines.append(f"streaming    {what} at {describe_stream(config)}")
+            if config.source.kind != "synthetic":
+                lines.append(f"encoder      {describe_encoder(config)}")
             lines.append(f"native host  {', '.join(places)} (UDP)")
         lines.append(f"fingerprint  {self.identity.fingerprint}")
         paired = len(self.pairing.trust.clients())
@@ -217,6 +220,12 @@ def describe_stream(config: HostConfig) -> str:
     fec = f"FEC {config.fec_scheme} {config.fec_percent} %" + (", adaptive" if config.adaptive_fec else "")
     codec = "no codec" if config.source.kind == "synthetic" else f"codec {config.codec}"
     return f"{mode}, {codec}, {rate}, {fec}"
+
+
+def describe_encoder(config: HostConfig) -> str:
+    """Say which encoder makes the pictures and why; raise what is missing for one that was asked for by name."""
+    codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
+    return str(choose_encoder(codec, config.encoder))
 
 
 def _place(address: str, port: int) -> str:

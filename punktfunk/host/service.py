@@ -26,6 +26,7 @@ from punktfunk.host.sound import SoundDesk
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
 from punktfunk.host.trust import scrub_name
+from punktfunk.media import Codec, choose_encoder
 from punktfunk.native.datagrams import (
     Audio,
     FromClient,
@@ -166,6 +167,10 @@ class Host:
         config = self.config
         if isinstance(config.source, DesktopSpec) and self.desktop is None:
             raise ConfigError("this host was given no desktop", "punktfunk serve --source desktop opens one")
+        if config.encoder == "nvenc":
+            # Better now than with the first client.
+            codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
+            await asyncio.to_thread(choose_encoder, codec, config.encoder)
         pairing = self.admission.pairing
         if config.trust is OpenTrust.NONE and not config.trusted_clients and pairing is None:
             raise ConfigError(

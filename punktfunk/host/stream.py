@@ -14,7 +14,7 @@ from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.config import HostConfig
-from punktfunk.media import Codec, EncoderConfig, EncoderName, SyntheticSpec
+from punktfunk.media import Codec, EncoderConfig, SyntheticSpec, choose_encoder
 from punktfunk.native.control import (
     DEFAULT_BITRATE_KBPS,
     clamp_bitrate_kbps,
@@ -34,7 +34,6 @@ _VERIFY_QUEUE_FRAMES = 512
 """A verification wants every frame, not the newest, also on a machine that stalls."""
 _FIRST_HELLO_BYTES = 21
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
-_ENCODERS = {Codec.H264: EncoderName.X264, Codec.HEVC: EncoderName.X265, Codec.AV1: EncoderName.SVT_AV1}
 
 
 def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> Welcome:
@@ -88,7 +87,7 @@ def prepare(
     kbps = wanted_kbps(config, hello)
     codec = _codec(config, hello)
     encoder = EncoderConfig(
-        encoder=_ENCODERS[codec],
+        encoder=choose_encoder(codec, config.encoder).name,
         mode=Mode(welcome.mode.width, welcome.mode.height, welcome.mode.refresh_hz),
         bitrate=Bitrate.from_kbps(kbps),
         vbv_frames=config.vbv_frames,

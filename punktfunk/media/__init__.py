@@ -10,11 +10,14 @@ from punktfunk.media import quality, strip
 from punktfunk.media.decoders import Decoder, DecoderStats, open_decoder
 from punktfunk.media.encoders import (
     Encoder,
+    EncoderChoice,
     EncoderConfig,
     EncoderName,
     EncoderProbe,
+    EncoderWish,
     RateChange,
     available_encoders,
+    choose_encoder,
     open_encoder,
 )
 from punktfunk.media.producer import Producer, open_producer
@@ -37,9 +40,11 @@ __all__ = [
     "Decoder",
     "DecoderStats",
     "Encoder",
+    "EncoderChoice",
     "EncoderConfig",
     "EncoderName",
     "EncoderProbe",
+    "EncoderWish",
     "FileSpec",
     "Producer",
     "RateChange",
@@ -51,6 +56,7 @@ __all__ = [
     "TestCardSpec",
     "VideoSource",
     "available_encoders",
+    "choose_encoder",
     "is_test_frame",
     "open_decoder",
     "open_encoder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import re
 import subprocess
@@ -116,6 +117,15 @@ def test_mistakes_end_with_the_status_of_their_kind_and_one_line_of_cause(
     assert done.returncode == status, done.stderr
     assert cause in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_gpus_encoder_that_is_not_there_is_refused_before_anybody_connects(home: dict[str, str]) -> None:
+    if ctypes.util.find_library("cuda") is not None:
+        pytest.skip("this machine has NVIDIA's driver")
+    done = call(home, "host", "--open", "--port", "0", "--encoder", "nvenc")
+    assert done.returncode == 4
+    assert "no NVIDIA driver" in done.stderr
+    assert "[PF211]" in done.stderr
 
 
 def test_version_names_program_core_and_wire(home: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ from punktfunk.media.types import RawFrame, plane_view
 from punktfunk.units import Bitrate, Mode
 
 _MODE = Mode(1280, 720, 60)
-_ALL = list(EncoderName)
+_ALL = [EncoderName.X264, EncoderName.X265, EncoderName.SVT_AV1]
 _KEY_UNITS = {EncoderName.X264: [7, 8, 5], EncoderName.X265: [32, 33, 34, 20], EncoderName.SVT_AV1: [2, 1, 6]}
 
 

@@ -13,6 +13,9 @@ from punktfunk.media.encoders.base import (
     FfmpegEncoder,
     RateChange,
 )
+from punktfunk.media.encoders.choice import EncoderChoice, EncoderWish, choose_encoder
+from punktfunk.media.encoders.nvenc import CODEC_OF as _NVENC
+from punktfunk.media.encoders.nvenc import NvencEncoder
 from punktfunk.media.encoders.svtav1 import SvtAv1Encoder
 from punktfunk.media.encoders.x264 import X264Encoder
 from punktfunk.media.encoders.x265 import X265Encoder
@@ -21,11 +24,14 @@ from punktfunk.units import Mode
 
 __all__ = [
     "Encoder",
+    "EncoderChoice",
     "EncoderConfig",
     "EncoderName",
     "EncoderProbe",
+    "EncoderWish",
     "RateChange",
     "available_encoders",
+    "choose_encoder",
     "open_encoder",
 ]
 
@@ -55,12 +61,14 @@ def open_encoder(config: EncoderConfig) -> Encoder:
         raise UsageError(
             f"{config.encoder} has no intra refresh here", "use encoder x264, or leave intra_refresh off"
         )
+    if config.encoder in _NVENC:
+        return NvencEncoder(config)
     return _FAMILIES[config.encoder](config)
 
 
 @cache
 def available_encoders() -> tuple[EncoderProbe, ...]:
-    """Open and close every encoder and return what came of it, in order of preference. Cached."""
+    """Open and close every software encoder and return what came of it, in order of preference. Cached."""
     probes = []
     for name, family in _FAMILIES.items():
         reason = ""

@@ -38,6 +38,9 @@ class EncoderName(StrEnum):
     X264 = "x264"
     X265 = "x265"
     SVT_AV1 = "svt-av1"
+    NVENC_H264 = "nvenc-h264"
+    NVENC_HEVC = "nvenc-hevc"
+    NVENC_AV1 = "nvenc-av1"
 
 
 class RateChange(StrEnum):
