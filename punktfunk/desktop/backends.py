@@ -11,6 +11,9 @@ from enum import StrEnum
 
 from punktfunk.desktop import Desktop, wayland
 from punktfunk.desktop.attached import AttachedDesktop, require_wlroots, session_socket
+from punktfunk.desktop.audio.pipewire import require_pipewire
+from punktfunk.desktop.audio.pulse import require_pulse
+from punktfunk.desktop.pads.uinput import require_uinput
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import CapabilityError, PunktfunkError
 
@@ -32,6 +35,24 @@ class Finding:
     usable: bool
     reason: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the machine says to a part that a desktop is streamed without where it is missing."""
+
+    name: str
+    usable: bool
+    reason: str
+    hint: str = ""
+
+
+def examine_parts() -> list[Part]:
+    """Say of sound and gamepads whether they can be had here. Starts nothing."""
+    return [
+        _part("sound", "PipeWire and libpulse are installed", require_pipewire, require_pulse),
+        _part("gamepads", "uinput can be written", require_uinput),
+    ]
 
 
 def examine() -> list[Finding]:
@@ -58,6 +79,15 @@ def open_desktop(
     if name is BackendName.ATTACHED:
         return AttachedDesktop(keyboard_layout=given.keyboard_layout, keyboard_variant=given.keyboard_variant)
     return DesktopSession(given, on_end=on_end)
+
+
+def _part(name: str, reason: str, *demands: Callable[[], None]) -> Part:
+    for demand in demands:
+        try:
+            demand()
+        except CapabilityError as error:
+            return Part(name, False, error.cause, error.hint)
+    return Part(name, True, reason)
 
 
 def _examine_attached() -> Finding:

@@ -210,6 +210,10 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(
     assert headless.hint == "apt-get install sway"
     with pytest.raises(CapabilityError, match="sway is not installed"):
         DesktopSession()
+    sound, pads = backends.examine_parts()
+    assert not sound.usable
+    assert sound.hint == "apt-get install pipewire wireplumber pipewire-pulse"
+    assert pads.usable == (not pads.hint)
 
 
 def _press_for_ever(desktop: AttachedDesktop) -> None:
