@@ -86,10 +86,10 @@ def read_secret(path: Path) -> bytes:
         raise CredentialError(
             f"{path} cannot be read: {error.strerror}", f"make it a regular file of this user: rm {path}"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise CredentialError(f"{path} is no regular file", f"remove it: rm {path}")
+            raise CredentialError(f"{path} is no regular file", f"remove it: rm -r {path}")
         if found.st_uid != os.geteuid():
             raise CredentialError(
                 f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}",
@@ -100,7 +100,9 @@ def read_secret(path: Path) -> bytes:
                 f"{path} can be used by others (mode {stat.S_IMODE(found.st_mode):04o})",
                 f"whoever read it may know it: rm {path}, and a fresh one is made",
             )
-        return file.read(_MAX_SECRET_BYTES)
+        return os.read(descriptor, _MAX_SECRET_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _checked(token: str, where: str) -> str:
