@@ -69,7 +69,10 @@ class HostAdmission:
     def finish_pairing(self, attempt: Attempt, proof: PairProof) -> PairResult:
         """Judge the proof; on a match the client is on disk when this returns."""
         assert self.pairing is not None
+        unstored = self.pairing.last_store_error
         result = self.pairing.finish(attempt, proof, monotonic_ns(), realtime_ns() // _S)
+        if (error := self.pairing.last_store_error) is not None and error is not unstored:
+            self._log.error("pairing not stored", cause=error.cause, hint=error.hint)
         if result.ok:
             self._log.info("paired", fingerprint=attempt.client.fingerprint, name=attempt.client.name)
         else:

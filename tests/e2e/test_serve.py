@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -153,6 +154,28 @@ def test_ctrl_c_ends_everything_within_two_seconds_and_the_client_is_told(
     assert all(is_gone(int(pid), 0.5) for pid in children)
     out, _ = client.communicate(timeout=10)
     assert "host stopped" in out
+
+
+def test_ctrl_c_waits_for_no_browser(served: Callable[..., Served], tmp_path: Path) -> None:
+    host = served("--no-mdns")
+    url, _, ticket = host.find(r"console      (\S+)").partition("/#ticket=")
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    assert len(ticket) >= 43
+    token = (tmp_path / "host" / "mgmt-token").read_text().strip()
+    head = f"Host: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    held = [socket.create_connection(address, 5) for _ in range(4)]
+    held[1].sendall(b"GET /api/v1/host HTTP/1.1\r\n" + head)
+    assert held[1].recv(4096).startswith(b"HTTP/1.1 200")
+    held[2].sendall(b"GET /api/v1/host HTTP/1.1\r\nHost:")
+    held[3].sendall(b"GET /api/v1/status HTTP/1.1\r\n" + head)
+    assert held[3].recv(4096).startswith(b"HTTP/1.1 200")
+    started = time.monotonic()
+    assert host.end() == 0
+    assert time.monotonic() - started < 2
+    assert host.errors == ""
+    assert not (tmp_path / "host" / "mgmt-url").exists()
+    for one in held:
+        one.close()
 
 
 def test_a_host_is_found_by_its_announcement_and_gone_with_it(
