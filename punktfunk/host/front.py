@@ -14,46 +14,61 @@ from punktfunk.native.lifetime import until_told_to_end
 
 async def serve_host(config: HostConfig) -> int:
     """Serve without a desktop until told to end or ``exit_after_sessions``; 1 when a stream failed."""
+    told = _Told()
     async with Host(config) as serving:
         typer.echo(f"streaming {config.source.kind} on {config.bind} UDP port {serving.port}")
         typer.echo(f"fingerprint {serving.fingerprint}")
         typer.echo(
             f"next: punktfunk connect {_dialable(config.bind, serving.port)} --pin {serving.fingerprint}"
         )
-        return await _until_over(serving)
+        await _until_over(serving, told)
+    told.catch_up(serving)
+    return told.status
 
 
 async def serve(config: ServeConfig) -> int:
     """Run ``punktfunk serve`` until told to end or ``exit_after_sessions``; 1 when a stream failed."""
+    told = _Told()
     async with Serving(config) as serving:
         for line in serving.banner():
             typer.echo(line)
         if serving.host is not None:
-            return await _until_over(serving.host)
-        await until_told_to_end()
-    return 0
+            await _until_over(serving.host, told)
+        else:
+            await until_told_to_end()
+    if serving.host is not None:
+        told.catch_up(serving.host)
+    return told.status
 
 
-async def _until_over(host: Host) -> int:
-    """Print a line for each session that has ended."""
+class _Told:
+    """What was printed of the sessions so far: a line for each that has ended, also for those that end last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.status = 0
+
+    def catch_up(self, host: Host) -> None:
+        for report in host.ended[self.count :]:
+            self.count += 1
+            self.status = self.status or int(report.failed)
+            typer.echo(_session_line(report))
+
+
+async def _until_over(host: Host, told: _Told) -> None:
+    """Print a line for each session that ends, until the host is told to end or has served enough."""
     limit = host.config.exit_after_sessions
-    failed = False
-    told = 0
     ending = asyncio.ensure_future(until_told_to_end())
     try:
-        while not ending.done() and not (limit and told >= limit):
-            waiting = asyncio.ensure_future(host.sessions_over(told + 1))
+        while not ending.done() and not (limit and told.count >= limit):
+            waiting = asyncio.ensure_future(host.sessions_over(told.count + 1))
             await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 waiting.cancel()
                 break
-            for report in waiting.result()[told:]:
-                told += 1
-                failed = failed or report.failed
-                typer.echo(_session_line(report))
+            told.catch_up(host)
     finally:
         ending.cancel()
-    return int(failed)
 
 
 def _session_line(report: SessionReport) -> str:

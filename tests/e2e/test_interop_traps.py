@@ -496,6 +496,8 @@ def test_trap_10_a_port_that_is_bound_only_after_start_loses_no_frame() -> None:
     async def scenario() -> None:
         async with a_host() as host, dial(host) as client:
             video = await welcomed(client)
+            # The host's worker shall be ready, and wait for the client and not for itself.
+            await asyncio.sleep(0.5)
             client.send(video.start())
             await asyncio.sleep(0.1)
             video.bind()

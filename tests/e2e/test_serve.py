@@ -50,6 +50,7 @@ class Served:
         )
         assert self.process.stdout is not None
         self.banner = ""
+        self.rest = ""
         self.errors = ""
         self._ended = False
         for line in self.process.stdout:
@@ -71,7 +72,7 @@ class Served:
             self.process.send_signal(signal.SIGINT)
         if not self._ended:
             self._ended = True
-            _, self.errors = self.process.communicate(timeout=10)
+            self.rest, self.errors = self.process.communicate(timeout=10)
         return self.process.returncode
 
 
@@ -154,6 +155,10 @@ def test_ctrl_c_ends_everything_within_two_seconds_and_the_client_is_told(
     assert all(is_gone(int(pid), 0.5) for pid in children)
     out, _ = client.communicate(timeout=10)
     assert "host stopped" in out
+    assert host.end() == 0
+    assert re.search(
+        r"^session 1 127\.0\.0\.1 1280x720@60: [1-9]\d* frames, .* host stopped$", host.rest, re.M
+    )
 
 
 def test_ctrl_c_waits_for_no_browser(served: Callable[..., Served], tmp_path: Path) -> None:
