@@ -36,14 +36,16 @@ class SoundLog:
         self._decoder: OpusDecoder | None = None
         self._next: int | None = None
         self._silent = False
+        self._silent_from_ns: int | None = None
 
     def take(self, packet: Audio) -> NDArray[np.float32] | None:
         """Decode one packet; return its samples, shape (samples, 2), ``None`` for none."""
         if not self._in_turn(packet.seq):
             return None
         self.counters["sound_packets"] += 1
-        if not packet.opus:  # nothing was said (DTX)
-            self._write(np.zeros((PACKET_SAMPLES, CHANNELS), np.float32))
+        self._fill_silence(packet.pts_ns)
+        if not packet.opus:  # silence (DTX), for as long as the next packet's time says
+            self._silent_from_ns = packet.pts_ns
             return None
         decoder = self._open()
         if decoder is None:
@@ -77,6 +79,13 @@ class SoundLog:
                 self._write(np.zeros((gap, CHANNELS), np.float32))
         self._next = (seq + 1) % _SEQUENCE
         return True
+
+    def _fill_silence(self, until_ns: int) -> None:
+        """Let the time pass that a silent packet stood for."""
+        since, self._silent_from_ns = self._silent_from_ns, None
+        if since is not None:
+            passed = max(0, until_ns - since) * SAMPLE_RATE // 1_000_000_000
+            self._write(np.zeros((min(passed, _LONGEST_GAP * PACKET_SAMPLES), CHANNELS), np.float32))
 
     def _open(self) -> OpusDecoder | None:
         if self._decoder is None and not self._silent:

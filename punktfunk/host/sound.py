@@ -31,7 +31,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Worker: 5 ms of sound as an Opus packet, in hex; ``encoded_ns`` is CLOCK_MONOTONIC."""
+    """Worker: 5 ms of sound as an Opus packet, in hex, "" for silence; ``encoded_ns`` is CLOCK_MONOTONIC."""
 
     encoded_ns: int
     opus: str

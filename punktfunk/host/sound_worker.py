@@ -1,4 +1,7 @@
-"""Record a desktop's sound and code it: every 5 ms one Opus packet to the host. Run by the host only."""
+"""Record a desktop's sound and code it: every 5 ms one Opus packet to the host, ten a second in silence.
+
+Run by the host only.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,23 @@ from punktfunk.media.opus import OpusEncoder
 from punktfunk.native.worker_end import WorkerEnd
 
 _ORDER_LIMIT_S = 10.0
+_SILENT_CHUNKS = 100
+"""After half a second without any sound, packets become empty ones (DTX) and few: nothing is to be heard."""
+_SILENT_EVERY = 20
 
 
 def record(end: WorkerEnd, order: Record) -> None:
     """Record until the host says stop; raise DesktopError when the sound server goes."""
     encoder = OpusEncoder()
+    silent = 0
     with PulseCapture(order.server or None, order.source) as capture:
         while not end.stopping.is_set():
             chunk = capture.read()
+            silent = 0 if chunk.samples.any() else silent + 1
+            if silent > _SILENT_CHUNKS:
+                if silent % _SILENT_EVERY == 0:
+                    end.send(Packet(monotonic_ns(), ""))
+                continue
             opus = encoder.encode(chunk.samples)
             end.send(Packet(monotonic_ns(), opus.hex()))
 

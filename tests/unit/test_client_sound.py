@@ -52,6 +52,18 @@ def test_what_is_missing_is_counted_and_silent_and_what_is_late_is_left_out(tmp_
         assert file.getnframes() == 7 * PACKET_SAMPLES, "time goes on where packets are missing"
 
 
+def test_silent_packets_stand_for_the_time_until_the_next_one(tmp_path: Path) -> None:
+    log = SoundLog(tmp_path / "sound.wav")
+    opus = _tone(1)[0]
+    for seq, (at_ms, data) in enumerate(
+        [(0, opus), (5, b""), (105, b""), (205, opus), (10_000, b""), (99_999, opus)]
+    ):
+        log.take(Audio(seq, at_ms * 1_000_000, data))
+    log.close()
+    with wave.open(str(tmp_path / "sound.wav")) as file:
+        assert file.getnframes() == 3 * PACKET_SAMPLES + SAMPLE_RATE // 5 + SAMPLE_RATE, "at most a second"
+
+
 def test_counts_go_on_where_the_number_wraps() -> None:
     log = SoundLog()
     for seq in (0xFFFF_FFFE, 0xFFFF_FFFF, 0, 1):
