@@ -47,6 +47,18 @@ _err = Console(stderr=True)
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in paired clients only
 
 
+_SETTINGS_OF_FLAGS = {
+    "bitrate": "bitrate",
+    "fec": "fec_percent",
+    "adaptive_fec": "adaptive_fec",
+    "codec": "codec",
+    "mode": "mode",
+    "max_sessions": "max_sessions",
+    "mdns": "announce",
+}
+"""Options of ``serve`` that fix a setting."""
+
+
 class SourceKind(StrEnum):
     """What to stream."""
 
@@ -148,6 +160,7 @@ def host(  # noqa: PLR0917 - the options of a command line
 
 @app.command()
 def serve(  # noqa: PLR0917 - the options of a command line
+    context: typer.Context,
     source: Annotated[
         ServedSource, typer.Option(help="What to stream; auto: a desktop, or else the test card.")
     ] = ServedSource.AUTO,
@@ -219,6 +232,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         arm_seconds=arm,
         management=mgmt,
         mgmt_bind=mgmt_bind,
+        fixed=_fixed_settings(context),
     )
     _run(run_serve, config)
 
@@ -391,6 +405,18 @@ def _served_source(
             return {"kind": "testcard"}
         return spec.model_dump()
     return _source(SourceKind(source.value), file, frame_bytes)
+
+
+def _fixed_settings(context: typer.Context) -> dict[str, str]:
+    """Return the settings that flags of the command line name, and those flags."""
+    fixed = {}
+    for option in context.command.params:
+        setting = _SETTINGS_OF_FLAGS.get(option.name or "")
+        source = context.get_parameter_source(option.name or "")
+        if setting is not None and source is not None and source.name == "COMMANDLINE":
+            off = context.params[option.name or ""] is False and option.secondary_opts
+            fixed[setting] = option.secondary_opts[0] if off else option.opts[0]
+    return fixed
 
 
 def _fields(**fields: Any) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from importlib import metadata
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import examine
-from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, PENDING_LIFE_NS, NativePairing
+from punktfunk.host.live import LiveHost
+from punktfunk.host.pairing import MAX_WINDOW_S, PENDING_LIFE_NS, NativePairing
+from punktfunk.host.serve import Serving
 from punktfunk.mgmt.interface import (
     Compositor,
     GameStreamStatus,
@@ -29,7 +31,7 @@ _CODECS = ("h264", "h265", "av1")
 _COMPOSITORS = (("kwin", "KWin"), ("gamescope", "gamescope"), ("mutter", "Mutter"), ("wlroots", "wlroots"))
 
 
-class HostManagement:
+class HostManagement(LiveHost):
     """Implement :class:`~punktfunk.mgmt.interface.HostControl`.
 
     ``mgmt_port`` is asked when it is needed: the API's port is known only once it listens.
@@ -37,6 +39,7 @@ class HostManagement:
 
     def __init__(
         self,
+        serving: Serving,
         pairing: NativePairing,
         *,
         fingerprint: str,
@@ -44,7 +47,7 @@ class HostManagement:
         native_enabled: bool,
         mgmt_port: Callable[[], int],
     ) -> None:
-        self._pairing = pairing
+        super().__init__(serving, pairing)
         self._fingerprint = fingerprint
         self._bind = bind
         self._native_enabled = native_enabled
@@ -92,7 +95,7 @@ class HostManagement:
 
     def arm_pairing(self, seconds: int | None, fingerprint: str | None) -> PairingState:
         """Open a window with a fresh PIN."""
-        wanted = DEFAULT_WINDOW_S if seconds is None else min(seconds, MAX_WINDOW_S)
+        wanted = self._serving.config.pairing_seconds if seconds is None else min(seconds, MAX_WINDOW_S)
         self._pairing.arm(monotonic_ns(), wanted, bound_to=fingerprint)
         return self.pairing()
 

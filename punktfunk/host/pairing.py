@@ -109,6 +109,8 @@ class NativePairing:
         )
         self.last_store_error: TrustStoreError | None = None
         """Why the last pairing could not be stored; the management API shows it."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when the window, the waiting devices or (by pairing one) the paired ones are others."""
         self._host_fp = host_fingerprint
         self._draw = draw
         self._window: Window | None = None
@@ -133,11 +135,13 @@ class NativePairing:
         seconds = min(max(seconds, MIN_WINDOW_S), MAX_WINDOW_S)
         pin = f"{self._draw(10**self._digits):0{self._digits}d}"
         self._window = Window(pin, now_ns + seconds * SECOND_NS, bound_to.lower() if bound_to else None)
+        self.on_change()
         return self._window
 
     def disarm(self) -> None:
         """Close the window; a ceremony whose challenge is out may still finish."""
         self._window = None
+        self.on_change()
 
     def window(self, now_ns: int) -> Window | None:
         """Return the armed window, or ``None`` when there is none or it has run out."""
@@ -166,6 +170,7 @@ class NativePairing:
         """
         window, client_fp = self._admit(client_fp, source, now_ns)
         self._window = None
+        self.on_change()
         self._next_ns = now_ns + COOL_DOWN_NS
         self.counters["challenges"] += 1
         ceremony = HostCeremony(window.pin, client_fp, self._host_fp)
@@ -197,6 +202,7 @@ class NativePairing:
         self._sources.pop(attempt.source, None)
         self._pending.pop(client.fingerprint, None)
         self.counters["paired"] += 1
+        self.on_change()
         return result
 
     def _admit(self, client_fp: bytes | None, source: str, now_ns: int) -> tuple[Window, bytes]:
@@ -243,6 +249,7 @@ class NativePairing:
             self.counters["pending_overflow"] += 1
             return False
         self._pending[fingerprint] = Pending(fingerprint, scrub_name(name), source, now_ns)
+        self.on_change()
         return True
 
     def pending(self, now_ns: int) -> tuple[Pending, ...]:
@@ -258,6 +265,7 @@ class NativePairing:
             return False
         self.trust.add(PairedClient(device.fingerprint, device.name, "native", unix_s))
         del self._pending[device.fingerprint]
+        self.on_change()
         return True
 
     def deny(self, fingerprint: str, now_ns: int) -> bool:
@@ -268,7 +276,14 @@ class NativePairing:
         self._denied[fingerprint.lower()] = now_ns + PENDING_LIFE_NS
         while len(self._denied) > MAX_SOURCES:
             self._denied.popitem(last=False)
+        self.on_change()
         return True
+
+    def next_expiry_ns(self, now_ns: int) -> int | None:
+        """Return when the window or a waiting device runs out by itself; ``None`` while neither is there."""
+        window = self.window(now_ns)
+        times = [one.since_ns + PENDING_LIFE_NS for one in self.pending(now_ns)]
+        return min([*times, *([window.until_ns] if window else [])], default=None)
 
     def _expire(self, now_ns: int) -> None:
         for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:

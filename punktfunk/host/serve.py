@@ -10,31 +10,37 @@ import asyncio
 import fcntl
 import os
 import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.desktop import DesktopDesk
-from punktfunk.host.pairing import MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
-from punktfunk.host.service import Host
+from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
+from punktfunk.host.service import CHANGEABLE, Host, SessionReport
+from punktfunk.host.settings import SETTINGS_FILE, Setting, SettingsStore, Value
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.trust import TrustStore
+from punktfunk.log_ring import LogRing
 from punktfunk.media import Codec, choose_encoder
 from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
 from punktfunk.native.discovery import Announcement, reachable_addresses
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate
 
 if TYPE_CHECKING:
     from punktfunk.mgmt.server import ManagementServer
 
 TRUST_FILE = "trust.json"
 LOCK_FILE = "host.lock"
+_SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "log_level")
 
 
 class ServeConfig(BaseModel):
@@ -51,6 +57,12 @@ class ServeConfig(BaseModel):
     arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
     """Arm pairing at the start for this long; the PIN is in the banner."""
     pin_digits: Literal[4, 6] = 4
+    pairing_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] = DEFAULT_WINDOW_S
+    """How long pairing is armed when nobody says how long."""
+    log_level: log.Level = "info"
+    """Least level of the log lines that are kept in memory."""
+    fixed: dict[str, str] = {}
+    """Settings that flags fix, and the flags: what was stored of them does not count."""
     management: bool = True
     """Serve the management API and the console."""
     mgmt_bind: str = f"127.0.0.1:{MGMT_PORT}"
@@ -81,6 +93,12 @@ class Serving:
         self._pairing: NativePairing | None = None
         self._announcing: asyncio.Task[Announcement] | None = None
         self._lock = -1
+        self._changing = asyncio.Lock()
+        self._settings: SettingsStore | None = None
+        self.log = LogRing()
+        """The latest log lines of the process and its workers."""
+        self.session_listeners: list[Callable[[SessionReport], None]] = []
+        """Called in the event loop as ``Host.on_session`` is."""
 
     @property
     def identity(self) -> Identity:
@@ -97,6 +115,9 @@ class Serving:
     async def __aenter__(self) -> Self:
         self._lock = _lock(self.state_dir)
         try:
+            self._settings = SettingsStore(self.state_dir / SETTINGS_FILE, self.config.fixed)
+            self.config = with_settings(self.config, self._settings.chosen)
+            log.keep(self.log, self.config.log_level)
             self._identity = await asyncio.to_thread(Identity.load_or_create, self.state_dir, Role.HOST)
             fingerprint = bytes.fromhex(self._identity.fingerprint)
             trust = TrustStore(self.state_dir / TRUST_FILE)
@@ -110,6 +131,7 @@ class Serving:
             try:
                 await self._end_management()
             finally:
+                log.keep(None)
                 os.close(self._lock)
             raise
         return self
@@ -125,14 +147,47 @@ class Serving:
             await asyncio.gather(*ends)
             await self._end_desktop()
         finally:
+            log.keep(None)
             os.close(self._lock)
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The settings with their values in force."""
+        assert self._settings is not None
+        return self._settings.rows(settings_of(self.config))
+
+    @property
+    def announced(self) -> bool:
+        """Whether the local network has been told of the host."""
+        done = self._announcing is not None and self._announcing.done()
+        return done and self._announcing is not None and self._announcing.result().made
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+        """Put other values in force, all of them or none.
+
+        Raises ``ConfigError`` for what cannot be meant and ``SettingsError`` when they could not be stored.
+        """
+        assert self._settings is not None
+        async with self._changing:
+            values = self._settings.change(changes)
+            config = with_settings(self.config, {name: values[name] for name in changes})
+            await asyncio.to_thread(self._settings.store, values)
+            former, self.config = self.config, config
+            if self.host is not None:
+                self.host.reconfigure(**{name: getattr(config.host, name) for name in CHANGEABLE})
+            self.pairing.use_digits(config.pin_digits)
+            log.keep(self.log, config.log_level)
+            log.get("host").info("settings changed", changes=dict(changes))
+            if config.announce != former.announce:
+                await self._end_announcement()
+                self._announce()
 
     def banner(self) -> list[str]:
         """Return what a person reads first: what is streamed and how, where, who this is, what to do next."""
         config = self.config.host
         lines = []
         if self.host is not None:
-            places = [_place(address, self.host.port) for address in reachable_addresses(config.bind)]
+            places = [place_of(address, self.host.port) for address in reachable_addresses(config.bind)]
             what = config.source.kind if self.desktop is None else self.desktop.description
             lines.append(f"streaming    {what} at {describe_stream(config)}")
             if config.source.kind != "synthetic":
@@ -164,17 +219,25 @@ class Serving:
         if isinstance(source, DesktopSpec):
             self.desktop = await asyncio.to_thread(DesktopDesk, source)
         self.host = Host(self.config.host, identity=identity, pairing=pairing, desktop=self.desktop)
+        self.host.on_session = self._tell_session
         try:
             await self.host.__aenter__()
         except BaseException:
             await self._end_desktop()
             raise
-        if self.config.announce:
+        self._announce()
+
+    def _tell_session(self, report: SessionReport) -> None:
+        for listener in tuple(self.session_listeners):
+            listener(report)
+
+    def _announce(self) -> None:
+        if self.config.announce and self.host is not None:
             announcement = Announcement(
                 name=socket.gethostname(),
                 bind=self.config.host.bind,
                 port=self.host.port,
-                fingerprint=identity.fingerprint,
+                fingerprint=self.identity.fingerprint,
                 pairing_required=self.config.host.trust is OpenTrust.NONE,
             )
             # Asking the network whether the name is free takes most of a second; nobody has to wait for it.
@@ -189,6 +252,7 @@ class Serving:
         from punktfunk.mgmt.server import Certificate, ManagementServer
 
         control = HostManagement(
+            self,
             pairing,
             fingerprint=identity.fingerprint,
             bind=self.config.host.bind,
@@ -208,9 +272,30 @@ class Serving:
             await asyncio.to_thread(self.desktop.close)
 
     async def _end_announcement(self) -> None:
-        if self._announcing is not None:
-            announcement = await self._announcing
+        announcing, self._announcing = self._announcing, None
+        if announcing is not None:
+            announcement = await announcing
             await announcement.__aexit__(None, None, None)
+
+
+def settings_of(config: ServeConfig) -> dict[str, Value]:
+    """Return the settings that a configuration amounts to."""
+    host = config.host
+    return {
+        "bitrate": None if host.bitrate is None else host.bitrate.kbps,
+        "mode": None if host.mode is None else str(host.mode),
+        **{name: getattr(host, name) for name in CHANGEABLE - {"bitrate", "mode"}},
+        **{name: getattr(config, name) for name in _SERVE_SETTINGS},
+    }
+
+
+def with_settings(config: ServeConfig, values: Mapping[str, Value]) -> ServeConfig:
+    """Return a configuration with other settings; raise ``ConfigError`` when they do not fit together."""
+    host: dict[str, Any] = {name: value for name, value in values.items() if name in CHANGEABLE}
+    if host.get("bitrate") is not None:
+        host["bitrate"] = Bitrate.from_kbps(host["bitrate"])
+    own = {name: value for name, value in values.items() if name in _SERVE_SETTINGS}
+    return config.model_copy(update={**own, "host": config.host.changed(**host)})
 
 
 def describe_stream(config: HostConfig) -> str:
@@ -228,7 +313,8 @@ def describe_encoder(config: HostConfig) -> str:
     return str(choose_encoder(codec, config.encoder))
 
 
-def _place(address: str, port: int) -> str:
+def place_of(address: str, port: int) -> str:
+    """Return what a client is to be told: the port only where it is not the usual one."""
     shown = f"[{address}]" if ":" in address else address
     return shown if port == NATIVE_PORT else f"{shown}:{port}"
 

@@ -6,11 +6,24 @@ import asyncio
 
 from fastapi import FastAPI
 
+from punktfunk.mgmt.feed import Feed
 from punktfunk.mgmt.gate import Gate
 from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.login import CoolDown, Password
 from punktfunk.mgmt.openapi import API_VERSION
-from punktfunk.mgmt.routes import console, description, gamestream, host, native
+from punktfunk.mgmt.routes import (
+    console,
+    description,
+    events,
+    gamestream,
+    host,
+    logs,
+    metrics,
+    native,
+    readiness,
+    sessions,
+    settings,
+)
 from punktfunk.mgmt.routing import handle_errors
 from punktfunk.mgmt.shell import Shell
 
@@ -18,6 +31,12 @@ ROUTERS = (
     host.routes,
     gamestream.routes,
     native.routes,
+    readiness.routes,
+    sessions.routes,
+    events.routes,
+    settings.routes,
+    logs.routes,
+    metrics.routes,
     description.routes,
     console.routes,
 )
@@ -47,4 +66,6 @@ def compose(control: HostControl, gate: Gate, password: Password, closing: async
     app.state.password = password
     app.state.cool_down = CoolDown()
     app.state.closing = closing
+    app.state.events = Feed(control).hub
+    gate.sessions.on_close = app.state.events.nudge
     return Shell(app, gate)

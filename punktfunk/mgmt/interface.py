@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from punktfunk.mgmt.live import LiveControl
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -120,7 +122,7 @@ class GameStreamStatus:
     stream: GameStreamStream | None = None
 
 
-class HostControl(Protocol):
+class HostControl(LiveControl, Protocol):
     """A host, as the management API operates it.
 
     What changes the trust list raises :class:`~punktfunk.errors.TrustStoreError` when it could not be written; then

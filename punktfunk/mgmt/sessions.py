@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _S = 1_000_000_000
@@ -43,6 +44,8 @@ class Sessions:
     """Sessions and tickets of one host."""
 
     def __init__(self) -> None:
+        self.on_close: Callable[[], None] = lambda: None
+        """Called after sessions were ended: what they still read ends with them."""
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
         self._tickets: OrderedDict[bytes, int] = OrderedDict()
 
@@ -76,11 +79,13 @@ class Sessions:
         """End one session."""
         for key in [key for key, one in self._sessions.items() if one is session]:
             del self._sessions[key]
+        self.on_close()
 
     def close_others(self, kept: Session | None) -> None:
         """End every session but this one."""
         for key in [key for key, one in self._sessions.items() if one is not kept]:
             del self._sessions[key]
+        self.on_close()
 
     def issue_ticket(self, now_ns: int) -> str:
         """Make a ticket that opens one session within ten minutes."""

@@ -56,6 +56,8 @@ class Announcement:
             server=f"punktfunk-{fingerprint[:12]}.local.",
             parsed_addresses=reachable_addresses(bind),
         )
+        self.made = False
+        """Whether the network has been told."""
         self._zeroconf: AsyncZeroconf | None = None
         self._log = log.get("host.discovery")
 
@@ -63,6 +65,7 @@ class Announcement:
         try:
             self._zeroconf = _open([] if parse_address(self._bind).is_unspecified else [self._bind])
             await self._zeroconf.async_register_service(self._info, allow_name_change=True)
+            self.made = True
         except (OSError, CapabilityError, NonUniqueNameException) as error:
             self._log.warning("not announced", cause=str(error))
         return self

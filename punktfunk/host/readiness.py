@@ -1,0 +1,180 @@
+"""Whether a client could stream from this host now, and if not, what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import shutil
+import socket
+from pathlib import Path
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.backends import examine
+from punktfunk.host.serve import Serving, place_of
+from punktfunk.host.sources import DesktopSpec
+from punktfunk.media import SyntheticSpec, available_encoders
+from punktfunk.mgmt.live import Check, ReadinessReport
+from punktfunk.native.discovery import reachable_addresses
+from punktfunk.native.trust import OpenTrust, parse_address
+
+LEAST_DISK_BYTES = 16 << 20
+"""Enough for the list of clients and the settings many times over."""
+LEAST_SEND_BUFFER_BYTES = 1 << 20
+"""A key frame of a 50 Mbit/s stream and its recovery packets."""
+_SNDBUF_LIMIT = Path("/proc/sys/net/core/wmem_max")
+
+
+async def examine_host(serving: Serving) -> ReadinessReport:
+    """Check everything that a stream needs, and what makes it better; takes some 100 ms the first time."""
+    here = [_listener(serving), _pairing(serving), _address(serving), _announcement(serving)]
+    machine = await asyncio.to_thread(_machine, serving)
+    checks = (here[0], *machine[:2], *here[1:], *machine[2:])
+    missing = [check for check in checks if check.needed and not check.ok]
+    port = serving.host.port if serving.host else serving.config.host.port
+    return ReadinessReport(
+        ready=not missing,
+        headline=_headline(checks, missing),
+        checks=checks,
+        addresses=tuple(place_of(one, port) for one in reachable_addresses(serving.config.host.bind)),
+        fingerprint=serving.identity.fingerprint,
+        pairing_required=serving.config.host.trust is OpenTrust.NONE,
+    )
+
+
+def _headline(checks: tuple[Check, ...], missing: list[Check]) -> str:
+    if missing:
+        return f"Not ready: {missing[0].text}"
+    hints = sum(not check.ok for check in checks)
+    if hints:
+        return f"Ready to stream, with {hints} thing{'s' * (hints > 1)} to improve"
+    return "Ready to stream"
+
+
+def _listener(serving: Serving) -> Check:
+    if serving.host is None:
+        return Check(
+            "native host", False, "the native host is switched off", "punktfunk serve --native", needed=True
+        )
+    where = f"{serving.config.host.bind} UDP port {serving.host.port}"
+    return Check("native host", True, f"listens on {where}", needed=True)
+
+
+def _pairing(serving: Serving) -> Check:
+    if serving.config.host.trust is not OpenTrust.NONE:
+        return Check("pairing", True, "is off: every client of a private network is let in", needed=True)
+    paired = len(serving.pairing.trust.clients("native")) + len(serving.config.host.trusted_clients)
+    armed = serving.pairing.window(monotonic_ns()) is not None
+    waiting = ", armed for another one" if armed else ""
+    if paired:
+        return Check(
+            "pairing", True, f"{paired} device{'s' * (paired > 1)} paired{waiting}", None, needed=True
+        )
+    if armed:
+        text = "no device is paired yet: pairing is armed"
+        return Check("pairing", False, text, f"punktfunk pair {_first_place(serving)} --pin PIN", needed=True)
+    return Check(
+        "pairing", False, "no device is paired yet: arm pairing", "punktfunk serve --arm 120", needed=True
+    )
+
+
+def _first_place(serving: Serving) -> str:
+    address = reachable_addresses(serving.config.host.bind)[0]
+    return place_of(address, serving.host.port if serving.host else serving.config.host.port)
+
+
+def _address(serving: Serving) -> Check:
+    bind = serving.config.host.bind
+    outside = [one for one in reachable_addresses(bind) if not parse_address(one).is_loopback]
+    if outside:
+        return Check("network", True, f"other machines reach this one at {', '.join(outside)}")
+    if parse_address(bind).is_unspecified:
+        return Check("network", False, "no network leads out of this machine", "ip address")
+    return Check(
+        "network", False, f"only this machine can connect to {bind}", "punktfunk serve --bind 0.0.0.0"
+    )
+
+
+def _announcement(serving: Serving) -> Check:
+    if serving.announced:
+        return Check("announcement", True, "the local network finds this host (multicast DNS)")
+    if not serving.config.announce or serving.host is None:
+        return Check(
+            "announcement", True, "is switched off: clients have to be given an address", "punktfunk serve --mdns"
+        )  # fmt: skip
+    return Check(
+        "announcement", False, "the local network was not told of this host yet; its address will do"
+    )
+
+
+def _machine(serving: Serving) -> tuple[Check, ...]:
+    """Look at what has to be tried: a compositor, encoders, sockets, the disk."""
+    return (
+        _source(serving),
+        _encoder(serving),
+        _disk(serving.state_dir),
+        _send_buffer(serving.config.host.send_buffer_bytes),
+        _processor(),
+    )
+
+
+def _source(serving: Serving) -> Check:
+    source = serving.config.host.source
+    if serving.desktop is not None:
+        return Check("source", True, f"streams {serving.desktop.description}", needed=True)
+    if isinstance(source, DesktopSpec):
+        findings = examine()
+        usable = [one for one in findings if one.usable]
+        reason = usable[0].reason if usable else "; ".join(f"{one.name}: {one.reason}" for one in findings)
+        hint = next((one.hint for one in findings if one.hint), None)
+        return Check("source", bool(usable), reason, None if usable else hint, needed=True)
+    return Check("source", True, f"streams the {source.kind} source, no desktop", needed=True)
+
+
+def _encoder(serving: Serving) -> Check:
+    config = serving.config.host
+    if isinstance(config.source, SyntheticSpec):
+        return Check("encoder", True, "none is needed for synthetic frames", needed=True)
+    probes = available_encoders()
+    wanted = [one for one in probes if config.codec in ("auto", str(one.codec))]
+    usable = [one for one in wanted if one.available]
+    if usable:
+        names = ", ".join(f"{one.name} for {one.codec}" for one in usable)
+        return Check("encoder", True, names, needed=True)
+    reasons = "; ".join(f"{one.name}: {one.reason}" for one in wanted)
+    return Check("encoder", False, reasons, "pip install --force-reinstall av", needed=True)
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    if not os.access(folder, os.W_OK):
+        return Check("disk", False, f"{folder} cannot be written", f"chmod u+w {folder}")
+    if free < LEAST_DISK_BYTES:
+        return Check("disk", False, f"{free >> 20} MiB left for {folder}", f"df -h {folder}")
+    return Check("disk", True, f"{free >> 30} GiB left" if free >> 30 else f"{free >> 20} MiB left")
+
+
+def _send_buffer(wanted: int) -> Check:
+    """Ask a socket what the kernel grants; the worker of each stream asks the same."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wanted)
+        # The kernel doubles what is asked for, to cover its own bookkeeping, and reports that.
+        granted = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+    if granted >= min(wanted, LEAST_SEND_BUFFER_BYTES):
+        return Check("send buffer", True, f"the kernel grants {granted >> 10} KiB")
+    limit = f" (limit {_SNDBUF_LIMIT.read_text().strip()})" if _SNDBUF_LIMIT.exists() else ""
+    return Check(
+        "send buffer",
+        False,
+        f"the kernel grants {granted >> 10} KiB of {wanted >> 10}{limit}: large frames may be cut short",
+        f"sysctl -w net.core.wmem_max={wanted}",
+    )
+
+
+def _processor() -> Check:
+    cores = len(os.sched_getaffinity(0))
+    allowed = os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[0] != 0
+    priority = "real-time priority is allowed" if allowed else "no real-time priority"
+    if cores < 2:
+        return Check("processor", False, f"one core for capture, encoder and network; {priority}", "nproc")
+    return Check("processor", True, f"{cores} cores; {priority}")

@@ -1,0 +1,56 @@
+"""The latest log lines, to look at and to take away."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+from fastapi.responses import PlainTextResponse
+
+from punktfunk.log_ring import MAX_ENTRIES, LogEntry
+from punktfunk.mgmt.live_models import LogLine
+from punktfunk.mgmt.redact import Redaction
+from punktfunk.mgmt.routing import Control, failures, router
+
+routes = router("logs")
+
+Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="How many of the newest lines.")]
+
+
+@routes.get("/logs", operation_id="listLogLines", responses=failures(401, 422))
+async def lines(control: Control, limit: Limit = 500) -> list[LogLine]:
+    """List the newest log lines, newest last; secrets were scrubbed before a line was kept."""
+    return [LogLine.model_validate(one) for one in control.log.entries(limit)]
+
+
+@routes.get(
+    "/logs.txt",
+    operation_id="downloadLog",
+    response_class=PlainTextResponse,
+    responses=failures(401, 422),
+)
+async def download(
+    control: Control,
+    redact: Annotated[
+        Literal["addresses"] | None, Query(description="Also hide addresses, fingerprints and names.")
+    ] = None,
+) -> PlainTextResponse:
+    """Return the whole log as text, for a report."""
+    redaction = None
+    if redact is not None:
+        names = {client.name for client in control.native_clients()}
+        names |= {device.name for device in control.pending()} | {
+            one.client.name for one in control.sessions()
+        }
+        redaction = Redaction(names | {control.facts().hostname})
+    text = "".join(f"{_line(entry, redaction)}\n" for entry in control.log.entries())
+    return PlainTextResponse(
+        text, headers={"content-disposition": 'attachment; filename="punktfunk-log.txt"'}
+    )
+
+
+def _line(entry: LogEntry, redaction: Redaction | None) -> str:
+    fields = entry.fields if redaction is None else redaction.fields(entry.fields)
+    said = " ".join(f"{name}={value!r}" for name, value in fields.items())
+    line = f"{entry.time} {entry.level:<7} {entry.concern}: {entry.event}" + (f" {said}" if said else "")
+    return line if redaction is None else redaction.text(line)
