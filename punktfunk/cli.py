@@ -52,6 +52,7 @@ _SETTINGS_OF_FLAGS = {
     "fec": "fec_percent",
     "adaptive_fec": "adaptive_fec",
     "codec": "codec",
+    "encoder": "encoder",
     "mode": "mode",
     "max_sessions": "max_sessions",
     "mdns": "announce",

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.backends import examine
-from punktfunk.host.serve import Serving, place_of
+from punktfunk.errors import CapabilityError
+from punktfunk.host.serve import Serving, describe_encoder, place_of
 from punktfunk.host.sources import DesktopSpec
-from punktfunk.media import SyntheticSpec, available_encoders
+from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt.live import Check, ReadinessReport
 from punktfunk.native.discovery import reachable_addresses
 from punktfunk.native.trust import OpenTrust, parse_address
@@ -135,14 +136,10 @@ def _encoder(serving: Serving) -> Check:
     config = serving.config.host
     if isinstance(config.source, SyntheticSpec):
         return Check("encoder", True, "none is needed for synthetic frames", needed=True)
-    probes = available_encoders()
-    wanted = [one for one in probes if config.codec in ("auto", str(one.codec))]
-    usable = [one for one in wanted if one.available]
-    if usable:
-        names = ", ".join(f"{one.name} for {one.codec}" for one in usable)
-        return Check("encoder", True, names, needed=True)
-    reasons = "; ".join(f"{one.name}: {one.reason}" for one in wanted)
-    return Check("encoder", False, reasons, "pip install --force-reinstall av", needed=True)
+    try:
+        return Check("encoder", True, describe_encoder(config), needed=True)
+    except CapabilityError as error:
+        return Check("encoder", False, error.cause, error.hint or None, needed=True)
 
 
 def _disk(folder: Path) -> Check:

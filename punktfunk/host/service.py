@@ -49,7 +49,7 @@ from punktfunk.native.trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate, Mode
 
 CHANGEABLE = frozenset(
-    {"adaptive_fec", "bitrate", "codec", "fec_percent", "fec_scheme", "max_sessions", "mode"}
+    {"adaptive_fec", "bitrate", "codec", "encoder", "fec_percent", "fec_scheme", "max_sessions", "mode"}
 )
 """Fields of the configuration that :meth:`Host.reconfigure` takes."""
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from punktfunk.errors import ConfigError, SettingsError, UnitError
 from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
 from punktfunk.log import Level
+from punktfunk.media import EncoderWish
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.control import MAX_FEC_PERCENT, MIN_BITRATE_KBPS
 from punktfunk.native.private_file import write_private
@@ -45,6 +46,7 @@ class SettingValues(BaseModel):
     adaptive_fec: bool = True
     fec_scheme: Literal["gf16", "gf8"] = "gf16"
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
+    encoder: EncoderWish = "auto"
     mode: Annotated[str, Field(max_length=64)] | None = None
     max_sessions: Annotated[int, Field(ge=1, le=64)] = 4
     pairing_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] = DEFAULT_WINDOW_S
@@ -77,6 +79,7 @@ TABLE: Mapping[str, About] = {
     "adaptive_fec": About("now", "Follow the loss that clients report with more or less recovery packets."),
     "fec_scheme": About("next session", "Erasure code. gf16 repairs bursts best; gf8 cuts frames into small blocks."),
     "codec": About("next session", "Video codec. auto: the client's favourite among those that both ends have."),
+    "encoder": About("next session", "auto: the graphics card's (NVENC) where it has one, else software (x264)."),
     "mode": About("next session", "Picture size and rate, such as 1920x1080@60. Empty: what the client asks for."),
     "max_sessions": About("now", "Sessions at the same time. Those that run are not ended."),
     "pairing_seconds": About("now", "How long a PIN can be used once pairing is armed.", "s"),

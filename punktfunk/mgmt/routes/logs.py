@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import Query
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, Response
 
 from punktfunk.log_ring import MAX_ENTRIES, LogEntry
 from punktfunk.mgmt.live_models import LogLine
@@ -26,8 +26,11 @@ async def lines(control: Control, limit: Limit = 500) -> list[LogLine]:
 @routes.get(
     "/logs.txt",
     operation_id="downloadLog",
-    response_class=PlainTextResponse,
-    responses=failures(401, 422),
+    response_class=Response,
+    responses={
+        **failures(401, 422),
+        200: {"description": "The log.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    },
 )
 async def download(
     control: Control,
