@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { announce, h, say, Scope, set, toast } from "./dom.js";
 import { Events } from "./events.js";
 import { icon } from "./icons.js";
-import { changed, known, on, receive, refreshHost } from "./store.js";
+import { changed, known, on, receive, refreshDevices, refreshHost, takeSessions } from "./store.js";
 import { accountView } from "./views/account.js";
 import { devicesView } from "./views/devices.js";
 import { homeView } from "./views/home.js";
@@ -20,6 +20,9 @@ const VIEWS = [
   { path: "logs", label: "Logs", view: logsView },
   { path: "account", label: "Account", view: accountView, aside: true },
 ];
+
+/** How often to ask when the host answers, but gives no stream of events. */
+const POLL_MS = 5000;
 
 /** A page that nobody looks at for this long lets its stream of events go: browsers allow few connections a host. */
 const HIDDEN_MS = 60000;
@@ -57,6 +60,7 @@ export class Shell {
     on(this.#scope, ["pending", "sessions"], () => this.#count());
     on(this.#scope, ["connection"], () => this.#showConnection());
     this.#scope.every(500, () => this.#showConnection());
+    this.#scope.every(POLL_MS, () => this.#poll());
     this.#listen(window, "hashchange", () => this.#route(true));
     let hidden = 0;
     this.#listen(document, "visibilitychange", () => {
@@ -176,18 +180,25 @@ export class Shell {
     changed("connection");
   }
 
+  #poll() {
+    const { phase, status } = known.connection;
+    if (phase !== "lost" || status === 0 || document.hidden) return;
+    refreshDevices().catch(() => {});
+    api.sessions().then(takeSessions, () => {});
+  }
+
   #showConnection() {
     const { phase, status, retryAt } = known.connection;
     this.#banner.hidden = phase !== "lost";
-    document.body.classList.toggle("stale", phase === "lost");
+    document.body.classList.toggle("stale", phase === "lost" && status === 0);
     if (phase !== "lost") return;
     // Read out once, not at every tick of the countdown: the alert's own text stays the same.
     const why =
       status === 503
-        ? "The host serves as many live views as it can. What you see does not move."
+        ? "The host serves as many live views as it can; close another one. This page asks every few seconds instead."
         : status === 0
           ? "The host does not answer. Is punktfunk serve still running? What you see is from before."
-          : `Live view lost: the host answered ${status}.`;
+          : `No live view: the host answered ${status}. This page asks every few seconds instead.`;
     say(this.#bannerText, why);
     const left = Math.ceil((retryAt - performance.now()) / 1000);
     say(this.#banner.querySelector("button"), left > 0 ? `Try now (${left} s)` : "Trying…");

@@ -10,7 +10,7 @@ export function accountView(main) {
 
 function passwordCard() {
   const set = known.passwordSet;
-  const current = field("current", "Current password", "current-password");
+  const current = field("current", "Current password (leave it empty if you have just signed in by a link)", "current-password", false);
   const fresh = field("new", "New password", "new-password");
   const again = field("again", "New password, once more", "new-password");
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
@@ -39,7 +39,7 @@ function passwordCard() {
     }
     submit.disabled = true;
     const body = { new: fresh.input.value };
-    if (set) body.current = current.input.value;
+    if (set && current.input.value !== "") body.current = current.input.value;
     try {
       await api.setPassword(body);
       known.passwordSet = true;
@@ -83,7 +83,7 @@ async function explain(error, refuse, currentInput, freshInput) {
   }
 }
 
-function field(name, label, autocomplete) {
-  const input = h("input", { id: `password-${name}`, type: "password", autocomplete, required: true });
+function field(name, label, autocomplete, required = true) {
+  const input = h("input", { id: `password-${name}`, type: "password", autocomplete, required });
   return { input, element: h("div", { class: "field" }, h("label", { for: input.id }, label), input) };
 }

@@ -132,6 +132,10 @@ class OtherMachine {
     h("div", { class: "command" }, this.#fingerprint, copyButton(() => this.#fingerprint.textContent.replaceAll(" ", ""), "fingerprint")),
   );
 
+  constructor() {
+    this.steps();
+  }
+
   show({ addresses, fingerprint, pairing_required: required }) {
     this.#required = required;
     if (!addresses.includes(this.#address)) this.#address = addresses[0] ?? null;
