@@ -18,7 +18,7 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def need_tool() -> object:
     """Return a function that demands a program by name: ``need_tool("tshark")`` gives its path."""
 
@@ -32,7 +32,7 @@ def need_tool() -> object:
     return need
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lack() -> Callable[[str], None]:
     """Return :func:`missing`, for what is no program: ``lack("pywayland (pip install ...)")``."""
     return missing

@@ -95,7 +95,9 @@ export function takeSessions(list) {
   changed("sessions");
 }
 
-function takeSession(session) {
+function takeSession(told) {
+  const stages = (told.stages ?? []).filter((stage) => stage.name !== "total");
+  const session = { ...told, stages, total: (told.stages ?? []).find((stage) => stage.name === "total") ?? null };
   known.sessions.set(session.number, session);
   const now = performance.now();
   let history = known.histories.get(session.number);
@@ -151,6 +153,12 @@ function takeClients(clients) {
     }
   }
   changed("clients");
+}
+
+/** The median time that a frame spends in the host, in µs: measured as a whole, or else the sum of the stages' medians. */
+export function latencyOf(session) {
+  if (session.total !== null) return session.total.p50_us;
+  return session.stages.length > 0 ? session.stages.reduce((sum, stage) => sum + stage.p50_us, 0) : null;
 }
 
 /** Take a pairing state in; events carry no PIN, so one that is missing is asked for. */

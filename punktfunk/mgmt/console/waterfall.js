@@ -8,7 +8,7 @@ const CEILINGS_US = [1, 2, 5].flatMap((step) => [100, 1e3, 1e4, 1e5, 1e6].map((d
 
 /**
  * A row a stage: its median as a bar that begins where the medians before it end, its 95th percentile as a whisker,
- * and the figures. The stages' medians do not add up to the median of the whole; the last row says what it is.
+ * and the figures. The stages' medians do not add up to the median of the whole, so that has a row of its own.
  */
 export class Waterfall {
   #body = h("tbody", { role: "rowgroup" });
@@ -29,8 +29,11 @@ export class Waterfall {
   );
   element = h("div", { class: "latency" }, this.#strip, this.#table, this.#scale, this.#empty);
 
-  /** `stages` as the API gives them; `frameUs` is the time between two frames, drawn as a mark. */
-  show(stages, frameUs) {
+  /**
+   * `stages` as the API gives them, `whole` the same of the whole way or null; `frameUs` is the time between two
+   * frames, drawn as a mark.
+   */
+  show(stages, whole, frameUs) {
     const none = stages.length === 0;
     this.#table.hidden = none;
     this.#strip.toggleAttribute("hidden", none);
@@ -43,16 +46,11 @@ export class Waterfall {
       begin += stage.p50_us;
       return row;
     });
-    const end = Math.max(...rows.map((row) => row.begin + Math.max(row.p50_us, row.p95_us)));
+    const total = { name: "sum of medians", p50_us: begin, p95_us: null, max_us: null };
+    if (whole !== null) Object.assign(total, whole, { name: "the whole way" });
+    Object.assign(total, { index: "sum", begin: 0 });
+    const end = Math.max(...[...rows, total].map((row) => row.begin + Math.max(row.p50_us, row.p95_us ?? 0)));
     this.#ceiling = calm(end, this.#ceiling);
-    const total = {
-      name: "sum of medians",
-      index: "sum",
-      begin: 0,
-      p50_us: begin,
-      p95_us: null,
-      max_us: null,
-    };
     for (const row of [...rows, total]) {
       row.ceiling = this.#ceiling;
       row.frameUs = frameUs;

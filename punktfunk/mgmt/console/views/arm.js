@@ -36,6 +36,7 @@ export function armCard(scope) {
   on(scope, ["pairing", "clients"], show);
   scope.every(200, () => known.window !== null && armed.tick(known.window));
   void placeFor(armed);
+  void idle.takeDefault();
   show();
   return card;
 }
@@ -62,13 +63,7 @@ class Idle {
       "fieldset",
       {},
       h("legend", {}, "Valid for"),
-      h(
-        "div",
-        { class: "segments" },
-        LENGTHS.map(({ seconds, label }) =>
-          h("label", {}, h("input", { type: "radio", name: "ttl", value: seconds, checked: seconds === 120 }), h("span", {}, label)),
-        ),
-      ),
+      h("div", { class: "segments" }, LENGTHS.map(lengthChoice)),
     ),
     h("div", { class: "actions" }, this.#button),
   );
@@ -89,6 +84,21 @@ class Idle {
     });
   }
 
+  /** Offer the length that the settings name, and choose it. */
+  async takeDefault() {
+    const settings = await api.settings().catch(() => []);
+    const seconds = settings.find((setting) => setting.name === "pairing_seconds")?.value;
+    const chosen = this.element.querySelector("input:checked").value;
+    if (!Number.isInteger(seconds) || chosen !== "120") return;
+    let input = this.element.querySelector(`input[value="${seconds}"]`);
+    if (input === null) {
+      const choice = lengthChoice({ seconds, label: duration(seconds) });
+      input = choice.querySelector("input");
+      this.element.querySelector(".segments").append(choice);
+    }
+    input.checked = true;
+  }
+
   show() {
     const outcome = known.outcome;
     this.#outcome.hidden = outcome === null || outcome.kind === "cancelled";
@@ -104,6 +114,10 @@ class Idle {
       }[outcome.kind],
     );
   }
+}
+
+function lengthChoice({ seconds, label }) {
+  return h("label", {}, h("input", { type: "radio", name: "ttl", value: seconds, checked: seconds === 120 }), h("span", {}, label));
 }
 
 class Armed {

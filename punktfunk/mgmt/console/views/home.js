@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { command, copyButton, follow, h, say, set } from "../dom.js";
 import { duration, grouped, megabits, milliseconds, NOTHING, number } from "../format.js";
 import { icon } from "../icons.js";
-import { known, on } from "../store.js";
+import { known, latencyOf, on } from "../store.js";
 import { pendingCard } from "./pending.js";
 
 const REFRESH_MS = 15000;
@@ -177,12 +177,11 @@ function liveCard(scope) {
       const name = h("b", {});
       const figures = h("span", { class: "muted" });
       const update = (session) => {
-        const latency = session.stages.reduce((sum, stage) => sum + stage.p50_us, 0);
         say(name, session.client.name || session.client.address);
         say(
           figures,
           `${number(session.rates.fps)} fps · ${megabits(session.rates.media_kbps)} Mbit/s · ` +
-            `${session.stages.length ? milliseconds(latency) : NOTHING} ms in this host · ${duration(session.seconds)}`,
+            `${milliseconds(latencyOf(session))} ms in this host · ${duration(session.seconds)}`,
         );
       };
       return { element: h("li", {}, h("a", { href: "#sessions", class: "row-link" }, name, figures)), update };

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { Timeline } from "../charts.js";
 import { ask, follow, h, say, set, toast } from "../dom.js";
 import { count, duration, megabits, milliseconds, NOTHING, number, permille, words } from "../format.js";
-import { HISTORY_MS, known, on, takeSessions } from "../store.js";
+import { HISTORY_MS, known, latencyOf, on, takeSessions } from "../store.js";
 import { Waterfall } from "../waterfall.js";
 
 export function sessionsView(main, scope) {
@@ -79,7 +79,7 @@ function sessionCard(first) {
     const codec = session.codec ? `${session.codec}${session.encoder ? ` by ${session.encoder}` : ""}` : "no video codec";
     say(about, `${client.address} · ${session.source} · ${mode.width}×${mode.height} at ${mode.refresh_hz} Hz · ${codec} · for ${duration(session.seconds)}`);
     figures.show(session);
-    waterfall.show(session.stages ?? [], mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
+    waterfall.show(session.stages, session.total, mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
     timeline.show(known.histories.get(session.number) ?? [], performance.now());
     books.show(session);
   };
@@ -108,7 +108,7 @@ class Figures {
   element = h("dl", { class: "figures" });
 
   constructor() {
-    const cells = { fps: "frames a second", latency: "ms in this host (sum of medians)", media: "Mbit/s video", loss: "% packets lost", fec: "% error correction", keyframes: "key frames asked for" };
+    const cells = { fps: "frames a second", latency: "ms in this host (median)", media: "Mbit/s video", loss: "% packets lost", fec: "% error correction", keyframes: "key frames asked for" };
     for (const [key, label] of Object.entries(cells)) {
       const value = h("dd", {}, NOTHING);
       this.#cells.set(key, value);
@@ -117,11 +117,9 @@ class Figures {
   }
 
   show(session) {
-    const stages = session.stages ?? [];
-    const latency = stages.length > 0 ? stages.reduce((sum, stage) => sum + stage.p50_us, 0) : null;
     const tell = (key, text) => say(this.#cells.get(key), text);
     tell("fps", number(session.rates?.fps));
-    tell("latency", milliseconds(latency));
+    tell("latency", milliseconds(latencyOf(session)));
     tell("media", megabits(session.rates?.media_kbps));
     tell("loss", permille(session.loss?.permille));
     tell("fec", session.fec ? `${session.fec.percent}${session.fec.adaptive ? " adaptive" : ""}` : NOTHING);

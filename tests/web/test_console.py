@@ -1,0 +1,342 @@
+"""The web console as a person uses it, against a real host and real client processes (promise P11)."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+VIEWS = ("home", "devices", "sessions", "settings", "logs", "account")
+PASSWORD = "correct horse battery staple"
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_complained_about(console: Any) -> Iterator[None]:
+    """No script error, no failed request, no violation of the content security policy in any test."""
+    console.complaints.clear()
+    yield
+    assert console.complaints == []
+
+
+def open_view(console: Any, name: str) -> Any:
+    """Go to a view by its link, as a person does; return the page."""
+    link = console.page.get_by_role("banner" if name == "account" else "navigation").get_by_role(
+        "link", name=name.capitalize()
+    )
+    link.click()
+    return console.page
+
+
+def read_pin(page: Any, expect: Any) -> str:
+    expect(page.locator(".pin")).to_have_text(re.compile(r"^\d{4}$"))
+    pin: str = page.locator(".pin").inner_text()
+    return pin
+
+
+def test_the_printed_link_signs_in_once_and_leaves_the_address_bar(
+    console: Any, host: Any, browser: Any, expect: Any
+) -> None:
+    assert "ticket" not in console.page.url
+    assert console.page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
+    other = browser.new_context()
+    page = other.new_page()
+    page.goto(host.link)
+    expect(page.get_by_role("alert")).to_contain_text("has been used already")
+    expect(page.get_by_text("punktfunk console", exact=True)).to_be_visible()
+    assert "ticket" not in page.url
+    other.close()
+
+
+def test_the_first_screen_says_whether_it_can_stream_and_what_to_type_elsewhere(
+    console: Any, host: Any, expect: Any
+) -> None:
+    page = open_view(console, "home")
+    ready = page.get_by_role("region").filter(has=page.get_by_role("button", name="Check again"))
+    expect(ready).to_have_class(re.compile("is-ok|is-bad"))
+    expect(page.get_by_role("region", name="On the other machine")).to_contain_text(
+        f"punktfunk pair {host.address} --pin PIN"
+    )
+    page.get_by_role("button", name="Copy connect command").click()
+    expect(page.get_by_role("button", name="Copy connect command")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == f"punktfunk connect {host.address}"
+    page.get_by_role("button", name="Copy fingerprint").click()
+    expect(page.get_by_role("button", name="Copy fingerprint")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == host.fingerprint
+
+
+def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
+    console: Any, device: Callable[[str], Any], expect: Any
+) -> None:
+    laptop = device("laptop")
+    page = open_view(console, "devices")
+    page.get_by_text("5 min", exact=True).click()
+    page.get_by_role("button", name="Arm pairing").click()
+    pin = read_pin(page, expect)
+    expect(page.get_by_role("timer")).to_have_text(re.compile(r"^(5:00|4:5\d) left$"))
+    expect(page.locator(".armed code")).to_have_text(f"punktfunk pair {laptop.host.address} --pin {pin}")
+    console.keep("devices-armed-light")
+    paired = laptop.pair(pin)
+    assert paired.returncode == 0, paired.stderr
+    paired_devices = page.get_by_role("region", name="Paired devices")
+    expect(paired_devices).to_contain_text("laptop")
+    expect(page.get_by_role("region", name="Pair a new device")).to_contain_text("“laptop” is paired")
+
+    stream = laptop.stream()
+    open_view(console, "sessions")
+    session = page.get_by_role("region", name="laptop")
+    expect(session).to_contain_text("320×180 at 30 Hz")
+    for stage in ("convert", "encode", "seal", "send"):
+        figures = session.get_by_role("row", name=re.compile(rf"^{stage} [\d.]+ [\d.]+ [\d.]+"))
+        expect(figures).to_be_visible()
+    expect(session.get_by_role("definition").first).to_have_text(re.compile(r"^[1-9]"))
+    # Two samples make a line.
+    expect(session.locator("path.series-fps")).to_have_attribute("d", re.compile("L"))
+    session.locator(".timeline").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(session.locator(".when")).to_have_text(re.compile(r"\d+ s ago"))
+    session.get_by_text("Packets, frames and input, counted").click()
+    expect(session.get_by_role("row", name=re.compile(r"frames sent \d"))).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        console.keep(f"sessions-{scheme}")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    console.keep("sessions-phone-dark")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
+
+    open_view(console, "devices")
+    expect(paired_devices.get_by_role("link", name="streaming")).to_be_visible()
+    paired_devices.get_by_role("button", name="Unpair laptop…").click()
+    question = page.get_by_role("dialog", name="Unpair “laptop”?")
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    console.keep("unpair-light")
+    page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    assert stream.poll() is None
+    paired_devices.get_by_role("button", name="Unpair laptop…").click()
+    question.get_by_role("button", name="Unpair", exact=True).click()
+    expect(paired_devices).to_contain_text("No device is paired yet")
+    output, _ = stream.communicate(timeout=20)
+    assert "does not know this client" in output
+    open_view(console, "sessions")
+    expect(page.get_by_role("region", name="Ended since this page was opened")).to_contain_text("unpaired")
+
+
+def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
+    console: Any, device: Callable[[str], Any], expect: Any
+) -> None:
+    page = open_view(console, "home")
+    hostile, tablet = device(HOSTILE), device("tablet")
+    waiting = page.get_by_role("region", name="Waiting for your word")
+    expect(waiting).to_have_count(0)
+    assert hostile.knock().returncode != 0
+    expect(waiting.get_by_text(HOSTILE, exact=True)).to_be_visible()
+    assert page.locator("img").count() == 0
+    console.keep("home-pending-light")
+    waiting.get_by_role("button", name="Deny").click()
+    expect(waiting).to_have_count(0)
+
+    assert tablet.knock().returncode != 0
+    open_view(console, "devices")
+    waiting.get_by_role("button", name="Approve tablet…").click()
+    question = page.get_by_role("dialog")
+    fingerprint = question.locator("code").inner_text().replace(" ", "").replace("\n", "")
+    assert re.fullmatch("[0-9a-f]{64}", fingerprint)
+    console.keep("approve-light")
+    question.get_by_role("button", name="Approve", exact=True).click()
+    expect(page.get_by_role("region", name="Paired devices")).to_contain_text("tablet")
+
+    # Let in, and ended from here: the device stays paired.
+    stream = tablet.stream()
+    open_view(console, "sessions")
+    page.get_by_role("button", name="End the session of tablet…").click()
+    page.get_by_role("dialog").get_by_role("button", name="End session").click()
+    output, _ = stream.communicate(timeout=20)
+    assert "ended at the host" in output
+    open_view(console, "devices")
+    expect(page.get_by_role("region", name="Paired devices")).to_contain_text("tablet")
+
+
+def test_the_keyboard_alone_arms_pairing_and_the_focus_is_always_seen(console: Any, expect: Any) -> None:
+    page = open_view(console, "home")
+    page.evaluate("document.activeElement.blur()")
+
+    def tab_to(wanted: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            name, outlined = page.evaluate(
+                """() => {
+                  const one = document.activeElement, shown = one.matches('.segments input') ? one.nextElementSibling : one;
+                  return [(one.getAttribute('aria-label') ?? one.textContent).trim(), getComputedStyle(shown).outlineStyle];
+                }"""
+            )
+            assert outlined == "solid", f"no outline on {name!r}"
+            if name == wanted:
+                return
+        pytest.fail(f"{wanted!r} cannot be reached by Tab")
+
+    tab_to("Skip to content")
+    tab_to("Devices")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Devices", level=1)).to_be_visible()
+    expect(page.locator("main")).to_be_focused()
+    tab_to("Arm pairing")
+    page.keyboard.press("Enter")
+    pin = read_pin(page, expect)
+    expect(page.locator("#announcer")).to_contain_text(f"PIN {' '.join(pin)}, valid for")
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Arm pairing")).to_be_focused()
+    expect(page.locator(".pin")).to_be_hidden()
+
+
+def test_a_changed_setting_survives_a_reload_and_one_fixed_by_a_flag_says_so(
+    console: Any, host: Any, expect: Any
+) -> None:
+    page = open_view(console, "settings")
+    percent = page.get_by_label("Fec percent", exact=True)
+    expect(percent).to_have_value("20")
+    percent.fill("400")
+    page.get_by_role("button", name="Save").click()
+    expect(percent).to_have_attribute("aria-invalid", "true")
+    percent.fill("35")
+    expect(page.get_by_text("1 change, not saved")).to_be_visible()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    page.reload()
+    expect(percent).to_have_value("35")
+    stored = json.loads((host.folder / "state" / "settings.json").read_text())
+    assert stored["settings"]["fec_percent"] == 35
+    expect(page.get_by_label("Mode", exact=True)).to_be_disabled()
+    expect(page.locator(".setting.fixed").filter(has_text="Mode")).to_contain_text("fixed by --mode")
+    page.get_by_role("button", name="Use the default of Fec percent").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Save")).to_be_disabled()
+    expect(percent).to_have_value("20")
+
+
+def test_the_log_is_filtered_held_and_downloaded_without_names_and_addresses(
+    console: Any, device: Callable[[str], Any], expect: Any
+) -> None:
+    page = open_view(console, "logs")
+    lines = page.get_by_role("log")
+    expect(lines).to_contain_text("127.0.0.1")
+    page.get_by_label("Filter").fill("no line has these words")
+    expect(page.get_by_text("No line fits the filter.")).to_be_visible()
+    page.get_by_label("Filter").fill("")
+    page.get_by_role("button", name="Pause").click()
+    device("stranger").knock()
+    expect(page.get_by_text(re.compile("held; [1-9]"))).to_be_visible()
+    held = lines.get_by_role("listitem").count()
+    page.get_by_role("button", name="Go on").click()
+    expect(lines.get_by_role("listitem").nth(held)).to_be_visible()
+    texts = []
+    for name in ("Download", "Download without names and addresses"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=name, exact=True).click()
+        texts.append(Path(download.value.path()).read_text())
+    whole, redacted = texts
+    assert "127.0.0.1" in whole
+    assert "127.0.0.1" not in redacted
+    assert len(redacted.splitlines()) > 3
+
+
+def test_no_view_scrolls_sideways_on_a_phone_and_both_schemes_are_drawn(console: Any, expect: Any) -> None:
+    page = console.page
+    for name in VIEWS:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        open_view(console, name)
+        expect(page.locator("main")).not_to_be_empty()
+        page.emulate_media(color_scheme="light")
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        console.keep(f"{name}-light")
+        page.set_viewport_size({"width": 360, "height": 740})
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+        console.keep(f"{name}-phone-dark")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.emulate_media(color_scheme="light")
+
+
+def test_another_page_cannot_frame_the_console(console: Any, host: Any) -> None:
+    page = console.context.new_page()
+    page.set_content(f'<iframe src="{host.url}" title="framed"></iframe>')
+    framed = page.frames[1]
+    framed.wait_for_load_state()
+    assert framed.locator("#app").count() == 0
+    assert framed.url.startswith("chrome-error:")
+    page.close()
+
+
+def test_a_password_is_set_signed_out_mistyped_cooled_down_and_right(console: Any, expect: Any) -> None:
+    page = open_view(console, "account")
+    page.get_by_label("New password", exact=True).fill(PASSWORD)
+    page.get_by_label("New password, once more").fill("something else")
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("differ")
+    page.get_by_label("New password, once more").fill(PASSWORD)
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_text("The password is set.")).to_be_visible()
+
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    console.keep("login-light")
+    password = page.get_by_label("Password", exact=True)
+    problem = page.get_by_role("alert")
+    password.fill("not it")
+    page.get_by_role("button", name="Sign in").click()
+    expect(problem).to_have_text("That is not the password.")
+    deadline = time.monotonic() + 30
+    while "Too many attempts" not in problem.inner_text():
+        # Each wrong try makes the next wait longer, so however slow this machine is, one of them comes too early.
+        assert time.monotonic() < deadline
+        page.get_by_role("button", name="Sign in").click()
+        expect(problem).to_be_visible()
+    button = page.locator("button[type=submit].primary")
+    expect(button).to_have_text(re.compile(r"Wait \d+ s"))
+    expect(button).to_have_text("Sign in")
+    password.fill(PASSWORD)
+    button.click()
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+    console.allow("status of (401|429)")
+
+
+def test_a_session_that_the_host_forgot_leads_to_the_sign_in_page_and_a_fresh_link_back(
+    console: Any, host: Any, expect: Any
+) -> None:
+    page = open_view(console, "settings")
+    console.context.clear_cookies()
+    open_view(console, "logs")
+    expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    page.goto(host.fresh_link())
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+    assert "ticket" not in page.url
+    console.allow("status of 401")
+
+
+def test_a_killed_host_is_said_to_be_gone_and_the_page_finds_it_when_it_is_back(
+    console: Any, host: Any, expect: Any
+) -> None:
+    page = open_view(console, "devices")
+    expect(page.get_by_role("region", name="Paired devices")).to_contain_text("tablet")
+    host.kill()
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("The host does not answer")
+    expect(page.get_by_role("region", name="Paired devices")).to_contain_text("tablet")
+    console.keep("host-gone-light")
+    host.start()
+    expect(page.get_by_text("The host was restarted")).to_be_visible()
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Devices", level=1)).to_be_visible()
+    expect(page.get_by_role("region", name="Paired devices")).to_contain_text("tablet")
+    console.allow("ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY|status of 401")
