@@ -44,6 +44,10 @@ def test_the_wheel_holds_packages_templates_and_licences_but_no_sources_of_the_c
         "harness/cli.py",
     ):
         assert wanted in names
+    console = ROOT / "punktfunk" / "mgmt" / "console"
+    files = {str(path.relative_to(ROOT)) for path in console.rglob("*") if path.is_file()}
+    assert "punktfunk/mgmt/console/index.html" in files
+    assert files <= set(names), "the web console, whole"
     assert any(n.startswith("harness/report/") and not n.endswith(".py") for n in names), (
         "the report's template"
     )
