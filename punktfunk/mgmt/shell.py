@@ -24,7 +24,8 @@ MAX_DRAIN_BYTES = 1_048_576
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
     (b"content-security-policy", _POLICY.encode()),

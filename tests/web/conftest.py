@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-PATIENCE_S = 20
+PATIENCE_S = 6
 """Longest wait for anything; a quiet machine takes a tenth of it."""
 
 SCREENSHOTS = REPOSITORY / "reports" / "console"
