@@ -206,7 +206,7 @@ def test_a_changed_setting_survives_a_reload_and_one_fixed_by_a_flag_says_so(
     console: Any, host: Any, expect: Any
 ) -> None:
     page = open_view(console, "settings")
-    percent = page.get_by_label("Fec percent", exact=True)
+    percent = page.get_by_label("FEC percent", exact=True)
     expect(percent).to_have_value("20")
     percent.fill("400")
     page.get_by_role("button", name="Save").click()
@@ -221,7 +221,7 @@ def test_a_changed_setting_survives_a_reload_and_one_fixed_by_a_flag_says_so(
     assert stored["settings"]["fec_percent"] == 35
     expect(page.get_by_label("Mode", exact=True)).to_be_disabled()
     expect(page.locator(".setting.fixed").filter(has_text="Mode")).to_contain_text("fixed by --mode")
-    page.get_by_role("button", name="Use the default of Fec percent").click()
+    page.get_by_role("button", name="Use the default of FEC percent").click()
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("button", name="Save")).to_be_disabled()
     expect(percent).to_have_value("20")

@@ -56,7 +56,7 @@ export function grouped(fingerprint) {
   return fingerprint.replace(/(.{8})(?=.)/g, "$1 ");
 }
 
-/** `frames_queue_dropped` as "frames queue dropped". */
+/** `frames_queue_dropped` as "frames queue dropped", `fec_percent` as "FEC percent". */
 export function words(name) {
-  return name.replaceAll("_", " ");
+  return name.replaceAll("_", " ").replace(/\b(fec|pin|gso)\b/g, (short) => short.toUpperCase());
 }

@@ -34,6 +34,7 @@ export class Shell {
   #view = null;
   #events;
   #lost = false;
+  #label = "";
   #main = h("main", { id: "main", tabindex: "-1" });
   #banner = h("div", { class: "banner", hidden: true });
   #bannerText = h("p", { role: "alert" });
@@ -138,7 +139,8 @@ export class Shell {
     const open = VIEWS.find((one) => one.path === wanted) ?? VIEWS[0];
     this.#view?.end();
     for (const [path, link] of this.#links) set(link, { "aria-current": path === open.path ? "page" : null });
-    document.title = `${open.label} · punktfunk`;
+    this.#label = open.label;
+    this.#title();
     const scope = new Scope();
     this.#main.replaceChildren();
     open.view(this.#main, scope);
@@ -152,11 +154,20 @@ export class Shell {
 
   #name() {
     say(this.#hostName, known.host?.hostname ?? "");
+    this.#title();
   }
 
   #count() {
     this.#badge("devices", known.pending?.length ?? 0, "waiting");
     this.#badge("sessions", known.sessions.size, "live");
+    this.#title();
+  }
+
+  /** A tab in the background says that somebody waits. */
+  #title() {
+    const waiting = known.pending?.length ?? 0;
+    const host = known.host === null ? "" : ` · ${known.host.hostname}`;
+    document.title = `${waiting > 0 ? `(${waiting}) ` : ""}${this.#label}${host} · punktfunk`;
   }
 
   #badge(path, number, what) {

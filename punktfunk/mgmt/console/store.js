@@ -95,9 +95,7 @@ export function takeSessions(list) {
   changed("sessions");
 }
 
-function takeSession(told) {
-  const stages = (told.stages ?? []).filter((stage) => stage.name !== "total");
-  const session = { ...told, stages, total: (told.stages ?? []).find((stage) => stage.name === "total") ?? null };
+function takeSession(session) {
   known.sessions.set(session.number, session);
   const now = performance.now();
   let history = known.histories.get(session.number);
@@ -155,9 +153,15 @@ function takeClients(clients) {
   changed("clients");
 }
 
+/** What a session's client is called: by the name that it was paired under, or else by what it calls itself. */
+export function nameOf({ client }) {
+  const paired = known.clients?.find((one) => one.fingerprint === client.fingerprint);
+  return paired?.name || client.name || client.address;
+}
+
 /** The median time that a frame spends in the host, in µs: measured as a whole, or else the sum of the stages' medians. */
 export function latencyOf(session) {
-  if (session.total !== null) return session.total.p50_us;
+  if (session.total) return session.total.p50_us;
   return session.stages.length > 0 ? session.stages.reduce((sum, stage) => sum + stage.p50_us, 0) : null;
 }
 

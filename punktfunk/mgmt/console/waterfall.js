@@ -47,7 +47,7 @@ export class Waterfall {
       return row;
     });
     const total = { name: "sum of medians", p50_us: begin, p95_us: null, max_us: null };
-    if (whole !== null) Object.assign(total, whole, { name: "the whole way" });
+    if (whole !== null) Object.assign(total, whole, { name: "in all" });
     Object.assign(total, { index: "sum", begin: 0 });
     const end = Math.max(...[...rows, total].map((row) => row.begin + Math.max(row.p50_us, row.p95_us ?? 0)));
     this.#ceiling = calm(end, this.#ceiling);
@@ -78,7 +78,7 @@ export class Waterfall {
 
 /** A round number above `end`, kept for as long as it fits well, so that bars do not jump every second. */
 function calm(end, current) {
-  if (end <= current && end > current / 4) return current;
+  if (end <= current && end > current * 0.4) return current;
   return CEILINGS_US.find((ceiling) => ceiling >= end) ?? end;
 }
 

@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { command, copyButton, follow, h, say, set } from "../dom.js";
 import { duration, grouped, megabits, milliseconds, NOTHING, number } from "../format.js";
 import { icon } from "../icons.js";
-import { known, latencyOf, on } from "../store.js";
+import { known, latencyOf, nameOf, on } from "../store.js";
 import { pendingCard } from "./pending.js";
 
 const REFRESH_MS = 15000;
@@ -15,8 +15,8 @@ export function homeView(main, scope) {
   const live = liveCard(scope);
   main.append(
     h("h1", { class: "visually-hidden" }, "Home"),
-    passwordHint(scope),
     readiness.element,
+    passwordHint(scope),
     pendingCard(scope, { hideWhenEmpty: true }),
     h("div", { class: "columns" }, there.element, live),
   );
@@ -61,30 +61,27 @@ class Readiness {
   #light = h("span", { class: "light", "aria-hidden": "true" });
   #headline = h("h2", { id: "ready-title" }, "Checking…");
   #list = h("ul", { class: "checks" });
-  #fine = h("details", { class: "fine", hidden: true });
-  #fineList = h("ul", { class: "checks" });
-  #fineTitle = h("summary", {});
+  #hints = new Folded();
+  #fine = new Folded();
   element = h(
     "section",
     { class: "card ready", "aria-labelledby": "ready-title" },
     h("div", { class: "headline" }, this.#light, h("div", { "aria-live": "polite" }, this.#headline), this.again),
     this.#list,
-    this.#fine,
+    this.#hints.element,
+    this.#fine.element,
   );
-
-  constructor() {
-    this.#fine.append(this.#fineTitle, this.#fineList);
-  }
 
   show({ ready, headline, checks }) {
     set(this.element, { class: `card ready ${ready ? "is-ok" : "is-bad"}` });
     say(this.#headline, headline);
-    const wrong = checks.filter((check) => !check.ok);
     const fine = checks.filter((check) => check.ok);
-    follow(this.#list, wrong, (check) => check.name, checkRow);
-    this.#fine.hidden = fine.length === 0;
-    say(this.#fineTitle, wrong.length === 0 ? `All ${fine.length} checks passed` : `${fine.length} other checks passed`);
-    follow(this.#fineList, fine, (check) => check.name, checkRow);
+    // What a host that is ready lacks cannot have been needed.
+    const hint = (check) => !check.ok && !(check.needed ?? !ready);
+    const hints = checks.filter(hint);
+    follow(this.#list, checks.filter((check) => !check.ok && !hint(check)), (check) => check.name, checkRow);
+    this.#hints.show(hints.map((check) => ({ ...check, needed: false })), hints.length === 1 ? "One thing would make it better" : `${hints.length} things would make it better`);
+    this.#fine.show(fine, fine.length === checks.length ? `All ${fine.length} checks passed` : `${fine.length} checks passed`);
   }
 
   failed(error) {
@@ -92,7 +89,21 @@ class Readiness {
     say(this.#headline, error.status === 0 ? "The host does not answer" : "The host did not say whether it is ready");
     const row = { name: "trouble", ok: false, text: `${error.message}. ${api.advice(error)}`, fix: null };
     follow(this.#list, [row], (check) => check.name, checkRow);
-    this.#fine.hidden = true;
+    this.#hints.show([], "");
+    this.#fine.show([], "");
+  }
+}
+
+/** Checks that nobody has to read to go on. */
+class Folded {
+  #title = h("summary", {});
+  #list = h("ul", { class: "checks" });
+  element = h("details", { class: "fine", hidden: true }, this.#title, this.#list);
+
+  show(checks, title) {
+    this.element.hidden = checks.length === 0;
+    say(this.#title, title);
+    follow(this.#list, checks, (check) => check.name, checkRow);
   }
 }
 
@@ -100,12 +111,17 @@ function checkRow(first) {
   const mark = h("span", { class: "mark" });
   const text = h("span", { class: "text" });
   const fix = command("", `fix for ${first.name}`);
-  const element = h("li", {}, mark, h("div", { class: "what" }, h("b", {}, first.name), " ", text, fix.element));
+  // This one is mended here, not in a terminal.
+  const here = first.name === "pairing";
+  const arm = h("p", { hidden: true }, h("a", { class: "button", href: "#devices" }, "Pair a device"));
+  const element = h("li", {}, mark, h("div", { class: "what" }, h("b", {}, first.name), " ", text, fix.element, arm));
   const update = (check) => {
-    set(element, { class: check.ok ? "ok" : "bad" });
-    mark.replaceChildren(icon(check.ok ? "ok" : "bad"), h("span", { class: "visually-hidden" }, check.ok ? "passed:" : "not passed:"));
+    const kind = check.ok ? "ok" : check.needed === false ? "hint" : "bad";
+    set(element, { class: kind });
+    mark.replaceChildren(icon(kind), h("span", { class: "visually-hidden" }, check.ok ? "passed:" : "not passed:"));
     say(text, check.text);
-    fix.element.hidden = !check.fix;
+    fix.element.hidden = !check.fix || here;
+    arm.hidden = check.ok || !here;
     fix.update(check.fix ?? "");
   };
   return { element, update };
@@ -177,7 +193,7 @@ function liveCard(scope) {
       const name = h("b", {});
       const figures = h("span", { class: "muted" });
       const update = (session) => {
-        say(name, session.client.name || session.client.address);
+        say(name, nameOf(session));
         say(
           figures,
           `${number(session.rates.fps)} fps · ${megabits(session.rates.media_kbps)} Mbit/s · ` +

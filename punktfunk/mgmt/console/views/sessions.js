@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { Timeline } from "../charts.js";
 import { ask, follow, h, say, set, toast } from "../dom.js";
 import { count, duration, megabits, milliseconds, NOTHING, number, permille, words } from "../format.js";
-import { HISTORY_MS, known, latencyOf, on, takeSessions } from "../store.js";
+import { HISTORY_MS, known, latencyOf, nameOf, on, takeSessions } from "../store.js";
 import { Waterfall } from "../waterfall.js";
 
 export function sessionsView(main, scope) {
@@ -20,7 +20,7 @@ export function sessionsView(main, scope) {
     empty.hidden = known.sessions.size > 0;
     follow(live, [...known.sessions.values()], (session) => session.number, sessionCard);
   };
-  on(scope, ["sessions"], show);
+  on(scope, ["sessions", "clients"], show);
   on(scope, ["ended"], () => ended.show());
   show();
   ended.show();
@@ -72,14 +72,16 @@ function sessionCard(first) {
   );
   const update = (session) => {
     const { client, mode } = session;
-    say(name, client.name || client.address);
+    const title = nameOf(session);
+    say(name, title);
     say(badge, session.state);
     set(badge, { class: `badge ${session.state === "streaming" ? "live" : ""}` });
-    end.setAttribute("aria-label", `End the session of ${client.name || client.address}…`);
+    end.setAttribute("aria-label", `End the session of ${title}…`);
     const codec = session.codec ? `${session.codec}${session.encoder ? ` by ${session.encoder}` : ""}` : "no video codec";
-    say(about, `${client.address} · ${session.source} · ${mode.width}×${mode.height} at ${mode.refresh_hz} Hz · ${codec} · for ${duration(session.seconds)}`);
+    const alias = client.name && client.name !== title ? `calls itself “${client.name}” · ` : "";
+    say(about, `${alias}${client.address} · ${session.source} · ${mode.width}×${mode.height} at ${mode.refresh_hz} Hz · ${codec} · for ${duration(session.seconds)}`);
     figures.show(session);
-    waterfall.show(session.stages, session.total, mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
+    waterfall.show(session.stages, session.total ?? null, mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
     timeline.show(known.histories.get(session.number) ?? [], performance.now());
     books.show(session);
   };
@@ -105,14 +107,15 @@ async function endSession(numberOfSession, name) {
 /** The handful of figures that say at a glance whether it goes well. */
 class Figures {
   #cells = new Map();
+  #fec = h("dt", {});
   element = h("dl", { class: "figures" });
 
   constructor() {
-    const cells = { fps: "frames a second", latency: "ms in this host (median)", media: "Mbit/s video", loss: "% packets lost", fec: "% error correction", keyframes: "key frames asked for" };
+    const cells = { fps: "frames a second", latency: "ms in this host (median)", media: "Mbit/s video", loss: "% packets lost", fec: "", keyframes: "key frames asked for" };
     for (const [key, label] of Object.entries(cells)) {
       const value = h("dd", {}, NOTHING);
       this.#cells.set(key, value);
-      this.element.append(h("div", {}, value, h("dt", {}, label)));
+      this.element.append(h("div", {}, value, key === "fec" ? this.#fec : h("dt", {}, label)));
     }
   }
 
@@ -122,7 +125,8 @@ class Figures {
     tell("latency", milliseconds(latencyOf(session)));
     tell("media", megabits(session.rates?.media_kbps));
     tell("loss", permille(session.loss?.permille));
-    tell("fec", session.fec ? `${session.fec.percent}${session.fec.adaptive ? " adaptive" : ""}` : NOTHING);
+    tell("fec", number(session.fec?.percent));
+    say(this.#fec, `% error correction${session.fec?.adaptive ? ", adaptive" : ""}`);
     tell("keyframes", count(session.keyframes_requested));
   }
 }
@@ -164,7 +168,6 @@ class Ended {
   show() {
     this.element.hidden = known.ended.length === 0;
     follow(this.#list, known.ended, (end) => end.number, (end) => {
-      const { client } = end.session ?? {};
       const sent = end.ledger?.frames_sent;
       return {
         element: h(
@@ -173,7 +176,7 @@ class Ended {
           h(
             "div",
             { class: "who" },
-            h("span", { class: "title" }, h("b", {}, client?.name || client?.address || `session ${end.number}`), h("span", { class: `badge ${end.failed ? "bad" : ""}` }, end.failed ? "failed" : "ended")),
+            h("span", { class: "title" }, h("b", {}, end.session === null ? `session ${end.number}` : nameOf(end.session)), h("span", { class: `badge ${end.failed ? "bad" : ""}` }, end.failed ? "failed" : "ended")),
             h("span", { class: "muted" }, `${end.reason} · ${count(sent)} frames sent · ${new Date(end.at).toLocaleTimeString()}`),
           ),
         ),
