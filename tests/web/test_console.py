@@ -77,7 +77,7 @@ def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
 ) -> None:
     laptop = device("laptop")
     page = open_view(console, "devices")
-    page.get_by_text("5 min", exact=True).click()
+    page.get_by_label("5 min").check()
     page.get_by_role("button", name="Arm pairing").click()
     pin = read_pin(page, expect)
     expect(page.get_by_role("timer")).to_have_text(re.compile(r"^(5:00|4:5\d) left$"))
@@ -168,7 +168,8 @@ def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
 
 def test_the_keyboard_alone_arms_pairing_and_the_focus_is_always_seen(console: Any, expect: Any) -> None:
     page = open_view(console, "home")
-    page.evaluate("document.activeElement.blur()")
+    page.reload()
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
 
     def tab_to(wanted: str) -> None:
         for _ in range(60):
@@ -318,6 +319,7 @@ def test_a_session_that_the_host_forgot_leads_to_the_sign_in_page_and_a_fresh_li
     console: Any, host: Any, expect: Any
 ) -> None:
     page = open_view(console, "settings")
+    expect(page.get_by_label("FEC percent", exact=True)).to_be_visible()
     console.context.clear_cookies()
     open_view(console, "logs")
     expect(page.get_by_text("Your session has ended.")).to_be_visible()
