@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-PATIENCE_S = 6
+PATIENCE_S = 20
 """Longest wait for anything; a quiet machine takes a tenth of it."""
 
 SCREENSHOTS = REPOSITORY / "reports" / "console"
@@ -37,7 +37,7 @@ class ServedHost:
         self._errors = (self.folder / "stderr").open("ab")
         self.process = subprocess.Popen(
             [
-                *COMMAND, "serve", "--source", "testcard", "--mode", "320x180@30", "--no-mdns",
+                *COMMAND, "serve", "--source", "testcard", "--mode", "640x360@30", "--no-mdns",
                 "--bind", "127.0.0.1", "--native-port", self.native_port,
                 "--mgmt-bind", f"127.0.0.1:{self.mgmt_port}", "--state-dir", str(self.folder / "state"),
             ],

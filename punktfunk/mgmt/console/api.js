@@ -35,8 +35,11 @@ async function call(method, path, body, { login = false } = {}) {
   } catch {
     throw new ApiError(0, "the host does not answer");
   }
+  if (answer.status === 204 || answer.status === 202) return null;
   if (answer.ok) {
-    return answer.status === 204 || answer.status === 202 ? null : await json(answer);
+    const body = await json(answer);
+    if (body === null) throw new ApiError(0, "the host's answer broke off");
+    return body;
   }
   if (answer.status === 401 && !login) onSignedOut();
   const said = await json(answer);

@@ -177,7 +177,7 @@ class Ended {
             "div",
             { class: "who" },
             h("span", { class: "title" }, h("b", {}, end.session === null ? `session ${end.number}` : nameOf(end.session)), h("span", { class: `badge ${end.failed ? "bad" : ""}` }, end.failed ? "failed" : "ended")),
-            h("span", { class: "muted" }, `${end.reason} · ${count(sent)} frames sent · ${new Date(end.at).toLocaleTimeString()}`),
+            h("span", { class: "muted" }, `${end.reason} · ${sent === undefined ? "" : `${count(sent)} frames sent · `}${new Date(end.at).toLocaleTimeString()}`),
           ),
         ),
         update: () => {},
