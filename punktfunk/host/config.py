@@ -80,6 +80,8 @@ class HostConfig(BaseModel):
     queue_frames: Annotated[int, Field(ge=1, le=1024)] = 8
     gso: bool = True
     send_buffer_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
+    realtime: bool = True
+    """Let the thread that sends go before all normal ones (SCHED_FIFO), where this process may."""
     probe_limit: Bitrate = Bitrate(1_000_000_000)
     """Highest rate of the speed tests that clients ask for; 0 refuses them."""
 

@@ -110,6 +110,7 @@ def prepare(
         queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
         gso=config.gso,
         send_buffer_bytes=config.send_buffer_bytes,
+        realtime=config.realtime,
         # A verification counts every frame by its number; filler would take numbers away.
         probe_kbps=0 if welcome.frames else config.probe_limit.kbps,
         frames=welcome.frames or config.frames,

@@ -29,6 +29,7 @@ class Prepare:
     queue_frames: int
     gso: bool
     send_buffer_bytes: int
+    realtime: bool
     probe_kbps: int
     frames: int | None
     seconds: float | None

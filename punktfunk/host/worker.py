@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class StreamProgram:
         self._restart_clock = False
         self._next_mode = NextMode()
         self._key_frames = 0
+        self._produce_cpu_ns = 0
         self._desk = KeyframeDesk(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
         self._probes = ProbeDesk(order.probe_kbps, order.shard_bytes)
@@ -108,6 +110,7 @@ class StreamProgram:
                 send_buffer_bytes=order.send_buffer_bytes,
                 # The figures of each second are made from the records too, so they are always kept.
                 record_frames=True,
+                realtime=order.realtime,
             )
         finally:
             os.close(descriptor)
@@ -180,7 +183,9 @@ class StreamProgram:
         self._restart_clock = True
 
     def _frame(self, stream: HostStream) -> None:
+        began = time.thread_time_ns()
         unit = self._producer.produce()
+        self._produce_cpu_ns += time.thread_time_ns() - began
         self._use_fec_for(stream, len(unit.data))
         flags = FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
         stamps = unit.stamps
@@ -259,6 +264,8 @@ class StreamProgram:
         return {
             **stream.stats(),
             "key_frames": self._key_frames,
+            # Of this thread; an encoder's own threads come on top.
+            "produce_cpu_ns": self._produce_cpu_ns,
             "keyframe_requests": self._desk.requests,
             "keyframe_requests_coalesced": self._desk.coalesced,
             "source_frames_skipped": self._frame_clock.skipped,
