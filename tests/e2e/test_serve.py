@@ -104,14 +104,14 @@ def call(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_pair_by_the_printed_pin_then_connect_without_naming_a_fingerprint(
     served: Callable[..., Served], tmp_path: Path
 ) -> None:
-    host = served("--no-mdns", "--arm", "120", "--frames", "30")
+    host = served("--no-mdns", "--arm", "120", "--frames", "300", "--mode", "1280x720@240")
     pin = host.find(r"--pin (\d{4})\b")
     paired = call(tmp_path / "laptop", "pair", host.address, "--pin", pin, "--name", "laptop")
     assert paired.returncode == 0, paired.stderr
     assert host.find(r"fingerprint  ([0-9a-f]{64})") in paired.stdout
     connected = call(tmp_path / "laptop", "connect", host.address)
     assert connected.returncode == 0, connected.stderr
-    assert "verification passed: 30 of 30 frames intact" in connected.stdout
+    assert "verification passed: 300 of 300 frames intact" in connected.stdout
     stranger = call(tmp_path / "stranger", "connect", host.address, "--pin", host.find(r"([0-9a-f]{64})"))
     assert stranger.returncode == 1
     assert "does not know this client" in stranger.stderr
