@@ -18,7 +18,7 @@ from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.backends import BackendName, Finding, examine, open_desktop
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.desktop.inject import InputEvent
-from punktfunk.desktop.session import DesktopSession, SessionOptions
+from punktfunk.desktop.session import App, DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, UsageError
 from punktfunk.host.sound import SoundPlace
@@ -92,7 +92,12 @@ class DesktopDesk:
         self._lock = threading.Lock()
         self._free: list[VirtualOutput] = []
         self._program = spec.app or default_program()
-        self._launched = False
+        if self._finding.name is BackendName.HEADLESS and shutil.which(self._program[0]) is None:
+            raise CapabilityError(
+                f"{self._program[0]} cannot be started: there is no such program",
+                "is it installed, and in PATH?",
+            )
+        self._app: App | None = None
         self._log = log.get("host.desktop")
         self.sound: SoundPlace | None = None
         """Where its programs play; ``None`` where that is nowhere."""
@@ -112,7 +117,10 @@ class DesktopDesk:
     def lend(self, mode: Mode) -> Lent:
         """Return an output of that mode for one stream."""
         with self._lock:
-            free = self._free.pop() if self._free else None
+            # The program is on the first of them.
+            free = min(self._free, key=lambda output: output.name, default=None)
+            if free is not None:
+                self._free.remove(free)
             if free is not None and isinstance(self._desktop, DesktopSession):
                 output = self._desktop.change(free, mode)
             else:
@@ -183,9 +191,19 @@ class DesktopDesk:
         return ""
 
     def _launch(self) -> None:
-        if not self._launched and isinstance(self._desktop, DesktopSession):
-            self._launched = True
-            self._desktop.launch(self._program, cwd=Path.home())
+        """Start the program with the first stream, and again with a later one that finds it ended."""
+        running = self._app is not None and self._app.status is None
+        if not running and isinstance(self._desktop, DesktopSession):
+            self._app = self._desktop.launch(self._program, cwd=Path.home())
+            threading.Thread(target=self._watch, args=[self._app], name="watch-program", daemon=True).start()
+
+    def _watch(self, app: App) -> None:
+        """Say how the program ended: without it a desktop is empty, and nobody would know why."""
+        app.ended.wait()
+        if app.status:
+            self._log.warning(
+                "program ended", program=_name_of(self._program), status=app.status, words=app.words
+            )
 
     def _lent(self, output: VirtualOutput) -> Lent:
         return Lent(output, ScreenSpec(socket=self._desktop.socket, output=output.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -324,7 +325,7 @@ class Host:
             go_on(None)
         else:
             report._lending = lending
-            self._keep(self._prepare_desktop(session, report, lending, go_on))
+            self._keep(self._prepare_desktop(session, report, lending, former, go_on))
         self.reports.append(report)
         self._streams[session] = (worker, report)
         self.on_session(report)
@@ -482,9 +483,16 @@ class Host:
         session: HostSession,
         report: SessionReport,
         lending: Lending,
+        former: list[HostSession],
         go_on: Callable[[ScreenSpec], None],
     ) -> None:
-        """Have an output made for the stream, and let its worker capture that."""
+        """Have an output made for the stream, and let its worker capture that.
+
+        A client that takes over wants the output that it had, with its windows, once that has been given back.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_LIMIT_S), self._report_done:
+                await self._report_done.wait_for(lambda: not any(one in self._streams for one in former))
         try:
             screen = await lending.begin(Mode(report.mode.width, report.mode.height, report.mode.refresh_hz))
         except PunktfunkError as error:

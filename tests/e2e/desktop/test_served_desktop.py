@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 import punktfunk
+from punktfunk import log
 from punktfunk.host.desktop import DesktopDesk
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.datagrams import Input, InputKind
+from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
@@ -48,7 +51,8 @@ def host_config(artefacts: Path | None = None) -> punktfunk.HostConfig:
     )
 
 
-CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=Mode(640, 480, 60))
+MODE = Mode(640, 480, 60)
+CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=MODE)
 
 
 @pytest.mark.slow
@@ -102,3 +106,55 @@ def test_text_that_a_client_types_arrives_in_a_terminal(
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
     assert typed.read_text() == "aa\n"
+
+
+def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream(
+    desk_with: Callable[..., DesktopDesk], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(level="warning")
+    desk = desk_with("sh", "-c", f"echo started >>{tmp_path}/starts; echo out of paper >&2; exit 3")
+    first = desk.lend(MODE)
+    seen = ""
+    deadline = time.monotonic() + 10
+    while "out of paper" not in seen:
+        assert time.monotonic() < deadline
+        seen += capfd.readouterr().err
+        time.sleep(0.02)
+    desk.give_back(first)
+    desk.lend(MODE)
+    while (tmp_path / "starts").read_text().count("started") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_client_that_takes_over_gets_the_output_that_shows_its_program(
+    desk_with: Callable[..., DesktopDesk], tmp_path: Path
+) -> None:
+    desk = desk_with(sys.executable, "-m", "punktfunk", "testcard")
+    identity = Identity.load_or_create(tmp_path, Role.CLIENT)
+    config = host_config().model_copy(
+        update={"trust": OpenTrust.NONE, "trusted_clients": [identity.fingerprint]}
+    )
+
+    async def scenario() -> None:
+        async with punktfunk.Host(config, desktop=desk) as host:
+            mine = CLIENT.model_copy(update={"state_dir": tmp_path})
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", mine) as first:
+                await _seen(first, 10)
+                async with punktfunk.Client(f"127.0.0.1:{host.port}", mine) as second:
+                    ended = await first.finished()
+                    assert "superseded" in ended.reason
+                    await _seen(second, 10)
+                    assert [report.number for report in host.live()] == [2]
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+async def _seen(client: punktfunk.Client, pictures: int) -> None:
+    """Wait until the client has read the card in that many pictures."""
+    read: asyncio.Queue[int] = asyncio.Queue()
+    client.on_progress = lambda progress: read.put_nowait(progress.counters["strips_read"])
+    async with asyncio.timeout(20):
+        while await read.get() < pictures:
+            pass
