@@ -27,13 +27,11 @@ class Connections:
     ``malformed``.
     """
 
-    def __init__(
-        self, *, request_limit_s: float = REQUEST_LIMIT_S, write_limit_s: float = WRITE_LIMIT_S
-    ) -> None:
+    def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
         self.state = ServerState()
-        self.request_limit_s = request_limit_s
-        self.write_limit_s = write_limit_s
+        self.request_limit_s = REQUEST_LIMIT_S
+        self.write_limit_s = WRITE_LIMIT_S
         self._per_source: Counter[str] = Counter()
 
     def admit(self, source: str) -> bool:

@@ -51,24 +51,23 @@ class ManagementServer:
         endpoint: Endpoint,
         state_dir: Path,
         certificate: Certificate,
-        *,
-        connections: Connections | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.port = 0
         self.closing = asyncio.Event()
         """Set when the server ends; event streams end with it."""
+        self.connections = Connections()
+        """What is connected, and how long it is waited for."""
         self._control = control
         self._state_dir = state_dir
         self._certificate = certificate
-        self._connections = connections or Connections()
         self._gate: Gate | None = None
         self._server: asyncio.Server | None = None
 
     @property
     def counters(self) -> Counter[str]:
         """What happened to connections, by name."""
-        return self._connections.counters
+        return self.connections.counters
 
     @property
     def url(self) -> str:
@@ -107,7 +106,7 @@ class ManagementServer:
             )
             config.load()
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(config, self._connections),
+                lambda: Connection(config, self.connections),
                 sock=listener,
                 ssl=context,
                 ssl_handshake_timeout=None if context is None else HANDSHAKE_LIMIT_S,
@@ -125,7 +124,7 @@ class ManagementServer:
             return
         (self._state_dir / URL_FILE).unlink(missing_ok=True)
         self._server.close()
-        state = self._connections.state
+        state = self.connections.state
         for connection in list(state.connections):
             connection.shutdown()
         if state.tasks:

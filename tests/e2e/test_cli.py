@@ -139,3 +139,12 @@ def test_identities_are_kept_in_the_state_folder(
 ) -> None:
     assert (tmp_path / "punktfunk" / "cert.pem").exists()
     assert (tmp_path / "punktfunk" / "key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_who_does_not_serve_does_not_pay_for_the_server() -> None:
+    servers = {"fastapi", "uvicorn", "argon2", "prometheus_client"}
+    code = f"import punktfunk.cli, sys; print({servers} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

@@ -172,7 +172,7 @@ def test_ctrl_c_waits_for_no_browser(served: Callable[..., Served], tmp_path: Pa
     held[1].sendall(b"GET /api/v1/host HTTP/1.1\r\n" + head)
     assert held[1].recv(4096).startswith(b"HTTP/1.1 200")
     held[2].sendall(b"GET /api/v1/host HTTP/1.1\r\nHost:")
-    held[3].sendall(b"GET /api/v1/status HTTP/1.1\r\n" + head)
+    held[3].sendall(b"GET /api/v1/events HTTP/1.1\r\n" + head)
     assert held[3].recv(4096).startswith(b"HTTP/1.1 200")
     started = time.monotonic()
     assert host.end() == 0

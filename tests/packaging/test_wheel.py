@@ -41,6 +41,8 @@ def test_the_wheel_holds_packages_templates_and_licences_but_no_sources_of_the_c
         "punktfunk/core/_core.abi3.so",
         "punktfunk/core/_core.pyi",
         "punktfunk/cli.py",
+        "punktfunk/mgmt/console/index.html",
+        "punktfunk/mgmt/console/main.js",
         "harness/cli.py",
     ):
         assert wanted in names

@@ -25,11 +25,10 @@ class ManagedHost:
     def __init__(self, folder: Path, **fields: Any) -> None:
         self.state_dir = folder
         host = HostConfig(
-            port=0,
             state_dir=folder,
             source=SyntheticSpec(frame_bytes=4000),
             mode=Mode(1280, 720, 60),
-            **fields.pop("host", {}),
+            **{"port": 0, **fields.pop("host", {})},
         )
         options = {"announce": False, "mgmt_bind": "127.0.0.1:0", **fields}
         self.serving = Serving(ServeConfig(host=host, **options))

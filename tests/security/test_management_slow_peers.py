@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -12,40 +13,48 @@ from typing import Any
 
 import pytest
 
-from punktfunk.host.management import HostManagement
-from punktfunk.host.pairing import NativePairing
-from punktfunk.host.trust import TrustStore
+from punktfunk.host.config import HostConfig
+from punktfunk.host.serve import ServeConfig, Serving
+from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt import connection as connections
-from punktfunk.mgmt.connection import Connections
-from punktfunk.mgmt.endpoint import Endpoint
-from punktfunk.mgmt.server import Certificate, ManagementServer
+from punktfunk.mgmt.server import ManagementServer
+from punktfunk.native.identity import Identity, Role
 
 LIMIT_S = 0.4
 HEAD = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A host's identity, made once."""
+    folder = tmp_path_factory.mktemp("identity")
+    Identity.load_or_create(folder, Role.HOST)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, identity: Path) -> Path:
+    """The state folder of a host."""
+    shutil.copytree(identity, tmp_path / "host")
+    return tmp_path / "host"
+
+
 def with_server(
-    folder: Path, test: Callable[[ManagementServer], Coroutine[Any, Any, None]], **limits: float
+    folder: Path,
+    test: Callable[[ManagementServer], Coroutine[Any, Any, None]],
+    *,
+    request_limit_s: float = LIMIT_S,
 ) -> None:
     """Run a test beside a server whose patience is short."""
 
     async def both() -> None:
-        pairing = NativePairing(TrustStore(folder / "trust.json"), bytes(32))
-        control = HostManagement(
-            pairing, fingerprint="00" * 32, bind="127.0.0.1", native_enabled=True, mgmt_port=lambda: 0
-        )
-        server = ManagementServer(
-            control,
-            Endpoint.parse("127.0.0.1:0"),
-            folder,
-            Certificate(folder / "cert.pem", folder / "key.pem"),
-            connections=Connections(**{"request_limit_s": LIMIT_S, "write_limit_s": LIMIT_S, **limits}),
-        )
-        await server.start()
-        try:
-            await test(server)
-        finally:
-            await server.end()
+        host = HostConfig(state_dir=folder, source=SyntheticSpec())
+        config = ServeConfig(host=host, native=False, announce=False, mgmt_bind="127.0.0.1:0")
+        async with Serving(config) as serving:
+            assert serving.management is not None
+            serving.management.connections.request_limit_s = request_limit_s
+            serving.management.connections.write_limit_s = LIMIT_S
+            await test(serving.management)
 
     asyncio.run(asyncio.wait_for(both(), 30))
 
@@ -88,7 +97,7 @@ async def seconds_until_cut_off(reader: asyncio.StreamReader) -> float:
     ids=["silent", "half a head", "half a body", "half a body behind a whole request"],
 )
 def test_who_does_not_finish_a_request_is_cut_off_on_time_however_it_dribbles(
-    begun: bytes, tmp_path: Path
+    begun: bytes, folder: Path
 ) -> None:
     async def test(server: ManagementServer) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -107,11 +116,11 @@ def test_who_does_not_finish_a_request_is_cut_off_on_time_however_it_dribbles(
         assert server.counters["slow_requests"] == 1
         assert (await answer(server, HEAD))[0] == 200
 
-    with_server(tmp_path, test)
+    with_server(folder, test)
 
 
 def test_an_idle_kept_alive_connection_is_closed_and_a_used_one_lives_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("punktfunk.mgmt.server.KEEP_ALIVE_S", 1)
 
@@ -126,10 +135,10 @@ def test_an_idle_kept_alive_connection_is_closed_and_a_used_one_lives_on(
         writer.close()
         assert server.counters["slow_requests"] == 0
 
-    with_server(tmp_path, test)
+    with_server(folder, test)
 
 
-def test_who_asks_and_does_not_read_is_cut_off(tmp_path: Path) -> None:
+def test_who_asks_and_does_not_read_is_cut_off(folder: Path) -> None:
     async def test(server: ManagementServer) -> None:
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -145,11 +154,11 @@ def test_who_asks_and_does_not_read_is_cut_off(tmp_path: Path) -> None:
         deaf.close()
         assert (await answer(server, HEAD))[0] == 200
 
-    with_server(tmp_path, test, request_limit_s=20)
+    with_server(folder, test, request_limit_s=20)
 
 
 def test_connections_are_counted_and_those_beyond_the_cap_closed_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS_PER_SOURCE", 8)
 
@@ -164,7 +173,7 @@ def test_connections_are_counted_and_those_beyond_the_cap_closed_at_once(
             writer.close()
         assert (await answer(server, HEAD))[0] == 200, "what is given back can be had again"
 
-    with_server(tmp_path, test)
+    with_server(folder, test)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +194,7 @@ def test_connections_are_counted_and_those_beyond_the_cap_closed_at_once(
     ids=["TLS", "two hosts", "no host", "HTTP/1.0", "long head", "negative length", "two lengths", "proxy"],
 )
 def test_what_is_no_decent_request_is_refused_in_the_apis_own_form(
-    sent: bytes, status: int, tmp_path: Path
+    sent: bytes, status: int, folder: Path
 ) -> None:
     async def test(server: ManagementServer) -> None:
         got, body = await answer(server, sent)
@@ -193,7 +202,7 @@ def test_what_is_no_decent_request_is_refused_in_the_apis_own_form(
         assert body.startswith(b'{"error": "')
         assert (await answer(server, HEAD))[0] == 200
 
-    with_server(tmp_path, test)
+    with_server(folder, test)
 
 
 @contextmanager
@@ -206,9 +215,9 @@ def memory_growth() -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_beyond_the_cap_is_refused_and_not_kept(chunked: bool, tmp_path: Path) -> None:
+def test_a_body_beyond_the_cap_is_refused_and_not_kept(chunked: bool, folder: Path) -> None:
     async def test(server: ManagementServer) -> None:
-        token = (tmp_path / "mgmt-token").read_text().strip()
+        token = (folder / "mgmt-token").read_text().strip()
         body = b'{"ttl_secs": 20, "x": "' + b"a" * 65_536 + b'"}'
         sent = (
             b"POST /api/v1/native/pair/arm HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -224,10 +233,10 @@ def test_a_body_beyond_the_cap_is_refused_and_not_kept(chunked: bool, tmp_path: 
         assert status == 413
         assert b"65536 bytes" in text
 
-    with_server(tmp_path, test, request_limit_s=10)
+    with_server(folder, test, request_limit_s=10)
 
 
-def test_an_announced_gigabyte_is_neither_waited_for_nor_kept(tmp_path: Path) -> None:
+def test_an_announced_gigabyte_is_neither_waited_for_nor_kept(folder: Path) -> None:
     async def test(server: ManagementServer) -> None:
         with memory_growth() as grown_kib:
             sent = b"POST /api/v1/native/pair/arm HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
@@ -235,10 +244,10 @@ def test_an_announced_gigabyte_is_neither_waited_for_nor_kept(tmp_path: Path) ->
             assert status == 401
             assert grown_kib() < 16_384
 
-    with_server(tmp_path, test, request_limit_s=10)
+    with_server(folder, test, request_limit_s=10)
 
 
-def test_a_thousand_strangers_in_a_row_leave_nothing_behind(tmp_path: Path) -> None:
+def test_a_thousand_strangers_in_a_row_leave_nothing_behind(folder: Path) -> None:
     async def test(server: ManagementServer) -> None:
         refused = b"GET /api/v1/host HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer guess\r\n\r\n"
         for _ in range(50):
@@ -248,14 +257,14 @@ def test_a_thousand_strangers_in_a_row_leave_nothing_behind(tmp_path: Path) -> N
                 got = await asyncio.gather(*(answer(server, refused) for _ in range(20)))
                 assert {status for status, _ in got} == {401}
             assert grown_kib() < 4096
-        assert not server._connections._per_source or server._connections._per_source.total() <= 20
+        assert not server.connections._per_source or server.connections._per_source.total() <= 20
 
-    with_server(tmp_path, test, request_limit_s=10)
+    with_server(folder, test, request_limit_s=10)
 
 
-def test_json_that_nests_deeply_or_counts_without_end_is_malformed(tmp_path: Path) -> None:
+def test_json_that_nests_deeply_or_counts_without_end_is_malformed(folder: Path) -> None:
     async def test(server: ManagementServer) -> None:
-        token = (tmp_path / "mgmt-token").read_text().strip()
+        token = (folder / "mgmt-token").read_text().strip()
         for body in (
             b"[" * 60_000,
             b'{"ttl_secs": ' + b"9" * 60_000 + b"}",
@@ -270,4 +279,4 @@ def test_json_that_nests_deeply_or_counts_without_end_is_malformed(tmp_path: Pat
             status, text = await answer(server, sent + body)
             assert (status, text) == (400, b'{"error":"the body is not valid JSON"}'), body[:20]
 
-    with_server(tmp_path, test, request_limit_s=10)
+    with_server(folder, test, request_limit_s=10)
