@@ -25,7 +25,7 @@ from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.desktop import choose_backend, program_of
 from punktfunk.host.front import serve as run_serve
 from punktfunk.host.front import serve_host
-from punktfunk.host.serve import ServeConfig
+from punktfunk.host.serve import LOCK_FILE, ServeConfig
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.native.headless import config_error
@@ -247,7 +247,9 @@ def console(
 
     folder = state_dir or default_state_dir()
     try:
-        typer.echo(RunningHost.find(folder, Identity.paths(folder, Role.HOST)[0]).console_link())
+        certificate, _ = Identity.paths(folder, Role.HOST)
+        running = RunningHost.find(folder, certificate=certificate, lock=folder / LOCK_FILE)
+        typer.echo(running.console_link())
     except PunktfunkError as error:
         _fail(error)
 

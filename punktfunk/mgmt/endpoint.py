@@ -65,12 +65,12 @@ class Endpoint:
             ) from error
         return listener
 
-    def url(self, port: int) -> str:
-        """Return where somebody on this machine finds it, with the port that it got."""
-        address = self.address
-        if address.is_unspecified:
-            address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
-        shown = f"[{address}]" if address.version == 6 else str(address)
+    def url(self, port: int, address: str | None = None) -> str:
+        """Return where it is found, with the port that it got: at ``address``, or from this machine."""
+        if address is None:
+            own = {4: "127.0.0.1", 6: "::1"}
+            address = own[self.address.version] if self.address.is_unspecified else str(self.address)
+        shown = f"[{address}]" if ":" in address else address
         return f"{'https' if self.secure else 'http'}://{shown}:{port}"
 
     def __str__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import ssl
@@ -31,10 +32,14 @@ class RunningHost:
         return f"RunningHost({self.url!r})"
 
     @classmethod
-    def find(cls, state_dir: Path, certificate: Path) -> Self:
-        """Read where the host of a state folder listens, and its token."""
+    def find(cls, state_dir: Path, *, certificate: Path, lock: Path) -> Self:
+        """Read where the host of a state folder listens, and its token.
+
+        ``lock`` is the file that a host locks while it runs. One that was killed has left its address behind, where
+        by now another user's program may listen for the token.
+        """
         where = state_dir / URL_FILE
-        if not where.exists():
+        if not where.exists() or not _is_locked(lock):
             raise ManagementError(f"no host with a management API runs on {state_dir}", _START_IT)
         url = read_secret(where).decode("ascii", "replace").strip()
         return cls(url, token_of_environment() or token_of_file(state_dir), certificate)
@@ -75,3 +80,14 @@ class RunningHost:
         return http.client.HTTPSConnection(
             parts.hostname, parts.port, timeout=_ANSWER_LIMIT_S, context=context
         )
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

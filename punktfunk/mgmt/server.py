@@ -23,6 +23,7 @@ from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.sessions import Sessions
 from punktfunk.mgmt.shell import MAX_HEAD_BYTES
 from punktfunk.mgmt.token import URL_FILE, BearerToken, load_or_create_token
+from punktfunk.native.discovery import reachable_addresses
 from punktfunk.native.private_file import write_private
 
 HANDSHAKE_LIMIT_S = 5.0
@@ -71,13 +72,15 @@ class ManagementServer:
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds the console."""
+        """Where programs of this machine find the API."""
         return self.endpoint.url(self.port)
 
     def console_link(self) -> str:
         """Return a link that signs a browser in once; the ticket is in the fragment, which no server sees."""
         assert self._gate is not None
-        return f"{self.url}/#ticket={self._gate.sessions.issue_ticket(monotonic_ns())}"
+        # For the device that somebody holds in their hands, if others than this machine can come in at all.
+        url = self.endpoint.url(self.port, reachable_addresses(str(self.endpoint.address))[0])
+        return f"{url}/#ticket={self._gate.sessions.issue_ticket(monotonic_ns())}"
 
     async def start(self) -> None:
         """Listen."""

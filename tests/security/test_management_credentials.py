@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import socket
 import ssl
@@ -28,6 +29,14 @@ from punktfunk.mgmt.token import (
     load_or_create_token,
     token_of_environment,
 )
+
+
+def running(state_dir: Path, identity: Path | None = None) -> RunningHost:
+    """The host that runs on a state folder, taken for who has that identity."""
+    return RunningHost.find(
+        state_dir, certificate=(identity or state_dir) / "cert.pem", lock=state_dir / "host.lock"
+    )
+
 
 REPOSITORY = Path(__file__).parents[2]
 GIVEN = "given-by-the-environment-7f3a"
@@ -195,8 +204,8 @@ def test_off_loopback_the_api_is_https_with_the_hosts_identity_and_nothing_else(
         [name] = browser.cookies
         assert name.startswith("__Host-")
         assert browser.post("/api/v1/native/pair/arm", json={}).status_code == 200
-        link = RunningHost.find(host.state_dir, host.state_dir / "cert.pem").console_link()
-        assert link.startswith(f"{host.url}/#ticket=")
+        link = running(host.state_dir).console_link()
+        assert re.fullmatch(rf"https://[^/]+:{host.port}/#ticket=.{{43}}", link)
         # Who begins no handshake is not waited for.
         assert silent.recv(1) == b""
         assert time.monotonic() - began < 3
@@ -213,7 +222,22 @@ def test_programs_of_the_same_user_send_the_token_to_nobody_but_the_holder_of_th
     host = managed(mgmt_bind="0.0.0.0:0")
     other = managed("other", native=False)
     with pytest.raises(ManagementError, match="does not answer"):
-        RunningHost.find(host.state_dir, other.state_dir / "cert.pem").console_link()
+        running(host.state_dir, other.state_dir).console_link()
+
+
+def test_the_address_of_a_host_that_was_killed_gets_no_token(managed: Callable[..., Any]) -> None:
+    host = managed()
+    url, token = host.url, host.token
+    host.end()
+    with socket.create_server(("127.0.0.1", 0)) as imposter:
+        imposter.settimeout(0.2)
+        (host.state_dir / "mgmt-url").touch(0o600)
+        (host.state_dir / "mgmt-url").write_text(url.rpartition(":")[0] + f":{imposter.getsockname()[1]}")
+        assert host.token == token
+        with pytest.raises(ManagementError, match="no host with a management API runs"):
+            running(host.state_dir)
+        with pytest.raises(TimeoutError):
+            imposter.accept()
 
 
 def test_the_console_command_prints_a_link_of_the_running_host_that_works_once(
