@@ -199,3 +199,38 @@ def test_a_host_is_found_by_its_announcement_and_gone_with_it(
     assert host.end() == 0
     gone = call(tmp_path / "laptop", "discover", "--interface", "127.0.0.1", "--seconds", "1")
     assert fingerprint not in gone.stdout
+
+
+@pytest.mark.slow
+def test_a_paired_device_that_retries_is_let_in_again_by_a_host_that_was_killed_and_restarted(
+    served: Callable[..., Served], tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    host = served("--no-mdns", "--native-port", port, "--arm", "120")
+    device = tmp_path / "laptop"
+    assert call(device, "pair", host.address, "--pin", host.find(r"--pin (\d{4})\b")).returncode == 0
+    watching = subprocess.Popen(
+        [*COMMAND, "connect", host.address, "--state-dir", str(device)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    assert watching.stdout.readline().startswith("stream")
+    host.process.kill()
+    host.process.wait()
+    refused = call(device, "connect", host.address)
+    assert refused.returncode == 5
+    assert "nothing listens on that port" in refused.stderr
+    again = served("--no-mdns", "--native-port", port, "--frames", "30")
+    assert again.address == host.address
+    deadline = time.monotonic() + 20
+    while (back := call(device, "connect", again.address)).returncode and time.monotonic() < deadline:
+        pass
+    assert "verification passed: 30 of 30 frames intact" in back.stdout, back.stderr
+    # The session of the killed host ends by itself, in words and in time.
+    out, _ = watching.communicate(timeout=15)
+    assert "Idle timeout" in out
