@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness import cli_page, metric_page, reference, schema
+from harness import cli_page, host_pages, metric_page, reference, schema
 from punktfunk.errors import UsageError
 from punktfunk.mgmt.openapi import document_text
 
@@ -19,6 +19,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     metric_page.PAGE: metric_page.page,
     cli_page.PAGE: cli_page.page,
     "docs/api/openapi.json": document_text,
+    host_pages.SETTINGS_PAGE: host_pages.settings_page,
+    host_pages.METRICS_PAGE: host_pages.metrics_page,
 }
 
 

@@ -143,7 +143,12 @@ class SettingsStore:
 
     def rows(self, in_force: Mapping[str, Value]) -> list[Setting]:
         """Return the table with the values in force."""
-        return [_row(name, in_force[name], self.fixed.get(name)) for name in TABLE]
+        return self.table(in_force, self.fixed)
+
+    @staticmethod
+    def table(in_force: Mapping[str, Value], fixed: Mapping[str, str] | None = None) -> list[Setting]:
+        """Return the table for any values, without a file."""
+        return [_row(name, in_force[name], (fixed or {}).get(name)) for name in TABLE]
 
     def _load(self) -> dict[str, Value]:
         try:
