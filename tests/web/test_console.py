@@ -68,6 +68,7 @@ def test_the_first_screen_says_whether_it_can_stream_and_what_to_type_elsewhere(
     expect(page.get_by_role("region", name="On the other machine")).to_contain_text(
         f"punktfunk pair {host.address} --pin PIN"
     )
+    console.keep("home-first-start-light")
     page.get_by_role("button", name="Copy connect command").click()
     expect(page.get_by_role("button", name="Copy connect command")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == f"punktfunk connect {host.address}"
@@ -110,10 +111,10 @@ def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
     expect(session.get_by_role("row", name=re.compile(r"frames sent \d"))).to_be_visible()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        console.keep(f"sessions-{scheme}")
+        console.keep(f"live-session-{scheme}")
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    console.keep("sessions-phone-dark")
+    console.keep("live-session-phone-dark")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
 
@@ -180,9 +181,11 @@ def test_the_keyboard_alone_arms_pairing_and_the_focus_is_always_seen(console: A
             page.keyboard.press("Tab")
             name, outlined = page.evaluate(
                 """() => {
-                  const one = document.activeElement, shown = one.matches('.segments input') ? one.nextElementSibling : one;
+                  const one = document.activeElement;
                   if (one === document.body) return ['', ''];
-                  return [(one.getAttribute('aria-label') ?? one.textContent).trim(), getComputedStyle(shown).outlineStyle];
+                  const shown = one.matches('.segments input') ? one.nextElementSibling : one;
+                  const name = one.getAttribute('aria-label') ?? one.textContent;
+                  return [name.trim(), getComputedStyle(shown).outlineStyle];
                 }"""
             )
             if name == "":
@@ -233,7 +236,7 @@ def test_a_changed_setting_survives_a_reload_and_one_fixed_by_a_flag_says_so(
 
 
 def test_the_log_is_filtered_held_and_downloaded_without_names_and_addresses(
-    console: Any, device: Callable[[str], Any], expect: Any
+    console: Any, host: Any, expect: Any
 ) -> None:
     page = open_view(console, "logs")
     lines = page.get_by_role("log")
@@ -242,7 +245,7 @@ def test_the_log_is_filtered_held_and_downloaded_without_names_and_addresses(
     expect(page.get_by_text("No line fits the filter.")).to_be_visible()
     page.get_by_label("Filter").fill("")
     page.get_by_role("button", name="Pause").click()
-    device("stranger").knock()
+    assert host.post("console/login", {"ticket": "made up"}) == 401
     expect(page.get_by_text(re.compile("held; [1-9]"))).to_be_visible()
     held = lines.get_by_role("listitem").count()
     page.get_by_role("button", name="Go on").click()

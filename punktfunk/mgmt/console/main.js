@@ -76,6 +76,7 @@ function endPage() {
   page?.end();
   page = null;
   for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  document.getElementById("toasts").replaceChildren();
   root.replaceChildren();
 }
 

@@ -17,7 +17,7 @@ export const known = {
   pairing: null,
   /** The armed window: `{pin, until, seconds, boundTo}`, or null. */
   window: null,
-  /** How the last window ended: `{kind: "paired" | "spent" | "expired" | "cancelled", name}`, or null. */
+  /** How the last window ended: `{kind: "paired" | "spent" | "expired" | "cancelled", name, fingerprint}`, or null. */
   outcome: null,
   pending: null,
   clients: null,
@@ -142,11 +142,15 @@ function takePending(pending) {
 function takeClients(clients) {
   const before = known.clients;
   known.clients = clients ?? [];
+  const { outcome } = known;
+  if (outcome?.kind === "paired" && !known.clients.some((client) => client.fingerprint === outcome.fingerprint)) {
+    known.outcome = null;
+  }
   if (before !== null) {
     const names = new Set(before.map((client) => client.fingerprint));
     const fresh = known.clients.filter((client) => !names.has(client.fingerprint));
     for (const client of fresh) {
-      known.outcome = { kind: "paired", name: client.name };
+      known.outcome = { kind: "paired", name: client.name, fingerprint: client.fingerprint };
       toast(`“${client.name}” is paired.`);
     }
   }

@@ -197,7 +197,7 @@ function control({ kind, choices, minimum, maximum, default: standard }, id, not
   if (["bool", "boolean"].includes(kind)) return h("input", { ...common, type: "checkbox", class: "switch", role: "switch" });
   if (["int", "integer", "number", "float"].includes(kind)) {
     const whole = kind.startsWith("int");
-    return h("input", { ...common, type: "number", min: minimum, max: maximum, step: whole ? 1 : "any", inputmode: whole ? "numeric" : "decimal" });
+    return h("input", { ...common, type: "number", min: minimum, max: maximum, step: whole ? 1 : "any", placeholder: standard === null ? "not set" : null, inputmode: whole ? "numeric" : "decimal" });
   }
   return h("input", { ...common, type: "text", autocomplete: "off", spellcheck: "false", placeholder: standard === null ? "not set" : shown(standard) });
 }
