@@ -106,6 +106,8 @@ class CheckBody(Body):
     ok: bool
     text: str
     fix: str | None
+    needed: bool
+    """Without it nothing can be streamed; what else is not ``ok`` would only make it better."""
 
 
 class ReadinessBody(Body):

@@ -1,4 +1,4 @@
-"""The console's files by themselves: nothing inline, nothing from elsewhere, no way from text to markup (promise P11)."""
+"""The console's files: nothing inline, nothing from elsewhere, no way from text to markup (promise P11)."""
 
 from __future__ import annotations
 

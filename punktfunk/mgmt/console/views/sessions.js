@@ -154,10 +154,12 @@ function table(caption, body) {
 
 function counterRow({ name }) {
   const value = h("td", { class: "figure" });
-  return {
-    element: h("tr", {}, h("th", { scope: "row" }, words(name)), value),
-    update: (row) => say(value, count(row.value)),
+  const element = h("tr", {}, h("th", { scope: "row" }, words(name)), value);
+  const update = (row) => {
+    say(value, count(row.value));
+    element.classList.toggle("zero", row.value === 0);
   };
+  return { element, update };
 }
 
 /** Sessions that ended while this page was open. */
