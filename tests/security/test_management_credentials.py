@@ -171,12 +171,19 @@ def test_nothing_that_a_host_prints_or_shows_to_other_users_has_its_secrets(tmp_
         guess = {"Authorization": "Bearer a-guess-that-is-wrong"}
         assert client.get("/api/v1/host", headers=guess).status_code == 401
         cookies = list(client.cookies.values())
+        shown = ""
+        for path in ("/api/v1/logs", "/api/v1/logs.txt", "/api/v1/settings", "/api/v1/readiness", "/metrics"):
+            answer = client.get(path)
+            assert answer.status_code == 200
+            shown += answer.text
+        with client.stream("GET", "/api/v1/events") as events:
+            shown += next(events.iter_text())
     command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=10)
     assert process.returncode == 0
     log.seek(0)
-    told = banner.replace(ticket, "") + rest + log.read() + command_line
+    told = banner.replace(ticket, "") + rest + log.read() + command_line + shown
     assert "console sign-in" in told, "the log was written"
     secrets = {GIVEN, ticket, "correct horse", "wrong horse", "83920174", "a-guess-that-is-wrong", *cookies}
     assert not [secret for secret in secrets if secret in told]

@@ -280,3 +280,16 @@ def test_json_that_nests_deeply_or_counts_without_end_is_malformed(folder: Path)
             assert (status, text) == (400, b'{"error":"the body is not valid JSON"}'), body[:20]
 
     with_server(folder, test, request_limit_s=10)
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head(folder: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        while not server.connections.state.connections:
+            await asyncio.sleep(0)
+        [connection] = server.connections.state.connections
+        peer = connection.transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+        writer.close()
+
+    with_server(folder, test)
