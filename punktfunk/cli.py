@@ -365,7 +365,6 @@ def discover_hosts(
 
 
 app.command()(cli_desktop.record)
-app.command()(cli_desktop.doctor)
 app.command(name="testcard")(cli_desktop.draw_testcard)
 
 

@@ -1,11 +1,9 @@
-"""The commands about desktops that need no stream: record one, draw the test card into one, look for one."""
+"""The commands that work on a desktop without a stream: record one, draw the test card into one."""
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -15,9 +13,8 @@ import typer
 from pydantic import ValidationError
 
 from punktfunk.desktop.testcard import draw
-from punktfunk.errors import CapabilityError, CheckFailedError
+from punktfunk.errors import CheckFailedError
 from punktfunk.host.desktop import program_of
-from punktfunk.host.doctor import consult, verdict
 from punktfunk.host.record import TESTCARD, Progress, Recording, Watch, check_target, record_desktop
 from punktfunk.media import EncoderConfig, EncoderName
 from punktfunk.native.headless import config_error
@@ -101,27 +98,6 @@ def draw_testcard(  # noqa: PLR0917 - the options of a command line
     read back and timed. Prints one JSON line with the first picture and one at the end.
     """
     draw(display=display, output=output, seconds=seconds, entropy=entropy, seed=seed, tag=tag)
-
-
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print an array of objects.")] = False,
-) -> None:
-    """Say what this machine can stream and encode, what it cannot and why, and what would help.
-
-    Leaves with status 4 when nothing can be streamed.
-    """
-    lines = consult()
-    if as_json:
-        typer.echo(json.dumps([asdict(line) for line in lines], indent=2))
-    else:
-        width = max(len(line.what) for line in lines)
-        for line in lines:
-            typer.echo(f"{line.what:{width}}  {'yes' if line.ok else 'no ':3}  {line.reason}")
-            if not line.ok and line.hint:
-                typer.echo(f"{'':{width}}       → {line.hint}")
-        typer.echo(verdict(lines))
-    if any(line.essential and not line.ok for line in lines):
-        raise typer.Exit(CapabilityError.exit_code)
 
 
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
