@@ -11,15 +11,15 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.linkspec import Backend
-from punktfunk.errors import CapabilityError, PunktfunkError
+from punktfunk.findings import Finding, collect, tried
+from punktfunk.findings import show as show_findings
 
 APT_FILE = Path(__file__).resolve().parent.parent / ".ci" / "apt.txt"
 """The one list of Debian packages that the full test set wants; absent in an installed package."""
@@ -32,49 +32,14 @@ PROGRAMS = {
 """Program by which a Debian package is known, where it is not called as the package."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One capability."""
-
-    name: str
-    ok: bool
-    used_by: str
-    detail: str = ""
-    fix: str = ""
-    essential: bool = False
-    """Without it nothing runs; everything else only narrows what can be run."""
-
-
 def examine() -> list[Finding]:
     """Try every capability; a probe that breaks is a missing capability, never a crash."""
-    findings: list[Finding] = []
-    for probe in (_core, _root, _namespaces, _tun, _netem, _realtime, _encoders, _cargo, _cores, _packages):
-        try:
-            findings += probe()
-        except (OSError, PunktfunkError, ImportError) as error:
-            findings.append(Finding(probe.__name__.strip("_"), False, "?", f"could not be tried: {error}"))
-    return findings
+    return collect((_core, _root, _namespaces, _tun, _netem, _realtime, _encoders, _cargo, _cores, _packages))
 
 
 def show(console: Console, *, as_json: bool = False) -> int:
     """Print the findings and return the exit code: 4 when something essential is missing, else 0."""
-    findings = examine()
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
-    else:
-        table = Table(box=None, pad_edge=False)
-        for column in ("capability", "", "used by", "fix, or what was found"):
-            table.add_column(column, overflow="fold")
-        for finding in findings:
-            mark = "[green]yes[/]" if finding.ok else "[red]no[/]"
-            what = finding.detail if finding.ok else " - ".join(t for t in (finding.detail, finding.fix) if t)
-            table.add_row(finding.name, mark, finding.used_by, what.replace("[", r"\["))
-        console.print(table)
-        fixes = _one_apt_command(findings)
-        if fixes:
-            console.print(f"\nall missing Debian packages: {fixes}", markup=False, soft_wrap=True)
-    lacking = any(finding.essential and not finding.ok for finding in findings)
-    return CapabilityError.exit_code if lacking else 0
+    return show_findings(examine(), console, as_json=as_json)
 
 
 def show_leftovers(console: Console, *, as_json: bool = False) -> int:
@@ -115,7 +80,7 @@ def _root() -> Iterator[Finding]:
 
 
 def _namespaces() -> Iterator[Finding]:
-    yield _tried("network namespaces", "tun and netem links", "run as root", _make_namespace)
+    yield tried("network namespaces", "tun and netem links", "run as root", _make_namespace)
 
 
 def _tun() -> Iterator[Finding]:
@@ -138,7 +103,7 @@ def _realtime() -> Iterator[Finding]:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         os.sched_setscheduler(0, *before)
 
-    yield _tried("SCHED_FIFO", "departure times of the tun link", "run as root, or ulimit -r 1", try_it)
+    yield tried("SCHED_FIFO", "departure times of the tun link", "run as root, or ulimit -r 1", try_it)
 
 
 def _encoders() -> Iterator[Finding]:
@@ -188,19 +153,3 @@ def _make_namespace() -> None:
 
     with Topology("doctor") as made:
         made.namespace("probe")
-
-
-def _tried(name: str, used_by: str, fix: str, attempt: Callable[[], object]) -> Finding:
-    try:
-        attempt()
-    except PunktfunkError as error:
-        return Finding(name, False, used_by, error.cause, error.hint or fix)
-    except OSError as error:
-        return Finding(name, False, used_by, error.strerror or str(error), fix)
-    return Finding(name, True, used_by)
-
-
-def _one_apt_command(findings: list[Finding]) -> str:
-    prefix = "apt-get install "
-    wanted = [f.fix.removeprefix(prefix) for f in findings if not f.ok and f.fix.startswith(prefix)]
-    return prefix + " ".join(wanted) if wanted else ""

@@ -44,6 +44,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _err = Console(stderr=True)
+_TABLE_WIDTH = 160
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in paired clients only
 
 
@@ -349,6 +350,18 @@ def probe(  # noqa: PLR0917 - the options of a command line
     except PunktfunkError as error:
         _fail(error)
     _run(lambda config: probe_path(config, limit=highest, fps=fps, as_json=as_json), config)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what this machine can stream, who uses it, and the command that fixes what is missing."""
+    from punktfunk import findings
+    from punktfunk.host import doctor as examination
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
+    raise typer.Exit(findings.show(examination.examine(), console, as_json=as_json))
 
 
 @app.command(name="discover")

@@ -74,9 +74,7 @@ def _pairing(serving: Serving) -> Check:
     if armed:
         text = "no device is paired yet: pairing is armed"
         return Check("pairing", False, text, f"punktfunk pair {_first_place(serving)} --pin PIN", needed=True)
-    return Check(
-        "pairing", False, "no device is paired yet", "punktfunk serve --arm 120", needed=True
-    )
+    return Check("pairing", False, "no device is paired yet", "punktfunk serve --arm 120", needed=True)
 
 
 def _first_place(serving: Serving) -> str:

@@ -1,0 +1,76 @@
+"""``punktfunk doctor``: what is there is tried, what is missing comes with the command that brings it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from punktfunk.errors import CapabilityError
+from punktfunk.findings import Finding, collect, show, tried
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def examined(**environment: str) -> tuple[int, dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "punktfunk", "doctor", "--json"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert not done.stderr, done.stderr
+    return done.returncode, {found["name"]: found for found in json.loads(done.stdout)}
+
+
+def test_this_machine_can_stream_and_a_port_that_is_taken_and_a_missing_sway_have_their_fix(
+    tmp_path: Path,
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 9777))
+        status, found = examined(PATH=str(tmp_path), WAYLAND_DISPLAY="")
+    assert status == 0
+    assert found["protocol core"]["ok"]
+    assert found["encoder x264"]["ok"]
+    assert found["UDP send buffer"]["detail"].endswith("KiB")
+    assert {"real-time priority", "UDP segmentation offload", "PySDL2", "sound", "gamepads"} <= set(found)
+    assert not found["UDP port 9777"]["ok"]
+    assert "--native-port" in found["UDP port 9777"]["fix"]
+    sway = found["headless sway"]
+    assert (sway["ok"], sway["fix"]) == (False, "apt-get install sway")
+    assert not found["running wlroots session"]["ok"]
+    assert all(row["used_by"] for row in found.values())
+    assert all(row["fix"] for row in found.values() if not row["ok"])
+
+
+def test_a_probe_that_breaks_is_a_missing_capability_and_an_essential_one_is_status_4(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def disk() -> list[Finding]:
+        raise OSError("the disk is on fire")
+
+    def refused() -> None:
+        raise CapabilityError("no such device", "buy one")
+
+    [broken] = collect([disk])
+    assert (broken.name, broken.ok, broken.detail) == (
+        "disk",
+        False,
+        "could not be tried: the disk is on fire",
+    )
+    optional = tried("part", "somebody", "", refused)
+    assert (optional.ok, optional.detail, optional.fix) == (False, "no such device", "buy one")
+    from rich.console import Console
+
+    assert show([optional], Console()) == 0
+    assert show([tried("part", "all", "", refused, essential=True)], Console()) == 4
+    assert "buy one" in capsys.readouterr().out
