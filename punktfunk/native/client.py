@@ -334,8 +334,9 @@ def closed_error(address: tuple[str, int], closed: Closed) -> ProtocolError:
             "it was set up anew, or it is another machine: pair again only if you know which",
         )
     if closed.application:
+        untold = closed.code == CloseCode.DONE and not closed.reason
         return RejectedError(
-            f"the host refused: {closed.sentence}",
+            "the host refused and gave no reason" if untold else f"the host refused: {closed.sentence}",
             _REFUSAL_HINTS.get(closed.code, ""),
             close_code=closed.code,
         )

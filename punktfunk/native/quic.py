@@ -9,6 +9,7 @@ the client checks the pin where TLS wants a certificate refused, before it shows
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
 from aioquic.quic.packet import QuicProtocolVersion
 
+from punktfunk import log
 from punktfunk.native.dialect import KEEP_ALIVE_S, SERVER_NAME, CloseCode, Dialect
 from punktfunk.native.identity import Identity, fingerprint_of
 
@@ -37,6 +39,17 @@ _ACK_DELAY_S = 0.02
 cost either end 3 % of a core."""
 
 Datagrams = list[tuple[bytes, Any]]
+
+
+class _AioquicLog(logging.Handler):
+    """Says at debug level what aioquic logs: whoever gets a warning of it gets an error of ours with a next step."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.get("quic").debug(record.getMessage())
+
+
+# Without a handler of its own the logging module would write warnings bare to standard error.
+logging.getLogger("quic").addHandler(_AioquicLog())
 
 
 class _AlertAccessDenied(tls.Alert):

@@ -90,8 +90,10 @@ def test_a_wrong_pin_ends_with_status_1_and_what_to_do(
 ) -> None:
     done = call(home, "connect", serving[1], "--pin", "ab" * 32)
     assert done.returncode == 1
-    assert "does not have the pinned certificate [PF430]" in done.stderr
-    assert "→" in done.stderr
+    cause, step = done.stderr.splitlines()
+    assert cause.startswith("error: ")
+    assert "does not have the pinned certificate [PF430]" in cause
+    assert step.startswith("  → ")
 
 
 @pytest.mark.parametrize(
