@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from punktfunk.host.settings import SETTINGS_FILE, Setting, SettingsStore, SettingValues
+from punktfunk.log_ring import MAX_BYTES, MAX_ENTRIES, MAX_ENTRY_BYTES
+from punktfunk.mgmt.events import LOG_EVENTS, MAX_STREAMS, QUEUE_EVENTS
 from punktfunk.mgmt.metrics import FAMILIES, FINGERPRINT_CHARACTERS, PREFIX
 
 SETTINGS_PAGE: Final = "docs/reference/settings.md"
@@ -49,6 +51,22 @@ scrape_configs:
 """
 
 
+_LIMITS: Final = f"""\
+
+## Limits of watching
+
+Each is counted by a metric above.
+
+| limit | value | beyond it |
+| --- | --- | --- |
+| event streams at once | {MAX_STREAMS} | 503 (`refused_full`) |
+| events that wait for one reader | {QUEUE_EVENTS} | the reader is dropped (`slow_readers`) |
+| of them, before log lines give way | {LOG_EVENTS} | the line is left out (`log_lines_left_out`) |
+| log lines in memory | {MAX_ENTRIES}, {MAX_BYTES >> 10} KiB in all | the oldest go (`log_lines_forgotten_total`) |
+| one log line | {MAX_ENTRY_BYTES >> 10} KiB | its fields are left out, and say so |
+"""
+
+
 def settings_page() -> str:
     """Return the page of settings as Markdown."""
     lines = ["| name | default | values | takes effect | meaning |", "| --- | --- | --- | --- | --- |"]
@@ -66,7 +84,7 @@ def metrics_page() -> str:
         f"| `{PREFIX}{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.help} |"
         for one in FAMILIES.values()
     ]
-    return _METRICS + "\n" + "\n".join(lines) + "\n"
+    return _METRICS + "\n" + "\n".join(lines) + "\n" + _LIMITS
 
 
 def _shown(value: object, unit: str | None) -> str:

@@ -61,6 +61,7 @@ def configure(
         logger_factory=lambda *_: structlog.WriteLogger(stream if stream is not None else sys.stderr),
         cache_logger_on_first_use=False,
     )
+    _take_libraries_in()
 
 
 def keep(ring: LogRing | None, level: Level = "info") -> None:
@@ -77,6 +78,7 @@ def hand_over(take: Callable[[LogEntry], None], level: Level = "warning") -> Non
 
     _outlet.written = _rank(level)
     structlog.configure(processors=[_outlet.admit, *_COMMON, give], cache_logger_on_first_use=False)
+    _take_libraries_in()
 
 
 def get(name: str) -> Any:
@@ -109,6 +111,24 @@ class _Outlet:
         if rank < self.written:
             raise structlog.DropEvent
         return event
+
+
+class _Libraries(logging.Handler):
+    """Warnings of libraries that use Python's own logging: scrubbed and kept like every other line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record, and never fail for one."""
+        try:
+            level = "error" if record.levelno >= logging.ERROR else "warning"
+            getattr(get(record.name), level)(record.getMessage(), exc_info=record.exc_info)
+        except Exception:  # noqa: BLE001 - as the standard handlers do
+            self.handleError(record)
+
+
+def _take_libraries_in() -> None:
+    root = logging.getLogger()
+    if not any(isinstance(one, _Libraries) for one in root.handlers):
+        root.addHandler(_Libraries(logging.WARNING))
 
 
 def _rank(level: str) -> int:

@@ -56,7 +56,7 @@ class LiveHost:
     def sessions(self) -> list[SessionInfo]:
         """Return the sessions, oldest first."""
         host = self._serving.host
-        return [] if host is None else [session_info(report) for report in host.streams()]
+        return [] if host is None else [self._info(report) for report in host.streams()]
 
     def end_session(self, number: int) -> bool:
         """End one from the host's side."""
@@ -77,6 +77,7 @@ class LiveHost:
             ended=dict(ledger),
             pairing=dict(self._pairing.counters),
             listener={} if host is None else host.listener_counters,
+            http={} if self._serving.management is None else dict(self._serving.management.counters),
             log_lines_forgotten=self.log.forgotten,
             cpu_seconds=time.process_time() + children.ru_utime + children.ru_stime,
             started_unix_s=self._began_unix_s,
@@ -124,13 +125,19 @@ class LiveHost:
             self._expiry.cancel()
             self._expiry = None
 
+    def _info(self, report: SessionReport) -> SessionInfo:
+        """Describe a session; a paired client goes by the name that it was paired under."""
+        fingerprint = report.peer.fingerprint
+        paired = None if fingerprint is None else self._pairing.trust.find(fingerprint)
+        return session_info(report, report.name if paired is None else paired.name)
+
     def _session(self, report: SessionReport) -> None:
         for watcher in tuple(self._watchers):
             if report.state == "ended":
                 end = SessionEnd(report.number, report.reason, report.failed, ledger_of(report))
                 watcher.session_ended(end)
             else:
-                watcher.session_changed(session_info(report))
+                watcher.session_changed(self._info(report))
 
     def _state(self) -> None:
         self._wait_for_expiry()
@@ -146,14 +153,14 @@ class LiveHost:
         self._expiry = None if due is None else loop.call_at(due / _NS_PER_S + 0.001, self._state)
 
 
-def session_info(report: SessionReport) -> SessionInfo:
-    """Return what is told of a session."""
+def session_info(report: SessionReport, name: str) -> SessionInfo:
+    """Return what is told of a session with the client of that name."""
     counters = report.counters
     total = report.stages.get(TOTAL[0])
     return SessionInfo(
         number=report.number,
         state="ending" if report.state == "ended" else report.state,
-        client=Client(report.name, report.peer.fingerprint, report.peer.address[0]),
+        client=Client(name, report.peer.fingerprint, report.peer.address[0]),
         mode=StreamMode(report.mode.width, report.mode.height, report.mode.refresh_hz),
         codec=report.codec,
         encoder=report.encoder,

@@ -108,6 +108,7 @@ class Totals:
     """Ledgers of the sessions that are over, added up."""
     pairing: Mapping[str, int]
     listener: Mapping[str, int]
+    http: Mapping[str, int]
     log_lines_forgotten: int
     cpu_seconds: float
     """Of the host process, its workers that are over included."""

@@ -75,6 +75,7 @@ FAMILIES: Final = {
         Family("paired_clients", "gauge", "Paired clients of the native plane."),
         Family("pending_devices", "gauge", "Devices that wait for approval."),
         Family("listener_events_total", "counter", "What the QUIC listener took and dropped.", ("event",)),
+        Family("http_events_total", "counter", "What happened to connections of this API.", ("event",)),
         Family("event_streams", "gauge", "Readers of the event stream."),
         Family("event_stream_events_total", "counter", "What happened on the event stream.", ("event",)),
         Family("log_lines_forgotten_total", "counter", "Log lines that made room in memory for later ones."),
@@ -151,6 +152,8 @@ class _Snapshot(Collector):
             self._add("pairing_events_total", count, event)
         for event, count in totals.listener.items():
             self._add("listener_events_total", count, event)
+        for event, count in totals.http.items():
+            self._add("http_events_total", count, event)
         for event, count in self._hub.counters.items():
             self._add("event_stream_events_total", count, event)
 

@@ -158,6 +158,7 @@ def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pi
 
     assert (session["state"], session["source"], session["codec"]) == ("streaming", "testcard", "h264")
     assert session["client"]["address"] == "127.0.0.1"
+    assert session["client"]["name"] == "Anna's laptop"
     assert session["client"]["fingerprint"] in {one["fingerprint"] for one in watched.get("/native/clients")}
     assert session["mode"] == {"width": 640, "height": 360, "refresh_hz": 60}
     assert session["encoder"]

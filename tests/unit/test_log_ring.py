@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -83,6 +84,22 @@ def test_what_is_written_does_not_depend_on_what_is_kept() -> None:
     assert "only for" not in stream.getvalue()
     assert "written, not kept" in stream.getvalue()
     assert [one.event for one in kept.entries()] == ["both"]
+
+
+def test_warnings_of_libraries_are_kept_too_and_scrubbed(ring: LogRing) -> None:
+    library = logging.getLogger("somebody.else")
+    library.info("chatter")
+    library.warning("sent %s", "Bearer abcdefgh")
+    try:
+        int("none")
+    except ValueError:
+        library.exception("broke")
+    lines = ring.entries()
+    assert [(one.level, one.concern, one.event) for one in lines] == [
+        ("warning", "somebody.else", f"sent Bearer {log.SCRUBBED}"),
+        ("error", "somebody.else", "broke"),
+    ]
+    assert "invalid literal" in lines[1].fields["exception"]
 
 
 def test_listeners_hear_of_lines_until_they_stop(ring: LogRing) -> None:
