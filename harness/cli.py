@@ -51,7 +51,7 @@ def run(
         str, typer.Option(metavar="RUN", help="Go on with an earlier run, by name or folder.")
     ] = "",
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="Simulations at a time; 0: one a core.")
+        int, typer.Option("--jobs", "-j", min=0, max=256, help="Simulations at a time; 0: one a core.")
     ] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's seed.")] = None,
     out: Annotated[Path, typer.Option(help="Folder below which the run's own is made.")] = DEFAULT_OUT,

@@ -265,7 +265,7 @@ def openapi() -> None:
 
 @app.command()
 def connect(  # noqa: PLR0917 - the options of a command line
-    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Literal IP address of the host.")],
+    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Address or name of the host.")],
     mode: Annotated[str, typer.Option(help="Mode to ask for.")] = "1280x720@60",
     bitrate: Annotated[str | None, typer.Option(help="Bitrate to ask for; default: the host's.")] = None,
     pin: Annotated[str | None, typer.Option(help="Fingerprint that the host must have.")] = None,
@@ -307,7 +307,7 @@ def connect(  # noqa: PLR0917 - the options of a command line
 
 @app.command()
 def pair(
-    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Literal IP address of the host.")],
+    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Address or name of the host.")],
     pin: Annotated[str | None, typer.Option(help="PIN that the host shows; asked for when left out.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of this device, shown at the host.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's identity.")] = None,
@@ -324,7 +324,7 @@ def pair(
 
 @app.command()
 def probe(  # noqa: PLR0917 - the options of a command line
-    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Literal IP address of the host.")],
+    address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Address or name of the host.")],
     limit: Annotated[str, typer.Option(help="Highest rate to try.")] = "1 Gbit/s",
     fps: Annotated[int, typer.Option(min=1, max=1000, help="Frames per second to judge for.")] = 60,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,

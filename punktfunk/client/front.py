@@ -9,6 +9,7 @@ import typer
 
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
+from punktfunk.client.dial import dialled
 from punktfunk.client.headless import exit_status
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.client.pair import pair
@@ -33,6 +34,7 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         load_sdl()
     if config.out is not None:
         prepare_output(config.out, overwrite=overwrite)
+    config = await dialled(config)
     client = Client(config.address, config)
     client.on_progress = lambda progress: typer.echo(_second_line(progress))
     async with client:
@@ -79,6 +81,7 @@ def _output_line(path: Path) -> str:
 
 async def pair_device(config: ClientConfig, pin: str) -> int:
     """Pair with ``config.address`` and say what comes next."""
+    config = await dialled(config)
     fingerprint = await pair(config.address, pin, config)
     typer.echo(f"paired with {config.address}")
     typer.echo(f"host fingerprint {fingerprint}")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import typer
 
 from punktfunk.client.config import ClientConfig
+from punktfunk.client.dial import dialled
 from punktfunk.client.path import BurstFigures
 from punktfunk.client.probe import PathProbe, PathReport
 from punktfunk.client.verdict import rate
@@ -18,7 +19,7 @@ _HEAD = f"{'offered':>12}  {'arrived':>12}  {'loss':>7}  {'reordered':>9}  {'del
 
 async def probe_path(config: ClientConfig, *, limit: Bitrate, fps: int, as_json: bool) -> int:
     """Probe the path to ``config.address`` and say what it is good for; 1 when the host sends no filler."""
-    probe = PathProbe(config, limit=limit, fps=fps)
+    probe = PathProbe(await dialled(config), limit=limit, fps=fps)
     if not as_json:
         head = [_HEAD]
 

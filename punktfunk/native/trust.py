@@ -61,14 +61,15 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
     if trust is OpenTrust.NONE:
         raise UntrustedPeerError(
             f"{address} is neither pinned nor paired",
-            "give the peer's fingerprint (--pin), or open trust on loopback for a try-out",
+            "name its fingerprint (a client by --pin, a host by --trust), or pair; punktfunk serve lets clients pair",
         )
     parsed = parse_address(address)
     if parsed.is_loopback:
         return
     if trust is OpenTrust.LOOPBACK:
         raise UntrustedPeerError(
-            f"open trust is for loopback and {address} is not", "pin the peer's fingerprint (--pin)"
+            f"open trust is for loopback and {address} is not",
+            "name the peer's fingerprint (a client by --pin, a host by --trust), or pair: punktfunk serve",
         )
     if trust is OpenTrust.PRIVATE:
         # Bound to every address the peers' own addresses decide.
