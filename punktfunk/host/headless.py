@@ -8,7 +8,8 @@ import sys
 from typing import Any
 
 from punktfunk.host.config import HostConfig
-from punktfunk.host.service import Host, SessionReport
+from punktfunk.host.report import SessionReport
+from punktfunk.host.service import Host
 from punktfunk.native.lifetime import until_told_to_end
 from punktfunk.units import Bitrate
 

@@ -12,8 +12,8 @@ from typing import Any
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.readiness import examine_host
+from punktfunk.host.report import SessionReport
 from punktfunk.host.serve import Serving
-from punktfunk.host.service import SessionReport
 from punktfunk.host.telemetry import STAGES, TOTAL
 from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import (

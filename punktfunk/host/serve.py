@@ -23,7 +23,8 @@ from punktfunk.errors import ConfigError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.desktop import DesktopDesk
 from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
-from punktfunk.host.service import CHANGEABLE, Host, SessionReport
+from punktfunk.host.report import SessionReport
+from punktfunk.host.service import CHANGEABLE, Host
 from punktfunk.host.settings import SETTINGS_FILE, Setting, SettingsStore, Value
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.trust import TrustStore

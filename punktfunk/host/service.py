@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Self
 
 from punktfunk import log
-from punktfunk.clock import SessionClock, monotonic_ns, realtime_ns
+from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
-from punktfunk.desktop.pads import PadMaker
-from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.errors import ConfigError, PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopDesk, Lending
-from punktfunk.host.pads import PadDesk
 from punktfunk.host.pairing import NativePairing
-from punktfunk.host.sound import SoundDesk
+from punktfunk.host.report import SessionReport
+from punktfunk.host.side_planes import InputSink, SidePlanes
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
 from punktfunk.host.trust import scrub_name
 from punktfunk.media import Codec, choose_encoder
-from punktfunk.native.datagrams import (
-    Audio,
-    FromClient,
-    FromHost,
-    Input,
-    InputKind,
-    Mic,
-    Motion,
-    Touchpad,
-    encode,
-)
+from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, VideoMode
@@ -55,64 +41,6 @@ CHANGEABLE = frozenset(
 """Fields of the configuration that :meth:`Host.reconfigure` takes."""
 
 _CLOSE_LIMIT_S = 1.9
-_PAD_KINDS = (InputKind.PAD_BUTTON, InputKind.PAD_AXIS)
-
-
-class InputSink(Protocol):
-    """Where input goes: an injector of a desktop, or a test."""
-
-    def inject(self, event: Input) -> bool:
-        """Put one event in; ``False`` when it is dropped, which the sink counts by reason."""
-
-    def release_all(self) -> None:
-        """Let go of every key and button that is down."""
-
-
-@dataclass(slots=True)
-class SessionReport:
-    """A session that had a stream: what is known of it, and at last how it ended.
-
-    ``counters``, ``stages`` and ``rates`` are the worker's (see :class:`punktfunk.host.work.Progress`), as of its
-    last second or its end. ``stream_reason`` is the worker's own end (frames, seconds, stopped, or what failed),
-    ``reason`` the session's.
-    """
-
-    number: int
-    peer: Peer
-    mode: VideoMode
-    artefacts: Path | None
-    name: str = ""
-    """What the client calls itself, fit to be shown."""
-    began_ns: int = field(default_factory=monotonic_ns)
-    began_unix_ns: int = field(default_factory=realtime_ns)
-    state: Literal["starting", "streaming", "ending", "ended"] = "starting"
-    source: str = ""
-    """Kind of what is streamed."""
-    codec: str | None = None
-    """``None`` until the worker is ready, and for a stream that is no video."""
-    encoder: str | None = None
-    """As ``codec``."""
-    bitrate_kbps: int = 0
-    """What was negotiated or last asked for."""
-    fec_scheme: str = ""
-    fec_percent: int = 0
-    adaptive_fec: bool = False
-    worker_pid: int = 0
-    counters: dict[str, int] = field(default_factory=dict)
-    stages: dict[str, list[int]] = field(default_factory=dict)
-    rates: dict[str, float] = field(default_factory=dict)
-    loss_reports: int = 0
-    loss_ppm: int | None = None
-    """The client's last loss report, parts per million."""
-    side_planes: Counter[str] = field(default_factory=Counter)
-    """Datagrams taken, by plane, and at the end those dropped, by ``dropped_`` and the reason."""
-    stream_reason: str = ""
-    reason: str = ""
-    failed: bool = False
-    _lending: Lending | None = None
-    _pads: PadDesk | None = None
-    _worker_gone: bool = False
-    _session_gone: bool = False
 
 
 class Host:
@@ -122,8 +50,8 @@ class Host:
     where it does not hold, ``ConfigError`` when nobody could connect. Belongs to one event loop, whose thread
     has to live as long as the host.
 
-    ``input_sink`` gets the input of every client that streams; ``on_side_plane`` what else they send. Both
-    are called in the event loop and must not block.
+    ``input_sink`` gets the input of every client that streams, in place of ``desktop``; see
+    :class:`~punktfunk.host.side_planes.SidePlanes` for what else they send.
 
     ``pairing`` lets clients pair, and its trust store lets paired ones in; it is for the fingerprint of
     ``identity``, which is then given too. Without them, ``config`` says who is let in.
@@ -140,12 +68,7 @@ class Host:
     ) -> None:
         self.config = config
         self.desktop = desktop
-        self.input_sink = desktop if input_sink is None else input_sink
-        self.pad_maker: PadMaker | None = None if desktop is None else UinputPad
-        """Plugs in the pads that clients have; without one their events are input like any other."""
-        self.on_side_plane: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: (
-            None
-        )
+        self.side_planes = SidePlanes(self._listening, desktop=desktop, input_sink=input_sink)
         self.on_session: Callable[[SessionReport], None] = lambda _report: None
         """Called in the event loop when a session begins, changes (about once a second) and has ended."""
         self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
@@ -161,8 +84,6 @@ class Host:
         self._ended: list[SessionReport] = []
         self._report_done = asyncio.Condition()
         self._closing = False
-        place = None if desktop is None else desktop.sound
-        self._sound = None if place is None else SoundDesk(place, self._hear)
 
     async def __aenter__(self) -> Self:
         config = self.config
@@ -203,8 +124,7 @@ class Host:
                 await self._report_done.wait_for(lambda: not self._streams)
         except TimeoutError:
             self._log.error("a worker did not end in time")
-        if self._sound is not None:
-            self._sound.end()
+        self.side_planes.nobody_streams()
         if self._listener is not None:
             self._listener.close()
 
@@ -333,45 +253,19 @@ class Host:
 
     def side_plane(self, session: HostSession, datagram: FromClient) -> None:
         """Pass on what a client that streams has sent beside its control stream."""
-        if session not in self._streams or session.ending:
-            return
-        report = self._streams[session][1]
-        report.side_planes[type(datagram).__name__.lower()] += 1
-        if not isinstance(datagram, Input):
-            self.on_side_plane(report, datagram)
-        elif datagram.kind in _PAD_KINDS and self.pad_maker is not None:
-            if report._pads is None:
-                report._pads = PadDesk(
-                    self.pad_maker,
-                    lambda rumble: session.send_datagram(encode(rumble)),
-                    lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
-                )
-            if not report._pads.inject(datagram):
-                report.side_planes["input_refused"] += 1
-        elif self.input_sink is not None and not self.input_sink.inject(datagram):
-            report.side_planes["input_refused"] += 1
+        if session in self._streams and not session.ending:
+            self.side_planes.take(session, self._streams[session][1], datagram)
 
     def send(self, datagram: FromHost, number: int | None = None) -> int:
         """Send audio, rumble or HID output to one stream's client, or to all; return how many were sent it.
 
         Raises ``ValueError`` for what does not fit the wire.
         """
-        data = encode(datagram)
-        sent = 0
-        for session, (_, report) in self._streams.items():
-            if number in (None, report.number) and not session.ending:
-                session.send_datagram(data)
-                sent += 1
-        return sent
+        return self.side_planes.send(datagram, number)
 
-    def _hear(self, encoded_ns: int, opus: bytes) -> None:
-        """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
-        for session, (_, report) in self._streams.items():
-            if not session.ending:
-                number = report.side_planes["audio_sent"]
-                report.side_planes["audio_sent"] += 1
-                packet = Audio(number & 0xFFFFFFFF, session.clock.to_wire(encoded_ns), opus)
-                session.send_datagram(encode(packet))
+    def _listening(self) -> Iterator[tuple[HostSession, SessionReport]]:
+        """Give the streams that can be sent something."""
+        return ((one, report) for one, (_, report) in self._streams.items() if not one.ending)
 
     def session_over(self, session: HostSession, reason: str) -> None:
         """Take note of a connection's end; its report is complete once its worker is gone too."""
@@ -380,12 +274,7 @@ class Host:
             report = self._streams[session][1]
             report.reason = reason
             report._session_gone = True
-            report.side_planes.update(session.dropped_datagrams)
-            if report._pads is not None:
-                report._pads.close()
-            if self.input_sink is not None:
-                # What this client held down would stay down; other clients press theirs again.
-                self.input_sink.release_all()
+            self.side_planes.session_over(session, report)
             self._settle(session, report)
 
     def _former_sessions(self, peer: Peer) -> list[HostSession]:
@@ -443,8 +332,9 @@ class Host:
                 report.codec, report.encoder = codec, encoder
                 session.log.info("worker ready", pid=report.worker_pid, codec=codec, encoder=encoder)
                 self.on_session(report)
-                if self._sound is not None and not self._closing:
-                    self._sound.begin()  # now, for the start of both at once takes longer than one by one
+                if not self._closing:
+                    # Not earlier: the start of recorder and worker at once takes longer than one by one.
+                    self.side_planes.somebody_streams()
 
     def _loss_reported(self, report: SessionReport, loss_ppm: int) -> None:
         report.loss_reports += 1
@@ -469,8 +359,8 @@ class Host:
             return
         report.stream_reason = report.stream_reason or "stopped"
         self._streams.pop(session, None)
-        if self._sound is not None and not self._streams:
-            self._sound.end()
+        if not self._streams:
+            self.side_planes.nobody_streams()
         self._ended.append(report)
         report.state = "ended"
         self.on_session(report)

@@ -88,7 +88,7 @@ def test_sound_and_rich_input_arrive_and_what_is_unknown_is_counted_only() -> No
     async def scenario() -> None:
         taken: list[Any] = []
         async with punktfunk.Host(CONFIG) as host:
-            host.on_side_plane = lambda _report, datagram: taken.append(datagram)
+            host.side_planes.on_datagram = lambda _report, datagram: taken.append(datagram)
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 sent = [Mic(0, 5, b"opus"), Touchpad(0, 1, True, 9, 9), Motion(0, (1, 2, 3), (4, 5, 6))]
                 for datagram in sent:
@@ -189,7 +189,7 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
             return pads[-1]
 
         async with punktfunk.Host(CONFIG) as host:
-            host.pad_maker = make
+            host.side_planes.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 felt: list[Rumble] = []
                 client.on_side_plane = lambda what: felt.append(what) if isinstance(what, Rumble) else None
@@ -223,7 +223,7 @@ def test_a_machine_without_pads_says_so_once_and_refuses_their_events() -> None:
             raise CapabilityError("no pads", "modprobe uinput")
 
         async with punktfunk.Host(CONFIG) as host:
-            host.pad_maker = make
+            host.side_planes.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 client.send(Input(InputKind.PAD_BUTTON, 1, 1, 0, 0))
                 await until(lambda: tried == 1)

@@ -1,0 +1,59 @@
+"""What a host knows of a session that has, or had, a stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from punktfunk.clock import monotonic_ns, realtime_ns
+from punktfunk.host.desktop import Lending
+from punktfunk.native.handshake import VideoMode
+from punktfunk.native.quic import Peer
+
+
+@dataclass(slots=True)
+class SessionReport:
+    """A session that had a stream: what is known of it, and at last how it ended.
+
+    ``counters``, ``stages`` and ``rates`` are the worker's (see :class:`punktfunk.host.work.Progress`), as of its
+    last second or its end. ``stream_reason`` is the worker's own end (frames, seconds, stopped, or what failed),
+    ``reason`` the session's.
+    """
+
+    number: int
+    peer: Peer
+    mode: VideoMode
+    artefacts: Path | None
+    name: str = ""
+    """What the client calls itself, fit to be shown."""
+    began_ns: int = field(default_factory=monotonic_ns)
+    began_unix_ns: int = field(default_factory=realtime_ns)
+    state: Literal["starting", "streaming", "ending", "ended"] = "starting"
+    source: str = ""
+    """Kind of what is streamed."""
+    codec: str | None = None
+    """``None`` until the worker is ready, and for a stream that is no video."""
+    encoder: str | None = None
+    """As ``codec``."""
+    bitrate_kbps: int = 0
+    """What was negotiated or last asked for."""
+    fec_scheme: str = ""
+    fec_percent: int = 0
+    adaptive_fec: bool = False
+    worker_pid: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    stages: dict[str, list[int]] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    loss_reports: int = 0
+    loss_ppm: int | None = None
+    """The client's last loss report, parts per million."""
+    side_planes: Counter[str] = field(default_factory=Counter)
+    """Datagrams taken, by plane, and at the end those dropped, by ``dropped_`` and the reason."""
+    stream_reason: str = ""
+    reason: str = ""
+    failed: bool = False
+    _lending: Lending | None = None
+    _worker_gone: bool = False
+    _session_gone: bool = False

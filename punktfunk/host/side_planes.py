@@ -1,0 +1,122 @@
+"""What passes beside a host's streams: input, pads, microphone and rich input in; sound, rumble and HID output out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from punktfunk.desktop.pads import PadMaker
+from punktfunk.desktop.pads.uinput import UinputPad
+from punktfunk.host.desktop import DesktopDesk
+from punktfunk.host.pads import PadDesk
+from punktfunk.host.report import SessionReport
+from punktfunk.host.sound import SoundDesk
+from punktfunk.native.datagrams import (
+    Audio,
+    FromClient,
+    FromHost,
+    Input,
+    InputKind,
+    Mic,
+    Motion,
+    Touchpad,
+    encode,
+)
+from punktfunk.native.host import HostSession
+
+_PAD_KINDS = (InputKind.PAD_BUTTON, InputKind.PAD_AXIS)
+_SEQUENCE = 0xFFFF_FFFF
+
+
+class InputSink(Protocol):
+    """Where input goes: an injector of a desktop, or a test."""
+
+    def inject(self, event: Input) -> bool:
+        """Put one event in; ``False`` when it is dropped, which the sink counts by reason."""
+
+    def release_all(self) -> None:
+        """Let go of every key and button that is down."""
+
+
+class SidePlanes:
+    """Leads datagrams where they belong; belongs to the host's event loop, and nothing in it blocks.
+
+    ``listening`` gives the streams that can be sent something. ``input_sink`` gets input in place of ``desktop``.
+    """
+
+    def __init__(
+        self,
+        listening: Callable[[], Iterable[tuple[HostSession, SessionReport]]],
+        *,
+        desktop: DesktopDesk | None,
+        input_sink: InputSink | None,
+    ) -> None:
+        self._listening = listening
+        self._input_sink: InputSink | None = desktop if input_sink is None else input_sink
+        self.pad_maker: PadMaker | None = None if desktop is None else UinputPad
+        """Plugs in the pads that clients have; without one their events are input like any other."""
+        self.on_datagram: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: None
+        """Called with the microphone's sound and rich input. Must not block."""
+        self._pads: dict[int, PadDesk] = {}
+        place = None if desktop is None else desktop.sound
+        self._sound = None if place is None else SoundDesk(place, self._hear)
+
+    def take(self, session: HostSession, report: SessionReport, datagram: FromClient) -> None:
+        """Pass on what a client has sent."""
+        report.side_planes[type(datagram).__name__.lower()] += 1
+        if not isinstance(datagram, Input):
+            self.on_datagram(report, datagram)
+        elif not self._inject(session, report, datagram):
+            report.side_planes["input_refused"] += 1
+
+    def send(self, datagram: FromHost, number: int | None) -> int:
+        """Send a datagram to one stream's client, or to all; return how many were sent it.
+
+        Raises ``ValueError`` for what does not fit the wire.
+        """
+        data = encode(datagram)
+        sent = 0
+        for session, report in self._listening():
+            if number in (None, report.number):
+                session.send_datagram(data)
+                sent += 1
+        return sent
+
+    def somebody_streams(self) -> None:
+        """Begin with what takes work: recording the desktop's sound."""
+        if self._sound is not None:
+            self._sound.begin()
+
+    def nobody_streams(self) -> None:
+        """Stop that."""
+        if self._sound is not None:
+            self._sound.end()
+
+    def session_over(self, session: HostSession, report: SessionReport) -> None:
+        """Unplug what a client has plugged in, and let go of what it holds down."""
+        report.side_planes.update(session.dropped_datagrams)
+        pads = self._pads.pop(report.number, None)
+        if pads is not None:
+            pads.close()
+        if self._input_sink is not None:
+            # What this client held down would stay down; other clients press theirs again.
+            self._input_sink.release_all()
+
+    def _inject(self, session: HostSession, report: SessionReport, event: Input) -> bool:
+        if event.kind in _PAD_KINDS and self.pad_maker is not None:
+            pads = self._pads.get(report.number)
+            if pads is None:
+                pads = self._pads[report.number] = PadDesk(
+                    self.pad_maker,
+                    lambda rumble: session.send_datagram(encode(rumble)),
+                    lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
+                )
+            return pads.inject(event)
+        return self._input_sink is None or self._input_sink.inject(event)
+
+    def _hear(self, encoded_ns: int, opus: bytes) -> None:
+        """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
+        for session, report in self._listening():
+            number = report.side_planes["audio_sent"]
+            report.side_planes["audio_sent"] += 1
+            session.send_datagram(encode(Audio(number & _SEQUENCE, session.clock.to_wire(encoded_ns), opus)))
