@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -16,25 +15,10 @@ from punktfunk.desktop.testcard import draw
 from punktfunk.errors import CheckFailedError
 from punktfunk.host.desktop import program_of
 from punktfunk.host.record import TESTCARD, Progress, Recording, Watch, check_target, record_desktop
-from punktfunk.media import EncoderConfig, EncoderName
+from punktfunk.media import Codec, EncoderConfig, choose_encoder
 from punktfunk.native.headless import config_error
 
 INTERRUPTED = 130
-
-
-class RecordCodec(StrEnum):
-    """What a recording is coded in."""
-
-    H264 = "h264"
-    HEVC = "hevc"
-    AV1 = "av1"
-
-
-_ENCODERS = {
-    RecordCodec.H264: EncoderName.X264,
-    RecordCodec.HEVC: EncoderName.X265,
-    RecordCodec.AV1: EncoderName.SVT_AV1,
-}
 
 
 def record(  # noqa: PLR0917 - the options of a command line
@@ -44,7 +28,7 @@ def record(  # noqa: PLR0917 - the options of a command line
         str | None, typer.Option(help="Program to show, with its arguments; default: the test card.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Mode of the virtual output.")] = "1280x720@60",
-    codec: Annotated[RecordCodec, typer.Option(help="What to code the pictures in.")] = RecordCodec.H264,
+    codec: Annotated[Codec, typer.Option(help="What to code the pictures in.")] = Codec.H264,
     bitrate: Annotated[str, typer.Option(help="Such as '10 Mbit/s'.")] = "10 Mbit/s",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over a file that is there.")] = False,
 ) -> None:
@@ -56,7 +40,7 @@ def record(  # noqa: PLR0917 - the options of a command line
     check_target(out, overwrite=overwrite)
     try:
         encoder = EncoderConfig.model_validate(
-            {"encoder": _ENCODERS[codec], "mode": mode, "bitrate": bitrate}
+            {"encoder": choose_encoder(codec).name, "mode": mode, "bitrate": bitrate}
         )
     except ValidationError as error:
         raise config_error(error, "command line") from None

@@ -83,7 +83,7 @@ def test_a_desktop_is_recorded_and_every_access_unit_passes_the_core(
     assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize("encoder", list(EncoderName))
+@pytest.mark.parametrize("encoder", [EncoderName.X264, EncoderName.X265, EncoderName.SVT_AV1])
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_each_codec_is_recorded_into_each_container(
     encoder: EncoderName, suffix: str, ffprobe: str, tmp_path: Path
