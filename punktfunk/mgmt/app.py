@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from fastapi import FastAPI
 
@@ -58,8 +59,13 @@ def create_app() -> FastAPI:
     return app
 
 
-def compose(control: HostControl, gate: Gate, password: Password, closing: asyncio.Event) -> Shell:
-    """Return what a server serves. ``closing`` is set when the server ends: long answers end with it."""
+def compose(
+    control: HostControl, gate: Gate, password: Password, closing: asyncio.Event, counters: Counter[str]
+) -> Shell:
+    """Return what a server serves.
+
+    ``closing`` is set when the server ends: long answers end with it. ``counters`` gets what was refused.
+    """
     app = create_app()
     app.state.control = control
     app.state.gate = gate
@@ -68,4 +74,4 @@ def compose(control: HostControl, gate: Gate, password: Password, closing: async
     app.state.closing = closing
     app.state.events = Feed(control).hub
     gate.sessions.on_close = app.state.events.nudge
-    return Shell(app, gate)
+    return Shell(app, gate, counters)

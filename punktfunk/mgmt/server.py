@@ -95,7 +95,7 @@ class ManagementServer:
                 token, Sessions(), port=self.port, secure=self.endpoint.secure, names=own_names()
             )
             config = Config(
-                compose(self._control, self._gate, password, self.closing),
+                compose(self._control, self._gate, password, self.closing, self.counters),
                 interface="asgi3",
                 ws="none",
                 lifespan="off",
@@ -162,8 +162,5 @@ def _tls(certificate: Certificate) -> ssl.SSLContext:
 
 
 def _quiet_uvicorn() -> None:
-    """Keep uvicorn's own log lines back: what they tell is counted or logged here, with secrets scrubbed."""
-    logger = logging.getLogger("uvicorn")
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    """Keep uvicorn's own log lines back: strangers can cause them, and what they tell is counted or logged here."""
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,20 @@ SECURITY_HEADERS: list[tuple[bytes, bytes]] = [
 ]
 
 
+_COUNTED = frozenset({401, 403, 413, 421, 429, 431})
+
+
 class _TooLargeError(Exception):
     """The body is longer than the cap."""
 
 
 class Shell:
-    """An ASGI application around the API's own."""
+    """An ASGI application around the API's own. Counts ``refused_`` and the status, and ``failed``."""
 
-    def __init__(self, app: Application, gate: Gate) -> None:
+    def __init__(self, app: Application, gate: Gate, counters: Counter[str]) -> None:
         self._app = app
         self._gate = gate
+        self._counters = counters
         self._log = log.get("mgmt")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,6 +65,8 @@ class Shell:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if message["status"] in _COUNTED:
+                    self._counters[f"refused_{message['status']}"] += 1
                 message = {**message, "headers": _with_security(message.get("headers", []))}
             await send(message)
 
@@ -81,6 +88,7 @@ class Shell:
         except _TooLargeError:
             await _refuse(Refusal(413, f"a body may have {MAX_BODY_BYTES} bytes"), body, guarded_send)
         except Exception as error:
+            self._counters["failed"] += 1
             # The last one to see it: it is logged, and answered in words.
             self._log.error("request failed", method=scope["method"], path=scope["path"], error=_place(error))
             if not started:

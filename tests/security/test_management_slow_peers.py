@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -256,6 +258,7 @@ def test_a_thousand_strangers_in_a_row_leave_nothing_behind(folder: Path) -> Non
             for _ in range(50):
                 got = await asyncio.gather(*(answer(server, refused) for _ in range(20)))
                 assert {status for status, _ in got} == {401}
+            assert server.counters["refused_401"] == 1050
             assert grown_kib() < 4096
         assert not server.connections._per_source or server.connections._per_source.total() <= 20
 
@@ -293,3 +296,48 @@ def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head(folder: Pat
         writer.close()
 
     with_server(folder, test)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_mutated_requests_are_answered_or_cut_off_and_never_a_fault(seed: int, folder: Path) -> None:
+    random = Random(seed)
+
+    def mutated(token: str) -> bytes:
+        body = b'{"pin": "1234"}'
+        request = bytearray(
+            b"POST /api/v1/pair/pin HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Cookie: punktfunk=1\r\nX-Punktfunk-Console: 1\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s"
+            % (token.encode(), len(body), body)
+        )
+        for _ in range(random.randint(1, 6)):
+            place = random.randrange(len(request))
+            match random.randrange(3):
+                case 0:
+                    request[place] = random.randrange(256)
+                case 1:
+                    del request[place : place + random.randint(1, 8)]
+                case 2:
+                    request[place:place] = random.choice(
+                        [b"\r\n", b"\0", b" ", b"%00", b"\xff", b":", b"../"]
+                    )
+        return bytes(request)
+
+    async def test(server: ManagementServer) -> None:
+        token = (folder / "mgmt-token").read_text().strip()
+        statuses: set[bytes] = set()
+
+        async def send(request: bytes) -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(request)
+            with contextlib.suppress(ConnectionResetError):
+                statuses.add((await asyncio.wait_for(reader.read(4096), 5))[9:12])
+            writer.close()
+
+        for _ in range(8):
+            await asyncio.gather(*(send(mutated(token)) for _ in range(50)))
+        assert not [status for status in statuses if status.startswith(b"5")], f"seed {seed}"
+        assert {b"409", b"400", b"401"} <= statuses, "the mutations are neither too wild nor too tame"
+        assert server.counters["failed"] == 0
+        assert (await answer(server, HEAD))[0] == 200
+
+    with_server(folder, test, request_limit_s=0.2)
