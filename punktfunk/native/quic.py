@@ -220,10 +220,22 @@ class Link:
         self._drive(lambda now: self._quic.receive_datagram(datagram, address, now=now))
 
     def send_stream(self, data: bytes, *, end: bool = False) -> None:
-        """Queue bytes on the control stream; ``end`` finishes this side of it."""
-        if self.closed is not None or self._closing_locally:
+        """Queue bytes on the control stream; ``end`` finishes this side of it.
+
+        Dropped once this side is finished or the peer has asked for its end: it may do so and let the session
+        go on, and an answer that is due then has nowhere to go (section 4.8).
+        """
+        if (
+            self.closed is not None
+            or self._closing_locally
+            or self._quic._stream_is_discarded(CONTROL_STREAM)
+        ):
             return
         stream = self._quic._streams.get(CONTROL_STREAM)
+        if stream is not None and (
+            stream.sender._buffer_fin is not None or stream.sender._reset_error_code is not None
+        ):
+            return
         if stream is not None and len(stream.sender._buffer) > _MAX_UNSENT_BYTES:
             self._give_up("the peer does not acknowledge control messages")
             return

@@ -20,7 +20,7 @@ from punktfunk.native.handshake import Hello, Start, VideoMode
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed, Peer
 from punktfunk.native.trust import OpenTrust
-from punktfunk.units import Mode
+from punktfunk.units import Bitrate, Mode
 
 IDENTITY = Identity.generate(Role.CLIENT)
 HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
@@ -161,5 +161,54 @@ def test_the_end_of_the_control_stream_does_not_end_the_session() -> None:
             dialer.link.close(0, "done")
             [report] = await host.sessions_over(1)
             assert report.reason == "client left: the session ended (done)"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["stopped", "stopped and finished"])
+def test_a_client_that_closes_its_ear_gets_its_frames_and_no_answers(finished: bool) -> None:
+    async def scenario() -> None:
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+        async with a_host(frames=30) as host:
+            dialer, wire = await dial(host)
+            dialer.link.send_stream(HELLO)
+            await wire.received.wait()
+            dialer.link.send_stream(frame(Start(40000).encode()))
+            before = len(wire.data)
+            # The host's answer to this comes from its worker, when the stream cannot take it any more.
+            dialer.link.send_stream(frame(messages.Reconfigure(640, 360, 60).encode()))
+            dialer.link._quic.stop_stream(0, 7)
+            if finished:
+                dialer.link._quic.send_stream_data(0, b"", end_stream=True)
+            dialer.link.send_datagram(b"\xc8")
+            [report] = await host.sessions_over(1)
+            assert report.stream_reason == "frames"
+            assert (report.failed, report.counters["frames_sent"]) == (False, 30)
+            await wire.over.wait()
+            assert wire.closed == Closed(0, "done", application=True, by_peer=True)
+            assert len(wire.data) == before
+        assert failures == []
+
+    run(scenario())
+
+
+def test_a_host_that_closes_the_clients_ear_does_not_trip_its_requests() -> None:
+    async def scenario() -> None:
+        failures: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
+        config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+        async with (
+            a_host(frames=90) as host,
+            punktfunk.Client(f"127.0.0.1:{host.port}", config) as client,
+        ):
+            [session] = host._sessions
+            assert session._link is not None
+            session._link._quic.stop_stream(0, 0)
+            session._link.send_datagram(b"\xc9")
+            await asyncio.sleep(0.3)
+            client.request_bitrate(Bitrate.from_kbps(5000))
+            assert (await client.finished()).verified is True
+        assert failures == []
 
     run(scenario())
