@@ -22,7 +22,7 @@ const VIEWS = [
 ];
 
 /** How often to ask when the host answers, but gives no stream of events. */
-const POLL_MS = 5000;
+const POLL_MS = 2000;
 
 /** A page that nobody looks at for this long lets its stream of events go: browsers allow few connections a host. */
 const HIDDEN_MS = 60000;
@@ -206,10 +206,10 @@ export class Shell {
     // Read out once, not at every tick of the countdown: the alert's own text stays the same.
     const why =
       status === 503
-        ? "The host serves as many live views as it can; close another one. This page asks every few seconds instead."
+        ? "The host serves as many live views as it can; close another one. This page asks every other second instead."
         : status === 0
           ? "The host does not answer. Is punktfunk serve still running? What you see is from before."
-          : `No live view: the host answered ${status}. This page asks every few seconds instead.`;
+          : `No live view: the host answered ${status}. This page asks every other second instead.`;
     say(this.#bannerText, why);
     const left = Math.ceil((retryAt - performance.now()) / 1000);
     say(this.#banner.querySelector("button"), left > 0 ? `Try now (${left} s)` : "Trying…");
