@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,22 +80,17 @@ class ServedHost:
         assert found is not None, said.stdout
         return found[0]
 
-    def post(self, path: str, body: dict[str, Any]) -> int:
-        """Send what the console would send, from nobody in particular; return the status."""
+    def change_settings(self, **changes: Any) -> None:
+        """Change settings as a program does, past the console."""
+        token = (self.folder / "state" / "mgmt-token").read_text().strip()
         request = urllib.request.Request(
-            self.url + path,
-            data=json.dumps(body).encode(),
-            headers={
-                "Content-Type": "application/json",
-                "Origin": self.url.rstrip("/"),
-                "X-Punktfunk-Console": "1",
-            },
+            f"{self.url}api/v1/settings",
+            data=json.dumps(changes).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+            method="PATCH",
         )
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            assert answer.status == 200
 
     def kill(self) -> None:
         """End it without a word, as a crash or a power cut would."""
@@ -144,15 +138,8 @@ class Device:
         """``punktfunk pair``."""
         return call("pair", self.host.address, "--pin", pin, "--name", self.name, state_dir=self.folder)
 
-    def knock(self) -> subprocess.CompletedProcess[str]:
-        """``punktfunk connect`` to its end: of a device that is not let in, this is short."""
-        return call(
-            "connect", self.host.address, "--pin", self.host.fingerprint, "--name", self.name,
-            state_dir=self.folder,
-        )  # fmt: skip
-
     def stream(self) -> subprocess.Popen[str]:
-        """``punktfunk connect``, left running."""
+        """``punktfunk connect``, left running; of a device that is not let in it ends by itself."""
         process = subprocess.Popen(
             [*COMMAND, "connect", self.host.address, "--name", self.name, "--state-dir", str(self.folder)],
             cwd=REPOSITORY,
