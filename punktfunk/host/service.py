@@ -228,6 +228,7 @@ class Host:
         worker = WorkerStream(
             screen_for=None if lending is None else lending.change,
             adaptive_fec=self.config.adaptive_fec,
+            fec_percent=welcome.fec_percent,
             on_loss=lambda loss_ppm: self._loss_reported(report, loss_ppm),
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),

@@ -13,12 +13,12 @@ from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import PunktfunkError, RejectedError
 from punktfunk.host import work
+from punktfunk.host.adaptive_fec import AdaptiveFec
 from punktfunk.host.config import HostConfig
 from punktfunk.media import Codec, EncoderConfig, SyntheticSpec, choose_encoder
 from punktfunk.native.control import (
     DEFAULT_BITRATE_KBPS,
     clamp_bitrate_kbps,
-    fec_percent_for_loss,
 )
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
@@ -126,9 +126,9 @@ class WorkerStream:
     """A stream worker behind the interface that a session wants.
 
     ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status;
-    ``on_loss`` the client's loss reports, parts per million, which FEC follows while ``adaptive_fec``. The worker
-    starts at once and does nothing until :meth:`prepare`. ``screen_for`` gives a desktop's output another mode
-    and returns what to capture then.
+    ``on_loss`` the client's loss reports, parts per million, which FEC follows from ``fec_percent`` on while
+    ``adaptive_fec``. The worker starts at once and does nothing until :meth:`prepare`. ``screen_for`` gives a
+    desktop's output another mode and returns what to capture then.
     """
 
     def __init__(
@@ -136,11 +136,13 @@ class WorkerStream:
         *,
         screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
         adaptive_fec: bool,
+        fec_percent: int,
         on_loss: Callable[[int], None],
         on_message: Callable[[Any], None],
         on_exit: Callable[[int], None],
     ) -> None:
         self.adaptive_fec = adaptive_fec
+        self._adaptive = AdaptiveFec(fec_percent)
         self._on_loss = on_loss
         self._on_message = on_message
         self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, on_exit)
@@ -182,7 +184,7 @@ class WorkerStream:
         """Follow the loss with FEC, where that is asked for."""
         self._on_loss(loss_ppm)
         if self.adaptive_fec:
-            self.set_fec_percent(fec_percent_for_loss(loss_ppm))
+            self.set_fec_percent(self._adaptive.follow(loss_ppm))
 
     def set_fec_percent(self, percent: int) -> None:
         """Protect the next frames with another percentage."""
