@@ -213,7 +213,8 @@ class Serving:
             return f"punktfunk pair {place} --pin {window.pin}  (within {self.config.arm_seconds} s)"
         if self.config.host.trust is not OpenTrust.NONE or paired:
             return f"punktfunk connect {place}"
-        return f"arm pairing, then: punktfunk pair {place} --pin PIN"
+        where = " in the console" if self.management is not None else ""
+        return f"arm pairing{where}, then: punktfunk pair {place} --pin PIN"
 
     async def _open_native(self, identity: Identity, pairing: NativePairing) -> None:
         source = self.config.host.source
