@@ -55,6 +55,7 @@ class ServedDesktop:
         folder.mkdir(parents=True, exist_ok=True)
         command = [
             *(*_COMMAND, "serve", "--source", "desktop", "--app", program, "--open", "--no-mdns"),
+            *("--mgmt-bind", "127.0.0.1:0"),
             *("--bind", bind, "--native-port", "0", "--state-dir", str(folder / "state"), "--codec", "h264"),
             *("--record", str(self.records), "--sessions", "1", *options),
         ]
@@ -71,6 +72,10 @@ class ServedDesktop:
     def fingerprint(self) -> str:
         """What a client pins."""
         return self._find(r"([0-9a-f]{64})")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        self._process.send_signal(number)
 
     @property
     def stats(self) -> dict[str, Any]:

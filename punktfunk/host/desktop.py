@@ -20,7 +20,7 @@ from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.desktop.inject import InputEvent
 from punktfunk.desktop.session import App, DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
-from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, UsageError
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError, UsageError
 from punktfunk.host.sound import SoundPlace
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.datagrams import Input
@@ -211,6 +211,8 @@ class DesktopDesk:
     def _release(self) -> None:
         try:
             self._desktop.release_all()
+        except SessionClosedError:
+            pass  # and with it everything that was held down
         except PunktfunkError as error:
             self._log.warning("input not released", cause=error.cause)
 

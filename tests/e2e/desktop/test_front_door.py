@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from harness.served_desktop import ServedDesktop, connect, pictures
+from punktfunk.errors import HarnessError
 from punktfunk.units import Mode
 
 MODE = Mode(1280, 720, 30)
@@ -39,3 +48,53 @@ def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
         ("complete_ns", "decode_end_ns"),
     ):
         assert (seen.between(begin, end) > 0).all(), (begin, end)
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A folder for sessions, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="pf-") as folder:
+        yield Path(folder)
+
+
+def _left(runtime: Path) -> list[str]:
+    """Return the processes that were started with that folder, the client's apart."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                environ = (entry / "environ").read_bytes()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if str(runtime).encode() in environ and "punktfunk.client" not in command:
+                found.append(command)
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_of_a_streamed_desktop_outlives_its_host_for_two_seconds(
+    how: signal.Signals, desktop_parts: None, runtime: Path, tmp_path: Path
+) -> None:
+    def stream() -> None:
+        with contextlib.suppress(HarnessError):  # a client whose host was killed fails, as it should
+            connect(host, tmp_path, Mode(640, 480, 30), 20.0)
+
+    with ServedDesktop(tmp_path, env={"XDG_RUNTIME_DIR": str(runtime)}) as host:
+        client = threading.Thread(target=stream)
+        client.start()
+        deadline = time.monotonic() + 20
+        while not any("punktfunk.host.sound_worker" in one or "testcard" in one for one in _left(runtime)):
+            assert time.monotonic() < deadline, "no stream came about"
+            time.sleep(0.05)
+        time.sleep(1.0)
+        told = time.monotonic()
+        host.signal(how)
+        while left := _left(runtime):
+            assert time.monotonic() - told < 4, left
+            time.sleep(0.02)
+        took = time.monotonic() - told
+        client.join()
+    assert took < 3, "two seconds are promised; a busy machine gets one more"
+    if how is signal.SIGINT:
+        assert list(runtime.glob("punktfunk-session-*")) == []
