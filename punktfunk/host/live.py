@@ -15,6 +15,7 @@ from punktfunk.host.readiness import examine_host
 from punktfunk.host.report import SessionReport
 from punktfunk.host.serve import Serving
 from punktfunk.host.telemetry import STAGES, TOTAL
+from punktfunk.log import get as get_logger
 from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import (
     Client,
@@ -43,6 +44,7 @@ class LiveHost:
     def __init__(self, serving: Serving, pairing: NativePairing) -> None:
         self._serving = serving
         self._pairing = pairing
+        self._say = get_logger("host")
         self._began_unix_s = realtime_ns() / _NS_PER_S
         self._watchers: list[Watcher] = []
         self._expiry: asyncio.TimerHandle | None = None

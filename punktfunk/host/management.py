@@ -97,11 +97,14 @@ class HostManagement(LiveHost):
         """Open a window with a fresh PIN."""
         wanted = self._serving.config.pairing_seconds if seconds is None else min(seconds, MAX_WINDOW_S)
         self._pairing.arm(monotonic_ns(), wanted, bound_to=fingerprint)
-        return self.pairing()
+        state = self.pairing()
+        self._say.info("pairing armed", seconds=state.expires_in_secs, bound_to=fingerprint)
+        return state
 
     def disarm_pairing(self) -> None:
         """Close the window."""
         self._pairing.disarm()
+        self._say.info("pairing disarmed")
 
     def native_clients(self) -> list[NativeClient]:
         """Return the paired clients, oldest first; none while the plane is off."""
@@ -112,7 +115,10 @@ class HostManagement(LiveHost):
     def unpair_native(self, fingerprint: str) -> bool:
         """Unpair a client of the native plane and end its sessions."""
         known = self._pairing.trust.find(fingerprint)
-        return known is not None and known.plane == "native" and self._pairing.trust.remove(fingerprint)
+        if known is None or known.plane != "native" or not self._pairing.trust.remove(fingerprint):
+            return False
+        self._say.info("unpaired", fingerprint=known.fingerprint, name=known.name)
+        return True
 
     def pending(self) -> list[PendingDevice]:
         """Return the devices that wait."""
@@ -130,11 +136,17 @@ class HostManagement(LiveHost):
 
     def approve(self, fingerprint: str) -> bool:
         """Pair a device that waits."""
-        return self._pairing.approve(fingerprint, monotonic_ns(), realtime_ns() // _S)
+        approved = self._pairing.approve(fingerprint, monotonic_ns(), realtime_ns() // _S)
+        if approved:
+            self._say.info("device approved", fingerprint=fingerprint)
+        return approved
 
     def deny(self, fingerprint: str) -> bool:
         """Turn a device that waits away."""
-        return self._pairing.deny(fingerprint, monotonic_ns())
+        denied = self._pairing.deny(fingerprint, monotonic_ns())
+        if denied:
+            self._say.info("device denied", fingerprint=fingerprint)
+        return denied
 
     def gamestream(self) -> GameStreamStatus:
         """Return an idle plane: GameStream is not served."""
