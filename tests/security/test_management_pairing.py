@@ -78,7 +78,6 @@ def test_arm_pair_listed_unpair_and_the_live_session_is_over_within_a_second(
     status, out = finished(streaming)
     assert "does not know this client" in out
     assert api.get("/api/v1/native/clients").json() == []
-    assert finished(client(tmp_path / "laptop", "connect", host.native_address))[0] == 1
 
 
 def test_a_wrong_pin_is_burned_and_nothing_is_stored(managed: Callable[..., Any], tmp_path: Path) -> None:
@@ -129,7 +128,6 @@ def test_a_refused_device_waits_and_one_word_lets_it_in_and_another_turns_it_awa
     assert finished(client(tmp_path / "other", *connect))[0] == 1
     [waiting] = api.get("/api/v1/native/pending").json()
     assert api.post(f"/api/v1/native/pending/{waiting['fingerprint']}/deny").status_code == 204
-    assert finished(client(tmp_path / "other", *connect))[0] == 1
     assert api.get("/api/v1/native/pending").json() == []
 
 
