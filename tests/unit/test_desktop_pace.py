@@ -37,3 +37,8 @@ def test_a_clock_that_does_not_move_gives_no_pictures_for_ever() -> None:
 @pytest.mark.parametrize(("hertz", "asked"), [(60, 75), (120, 150), (30, 38), (144, 180), (1, 2)])
 def test_headless_outputs_are_asked_for_a_quarter_more(hertz: int, asked: int) -> None:
     assert output_hz(Mode(640, 480, hertz)) == asked
+
+
+@pytest.mark.parametrize("hertz", [801, 1000])
+def test_no_rate_rounds_the_timer_of_a_headless_output_down_to_nothing(hertz: int) -> None:
+    assert 1000 // output_hz(Mode(640, 480, hertz)) == 1

@@ -7,6 +7,8 @@ from typing import Protocol, Self
 
 from punktfunk.units import Mode
 
+_SHORTEST_PERIOD_HZ = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class VirtualOutput:
@@ -51,6 +53,7 @@ def output_hz(mode: Mode) -> int:
 
     Its frame timer counts whole milliseconds and is armed again only after a picture was composited, so the
     true period is floor(1000 / Hz) ms plus the time that compositing takes: 60 Hz yields 52 to 57 pictures a
-    second in software. A quarter more makes up for it; capture drops what is too many.
+    second in software. A quarter more makes up for it; capture drops what is too many. Never above 1000 Hz: a
+    period of 0 ms disarms the timer for good, and no later mode brings the output back.
     """
-    return -(-mode.refresh_hz * 5 // 4)
+    return min(-(-mode.refresh_hz * 5 // 4), _SHORTEST_PERIOD_HZ)
