@@ -37,6 +37,7 @@ from punktfunk.native.control import (
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import FrameReader, frame
 from punktfunk.native.handshake import ACCEPTED_VERSIONS, Hello, Start, VideoMode, Welcome
+from punktfunk.units import MAX_REFRESH_HZ
 
 
 class HostState(Enum):
@@ -268,7 +269,7 @@ class HostControl:
         self._release_held(now_ns)
 
     def _reconfigure(self, mode: VideoMode, now_ns: int) -> None:
-        if mode.dimensions_allowed and mode.refresh_hz > 0:
+        if mode.dimensions_allowed and 0 < mode.refresh_hz <= MAX_REFRESH_HZ:
             self._outputs.put(ModeRequested(mode))
         else:
             self.mode_changed(False, mode, now_ns)
