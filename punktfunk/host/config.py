@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from punktfunk.errors import ConfigError
 from punktfunk.host.sources import HostSource
 from punktfunk.media import EncoderWish, TestCardSpec
+from punktfunk.media.encoders.base import check_bitrate
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
 from punktfunk.native.identity import parse_fingerprint
 from punktfunk.native.trust import OpenTrust, parse_address
@@ -94,6 +95,11 @@ class HostConfig(BaseModel):
     def _literal_address(cls, value: str) -> str:
         parse_address(value)
         return value
+
+    @field_validator("bitrate")
+    @classmethod
+    def _encodable(cls, value: Bitrate | None) -> Bitrate | None:
+        return None if value is None else check_bitrate(value)
 
     @field_validator("trusted_clients")
     @classmethod

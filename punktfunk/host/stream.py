@@ -16,6 +16,7 @@ from punktfunk.host import work
 from punktfunk.host.adaptive_fec import AdaptiveFec
 from punktfunk.host.config import HostConfig
 from punktfunk.media import Codec, EncoderConfig, SyntheticSpec, choose_encoder
+from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.control import (
     DEFAULT_BITRATE_KBPS,
     clamp_bitrate_kbps,
@@ -176,9 +177,11 @@ class WorkerStream:
         """Arm recovery."""
         self._send(work.WantKeyframe(rtt_ns))
 
-    def set_bitrate(self, kbps: int) -> None:
-        """Encode and pace for another rate."""
+    def set_bitrate(self, kbps: int) -> int:
+        """Encode and pace for another rate, as far as encoders go; return what that is."""
+        kbps = min(kbps, MAX_BITRATE.kbps)
         self._send(work.UseBitrate(kbps))
+        return kbps
 
     def report_loss(self, loss_ppm: int) -> None:
         """Follow the loss with FEC, where that is asked for."""
@@ -266,7 +269,7 @@ def wanted_kbps(config: HostConfig, hello: Hello) -> int:
     """Return the rate that a stream begins with: the configured one, or the client's wish, or the default."""
     if config.bitrate is not None:
         return config.bitrate.kbps
-    return clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS)
+    return min(clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS), MAX_BITRATE.kbps)
 
 
 def _shard_bytes(config: HostConfig, hello: Hello, address: str) -> int:

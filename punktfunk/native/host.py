@@ -42,8 +42,8 @@ class StreamWorker(Protocol):
     def request_keyframe(self, rtt_ns: int) -> None:
         """Make the next frame a key frame."""
 
-    def set_bitrate(self, kbps: int) -> None:
-        """Encode and pace for another rate."""
+    def set_bitrate(self, kbps: int) -> int:
+        """Encode and pace for another rate; return the one that is then in force."""
 
     def report_loss(self, loss_ppm: int) -> None:
         """Take note of the client's loss, for adaptive FEC."""
@@ -294,8 +294,7 @@ class HostSession:
         """Pass a request on to the stream."""
         match output:
             case control.BitrateRequested(kbps) if self.worker is not None and self._control is not None:
-                self.worker.set_bitrate(kbps)
-                self._control.bitrate_changed(kbps, monotonic_ns())
+                self._control.bitrate_changed(self.worker.set_bitrate(kbps), monotonic_ns())
             case control.ModeRequested(mode) if self.worker is not None:
                 self.worker.set_mode(mode)
             case control.KeyframeRequested() if self.worker is not None:
