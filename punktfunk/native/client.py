@@ -161,8 +161,12 @@ class ClientConnection:
         return self._control.counters if self._control else {}
 
     def bind_data_socket(self) -> socket.socket:
-        """Return a UDP socket connected to the host's data port; this connection keeps and punches it."""
+        """Return a UDP socket connected to the host's data port; this connection keeps and punches it.
+
+        Raises what ended the connection where a host sent Welcome and closed at once.
+        """
         assert self.welcome is not None
+        self._require_open()
         version = ipaddress.ip_address(self.address[0]).version
         family = socket.AF_INET6 if version == 6 else socket.AF_INET
         data = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -178,7 +182,8 @@ class ClientConnection:
         return data
 
     def start(self) -> None:
-        """Tell the host that the data socket is bound and being read."""
+        """Tell the host that the data socket is bound and being read; raise what ended the connection."""
+        self._require_open()
         assert self._data is not None
         self._with_control(
             lambda machine, now: machine.start(self._data.getsockname()[1] if self._data else 0, now)
@@ -267,6 +272,10 @@ class ClientConnection:
         if self.peer is None and not closed.application and closed.code == ALPN_MISMATCH:
             return None
         return closed_error(self.address, closed)
+
+    def _require_open(self) -> None:
+        if self.closed is not None:
+            raise closed_error(self.address, self.closed)
 
     def _with_control(self, step: Callable[[ClientControl, int], None]) -> None:
         if self._control is not None and self.closed is None:

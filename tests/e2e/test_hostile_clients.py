@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 import punktfunk
+from punktfunk.errors import RejectedError
 from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Hello, Start, VideoMode
+from punktfunk.native.host import HostSession, Stream
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed, Peer
 from punktfunk.native.trust import OpenTrust
@@ -210,5 +212,24 @@ def test_a_host_that_closes_the_clients_ear_does_not_trip_its_requests() -> None
             client.request_bitrate(Bitrate.from_kbps(5000))
             assert (await client.finished()).verified is True
         assert failures == []
+
+    run(scenario())
+
+
+def test_a_host_that_welcomes_and_closes_at_once_is_reported_and_not_waited_for() -> None:
+    async def scenario() -> None:
+        config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+        async with a_host() as host:
+            welcome = host.open_stream
+
+            def welcome_and_close(session: HostSession, hello: Hello, udp_port: int) -> Stream:
+                asyncio.get_running_loop().call_soon(session.stream_failed, "the desktop has gone")
+                return welcome(session, hello, udp_port)
+
+            host.open_stream = welcome_and_close  # type: ignore[method-assign]
+            for _ in range(3):
+                with pytest.raises(RejectedError, match="data plane failed"):
+                    async with punktfunk.Client(f"127.0.0.1:{host.port}", config):
+                        pass
 
     run(scenario())
