@@ -54,6 +54,8 @@ def record(  # noqa: PLR0917 - the options of a command line
         for number, handler in before.items():
             signal.signal(number, handler)
     typer.echo(_last_line(recording))
+    if watch.stop.is_set() and not recording.frames:
+        raise typer.Exit(INTERRUPTED)
     if not recording.passed:
         raise CheckFailedError(
             f"{recording.corrupt} access units came back changed, {recording.missing} did not come back, "

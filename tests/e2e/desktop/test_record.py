@@ -13,10 +13,13 @@ from pathlib import Path
 
 import av
 import pytest
+import typer
 
+from punktfunk import cli_desktop
 from punktfunk.errors import UsageError
-from punktfunk.host.record import record, record_desktop
+from punktfunk.host.record import Recording, Watch, record, record_desktop
 from punktfunk.media import (
+    Codec,
     EncoderConfig,
     EncoderName,
     SyntheticSpec,
@@ -145,6 +148,19 @@ def test_a_recording_that_is_interrupted_keeps_what_it_has(
     assert (process.returncode, errors) == (130, "")
     assert "byte for byte" in said
     assert int(_probe(ffprobe, out)["nb_read_frames"]) > 10
+
+
+def test_a_recording_that_is_interrupted_before_its_first_picture_is_no_failed_check(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(encoder: EncoderConfig, out: Path, *, watch: Watch, **_: object) -> Recording:
+        watch.stop.set()
+        return Recording(out, Codec.H264, encoder.mode, 0, 0, 0, 0, 0, 0, 0.0, {})
+
+    monkeypatch.setattr(cli_desktop, "record_desktop", interrupted)
+    with pytest.raises(typer.Exit) as left:
+        cli_desktop.record(tmp_path / "card.mkv")
+    assert left.value.exit_code == 130
 
 
 @pytest.mark.parametrize(
