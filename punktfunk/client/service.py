@@ -83,6 +83,7 @@ class Client:
         self._worker_gone = asyncio.Event()
         self._ended = asyncio.Event()
         self._summary: Summary | None = None
+        self._host_failed = False
         self._progress: work.Progress | None = None
         self._first_mode_answer: asyncio.Future[control.ModeAnswered] | None = None
         self._end_timer: asyncio.TimerHandle | None = None
@@ -234,6 +235,7 @@ class Client:
 
     def _connection_over(self, closed: Closed) -> None:
         self._log.info("connection over", reason=closed.sentence)
+        self._host_failed = closed.by_peer and closed.application and closed.code == CloseCode.ERROR
         if self._worker is not None:
             self._worker.send(work.Drain(f"host: {closed.sentence}" if closed.by_peer else closed.sentence))
 
@@ -275,7 +277,7 @@ class Client:
         announced = connection.welcome.frames if connection and connection.welcome else 0
         if self.sound is not None and self.sound.counters["sound_packets"]:
             counters = {**counters, **self.sound.counters}
-        self._summary = Summary(reason, counters, announced, failed)
+        self._summary = Summary(reason, counters, announced, failed or self._host_failed)
         self._ended.set()
         if connection is not None:
             connection.close(CloseCode.ERROR if failed else CloseCode.DONE, "error" if failed else "done")

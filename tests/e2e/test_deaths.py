@@ -53,6 +53,7 @@ def test_a_killed_host_worker_ends_its_session_only() -> None:
                 summary = await doomed.finished()
                 assert time.monotonic() - started < 3
                 assert "data plane failed" in summary.reason
+                assert summary.failed
                 [report] = await host.sessions_over(1)
                 assert report.failed
                 assert report.reason == "worker killed by signal 9"
