@@ -102,6 +102,7 @@ class DesktopDesk:
         self.sound: SoundPlace | None = None
         """Where its programs play; ``None`` where that is nowhere."""
         self._silence = ""
+        self._over = threading.Event()
         self._desktop = self._open()
 
     @property
@@ -117,6 +118,7 @@ class DesktopDesk:
     def lend(self, mode: Mode) -> Lent:
         """Return an output of that mode for one stream."""
         with self._lock:
+            self._open_again()
             # The program is on the first of them.
             free = min(self._free, key=lambda output: output.name, default=None)
             if free is not None:
@@ -133,6 +135,8 @@ class DesktopDesk:
         if not isinstance(self._desktop, DesktopSession | AttachedDesktop):
             return lent
         with self._lock:
+            if lent.screen.socket != self._desktop.socket:
+                raise DesktopError("the desktop of this stream has ended")
             return self._lent(self._desktop.change(lent.output, mode))
 
     def give_back(self, lent: Lent) -> None:
@@ -143,7 +147,8 @@ class DesktopDesk:
             ).start()
             return
         with self._lock:
-            self._free.append(lent.output)
+            if lent.screen.socket == self._desktop.socket:
+                self._free.append(lent.output)
 
     def inject(self, event: Input) -> bool:
         """Put one event in; what the desktop makes of it, its injector counts."""
@@ -171,12 +176,28 @@ class DesktopDesk:
                 desktop = open_desktop(name, options, on_end=self._ended)
             except DesktopError as error:
                 self._silence = error.cause
+                self._over.clear()  # that was the end of this try only
             else:
                 self.sound = SoundPlace(desktop.pulse_server, f"{SINK}.monitor")
                 return desktop
         if not self._silence:
             self.sound = SoundPlace("", _USERS_MONITOR)
         return open_desktop(name, SessionOptions(keyboard_layout=layout), on_end=self._ended)
+
+    def _open_again(self) -> None:
+        """Open a headless desktop anew where it has ended: the next stream is not to suffer for it."""
+        if not self._over.is_set() or not isinstance(self._desktop, DesktopSession):
+            return
+        self._desktop.close()
+        self._free.clear()
+        self._app = self.sound = None
+        self._over.clear()
+        try:
+            self._desktop = self._open()
+        except BaseException:
+            self._over.set()
+            raise
+        self._log.info("desktop opened again")
 
     def _why_silent(self) -> str:
         """Return what keeps the desktop from being heard, "" for nothing."""
@@ -224,6 +245,7 @@ class DesktopDesk:
                 self._log.warning("output not taken away", output=lent.output.name, cause=error.cause)
 
     def _ended(self, error: PunktfunkError) -> None:
+        self._over.set()
         self._log.error("desktop ended", cause=error.cause, hint=error.hint)
 
 

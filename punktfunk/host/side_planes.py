@@ -58,8 +58,7 @@ class SidePlanes:
         self.on_datagram: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
         self._pads: dict[int, PadDesk] = {}
-        place = None if desktop is None else desktop.sound
-        self._sound = None if place is None else SoundDesk(place, self._hear)
+        self._sound = None if desktop is None else SoundDesk(lambda: desktop.sound, self._hear)
 
     def take(self, session: HostSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""

@@ -52,11 +52,14 @@ VOCABULARY = (Record, Packet, Failed)
 class SoundDesk:
     """Record while somebody listens; belongs to one event loop.
 
+    ``place`` says where, each time that it begins: a desktop that was opened again plays elsewhere.
     ``on_packet`` is called with each Opus packet and the time at which it was made. Sound that fails is logged
     and left out until the next one begins to listen: a stream goes on without.
     """
 
-    def __init__(self, place: SoundPlace, on_packet: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self, place: Callable[[], SoundPlace | None], on_packet: Callable[[int, bytes], None]
+    ) -> None:
         self._place = place
         self._on_packet = on_packet
         self._worker: WorkerProcess | None = None
@@ -69,7 +72,8 @@ class SoundDesk:
 
     def begin(self) -> None:
         """Record, unless that is done already."""
-        if self._worker is not None:
+        place = self._place()
+        if self._worker is not None or place is None:
             return
         try:
             worker = WorkerProcess(
@@ -79,7 +83,7 @@ class SoundDesk:
             self._log.warning("no sound", cause=error.cause, hint=error.hint)
             return
         self._worker = worker
-        worker.send(Record(self._place.server, self._place.source))
+        worker.send(Record(place.server, place.source))
 
     def end(self) -> None:
         """Stop recording: nobody listens any more."""

@@ -168,7 +168,7 @@ def test_a_sound_server_that_does_not_answer_is_logged_and_ends_the_recorder_onl
     async def scenario() -> None:
         heard: list[bytes] = []
         desk = SoundDesk(
-            SoundPlace(f"unix:{tmp_path}/nobody", "monitor"), lambda _at, opus: heard.append(opus)
+            lambda: SoundPlace(f"unix:{tmp_path}/nobody", "monitor"), lambda _at, opus: heard.append(opus)
         )
         desk.begin()
         assert desk.recording

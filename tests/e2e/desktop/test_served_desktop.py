@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -97,6 +100,29 @@ def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream
     while (tmp_path / "starts").read_text().count("started") < 2:
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stream(
+    desk_with: Callable[..., DesktopDesk], capfd: pytest.CaptureFixture[str]
+) -> None:
+    log.configure(level="warning")
+    desk = desk_with("sleep", "60")
+    lost = desk.lend(MODE)
+    with socket.socket(socket.AF_UNIX) as to_compositor:
+        to_compositor.connect(lost.screen.socket)
+        peer = to_compositor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    os.kill(int.from_bytes(peer[:4], sys.byteorder), signal.SIGKILL)
+    seen = ""
+    deadline = time.monotonic() + 10
+    while "desktop ended" not in seen:
+        assert time.monotonic() < deadline
+        seen += capfd.readouterr().err
+        time.sleep(0.02)
+    first = desk.lend(MODE)
+    desk.give_back(lost)
+    second = desk.lend(MODE)
+    assert first.screen.socket == second.screen.socket != lost.screen.socket
+    assert first.output.name != second.output.name
 
 
 @pytest.mark.slow
