@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import stat
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -114,7 +116,9 @@ class TrustStore:
 
     def _load(self) -> dict[str, PairedClient]:
         try:
-            raw = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                raw = file.read()
         except FileNotFoundError:
             return {}
         except OSError as error:
@@ -122,9 +126,14 @@ class TrustStore:
                 f"cannot read the list of paired clients {self.path}: {error.strerror}",
                 "check the owner and the mode of that file",
             ) from error
+        if mode & 0o022:
+            raise TrustStoreError(
+                f"others can write the list of paired clients {self.path} (mode {mode:04o})",
+                f"look whether everybody in it belongs there, then: chmod 600 {self.path}",
+            )
         try:
             return _parse(raw)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             aside = self.path.with_name(f"{self.path.name}.corrupt-{hashlib.sha256(raw).hexdigest()[:8]}")
             _write_atomically(aside, raw)
             raise TrustStoreError(
@@ -144,11 +153,12 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
     for entry in document["clients"]:
         client = PairedClient(
             fingerprint=str(entry["fingerprint"]).lower(),
-            name=str(entry["name"]),
+            name=scrub_name(str(entry["name"])),
             plane="gamestream" if entry.get("plane") == "gamestream" else "native",
             paired_unix_s=int(entry.get("paired_unix_s", 0)),
             certificate_pem=str(entry.get("certificate_pem", "")),
         )
+        client.certificate_pem.encode("ascii")  # what cannot be written again is no PEM
         if not _FINGERPRINT.fullmatch(client.fingerprint):
             raise ValueError("an entry has no SHA-256 fingerprint")
         clients[client.fingerprint] = client

@@ -119,7 +119,7 @@ class Password:
             document = json.loads(read_secret(self._path))
             hashed = str(document["password_hash"])
             known = document["schema_version"] == 1 and hashed.startswith("$argon2id$")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             known = False
         if not known:
             raise CredentialError(

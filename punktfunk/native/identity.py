@@ -8,7 +8,9 @@ certificate, written as 64 lowercase hex digits.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -107,12 +109,19 @@ class Identity:
     def _load(cls, certificate_path: Path, key_path: Path) -> Identity:
         try:
             certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
-            key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
-        except (ValueError, TypeError) as error:
+            with key_path.open("rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                key = serialization.load_pem_private_key(file.read(), password=None)
+        except (ValueError, TypeError, FileNotFoundError) as error:
             raise ConfigError(
-                f"{certificate_path} or {key_path} is damaged",
+                f"{certificate_path} or {key_path} is damaged or missing",
                 "move both aside; a new identity is made, and peers have to trust it anew",
             ) from error
+        if mode & 0o077:
+            raise ConfigError(
+                f"{key_path} can be used by others (mode {mode:04o})",
+                f"if nobody has copied it: chmod 600 {key_path}; else move it and {certificate_path.name} aside",
+            )
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
             raise ConfigError(f"{key_path} is neither an RSA nor an elliptic-curve key", "move it aside")
         if key.public_key() != certificate.public_key():

@@ -134,7 +134,7 @@ def test_secrets_are_not_in_the_words_for_what_holds_them(tmp_path: Path) -> Non
 def test_a_damaged_password_file_is_not_taken_for_no_password(tmp_path: Path) -> None:
     path = tmp_path / "console.json"
     path.touch(0o600)
-    for content in ("", "{}", '{"schema_version": 1, "password_hash": "plain"}', "[1]"):
+    for content in ("", "{}", '{"schema_version": 1, "password_hash": "plain"}', "[1]", "[" * 4000):
         path.write_text(content)
         with pytest.raises(CredentialError, match="damaged"):
             Password(tmp_path)

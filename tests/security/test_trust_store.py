@@ -46,7 +46,10 @@ def test_removal_tells_the_listeners_after_it_is_on_disk(tmp_path: Path) -> None
     "text",
     ["", "{", "[]", '{"clients": []}', '{"schema_version": 99, "clients": []}',
      '{"schema_version": 1, "clients": [{}]}',
-     '{"schema_version": 1, "clients": [{"fingerprint": "zz", "name": "x"}]}'],
+     '{"schema_version": 1, "clients": [{"fingerprint": "zz", "name": "x"}]}', "[" * 100_000,
+     '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "x", "paired_unix_s": 1e999}]}' % ("a" * 64),
+     '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "", "certificate_pem": "\\ud800"}]}'
+     % ("a" * 64)],
 )  # fmt: skip
 def test_a_damaged_file_is_an_error_never_an_empty_list(tmp_path: Path, text: str) -> None:
     path = tmp_path / "trust.json"
@@ -97,3 +100,21 @@ def test_the_file_says_its_schema_version(tmp_path: Path) -> None:
     store = TrustStore(tmp_path / "trust.json")
     store.add(ONE)
     assert json.loads(store.path.read_text())["schema_version"] == 1
+
+
+def test_a_list_that_others_can_write_is_not_believed(tmp_path: Path) -> None:
+    TrustStore(tmp_path / "trust.json").add(ONE)
+    for mode in (0o620, 0o602):
+        (tmp_path / "trust.json").chmod(mode)
+        with pytest.raises(TrustStoreError, match="others can write"):
+            TrustStore(tmp_path / "trust.json")
+
+
+def test_a_name_that_was_edited_into_the_file_can_be_shown_and_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    entry = f'{{"fingerprint": "{"a" * 64}", "name": "desk\\ud800\\u001b[31m"}}'
+    path.write_text(f'{{"schema_version": 1, "clients": [{entry}]}}')
+    store = TrustStore(path)
+    assert [client.name for client in store.clients()] == ["desk[31m"]
+    store.add(ONE)
+    assert len(TrustStore(path).clients()) == 2

@@ -62,6 +62,23 @@ def test_a_damaged_or_foreign_key_is_an_error_and_never_replaced(tmp_path: Path)
         Identity.load_or_create(tmp_path, Role.CLIENT)
 
 
+def test_a_certificate_without_its_key_says_so_and_is_not_replaced(tmp_path: Path) -> None:
+    Identity.load_or_create(tmp_path, Role.HOST)
+    (tmp_path / "key.pem").unlink()
+    with pytest.raises(ConfigError, match="missing") as caught:
+        Identity.load_or_create(tmp_path, Role.HOST)
+    assert "move both aside" in caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["cert.pem"]
+
+
+def test_a_key_that_others_can_use_is_no_identity(tmp_path: Path) -> None:
+    Identity.load_or_create(tmp_path, Role.HOST)
+    for mode in (0o640, 0o604, 0o620):
+        (tmp_path / "key.pem").chmod(mode)
+        with pytest.raises(ConfigError, match="used by others"):
+            Identity.load_or_create(tmp_path, Role.HOST)
+
+
 def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be used"):
