@@ -400,6 +400,8 @@ def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> d
     if source is SourceKind.FILE:
         if file is None:
             _fail(UsageError("--source file needs --file", "name a video file"))
+        if not file.is_file():
+            _fail(UsageError(f"there is no file {file}", "name a video file that is there"))
         spec["path"] = str(file)
     if source is SourceKind.SYNTHETIC and frame_bytes is not None:
         spec["frame_bytes"] = frame_bytes

@@ -20,6 +20,7 @@ from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.discovery import FoundHost, discover
 from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.native.trust import parse_address
 
 _WIND_DOWN_S = 1.5
 
@@ -91,6 +92,13 @@ async def pair_device(config: ClientConfig, pin: str) -> int:
 
 async def list_hosts(config: ClientConfig, seconds: float, interfaces: list[str]) -> int:
     """Print the hosts of the local network; 1 when there is none."""
+    for one in interfaces:
+        try:
+            parse_address(one)
+        except ValueError:
+            raise UsageError(
+                f"{one!r} is no address", "name one of this machine's, as ip addr lists them"
+            ) from None
     hosts = await discover(seconds, interfaces)
     known = set() if config.state_dir is None else {h.fingerprint for h in KnownHosts(config.state_dir).all()}
     for host in hosts:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from punktfunk.errors import ConfigError
 from punktfunk.host.sources import HostSource
@@ -56,7 +64,7 @@ class HostConfig(BaseModel):
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
     encoder: EncoderWish = "auto"
     """``nvenc``: the GPU's or none; ``x264``: software; ``auto``: the GPU's where it can."""
-    bitrate: Bitrate | None = None
+    bitrate: Annotated[Bitrate, AfterValidator(check_bitrate)] | None = None
     """Bitrate of the stream; ``None`` follows the client, or 20 Mbit/s when it leaves that to the host."""
     vbv_frames: Annotated[float, Field(ge=1.0, le=60.0)] = 2.0
     key_interval: Annotated[int, Field(ge=0)] = 0

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import ConfigError
+from punktfunk.errors import CapabilityError, ConfigError, SettingsError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.desktop import DesktopDesk
 from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S, NativePairing
@@ -68,6 +68,14 @@ class ServeConfig(BaseModel):
     """Serve the management API and the console."""
     mgmt_bind: str = f"127.0.0.1:{MGMT_PORT}"
     """Their address and port; off loopback they speak HTTPS."""
+
+    @model_validator(mode="after")
+    def _serves_something(self) -> Self:
+        if not self.native and not self.management:
+            raise ValueError("without the native protocol and without the management API nothing is served")
+        if not self.native and self.arm_seconds is not None:
+            raise ValueError("without the native protocol there is nothing to pair with")
+        return self
 
     @field_validator("mgmt_bind")
     @classmethod
@@ -118,6 +126,14 @@ class Serving:
         try:
             self._settings = SettingsStore(self.state_dir / SETTINGS_FILE, self.config.fixed)
             self.config = with_settings(self.config, self._settings.chosen)
+            if "encoder" in self._settings.chosen:
+                try:
+                    await asyncio.to_thread(_require_encoder, self.config.host)
+                except ConfigError as error:
+                    raise SettingsError(
+                        f"a stored setting cannot be used, {error.cause}",
+                        f"start with --encoder auto, or take encoder out of {self._settings.path}",
+                    ) from error
             log.keep(self.log, self.config.log_level)
             self._identity = await asyncio.to_thread(Identity.load_or_create, self.state_dir, Role.HOST)
             fingerprint = bytes.fromhex(self._identity.fingerprint)
@@ -172,6 +188,8 @@ class Serving:
         async with self._changing:
             values = self._settings.change(changes)
             config = with_settings(self.config, {name: values[name] for name in changes})
+            if not changes.keys().isdisjoint({"encoder", "codec"}):
+                await asyncio.to_thread(_require_encoder, config.host)
             await asyncio.to_thread(self._settings.store, values)
             former, self.config = self.config, config
             if self.host is not None:
@@ -313,6 +331,16 @@ def describe_encoder(config: HostConfig) -> str:
     """Say which encoder makes the pictures and why; raise what is missing for one that was asked for by name."""
     codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
     return str(choose_encoder(codec, config.encoder))
+
+
+def _require_encoder(config: HostConfig) -> None:
+    """Raise ``ConfigError`` when the encoder that is asked for by name is not to be had: no host starts with it."""
+    if config.encoder != "nvenc":
+        return
+    try:
+        describe_encoder(config)
+    except CapabilityError as error:
+        raise ConfigError(f"encoder: {error.cause}", error.hint) from error
 
 
 def place_of(address: str, port: int) -> str:

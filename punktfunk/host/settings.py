@@ -192,7 +192,8 @@ def _checked(values: Mapping[str, Any]) -> SettingValues:
         return SettingValues.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        name, reason = str(first["loc"][0]), first.get("ctx", {}).get("error")
+        # A name that is no Unicode has no place.
+        name, reason = str(next(iter(first["loc"]), "a name")), first.get("ctx", {}).get("error")
         words = reason.cause if isinstance(reason, UnitError) else first["msg"].lower()
         raise ConfigError(f"{name[:64]}: {words}") from error
 

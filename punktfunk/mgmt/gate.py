@@ -112,8 +112,10 @@ class Gate:
             return None
         for pair in headers.get(b"cookie", b"").decode("latin-1").split(";"):
             name, _, value = pair.strip().partition("=")
-            if name == self.cookie:
-                return self.sessions.find(value, monotonic_ns())
+            # Any other port of this address can set a cookie of the same name: it must not hide the true one.
+            session = self.sessions.find(value, monotonic_ns()) if name == self.cookie else None
+            if session is not None:
+                return session
         return None
 
     def _same_origin(self, headers: Mapping[bytes, bytes]) -> bool:

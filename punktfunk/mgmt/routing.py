@@ -70,7 +70,8 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def error_response(status: int, text: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """Return an error as every part of the API gives it."""
-    return JSONResponse({"error": text}, status, headers)
+    # JSON can spell halves of surrogate pairs, which UTF-8 cannot: a text that quotes a request may have some.
+    return JSONResponse({"error": text.encode("utf-8", "replace").decode()}, status, headers)
 
 
 def _control(request: Request) -> HostControl:
@@ -104,10 +105,14 @@ def handle_errors(app: FastAPI) -> None:
         log.get("mgmt").error("request failed", code=error.code, cause=error.cause)
         return error_response(500, error.cause)
 
+    async def unforeseen(_request: Request, _error: Exception) -> Response:
+        return error_response(500, "internal error")  # logged by the shell, to which it is raised again
+
     app.add_exception_handler(ApiError, refused)
     app.add_exception_handler(RequestValidationError, shape)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(PunktfunkError, failed)
+    app.add_exception_handler(Exception, unforeseen)
 
 
 async def _require_json(request: Request) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections import Counter
@@ -125,7 +126,10 @@ class ManagementServer:
         self.closing.set()
         if self._server is None:
             return
-        (self._state_dir / URL_FILE).unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # a folder that cannot be written any more must not keep anything open
+            (self._state_dir / URL_FILE).unlink()
         self._server.close()
         state = self.connections.state
         for connection in list(state.connections):

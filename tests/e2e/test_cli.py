@@ -151,3 +151,19 @@ def test_who_does_not_serve_does_not_pay_for_the_server() -> None:
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["discover", "--interface", "nope"], "no address"),
+        (["host", "--open", "--source", "file", "--file", "absent.mkv"], "no file absent.mkv"),
+    ],
+)
+def test_what_is_not_there_is_named_before_anything_starts(
+    home: dict[str, str], arguments: list[str], words: str
+) -> None:
+    done = call(home, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

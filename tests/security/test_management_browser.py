@@ -266,3 +266,22 @@ def test_wrong_passwords_double_the_wait_up_to_a_limit_in_bounded_memory() -> No
     assert cool_down.wait_s("2001:db8:1::2", now + S // 2) == 1, (
         "an IPv6 network of 2^64 addresses counts as one"
     )
+
+
+def test_text_of_a_request_that_is_no_unicode_is_answered_in_words(shared_host: Any) -> None:
+    with shared_host.program() as program:
+        answer = program.patch(
+            "/api/v1/settings", content=b'{"\\ud800": 1}', headers={"Content-Type": "application/json"}
+        )
+    assert answer.status_code == 422
+    assert "no such setting" in answer.json()["error"]
+
+
+def test_a_cookie_that_another_port_has_set_does_not_hide_the_true_one(shared_host: Any) -> None:
+    browser = shared_host.browser()
+    [(name, value)] = browser.cookies.items()
+    browser.close()
+    with shared_host.stranger() as client:
+        headers = {"Cookie": f"{name}=planted; {name}={value}"}
+        assert client.get("/api/v1/status", headers=headers).status_code == 200
+        assert client.get("/api/v1/status", headers={"Cookie": f"{name}=planted"}).status_code == 401

@@ -93,6 +93,7 @@ def test_a_flag_wins_over_the_file_and_cannot_be_changed(path: Path) -> None:
         b'{"schema_version": 1, "settings": {"colour": 1}}',
         b'{"schema_version": 1, "settings": []}',
         b"[" * 50_000,
+        b'{"schema_version": 1, "settings": {"\\ud800": 1}}',
         b"\xff" * 10,
         b" " * 100_000,
     ],
