@@ -64,7 +64,7 @@ class HostConfig(BaseModel):
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
     encoder: EncoderWish = "auto"
     """``nvenc``: the GPU's or none; ``x264``: software; ``auto``: the GPU's where it can."""
-    bitrate: Annotated[Bitrate, AfterValidator(check_bitrate)] | None = None
+    bitrate: Bitrate | None = None
     """Bitrate of the stream; ``None`` follows the client, or 20 Mbit/s when it leaves that to the host."""
     vbv_frames: Annotated[float, Field(ge=1.0, le=60.0)] = 2.0
     key_interval: Annotated[int, Field(ge=0)] = 0
