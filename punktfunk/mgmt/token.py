@@ -98,7 +98,7 @@ def read_secret(path: Path) -> bytes:
         if found.st_mode & 0o077:
             raise CredentialError(
                 f"{path} can be used by others (mode {stat.S_IMODE(found.st_mode):04o})",
-                f"whoever read it may know it: rm {path}, and a fresh one is made",
+                f"whoever read it may know it: rm {path}, and start the host anew",
             )
         return os.read(descriptor, _MAX_SECRET_BYTES)
     finally:

@@ -138,6 +138,10 @@ def test_a_damaged_password_file_is_not_taken_for_no_password(tmp_path: Path) ->
         path.write_text(content)
         with pytest.raises(CredentialError, match="damaged"):
             Password(tmp_path)
+    path.chmod(0o644)
+    with pytest.raises(CredentialError, match="used by others") as caught:
+        Password(tmp_path)
+    assert "fresh one" not in caught.value.hint  # there is none for a password
 
 
 def test_nothing_that_a_host_prints_or_shows_to_other_users_has_its_secrets(tmp_path: Path) -> None:
