@@ -231,6 +231,13 @@ def test_configurations_that_no_encoder_can_hold_are_refused() -> None:
     encoder.close()
 
 
+@pytest.mark.parametrize("name", [EncoderName.X264, EncoderName.X265])
+def test_the_highest_rate_is_encoded_at_the_lowest_frame_rate(name: EncoderName) -> None:
+    producer = open_producer(TestCardSpec(), _config(name, 2000, mode=Mode(640, 360, 1)))
+    assert producer.produce().key
+    producer.close()
+
+
 def test_a_configuration_survives_json() -> None:
     config = _config(EncoderName.SVT_AV1, 3.5, vbv_frames=1.5, key_interval=90)
     assert EncoderConfig.model_validate_json(config.model_dump_json()) == config

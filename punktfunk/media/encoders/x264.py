@@ -12,6 +12,9 @@ from typing import ClassVar
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName, FfmpegEncoder
 from punktfunk.media.types import Codec
 
+_MAX_BUFFER_BITS = 2**31 - 1
+"""FFmpeg counts them in an int, and refuses to open the encoder beyond."""
+
 
 class X264Encoder(FfmpegEncoder):
     """x264 with the presets ultrafast and zerolatency."""
@@ -26,6 +29,7 @@ class X264Encoder(FfmpegEncoder):
     def options(self, config: EncoderConfig) -> dict[str, str]:
         """Return FFmpeg's options for libx264."""
         rate = config.bitrate.bits_per_second
+        buffer_bits = min(round(rate * config.vbv_frames / config.mode.refresh_hz), _MAX_BUFFER_BITS)
         threads = config.thread_count
         parameters = [
             f"keyint={self._key_interval(config)}",
@@ -40,7 +44,7 @@ class X264Encoder(FfmpegEncoder):
             "preset": "ultrafast",
             "tune": "zerolatency",
             "maxrate": str(rate),
-            "bufsize": str(round(rate * config.vbv_frames / config.mode.refresh_hz)),
+            "bufsize": str(buffer_bits),
             "forced-idr": "1",
             "x264-params": ":".join(parameters),
         }
