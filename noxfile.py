@@ -84,9 +84,13 @@ def _run(session: nox.Session, program: str, *arguments: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite (pass pytest arguments after --)."""
+    """Run the test suite (pass pytest arguments after --; named tests run one after the other)."""
     _prepare(session)
-    _run(session, "python", "-m", "pytest", *session.posargs)
+    # Half of the suite waits for processes and links, one at a time; the other half computes meanwhile.
+    side_by_side = (
+        () if any(not a.startswith("-") for a in session.posargs) else ("-n", "2", "--dist", "loadgroup")
+    )
+    _run(session, "python", "-m", "pytest", *side_by_side, *session.posargs)
 
 
 @nox.session(name="loss-sweep")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,19 @@ def lack() -> Callable[[str], None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of single tests."""
     parser.addoption("--kills", default=4, type=int, help="SIGKILLs of tests/net/test_kills.py (promise: 50)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what may run side by side under pytest-xdist: files that compute, and one of those that take the machine.
+
+    Namespaces, compositors, browsers and timed processes would disturb and find each other, so that all of them
+    form one queue. The tests of any other file stay together for its fixtures.
+    """
+    root = Path(__file__).parent
+    for item in items:
+        place = item.path.relative_to(root)
+        takes_the_machine = place.parts[0] in {"net", "e2e", "web"} or item.get_closest_marker("root")
+        item.add_marker(pytest.mark.xdist_group("machine" if takes_the_machine else place.as_posix()))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

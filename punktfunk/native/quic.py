@@ -48,8 +48,10 @@ class _AioquicLog(logging.Handler):
         log.get("quic").debug(record.getMessage())
 
 
-# Without a handler of its own the logging module would write warnings bare to standard error.
-logging.getLogger("quic").addHandler(_AioquicLog())
+# It is the only one to hear of them: the root's would tell a second time, as warnings, what is told as an error.
+_quic_log = logging.getLogger("quic")
+_quic_log.addHandler(_AioquicLog())
+_quic_log.propagate = False
 
 
 class _AlertAccessDenied(tls.Alert):
