@@ -1,6 +1,18 @@
-"""``python -m punktfunk`` is the ``punktfunk`` program."""
+"""The ``punktfunk`` program, also as ``python -m punktfunk``."""
 
-from punktfunk.cli import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the program. Ctrl-C while it loads ends it like any other program: at once, without a traceback."""
+    former = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from punktfunk.cli import main as run
+
+    signal.signal(signal.SIGINT, former)
+    run()
+
 
 if __name__ == "__main__":
     main()

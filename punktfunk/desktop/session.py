@@ -28,6 +28,7 @@ from punktfunk.errors import (
     SessionClosedError,
     UsageError,
 )
+from punktfunk.native import interrupts
 from punktfunk.native.channel import Channel
 from punktfunk.units import Mode
 
@@ -223,9 +224,10 @@ class DesktopSession:
         self._socket = ours
         command = [sys.executable, "-m", "punktfunk.desktop.supervisor", "--channel", str(theirs.fileno())]
         try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
-            )
+            with interrupts.held_back():
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
+                )
         except OSError as error:
             ours.close()
             raise CapabilityError(f"a session supervisor cannot be started: {error.strerror}") from error

@@ -23,6 +23,7 @@ from typing import Any, Final
 from punktfunk.desktop import containment
 from punktfunk.desktop.runtime import note_x_display, remove
 from punktfunk.errors import DesktopError, PunktfunkError
+from punktfunk.native import interrupts
 
 END_LIMIT_S: Final = 1.8
 _APP_GRACE_S, _COMPOSITOR_GRACE_S, _REST_GRACE_S = 0.4, 0.4, 0.2
@@ -77,7 +78,7 @@ class Supervisor:
         signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C means is decided by who started us
+        interrupts.ignored()
         return ours
 
     def _signalled(self, wake: int) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from punktfunk.errors import SessionClosedError
+from punktfunk.native import interrupts
 from punktfunk.native.channel import Channel
 
 _PR_SET_PDEATHSIG = 1
@@ -35,8 +36,7 @@ class WorkerEnd:
         self.inbox: queue.SimpleQueue[tuple[Any, list[int]]] = queue.SimpleQueue()
         self._channel = Channel(socket.socket(fileno=descriptor), vocabulary)
         _die_with_parent()
-        # A terminal's Ctrl-C reaches the whole group; the control process decides what it means.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        interrupts.ignored()
         signal.signal(signal.SIGTERM, lambda *_: self._stop())
         threading.Thread(target=self._read, name="channel", daemon=True).start()
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from punktfunk.errors import CapabilityError, SessionClosedError
+from punktfunk.native import interrupts
 from punktfunk.native.channel import Channel
 
 STOP_GRACE_S = 1.5
@@ -44,9 +45,10 @@ class WorkerProcess:
         ours, theirs = Channel.pair()
         command = [sys.executable, "-m", module, "--channel", str(theirs.fileno())]
         try:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
-            )
+            with interrupts.held_back():
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
+                )
         except OSError as error:
             ours.close()
             raise CapabilityError(f"a worker process cannot be started: {error.strerror}") from error
