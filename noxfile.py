@@ -88,7 +88,7 @@ def tests(session: nox.Session) -> None:
     _prepare(session)
     # Half of the suite waits for processes and links, one at a time; the other half computes meanwhile.
     side_by_side = (
-        () if any(not a.startswith("-") for a in session.posargs) else ("-n", "2", "--dist", "loadgroup")
+        () if any(not a.startswith("-") for a in session.posargs) else ("-n", "2", "--dist", "loadscope")
     )
     _run(session, "python", "-m", "pytest", *side_by_side, *session.posargs)
 

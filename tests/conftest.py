@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+_TAKE_THE_MACHINE = ("tests/net/", "tests/e2e/", "tests/web/", "tests/security/test_hostile_packets.py")
 _CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
@@ -44,17 +45,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default=4, type=int, help="SIGKILLs of tests/net/test_kills.py (promise: 50)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what may run side by side under pytest-xdist: files that compute, and one of those that take the machine.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Say what runs side by side under pytest-xdist: files that compute, and one of those that take the machine.
 
     Namespaces, compositors, browsers and timed processes would disturb and find each other, so that all of them
     form one queue. The tests of any other file stay together for its fixtures.
     """
-    root = Path(__file__).parent
-    for item in items:
-        place = item.path.relative_to(root)
-        takes_the_machine = place.parts[0] in {"net", "e2e", "web"} or item.get_closest_marker("root")
-        item.add_marker(pytest.mark.xdist_group("machine" if takes_the_machine else place.as_posix()))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneQueueForTheMachine(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "machine" if file.startswith(_TAKE_THE_MACHINE) else file
+
+    return OneQueueForTheMachine(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
