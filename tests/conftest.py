@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 _TAKE_THE_MACHINE = ("tests/net/", "tests/e2e/", "tests/web/", "tests/security/test_hostile_packets.py")
+# The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 _CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 

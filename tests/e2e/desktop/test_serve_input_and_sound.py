@@ -56,7 +56,8 @@ def tone(need_tool: Callable[..., str], lack: Callable[[str], None], tmp_path: P
 @pytest.fixture
 def served(desktop_parts: None, tone: Path, tmp_path: Path) -> Iterator[ServedDesktop]:
     mirror = shlex.join([sys.executable, str(MIRROR), str(tmp_path / "typed")])
-    script = f"paplay {tone} & exec foot {mirror}"
+    # Again and again: the sink may not be there yet, and nobody knows how long the rest takes.
+    script = f"while :; do paplay {tone} || sleep 0.2; done & exec foot {mirror}"
     with ServedDesktop(tmp_path, program=shlex.join(["sh", "-c", script])) as host:
         yield host
 
