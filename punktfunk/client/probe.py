@@ -284,7 +284,7 @@ class PathProbe:
             rtt_ms=None if clock is None else clock.rtt_ns / 1e6,
             clock_error_ms=None if clock is None else clock.error_ns / 1e6,
             packet_bytes=self._shape.packet_bytes,
-            **found,  # type: ignore[arg-type]
+            **found,  # type: ignore[arg-type]  # fields of the report by name; the dataclass refuses others
         )
 
 

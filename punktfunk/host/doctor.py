@@ -179,7 +179,8 @@ def _join_mdns() -> str:
         shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         shared.bind(("", _MDNS_PORT))
         try:
-            membership = struct.pack("4s4s", socket.inet_aton(_MDNS_GROUP), socket.inet_aton("0.0.0.0"))  # noqa: S104
+            any_interface = socket.inet_aton("0.0.0.0")  # noqa: S104 - joins a group, binds nothing
+            membership = struct.pack("4s4s", socket.inet_aton(_MDNS_GROUP), any_interface)
             shared.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
         except OSError as error:
             raise CapabilityError(

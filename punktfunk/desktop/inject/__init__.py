@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
-
-class InputKind(IntEnum):
-    """What an event is about, with the codes of punktfunk/1 section 3.1."""
-
-    KEY_DOWN = 0
-    KEY_UP = 1
-    MOUSE_MOVE = 2
-    MOUSE_ABSOLUTE = 3
-    BUTTON_DOWN = 4
-    BUTTON_UP = 5
-    SCROLL = 6
-    PAD_BUTTON = 7
-    PAD_AXIS = 8
-    TOUCH_DOWN = 9
-    TOUCH_MOVE = 10
-    TOUCH_UP = 11
+from punktfunk.native.datagrams import InputKind as InputKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ _UPWARDS: Final = frozenset({PadAxis.LEFT_Y, PadAxis.RIGHT_Y})
 def require_uinput(node: Path = NODE) -> None:
     """Raise CapabilityError unless pads can be made here, with what would help."""
     try:
-        import evdev  # noqa: F401
+        import evdev  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise CapabilityError(
             "gamepads need python-evdev, which is not installed", "pip install 'punktfunk[gamepad]'"
