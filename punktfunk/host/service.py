@@ -315,6 +315,8 @@ class Host:
                 report.failed, report.stream_reason = True, cause
                 session.log.error("stream failed", code=code, cause=cause, hint=hint)
                 session.stream_failed(f"stream failed: {cause}")
+            case work.PortRefused(count, first_ns, last_ns):
+                session.data_refused(count, first_ns, last_ns)
             case work.ModeInForce(accepted, width, height, refresh_hz):
                 mode = VideoMode(width, height, refresh_hz)
                 report.mode = mode if accepted else report.mode

@@ -96,6 +96,15 @@ class ProbeSent:
 
 
 @dataclass(frozen=True, slots=True)
+class PortRefused:
+    """Worker: the client's data port refused datagrams (ECONNREFUSED) between two times, CLOCK_MONOTONIC ns."""
+
+    count: int
+    first_ns: int
+    last_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Worker: source and encoder are open; neither codec nor encoder where the source is no video."""
 
@@ -162,6 +171,7 @@ VOCABULARY = (
     UseMode,
     SendProbe,
     ProbeSent,
+    PortRefused,
     Ready,
     Progress,
     Logged,

@@ -36,6 +36,8 @@ from punktfunk.units import Bitrate, Mode
 _ORDER_LIMIT_S = 10.0
 _FLUSH_LIMIT_S = 2.0
 _PROGRESS_NS = 1_000_000_000
+_REFUSALS_NS = 100_000_000
+"""Between two messages about a data port that refuses: on loopback every second send is refused."""
 _LOG_LINES_PER_S, _LOG_BURST = 20, 100
 """Lines of its log that a worker tells the host; a flood must not fill the channel that carries orders."""
 
@@ -56,6 +58,7 @@ class StreamProgram:
         self._records = artefacts.RecordStore()
         self._source_frames: list[tuple[int, int]] = []
         self._restart_clock = False
+        self._refusals_due = 0
         self._next_mode = NextMode()
         self._key_frames = 0
         self._produce_cpu_ns = 0
@@ -172,6 +175,16 @@ class StreamProgram:
         self._take_next_mode()
         if stream.take_recovery_request() and self._desk.dropped():
             self._producer.request_key()
+        self._tell_refusals(stream)
+
+    def _tell_refusals(self, stream: HostStream) -> None:
+        now = monotonic_ns()
+        if now < self._refusals_due:
+            return
+        refusals = stream.take_refusals()
+        if refusals is not None:
+            self._refusals_due = now + _REFUSALS_NS
+            self._end.send(work.PortRefused(*refusals))
 
     def _probe(self, stream: HostStream) -> None:
         """Send the filler of a speed test while the picture stands still."""

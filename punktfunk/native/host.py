@@ -23,6 +23,7 @@ from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.host_control import HostControl
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult, ProbeResult
 from punktfunk.native.quic import Closed, Link, Peer
+from punktfunk.native.refusals import Advice, RefusalWatch
 from punktfunk.native.trust import parse_address
 
 END_PAUSE_S = 1.0
@@ -31,6 +32,8 @@ DATAGRAM_RATE_PER_S = 8000
 DATAGRAM_BURST = 4000
 """Side-plane datagrams that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
 _PUNCH_READS = 32
+_LAST_LOOK_S = 0.05
+"""Between the verdict on a silent client and its end: what it sent may lie unread in the listener's socket."""
 
 
 class StreamWorker(Protocol):
@@ -126,6 +129,7 @@ class HostSession:
         self._datagram_budget = control.MessageBudget(
             monotonic_ns(), per_s=DATAGRAM_RATE_PER_S, burst=DATAGRAM_BURST
         )
+        self._refusals = RefusalWatch()
         self._pairing: asyncio.Task[None] | None = None
         self._attempt: Any = None
 
@@ -218,6 +222,38 @@ class HostSession:
         if self.worker is not None:
             self.worker.stop()
         self.close(code, reason)
+
+    def data_refused(self, count: int, first_ns: int, last_ns: int) -> None:
+        """Take note that the client's data port refused what was sent; end the session of a client that is gone."""
+        if self._link is None or self.ending:
+            return
+        link = self._link
+        match self._refusals.refused(
+            count,
+            first_ns,
+            last_ns,
+            heard_ns=link.heard_ns,
+            rtt_ns=link.rtt_ns,
+            now_ns=monotonic_ns(),
+        ):
+            case Advice.ASK:
+                link.ask()
+            case Advice.GIVE_UP:
+                self._loop.call_later(_LAST_LOOK_S, self._give_up, link)
+
+    def _give_up(self, link: Link) -> None:
+        watch = self._refusals
+        if self.ending or not watch.silent_since(link.heard_ns):
+            return
+        reason = (
+            f"client gone: its data port refused {watch.count} times in {watch.span_ns // control.MS} ms "
+            "and its control connection was silent"
+        )
+        self.log.warning("client gone", refusals=watch.count, span_ms=watch.span_ns // control.MS)
+        self._end_reason = reason
+        self.revoke(CloseCode.ERROR, "data port refused")
+        # Nobody is there to drain for; a client that lives after all has been sent the close.
+        link.abandon(reason)
 
     def mode_in_force(self, accepted: bool, mode: VideoMode) -> None:
         """Tell the client the outcome of its mode request."""

@@ -193,6 +193,8 @@ class Link:
     ) -> None:
         self.peer: Peer | None = None
         self.closed: Closed | None = None
+        self.heard_ns = 0
+        """When the peer last sent a packet that its key has sealed, CLOCK_MONOTONIC ns."""
         self.on_connection_id: Callable[[bytes, bool], None] = lambda _id, _issued: None
         """Called for every connection ID that begins (``True``) or ceases to lead to this link."""
         self.on_end: Callable[[], None] = lambda: None
@@ -219,7 +221,13 @@ class Link:
         """Take a UDP datagram. Whatever is in it, nothing is raised."""
         if self.closed is not None:
             return
-        self._drive(lambda now: self._quic.receive_datagram(datagram, address, now=now))
+        self._drive(lambda now: self._take(datagram, address, now))
+
+    def ask(self) -> None:
+        """Send a PING; a peer that lives acknowledges it, which :attr:`heard_ns` then tells."""
+        if self.closed is None and not self._closing_locally:
+            self._quic.send_ping(0)
+            self._pump()
 
     def send_stream(self, data: bytes, *, end: bool = False) -> None:
         """Queue bytes on the control stream; ``end`` finishes this side of it.
@@ -260,6 +268,13 @@ class Link:
     def abandon(self, reason: str) -> None:
         """Forget the link at once, without waiting for QUIC to drain."""
         self._give_up(reason)
+
+    def _take(self, datagram: bytes, address: Any, now: float) -> None:
+        idle_at = self._quic._close_at
+        self._quic.receive_datagram(datagram, address, now=now)
+        # aioquic puts the idle time-out off for what decrypts and for nothing else that comes in.
+        if self._quic._close_at != idle_at:
+            self.heard_ns = int(now * 1e9)
 
     def _drive(self, step: Callable[[float], None]) -> None:
         try:
@@ -323,9 +338,8 @@ class Link:
 
     def _ping(self) -> None:
         if self.closed is None and not self._closing_locally:
-            self._quic.send_ping(0)
             self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
-            self._pump()
+            self.ask()
 
     def _arm(self) -> None:
         if self._timer is not None:

@@ -525,6 +525,25 @@ def test_trap_10_a_port_that_refuses_the_first_frames_ends_nothing() -> None:
     run(scenario())
 
 
+def test_trap_10_a_port_that_refuses_for_seconds_ends_nothing_while_its_client_acknowledges() -> None:
+    """Nothing comes from this client on its own: it does not even ping. Its QUIC stack answers, and that is enough."""
+
+    async def scenario() -> None:
+        async with a_host(frames=240) as host, dial(host) as client:
+            video = await welcomed(client)
+            client.send(video.start())
+            async with asyncio.timeout(WAIT_S):
+                while host.reports[0].counters.get("frames_sent", 0) < 120:
+                    await asyncio.sleep(0.02)
+            assert host.reports[0].counters["socket_refused"] > 5
+            video.bind()
+            await video.receive(all_frames)
+            [report] = await host.sessions_over(1)
+            assert (report.reason, report.counters["frames_sent"]) == ("stream ended: frames", 240)
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("alpn", [None, ["pkf1"]], ids=["first release", "pkf1"])
 def test_trap_10_a_punch_begins_the_stream_toward_where_it_came_from(
     alpn: list[str] | None,

@@ -209,6 +209,14 @@ impl HostStream {
         self.inner.session().take_recovery_request()
     }
 
+    /// Return the refusals (ECONNREFUSED) since the last call, None without: how many, when the first and the last came.
+    ///
+    /// Times are ns of CLOCK_MONOTONIC. The kernel keeps one at a time, so there are fewer than datagrams sent in vain.
+    fn take_refusals(&self, py: Python<'_>) -> Option<(u64, u64, u64)> {
+        let refusals = py.detach(|| self.inner.take_refusals());
+        (refusals.count > 0).then_some((refusals.count, refusals.first_ns, refusals.last_ns))
+    }
+
     /// Return the counters by name; the sums that must balance are in the package's documentation.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, py.detach(|| self.inner.stats()))

@@ -11,7 +11,7 @@ use crate::session::host::{HostSettings, Shared, SubmitStamps, Submitter, Transm
 use crate::session::packetize::SubmitError;
 use crate::session::{HostSession, StreamConfig};
 use crate::transport::clock::monotonic_ns;
-use crate::transport::udp::{EdgeOptions, UdpEdge};
+use crate::transport::udp::{EdgeOptions, Refusals, UdpEdge};
 use crate::transport::wake::Waker;
 
 /// What a host's stream asks of its socket.
@@ -73,10 +73,12 @@ struct SocketStats {
     too_big: AtomicU64,
     other: AtomicU64,
     refused: AtomicU64,
+    /// Those that nobody has taken yet.
+    refusals: Mutex<Refusals>,
 }
 
 impl SocketStats {
-    fn publish(&self, edge: &UdpEdge) {
+    fn publish(&self, edge: &mut UdpEdge) {
         let c = edge.counters();
         self.gso.store(edge.gso(), Relaxed);
         self.send_calls.store(c.send_calls, Relaxed);
@@ -84,7 +86,9 @@ impl SocketStats {
         self.no_buffers.store(c.dropped_no_buffers, Relaxed);
         self.too_big.store(c.dropped_too_big, Relaxed);
         self.other.store(c.dropped_other, Relaxed);
-        self.refused.store(c.refused, Relaxed);
+        if c.refused != self.refused.swap(c.refused, Relaxed) {
+            lock(&self.refusals).add(&edge.take_refusals());
+        }
     }
 }
 
@@ -114,7 +118,7 @@ impl HostStream {
             submitter,
             transmitter,
         } = HostSession::new(config, settings)?;
-        let edge = UdpEdge::new(
+        let mut edge = UdpEdge::new(
             fd,
             &EdgeOptions {
                 gso: options.gso,
@@ -127,7 +131,7 @@ impl HostStream {
         let shared = Arc::clone(submitter.shared());
         let signals = Arc::new(Signals::default());
         let socket = Arc::new(SocketStats::default());
-        socket.publish(&edge);
+        socket.publish(&mut edge);
         let (send_buffer_granted, waker) = (edge.send_buffer_granted(), edge.waker());
         let body = {
             let (signals, socket) = (Arc::clone(&signals), Arc::clone(&socket));
@@ -202,6 +206,12 @@ impl HostStream {
         stats
     }
 
+    /// The refusals since the last call: the client's data port is closed, or not open yet.
+    #[must_use]
+    pub fn take_refusals(&self) -> Refusals {
+        std::mem::take(&mut *lock(&self.socket.refusals))
+    }
+
     /// Wait until everything that was submitted has left; false when that took longer than `timeout`.
     #[must_use]
     pub fn flush(&self, timeout: Duration) -> bool {
@@ -252,7 +262,7 @@ fn send_loop(
                 outcome.packets_sent as u32,
                 outcome.packets_dropped as u32,
             );
-            socket.publish(&edge);
+            socket.publish(&mut edge);
             if signals.closed.load(Relaxed) {
                 break;
             }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 pub use self::receive::{Datagram, Received};
 pub use self::send::{MAX_TRAIN_BYTES, MAX_TRAIN_SEGMENTS, SendOutcome};
+use super::clock::monotonic_ns;
 use super::wake::Waker;
 use receive::Batch;
 
@@ -95,6 +96,40 @@ impl EdgeCounters {
     }
 }
 
+/// ICMP port-unreachable answers of a stretch of time: nobody has bound the port that this socket sends to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many the kernel delivered. It keeps one at a time, so this is less than what was sent in vain.
+    pub count: u64,
+    /// When the first was delivered, ns of `CLOCK_MONOTONIC`; 0 while there is none.
+    pub first_ns: u64,
+    /// When the last was.
+    pub last_ns: u64,
+}
+
+impl Refusals {
+    /// Count one.
+    pub fn note(&mut self, at_ns: u64) {
+        self.add(&Self {
+            count: 1,
+            first_ns: at_ns,
+            last_ns: at_ns,
+        });
+    }
+
+    /// Count those of a later stretch as well.
+    pub fn add(&mut self, later: &Self) {
+        if later.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            self.first_ns = later.first_ns;
+        }
+        self.count += later.count;
+        self.last_ns = later.last_ns;
+    }
+}
+
 /// A duplicate of a connected UDP socket's descriptor, IPv4 or IPv6.
 #[derive(Debug)]
 pub struct UdpEdge {
@@ -109,6 +144,7 @@ pub struct UdpEdge {
     batch: Option<Box<Batch>>,
     drops: DropCounter,
     counters: EdgeCounters,
+    refusals: Refusals,
 }
 
 impl UdpEdge {
@@ -157,6 +193,7 @@ impl UdpEdge {
             batch: None,
             drops,
             counters: EdgeCounters::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -203,6 +240,17 @@ impl UdpEdge {
     #[must_use]
     pub fn counters(&self) -> EdgeCounters {
         self.counters
+    }
+
+    /// The refusals since the last call.
+    #[must_use]
+    pub fn take_refusals(&mut self) -> Refusals {
+        std::mem::take(&mut self.refusals)
+    }
+
+    fn refused(&mut self) {
+        self.counters.refused += 1;
+        self.refusals.note(monotonic_ns());
     }
 }
 

@@ -203,7 +203,7 @@ impl UdpEdge {
                 }
                 Err(Some(libc::EAGAIN | libc::EINTR)) => {}
                 Err(Some(libc::ECONNREFUSED)) => {
-                    self.counters.refused += 1;
+                    self.refused();
                     continue;
                 }
                 // EHOSTUNREACH and the like, each delivered once: wait below so that no error can spin.

@@ -90,7 +90,7 @@ impl UdpEdge {
                     segments
                 }
                 Err(Failure::Refused) => {
-                    self.counters.refused += 1;
+                    self.refused();
                     refusals += 1;
                     // On loopback every send is answered at once: do not try for ever.
                     if refusals < 3 {

@@ -70,11 +70,37 @@ fn a_refused_port_is_counted_and_survived() {
     let options = EdgeOptions::default();
     let (mut a, b) = pair("127.0.0.1:0", &options);
     drop(b);
+    let before = monotonic_ns();
     for _ in 0..10 {
         a.send_train(&train(4, 100, 100), 100);
         a.receive(Some(Duration::ZERO), |_| panic!("nobody sent"));
     }
-    assert!(a.counters().refused > 0);
+    let refusals = a.take_refusals();
+    assert!(refusals.count > 1);
+    assert_eq!(refusals.count, a.counters().refused);
+    assert!((before..monotonic_ns()).contains(&refusals.first_ns));
+    assert!((refusals.first_ns + 1..monotonic_ns()).contains(&refusals.last_ns));
+    assert_eq!(a.take_refusals(), Refusals::default(), "they are told once");
+}
+
+#[test]
+fn refusals_of_two_stretches_add_up() {
+    let mut all = Refusals::default();
+    all.add(&Refusals::default());
+    assert_eq!(all, Refusals::default());
+    for at_ns in [5, 7] {
+        all.note(at_ns);
+    }
+    let mut later = Refusals::default();
+    later.note(11);
+    all.add(&later);
+    all.add(&Refusals::default());
+    let expected = Refusals {
+        count: 3,
+        first_ns: 5,
+        last_ns: 11,
+    };
+    assert_eq!(all, expected);
 }
 
 #[test]
