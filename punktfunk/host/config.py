@@ -72,6 +72,8 @@ class HostConfig(BaseModel):
     fec_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] = 20
     adaptive_fec: bool = False
     """Follow the client's loss reports instead of staying at ``fec_percent``."""
+    fec_min_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] | None = None
+    """Floor of adaptive FEC; ``None`` takes ``fec_percent``."""
     shard_bytes: Annotated[int, Field(ge=2, le=MAX_SHARD_BYTES, multiple_of=2)] | None = None
     """Payload of a packet; ``None`` takes 1408 for IPv4 and 1388 for IPv6, which fill 1500-byte packets."""
     max_block_shards: Annotated[int, Field(ge=1, le=43_690)] | None = None
@@ -124,6 +126,13 @@ class HostConfig(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise ConfigError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+
+    @property
+    def fec_floor_percent(self) -> int | None:
+        """Floor of adaptive FEC, resolved; ``None`` while FEC does not adapt."""
+        if not self.adaptive_fec:
+            return None
+        return self.fec_percent if self.fec_min_percent is None else self.fec_min_percent
 
     @property
     def block_shards(self) -> int:

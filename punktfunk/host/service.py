@@ -36,7 +36,17 @@ from punktfunk.native.trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate, Mode
 
 CHANGEABLE = frozenset(
-    {"adaptive_fec", "bitrate", "codec", "encoder", "fec_percent", "fec_scheme", "max_sessions", "mode"}
+    {
+        "adaptive_fec",
+        "bitrate",
+        "codec",
+        "encoder",
+        "fec_min_percent",
+        "fec_percent",
+        "fec_scheme",
+        "max_sessions",
+        "mode",
+    }
 )
 """Fields of the configuration that :meth:`Host.reconfigure` takes."""
 
@@ -198,9 +208,8 @@ class Host:
         for worker, report in self._streams.values():
             if rate is not None:
                 worker.set_bitrate(rate.kbps)
-            worker.adaptive_fec = report.adaptive_fec = config.adaptive_fec
-            if not config.adaptive_fec and (former.adaptive_fec or config.fec_percent != former.fec_percent):
-                worker.set_fec_percent(config.fec_percent)
+            report.adaptive_fec = config.adaptive_fec
+            worker.change_fec(config.fec_percent, config.fec_floor_percent)
 
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Start a worker for a client and answer its Hello."""
@@ -227,8 +236,9 @@ class Host:
         lending = None if self.desktop is None else Lending(self.desktop, read_strip=measured)
         worker = WorkerStream(
             screen_for=None if lending is None else lending.change,
-            adaptive_fec=self.config.adaptive_fec,
             fec_percent=welcome.fec_percent,
+            fec_floor=self.config.fec_floor_percent,
+            packets_sent=lambda: report.counters.get("packets_sent", 0),
             on_loss=lambda loss_ppm: self._loss_reported(report, loss_ppm),
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),

@@ -44,6 +44,7 @@ class SettingValues(BaseModel):
     bitrate: Annotated[int, Field(ge=MIN_BITRATE_KBPS, le=MAX_BITRATE.kbps)] | None = None
     fec_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] = 20
     adaptive_fec: bool = True
+    fec_min_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] | None = None
     fec_scheme: Literal["gf16", "gf8"] = "gf16"
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
     encoder: EncoderWish = "auto"
@@ -74,9 +75,10 @@ TABLE: Mapping[str, About] = {
         "now", "Bitrate of the video of every session. Empty: what the client asks for.", "kbit/s"
     ),
     "fec_percent": About(
-        "now", "Recovery packets for every hundred packets; with adaptive FEC, what a session begins with.", "%"
+        "now", "Recovery packets for every hundred packets; adaptive FEC begins with it and does not go below.", "%"
     ),
     "adaptive_fec": About("now", "Follow the loss that clients report with more or less recovery packets."),
+    "fec_min_percent": About("now", "What adaptive FEC may go down to on a clean path. Empty: fec_percent.", "%"),
     "fec_scheme": About("next session", "Erasure code. gf16 repairs bursts best; gf8 cuts frames into small blocks."),
     "codec": About("next session", "Video codec. auto: the client's favourite among those that both ends have."),
     "encoder": About("next session", "auto: the graphics card's (NVENC) where it has one, else software (x264)."),

@@ -13,7 +13,7 @@ from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import PunktfunkError, RejectedError
 from punktfunk.host import work
-from punktfunk.host.adaptive_fec import AdaptiveFec
+from punktfunk.host.adaptive_fec import FecChoice
 from punktfunk.host.config import HostConfig
 from punktfunk.media import Codec, EncoderConfig, SyntheticSpec, choose_encoder
 from punktfunk.media.encoders.base import MAX_BITRATE
@@ -127,23 +127,25 @@ class WorkerStream:
     """A stream worker behind the interface that a session wants.
 
     ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status;
-    ``on_loss`` the client's loss reports, parts per million, which FEC follows from ``fec_percent`` on while
-    ``adaptive_fec``. The worker starts at once and does nothing until :meth:`prepare`. ``screen_for`` gives a
-    desktop's output another mode and returns what to capture then.
+    ``on_loss`` the client's loss reports, parts per million. FEC follows them from ``fec_percent`` on, never below
+    ``fec_floor`` if there is one; ``packets_sent`` gives the stream's count as last heard. The worker starts at once
+    and does nothing until :meth:`prepare`. ``screen_for`` gives a desktop's output another mode and returns what to
+    capture then.
     """
 
     def __init__(
         self,
         *,
         screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
-        adaptive_fec: bool,
         fec_percent: int,
+        fec_floor: int | None,
+        packets_sent: Callable[[], int],
         on_loss: Callable[[int], None],
         on_message: Callable[[Any], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        self.adaptive_fec = adaptive_fec
-        self._adaptive = AdaptiveFec(fec_percent)
+        self._fec = FecChoice(fec_percent, fec_floor)
+        self._packets_sent = packets_sent
         self._on_loss = on_loss
         self._on_message = on_message
         self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, on_exit)
@@ -186,12 +188,11 @@ class WorkerStream:
     def report_loss(self, loss_ppm: int) -> None:
         """Follow the loss with FEC, where that is asked for."""
         self._on_loss(loss_ppm)
-        if self.adaptive_fec:
-            self.set_fec_percent(self._adaptive.follow(loss_ppm))
+        self._use_fec(self._fec.reported(loss_ppm, self._packets_sent()))
 
-    def set_fec_percent(self, percent: int) -> None:
-        """Protect the next frames with another percentage."""
-        self._send(work.UseFec(percent))
+    def change_fec(self, percent: int, floor: int | None) -> None:
+        """Protect the next frames with ``percent``, and follow loss above ``floor`` where there is one."""
+        self._use_fec(self._fec.change(percent, floor))
 
     def set_mode(self, mode: VideoMode) -> None:
         """Stream another mode."""
@@ -226,6 +227,10 @@ class WorkerStream:
             self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
         else:
             self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz, screen.model_dump(mode="json")))
+
+    def _use_fec(self, percent: int | None) -> None:
+        if percent is not None:
+            self._send(work.UseFec(percent))
 
     def _send(self, message: Any) -> None:
         if self._held is None:

@@ -175,7 +175,7 @@ def test_adaptive_fec_follows_the_loss_that_the_client_reports(peers: Any) -> No
             "source": {"kind": "synthetic", "frame_bytes": 30_000},
             "mode": "1280x720@60",
             "frames": 180,
-            "fec_percent": 30,
+            "fec_percent": 5,
             "adaptive_fec": True,
         },
         {},
