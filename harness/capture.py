@@ -7,7 +7,6 @@ for, with their own lengths and checksums. Payloads stay sealed: no key is writt
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW, Writer
+from punktfunk.terminal import say_json
 
 ETH_P_ALL = 0x0003
 _SOL_PACKET, _PACKET_VNET_HDR = 263, 15
@@ -96,7 +96,7 @@ def main() -> int:
 
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print(json.dumps({"event": "ready"}), flush=True)
+        say_json({"event": "ready"})
         seen = 0
         linktype = LINKTYPE_ETHERNET if ethernet else LINKTYPE_RAW
         with Writer(Path(path).open("wb", buffering=1 << 16), linktype, device) as out:
@@ -114,7 +114,7 @@ def main() -> int:
                         seen += 1
                 elif sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1):
                     break
-        print(json.dumps({"event": "ended", "packets": seen}), flush=True)
+        say_json({"event": "ended", "packets": seen})
     return 0
 
 

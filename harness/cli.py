@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness import cli_results
 from harness.linkspec import Backend
 from harness.summary import LOG_WIDTH
 from harness.verdict import INTERRUPTED_EXIT
 from punktfunk.errors import PunktfunkError, UsageError
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say
 
 app = typer.Typer(
     name="punktfunk-lab",
@@ -113,9 +114,9 @@ def docs(
 
     names = generated.stale(Path.cwd()) if check else generated.write(Path.cwd())
     for name in names:
-        typer.echo(f"{'stale' if check else 'written'}: {name}")
+        say(f"{'stale' if check else 'written'}: {name}")
     if not names:
-        typer.echo("every generated file is up to date")
+        say("every generated file is up to date")
     raise typer.Exit(1 if check and names else 0)
 
 
@@ -200,9 +201,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except PunktfunkError as error:
-        print(f"error[{error.code}] {error.cause}", file=sys.stderr)
+        say(f"error[{error.code}] {error.cause}", err=True)
         if error.hint:
-            print(f"  → {error.hint}", file=sys.stderr)
+            say(f"  → {error.hint}", err=True)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from harness.results import RunResult
 from punktfunk.errors import RegressionError, ResultsError
+from punktfunk.terminal import say
 
 DEFAULT_OUT = Path("reports")
 Run = Annotated[
@@ -38,7 +38,7 @@ def compare(
     from harness import compare as comparing
 
     found = comparing.compare(_load(a, out), _load(b, out))
-    sys.stdout.write(comparing.text(found))
+    say(comparing.text(found).rstrip("\n"))
     raise typer.Exit(found.exit_code)
 
 
@@ -61,20 +61,20 @@ def baseline(
         kept = keeping.snapshot(result, earlier)
         keeping.save(kept, path)
         machines = ", ".join(kept.wall_clock) or "none"
-        print(f"{path}: {len(kept.cases)} simulated cases gated exactly, wall-clock figures of: {machines}")
+        say(f"{path}: {len(kept.cases)} simulated cases gated exactly, wall-clock figures of: {machines}")
         return
     kept = keeping.load(path)
     moves = keeping.compare(result, kept)
     for move in moves:
-        print(move)
+        say(move)
     common = sum(case.id in kept.cases for case in result.cases)
-    print(
+    say(
         f"{len(moves)} figures moved in {common} cases against {path}"
         if common
         else f"no case in common with {path}"
     )
     if moves:
-        print(f"  → if this is meant: python -m harness baseline {run}")
+        say(f"  → if this is meant: python -m harness baseline {run}")
     worse = any(move.verdict == "regression" for move in moves)
     raise typer.Exit(RegressionError.exit_code if worse else 0)
 
@@ -85,7 +85,7 @@ def report(run: Run, *, out: Out = DEFAULT_OUT) -> None:
 
     result, folder = _load(run, out)
     for kind, path in reporting.write(result, folder).items():
-        print(f"{kind}: {path}")
+        say(f"{kind}: {path}")
 
 
 def calibrate(
@@ -112,8 +112,8 @@ def calibrate(
             f"run {result.run_id} kept no frame records of {case or 'a case over a real link'}"
         )
     table, name = max(tables, key=lambda item: item[0]["index"].size)
-    print(name)
-    sys.stdout.write(calibrating.text(calibrating.calibrate(table, effect=effect), effect))
+    say(name)
+    say(calibrating.text(calibrating.calibrate(table, effect=effect), effect).rstrip("\n"))
 
 
 def _load(name: str, out: Path) -> tuple[RunResult, Path]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from punktfunk.errors import ScenarioError
+from punktfunk.printable import printable_lines
+
+_SHOWN = 500
+"""Characters of a line that are shown before, in and after what is meant."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,10 +47,15 @@ class Problem:
         if line is None:
             return head + (f"\n  →{hint}" if hint else "")
         number = str(self.at.line)
+        start = self.at.column - 1
+        before, meant, after = (
+            printable_lines(part, _SHOWN)
+            for part in (line[:start], line[start : start + self.at.width], line[start + self.at.width :])
+        )
         # Tabs keep their width in the line of the caret, so that it stands below what it means.
-        indent = "".join("\t" if c == "\t" else " " for c in line[: self.at.column - 1])
-        width = max(1, min(self.at.width, len(line) - self.at.column + 1))
-        return f"{head}\n {number} | {line}\n {' ' * len(number)} | {indent}{'^' * width}{hint}"
+        indent = "".join("\t" if c == "\t" else " " for c in before)
+        caret = "^" * max(1, len(meant))
+        return f"{head}\n {number} | {before}{meant}{after}\n {' ' * len(number)} | {indent}{caret}{hint}"
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "") -> str:

@@ -6,7 +6,6 @@ Everything is tried, not guessed from version numbers: a TUN is opened, a qdisc 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import platform
 import re
@@ -15,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from harness.linkspec import Backend
 from punktfunk.findings import Finding, collect, tried
 from punktfunk.findings import show as show_findings
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say_json
 
 APT_FILE = Path(__file__).resolve().parent.parent / ".ci" / "apt.txt"
 """The one list of Debian packages that the full test set wants; absent in an installed package."""
@@ -49,11 +48,7 @@ def show_leftovers(console: Console, *, as_json: bool = False) -> int:
     removed = leftovers.clean()
     stuck = leftovers.find()
     if as_json:
-        print(
-            json.dumps(
-                {"removed": [asdict(x) for x in removed], "stuck": [asdict(x) for x in stuck]}, indent=2
-            )
-        )
+        say_json({"removed": [asdict(x) for x in removed], "stuck": [asdict(x) for x in stuck]}, indent=2)
     elif not removed and not stuck:
         console.print("nothing is left over")
     for item in [] if as_json else removed:

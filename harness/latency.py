@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from harness import records, stages, stats
@@ -21,6 +20,7 @@ from harness.records import NULL, Records
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.service import Client
 from punktfunk.errors import HarnessError, ResultsError
+from punktfunk.rich_terminal import Console
 
 WARM_UP_FRAMES = 30
 """Frames left out at the start: the encoder's first key frame and cold caches are not what a stream feels like."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from harness import estimate, leftovers, progress, runner, summary, verdict
 from harness.context import RunContext
 from harness.environment import usable_cores
@@ -18,6 +16,8 @@ from harness.selection import select
 from harness.session import resolve_backend
 from harness.store import RunFolder, RunPlan
 from punktfunk.errors import CapabilityError, ResultsError, UsageError
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ def run(request: Request) -> int:
     backend = plan.backend
     cases = _cases(plan)
     if request.show == "list":
-        sys.stdout.writelines(f"{case.id}\n" for case in cases)
+        for case in cases:
+            say(case.id)
         return 0
     jobs = request.jobs or usable_cores()
     if request.show == "dry-run":
@@ -101,16 +102,16 @@ def _dry_run(cases: list[Case], backend: Backend | None, jobs: int) -> None:
         try:
             link = resolve_backend(case, context)
         except CapabilityError as error:
-            print(f"{'not here':>9}  {case.id}  ({error.hint})")
+            say(f"{'not here':>9}  {case.id}  ({error.hint})")
             continue
         seconds = estimate.estimate_s(case, link)
         if link is Backend.SIM:
             side_by_side += seconds
         else:
             alone += seconds
-        print(f"{seconds:>7.1f} s  {case.id}  ({link})")
+        say(f"{seconds:>7.1f} s  {case.id}  ({link})")
     total = side_by_side / jobs + alone
-    print(f"{len(cases)} case{'s' * (len(cases) != 1)}, about {progress.clock(total)} with {jobs} jobs")
+    say(f"{len(cases)} case{'s' * (len(cases) != 1)}, about {progress.clock(total)} with {jobs} jobs")
 
 
 def _conclude(outcome: runner.Outcome, folder: RunFolder) -> int:
@@ -135,10 +136,10 @@ def _conclude(outcome: runner.Outcome, folder: RunFolder) -> int:
     if outcome.reused:
         console.print(f"{outcome.reused} results of the earlier run were kept", markup=False)
     if trouble is not None:
-        print(f"error[{trouble.code}] {trouble.cause}", file=sys.stderr)
-        print(f"  → {trouble.hint or 'results that were finished before are kept'}", file=sys.stderr)
-        print(f"  → go on with: python -m harness run --resume {folder.path}", file=sys.stderr)
+        say(f"error[{trouble.code}] {trouble.cause}", err=True)
+        say(f"  → {trouble.hint or 'results that were finished before are kept'}", err=True)
+        say(f"  → go on with: python -m harness run --resume {folder.path}", err=True)
         return trouble.exit_code
     if outcome.interrupted:
-        print(f"go on with: python -m harness run --resume {folder.path}", file=sys.stderr)
+        say(f"go on with: python -m harness run --resume {folder.path}", err=True)
     return verdict.exit_code(outcome.run, interrupted=outcome.interrupted)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from harness.traces import TracePoint, read_trace
+from punktfunk.printable import printable
 from punktfunk.units import Bitrate, DataSize, Duration, Probability
 
 OneOrMore = Annotated[int, Field(ge=1)]
@@ -48,10 +49,12 @@ def existing_file(path: Path, info: ValidationInfo) -> Path:
     resolved = path if path.is_absolute() or folder is None else Path(folder) / path
     try:
         found = resolved.is_file()
-    except OSError:  # too long for the name of a file
+    except (OSError, ValueError):  # no name of a file: too long, or with characters that none has
         found = False
     if not found:
-        raise ValueError(f"there is no file {path}" + (f" beside {Path(folder).name}/" if folder else ""))
+        # pydantic cannot carry a message with a lone surrogate.
+        named = printable(str(path))
+        raise ValueError(f"there is no file {named}" + (f" beside {Path(folder).name}/" if folder else ""))
     return resolved
 
 

@@ -6,10 +6,11 @@ import sys
 import time
 from typing import Protocol, TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.results import CaseResult, Status
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say
 
 MARKS = {
     Status.PASSED: "ok",
@@ -98,7 +99,7 @@ class PlainReporter:
         """See Reporter."""
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        say(text, file=self._stream)
 
 
 class TerminalReporter:

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from harness.progress import clock
 from harness.results import CaseResult, Check, RunResult, Status
 from harness.verdict import group_of
+from punktfunk.rich_terminal import Console
 
 EACH_CASE_UP_TO = 16
 """A run of this many cases shows a row for each; a larger one a row for each layer."""

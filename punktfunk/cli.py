@@ -13,7 +13,6 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
 from rich.markup import escape
 
 from punktfunk import cli_desktop, log
@@ -31,6 +30,8 @@ from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.native.headless import config_error
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say
 from punktfunk.units import Bitrate
 
 C = TypeVar("C", bound=BaseModel)
@@ -105,7 +106,7 @@ def version() -> None:
         packaged = metadata.version("punktfunk")
     except metadata.PackageNotFoundError:
         packaged = "(not installed)"
-    typer.echo(f"punktfunk {packaged} · core {core_version} (ABI {ABI_VERSION}) · wire punktfunk/1")
+    say(f"punktfunk {packaged} · core {core_version} (ABI {ABI_VERSION}) · wire punktfunk/1")
 
 
 @app.command()
@@ -255,7 +256,7 @@ def console(
     try:
         certificate, _ = Identity.paths(folder, Role.HOST)
         running = RunningHost.find(folder, certificate=certificate, lock=folder / LOCK_FILE)
-        typer.echo(running.console_link())
+        say(running.console_link())
     except PunktfunkError as error:
         _fail(error)
 
@@ -265,7 +266,7 @@ def openapi() -> None:
     """Print the OpenAPI document of the management API."""
     from punktfunk.mgmt.openapi import document_text
 
-    typer.echo(document_text(), nl=False)
+    sys.stdout.write(document_text())
 
 
 @app.command()
@@ -424,7 +425,7 @@ def _served_source(
         except CapabilityError as error:
             if source is ServedSource.DESKTOP:
                 _fail(error)
-            typer.echo(f"no desktop    {error.cause}: streaming the test card")
+            say(f"no desktop    {error.cause}: streaming the test card")
             return {"kind": "testcard"}
         return spec.model_dump()
     return _source(SourceKind(source.value), file, frame_bytes)

@@ -17,6 +17,7 @@ from punktfunk.host.desktop import program_of
 from punktfunk.host.record import TESTCARD, Progress, Recording, Watch, check_target, record_desktop
 from punktfunk.media import Codec, EncoderConfig, choose_encoder
 from punktfunk.native.headless import config_error
+from punktfunk.terminal import say
 
 INTERRUPTED = 130
 
@@ -53,7 +54,7 @@ def record(  # noqa: PLR0917 - the options of a command line
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    typer.echo(_last_line(recording))
+    say(_last_line(recording))
     if watch.stop.is_set() and not recording.frames:
         raise typer.Exit(INTERRUPTED)
     if not recording.passed:
@@ -98,7 +99,7 @@ def _stopper(stop: threading.Event) -> Any:
 
 def _say_progress(progress: Progress) -> None:
     megabits = progress.bytes * 8 / progress.seconds / 1e6
-    typer.echo(
+    say(
         f"{progress.seconds:5.0f} s  {progress.frames:5d} frames  {progress.intact:5d} intact  "
         f"{megabits:6.2f} Mbit/s"
     )

@@ -47,21 +47,24 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from punktfunk.printable import printable_lines
+
 
 class PunktfunkError(Exception):
     """Say what went wrong in one line and what to do about it in another.
 
     ``cause`` is one line without a full stop at its start or end of a stack trace; ``hint`` is the next step
-    for the person who reads it ("" when there is none). ``code`` is stable and may be searched for.
+    for the person who reads it ("" when there is none). ``code`` is stable and may be searched for. Both are made
+    printable here: what a peer or a file said is often part of them.
     """
 
     code: ClassVar[str] = "PF000"
     exit_code: ClassVar[int] = 5
 
     def __init__(self, cause: str, hint: str = "") -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.hint = hint
+        self.cause = printable_lines(cause)
+        self.hint = printable_lines(hint)
+        super().__init__(self.cause)
 
     def __str__(self) -> str:
         return f"{self.cause} [{self.code}]" + (f"\n  → {self.hint}" if self.hint else "")

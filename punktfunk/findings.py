@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from rich.console import Console
 from rich.table import Table
 
 from punktfunk.errors import CapabilityError, PunktfunkError
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say_json
 
 _APT = "apt-get install "
 
@@ -54,7 +54,7 @@ def tried(
 def show(findings: Sequence[Finding], console: Console, *, as_json: bool = False) -> int:
     """Print findings and return the exit status: 4 when something essential is missing, else 0."""
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+        say_json([asdict(finding) for finding in findings], indent=2)
     else:
         table = Table(box=None, pad_edge=False)
         for column in ("capability", "", "used by", "fix, or what was found"):

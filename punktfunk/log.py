@@ -1,4 +1,4 @@
-"""Structured logs on standard error, with secrets scrubbed before anything is written.
+"""Structured logs on standard error, with secrets scrubbed and texts made printable before anything is written.
 
 Standard output belongs to results (a program's answer, JSON lines for the harness); everything that is said
 about how it went goes to standard error: readable lines on a terminal, one JSON object a line otherwise.
@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from punktfunk.log_ring import LogEntry, LogRing
+from punktfunk.printable import printable, printable_lines
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -29,6 +30,9 @@ _SECRET_NAMES = re.compile(
 _PUBLIC_NAMES = frozenset({"key_interval", "key_frames", "key_frame", "public_key"})
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
 _BEARER = re.compile(r"(?i)\b(bearer\s+)\S+")
+_OF_SEVERAL_LINES = frozenset({"exception", "stack"})
+"""Fields of structlog that hold a traceback; every other text is one line."""
+_MAX_TRACEBACK_CHARACTERS = 16_384
 _KEY_SIZED_HEX = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])")
 
 
@@ -36,9 +40,10 @@ def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take secrets out of one log entry, however deep in its values they stand.
 
     A value is a secret by its name (key, salt, pin, token, ...), or by its look: PEM private keys, bearer
-    tokens, byte strings, and lone runs of 32 hex digits, the length of an AES-128 key. Fingerprints have 64.
+    tokens, byte strings, and lone runs of 32 hex digits, the length of an AES-128 key. Fingerprints have 64. What
+    is left is made printable: names and reasons of peers are often part of it.
     """
-    return {name: _clean(str(name), value) for name, value in event.items()}
+    return {printable(str(name)): _clean(str(name), value) for name, value in event.items()}
 
 
 def configure(
@@ -149,11 +154,13 @@ def _clean(name: str, value: object) -> object:
     match value:
         case str():
             text = _BEARER.sub(rf"\1{SCRUBBED}", _PEM_KEY.sub(SCRUBBED, value))
-            clean = _KEY_SIZED_HEX.sub(SCRUBBED, text)
+            text = _KEY_SIZED_HEX.sub(SCRUBBED, text)
+            several = name in _OF_SEVERAL_LINES
+            clean = printable_lines(text, _MAX_TRACEBACK_CHARACTERS) if several else printable(text)
         case bytes() | bytearray() | memoryview():
             clean = f"<{len(value)} bytes>"
         case Mapping():
-            clean = {inner: _clean(str(inner), item) for inner, item in value.items()}
+            clean = {printable(str(inner)): _clean(str(inner), item) for inner, item in value.items()}
         case list() | tuple() | set() | frozenset():
             clean = [_clean("", item) for item in value]
         case bool() | int() | float() | None:

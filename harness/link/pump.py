@@ -21,6 +21,7 @@ from typing import Any
 from harness.namespaces import Namespace
 from harness.topology import open_tun
 from punktfunk.core._core import TunPump
+from punktfunk.terminal import say_json
 
 _LOG_ROWS = 4_000_000
 """Packets that the link log keeps, 56 bytes each; later ones are counted only."""
@@ -135,9 +136,9 @@ def main() -> int:
     with contextlib.suppress(_Ended):
         signal.signal(signal.SIGTERM, _end)
         signal.signal(signal.SIGINT, _end)
-        print(json.dumps({"event": "ready", "pid": os.getpid()}), flush=True)
+        say_json({"event": "ready", "pid": os.getpid()})
         for line in sys.stdin:
-            print(json.dumps(pump.answer(json.loads(line))), flush=True)
+            say_json(pump.answer(json.loads(line)))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     pump.stop()
     pump.write()

@@ -26,7 +26,7 @@ def main() -> None:
         fd = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         if libc.setns(fd, CLONE_NEWNET):
             number = ctypes.get_errno()
-            print(f"enter: {namespace}: {os.strerror(number)}", file=sys.stderr)
+            sys.stderr.write(f"enter: {namespace}: {os.strerror(number)}\n")
             sys.exit(126)
     os.execvp(command[0], command)  # noqa: S606 - becoming the program is the purpose
 

@@ -109,17 +109,22 @@ def _template() -> jinja2.Template:
         loader=jinja2.PackageLoader("harness.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "clean": text.clean,
         "duration": text.duration,
         "figure": text.figure,
         "number": text.number,
     }
     environment.globals |= {"MARK": text.MARK, "WORD": text.WORD}
     return environment.get_template("report.html.j2")
+
+
+def _finalize(value: object) -> object:
+    """Make every text of the page printable; markup is ours."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else text.clean(value)
 
 
 def _view(case: CaseResult, anchors: Mapping[str, str]) -> CaseView:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from harness.results import CaseResult, Check, Metric, RunResult, Status
+from punktfunk.printable import printable_lines
 
 MARK: Final[Mapping[Status, str]] = {
     Status.PASSED: "✓",
@@ -26,15 +26,10 @@ WORD: Final[Mapping[Status, str]] = {
     Status.INTERRUPTED: "interrupted",
 }
 
-# What XML 1.0 cannot carry, and the marks that reorder text on a screen.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff\ud800-\udfff]"
-)
-
 
 def clean(value: object) -> str:
-    """Return a value as text without characters that break a document or its reading direction."""
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    """Return a value as text that breaks neither a document (XML 1.0 included) nor its reading direction."""
+    return printable_lines(str(value))
 
 
 def number(value: float | None, unit: str = "") -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.vm.image import prepare
 from harness.vm.machine import run_in_vm
 from punktfunk.errors import PunktfunkError
+from punktfunk.terminal import say
 
 PROOF = ("-m", "pytest", "-v", "--tb=short", "--color=no", "-p", "pytest_timeout", "tests/net/test_netem.py")
 """Run when no command is given: the tests of the netem link, which need the kernel's ``sch_netem``."""
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     begin = time.monotonic()
     try:
         image = prepare(given.cache)
-        print(f"vm: image ready after {time.monotonic() - begin:.1f} s", flush=True)
+        say(f"vm: image ready after {time.monotonic() - begin:.1f} s")
         status = run_in_vm(
             image,
             given.command or [sys.executable, *PROOF],
@@ -42,9 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             },
         )
     except PunktfunkError as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return error.exit_code
-    print(f"vm: status {status} after {time.monotonic() - begin:.1f} s altogether")
+    say(f"vm: status {status} after {time.monotonic() - begin:.1f} s altogether")
     return status
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import typer
-
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
@@ -21,6 +19,7 @@ from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.discovery import FoundHost, discover
 from punktfunk.native.lifetime import until_told_to_end
 from punktfunk.native.trust import parse_address
+from punktfunk.terminal import say
 
 _WIND_DOWN_S = 1.5
 
@@ -37,12 +36,12 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         prepare_output(config.out, overwrite=overwrite)
     config = await dialled(config)
     client = Client(config.address, config)
-    client.on_progress = lambda progress: typer.echo(_second_line(progress))
+    client.on_progress = lambda progress: say(_second_line(progress))
     async with client:
         welcome = client.welcome
         kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
-        typer.echo(f"{kind} {welcome.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
-        typer.echo(f"host fingerprint {client.host_fingerprint}")
+        say(f"{kind} {welcome.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
+        say(f"host fingerprint {client.host_fingerprint}")
         ending = asyncio.ensure_future(until_told_to_end())
         finishing = asyncio.ensure_future(client.finished())
         await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
@@ -51,9 +50,9 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
             await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
         ending.cancel()
     summary = await client.finished()
-    typer.echo(_summary_line(summary))
+    say(_summary_line(summary))
     if config.out is not None:
-        typer.echo(_output_line(config.out))
+        say(_output_line(config.out))
     return exit_status(summary)
 
 
@@ -84,9 +83,9 @@ async def pair_device(config: ClientConfig, pin: str) -> int:
     """Pair with ``config.address`` and say what comes next."""
     config = await dialled(config)
     fingerprint = await pair(config.address, pin, config)
-    typer.echo(f"paired with {config.address}")
-    typer.echo(f"host fingerprint {fingerprint}")
-    typer.echo(f"next: punktfunk connect {config.address}")
+    say(f"paired with {config.address}")
+    say(f"host fingerprint {fingerprint}")
+    say(f"next: punktfunk connect {config.address}")
     return 0
 
 
@@ -102,11 +101,9 @@ async def list_hosts(config: ClientConfig, seconds: float, interfaces: list[str]
     hosts = await discover(seconds, interfaces)
     known = set() if config.state_dir is None else {h.fingerprint for h in KnownHosts(config.state_dir).all()}
     for host in hosts:
-        typer.echo(_host_line(host, host.fingerprint in known))
+        say(_host_line(host, host.fingerprint in known))
     if not hosts:
-        typer.echo(
-            "no host answered: is one running, and in this network? A host can be dialled by address, too"
-        )
+        say("no host answered: is one running, and in this network? A host can be dialled by address, too")
     return int(not hosts)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from typing import Any
 
 from punktfunk.client import work
@@ -12,6 +11,7 @@ from punktfunk.client.config import ClientConfig
 from punktfunk.client.service import Client, Summary
 from punktfunk.errors import HandshakeError, UnitError
 from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.terminal import say_json
 from punktfunk.units import Bitrate, Mode
 
 _WIND_DOWN_S = 1.5
@@ -21,8 +21,7 @@ _CHANGES: set[asyncio.Future[None]] = set()
 
 def say(event: str, **fields: Any) -> None:
     """Write one JSON line, at once."""
-    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
-    sys.stdout.flush()
+    say_json({"event": event, **fields})
 
 
 async def run_client(config: ClientConfig) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-
-import typer
 
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
 from punktfunk.client.path import BurstFigures
 from punktfunk.client.probe import PathProbe, PathReport
 from punktfunk.client.verdict import rate
+from punktfunk.terminal import say, say_json
 from punktfunk.units import Bitrate
 
 _HEAD = f"{'offered':>12}  {'arrived':>12}  {'loss':>7}  {'reordered':>9}  {'delay above least, p50 / p99 / max':>36}"
@@ -25,16 +23,16 @@ async def probe_path(config: ClientConfig, *, limit: Bitrate, fps: int, as_json:
 
         def show(figures: BurstFigures) -> None:
             while head:
-                typer.echo(head.pop())
-            typer.echo(_burst_line(figures))
+                say(head.pop())
+            say(_burst_line(figures))
 
         probe.on_burst = show
     report = await probe.run()
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
+        say_json(asdict(report), indent=2)
     else:
         for line in lines(report):
-            typer.echo(line)
+            say(line)
     return int(report.verdict is None)
 
 

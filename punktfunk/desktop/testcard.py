@@ -13,7 +13,6 @@ with what was drawn; ends on SIGTERM, when its window is closed, and when the co
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -28,6 +27,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland import connect
 from punktfunk.errors import PunktfunkError
 from punktfunk.media.testcard import TestCard
+from punktfunk.terminal import say, say_json
 from punktfunk.units import Resolution
 
 _WAIT_S: Final = 0.1
@@ -138,7 +138,7 @@ class TestCardClient:
 
     def _say(self, event: str, **fields: object) -> None:
         size = {"width": self._window.width, "height": self._window.height}
-        print(json.dumps({"event": event, **size, **fields}), flush=True)
+        say_json({"event": event, **size, **fields})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -189,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         draw(**vars(given))
     except PunktfunkError as error:
-        print(error, file=sys.stderr)
+        say(error, err=True)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
-import typer
-
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.report import SessionReport
 from punktfunk.host.serve import ServeConfig, Serving
 from punktfunk.host.service import Host
 from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.terminal import say
 
 
 async def serve_host(config: HostConfig) -> int:
     """Serve without a desktop until told to end or ``exit_after_sessions``; 1 when a stream failed."""
     told = _Told()
     async with Host(config) as serving:
-        typer.echo(f"streaming {config.source.kind} on {config.bind} UDP port {serving.port}")
-        typer.echo(f"fingerprint {serving.fingerprint}")
-        typer.echo(
-            f"next: punktfunk connect {_dialable(config.bind, serving.port)} --pin {serving.fingerprint}"
-        )
+        say(f"streaming {config.source.kind} on {config.bind} UDP port {serving.port}")
+        say(f"fingerprint {serving.fingerprint}")
+        say(f"next: punktfunk connect {_dialable(config.bind, serving.port)} --pin {serving.fingerprint}")
         await _until_over(serving, told)
     told.catch_up(serving)
     return told.status
@@ -32,7 +29,7 @@ async def serve(config: ServeConfig) -> int:
     told = _Told()
     async with Serving(config) as serving:
         for line in serving.banner():
-            typer.echo(line)
+            say(line)
         if serving.host is not None:
             await _until_over(serving.host, told)
         else:
@@ -53,7 +50,7 @@ class _Told:
         for report in host.ended[self.count :]:
             self.count += 1
             self.status = self.status or int(report.failed)
-            typer.echo(_session_line(report))
+            say(_session_line(report))
 
 
 async def _until_over(host: Host, told: _Told) -> None:

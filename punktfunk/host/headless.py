@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from typing import Any
 
 from punktfunk.host.config import HostConfig
 from punktfunk.host.report import SessionReport
 from punktfunk.host.service import Host
 from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.terminal import say_json
 from punktfunk.units import Bitrate
 
 
 def say(event: str, **fields: Any) -> None:
     """Write one JSON line, at once."""
-    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
-    sys.stdout.flush()
+    say_json({"event": event, **fields})
 
 
 def session_line(report: SessionReport) -> dict[str, Any]:

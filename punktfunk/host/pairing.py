@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UsageError
-from punktfunk.host.trust import PairedClient, TrustStore, scrub_name
+from punktfunk.host.trust import PairedClient, TrustStore
 from punktfunk.native.control import PROOF_WAIT_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import HostCeremony
+from punktfunk.printable import device_name
 
 SECOND_NS = 1_000_000_000
 
@@ -176,7 +177,7 @@ class NativePairing:
         ceremony = HostCeremony(window.pin, client_fp, self._host_fp)
         # A client that never sends its proof has used its guess, so it counts as failed until it succeeds.
         self._failed(source, now_ns)
-        client = PairedClient(client_fp.hex(), scrub_name(request.name), "native", 0)
+        client = PairedClient(client_fp.hex(), device_name(request.name), "native", 0)
         return Attempt(ceremony, client, source, now_ns + PROOF_WAIT_NS)
 
     def finish(self, attempt: Attempt, proof: PairProof, now_ns: int, unix_s: int) -> PairResult:
@@ -248,7 +249,7 @@ class NativePairing:
         if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
             self.counters["pending_overflow"] += 1
             return False
-        self._pending[fingerprint] = Pending(fingerprint, scrub_name(name), source, now_ns)
+        self._pending[fingerprint] = Pending(fingerprint, device_name(name), source, now_ns)
         self.on_change()
         return True
 

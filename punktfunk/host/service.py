@@ -22,7 +22,6 @@ from punktfunk.host.report import SessionReport
 from punktfunk.host.side_planes import InputSink, SidePlanes
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
-from punktfunk.host.trust import scrub_name
 from punktfunk.media import Codec, choose_encoder
 from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
@@ -33,6 +32,7 @@ from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Peer
 from punktfunk.native.trust import OpenTrust, require_open_trust
+from punktfunk.printable import device_name
 from punktfunk.units import Bitrate, Mode
 
 CHANGEABLE = frozenset(
@@ -225,7 +225,7 @@ class Host:
             session.peer,
             welcome.mode,
             self._artefacts(number),
-            name=scrub_name(hello.name or ""),
+            name=device_name(hello.name or ""),
             source=self.config.source.kind,
             bitrate_kbps=wanted_kbps(self.config, hello),
             fec_scheme=self.config.fec_scheme,

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import stat
-import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +19,11 @@ from typing import Literal
 
 from punktfunk.errors import TrustStoreError
 from punktfunk.native.private_file import write_private
+from punktfunk.printable import device_name
 
 SCHEMA_VERSION = 1
 MAX_CLIENTS = 1024
 """Cap of the list: a paired client needs a person's consent, so no honest list comes near it."""
-
-MAX_NAME_CHARACTERS = 64
 
 Plane = Literal["native", "gamestream"]
 RemovalListener = Callable[[str], None]
@@ -43,18 +41,6 @@ class PairedClient:
     paired_unix_s: int
     certificate_pem: str = ""
     """GameStream clients' certificate, which their TLS handshake is checked against."""
-
-
-def scrub_name(name: str) -> str:
-    """Return ``name`` fit for a terminal, a log line and a page.
-
-    Control, format and private-use characters (terminal escapes, bidirectional overrides) become nothing, runs of
-    white space one space; at most 64 characters stay.
-    """
-    kept = "".join(
-        " " if c.isspace() else c for c in name if c.isspace() or unicodedata.category(c)[0] != "C"
-    )
-    return " ".join(kept.split())[:MAX_NAME_CHARACTERS].strip() or "unnamed device"
 
 
 class TrustStore:
@@ -153,7 +139,7 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
     for entry in document["clients"]:
         client = PairedClient(
             fingerprint=str(entry["fingerprint"]).lower(),
-            name=scrub_name(str(entry["name"])),
+            name=device_name(str(entry["name"])),
             plane="gamestream" if entry.get("plane") == "gamestream" else "native",
             paired_unix_s=int(entry.get("paired_unix_s", 0)),
             certificate_pem=str(entry.get("certificate_pem", "")),

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from zeroconf import InterfaceChoice, IPVersion, NonUniqueNameException, ServiceStateChange, Zeroconf
+from zeroconf import (
+    BadTypeInNameException,
+    InterfaceChoice,
+    IPVersion,
+    NonUniqueNameException,
+    ServiceStateChange,
+    Zeroconf,
+)
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from punktfunk import log
 from punktfunk.errors import CapabilityError
 from punktfunk.native.trust import parse_address
+from punktfunk.printable import device_name
 
 SERVICE_TYPE = "_punktfunk._udp.local."
 PROTOCOL = "punktfunk/1"
@@ -97,7 +105,7 @@ async def discover(seconds: float, interfaces: list[str] | None = None) -> list[
         browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, handlers=[changed])
         await asyncio.sleep(seconds)
         await browser.async_cancel()
-        infos = [AsyncServiceInfo(SERVICE_TYPE, name) for name in names]
+        infos = [info for name in names if (info := _asked_for(name)) is not None]
         answers = await asyncio.gather(
             *(info.async_request(zeroconf.zeroconf, _RESOLVE_LIMIT_MS) for info in infos)
         )
@@ -142,6 +150,14 @@ def _open(interfaces: list[str]) -> AsyncZeroconf:
         ) from error
 
 
+def _asked_for(name: str) -> AsyncServiceInfo | None:
+    """Return what a host of that name is asked by, ``None`` for a name that none may have (RFC 6763, 4.1.1)."""
+    try:
+        return AsyncServiceInfo(SERVICE_TYPE, name)
+    except BadTypeInNameException:
+        return None
+
+
 def _found(info: AsyncServiceInfo) -> FoundHost | None:
     """Read an announcement; what is not of this protocol, or no address, is none of ours."""
     text = {key: value or "" for key, value in info.decoded_properties.items()}
@@ -152,5 +168,4 @@ def _found(info: AsyncServiceInfo) -> FoundHost | None:
     if len(fingerprint) != 64 or not set(fingerprint) <= set("0123456789abcdef"):
         return None
     name = info.name.removesuffix(f".{SERVICE_TYPE}")
-    printable = "".join(c for c in name if c.isprintable())[:64]
-    return FoundHost(printable, addresses, info.port, fingerprint, text.get("pair") != "optional")
+    return FoundHost(device_name(name), addresses, info.port, fingerprint, text.get("pair") != "optional")

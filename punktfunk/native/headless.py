@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from punktfunk import log
 from punktfunk.errors import ConfigError, PunktfunkError
+from punktfunk.terminal import say
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -53,7 +53,7 @@ def run_program(
     try:
         return asyncio.run(main(load_config(model, arguments.config)))
     except PunktfunkError as error:
-        sys.stderr.write(f"{error}\n")
+        say(error, err=True)
         return error.exit_code
     except KeyboardInterrupt:
         return 130

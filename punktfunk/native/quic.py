@@ -25,6 +25,7 @@ from aioquic.quic.packet import QuicProtocolVersion
 from punktfunk import log
 from punktfunk.native.dialect import KEEP_ALIVE_S, SERVER_NAME, CloseCode, Dialect
 from punktfunk.native.identity import Identity, fingerprint_of
+from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 
 MAX_DATAGRAM_FRAME_BYTES = 65535
 CONTROL_STREAM = 0
@@ -70,7 +71,10 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Why a link ended. ``application`` tells application close codes from QUIC and TLS errors."""
+    """Why a link ended. ``application`` tells application close codes from QUIC and TLS errors.
+
+    ``reason`` is printable, also where it is the peer's.
+    """
 
     code: int
     reason: str
@@ -359,7 +363,7 @@ class Link:
         self._end(
             Closed(
                 code=event.error_code,
-                reason=event.reason_phrase,
+                reason=printable(event.reason_phrase, MAX_PEER_CHARACTERS),
                 application=event.frame_type is None,
                 by_peer=by_peer,
             )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from punktfunk.errors import TrustStoreError
-from punktfunk.host.trust import PairedClient, TrustStore, scrub_name
+from punktfunk.host.trust import PairedClient, TrustStore
+from punktfunk.printable import device_name
 
 ONE = PairedClient("1" * 64, "one", "native", 10)
 TWO = PairedClient("2" * 64, "two", "gamestream", 20, "-----BEGIN CERTIFICATE-----\n")
@@ -91,9 +92,9 @@ def test_the_file_is_never_followed_through_a_planted_link(tmp_path: Path) -> No
 
 
 def test_names_lose_what_a_terminal_or_a_page_would_act_on() -> None:
-    assert scrub_name("\x1b[2Jliving\u202e  room\r\n\x00") == "[2Jliving room"
-    assert scrub_name("\u200b\u2066") == "unnamed device"
-    assert scrub_name("é" * 100) == "é" * 64
+    assert device_name("\x1b[2Jliving\u202e  room\r\n\x00") == "[2Jliving room"
+    assert device_name("\u200b\u2066") == "unnamed device"
+    assert device_name("é" * 100) == "é" * 64
 
 
 def test_the_file_says_its_schema_version(tmp_path: Path) -> None:
