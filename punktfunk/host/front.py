@@ -47,10 +47,10 @@ class _Told:
         self.status = 0
 
     def catch_up(self, host: Host) -> None:
-        for report in host.ended[self.count :]:
-            self.count += 1
-            self.status = self.status or int(report.failed)
+        for report in host.history.ended(since=self.count):
             say(_session_line(report))
+        self.count = host.history.over
+        self.status = int(host.history.failed > 0)
 
 
 async def _until_over(host: Host, told: _Told) -> None:

@@ -56,25 +56,27 @@ async def run_host(config: HostConfig) -> int:
     Lines: ``ready`` (port, fingerprint), ``session`` (an ended one), ``ended``. Returns the exit status: 1
     when a stream failed.
     """
-    failed = False
+    told = 0
     async with Host(config) as host:
         say("ready", port=host.port, fingerprint=host.fingerprint)
         ending = asyncio.ensure_future(until_told_to_end(lambda line: obey(host, line)))
-        told = 0
         while not ending.done():
             waiting = asyncio.ensure_future(host.sessions_over(told + 1))
             await asyncio.wait({waiting, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
                 waiting.cancel()
                 break
-            for report in waiting.result()[told:]:
-                told += 1
-                failed = failed or report.failed
-                say("session", **session_line(report))
+            told = _tell(host, told)
             if config.exit_after_sessions and told >= config.exit_after_sessions:
                 break
         ending.cancel()
-    for report in host.ended[told:]:
+    _tell(host, told)
+    say("ended", sessions=host.history.begun)
+    return int(host.history.failed > 0)
+
+
+def _tell(host: Host, told: int) -> int:
+    """Write a line for each session that ended after the first ``told``; return how many have ended by now."""
+    for report in host.history.ended(since=told):
         say("session", **session_line(report))
-    say("ended", sessions=len(host.reports))
-    return int(failed)
+    return host.history.over

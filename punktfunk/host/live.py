@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from punktfunk.clock import monotonic_ns, realtime_ns
+from punktfunk.host.history import SessionHistory, ledger_of
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.readiness import examine_host
 from punktfunk.host.report import SessionReport
@@ -32,10 +32,6 @@ from punktfunk.mgmt.live import (
 )
 
 _NS_PER_S = 1_000_000_000
-_NOT_COUNTED = frozenset(
-    {"fec_percent", "rate_kbps", "gso", "send_buffer_granted", "queue_packets", "recovery_armed", "realtime"}
-)
-"""Counters of a worker that are no counts, and do not add up over sessions."""
 
 
 class LiveHost:
@@ -68,15 +64,12 @@ class LiveHost:
     def totals(self) -> Totals:
         """Return what was counted."""
         host = self._serving.host
-        ended = [] if host is None else host.ended
-        ledger: Counter[str] = Counter()
-        for report in ended:
-            ledger.update(ledger_of(report))
+        history = SessionHistory() if host is None else host.history
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Totals(
-            sessions_begun=0 if host is None else len(host.reports),
-            sessions_failed=sum(report.failed for report in ended),
-            ended=dict(ledger),
+            sessions_begun=history.begun,
+            sessions_failed=history.failed,
+            ended=history.ledger,
             pairing=dict(self._pairing.counters),
             listener={} if host is None else host.listener_counters,
             http={} if self._serving.management is None else dict(self._serving.management.counters),
@@ -184,8 +177,3 @@ def session_info(report: SessionReport, name: str) -> SessionInfo:
 def _stage(name: str, figures: list[int]) -> Stage:
     p50_us, p95_us, max_us = figures
     return Stage(name, p50_us, p95_us, max_us)
-
-
-def ledger_of(report: SessionReport) -> dict[str, int]:
-    """Return the counts of a session's frames and packets."""
-    return {name: count for name, count in report.counters.items() if name not in _NOT_COUNTED}

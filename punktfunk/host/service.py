@@ -17,6 +17,7 @@ from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopDesk, Lending
+from punktfunk.host.history import SessionHistory
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.report import SessionReport
 from punktfunk.host.side_planes import InputSink, SidePlanes
@@ -82,8 +83,8 @@ class Host:
         self.on_session: Callable[[SessionReport], None] = lambda _report: None
         """Called in the event loop when a session begins, changes (about once a second) and has ended."""
         self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
-        self.reports: list[SessionReport] = []
-        """Sessions that got a stream, in order."""
+        self.history = SessionHistory()
+        """Sessions that got a stream: their reports as far as they are kept, and what all of them add up to."""
         self._log = log.get("host")
         self._listener: Listener | None = None
         self._identity = identity
@@ -91,7 +92,6 @@ class Host:
         self._sessions: set[HostSession] = set()
         self._streams: dict[HostSession, tuple[WorkerStream, SessionReport]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ended: list[SessionReport] = []
         self._report_done = asyncio.Condition()
         self._closing = False
 
@@ -154,15 +154,20 @@ class Host:
         return dict(self._listener.counters) if self._listener else {}
 
     async def sessions_over(self, count: int) -> list[SessionReport]:
-        """Wait until ``count`` streams have ended, workers included; return their reports as they ended."""
+        """Wait until ``count`` streams have ended, workers included; return the kept reports as they ended."""
         async with self._report_done:
-            await self._report_done.wait_for(lambda: len(self._ended) >= count)
+            await self._report_done.wait_for(lambda: self.history.over >= count)
         return self.ended
 
     @property
+    def reports(self) -> list[SessionReport]:
+        """The reports of the streams that run and of the last :data:`~punktfunk.host.history.MAX_ENDED` others."""
+        return self.history.reports
+
+    @property
     def ended(self) -> list[SessionReport]:
-        """The reports of the streams that are over, as they ended."""
-        return list(self._ended)
+        """The reports of the last streams that are over, as they ended."""
+        return self.history.ended()
 
     def live(self) -> list[SessionReport]:
         """Return the reports of the streams that run, oldest first; they change as their workers report."""
@@ -219,7 +224,7 @@ class Host:
         if self._closing or len(others) >= self.config.max_sessions:
             raise RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)
         welcome = negotiate(self.config, hello, udp_port, session.local_address)
-        number = len(self.reports) + 1
+        number = self.history.next_number
         report = SessionReport(
             number,
             session.peer,
@@ -257,7 +262,7 @@ class Host:
         else:
             report._lending = lending
             self._keep(self._prepare_desktop(session, report, lending, former, go_on))
-        self.reports.append(report)
+        self.history.begin(report)
         self._streams[session] = (worker, report)
         self.on_session(report)
         return Stream(welcome, worker)
@@ -374,7 +379,7 @@ class Host:
         self._streams.pop(session, None)
         if not self._streams:
             self.side_planes.nobody_streams()
-        self._ended.append(report)
+        self.history.end(report)
         report.state = "ended"
         self.on_session(report)
         if report._lending is not None:

@@ -13,6 +13,7 @@ import pytest
 
 import punktfunk
 from punktfunk.errors import HandshakeError, RejectedError, UntrustedPeerError
+from punktfunk.host.history import SessionHistory
 from punktfunk.media import Codec, SyntheticSpec, TestCardSpec
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.identity import Identity, Role
@@ -145,6 +146,22 @@ def test_two_hosts_side_by_side_serve_two_clients_each() -> None:
             summaries = await asyncio.gather(watch(one), watch(one), watch(two), watch(two))
             assert [summary.verified for summary in summaries] == [True] * 4
             assert len(await one.sessions_over(2)) == len(await two.sessions_over(2)) == 2
+
+    run(scenario())
+
+
+def test_a_host_forgets_reports_of_old_sessions_and_neither_their_numbers_nor_their_counts() -> None:
+    async def scenario() -> None:
+        async with punktfunk.Host(host_config(source=SyntheticSpec(frame_bytes=2000), frames=5)) as host:
+            host.history = SessionHistory(max_ended=1)
+            for number in (1, 2, 3):
+                async with punktfunk.Client(address(host), punktfunk.ClientConfig(trust=OPEN)) as client:
+                    assert (await client.finished()).verified is True
+                [report] = await host.sessions_over(number)
+                assert report.number == number
+            assert [report.number for report in host.reports] == [3]
+            assert (host.history.begun, host.history.over, host.history.failed) == (3, 3, 0)
+            assert host.history.ledger["frames_sent"] == 15
 
     run(scenario())
 
