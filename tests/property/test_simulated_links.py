@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
+import numpy as np
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
@@ -78,6 +80,55 @@ specs = st.fixed_dictionaries(
 )
 
 
+# One packet or two a frame and long bursts of total loss: the link is often dead for longer than the loss window, from
+# the first packet on too.
+outages = st.fixed_dictionaries(
+    {
+        "stream": st.fixed_dictionaries({"loss_window_frames": st.integers(1, 100)}),
+        "link": st.fixed_dictionaries(
+            {
+                "loss": st.builds(
+                    lambda p, r: {"kind": "gilbert_elliott", "p": p, "r": r, "bad": 1.0},
+                    st.floats(0.001, 0.1),
+                    st.floats(0.005, 0.1),
+                )
+            }
+        ),
+        "seed": st.integers(0, 2**64 - 1),
+        "frames": st.integers(50, 300),
+        "frame_bytes": st.builds(lambda size: {"kind": "constant", "bytes": size}, st.integers(0, 1200)),
+        "key_interval": st.integers(0, 20),
+        "recovery_rtt_us": st.one_of(st.none(), st.floats(0, 100_000)),
+    }
+)
+
+
+def assert_every_frame_has_one_fate(ledger: dict[str, Any], records: dict[str, bytes], frames: int) -> None:
+    """Hold counters and records against what was sent: complete, lost or expired, each frame once."""
+    client = ledger["client"]
+    fates = Counter(np.frombuffer(records["status"], "<i8").tolist())
+    assert fates == Counter(
+        {
+            0: client["frames_complete"],
+            1: client["frames_unrecoverable"],
+            2: client["frames_expired"],
+        }
+    )
+    assert fates.total() == frames == ledger["frames"]["submitted"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(outages)
+def test_no_outage_hides_a_frame(spec: dict[str, Any]) -> None:
+    result = simulate(json.dumps(spec))
+    note(result.ledger_json)
+    ledger = json.loads(result.ledger_json)
+    assert not any(ledger["balances"].values()), ledger["balances"]
+    assert_every_frame_has_one_fate(ledger, result.records(), spec["frames"])
+    host, client = ledger["host"], ledger["client"]
+    assert client["packets_lost"] == host["packets_sent"] - client["packets_received"]
+
+
 @settings(deadline=None, max_examples=150)
 @given(specs)
 def test_whatever_the_link_does_what_arrives_was_sent_and_the_rest_is_counted(spec: dict[str, Any]) -> None:
@@ -87,6 +138,7 @@ def test_whatever_the_link_does_what_arrives_was_sent_and_the_rest_is_counted(sp
     assert ledger["frames"]["corrupt"] == 0
     assert ledger["frames"]["intact"] == ledger["client"]["frames_released"]
     assert not any(ledger["balances"].values()), ledger["balances"]
+    assert_every_frame_has_one_fate(ledger, result.records(), spec["frames"])
     assert ledger["client"]["memory_peak_bytes"] <= spec["stream"]["memory_cap_bytes"]
     assert simulate(json.dumps(spec)).digest == result.digest
 

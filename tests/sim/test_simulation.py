@@ -124,6 +124,48 @@ def test_a_lost_frame_brings_a_key_frame_one_round_trip_later() -> None:
     assert undecodable.tolist() == [6, 7, 8, 16, 17, 18, 26, 27, 28, 36, 37, 38]
 
 
+def test_a_link_that_is_dead_at_first_hides_no_frame() -> None:
+    """The first packet that comes is 127 frames beyond the loss window of 64: those frames were sent and lost."""
+    ledger, result = run(
+        link={"loss": {"kind": "gilbert_elliott", "p": 0.01, "r": 0.01, "bad": 1.0}},
+        seed=3,
+        frames=200,
+        frame_bytes={"kind": "constant", "bytes": 1000},
+    )
+    client = ledger["client"]
+    first = int(np.flatnonzero(column(result, "packets_received") > 0)[0])
+    assert first > 64
+    assert (column(result, "status")[:first] == 1).all()
+    assert client["frames_complete"] + client["frames_unrecoverable"] + client["frames_expired"] == 200
+    assert client["packets_lost"] == 400 - client["packets_received"]
+
+
+def test_an_outage_beyond_the_loss_window_brings_a_key_frame() -> None:
+    """Frames 16 to 50 are lost, at two packets a frame, with a window of 8."""
+    ledger, result = run(
+        stream={"loss_window_frames": 8},
+        link={
+            "delay_us": 5_000,
+            "changes": [
+                {"at_ms": 260, "set": {"loss": {"kind": "independent", "p": 1.0}}},
+                {"at_ms": 840, "set": {"loss": {"kind": "none"}}},
+            ],
+        },
+        frames=120,
+        frame_bytes={"kind": "constant", "bytes": 1000},
+        key_interval=10_000,
+        recovery_rtt_us=20_000,
+    )
+    status, keys = column(result, "status"), np.flatnonzero(column(result, "flags") & 4).tolist()
+    lost = np.flatnonzero(status != 0)
+    assert lost.tolist() == list(range(lost[0], lost[-1] + 1))
+    assert lost.size > 30
+    # The first packet after the outage, 5 ms on its way, tells of it; the answer takes a round trip of 20 ms.
+    assert keys == [0, lost[-1] + 3]
+    assert ledger["client"]["frames_undecodable"] == 2
+    assert (column(result, "decodable")[keys[1] :] == 1).all()
+
+
 def test_a_codec_that_is_one_recovery_shard_short_is_noticed() -> None:
     """With 5 shards lost of 5 announced, only an honest codec brings every frame through."""
     spec = {

@@ -61,8 +61,7 @@ record! {
 #[derive(Debug)]
 pub struct RecordLog<T> {
     rows: Vec<T>,
-    /// Rows that found the log full.
-    pub dropped: u64,
+    dropped: u64,
     enabled: bool,
 }
 
@@ -86,6 +85,22 @@ impl<T: Copy> RecordLog<T> {
                 self.dropped += 1;
             }
         }
+    }
+
+    /// Keep the first of `rows` rows, made by their place among them, `most` at most; the others cost their count only.
+    pub fn push_many(&mut self, rows: u64, most: u64, row: impl Fn(u64) -> T) {
+        if self.enabled {
+            let room = (MAX_RECORDS - self.rows.len()) as u64;
+            let kept = rows.min(most).min(room);
+            self.rows.extend((0..kept).map(row));
+            self.dropped += rows - kept;
+        }
+    }
+
+    /// Return how many rows found the log full, or were too many at once.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Hand out the rows collected so far.
@@ -207,5 +222,42 @@ impl Rejections {
         Reject::ALL
             .iter()
             .map(|r| (format!("rejected_{}", r.name()), self.of(*r)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_counts_the_rows_that_it_does_not_keep() {
+        let mut log = RecordLog::new(true);
+        for i in 0..MAX_RECORDS - 1 {
+            log.push(i as u32);
+        }
+        log.push_many(3, 10, |i| 7 + i as u32);
+        assert_eq!(log.dropped(), 2);
+        log.push(0);
+        assert_eq!(log.dropped(), 3);
+        let rows = log.take();
+        assert_eq!((rows.len(), rows.last()), (MAX_RECORDS, Some(&7)));
+        log.push(1);
+        assert_eq!((log.take(), log.dropped()), (vec![1], 3), "room again");
+    }
+
+    #[test]
+    fn many_rows_at_once_are_kept_up_to_what_was_allowed() {
+        let mut log = RecordLog::new(true);
+        log.push(9);
+        log.push_many(5, 3, |i| i);
+        assert_eq!((log.take(), log.dropped()), (vec![9, 0, 1, 2], 2));
+    }
+
+    #[test]
+    fn a_log_that_is_off_keeps_and_counts_nothing() {
+        let mut log = RecordLog::new(false);
+        log.push(1);
+        log.push_many(1 << 40, 10, |_| 1);
+        assert_eq!((log.take(), log.dropped()), (vec![], 0));
     }
 }

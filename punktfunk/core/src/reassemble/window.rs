@@ -11,7 +11,6 @@ pub struct Window {
     base: u64,
     /// One past the newest frame; equal to `base` while nothing came.
     end: u64,
-    started: bool,
 }
 
 impl Window {
@@ -26,22 +25,20 @@ impl Window {
             reach: u64::from(reach),
             base: 0,
             end: 0,
-            started: false,
         }
     }
 
-    /// Where the wire's `index` lies by serial arithmetic around the newest frame; `None` before frame 0.
+    /// Begin at frame `index` instead of 0. Call before the first packet.
+    pub fn begin_at(&mut self, index: u32) {
+        (self.base, self.end) = (u64::from(index), u64::from(index));
+    }
+
+    /// Return where the wire's `index` lies by serial arithmetic around the newest frame; `None` before frame 0.
     ///
-    /// A stream starts at frame 0. A first packet far beyond it means that this receiver joined late, and what was
-    /// before concerns it not.
+    /// A session starts at frame 0 (section 4.4). However far beyond it the first packet lies, what is missing before
+    /// it was sent and lost.
     #[must_use]
-    pub fn place(&mut self, index: u32) -> Option<u64> {
-        if !self.started {
-            self.started = true;
-            if u64::from(index) > self.reach {
-                (self.base, self.end) = (u64::from(index), u64::from(index));
-            }
-        }
+    pub fn place(&self, index: u32) -> Option<u64> {
         // Relative to the newest frame, or to the one before the first.
         let newest = self.end as i64 - 1;
         let ahead = i64::from(index.wrapping_sub(newest as u32) as i32);
@@ -124,6 +121,7 @@ mod tests {
     #[test]
     fn indices_wrap_in_serial_arithmetic() {
         let mut window = Window::new(64);
+        window.begin_at(u32::MAX - 1);
         assert_eq!(window.place(u32::MAX - 1), Some(u64::from(u32::MAX) - 1));
         window.extend_to(u64::from(u32::MAX) - 1);
         assert_eq!(window.place(1), Some(u64::from(u32::MAX) + 2));
@@ -131,22 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_starts_with_lost_frames_still_starts_at_zero() {
-        let mut window = Window::new(64);
-        assert_eq!(window.place(3), Some(3));
-        assert_eq!(window.base(), 0);
-    }
-
-    #[test]
-    fn a_receiver_that_joins_late_misses_nothing() {
-        let mut window = Window::new(64);
-        assert_eq!(window.place(5000), Some(5000));
-        assert_eq!(window.base(), 5000);
+    fn a_stream_starts_at_frame_zero_however_far_its_first_packet_is() {
+        for index in [0, 3, 64, 65, 5000, (1 << 31) - 2] {
+            let window = Window::new(64);
+            assert_eq!(window.place(index), Some(u64::from(index)));
+            assert_eq!((window.base(), window.end()), (0, 0));
+        }
     }
 
     #[test]
     fn nothing_lies_before_frame_zero() {
         let mut window = Window::new(64);
+        assert_eq!(window.place(u32::MAX), None);
         assert_eq!(window.place(0), Some(0));
         window.extend_to(0);
         assert_eq!(window.place(u32::MAX), None);

@@ -9,6 +9,8 @@ const MILLION: u64 = 1_000_000;
 /// Counts the sequence numbers that never came. Reordering is not loss: a late packet fills its gap.
 #[derive(Debug)]
 pub struct LossTracker {
+    /// Number of the first packet that this receiver is concerned with.
+    first: u64,
     /// Highest number seen, extended to 64 bits.
     highest: Option<u64>,
     distinct: u64,
@@ -23,6 +25,7 @@ impl LossTracker {
     #[must_use]
     pub fn new(seen: Option<ReplayWindow>) -> Self {
         Self {
+            first: 0,
             highest: None,
             distinct: 0,
             reordered: 0,
@@ -30,17 +33,21 @@ impl LossTracker {
         }
     }
 
+    /// Begin at packet `stream_seq` instead of 0. Call before the first packet.
+    pub fn begin_at(&mut self, stream_seq: u32) {
+        self.first = u64::from(stream_seq);
+    }
+
     /// Note a packet that passed every check.
     pub fn on_packet(&mut self, stream_seq: u32) {
-        let seq = match self.highest {
-            None => u64::from(stream_seq),
-            Some(highest) => {
-                let ahead = i64::from(stream_seq.wrapping_sub(highest as u32) as i32);
-                match highest.checked_add_signed(ahead) {
-                    Some(seq) => seq,
-                    None => return,
-                }
-            }
+        // Relative to the highest number, or to the first.
+        let near = self.highest.unwrap_or(self.first);
+        let ahead = i64::from(stream_seq.wrapping_sub(near as u32) as i32);
+        let Some(seq) = near
+            .checked_add_signed(ahead)
+            .filter(|&seq| seq >= self.first)
+        else {
+            return;
         };
         if self
             .seen
@@ -67,7 +74,7 @@ impl LossTracker {
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.highest
-            .map_or(0, |h| (h + 1).saturating_sub(self.distinct))
+            .map_or(0, |h| (h + 1).saturating_sub(self.first + self.distinct))
     }
 
     /// Packets that came after a later one.
@@ -147,11 +154,23 @@ mod tests {
     fn the_counter_wraps_without_loss() {
         let mut tracker = LossTracker::new(None);
         let first = u32::MAX - 1;
-        for i in 0..4u32 {
+        tracker.begin_at(first);
+        for i in [1, 0, 2, 3, 5] {
             tracker.on_packet(first.wrapping_add(i));
         }
-        assert_eq!(tracker.lost(), u64::from(first));
-        assert_eq!(tracker.reordered(), 0);
+        assert_eq!((tracker.lost(), tracker.reordered()), (1, 1));
+        tracker.settle(u64::from(first) + 8);
+        assert_eq!(tracker.lost(), 3);
+    }
+
+    #[test]
+    fn packets_from_before_the_first_one_hide_no_loss() {
+        let mut tracker = LossTracker::new(None);
+        tracker.begin_at(100);
+        for seq in [98, 99, 101, 97] {
+            tracker.on_packet(seq);
+        }
+        assert_eq!((tracker.lost(), tracker.reordered()), (1, 0));
     }
 
     #[test]

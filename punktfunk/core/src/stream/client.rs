@@ -189,8 +189,10 @@ impl ClientStream {
             .map(|(k, v)| (k.to_owned(), v))
             .collect();
         stats.extend(session.rejections().entries());
+        let records_dropped = session.records_dropped();
         drop(session);
         for (name, value) in [
+            ("records_dropped", records_dropped),
             ("receive_buffer_granted", self.receive_buffer_granted as u64),
             ("kernel_dropped", self.inner.kernel_dropped.load(Relaxed)),
             ("receive_calls", self.inner.receive_calls.load(Relaxed)),

@@ -190,6 +190,7 @@ impl HostStream {
             .collect();
         let socket = &self.socket;
         for (name, value) in [
+            ("records_dropped", self.shared.records_dropped()),
             ("send_calls", socket.send_calls.load(Relaxed)),
             ("gso", u64::from(socket.gso.load(Relaxed))),
             ("send_buffer_granted", self.send_buffer_granted as u64),

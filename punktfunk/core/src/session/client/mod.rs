@@ -48,7 +48,8 @@ pub struct ClientSession {
     unstamped: u32,
     /// Everything the next frame may refer to was decodable.
     chain: bool,
-    last_released: Option<u64>,
+    /// First frame that was neither released nor left out by a release.
+    unreleased: u64,
     recovery: Recovery,
     out: VecDeque<Frame>,
     stats: ClientStats,
@@ -83,7 +84,7 @@ impl ClientSession {
             newest_pts_ns: 0,
             unstamped: 0,
             chain: false,
-            last_released: None,
+            unreleased: 0,
             recovery: Recovery::default(),
             out: VecDeque::new(),
             stats: ClientStats::default(),
@@ -91,6 +92,18 @@ impl ClientSession {
             records: RecordLog::new(record_frames),
             config,
         })
+    }
+
+    /// Begin in the middle of a session: the host says that the numbers of its next frame and packet are these.
+    /// Call before the first datagram.
+    ///
+    /// Both are 0 unless the host says so (section 4.4). A gap does not: however far the first packet is ahead, every
+    /// frame before it was sent and did not come.
+    pub fn resume(&mut self, frame_index: u32, stream_seq: u32) {
+        self.window.begin_at(frame_index);
+        self.loss.begin_at(stream_seq);
+        self.next = u64::from(frame_index);
+        self.unreleased = self.next;
     }
 
     /// Take one datagram; it is decrypted in place. Call [`ClientSession::advance`] after a batch of them.
@@ -230,6 +243,12 @@ impl ClientSession {
     /// The records of the frames that left the window since the last call.
     pub fn take_records(&mut self) -> Vec<ClientRecord> {
         self.records.take()
+    }
+
+    /// Return how many frames have no record because nobody took those before, or because a jump left too many at once.
+    #[must_use]
+    pub fn records_dropped(&self) -> u64 {
+        self.records.dropped()
     }
 
     /// Counters. A frame and its shards are counted when it leaves the loss window, its release at once.

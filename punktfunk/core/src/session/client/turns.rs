@@ -5,8 +5,9 @@ use crate::reassemble::{FrameState, Phase};
 use crate::session::{FLAG_PROBE, FLAGS_DECODABLE};
 use crate::stats::{ClientRecord, NULL};
 
-/// A jump over more frames than this leaves no record per frame, only the count.
-const MAX_GAP_RECORDS: u64 = 4096;
+/// Records of one jump; no session outlives an outage of so many frames (18 minutes at 60 Hz). Those beyond are
+/// counted as dropped, so that a packet with a far frame number costs a bounded time.
+const MAX_JUMP_RECORDS: u64 = 1 << 16;
 
 impl ClientSession {
     /// Let time pass: stamp what became complete, give up what is overdue, release what is in turn.
@@ -114,8 +115,8 @@ impl ClientSession {
         }
         frame.released_ns = now_ns as i64;
         self.stats.frames_released += 1;
-        let gap = index - self.last_released.map_or(0, |last| last + 1);
-        self.last_released = Some(index);
+        let gap = index - self.unreleased;
+        self.unreleased = index + 1;
         self.out.push_back(Frame {
             index: index as u32,
             pts_ns: frame.pts_ns,
@@ -145,14 +146,13 @@ impl ClientSession {
         let skipped = base.saturating_sub(self.window.base());
         if skipped > 0 {
             // Never seen, and so many at once that they were never tracked.
-            for index in self.window.base()..self.window.base() + skipped.min(MAX_GAP_RECORDS) {
-                self.records.push(ClientRecord {
-                    index: index as i64,
-                    status: 1,
-                    decodable: 0,
-                    ..ClientRecord::EMPTY
-                });
-            }
+            let unseen = |offset| ClientRecord {
+                index: (self.window.base() + offset) as i64,
+                status: 1,
+                decodable: 0,
+                ..ClientRecord::EMPTY
+            };
+            self.records.push_many(skipped, MAX_JUMP_RECORDS, unseen);
             self.stats.frames_unrecoverable += skipped;
             self.stats.frames_unseen += skipped;
             self.report.frames_lost += skipped;
@@ -161,8 +161,6 @@ impl ClientSession {
             self.next = self.next.max(base);
         }
         self.window.extend_to(index);
-        // A receiver that joined late begins with its first frame.
-        self.next = self.next.max(self.window.base());
     }
 
     pub(super) fn retire_oldest(&mut self, now_ns: u64) {

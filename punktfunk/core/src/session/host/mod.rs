@@ -113,6 +113,12 @@ impl Shared {
         self.queue().records.take()
     }
 
+    /// Return how many frames have no record because nobody took those before.
+    #[must_use]
+    pub fn records_dropped(&self) -> u64 {
+        self.queue().records.dropped()
+    }
+
     /// Packets per second of the session, recovery shards included.
     fn packets_per_s(&self) -> f64 {
         let media =
