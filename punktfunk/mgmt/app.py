@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from punktfunk.mgmt.feed import Feed
 from punktfunk.mgmt.gate import Gate
 from punktfunk.mgmt.interface import HostControl
-from punktfunk.mgmt.login import CoolDown, Password
+from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.openapi import API_VERSION
 from punktfunk.mgmt.routes import (
     console,
@@ -27,6 +27,7 @@ from punktfunk.mgmt.routes import (
 )
 from punktfunk.mgmt.routing import handle_errors
 from punktfunk.mgmt.shell import Shell
+from punktfunk.mgmt.sign_in_limits import SignInLimits
 
 ROUTERS = (
     host.routes,
@@ -70,7 +71,7 @@ def compose(
     app.state.control = control
     app.state.gate = gate
     app.state.password = password
-    app.state.cool_down = CoolDown()
+    app.state.sign_in_limits = SignInLimits()
     app.state.closing = closing
     app.state.events = Feed(control).hub
     gate.sessions.on_close = app.state.events.nudge

@@ -1,12 +1,9 @@
-"""The console's password (argon2id), and how often it may be tried."""
+"""The console's password (argon2id)."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -19,49 +16,6 @@ from punktfunk.native.private_file import write_private
 PASSWORD_FILE = "console.json"  # noqa: S105 - its name
 MIN_PASSWORD_CHARACTERS = 8
 MAX_PASSWORD_CHARACTERS = 1024
-
-_S = 1_000_000_000
-GLOBAL_COOL_DOWN_NS = _S // 2
-"""After a wrong password nobody may try for this long."""
-SOURCE_COOL_DOWN_NS = _S
-MAX_SOURCE_COOL_DOWN_NS = 300 * _S
-"""The address it came from waits 1 s, doubled for each further failure, 5 minutes at most."""
-MAX_SOURCES = 256
-"""Addresses remembered; the one that was quiet longest is forgotten first."""
-
-
-@dataclass(slots=True)
-class _Source:
-    failures: int
-    quiet_until_ns: int
-
-
-class CoolDown:
-    """Who has to wait before the next try. Times are CLOCK_MONOTONIC ns, given by the caller."""
-
-    def __init__(self) -> None:
-        self._global_ns = 0
-        self._sources: OrderedDict[str, _Source] = OrderedDict()
-
-    def wait_s(self, source: str, now_ns: int) -> int:
-        """Return for how many seconds this address has to wait, rounded up; 0 when it may try."""
-        known = self._sources.get(_origin(source))
-        until_ns = max(self._global_ns, known.quiet_until_ns if known else 0)
-        return max(0, -(-(until_ns - now_ns) // _S))
-
-    def failed(self, source: str, now_ns: int) -> None:
-        """Take note of a wrong password."""
-        self._global_ns = now_ns + GLOBAL_COOL_DOWN_NS
-        key = _origin(source)
-        known = self._sources.pop(key, _Source(0, 0))
-        wait = min(SOURCE_COOL_DOWN_NS << min(known.failures, 10), MAX_SOURCE_COOL_DOWN_NS)
-        self._sources[key] = _Source(known.failures + 1, now_ns + wait)
-        while len(self._sources) > MAX_SOURCES:
-            self._sources.popitem(last=False)
-
-    def passed(self, source: str) -> None:
-        """Forget the failures of an address that knew the password."""
-        self._sources.pop(_origin(source), None)
 
 
 class Password:
@@ -127,16 +81,3 @@ class Password:
                 "remove it to start without a password; the one-time link lets you in",
             )
         return hashed
-
-
-def _origin(source: str) -> str:
-    """Return who counts as one: an IPv4 address, or the /64 of an IPv6 one, of which everybody has 2^64."""
-    try:
-        address = ipaddress.ip_address(source.split("%", 1)[0])
-    except ValueError:
-        return source
-    if address.version == 4:
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False))

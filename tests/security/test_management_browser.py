@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from punktfunk.mgmt.login import MAX_SOURCE_COOL_DOWN_NS, MAX_SOURCES, CoolDown
 from punktfunk.mgmt.sessions import (
     MAX_SESSIONS,
     MAX_TICKETS,
@@ -242,30 +241,6 @@ def test_a_sign_in_of_the_wrong_shape_is_told_so_without_quoting_it(
     answer = shared_host.page().post("/console/login", json=body)
     assert answer.status_code == status
     assert "xxx" not in answer.text
-
-
-def test_wrong_passwords_double_the_wait_up_to_a_limit_in_bounded_memory() -> None:
-    cool_down = CoolDown()
-    waits = []
-    now = 0
-    for _ in range(12):
-        cool_down.failed("10.0.0.1", now)
-        waits.append(cool_down.wait_s("10.0.0.1", now))
-        now += waits[-1] * S
-    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
-    assert max(waits) * S == MAX_SOURCE_COOL_DOWN_NS
-    cool_down.failed("10.0.0.1", now)
-    assert cool_down.wait_s("10.0.0.2", now) == 1, "the global pause is for everybody"
-    assert cool_down.wait_s("10.0.0.2", now + S) == 0
-    cool_down.passed("10.0.0.1")
-    assert cool_down.wait_s("10.0.0.1", now + S) == 0
-    for n in range(10_000):
-        cool_down.failed(f"2001:db8:0:{n:x}::1", now)
-    assert len(cool_down._sources) == MAX_SOURCES
-    cool_down.failed("2001:db8:1::1", now)
-    assert cool_down.wait_s("2001:db8:1::2", now + S // 2) == 1, (
-        "an IPv6 network of 2^64 addresses counts as one"
-    )
 
 
 def test_text_of_a_request_that_is_no_unicode_is_answered_in_words(shared_host: Any) -> None:

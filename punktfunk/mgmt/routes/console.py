@@ -13,10 +13,11 @@ from pydantic import Field
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.mgmt.gate import Gate, Principal
-from punktfunk.mgmt.login import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, CoolDown, Password
+from punktfunk.mgmt.login import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, Password
 from punktfunk.mgmt.models import Body, Order
 from punktfunk.mgmt.routing import ApiError, router
 from punktfunk.mgmt.sessions import FRESH_TICKET_NS, TICKET_LIFE_NS
+from punktfunk.mgmt.sign_in_limits import SignInLimits, Wait
 
 FOLDER = Path(__file__).parents[1] / "console"
 
@@ -72,9 +73,9 @@ def _password(request: Request) -> Password:
     return password
 
 
-def _cool_down(request: Request) -> CoolDown:
-    cool_down: CoolDown = request.app.state.cool_down
-    return cool_down
+def _limits(request: Request) -> SignInLimits:
+    limits: SignInLimits = request.app.state.sign_in_limits
+    return limits
 
 
 def _principal(request: Request) -> Principal:
@@ -88,7 +89,7 @@ def _source(request: Request) -> str:
 
 TheGate = Annotated[Gate, Depends(_gate)]
 ThePassword = Annotated[Password, Depends(_password)]
-TheCoolDown = Annotated[CoolDown, Depends(_cool_down)]
+TheLimits = Annotated[SignInLimits, Depends(_limits)]
 Who = Annotated[Principal, Depends(_principal)]
 Source = Annotated[str, Depends(_source)]
 
@@ -121,7 +122,7 @@ async def login(
     order: LoginOrder,
     gate: TheGate,
     password: ThePassword,
-    cool_down: TheCoolDown,
+    limits: TheLimits,
     source: Source,
 ) -> Response:
     """Open a session, with the password or with a ticket."""
@@ -136,9 +137,10 @@ async def login(
     elif order.password is not None:
         if not password.is_set:
             raise ApiError(401, "no password is set: punktfunk console prints a one-time link")
-        await _check(password, order.password, cool_down, source)
+        await _check(password, order.password, limits, source)
     else:
         raise ApiError(422, "password or ticket is needed")
+    limits.signed_in(source)
     log.get("mgmt").info("console sign-in", source=source)
     value = gate.sessions.open(monotonic_ns(), by_ticket=order.ticket is not None)
     return Response(status_code=204, headers={"set-cookie": gate.set_cookie(value)})
@@ -157,7 +159,7 @@ async def change_password(  # noqa: PLR0917 - what a route depends on
     order: PasswordOrder,
     gate: TheGate,
     password: ThePassword,
-    cool_down: TheCoolDown,
+    limits: TheLimits,
     who: Who,
     source: Source,
 ) -> Response:
@@ -171,7 +173,7 @@ async def change_password(  # noqa: PLR0917 - what a route depends on
     if password.is_set and not _proves_the_user(who):
         if order.current is None:
             raise ApiError(401, "the present password is needed")
-        await _check(password, order.current, cool_down, source)
+        await _check(password, order.current, limits, source)
     elif password.busy:
         raise _busy()
     await password.set(order.new)
@@ -188,17 +190,17 @@ async def ticket(gate: TheGate, who: Who) -> Ticket:
     return Ticket(ticket=gate.sessions.issue_ticket(monotonic_ns()), expires_in_secs=TICKET_LIFE_NS // _S)
 
 
-async def _check(password: Password, given: str, cool_down: CoolDown, source: str) -> None:
-    wait = cool_down.wait_s(source, monotonic_ns())
-    if wait:
-        raise ApiError(429, f"too many attempts: wait {wait} s", {"retry-after": str(wait)})
-    if password.busy:
-        raise _busy()
-    if not await password.check(given):
-        cool_down.failed(source, monotonic_ns())
-        log.get("mgmt").warning("console sign-in failed", source=source, way="password")
-        raise ApiError(401, "wrong password")
-    cool_down.passed(source)
+async def _check(password: Password, given: str, limits: SignInLimits, source: str) -> None:
+    match await limits.attempt(source, lambda: password.check(given)):
+        case Wait(seconds, cause):
+            raise ApiError(
+                429,
+                f"{cause}: wait {seconds} s, or sign in with the one-time link that punktfunk console prints",
+                {"retry-after": str(seconds)},
+            )
+        case False:
+            log.get("mgmt").warning("console sign-in failed", source=source, way="password")
+            raise ApiError(401, "wrong password")
 
 
 def _busy() -> ApiError:

@@ -95,7 +95,7 @@ function passwordForm(scope, problem, notice, done) {
     } catch (error) {
       if (error.status === 429) {
         blockedUntil = performance.now() + (error.retryAfter ?? 5) * 1000;
-        tell(problem, "Too many attempts. The host takes the next one in a moment.");
+        tell(problem, `${error.message.replace(/^t/, "T")}.`);
       } else {
         tell(problem, error.status === 401 ? "That is not the password." : `Not signed in: ${error.message}. ${api.advice(error)}`);
         if (error.retryAfter) blockedUntil = performance.now() + error.retryAfter * 1000;
