@@ -6,11 +6,11 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-_TAKE_THE_MACHINE = ("tests/net/", "tests/e2e/", "tests/web/", "tests/security/test_hostile_packets.py")
+pytest_plugins = ("tests.support.seeds", "tests.support.measuring", "tests.support.groups")
+
 # The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 _CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
@@ -46,23 +46,6 @@ def lack() -> Callable[[str], None]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of single tests."""
     parser.addoption("--kills", default=4, type=int, help="SIGKILLs of tests/net/test_kills.py (promise: 50)")
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Say what runs side by side under pytest-xdist: files that compute, and one of those that take the machine.
-
-    Namespaces, compositors, browsers and timed processes would disturb and find each other, so that all of them
-    form one queue. The tests of any other file stay together for its fixtures.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class OneQueueForTheMachine(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return "machine" if file.startswith(_TAKE_THE_MACHINE) else file
-
-    return OneQueueForTheMachine(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 import punktfunk
+from punktfunk.host.report import SessionReport
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Mode
+from tests.support.waiting import soon
 
 SYNTHETIC = {"kind": "synthetic", "frame_bytes": 5000}
 HOST = {"trust": "loopback", "port": 0, "source": SYNTHETIC, "mode": "1280x720@60"}
@@ -40,6 +42,7 @@ def synthetic_host(**fields: Any) -> punktfunk.Host:
     )
 
 
+@pytest.mark.measures
 def test_a_killed_host_worker_ends_its_session_only() -> None:
     async def scenario() -> None:
         async with synthetic_host() as host:
@@ -48,7 +51,10 @@ def test_a_killed_host_worker_ends_its_session_only() -> None:
                 punktfunk.Client(address, CLIENT_CONFIG) as doomed,
                 punktfunk.Client(address, CLIENT_CONFIG) as other,
             ):
-                await asyncio.sleep(0.5)
+                # Which client got which worker is the order of their connections.
+                await soon(
+                    lambda: [_sent(report) > 0 for report in host.reports] == [True] * 2, "both stream"
+                )
                 os.kill(host.reports[0].worker_pid, signal.SIGKILL)
                 started = time.monotonic()
                 summary = await doomed.finished()
@@ -58,20 +64,20 @@ def test_a_killed_host_worker_ends_its_session_only() -> None:
                 [report] = await host.sessions_over(1)
                 assert report.failed
                 assert report.reason == "worker killed by signal 9"
-                before = host.reports[1].counters.get("frames_sent", 0)
-                await asyncio.sleep(1.5)
-                assert host.reports[1].counters["frames_sent"] > before
+                before = _sent(host.reports[1])
+                await soon(lambda: _sent(host.reports[1]) > before, "the other stream goes on")
                 other.stop()
                 assert not (await other.finished()).failed
 
     run(scenario())
 
 
+@pytest.mark.measures
 def test_a_killed_receive_worker_is_a_failure_that_the_host_hears_of() -> None:
     async def scenario() -> None:
         async with synthetic_host() as host:
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT_CONFIG) as client:
-                await asyncio.sleep(0.3)
+                await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 os.kill(client.worker_pid, signal.SIGKILL)
                 started = time.monotonic()
                 summary = await client.finished()
@@ -167,6 +173,7 @@ def test_a_host_that_is_killed_takes_its_workers_along_and_the_client_says_so(
     assert client.process.wait(5) == 0
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "end of standard input"])
 def test_a_host_that_is_told_to_end_does_so_within_two_seconds(
     how: str, program: Callable[..., Any], is_gone: IsGone, tmp_path: Path
@@ -217,6 +224,7 @@ def test_headless_peers_obey_orders_on_their_standard_input_and_ignore_nonsense(
     assert sum(event["event"] == "refused" for event in client.seen) == 2
 
 
+@pytest.mark.measures
 def test_a_client_that_is_told_to_end_leaves_its_artefacts_within_two_seconds(
     program: Callable[..., Any], is_gone: IsGone, tmp_path: Path
 ) -> None:
@@ -284,6 +292,11 @@ def test_a_worker_started_by_hand_says_that_it_is_not_for_that(module: str) -> N
     )
     assert done.returncode == 1
     assert "started by punktfunk itself" in done.stderr
+
+
+def _sent(report: SessionReport) -> int:
+    """Return the frames that a session has sent, as its worker says once a second."""
+    return report.counters.get("frames_sent", 0)
 
 
 def _until_frames_flow(client: Any) -> None:

@@ -30,6 +30,7 @@ from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.identity import Identity, Role
 from punktfunk.units import Mode
+from tests.support.waiting import soon
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -131,13 +132,14 @@ def test_two_clients_race_for_one_window_and_one_is_told_that_it_is_closed(tmp_p
     run(scenario())
 
 
+@pytest.mark.measures
 def test_unpairing_ends_the_live_session_within_a_second_and_the_client_stays_out(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with paired_only_host(tmp_path) as (host, pairing, address):
             laptop = device(tmp_path, "laptop")
             await punktfunk.pair(address, pairing.arm(monotonic_ns()).pin, laptop)
             async with punktfunk.Client(address, laptop) as client:
-                await asyncio.sleep(0.5)
+                await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 started = time.monotonic()
                 assert pairing.trust.remove(pairing.trust.clients()[0].fingerprint)
                 [report] = await host.sessions_over(1)
@@ -214,7 +216,7 @@ def test_a_new_connection_of_the_same_paired_client_takes_the_session_over(tmp_p
             laptop = device(tmp_path, "laptop")
             await punktfunk.pair(address, pairing.arm(monotonic_ns()).pin, laptop)
             async with punktfunk.Client(address, laptop) as first:
-                await asyncio.sleep(0.3)
+                await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 async with punktfunk.Client(address, laptop) as second:
                     summary = await first.finished()
                     assert "took over" in summary.reason
@@ -229,12 +231,15 @@ def test_a_new_connection_of_the_same_paired_client_takes_the_session_over(tmp_p
 
 
 def test_clients_that_retry_find_a_restarted_host_again_still_paired(tmp_path: Path) -> None:
+    refused: set[str] = set()
+
     async def until_let_in(address: str, config: punktfunk.ClientConfig) -> bool | None:
         while True:
             try:
                 async with punktfunk.Client(address, config) as client:
                     return (await client.finished()).verified
             except HandshakeError:
+                refused.add(config.name)
                 await asyncio.sleep(0.05)
 
     async def scenario() -> None:
@@ -245,11 +250,11 @@ def test_clients_that_retry_find_a_restarted_host_again_still_paired(tmp_path: P
                 pairing._next_ns = 0
                 await punktfunk.pair(address, pairing.arm(monotonic_ns()).pin, each)
             async with punktfunk.Client(address, devices[0]) as client:
-                await asyncio.sleep(0.3)
+                await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 await host.__aexit__(None, None, None)
                 assert "host stopped" in (await client.finished()).reason
         retries = [asyncio.create_task(until_let_in(address, each)) for each in devices]
-        await asyncio.sleep(0.5)
+        await soon(lambda: len(refused) == 2, "both have tried in vain")
         async with paired_only_host(tmp_path, port=port, frames=30):
             assert await asyncio.gather(*retries) == [True, True]
 

@@ -131,6 +131,7 @@ def test_two_hosts_run_side_by_side_and_one_state_folder_takes_one_host(
     assert "another host uses the state folder" in third.errors
 
 
+@pytest.mark.measures
 def test_ctrl_c_ends_everything_within_two_seconds_and_the_client_is_told(
     served: Callable[..., Served], tmp_path: Path, is_gone: IsGone
 ) -> None:
@@ -161,6 +162,7 @@ def test_ctrl_c_ends_everything_within_two_seconds_and_the_client_is_told(
     )
 
 
+@pytest.mark.measures
 def test_ctrl_c_waits_for_no_browser(served: Callable[..., Served], tmp_path: Path) -> None:
     host = served("--no-mdns")
     url, _, ticket = host.find(r"console      (\S+)").partition("/#ticket=")

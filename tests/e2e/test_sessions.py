@@ -19,6 +19,7 @@ from punktfunk.native.dialect import CloseCode
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.waiting import soon
 
 OPEN = OpenTrust.LOOPBACK
 
@@ -109,14 +110,18 @@ def test_mode_bitrate_and_key_frames_change_in_mid_stream() -> None:
         config = host_config(codec="h264", bitrate=Bitrate(4_000_000))
         client_config = punktfunk.ClientConfig(trust=OPEN, mode=Mode(1280, 720, 60))
         async with punktfunk.Host(config) as host, punktfunk.Client(address(host), client_config) as client:
-            await asyncio.sleep(0.5)
+            # The counters come once a second.
+            counted = lambda name: host.reports[0].counters.get(name, 0)  # noqa: E731
+            await soon(lambda: counted("key_frames") == 1, "the first key frame")
             answer = await client.request_mode(Mode(960, 540, 30))
             assert (answer.accepted, str(answer.mode)) == (True, "960x540@30")
+            await soon(lambda: counted("key_frames") == 2, "the key frame of the new mode")
             client.request_bitrate(Bitrate(2_000_000))
-            await asyncio.sleep(0.5)
+            await soon(lambda: counted("rate_kbps") == 2000, "the new bitrate")
+            before = counted("key_frames")
             client.request_keyframe()
             client.request_keyframe()
-            await asyncio.sleep(0.8)
+            await soon(lambda: counted("key_frames") == before + 1, "the key frame that was asked for")
             client.stop()
             summary = await client.finished()
             [report] = await host.sessions_over(1)

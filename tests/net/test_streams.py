@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import pytest
 
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.errors import InvalidConfigError, SessionClosedError
+from tests.support.waiting import eventually
 
 KEY = bytes(range(16))
 KEY_FRAME = FLAG_PICTURE | FLAG_KEY
@@ -53,14 +54,6 @@ def streams(
         receiver.close()
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread is about to do."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def frames_of(client: ClientStream, count: int) -> list[Any]:
     found = []
     while len(found) < count:
@@ -74,9 +67,9 @@ def frames_of(client: ClientStream, count: int) -> list[Any]:
 @pytest.mark.parametrize("gro", [True, False])
 @pytest.mark.parametrize("key", [KEY, None])
 def test_frames_arrive_as_they_were_sent(
-    sockets: tuple[socket.socket, socket.socket], gso: bool, gro: bool, key: bytes | None
+    sockets: tuple[socket.socket, socket.socket], gso: bool, gro: bool, key: bytes | None, rng: random.Random
 ) -> None:
-    units = [os.urandom(n) for n in (0, 1, 1200, 1201, 41_667, 300_000)]
+    units = [rng.randbytes(n) for n in (0, 1, 1200, 1201, 41_667, 300_000)]
     with streams(sockets, StreamConfig(key=key), {"gso": gso}, {"gro": gro}) as (host, client):
         for number, unit in enumerate(units):
             assert host.submit(unit, 1_000 + number, KEY_FRAME) == number
@@ -115,9 +108,9 @@ def test_access_units_are_taken_from_any_contiguous_buffer(
 
 
 def test_a_received_frame_lends_its_bytes_without_a_copy(
-    sockets: tuple[socket.socket, socket.socket],
+    sockets: tuple[socket.socket, socket.socket], rng: random.Random
 ) -> None:
-    unit = os.urandom(50_000)
+    unit = rng.randbytes(50_000)
     with streams(sockets) as (host, client):
         host.submit(unit, 0, KEY_FRAME)
         (frame,) = frames_of(client, 1)
@@ -130,12 +123,14 @@ def test_a_received_frame_lends_its_bytes_without_a_copy(
     assert view == unit, "a view keeps its frame alive"
 
 
-def test_stamps_follow_the_frames_way(sockets: tuple[socket.socket, socket.socket]) -> None:
+def test_stamps_follow_the_frames_way(
+    sockets: tuple[socket.socket, socket.socket], rng: random.Random
+) -> None:
     with streams(sockets) as (host, client):
         begin = time.monotonic_ns()
         for _ in range(20):
             host.submit(
-                os.urandom(100_000), 0, KEY_FRAME, captured_ns=begin, encode_end_ns=time.monotonic_ns()
+                rng.randbytes(100_000), 0, KEY_FRAME, captured_ns=begin, encode_end_ns=time.monotonic_ns()
             )
             frames_of(client, 1)
         end = time.monotonic_ns()
@@ -177,7 +172,7 @@ def test_a_closed_stream_refuses_work_and_keeps_its_books(
     with streams(sockets) as (host, client):
         host.submit(b"last", 0, KEY_FRAME)
         assert host.flush(PATIENCE)
-        eventually(lambda: client.stats()["frames_complete"] == 1)
+        eventually(lambda: client.stats()["frames_complete"] == 1, "a whole frame")
         for _ in range(2):
             host.close()
             client.close()
@@ -227,13 +222,13 @@ def test_submitting_never_waits_for_the_network(sockets: tuple[socket.socket, so
 
 
 def test_a_reader_that_does_not_read_costs_bounded_memory(
-    sockets: tuple[socket.socket, socket.socket],
+    sockets: tuple[socket.socket, socket.socket], rng: random.Random
 ) -> None:
     with streams(sockets, client={"queue_frames": 4}) as (host, client):
         for number in range(30):
-            host.submit(os.urandom(20_000), 0, KEY_FRAME if number % 10 == 0 else FLAG_PICTURE)
+            host.submit(rng.randbytes(20_000), 0, KEY_FRAME if number % 10 == 0 else FLAG_PICTURE)
             assert host.flush(PATIENCE)
-        eventually(lambda: client.stats()["frames_complete"] == 30)
+        eventually(lambda: client.stats()["frames_complete"] == 30, "30 whole frames")
         stats = client.stats()
         assert client.take_recovery_request()
         assert stats["frames_queue_dropped"] >= 10

@@ -17,6 +17,7 @@ from punktfunk.desktop.inject.keycodes import EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import ConfigError
 from punktfunk.units import Mode
+from tests.support.waiting import PATIENCE_S, eventually
 
 MODE = Mode(640, 480, 60)
 SHIFT, CONTROL, RETURN, SPACE, PERIOD = 0x10, 0x11, 0x0D, 0x20, 0xBE
@@ -57,7 +58,7 @@ class Probe:
             self.wait(lambda event, name=name: event["event"] == name)
         self._read = len(self.events)
 
-    def wait(self, wanted: Callable[[dict[str, Any]], bool], limit_s: float = 10.0) -> dict[str, Any]:
+    def wait(self, wanted: Callable[[dict[str, Any]], bool], limit_s: float = PATIENCE_S) -> dict[str, Any]:
         """Return the first event from now on that is ``wanted``."""
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
@@ -89,19 +90,35 @@ def probe(session: DesktopSession, tmp_path: Path) -> Iterator[Probe]:
     assert session.failure is None, "the compositor did not survive"
 
 
+class Terminal:
+    """A terminal that reads lines: an ``x`` says that it has the keyboard, the first other line is kept."""
+
+    def __init__(self, session: DesktopSession, folder: Path) -> None:
+        self.session = session
+        self._hears, self._typed = folder / "hears", folder / "typed"
+        case = f'x) touch "{self._hears}";; *) printf %s "$line" >"{self._typed}"; exit;;'
+        self.app = session.launch(
+            ["foot", "sh", "-c", f"while read line; do case $line in {case} esac; done"]
+        )
+
+        def heard() -> bool:
+            # Before the window has the keyboard, what is typed goes nowhere.
+            _type(session, "x\n")
+            return self._hears.exists()
+
+        eventually(heard, "a terminal that has the keyboard")
+
+    def line(self) -> str:
+        """Return the line that was typed."""
+        assert self.app.ended.wait(PATIENCE_S)
+        return self._typed.read_text()
+
+
 def test_text_typed_into_a_terminal_arrives(session: DesktopSession, tmp_path: Path) -> None:
     session.create(MODE)
-    ready, typed = tmp_path / "ready", tmp_path / "typed"
-    script = f'touch "{ready}"; read line; printf %s "$line" >"{typed}.new"; mv "{typed}.new" "{typed}"'
-    terminal = session.launch(["foot", "sh", "-c", script])
-    deadline = time.monotonic() + 20
-    while not ready.exists():
-        assert time.monotonic() < deadline, "the terminal did not come up"
-        time.sleep(0.01)
-    time.sleep(0.5)  # foot starts its shell before the window has the keyboard
+    terminal = Terminal(session, tmp_path)
     _type(session, "Hello World. it works\n")
-    assert terminal.ended.wait(20)
-    assert typed.read_text() == "Hello World. it works"
+    assert terminal.line() == "Hello World. it works"
 
 
 def test_a_key_arrives_with_its_modifiers(session: DesktopSession, probe: Probe) -> None:
@@ -187,8 +204,9 @@ def test_all_that_is_down_is_released_when_the_client_leaves(session: DesktopSes
     probe.expect("pointer_button", BTN_LEFT, 0)
 
 
-def test_what_no_desktop_knows_is_dropped_and_counted(session: DesktopSession, probe: Probe) -> None:
-    rng = random.Random(20261122)
+def test_what_no_desktop_knows_is_dropped_and_counted(
+    session: DesktopSession, probe: Probe, rng: random.Random
+) -> None:
     session.inject(InputEvent(InputKind.KEY_DOWN, 0x07))
     session.inject(InputEvent(InputKind.BUTTON_DOWN, 9))
     session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=1, y=1, flags=0))
@@ -217,17 +235,9 @@ def test_what_no_desktop_knows_is_dropped_and_counted(session: DesktopSession, p
 def test_a_layout_turns_positions_into_its_own_letters(desktop_parts: None, tmp_path: Path) -> None:
     with DesktopSession(SessionOptions(keyboard_layout="de")) as session:
         session.create(MODE)
-        ready, typed = tmp_path / "ready", tmp_path / "typed"
-        script = f'touch "{ready}"; read line; printf %s "$line" >"{typed}"'
-        terminal = session.launch(["foot", "sh", "-c", script])
-        deadline = time.monotonic() + 20
-        while not ready.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(0.5)
+        terminal = Terminal(session, tmp_path)
         _type(session, "zy\n")
-        assert terminal.ended.wait(20)
-        assert typed.read_text() == "yz"
+        assert terminal.line() == "yz"
 
 
 def test_an_unknown_layout_is_refused_before_anything_starts(desktop_parts: None) -> None:

@@ -26,6 +26,7 @@ from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.datagrams import Input, InputKind
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.waiting import PATIENCE_S
 
 MODE = Mode(640, 480, 30)
 MIRROR = Path(__file__).with_name("mirror.py")
@@ -62,7 +63,7 @@ def served(desktop_parts: None, tone: Path, tmp_path: Path) -> Iterator[ServedDe
         yield host
 
 
-async def _until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+async def _until(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> None:
     async with asyncio.timeout(limit_s):
         while not condition():
             await asyncio.sleep(0.02)
@@ -85,7 +86,7 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
                     client.send(event)
                     await asyncio.sleep(0.002)
                 try:
-                    await _until(lambda: re.search(shows, so_far()[before:]) is not None, 4)
+                    await _until(lambda: re.search(shows, so_far()[before:]) is not None)
                 except TimeoutError:
                     pytest.fail(f"no {shows!r} in {so_far()!r}")
                 found = re.search(shows, so_far()[before:])
@@ -93,7 +94,12 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
                 return found
 
             await _until(lambda: so_far() == b"ready ")
-            await asyncio.sleep(0.5)  # until the terminal has the keyboard's focus
+            # Before the terminal has the keyboard, what is typed goes nowhere.
+            async with asyncio.timeout(PATIENCE_S):
+                while b"x" not in so_far():
+                    for event in make.text("x"):
+                        client.send(event)
+                    await asyncio.sleep(0.05)
             await do(make.text("Hello, World? 42;x"), rb"Hello, World\? 42;x")
             await do([make.move_to(10, 10, 640, 480)], rb"\x1b\[<35;\d+;\d+M")
             moved = await do([make.move_to(480, 120, 640, 480)], rb"\x1b\[<35;(\d+);(\d+)M")
@@ -111,7 +117,7 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
             client.stop()
             summary = await client.finished()
         # What the client held down is let go of for it.
-        await _until(lambda: re.search(rb"\x1b\[<2;\d+;\d+m", so_far()) is not None, 10)
+        await _until(lambda: re.search(rb"\x1b\[<2;\d+;\d+m", so_far()) is not None)
         return summary.counters
 
     counters = asyncio.run(asyncio.wait_for(scenario(), 90))

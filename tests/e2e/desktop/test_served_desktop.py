@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from punktfunk.host.sources import DesktopSpec
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.waiting import eventually, soon
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -66,10 +66,10 @@ def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_m
             config = CLIENT.model_copy(update={"artefacts": tmp_path / "client"})
             client = punktfunk.Client(f"127.0.0.1:{host.port}", config)
             async with client:
-                await asyncio.sleep(4)
+                await _seen(client, 15)
                 answer = await client.request_mode(Mode(800, 600, 60))
                 assert (answer.accepted, str(answer.mode)) == (True, "800x600@60")
-                await asyncio.sleep(2)
+                await _seen(client, 15)
                 client.stop()
                 summary = await client.finished()
                 [report] = await host.sessions_over(1)
@@ -89,17 +89,11 @@ def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream
     log.configure(level="warning")
     desk = desk_with("sh", "-c", f"echo started >>{tmp_path}/starts; echo out of paper >&2; exit 3")
     first = desk.lend(MODE)
-    seen = ""
-    deadline = time.monotonic() + 10
-    while "out of paper" not in seen:
-        assert time.monotonic() < deadline
-        seen += capfd.readouterr().err
-        time.sleep(0.02)
+    _said(capfd, "out of paper")
     desk.give_back(first)
     desk.lend(MODE)
-    while (tmp_path / "starts").read_text().count("started") < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    starts = tmp_path / "starts"
+    eventually(lambda: starts.read_text().count("started") == 2, "the program's second start")
 
 
 def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stream(
@@ -112,12 +106,7 @@ def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stre
         to_compositor.connect(lost.screen.socket)
         peer = to_compositor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     os.kill(int.from_bytes(peer[:4], sys.byteorder), signal.SIGKILL)
-    seen = ""
-    deadline = time.monotonic() + 10
-    while "desktop ended" not in seen:
-        assert time.monotonic() < deadline
-        seen += capfd.readouterr().err
-        time.sleep(0.02)
+    _said(capfd, "desktop ended")
     first = desk.lend(MODE)
     desk.give_back(lost)
     second = desk.lend(MODE)
@@ -149,10 +138,19 @@ def test_a_client_that_takes_over_gets_the_output_that_shows_its_program(
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
+def _said(capfd: pytest.CaptureFixture[str], what: str) -> None:
+    """Wait until the log says that."""
+    seen: list[str] = []
+
+    def heard() -> bool:
+        seen.append(capfd.readouterr().err)
+        return what in "".join(seen)
+
+    eventually(heard, f"{what!r} in the log")
+
+
 async def _seen(client: punktfunk.Client, pictures: int) -> None:
-    """Wait until the client has read the card in that many pictures."""
-    read: asyncio.Queue[int] = asyncio.Queue()
-    client.on_progress = lambda progress: read.put_nowait(progress.counters["strips_read"])
-    async with asyncio.timeout(20):
-        while await read.get() < pictures:
-            pass
+    """Wait until the client has read the card in that many pictures more."""
+    read: list[int] = []
+    client.on_progress = lambda progress: read.append(progress.counters["strips_read"])
+    await soon(lambda: read and read[-1] - read[0] >= pictures, f"{pictures} pictures with the card")

@@ -1,0 +1,192 @@
+"""Tests that measure: a failure beside other programs is no verdict, one on a quiet machine is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Inner = Callable[..., subprocess.CompletedProcess[str]]
+
+BUSY, QUIET = "Load(0.6, 0.9, 2)", "Load(0.01, 0.02, 2)"
+
+
+def conftest(*loads: str) -> str:
+    """A machine whose load at each try is given."""
+    return f"""
+from tests.support import machine
+from tests.support.machine import Load
+
+loads = iter([{", ".join(loads)}])
+
+class Watch:
+    def __enter__(self):
+        self.load = next(loads)
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+machine.Watch = Watch
+"""
+
+
+FAILS_TWICE = """
+import pytest
+
+tries = []
+
+@pytest.fixture
+def fresh():
+    tries.append("begun")
+    yield len(tries)
+    tries.append("ended")
+
+@pytest.mark.measures
+def test_it(fresh, tmp_path):
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "left").touch()
+    assert len(tries) == 2 * tries.count("ended") + 1, "the fixture of the try before has ended"
+    assert fresh >= 5, f"slow at {fresh}"
+"""
+
+
+def test_a_failure_on_a_quiet_machine_stands_at_once(inner: Inner) -> None:
+    done = inner({"conftest.py": conftest(QUIET), "test_x.py": FAILS_TWICE})
+    assert done.returncode == 1
+    assert "slow at 1" in done.stdout
+    assert (
+        "quiet enough to judge: other processes took 1% of 2 CPUs, 2% in the worst 0.5 s (try 1)"
+        in done.stdout
+    )
+    assert "1 failed" in done.stdout
+
+
+def test_beside_others_it_is_tried_again_with_fresh_fixtures_and_passes(inner: Inner) -> None:
+    done = inner({"conftest.py": conftest(BUSY, BUSY, QUIET), "test_x.py": FAILS_TWICE}, ci=True)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+    assert re.search(r"TRIED AGAIN test_x.py::test_it: passed at try 3; .*60% of 2 CPUs", done.stdout)
+    assert "1 passed when tried again, 0 too busy to judge" in done.stdout
+
+
+def test_a_failure_that_stays_when_it_gets_quiet_stands(inner: Inner) -> None:
+    done = inner({"conftest.py": conftest(BUSY, QUIET), "test_x.py": FAILS_TWICE})
+    assert done.returncode == 1
+    assert "slow at 3" in done.stdout
+    assert "(try 2)" in done.stdout
+
+
+NEVER = """
+import pytest
+
+@pytest.mark.measures
+@pytest.mark.parametrize("n", range({count}))
+def test_it(n):
+    assert False, "too slow"
+"""
+
+
+def test_three_tries_beside_others_are_no_verdict_and_say_so(inner: Inner) -> None:
+    done = inner({"conftest.py": conftest(BUSY, BUSY, BUSY), "test_x.py": NEVER.format(count=1)})
+    assert done.returncode == 0
+    assert "1 skipped" in done.stdout
+    assert done.stdout.count("90% in the worst 0.5 s") >= 3
+    assert "too busy to judge: " in done.stdout
+    assert "the last failure: AssertionError: too slow" in done.stdout
+    assert "NOT JUDGED test_x.py::test_it[0]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("count", "ci", "status", "workers"),
+    [(3, True, 0, ()), (4, True, 1, ()), (4, False, 0, ()), (4, True, 1, ("-n", "2"))],
+)
+def test_more_than_three_without_a_verdict_fail_a_run_on_ci_only(
+    count: int, ci: bool, status: int, workers: tuple[str, ...], inner: Inner
+) -> None:
+    loads = [BUSY] * 3 * count
+    done = inner({"conftest.py": conftest(*loads), "test_x.py": NEVER.format(count=count)}, *workers, ci=ci)
+    assert f"{count} skipped" in done.stdout
+    assert f"0 passed when tried again, {count} too busy to judge" in done.stdout
+    assert ("more than 3 fail this run" in done.stdout) is (status == 1)
+    assert done.returncode == status
+
+
+def test_a_fixture_that_fails_beside_others_is_tried_again_too(inner: Inner) -> None:
+    text = """
+import pytest
+
+tries = []
+
+@pytest.fixture
+def session():
+    tries.append(1)
+    assert len(tries) > 1, "did not come up"
+
+@pytest.mark.measures
+def test_it(session):
+    pass
+"""
+    done = inner({"conftest.py": conftest(BUSY, BUSY), "test_x.py": text})
+    assert done.returncode == 0, done.stdout
+    assert "passed at try 2" in done.stdout
+
+
+def test_tests_that_do_not_measure_are_never_tried_again(inner: Inner) -> None:
+    done = inner({"conftest.py": conftest(), "test_x.py": "def test_it():\n    assert False, 'wrong'\n"})
+    assert done.returncode == 1
+    assert "wrong" in done.stdout
+
+
+def test_nothing_runs_beside_a_test_that_measures(inner: Inner, tmp_path: Path) -> None:
+    """Each test writes when it began and ended; several workers, and the measuring ones in the middle of files."""
+    one = """
+import pathlib, time
+import pytest
+
+log = pathlib.Path(__file__).with_suffix(".log")
+
+def note(name, begun):
+    with log.open("a") as file:
+        print(name, begun, time.monotonic(), file=file)
+
+@pytest.mark.parametrize("n", range(6))
+def test_plain(n):
+    begun = time.monotonic()
+    time.sleep(0.02)
+    note("plain", begun)
+
+@pytest.mark.measures
+@pytest.mark.parametrize("n", range(2))
+def test_alone(n):
+    begun = time.monotonic()
+    time.sleep(0.02)
+    note("alone", begun)
+
+@pytest.mark.parametrize("n", range(6))
+def test_plain_too(n):
+    begun = time.monotonic()
+    time.sleep(0.02)
+    note("plain", begun)
+"""
+    names = [f"test_{letter}.py" for letter in "abcd"]
+    files = {"conftest.py": conftest(*[QUIET] * 8), **dict.fromkeys(names, one)}
+    done = inner(files, "-n", "4")
+    assert "56 passed" in done.stdout, done.stdout + done.stderr
+    rows = [
+        line.split()
+        for name in names
+        for line in (tmp_path / name).with_suffix(".log").read_text().splitlines()
+    ]
+    spans = [(name, float(begun), float(ended)) for name, begun, ended in rows]
+    assert len(spans) == 56
+    for at, (name, begun, ended) in enumerate(spans):
+        beside = [other for n, (other, b, e) in enumerate(spans) if n != at and b < ended and begun < e]
+        assert name == "plain" or not beside, (name, beside)
+    order = [name for _, name in sorted((begun, name) for name, begun, _ in spans)]
+    assert "".join("a" if name == "alone" else "." for name in order).strip(".") == "a" * 8, (
+        "one after the other"
+    )

@@ -1,0 +1,171 @@
+"""What others took of the machine while a test measured: the criterion by which it was too busy to judge.
+
+The CPU time of every CPU that this process may use (``/proc/stat``, steal included) less that of this process and
+of all that it started (``/proc/PID/stat``). What the code under test burns itself is its own and excuses nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+WINDOW_S = 0.5
+"""Long enough for clock ticks of 10 ms to tell a share, short enough to see a burst that delays a few frames."""
+BUSY_ON_AVERAGE = 0.15
+BUSY_IN_A_WINDOW = 0.40
+"""Of all CPUs together; on a quiet machine of two, everything that is not the test stays below 0.05."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """CPU seconds until one moment: of all CPUs that may be used, and the part that is our own."""
+
+    at_s: float
+    all_s: float
+    own_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Shares (0 to 1, of all CPUs together) that others took over a test and in the worst window of it."""
+
+    average: float
+    worst: float
+    cpus: int
+
+    @property
+    def too_busy(self) -> bool:
+        """Return whether a measurement beside this says nothing about the code."""
+        return self.average > BUSY_ON_AVERAGE or self.worst > BUSY_IN_A_WINDOW
+
+    def __str__(self) -> str:
+        return (
+            f"other processes took {self.average:.0%} of {self.cpus} CPUs,"
+            f" {self.worst:.0%} in the worst {WINDOW_S:g} s"
+        )
+
+
+def load_between(readings: list[Reading], cpus: int) -> Load:
+    """Return the load that successive readings show; two at least."""
+    shares = []
+    for before, after in itertools.pairwise(readings):
+        others = (after.all_s - before.all_s) - (after.own_s - before.own_s)
+        shares.append((max(others, 0.0), after.at_s - before.at_s))
+    time_s = sum(took for _, took in shares)
+    average = sum(others for others, _ in shares) / (time_s * cpus) if time_s > 0 else 0.0
+    # What is left at the end is too short for ticks to tell a share.
+    whole = [others / (took * cpus) for others, took in shares if took >= WINDOW_S / 2]
+    return Load(min(average, 1.0), min(max(whole, default=0.0), 1.0), cpus)
+
+
+class Tree:
+    """The CPU time of a process and of all that it started, also of those whose parent has ended since."""
+
+    def __init__(self, root: int, proc: Path = Path("/proc")) -> None:
+        self._root = root
+        self._proc = proc
+        self._known: dict[int, _Process] = {}
+        self._ended_orphans = 0.0
+
+    def seconds(self) -> float:
+        """Return the CPU seconds of the tree until now; they never become less."""
+        seen: dict[int, _Process] = {}
+        waiting = [self._root, *self._known]
+        while waiting:
+            pid = waiting.pop()
+            if pid in seen:
+                continue
+            found = self._read(pid)
+            known = self._known.get(pid)
+            if found is None or (known is not None and known.start != found.start):
+                continue
+            seen[pid] = found
+            waiting += self._children(pid)
+        for pid, known in self._known.items():
+            # A parent of ours has the time of the children that it waited for; nobody has an orphan's.
+            if pid not in seen and known.parent not in self._known:
+                self._ended_orphans += known.seconds
+        self._known = seen
+        return self._ended_orphans + sum(process.seconds for process in seen.values())
+
+    def _read(self, pid: int) -> _Process | None:
+        try:
+            fields = (self._proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        # proc(5), counted from the field after the name: 1 ppid, 11 to 14 the times, 19 the start.
+        return _Process(int(fields[1]), int(fields[19]), sum(map(int, fields[11:15])) / _TICKS_PER_S)
+
+    def _children(self, pid: int) -> list[int]:
+        found: list[int] = []
+        try:
+            for task in (self._proc / str(pid) / "task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended meanwhile, and so has what it was asked for
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    parent: int
+    start: int
+    seconds: float
+
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+def busy_seconds(stat: str, cpus: set[int]) -> float:
+    """Return the CPU seconds of those CPUs in the text of ``/proc/stat``; interrupts are nobody's and left out."""
+    ticks = 0
+    for line in stat.splitlines():
+        name, *fields = line.split()
+        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cpus:
+            user, nice, system, steal = (int(fields[at]) for at in (0, 1, 2, 7))
+            ticks += user + nice + system + steal
+    return ticks / _TICKS_PER_S
+
+
+class Watch:
+    """Read the machine every :data:`WINDOW_S` from entering to leaving; then ``load`` says what others took."""
+
+    def __init__(self) -> None:
+        cpus = os.sched_getaffinity(0)
+        tree = Tree(os.getpid())
+
+        def read() -> Reading:
+            # Own time first: what is used between the two readings counts as somebody else's, never as less.
+            own = tree.seconds()
+            return Reading(time.monotonic(), busy_seconds(Path("/proc/stat").read_text(), cpus), own)
+
+        self._cpus = len(cpus)
+        self._read: Callable[[], Reading] = read
+        self._readings: list[Reading] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="machine watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._readings.append(self._read())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._readings.append(self._read())
+
+    @property
+    def load(self) -> Load:
+        """Return what others took."""
+        return load_between(self._readings, self._cpus)
+
+    def _sample(self) -> None:
+        while not self._over.wait(WINDOW_S):
+            self._readings.append(self._read())

@@ -1,0 +1,228 @@
+"""Tests whose verdict depends on how fast the machine is: ``@pytest.mark.measures``.
+
+Such a test runs alone: under pytest-xdist nothing else runs beside it. Where it fails while other programs took
+the machine (:mod:`tests.support.machine`, measured beside each try), it is tried again with fresh fixtures, three
+times in all. If the machine was too busy each time, the outcome is "too busy to judge", a skip that says what was
+measured; where the machine was quiet, the failure stands. The end of the run lists both. Under ``CI=true`` more
+than three tests without a judgement fail the run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from tests.support import machine
+
+TRIES: Final = 3
+UNJUDGED_ALLOWED: Final = 3
+_MARK: Final = "measures"
+_UNJUDGED: Final = "too busy to judge"
+_AGAIN: Final = "tried again"
+_FOLDER: Final = "measuring_folder"
+_PLUGIN: Final = "punktfunk-measuring"
+
+
+class Turns:
+    """Let any number of tests run, or one that measures; who waits to measure is not overtaken.
+
+    Between processes, by ``flock``: what holds a turn and dies gives it back.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._door = (folder / "door").open("wb")
+        self._room = (folder / "room").open("wb")
+        self._alone: bool | None = None
+
+    def take(self, *, alone: bool) -> None:
+        """Wait for a turn. A turn alone that is held already is kept."""
+        if self._alone and alone:
+            return
+        self.give_back()
+        fcntl.flock(self._door, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._door, fcntl.LOCK_UN)
+        self._alone = alone
+
+    def give_back(self) -> None:
+        """Give the turn back, if one is held."""
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+        self._alone = None
+
+    def close(self) -> None:
+        """Give the turn back for good."""
+        self._room.close()
+        self._door.close()
+
+
+class Measuring:
+    """The plugin: takes turns, tries again, keeps count."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._turns: Turns | None = None
+        self._folder: Path | None = None
+        self._unjudged: list[str] = []
+        self._again: list[str] = []
+        worker = getattr(config, "workerinput", None)
+        if worker is not None:
+            self._turns = Turns(Path(worker[_FOLDER]))
+        self._counts = worker is None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist where turns are taken."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="punktfunk-tests-"))
+        node.workerinput[_FOLDER] = str(self._folder)
+
+    def pytest_unconfigure(self) -> None:
+        """Remove what was made for turns."""
+        if self._turns is not None:
+            self._turns.close()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, Any, Any]:
+        """Take a turn for the test, before any time limit of it begins."""
+        if self._turns is None:
+            return (yield)
+        self._turns.take(alone=measures(item))
+        try:
+            return (yield)
+        finally:
+            # Those that measure run one after the other where they follow each other.
+            if nextitem is None or not (measures(item) and measures(nextitem)):
+                self._turns.give_back()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what was not judged and what was tried again, in the process that shows the result."""
+        if self._counts:
+            for name, said in report.user_properties:
+                if name == _UNJUDGED:
+                    self._unjudged.append(f"{report.nodeid}: {said}")
+                elif name == _AGAIN:
+                    self._again.append(f"{report.nodeid}: {said}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run on CI that leaves too much without a judgement."""
+        if self._counts and self._too_many and session.exitstatus in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say how many tests were not judged and which were tried again."""
+        if not (self._unjudged or self._again):
+            return
+        terminalreporter.section("measuring beside other programs")
+        for line in self._again:
+            terminalreporter.line(f"TRIED AGAIN {line}")
+        for line in self._unjudged:
+            terminalreporter.line(f"NOT JUDGED {line}")
+        terminalreporter.line(
+            f"{len(self._again)} passed when tried again, {len(self._unjudged)} {_UNJUDGED}"
+            + (f": more than {UNJUDGED_ALLOWED} fail this run" if self._too_many else "")
+        )
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """Names of the tests that measure, once the workers have collected."""
+        files = self._folder.glob("*.json") if self._folder is not None else ()
+        return frozenset(name for file in files for name in json.loads(file.read_text(encoding="utf-8")))
+
+    @property
+    def _too_many(self) -> bool:
+        return os.environ.get("CI", "").lower() in ("1", "true", "yes") and (
+            len(self._unjudged) > UNJUDGED_ALLOWED
+        )
+
+
+class Tries:
+    """Run those that measure, again where the machine was too busy."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Run a test that measures up to three times and report the last try."""
+        if not measures(item):
+            return None
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        for report in judged(item, nextitem):
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+
+def judged(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+    """Return the reports of the last try, which say what the machine did meanwhile."""
+    loads: list[str] = []
+    reports: list[pytest.TestReport] = []
+    for number in range(TRIES):
+        with machine.Watch() as watch:
+            reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        load = watch.load
+        loads.append(str(load))
+        failed = [report for report in reports if report.failed]
+        if not failed:
+            if number:
+                reports[-1].user_properties.append(
+                    (_AGAIN, f"passed at try {number + 1}; {'; '.join(loads)}")
+                )
+            return reports
+        if not load.too_busy:
+            failed[0].sections.append(("machine", f"quiet enough to judge: {load} (try {number + 1})"))
+            return reports
+    for report in [report for report in reports if report.failed]:
+        said = f"{'; '.join(loads)}; the last failure: {_last_line(report)}"
+        if not any(name == _UNJUDGED for one in reports for name, _ in one.user_properties):
+            report.user_properties.append((_UNJUDGED, said))
+        report.outcome = "skipped"
+        path, line, _ = report.location
+        report.longrepr = (path, line or 0, f"{_UNJUDGED}: {said}")
+    return reports
+
+
+def measures(item: pytest.Item) -> bool:
+    """Return whether the test is one that measures."""
+    return item.get_closest_marker(_MARK) is not None
+
+
+def tell_which_measure(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the names of those that measure where the scheduler of pytest-xdist finds them: it sees names only."""
+    worker: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
+    names = [item.nodeid for item in items if measures(item)]
+    (Path(worker[_FOLDER]) / f"{worker['workerid']}.json").write_text(json.dumps(names), encoding="utf-8")
+
+
+def those_that_measure(config: pytest.Config) -> frozenset[str]:
+    """Return what the workers left; all of them have collected the same."""
+    plugin = config.pluginmanager.get_plugin(_PLUGIN)
+    assert isinstance(plugin, Measuring)
+    return plugin.names
+
+
+def _last_line(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr).partition("\n")[0]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker and the plugin."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARK}: judges how fast the machine is; runs alone, is tried again beside other programs",
+    )
+    config.pluginmanager.register(Measuring(config), _PLUGIN)
+    config.pluginmanager.register(Tries(), "punktfunk-tries")
