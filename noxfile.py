@@ -86,11 +86,14 @@ def _run(session: nox.Session, program: str, *arguments: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the test suite (pass pytest arguments after --; named tests run one after the other)."""
     _prepare(session)
-    # Half of the suite waits for processes and links, one at a time; the other half computes meanwhile.
-    side_by_side = (
-        () if any(not a.startswith("-") for a in session.posargs) else ("-n", "2", "--dist", "loadscope")
-    )
-    _run(session, "python", "-m", "pytest", *side_by_side, *session.posargs)
+    named = any(not argument.startswith("-") for argument in session.posargs)
+    side_by_side = () if named else ("-n", str(_workers()), "--dist", "loadscope")
+    _run(session, "python", "-m", "pytest", *side_by_side, "--durations=30", *session.posargs)
+
+
+def _workers() -> int:
+    """Return how many tests run side by side: two a CPU, since most of them wait for processes and links."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @nox.session(name="loss-sweep")

@@ -148,6 +148,7 @@ def samples(watched: Watched) -> dict[tuple[str, str], float]:
     return found
 
 
+@pytest.mark.measures
 def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pin: str) -> None:
     events: list[tuple[str, Any]] = []
     follow(watched, events)
@@ -207,6 +208,7 @@ def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pi
     assert after[f"{PREFIX}pairing_events_total", "paired"] == 1
 
 
+@pytest.mark.measures
 def test_a_setting_takes_hold_of_the_session_that_runs(watched: Watched, pin: str) -> None:
     client = watched.client("connect", watched.address)
     until(lambda: [one for one in watched.get("/sessions") if one["rates"].get("fps", 0) > 30])

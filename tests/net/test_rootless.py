@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,6 @@ def run_as_nobody(folder: Path, mode: str) -> subprocess.CompletedProcess[str]:
     out.mkdir()
     os.chown(out, NOBODY, NOBODY)
     (folder / "rootless.yaml").write_text(SCENARIO)
-    for parent in [folder, *folder.parents][:-2]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     command = [
         "env", f"HOME={out}", f"PYTHONPATH={path}", "PYTHONDONTWRITEBYTECODE=1", "XDG_RUNTIME_DIR=",
         program, "-m", "harness", "run", str(folder / "rootless.yaml"), "--out", str(out),
@@ -83,6 +82,14 @@ def run_as_nobody(folder: Path, mode: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that nobody can reach. Those of pytest are closed again by every other pytest that begins here."""
+    with tempfile.TemporaryDirectory(prefix="punktfunk-rootless-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.fixture(autouse=True)
 def _user_namespaces(need_tool: Callable[..., str]) -> None:
     need_tool("setpriv", "util-linux")
@@ -90,19 +97,19 @@ def _user_namespaces(need_tool: Callable[..., str]) -> None:
         pytest.skip(f"no user namespaces here: {why}")
 
 
-def test_a_user_without_rights_runs_a_live_case(tmp_path: Path) -> None:
-    done = run_as_nobody(tmp_path, "0666")
+def test_a_user_without_rights_runs_a_live_case(open_folder: Path) -> None:
+    done = run_as_nobody(open_folder, "0666")
     assert done.returncode == 0, done.stdout + done.stderr
-    [result] = (tmp_path / "out").glob("*/*/case.json")
+    [result] = (open_folder / "out").glob("*/*/case.json")
     case = json.loads(result.read_text())
     assert case["backend"] == "tun"
     assert case["metrics"]["frames_submitted"]["value"] == 120
     assert not any(case["ledgers"]["host_to_client"]["balances"].values())
 
 
-def test_a_closed_device_node_is_named_with_what_would_fix_it(tmp_path: Path) -> None:
-    done = run_as_nobody(tmp_path, "0600")
-    [result] = (tmp_path / "out").glob("*/*/case.json")
+def test_a_closed_device_node_is_named_with_what_would_fix_it(open_folder: Path) -> None:
+    done = run_as_nobody(open_folder, "0600")
+    [result] = (open_folder / "out").glob("*/*/case.json")
     case = json.loads(result.read_text())
     assert case["status"] == "unsupported"
     assert "/dev/net/tun cannot be opened" in case["reason"]

@@ -15,11 +15,14 @@ from harness.served_desktop import ServedDesktop, compare, pictures
 from harness.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
 from punktfunk.units import Mode
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
 SEED = 20_261_122
 MODE = Mode(1280, 720, 30)
+FRAMES = 120
+"""The stream ends with so many, however long a busy machine takes for them."""
 LOSS = {"delay_us": 2000, "loss": {"kind": "independent", "p": 0.02}}
 
 
@@ -49,12 +52,13 @@ def test_at_two_percent_of_loss_no_picture_is_wrong_and_recovery_is_measured(
     fec: int, sides: tuple[Namespace, Namespace, str], tmp_path: Path
 ) -> None:
     inside, outside, address = sides
-    options = ("--fec", str(fec), "--no-adaptive-fec", "--bitrate", "6 Mbit/s")
+    options = ("--fec", str(fec), "--no-adaptive-fec", "--bitrate", "6 Mbit/s", "--frames", str(FRAMES))
     with ServedDesktop(tmp_path, *options, bind=address, namespace=inside) as host:
-        compare(host, tmp_path, MODE, 5.0, every=5, namespace=outside)
+        compare(host, tmp_path, MODE, PATIENCE_S, every=5, namespace=outside)
         host.end()
     seen = pictures(host.records, tmp_path / "client")
     assert (seen.unreadable, seen.wrong) == (0, 0), f"seed {SEED}"
+    assert len(seen.captured_ns) > FRAMES / 2, "what shows the card, from its first picture on"
     assert (seen.decode_end_ns >= 0).sum() > 20
     compared = seen.ssim[~np.isnan(seen.ssim)]
     assert len(compared) >= 3

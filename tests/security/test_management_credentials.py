@@ -197,6 +197,7 @@ def test_nothing_that_a_host_prints_or_shows_to_other_users_has_its_secrets(tmp_
     assert not [secret for secret in secrets if secret.encode() in everywhere]
 
 
+@pytest.mark.measures
 def test_off_loopback_the_api_is_https_with_the_hosts_identity_and_nothing_else(
     managed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,6 +169,7 @@ def test_a_quiet_stream_shows_that_the_host_is_still_there(
     assert [name for name, _ in reader.events] == ["state"]
 
 
+@pytest.mark.measures
 def test_open_event_streams_do_not_delay_the_end_of_the_host(deaf: tuple[Any, socket.socket]) -> None:
     host, _ = deaf
     readers = [Reader(host.program()) for _ in range(4)]

@@ -50,6 +50,7 @@ def _loudest_hertz(sound: np.ndarray) -> float:
     return float(spectrum.argmax() * SAMPLE_RATE / len(sound))
 
 
+@pytest.mark.measures
 def test_a_tone_played_in_the_session_is_captured_and_survives_opus(
     sounding: DesktopSession, tmp_path: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_tone_played_in_the_session_is_captured_and_survives_opus(
     assert sound[:, 0].std() == pytest.approx(4 * sound[:, 1].std(), rel=0.3), "left and right are kept apart"
 
 
+@pytest.mark.measures
 def test_silence_is_captured_in_time_too(sounding: DesktopSession) -> None:
     with PulseCapture(sounding.pulse_server, f"{SINK}.monitor") as capture:
         chunks = [capture.read() for _ in range(200)]

@@ -142,6 +142,7 @@ def test_an_unknown_output_is_named_with_those_that_there_are(session: DesktopSe
     assert "HEADLESS-1" in caught.value.hint
 
 
+@pytest.mark.measures
 def test_closing_ends_programs_compositor_and_files_in_time(desktop_parts: None) -> None:
     session = DesktopSession()
     runtime, x_files = str(Path(session.socket).parent), _x_files(session)
@@ -159,6 +160,7 @@ def test_closing_ends_programs_compositor_and_files_in_time(desktop_parts: None)
     assert not any(path.exists() for path in x_files)
 
 
+@pytest.mark.measures
 def test_a_killed_supervisor_takes_everything_with_it(desktop_parts: None) -> None:
     ended: list[PunktfunkError] = []
     session = DesktopSession(on_end=ended.append)
@@ -188,6 +190,7 @@ def _signal_processes(runtime: str, command: str, number: signal.Signals) -> Non
             os.kill(pid, number)
 
 
+@pytest.mark.measures
 def test_a_compositor_that_hangs_does_not_hold_up_the_end(desktop_parts: None) -> None:
     session = DesktopSession()
     runtime = str(Path(session.socket).parent)
@@ -199,6 +202,7 @@ def test_a_compositor_that_hangs_does_not_hold_up_the_end(desktop_parts: None) -
     assert not Path(runtime).exists()
 
 
+@pytest.mark.measures
 def test_a_supervisor_that_hangs_is_killed_with_all_it_holds(desktop_parts: None) -> None:
     session = DesktopSession()
     runtime = str(Path(session.socket).parent)
@@ -234,6 +238,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.measures
 def test_a_session_ends_when_its_owner_is_killed(desktop_parts: None) -> None:
     owner = subprocess.Popen([sys.executable, "-c", _OWNER], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None

@@ -134,6 +134,7 @@ def test_the_command_says_how_far_it_is_and_leaves_a_file_that_plays(
     assert "is there already" in errors
 
 
+@pytest.mark.measures
 def test_a_recording_that_is_interrupted_keeps_what_it_has(
     desktop_parts: None, ffprobe: str, tmp_path: Path
 ) -> None:
