@@ -115,6 +115,13 @@ def test_more_than_three_without_a_verdict_fail_a_run_on_ci_only(
     assert done.returncode == status
 
 
+def test_no_try_begins_that_the_time_limit_has_no_room_for(inner: Inner) -> None:
+    patient = "from tests.support import measuring\n\nmeasuring.TRY_FOR_S = 0.0\n"
+    done = inner({"conftest.py": patient + conftest(BUSY), "test_x.py": NEVER.format(count=1)})
+    assert done.returncode == 0
+    assert "NOT JUDGED" in done.stdout
+
+
 def test_a_fixture_that_fails_beside_others_is_tried_again_too(inner: Inner) -> None:
     text = """
 import pytest

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,8 @@ from _pytest.runner import runtestprotocol
 from tests.support import machine
 
 TRIES: Final = 3
+TRY_FOR_S: Final = 60.0
+"""No further try begins after this long: the time limit of a test is for all of them together."""
 UNJUDGED_ALLOWED: Final = 3
 _MARK: Final = "measures"
 _UNJUDGED: Final = "too busy to judge"
@@ -169,7 +172,10 @@ def judged(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestR
     """Return the reports of the last try, which say what the machine did meanwhile."""
     loads: list[str] = []
     reports: list[pytest.TestReport] = []
+    begun = time.monotonic()
     for number in range(TRIES):
+        if loads and time.monotonic() - begun > TRY_FOR_S:
+            break
         with machine.Watch() as watch:
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
         load = watch.load
