@@ -91,12 +91,13 @@ def probe(session: DesktopSession, tmp_path: Path) -> Iterator[Probe]:
 
 
 class Terminal:
-    """A terminal that reads lines: an ``x`` says that it has the keyboard, the first other line is kept."""
+    """A terminal that reads lines: an ``x`` says that it has the keyboard, the first line of something else is kept."""
 
     def __init__(self, session: DesktopSession, folder: Path) -> None:
         self.session = session
         self._hears, self._typed = folder / "hears", folder / "typed"
-        case = f'x) touch "{self._hears}";; *) printf %s "$line" >"{self._typed}"; exit;;'
+        # Of the first line that it hears, its keyboard may have come in the middle.
+        case = f'x) touch "{self._hears}";; *[!x]*) printf %s "$line" >"{self._typed}"; exit;;'
         self.app = session.launch(
             ["foot", "sh", "-c", f"while read line; do case $line in {case} esac; done"]
         )
