@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 
+from punktfunk.client.picture_log import PictureLog
 from punktfunk.core._core import ReceivedFrame
 from punktfunk.media import Codec, DecodedFrame, TestCard, TestCardSpec, open_decoder, quality, strip
 from punktfunk.units import Resolution
@@ -16,28 +14,30 @@ from punktfunk.units import Resolution
 _TIME_STEP = 1 << 48
 
 
-class PictureLog:
-    """Decode one stream and keep a row for each access unit that went into the decoder.
+class PictureReader:
+    """Decode one stream; count its pictures, their strips and its damage, and keep nothing of any of them.
 
-    Columns: ``index``, ``pts_ns``, ``decode_begin_ns``, ``decode_end_ns`` (-1: no picture), ``strip_frame``
-    (-1: unreadable or not looked for), ``strip_time_us``, ``strip_tag``, ``concealed`` (0/1), and float ``psnr``
-    (dB) and ``ssim`` of luma (NaN where not compared). Where pictures were shown, ``presented_ns`` (-1: not this
-    one, because a newer one was ready).
+    With ``log``, each access unit leaves a row there, and what the strip names is drawn again from ``reference`` and
+    compared, every ``reference_every``-th picture.
     """
 
     def __init__(
-        self, codec: str, *, read_strip: bool, reference: TestCardSpec | None = None, reference_every: int = 1
+        self,
+        codec: str,
+        *,
+        read_strip: bool,
+        log: PictureLog | None = None,
+        reference: TestCardSpec | None = None,
+        reference_every: int = 1,
     ) -> None:
         self.strips_read = 0
         self.strips_unreadable = 0
         self._decoder = open_decoder(Codec(codec))
         self._read_strip = read_strip or reference is not None
+        self._log = log
         self._reference = reference
         self._reference_every = reference_every
         self._card: tuple[TestCard, av.VideoFrame] | None = None
-        self._rows: list[tuple[int, ...]] = []
-        self._quality: list[tuple[float, float]] = []
-        self._presented: dict[int, int] = {}
 
     def take(self, frame: ReceivedFrame) -> DecodedFrame | None:
         """Decode one access unit; damage is counted, never raised."""
@@ -46,19 +46,8 @@ class PictureLog:
         if decoded is not None and self._read_strip:
             self.strips_read += reading is not None
             self.strips_unreadable += reading is None
-        self._rows.append(
-            (
-                frame.index,
-                frame.pts_ns,
-                -1 if decoded is None else decoded.decode_begin_ns,
-                -1 if decoded is None else decoded.decode_end_ns,
-                -1 if reading is None else reading.frame,
-                -1 if reading is None else reading.time_us,
-                -1 if reading is None else reading.tag,
-                0 if decoded is None else int(decoded.concealed),
-            )
-        )
-        self._quality.append(self._compare(decoded, reading))
+        if self._log is not None:
+            self._log.add(frame.index, frame.pts_ns, decoded, reading, self._compare(decoded, reading))
         return decoded
 
     @property
@@ -75,32 +64,6 @@ class PictureLog:
     def errors(self) -> int:
         """Access units that gave no picture."""
         return self._decoder.stats.errors
-
-    def presented(self, index: int, presented_ns: int) -> None:
-        """Take note of when the picture of access unit ``index`` was shown."""
-        self._presented[index] = presented_ns
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Return all rows as columns of one length."""
-        names = (
-            "index",
-            "pts_ns",
-            "decode_begin_ns",
-            "decode_end_ns",
-            "strip_frame",
-            "strip_time_us",
-            "strip_tag",
-            "concealed",
-        )
-        table = np.array(self._rows, dtype="<i8").reshape(-1, len(names))
-        columns: dict[str, NDArray[Any]] = {name: table[:, at] for at, name in enumerate(names)}
-        if self._presented:
-            shown = [self._presented.get(int(index), -1) for index in columns["index"]]
-            columns["presented_ns"] = np.array(shown, dtype="<i8")
-        if self._reference is not None:
-            figures = np.array(self._quality, dtype="<f8").reshape(-1, 2)
-            columns["psnr"], columns["ssim"] = figures[:, 0], figures[:, 1]
-        return columns
 
     def close(self) -> None:
         """Free the decoder."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from punktfunk.client import work
-from punktfunk.client.decode import PictureLog
+from punktfunk.client.decode import PictureReader
+from punktfunk.client.picture_log import PictureLog
 from punktfunk.client.present import Presenter
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_PROBE, ClientStream, ReceivedFrame, StreamConfig
@@ -43,6 +44,8 @@ class ReceiveProgram:
         self._order = order
         self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
         self._host_clock: work.HostClock | None = None
+        self._recording = order.record_frames and order.artefacts is not None
+        self._picture_log = self._open_picture_log(order) if self._recording else None
         self._pictures = self._open_pictures(order)
         self._presenter = None if order.title is None else Presenter(order.title, order.width, order.height)
         self._stream = self._open_stream(order, descriptor)
@@ -111,9 +114,10 @@ class ReceiveProgram:
                 break
             self._take(frame)
         shown = presenter.show()
-        if shown is not None and self._pictures is not None:
-            self._pictures.presented(*shown)
+        if shown is not None:
             self._counts["pictures_presented"] += 1
+            if self._picture_log is not None:
+                self._picture_log.presented(*shown)
         for event in presenter.events():
             self._end.send(work.UserInput(int(event.kind), event.code, event.x, event.y, event.flags))
         return presenter.closed
@@ -221,14 +225,18 @@ class ReceiveProgram:
         columns = self._records.columns()
         if columns:
             artefacts.write_columns(folder, "records.npz", columns)
-        if self._pictures is not None:
-            artefacts.write_columns(folder, "decoded.npz", self._pictures.columns())
+        if self._picture_log is not None:
+            artefacts.write_columns(folder, "decoded.npz", self._picture_log.columns())
         clock = self._host_clock
         stats = {
             "schema_version": 1,
             "role": "client",
             "ended": reason,
             "counters": counters,
+            "left_out": {
+                "records": self._records.left_out,
+                "pictures": 0 if self._picture_log is None else self._picture_log.left_out,
+            },
             "clock": {"offset_ns": self._clock.offset_ns, "error_ns": self._clock.error_ns},
             "host_clock": None
             if clock is None
@@ -252,18 +260,21 @@ class ReceiveProgram:
         artefacts.write_stats(folder, "stats.json", stats)
 
     @staticmethod
-    def _open_pictures(order: work.Receive) -> PictureLog | None:
+    def _open_picture_log(order: work.Receive) -> PictureLog | None:
+        return None if order.codec is None else PictureLog(compared=order.reference is not None)
+
+    def _open_pictures(self, order: work.Receive) -> PictureReader | None:
         if order.codec is None:
             return None
-        return PictureLog(
+        return PictureReader(
             order.codec,
             read_strip=order.read_strip,
+            log=self._picture_log,
             reference=None if order.reference is None else TestCardSpec.model_validate(order.reference),
             reference_every=order.reference_every,
         )
 
-    @staticmethod
-    def _open_stream(order: work.Receive, descriptor: int) -> ClientStream:
+    def _open_stream(self, order: work.Receive, descriptor: int) -> ClientStream:
         config = StreamConfig(
             scheme="gf16" if order.fec_scheme == "gf16" else "gf8",
             fec_percent=order.fec_percent,
@@ -282,7 +293,7 @@ class ReceiveProgram:
                 queue_frames=order.queue_frames,
                 gro=order.gro,
                 receive_buffer_bytes=order.receive_buffer_bytes,
-                record_frames=order.record_frames and order.artefacts is not None,
+                record_frames=self._recording,
             )
         finally:
             os.close(descriptor)

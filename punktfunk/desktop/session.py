@@ -177,7 +177,9 @@ class DesktopSession:
             messages.Launch, argv=list(argv), env=dict(env or {}), cwd=None if cwd is None else str(cwd)
         )
         with self._lock:
-            return self._app(launched.app, tuple(argv))
+            app = self._app(launched.app, tuple(argv))
+            self._forget_if_over(app)
+            return app
 
     def end_app(self, app: App) -> int:
         """End a program and return its status; one that has ended already is left alone."""
@@ -280,6 +282,7 @@ class DesktopSession:
                 app = self._app(message.app)
                 app.status, app.words = message.status, message.words
                 app.ended.set()
+                self._forget_if_over(app)
         answer = _as_error(message) if isinstance(message, messages.Failed) else message
         if message.number == 0:
             if isinstance(answer, PunktfunkError) and not self._closing:
@@ -306,6 +309,11 @@ class DesktopSession:
         app = self._apps.setdefault(number, App(number, argv))
         app.argv = app.argv or argv
         return app
+
+    def _forget_if_over(self, app: App) -> None:
+        """Leave a program that has ended to whoever launched it: one is started for many a stream."""
+        if app.ended.is_set() and app.argv:
+            self._apps.pop(app.number, None)
 
 
 def _as_error(message: messages.Failed) -> PunktfunkError:

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import time
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class StreamProgram:
         self._kbps = order.rate_kbps
         self._fec_wanted = self._fec_used = order.fec_percent
         self._records = artefacts.RecordStore()
-        self._source_frames: list[tuple[int, int]] = []
+        self._source_frames = array("q")
         self._restart_clock = False
         self._refusals_due = 0
         self._next_mode = NextMode()
@@ -214,7 +215,12 @@ class StreamProgram:
         self._key_frames += unit.key
         self._desk.sent(unit.key, monotonic_ns())
         if self._order.artefacts is not None and self._order.record_frames:
-            self._source_frames.append((index, unit.frame))
+            self._note_source_frame(index, unit.frame)
+
+    def _note_source_frame(self, index: int, number: int) -> None:
+        """Remember which picture of the source an access unit shows, for as many as there can be records of."""
+        if len(self._source_frames) < 2 * artefacts.MAX_ROWS:
+            self._source_frames.extend((index, number))
 
     def _use_fec_for(self, stream: HostStream, frame_bytes: int) -> None:
         """Put the wanted percentage in force, except for frames whose blocks old receivers would refuse."""
@@ -300,7 +306,7 @@ class StreamProgram:
     def _write(self, folder: Path, reason: str, counters: dict[str, int]) -> None:
         columns = self._records.columns()
         if columns:
-            numbers = dict(self._source_frames)
+            numbers = dict(zip(self._source_frames[::2], self._source_frames[1::2], strict=True))
             index = columns["index"]
             columns["source_frame"] = index.copy()
             columns["source_frame"][:] = [numbers.get(int(at), -1) for at in index]
@@ -311,6 +317,7 @@ class StreamProgram:
             "role": "host",
             "ended": reason,
             "counters": counters,
+            "left_out": {"records": self._records.left_out},
             "clock": {"offset_ns": self._clock.offset_ns, "error_ns": self._clock.error_ns},
             "stream": {
                 "mode": str(mode),

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -72,7 +72,7 @@ class StripLayout:
         return (ROWS + 2) * self.cell
 
 
-@cache
+@lru_cache(maxsize=8)
 def layout(width: int, height: int) -> StripLayout:
     """Return the layout for a picture of that size: the largest cell that fits.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,18 @@ def test_a_strided_view_is_drawn_and_read_in_place() -> None:
     strip.draw(view, frame=77, time_us=88, tag=99)
     assert strip.read(view) == StripReading(77, 88, 99)
     assert (padded[:, 1280:] == 0).all()
+
+
+def test_a_stream_that_changes_its_size_with_every_picture_is_not_remembered() -> None:
+    """Sizes are the peer's to choose: what is kept of them has a bound."""
+    tracemalloc.start()
+    try:
+        for width in range(464, 664):
+            strip.layout(width, 64)
+        before, _ = tracemalloc.get_traced_memory()
+        for width in range(664, 4664):
+            strip.layout(width, 64)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 4000

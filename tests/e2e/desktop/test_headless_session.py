@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,6 +135,21 @@ def test_the_end_of_a_program_is_told_with_its_status_and_last_words(session: De
     assert app.words == "99999 / 100000 / no such file"
     running = session.launch(["sleep", "60"])
     assert session.end_app(running) == -signal.SIGTERM
+
+
+def test_a_program_that_has_ended_is_forgotten(session: DesktopSession) -> None:
+    kept = []
+    for _ in range(3):
+        app = session.launch(["true"])
+        assert app.ended.wait(5)
+        kept.append(weakref.ref(app.ended))
+        del app
+
+    def forgotten() -> bool:
+        gc.collect()
+        return not any(ref() for ref in kept)
+
+    assert _eventually(forgotten), "a desktop whose program ends with each stream would keep them all"
 
 
 def test_an_unknown_output_is_named_with_those_that_there_are(session: DesktopSession) -> None:

@@ -1,0 +1,375 @@
+"""An hour of stream in seconds: what a worker holds does not depend on how many frames it has seen.
+
+The workers are the real ones, each in a process that says what it holds (``metered_worker.py``); the other end of the
+channel and of the data socket is this test's. What grows by more than a byte a frame would be 216 kB an hour and more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import punktfunk
+from punktfunk.client import work as client_work
+from punktfunk.core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
+from punktfunk.host import work as host_work
+from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec, open_producer
+from punktfunk.media.opus import PACKET_SAMPLES, OpusEncoder
+from punktfunk.native.channel import Channel
+from punktfunk.native.datagrams import Audio, FromHost, Input, InputKind
+from punktfunk.native.trust import OpenTrust
+from punktfunk.units import Bitrate, Mode
+
+FRAMES = 100_000
+"""Frames between the two readings: half an hour at 60 frames a second."""
+WARM_UP, HOST_WARM_UP = 20_000, 60_000
+WINDOW_FRAMES = 16_000
+RECORDED = 15_000
+BYTES_A_FRAME = 1.0
+BYTES_A_PICTURE = 24.0
+"""Over fewer, so that what is under way at one moment weighs more; a number that is kept weighs 100 and more."""
+READINGS = 5
+DATAGRAMS, IN_A_ROW, QUIET_S = 4000, 8, 0.3
+BYTES_A_DATAGRAM = 16.0
+"""Each way and at both ends; one that is kept takes 100 and more. CPython 3.11 itself keeps some: its type cache holds
+4096 names, and each match of a class makes a new one."""
+PATIENCE_S = 120.0
+"""For what takes 10 s on an idle machine."""
+MODE = Mode(480, 64, 60)
+"""The smallest picture with room for the strip, and some of the card."""
+UNIT_FRAMES = 60
+KEY, SALT = bytes(range(16)), b"soak"
+UNDER_WAY = 400
+"""Frames to the client's worker, whose queue holds 512."""
+REPORT_MS = 20
+PROGRAM = Path(__file__).with_name("metered_worker.py")
+
+
+class MeteredWorker:
+    """A worker process, the last report that it sent, and what it holds."""
+
+    def __init__(self, side: str, vocabulary: Any, log: Path, report_ms: int) -> None:
+        self.messages: dict[str, Any] = {}
+        self._news = threading.Condition()
+        ours, theirs = Channel.pair()
+        self._meter, meter = socket.socketpair()
+        self._answers = self._meter.makefile("r")
+        self._log = log
+        with theirs, meter, log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), side, "--channel", str(theirs.fileno())],
+                pass_fds=[theirs.fileno(), meter.fileno()],
+                env={
+                    **os.environ,
+                    "METER": str(meter.fileno()),
+                    "PYTHONMALLOC": "malloc",
+                    "REPORT_MS": str(report_ms),
+                },
+                stderr=errors,
+            )
+        self.channel = Channel(ours, vocabulary)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def held(self) -> int:
+        """Bytes that it holds: the least of a few readings, what is under way at one moment left out."""
+        readings = []
+        for _ in range(READINGS):
+            self._meter.sendall(b"?")
+            readings.append(int(self._answers.readline()))
+        return min(readings)
+
+    def counter(self, name: str) -> int:
+        """A counter of its last report."""
+        report = self.messages.get("Progress")
+        return 0 if report is None else int(report.counters[name])
+
+    def until(self, kind: str, name: str = "", least: int = 0) -> None:
+        """Wait for a message, or for one whose counter has reached ``least``."""
+
+        def there() -> bool:
+            return kind in self.messages and (not name or self.counter(name) >= least)
+
+        with self._news:
+            assert self._news.wait_for(lambda: there() or self.over, PATIENCE_S), f"no {kind} {name} {least}"
+        assert there(), f"{self.messages} {self._log.read_text()}"
+
+    @property
+    def over(self) -> bool:
+        return "Failed" in self.messages or "end" in self.messages
+
+    def end(self) -> None:
+        """Have it end, and free what is ours."""
+        self.process.terminate()
+        self.process.wait(10)
+        self._answers.close()
+        self._meter.close()
+
+    def _read(self) -> None:
+        while (received := self.channel.receive()) is not None:
+            with self._news:
+                self.messages[type(received[0]).__name__] = received[0]
+                self._news.notify_all()
+        with self._news:
+            self.messages["end"] = True
+            self._news.notify_all()
+
+
+@contextmanager
+def worker(side: str, vocabulary: Any, folder: Path, report_ms: int = REPORT_MS) -> Iterator[MeteredWorker]:
+    metered = MeteredWorker(side, vocabulary, folder / "log", report_ms)
+    try:
+        yield metered
+    finally:
+        metered.end()
+
+
+@contextmanager
+def data_path() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2))
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        one.connect(two.getsockname())
+        two.connect(one.getsockname())
+        yield one, two
+
+
+def card_units() -> list[Any]:
+    """A key frame of the test card and what follows it."""
+    encoder = EncoderConfig(mode=MODE, bitrate=Bitrate(500_000), threads=1)
+    producer = open_producer(TestCardSpec(), encoder)
+    units = [producer.produce() for _ in range(UNIT_FRAMES)]
+    producer.close()
+    assert [unit.key for unit in units] == [True] + [False] * (UNIT_FRAMES - 1)
+    return units
+
+
+def receive_order() -> client_work.Receive:
+    return client_work.Receive(
+        key=KEY.hex(),
+        salt=SALT.hex(),
+        fec_scheme="gf16",
+        fec_percent=0,
+        max_block_shards=64,
+        shard_bytes=1200,
+        hold_undecodable=True,
+        reorder_window_ns=20_000_000,
+        loss_window_ns=120_000_000,
+        queue_frames=512,
+        gro=True,
+        receive_buffer_bytes=1 << 22,
+        frames=0,
+        codec="h264",
+        width=MODE.width,
+        height=MODE.height,
+        read_strip=True,
+        title=None,
+        reference=None,
+        reference_every=1,
+        recovery=True,
+        loss_reports=True,
+        artefacts=None,
+        record_frames=True,
+        out=None,
+        clock_offset_ns=0,
+        clock_error_ns=0,
+    )
+
+
+@dataclass
+class Feed:
+    """A host's stream to a client's worker, as fast as that decodes it."""
+
+    receiver: MeteredWorker
+    sender: HostStream
+    units: list[Any]
+    under_way: int
+    sent: int = 0
+
+    def decode(self, total: int) -> int:
+        """Send until so many frames are decoded in all; return what the worker holds then."""
+        while self.sent < total:
+            self.receiver.until("Progress", "pictures", self.sent - self.under_way)
+            unit = self.units[self.sent % UNIT_FRAMES]
+            flags = FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
+            self.sender.submit(unit.data, time.monotonic_ns(), flags)
+            self.sent += 1
+        self.receiver.until("Progress", "pictures", total)
+        return self.receiver.held()
+
+
+@contextmanager
+def fed_worker(
+    folder: Path, under_way: int = UNDER_WAY, report_ms: int = REPORT_MS, **changes: Any
+) -> Iterator[Feed]:
+    with (
+        data_path() as (host, client),
+        worker("client", client_work.VOCABULARY, folder, report_ms) as receiver,
+    ):
+        receiver.channel.send(replace(receive_order(), **changes), [client.fileno()])
+        receiver.until("Ready")
+        config = StreamConfig(fec_percent=0, key=KEY, salt=SALT, max_block_shards=64)
+        sender = HostStream(config, host.fileno(), rate_kbps=100_000, queue_frames=512, packets_per_ms=1000)
+        try:
+            yield Feed(receiver, sender, card_units(), under_way)
+        finally:
+            sender.close()
+
+
+def test_a_client_worker_holds_nothing_of_the_frames_that_it_has_decoded(tmp_path: Path) -> None:
+    with fed_worker(tmp_path) as feed:
+        before, after = feed.decode(WARM_UP), feed.decode(WARM_UP + FRAMES)
+        grown = (after - before) / FRAMES
+        print(f"{grown:.3f} bytes a frame, {after} in all")
+        assert feed.receiver.counter("strips_read") == WARM_UP + FRAMES
+        assert grown <= BYTES_A_FRAME
+
+
+def test_a_client_window_holds_nothing_of_the_frames_that_it_has_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lack: Callable[[str], None]
+) -> None:
+    if importlib.util.find_spec("sdl2") is None:
+        lack("PySDL2 (pip install 'punktfunk[present]')")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    # Few under way: pictures that are overtaken before they could be shown say nothing here.
+    with fed_worker(tmp_path, 4, 1, title="soak", read_strip=False) as feed:
+        before = feed.decode(WINDOW_FRAMES)
+        first = feed.receiver.counter("pictures_presented")
+        after = feed.decode(2 * WINDOW_FRAMES)
+        shown = feed.receiver.counter("pictures_presented") - first
+        grown = (after - before) / shown
+        print(f"{grown:.3f} bytes a picture shown, {shown} shown, {after} in all")
+        assert shown > WINDOW_FRAMES / 10
+        assert grown <= BYTES_A_PICTURE
+
+
+def test_a_recording_takes_its_rows_and_no_more(tmp_path: Path) -> None:
+    with fed_worker(tmp_path, artefacts=str(tmp_path / "kept"), record_frames=True) as feed:
+        before, after = feed.decode(RECORDED // 3), feed.decode(RECORDED)
+        grown = (after - before) / (RECORDED - RECORDED // 3)
+        print(f"{grown:.0f} bytes a recorded frame")
+        # A record of 18 values and a row of 8, and what growing arrays keep in reserve.
+        assert 18 * 8 + 8 * 8 <= grown <= 320
+    rows = {}
+    for name in ("records", "decoded"):
+        with np.load(tmp_path / "kept" / f"{name}.npz") as columns:
+            rows[name] = len(columns["index"])
+    assert rows == {"records": RECORDED, "decoded": RECORDED}
+
+
+def test_a_host_worker_holds_nothing_of_the_frames_that_it_has_sent(tmp_path: Path) -> None:
+    encoder = EncoderConfig(mode=MODE, bitrate=Bitrate(500_000), threads=1)
+    order = host_work.Prepare(
+        source={"kind": "synthetic", "frame_bytes": 1000},
+        encoder=encoder.model_dump(mode="json"),
+        key=KEY.hex(),
+        salt=SALT.hex(),
+        fec_scheme="gf16",
+        fec_percent=20,
+        max_block_shards=64,
+        shard_bytes=1200,
+        rate_kbps=100_000,
+        burst_packets=64,
+        packets_per_ms=1000,
+        rate_factor=10.0,
+        queue_frames=8,
+        gso=True,
+        send_buffer_bytes=1 << 20,
+        realtime=False,
+        probe_kbps=0,
+        frames=None,
+        seconds=None,
+        artefacts=None,
+        record_frames=True,
+        clock_offset_ns=0,
+        clock_error_ns=0,
+    )
+    with data_path() as (host, _client), worker("host", host_work.VOCABULARY, tmp_path) as sender:
+        sender.channel.send(order)
+        sender.until("Ready")
+        sender.channel.send(host_work.Begin(), [host.fileno()])
+        sender.until("Progress", "frames_submitted", HOST_WARM_UP)
+        before, first = sender.held(), sender.counter("frames_submitted")
+        sender.until("Progress", "frames_submitted", first + FRAMES)
+        after, last = sender.held(), sender.counter("frames_submitted")
+        grown = (after - before) / (last - first)
+        print(f"{grown:.3f} bytes a frame, {after} in all, {last - first} frames")
+        assert grown <= BYTES_A_FRAME
+
+
+def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
+    """Sound and input of a session in both control processes, which are this one here."""
+
+    class Sink:
+        taken = 0
+
+        def inject(self, _event: Input) -> bool:
+            self.taken += 1
+            return True
+
+        def release_all(self) -> None:
+            pass
+
+    async def scenario() -> None:
+        sink, heard = Sink(), 0
+
+        def hear(_datagram: FromHost) -> None:
+            nonlocal heard
+            heard += 1
+
+        async def pass_on(client: punktfunk.Client, host: punktfunk.Host, total: int) -> int:
+            """Go on until so many have come each way; return what is allocated then."""
+            while min(sink.taken, heard) < total:
+                number = heard
+                for _ in range(IN_A_ROW):
+                    client.send(Input(InputKind.MOUSE_MOVE, 0, 1, -1))
+                    host.send(Audio(number, number * 5_000_000, packets[number % len(packets)]))
+                    number += 1
+                async with asyncio.timeout(PATIENCE_S):
+                    while heard < number:
+                        await asyncio.sleep(0)
+            # Acknowledgements are out and in, what QUIC kept for them is gone.
+            await asyncio.sleep(QUIET_S)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        config = punktfunk.HostConfig(
+            trust=OpenTrust.LOOPBACK, port=0, source=SyntheticSpec(frame_bytes=100), mode=Mode(640, 480, 5)
+        )
+        encoder = OpusEncoder()
+        tone = np.sin(np.arange(20 * PACKET_SAMPLES * 2, dtype=np.float32) / 20).reshape(20, -1, 2)
+        packets = [encoder.encode(samples) for samples in tone]
+        async with punktfunk.Host(config, input_sink=sink) as host:
+            client_config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", client_config) as client:
+                client.on_side_plane = hear
+                tracemalloc.start()
+                try:
+                    before = await pass_on(client, host, DATAGRAMS // 4)
+                    after = await pass_on(client, host, DATAGRAMS)
+                finally:
+                    tracemalloc.stop()
+                assert client.sound is not None
+                counters = client.sound.counters
+        grown = (after - before) / (DATAGRAMS * 3 / 4)
+        print(f"{grown:.3f} bytes a datagram each way, {after} in all, {heard} packets of sound")
+        assert (counters["sound_packets"], counters["sound_undecodable"]) == (heard, 0)
+        assert grown <= BYTES_A_DATAGRAM
+
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
