@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.errors import TrustStoreError
 from punktfunk.native.identity import parse_fingerprint
-from punktfunk.native.private_file import write_private
+from punktfunk.native.private_file import read_private, write_private
 
 FILE_NAME = "known-hosts.json"
 MAX_HOSTS = 1024
+MAX_FILE_BYTES = 1 << 20
+"""Of the file: a host takes some 200 bytes."""
 
 
 class KnownHost(BaseModel):
@@ -73,12 +75,15 @@ class KnownHosts:
         return entry
 
     def _load(self) -> list[KnownHost]:
-        try:
-            return _File.model_validate_json(self.path.read_bytes()).hosts
-        except FileNotFoundError:
+        raw = read_private(
+            self.path, what="the list of known hosts", error=TrustStoreError, limit=MAX_FILE_BYTES
+        )
+        if raw is None:
             return []
-        except (OSError, ValidationError) as error:
+        try:
+            return _File.model_validate_json(raw).hosts
+        except ValidationError as error:
             raise TrustStoreError(
-                f"the list of known hosts {self.path} cannot be read",
+                f"the list of known hosts {self.path} cannot be read: it is damaged",
                 "move it aside and pair again, or name another --state-dir",
             ) from error

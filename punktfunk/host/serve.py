@@ -33,6 +33,7 @@ from punktfunk.media import Codec, choose_encoder
 from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
 from punktfunk.native.discovery import Announcement, reachable_addresses
 from punktfunk.native.identity import Identity, Role
+from punktfunk.native.private_file import require_private_folder
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate
 
@@ -353,7 +354,9 @@ def _lock(state_dir: Path) -> int:
     """Hold the state folder for this process; the kernel lets go of it however the process ends."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        require_private_folder(state_dir, ConfigError)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(state_dir / LOCK_FILE, flags, 0o600)
     except OSError as error:
         raise ConfigError(
             f"the state folder {state_dir} cannot be used: {error.strerror}", "name another --state-dir"

@@ -21,7 +21,7 @@ from punktfunk.log import Level
 from punktfunk.media import EncoderWish
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.control import MAX_FEC_PERCENT, MIN_BITRATE_KBPS
-from punktfunk.native.private_file import write_private
+from punktfunk.native.private_file import read_private, write_private
 from punktfunk.units import Mode
 
 SETTINGS_FILE = "settings.json"
@@ -153,16 +153,9 @@ class SettingsStore:
         return [_row(name, in_force[name], (fixed or {}).get(name)) for name in TABLE]
 
     def _load(self) -> dict[str, Value]:
-        try:
-            with self.path.open("rb") as file:
-                raw = file.read(MAX_FILE_BYTES + 1)
-        except FileNotFoundError:
+        raw = read_private(self.path, what="the file of settings", error=SettingsError, limit=MAX_FILE_BYTES)
+        if raw is None:
             return {}
-        except OSError as error:
-            raise SettingsError(
-                f"cannot read the settings {self.path}: {error.strerror}",
-                "check the owner and the mode of that file",
-            ) from error
         try:
             return _parse(raw)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -176,8 +169,6 @@ class SettingsStore:
 
 
 def _parse(raw: bytes) -> dict[str, Value]:
-    if len(raw) > MAX_FILE_BYTES:
-        raise ValueError("too long")
     document = json.loads(raw)
     version, settings = document["schema_version"], document["settings"]
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION or not isinstance(settings, dict):

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import stat
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from punktfunk.errors import TrustStoreError
-from punktfunk.native.private_file import write_private
+from punktfunk.native.private_file import read_private, write_private
 from punktfunk.printable import device_name
 
 SCHEMA_VERSION = 1
 MAX_CLIENTS = 1024
 """Cap of the list: a paired client needs a person's consent, so no honest list comes near it."""
+
+MAX_FILE_BYTES = 8 << 20
+"""Of the file: a client takes some 2 KiB with its certificate."""
 
 Plane = Literal["native", "gamestream"]
 RemovalListener = Callable[[str], None]
@@ -101,22 +102,11 @@ class TrustStore:
         self._clients = clients
 
     def _load(self) -> dict[str, PairedClient]:
-        try:
-            with self.path.open("rb") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                raw = file.read()
-        except FileNotFoundError:
+        raw = read_private(
+            self.path, what="the list of paired clients", error=TrustStoreError, limit=MAX_FILE_BYTES
+        )
+        if raw is None:
             return {}
-        except OSError as error:
-            raise TrustStoreError(
-                f"cannot read the list of paired clients {self.path}: {error.strerror}",
-                "check the owner and the mode of that file",
-            ) from error
-        if mode & 0o022:
-            raise TrustStoreError(
-                f"others can write the list of paired clients {self.path} (mode {mode:04o})",
-                f"look whether everybody in it belongs there, then: chmod 600 {self.path}",
-            )
         try:
             return _parse(raw)
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:

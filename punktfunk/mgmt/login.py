@@ -67,10 +67,11 @@ class Password:
             return False
 
     def _load(self) -> str | None:
-        if not self._path.exists() and not self._path.is_symlink():
+        raw = read_secret(self._path, "the console's password file")
+        if raw is None:
             return None
         try:
-            document = json.loads(read_secret(self._path))
+            document = json.loads(raw)
             hashed = str(document["password_hash"])
             known = document["schema_version"] == 1 and hashed.startswith("$argon2id$")
         except (ValueError, KeyError, TypeError, RecursionError):

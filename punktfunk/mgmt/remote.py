@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import http.client
 import json
+import os
 import ssl
 from pathlib import Path
 from typing import Any, Self
@@ -39,9 +40,10 @@ class RunningHost:
         by now another user's program may listen for the token.
         """
         where = state_dir / URL_FILE
-        if not where.exists() or not _is_locked(lock):
+        found = read_secret(where, "the address of the running host")
+        if found is None or not _is_locked(lock):
             raise ManagementError(f"no host with a management API runs on {state_dir}", _START_IT)
-        url = read_secret(where).decode("ascii", "replace").strip()
+        url = found.decode("ascii", "replace").strip()
         return cls(url, token_of_environment() or token_of_file(state_dir), certificate)
 
     def console_link(self) -> str:
@@ -84,10 +86,13 @@ class RunningHost:
 
 def _is_locked(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
     return False

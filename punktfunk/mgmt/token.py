@@ -9,11 +9,10 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from pathlib import Path
 
 from punktfunk.errors import CredentialError
-from punktfunk.native.private_file import write_private
+from punktfunk.native.private_file import read_private, write_private
 
 TOKEN_FILE = "mgmt-token"  # noqa: S105 - its name
 URL_FILE = "mgmt-url"
@@ -49,7 +48,8 @@ def load_or_create_token(state_dir: Path) -> str:
     if token is not None:
         return token
     path = state_dir / TOKEN_FILE
-    if not path.exists() and not path.is_symlink():
+    held = _read_token(path)
+    if held is None:
         token = secrets.token_urlsafe(32)
         try:
             write_private(path, token.encode() + b"\n")
@@ -59,13 +59,16 @@ def load_or_create_token(state_dir: Path) -> str:
                 f"make its folder writable, or set {TOKEN_VARIABLE}",
             ) from error
         return token
-    return token_of_file(state_dir)
+    return held
 
 
 def token_of_file(state_dir: Path) -> str:
     """Return the token in the file. Raises ``CredentialError`` when it is missing, blank or not private."""
     path = state_dir / TOKEN_FILE
-    return _checked(read_secret(path).decode("ascii", "replace"), str(path))
+    token = _read_token(path)
+    if token is None:
+        raise CredentialError(f"there is no token {path}", "start the host once: it makes one")
+    return token
 
 
 def token_of_environment(*, remove: bool = False) -> str | None:
@@ -74,35 +77,17 @@ def token_of_environment(*, remove: bool = False) -> str | None:
     return None if given is None else _checked(given, TOKEN_VARIABLE)
 
 
-def read_secret(path: Path) -> bytes:
-    """Return what is in a file of secrets, at most 4096 bytes of it.
+def read_secret(path: Path, what: str) -> bytes | None:
+    """Return what is in a file of secrets, at most 4096 bytes, ``None`` when there is none.
 
-    Raises ``CredentialError`` unless it is a regular file of this user that nobody else may read or write.
+    Raises ``CredentialError`` unless it is a private file; see :mod:`punktfunk.native.private_file`.
     """
-    try:
-        # Opened first and judged then: what is read is what was judged. A FIFO must not hold the host up.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise CredentialError(
-            f"{path} cannot be read: {error.strerror}", f"make it a regular file of this user: rm {path}"
-        ) from error
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise CredentialError(f"{path} is no regular file", f"remove it: rm -r {path}")
-        if found.st_uid != os.geteuid():
-            raise CredentialError(
-                f"{path} belongs to user {found.st_uid}, not to {os.geteuid()}",
-                "start as its owner, or remove it",
-            )
-        if found.st_mode & 0o077:
-            raise CredentialError(
-                f"{path} can be used by others (mode {stat.S_IMODE(found.st_mode):04o})",
-                f"whoever read it may know it: rm {path}, and start the host anew",
-            )
-        return os.read(descriptor, _MAX_SECRET_BYTES)
-    finally:
-        os.close(descriptor)
+    return read_private(path, what=what, error=CredentialError, limit=_MAX_SECRET_BYTES, secret=True)
+
+
+def _read_token(path: Path) -> str | None:
+    raw = read_secret(path, "the token of the management API")
+    return None if raw is None else _checked(raw.decode("ascii", "replace"), str(path))
 
 
 def _checked(token: str, where: str) -> str:

@@ -8,26 +8,26 @@ certificate, written as 64 lowercase hex digits.
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from punktfunk.errors import ConfigError
-from punktfunk.native.private_file import write_private
+from punktfunk.native.private_file import read_private, write_private
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 _NOT_BEFORE = datetime(2020, 1, 1, tzinfo=UTC)
 _NOT_AFTER = datetime(2040, 1, 1, tzinfo=UTC)
+_ANEW = "restore it from a backup, or move key and certificate aside: then peers have to trust a new identity"
 _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
@@ -85,53 +85,89 @@ class Identity:
 
     @classmethod
     def load_or_create(cls, folder: Path, role: Role) -> Identity:
-        """Read ``cert.pem`` and ``key.pem`` (``client-`` before both for a client), making them if absent.
+        """Read ``cert.pem`` and ``key.pem`` (``client-`` before both for a client), making them if both are absent.
 
-        The key is written 0600 and renamed into place, the certificate after it, so that a crash leaves
-        either no identity or a whole one. Raises ``ConfigError`` when the files cannot be used.
+        Raises ``ConfigError`` when the files cannot be used, or when one of them is missing: a new identity in place of
+        a lost one would be refused by every peer that pinned it.
         """
         certificate_path, key_path = cls.paths(folder, role)
         try:
-            if certificate_path.exists():
-                return cls._load(certificate_path, key_path)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            identity = cls.generate(role)
-            write_private(key_path, identity._key_pem())
-            write_private(certificate_path, identity.certificate.public_bytes(serialization.Encoding.PEM))
+            certificate, key = _read_certificate(certificate_path), _read_key(key_path)
+            if certificate is None and key is None:
+                return cls._create(folder, role)
+            if certificate is None and key is not None:
+                certificate = _finish_creation(certificate_path, key)
         except OSError as error:
             raise ConfigError(
                 f"the identity in {folder} cannot be used: {error.strerror}",
                 "make the folder writable for this user or name another one",
             ) from error
-        return identity
-
-    @classmethod
-    def _load(cls, certificate_path: Path, key_path: Path) -> Identity:
-        try:
-            certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
-            with key_path.open("rb") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                key = serialization.load_pem_private_key(file.read(), password=None)
-        except (ValueError, TypeError, FileNotFoundError) as error:
+        if certificate is None or key is None:
+            here, gone = (key_path, certificate_path) if certificate is None else (certificate_path, key_path)
             raise ConfigError(
-                f"{certificate_path} or {key_path} is damaged or missing",
-                "move both aside; a new identity is made, and peers have to trust it anew",
-            ) from error
-        if mode & 0o077:
-            raise ConfigError(
-                f"{key_path} can be used by others (mode {mode:04o})",
-                f"if nobody has copied it: chmod 600 {key_path}; else move it and {certificate_path.name} aside",
+                f"{gone} is missing beside {here}",
+                f"restore it from a backup, or move {here.name} aside as well: then a new identity is made, and peers "
+                "have to trust it anew",
             )
-        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{key_path} is neither an RSA nor an elliptic-curve key", "move it aside")
         if key.public_key() != certificate.public_key():
             raise ConfigError(f"{key_path} does not belong to {certificate_path}", "move both aside")
         return cls(certificate, key)
+
+    @classmethod
+    def _create(cls, folder: Path, role: Role) -> Identity:
+        """Make an identity and write it so that a crash at any time leaves none, or one that can be finished.
+
+        The certificate is written beside its place, then the key, then the certificate is renamed into place.
+        """
+        certificate_path, key_path = cls.paths(folder, role)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        identity = cls.generate(role)
+        pem = identity.certificate.public_bytes(serialization.Encoding.PEM)
+        write_private(_unfinished(certificate_path), pem)
+        write_private(key_path, identity._key_pem())
+        _unfinished(certificate_path).replace(certificate_path)
+        return identity
 
     def _key_pem(self) -> bytes:
         return self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
+
+
+def _read_certificate(path: Path) -> x509.Certificate | None:
+    pem = read_private(path, what="the certificate", error=ConfigError)
+    try:
+        return None if pem is None else x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged", _ANEW) from error
+
+
+def _read_key(path: Path) -> PrivateKey | None:
+    pem = read_private(path, what="the private key", error=ConfigError, secret=True)
+    if pem is None:
+        return None
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{path} is damaged", _ANEW) from error
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{path} is neither an RSA nor an elliptic-curve key", "move it aside")
+    return key
+
+
+def _unfinished(certificate_path: Path) -> Path:
+    """Return where a certificate is kept until its key is on disk."""
+    return certificate_path.with_name(f".{certificate_path.name}.new")
+
+
+def _finish_creation(certificate_path: Path, key: PrivateKey) -> x509.Certificate | None:
+    """Put the certificate of a key in place that a crash left beside it; ``None`` when there is none of this key."""
+    beside = _unfinished(certificate_path)
+    certificate = _read_certificate(beside)
+    if certificate is None or certificate.public_key() != key.public_key():
+        return None
+    beside.replace(certificate_path)
+    return certificate
 
 
 def fingerprint_of(certificate: x509.Certificate) -> str:

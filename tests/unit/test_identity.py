@@ -67,7 +67,7 @@ def test_a_certificate_without_its_key_says_so_and_is_not_replaced(tmp_path: Pat
     (tmp_path / "key.pem").unlink()
     with pytest.raises(ConfigError, match="missing") as caught:
         Identity.load_or_create(tmp_path, Role.HOST)
-    assert "move both aside" in caught.value.hint
+    assert "move cert.pem aside as well" in caught.value.hint
     assert [path.name for path in tmp_path.iterdir()] == ["cert.pem"]
 
 

@@ -95,7 +95,6 @@ def test_a_flag_wins_over_the_file_and_cannot_be_changed(path: Path) -> None:
         b"[" * 50_000,
         b'{"schema_version": 1, "settings": {"\\ud800": 1}}',
         b"\xff" * 10,
-        b" " * 100_000,
     ],
 )
 def test_a_damaged_file_is_kept_aside_and_never_taken_for_the_defaults(path: Path, content: bytes) -> None:
@@ -103,8 +102,7 @@ def test_a_damaged_file_is_kept_aside_and_never_taken_for_the_defaults(path: Pat
     with pytest.raises(SettingsError, match="damaged"):
         SettingsStore(path)
     [aside] = path.parent.glob("settings.json.corrupt-*")
-    assert aside.read_bytes() == content[:65_537]
-    assert path.read_bytes() == content
+    assert aside.read_bytes() == content == path.read_bytes()
 
 
 def test_a_file_that_cannot_be_written_changes_nothing(path: Path) -> None:
