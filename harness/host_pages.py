@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from punktfunk.host.settings import SETTINGS_FILE, Setting, SettingsStore, SettingValues
+from punktfunk.log_limit import LINES_OF_A_SOURCE, LINES_OF_AN_EVENT, WINDOW_S
 from punktfunk.log_ring import MAX_BYTES, MAX_ENTRIES, MAX_ENTRY_BYTES
 from punktfunk.mgmt.events import LOG_EVENTS, MAX_STREAMS, QUEUE_EVENTS
 from punktfunk.mgmt.metrics import FAMILIES, FINGERPRINT_CHARACTERS, PREFIX
@@ -63,6 +64,8 @@ Each is counted by a metric above.
 | events that wait for one reader | {QUEUE_EVENTS} | the reader is dropped (`slow_readers`) |
 | of them, before log lines give way | {LOG_EVENTS} | the line is left out (`log_lines_left_out`) |
 | log lines in memory | {MAX_ENTRIES}, {MAX_BYTES >> 10} KiB in all | the oldest go (`log_lines_forgotten_total`) |
+| log lines of one event that strangers cause | {LINES_OF_AN_EVENT} in {WINDOW_S} s, {LINES_OF_A_SOURCE} of one source \
+| one line counts the rest (`log_lines_limited_total`) |
 | one log line | {MAX_ENTRY_BYTES >> 10} KiB | its fields are left out, and say so |
 """
 

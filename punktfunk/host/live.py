@@ -64,6 +64,7 @@ class LiveHost:
     def totals(self) -> Totals:
         """Return what was counted."""
         host = self._serving.host
+        management = self._serving.management
         history = SessionHistory() if host is None else host.history
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Totals(
@@ -72,8 +73,9 @@ class LiveHost:
             ended=history.ledger,
             pairing=dict(self._pairing.counters),
             listener={} if host is None else host.listener_counters,
-            http={} if self._serving.management is None else dict(self._serving.management.counters),
+            http={} if management is None else dict(management.counters),
             log_lines_forgotten=self.log.forgotten,
+            log_lines_limited=sum(one.stranger_log.left_out for one in (host, management) if one is not None),
             cpu_seconds=time.process_time() + children.ru_utime + children.ru_stime,
             started_unix_s=self._began_unix_s,
         )

@@ -23,6 +23,7 @@ from punktfunk.host.report import SessionReport
 from punktfunk.host.side_planes import InputSink, SidePlanes
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
+from punktfunk.log_limit import StrangerLog
 from punktfunk.media import Codec, choose_encoder
 from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
@@ -86,6 +87,8 @@ class Host:
         self.history = SessionHistory()
         """Sessions that got a stream: their reports as far as they are kept, and what all of them add up to."""
         self._log = log.get("host")
+        self.stranger_log = StrangerLog(self._log)
+        """Where clients that are not known are written of."""
         self._listener: Listener | None = None
         self._identity = identity
         self._stop_listening_to_trust: Callable[[], None] = lambda: None
@@ -137,6 +140,7 @@ class Host:
         self.side_planes.nobody_streams()
         if self._listener is not None:
             self._listener.close()
+        self.stranger_log.close()
 
     @property
     def port(self) -> int:

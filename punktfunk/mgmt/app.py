@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from punktfunk.mgmt.feed import Feed
 from punktfunk.mgmt.gate import Gate
 from punktfunk.mgmt.interface import HostControl
-from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.openapi import API_VERSION
 from punktfunk.mgmt.routes import (
     console,
@@ -27,7 +26,7 @@ from punktfunk.mgmt.routes import (
 )
 from punktfunk.mgmt.routing import handle_errors
 from punktfunk.mgmt.shell import Shell
-from punktfunk.mgmt.sign_in_limits import SignInLimits
+from punktfunk.mgmt.sign_in import SignIn
 
 ROUTERS = (
     host.routes,
@@ -61,7 +60,7 @@ def create_app() -> FastAPI:
 
 
 def compose(
-    control: HostControl, gate: Gate, password: Password, closing: asyncio.Event, counters: Counter[str]
+    control: HostControl, gate: Gate, sign_in: SignIn, closing: asyncio.Event, counters: Counter[str]
 ) -> Shell:
     """Return what a server serves.
 
@@ -70,8 +69,7 @@ def compose(
     app = create_app()
     app.state.control = control
     app.state.gate = gate
-    app.state.password = password
-    app.state.sign_in_limits = SignInLimits()
+    app.state.sign_in = sign_in
     app.state.closing = closing
     app.state.events = Feed(control).hub
     gate.sessions.on_close = app.state.events.nudge

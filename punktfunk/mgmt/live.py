@@ -110,6 +110,7 @@ class Totals:
     listener: Mapping[str, int]
     http: Mapping[str, int]
     log_lines_forgotten: int
+    log_lines_limited: int
     cpu_seconds: float
     """Of the host process, its workers that are over included."""
     started_unix_s: float

@@ -79,6 +79,7 @@ FAMILIES: Final = {
         Family("event_streams", "gauge", "Readers of the event stream."),
         Family("event_stream_events_total", "counter", "What happened on the event stream.", ("event",)),
         Family("log_lines_forgotten_total", "counter", "Log lines that made room in memory for later ones."),
+        Family("log_lines_limited_total", "counter", "Log lines about strangers that were counted instead."),
     )
 }  # fmt: skip
 """Every metric, by name."""
@@ -148,6 +149,7 @@ class _Snapshot(Collector):
         self._add("pending_devices", len(control.pending()))
         self._add("event_streams", self._hub.readers)
         self._add("log_lines_forgotten_total", totals.log_lines_forgotten)
+        self._add("log_lines_limited_total", totals.log_lines_limited)
         for event, count in totals.pairing.items():
             self._add("pairing_events_total", count, event)
         for event, count in totals.listener.items():

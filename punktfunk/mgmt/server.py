@@ -15,6 +15,7 @@ from uvicorn.config import Config
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CredentialError
+from punktfunk.log_limit import StrangerLog
 from punktfunk.mgmt.app import compose
 from punktfunk.mgmt.connection import KEEP_ALIVE_S, Connection, Connections
 from punktfunk.mgmt.endpoint import Endpoint
@@ -23,6 +24,7 @@ from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.sessions import Sessions
 from punktfunk.mgmt.shell import MAX_HEAD_BYTES
+from punktfunk.mgmt.sign_in import SignIn
 from punktfunk.mgmt.token import URL_FILE, BearerToken, load_or_create_token
 from punktfunk.native.discovery import reachable_addresses
 from punktfunk.native.private_file import write_private
@@ -63,6 +65,8 @@ class ManagementServer:
         self._control = control
         self._state_dir = state_dir
         self._certificate = certificate
+        self.stranger_log = StrangerLog(log.get("mgmt"))
+        """Where failures to sign in are written of."""
         self._gate: Gate | None = None
         self._server: asyncio.Server | None = None
 
@@ -88,7 +92,7 @@ class ManagementServer:
         _quiet_uvicorn()
         context = await asyncio.to_thread(_tls, self._certificate) if self.endpoint.secure else None
         token = BearerToken(load_or_create_token(self._state_dir))
-        password = Password(self._state_dir)
+        sign_in = SignIn(Password(self._state_dir), self.stranger_log)
         listener = self.endpoint.open()
         try:
             self.port = listener.getsockname()[1]
@@ -96,7 +100,7 @@ class ManagementServer:
                 token, Sessions(), port=self.port, secure=self.endpoint.secure, names=own_names()
             )
             config = Config(
-                compose(self._control, self._gate, password, self.closing, self.counters),
+                compose(self._control, self._gate, sign_in, self.closing, self.counters),
                 interface="asgi3",
                 ws="none",
                 lifespan="off",
@@ -142,6 +146,7 @@ class ManagementServer:
             connection.transport.abort()
         # Let the transports say goodbye to their connections, whose timers end with them.
         await asyncio.sleep(0)
+        self.stranger_log.close()
         self._server = None
 
     def _tell_where(self) -> None:

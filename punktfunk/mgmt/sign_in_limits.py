@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.native.trust import parse_address, source_of
 
 _S = 1_000_000_000
 SOURCE_COOL_DOWN_NS = _S
@@ -143,28 +144,14 @@ class SignInLimits:
         return right
 
 
-def source_of(address: str) -> str:
-    """Return who counts as one: an IPv4 address, or the /64 of an IPv6 one, of which everybody has 2^64."""
-    parsed = _parsed(address)
-    if parsed is None or isinstance(parsed, ipaddress.IPv4Address) or parsed.is_loopback:
-        return address if parsed is None else str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
-
-
 def _network_of(source: str) -> str:
     """Return the network whose sources share a part of the line."""
-    parsed = _parsed(source)
-    if parsed is None or source in _THIS_MACHINE:
+    if source in _THIS_MACHINE:
         return source
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(_LOOPBACK if parsed in _LOOPBACK else ipaddress.ip_network((parsed, 24), strict=False))
-    return str(ipaddress.ip_network((parsed, 48), strict=False))
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        parsed = ipaddress.ip_address(address.split("%", 1)[0])
+        parsed = parse_address(source)
     except ValueError:
-        return None
-    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-    return parsed if mapped is None else mapped
+        return source
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((parsed, 48), strict=False))
+    return str(_LOOPBACK if parsed in _LOOPBACK else ipaddress.ip_network((parsed, 24), strict=False))

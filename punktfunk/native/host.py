@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
+from punktfunk.log_limit import StrangerLog
 from punktfunk.native import control
 from punktfunk.native.datagrams import FromClient, Ignored, decode_from_client
 from punktfunk.native.dialect import CloseCode
@@ -24,7 +25,7 @@ from punktfunk.native.host_control import HostControl
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult, ProbeResult
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.refusals import Advice, RefusalWatch
-from punktfunk.native.trust import parse_address
+from punktfunk.native.trust import parse_address, source_of
 
 END_PAUSE_S = 1.0
 """Between the last frame and the close, so that late packets arrive before the news (section 7.2)."""
@@ -72,6 +73,9 @@ class Stream:
 class Admission(Protocol):
     """Who is let in, and how a client becomes one of them."""
 
+    def known(self, fingerprint: str | None) -> bool:
+        """Return whether a certificate is let in, wherever its owner comes from."""
+
     def refusal(self, peer: Peer) -> CloseCode | None:
         """Return why a peer is not let in, ``None`` when it is."""
 
@@ -95,6 +99,10 @@ class SessionOwner(Protocol):
     def admission(self) -> Admission:
         """Who is let in."""
 
+    @property
+    def stranger_log(self) -> StrangerLog:
+        """Where to write what clients cause that are not known."""
+
     def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
         """Answer a Hello; raise ``RejectedError`` (with a close code) or another error to refuse."""
 
@@ -113,7 +121,7 @@ class HostSession:
         self.peer: Peer | None = None
         self.local_address = ""
         self.worker: StreamWorker | None = None
-        self.log = log.get("host")
+        self.log: Any = owner.stranger_log.of("")
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
@@ -150,7 +158,10 @@ class HostSession:
     def link_established(self, peer: Peer) -> None:
         """Begin to wait for Hello."""
         self.peer = peer
-        self.log = self.log.bind(peer=f"{peer.address[0]}:{peer.address[1]}")
+        known = self._owner.admission.known(peer.fingerprint)
+        source = source_of(peer.address[0])
+        writer = log.get("host") if known else self._owner.stranger_log.of(source)
+        self.log = writer.bind(peer=f"{peer.address[0]}:{peer.address[1]}")
         self.log.info("client connected", dialect=peer.dialect.value, fingerprint=peer.fingerprint)
         self._control = HostControl(
             peer.dialect,

@@ -56,6 +56,20 @@ def parse_address(text: str) -> Address:
     return mapped or address
 
 
+def source_of(address: str) -> str:
+    """Return what whoever comes from ``address`` is limited by: an IPv4 address, or the /64 of an IPv6 one.
+
+    Everybody has 2^64 of the latter. ``::1`` stands for itself, and so does what is no address.
+    """
+    try:
+        parsed = parse_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address) or parsed.is_loopback:
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
+
+
 def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC_NET) -> None:
     """Raise ``UntrustedPeerError`` unless ``trust`` covers ``address`` (bound, dialled or of a peer)."""
     if trust is OpenTrust.NONE:

@@ -13,11 +13,11 @@ from pydantic import Field
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.mgmt.gate import Gate, Principal
-from punktfunk.mgmt.login import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS, Password
+from punktfunk.mgmt.login import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from punktfunk.mgmt.models import Body, Order
 from punktfunk.mgmt.routing import ApiError, router
 from punktfunk.mgmt.sessions import FRESH_TICKET_NS, TICKET_LIFE_NS
-from punktfunk.mgmt.sign_in_limits import SignInLimits, Wait
+from punktfunk.mgmt.sign_in import SignIn
 
 FOLDER = Path(__file__).parents[1] / "console"
 
@@ -68,14 +68,9 @@ def _gate(request: Request) -> Gate:
     return gate
 
 
-def _password(request: Request) -> Password:
-    password: Password = request.app.state.password
-    return password
-
-
-def _limits(request: Request) -> SignInLimits:
-    limits: SignInLimits = request.app.state.sign_in_limits
-    return limits
+def _sign_in(request: Request) -> SignIn:
+    sign_in: SignIn = request.app.state.sign_in
+    return sign_in
 
 
 def _principal(request: Request) -> Principal:
@@ -88,8 +83,7 @@ def _source(request: Request) -> str:
 
 
 TheGate = Annotated[Gate, Depends(_gate)]
-ThePassword = Annotated[Password, Depends(_password)]
-TheLimits = Annotated[SignInLimits, Depends(_limits)]
+TheSignIn = Annotated[SignIn, Depends(_sign_in)]
 Who = Annotated[Principal, Depends(_principal)]
 Source = Annotated[str, Depends(_source)]
 
@@ -101,9 +95,9 @@ async def index() -> Response:
 
 
 @routes.get("/console/me", include_in_schema=False)
-async def me(who: Who, password: ThePassword) -> Me:
+async def me(who: Who, sign_in: TheSignIn) -> Me:
     """Say whether the browser is signed in, and whether there is a password to sign in with."""
-    return Me(signed_in=who.kind != "anybody", password_set=password.is_set)
+    return Me(signed_in=who.kind != "anybody", password_set=sign_in.password.is_set)
 
 
 @routes.get("/console/{name:path}", include_in_schema=False)
@@ -121,27 +115,20 @@ async def file(name: str) -> Response:
 async def login(
     order: LoginOrder,
     gate: TheGate,
-    password: ThePassword,
-    limits: TheLimits,
+    sign_in: TheSignIn,
     source: Source,
 ) -> Response:
     """Open a session, with the password or with a ticket."""
     if order.ticket is not None:
-        # 256 random bits need no cool-down, and one would lock out whoever has a ticket.
         if not gate.sessions.redeem(order.ticket, monotonic_ns()):
-            # Strangers may try this as fast as they like: at the default level they write no log with it.
-            log.get("mgmt").debug("console sign-in failed", source=source, way="ticket")
-            raise ApiError(
-                401, "this link was used already or is too old: punktfunk console prints a fresh one"
-            )
+            raise sign_in.refuse_ticket(source)
     elif order.password is not None:
-        if not password.is_set:
+        if not sign_in.password.is_set:
             raise ApiError(401, "no password is set: punktfunk console prints a one-time link")
-        await _check(password, order.password, limits, source)
+        await sign_in.check(order.password, source)
     else:
         raise ApiError(422, "password or ticket is needed")
-    limits.signed_in(source)
-    log.get("mgmt").info("console sign-in", source=source)
+    sign_in.passed(source)
     value = gate.sessions.open(monotonic_ns(), by_ticket=order.ticket is not None)
     return Response(status_code=204, headers={"set-cookie": gate.set_cookie(value)})
 
@@ -155,11 +142,10 @@ async def logout(gate: TheGate, who: Who) -> Response:
 
 
 @routes.post("/console/password", include_in_schema=False, status_code=204)
-async def change_password(  # noqa: PLR0917 - what a route depends on
+async def change_password(
     order: PasswordOrder,
     gate: TheGate,
-    password: ThePassword,
-    limits: TheLimits,
+    sign_in: TheSignIn,
     who: Who,
     source: Source,
 ) -> Response:
@@ -168,12 +154,13 @@ async def change_password(  # noqa: PLR0917 - what a route depends on
     The present one is asked for, but not of the bearer of the token and of who came in by a ticket a moment ago:
     both prove the host's own user, who may have forgotten it.
     """
+    password = sign_in.password
     if len(order.new) < MIN_PASSWORD_CHARACTERS:
         raise ApiError(400, f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
     if password.is_set and not _proves_the_user(who):
         if order.current is None:
             raise ApiError(401, "the present password is needed")
-        await _check(password, order.current, limits, source)
+        await sign_in.check(order.current, source)
     elif password.busy:
         raise _busy()
     await password.set(order.new)
@@ -188,19 +175,6 @@ async def ticket(gate: TheGate, who: Who) -> Ticket:
     if who.kind != "bearer":
         raise ApiError(403, "a ticket is made for the bearer of the token only")
     return Ticket(ticket=gate.sessions.issue_ticket(monotonic_ns()), expires_in_secs=TICKET_LIFE_NS // _S)
-
-
-async def _check(password: Password, given: str, limits: SignInLimits, source: str) -> None:
-    match await limits.attempt(source, lambda: password.check(given)):
-        case Wait(seconds, cause):
-            raise ApiError(
-                429,
-                f"{cause}: wait {seconds} s, or sign in with the one-time link that punktfunk console prints",
-                {"retry-after": str(seconds)},
-            )
-        case False:
-            log.get("mgmt").warning("console sign-in failed", source=source, way="password")
-            raise ApiError(401, "wrong password")
 
 
 def _busy() -> ApiError:
