@@ -139,7 +139,6 @@ def test_whatever_the_link_does_what_arrives_was_sent_and_the_rest_is_counted(sp
     assert ledger["frames"]["intact"] == ledger["client"]["frames_released"]
     assert not any(ledger["balances"].values()), ledger["balances"]
     assert_every_frame_has_one_fate(ledger, result.records(), spec["frames"])
-    assert ledger["client"]["memory_peak_bytes"] <= spec["stream"]["memory_cap_bytes"]
     assert simulate(json.dumps(spec)).digest == result.digest
 
 

@@ -124,8 +124,16 @@ impl FrameState {
         self.pts_ns = header.pts_ns;
         self.flags = header.user_flags;
         self.frame_bytes = header.frame_bytes;
+        // Exactly as many as were put on the meter.
+        self.blocks.reserve_exact(usize::from(header.block_count));
         self.blocks
             .resize_with(usize::from(header.block_count), Block::default);
+    }
+
+    /// Return the bytes of what is known about its shards, which stays until the frame leaves the window.
+    pub(super) fn books_bytes(&self) -> usize {
+        let present: usize = self.blocks.iter().map(|b| b.present.capacity()).sum();
+        present + self.blocks.capacity() * size_of::<Block>()
     }
 
     /// Note when a packet that it had use for came.

@@ -15,7 +15,7 @@ use crate::fec::{self, Codec};
 use crate::packet::{Header, Reject};
 use crate::session::StreamConfig;
 use crate::session::meter::{Meter, Metered};
-use crate::session::pool::BufferPool;
+use crate::session::pool::{self, BufferPool};
 
 /// Unused shard buffers that are kept.
 const POOL_BYTES: usize = 16 << 20;
@@ -87,8 +87,9 @@ impl Reassembler {
             return Err(Reject::BlockMismatch);
         }
         if block.k == 0 {
-            let buffer = if given_up { 0 } else { (k + m) * bytes };
-            reserve(&self.meter, &mut frame.memory, buffer + k + m)?;
+            let buffer = (k + m) * bytes;
+            let buffer_bytes = if given_up { 0 } else { pool::footprint(buffer) };
+            reserve(&self.meter, &mut frame.memory, buffer_bytes + k + m)?;
             (block.k, block.m) = (k, m);
             block.present = vec![false; k + m];
             block.buffer = (!given_up).then(|| self.pool.take(buffer));
@@ -150,7 +151,7 @@ impl Reassembler {
         }
         // The blocks of a frame of several are joined in one more buffer in the end.
         let joined = if blocks > 1 {
-            header.frame_bytes as usize
+            pool::footprint(header.frame_bytes as usize)
         } else {
             0
         };
@@ -160,13 +161,17 @@ impl Reassembler {
         Ok(())
     }
 
-    /// Free the shards of a frame that will not be released; what still comes for it is only noted.
+    /// Free the shards of a frame that will not be released; what still comes for it is only noted. Those notes stay on
+    /// the meter until the frame leaves the window.
     pub fn give_up(&mut self, frame: &mut FrameState) {
         frame.phase = Phase::GivenUp;
         for block in &mut frame.blocks {
             block.buffer = None;
         }
-        frame.memory = None;
+        let books = frame.books_bytes();
+        if let Some(memory) = &mut frame.memory {
+            memory.shrink_to(books);
+        }
     }
 
     /// The access unit of a complete frame; `None` when its blocks hold fewer bytes than the frame claimed (section 4.8).
@@ -194,7 +199,12 @@ impl Reassembler {
             joined
         };
         data.truncate(len);
-        let memory = frame.memory.take();
+        let books = frame.books_bytes();
+        let memory = frame.memory.as_mut().map(|held| {
+            let data = held.split_off(data.footprint());
+            held.shrink_to(books);
+            data
+        });
         Some(CompleteFrame { data, memory })
     }
 

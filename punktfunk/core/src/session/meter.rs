@@ -66,6 +66,24 @@ impl Metered {
         self.bytes += bytes;
         true
     }
+
+    /// Leave at most `bytes` on the meter.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.meter.used.fetch_sub(less, Relaxed);
+    }
+
+    /// Let `bytes` of these, or all there are, leave the meter on their own.
+    #[must_use]
+    pub fn split_off(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            meter: Arc::clone(&self.meter),
+            bytes,
+        }
+    }
 }
 
 impl Drop for Metered {
@@ -88,5 +106,23 @@ mod tests {
         assert_eq!((meter.used(), meter.peak()), (100, 100));
         drop(first);
         assert_eq!((meter.used(), meter.peak()), (0, 100));
+    }
+
+    #[test]
+    fn what_is_split_off_or_given_back_leaves_the_meter_once() {
+        let meter = Meter::new(100);
+        let mut whole = meter.reserve(90).unwrap();
+        let part = whole.split_off(30);
+        assert_eq!(meter.used(), 90);
+        whole.shrink_to(50);
+        whole.shrink_to(70);
+        assert_eq!(meter.used(), 80);
+        drop(whole);
+        assert_eq!(meter.used(), 30);
+        let mut part = part;
+        drop(part.split_off(1000));
+        assert_eq!(meter.used(), 0);
+        drop(part);
+        assert_eq!(meter.used(), 0);
     }
 }

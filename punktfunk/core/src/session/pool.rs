@@ -1,7 +1,21 @@
 //! Recycled buffers, so that a stream at rest allocates nothing.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
+
+/// Smallest buffer.
+const MIN_BYTES: usize = 64;
+
+/// Return the bytes that a buffer for `len` occupies, new or used again: the next quarter of a power of two. That is what
+/// a meter must count, and frames of about the same size share their buffers.
+#[must_use]
+pub const fn footprint(len: usize) -> usize {
+    if len <= MIN_BYTES {
+        return MIN_BYTES;
+    }
+    len.next_multiple_of(1 << (len.ilog2() - 2))
+}
 
 /// Buffers that are kept for reuse, and the most bytes they may hold together.
 #[derive(Debug)]
@@ -12,7 +26,8 @@ pub struct BufferPool {
 
 #[derive(Debug, Default)]
 struct Free {
-    buffers: Vec<Vec<u8>>,
+    /// The one given back longest ago first.
+    buffers: VecDeque<Vec<u8>>,
     bytes: usize,
 }
 
@@ -26,20 +41,22 @@ impl BufferPool {
         })
     }
 
-    /// A buffer of `len` bytes with unspecified content (zeroes or what an earlier frame left there).
+    /// Return a buffer of `len` bytes with unspecified content (zeroes or what an earlier frame left there).
     #[must_use]
     pub fn take(self: &Arc<Self>, len: usize) -> PooledBuf {
+        let bytes = footprint(len);
         let recycled = {
             let mut free = self.free.lock().unwrap_or_else(|e| e.into_inner());
-            // The most recent buffer that is large enough is the one most likely still in the cache.
-            let fit = free.buffers.iter().rposition(|b| b.len() >= len);
-            fit.map(|i| {
-                let buffer = free.buffers.remove(i);
+            // Of this very size: a larger one would hold more than was counted for it. The most recent is the one
+            // most likely still in the cache.
+            let fit = free.buffers.iter().rposition(|b| b.len() == bytes);
+            fit.and_then(|i| {
+                let buffer = free.buffers.remove(i)?;
                 free.bytes -= buffer.len();
-                buffer
+                Some(buffer)
             })
         };
-        let bytes = recycled.unwrap_or_else(|| vec![0; len.next_multiple_of(4096)]);
+        let bytes = recycled.unwrap_or_else(|| vec![0; bytes]);
         PooledBuf {
             bytes,
             len,
@@ -48,10 +65,18 @@ impl BufferPool {
     }
 
     fn give_back(&self, buffer: Vec<u8>) {
+        if buffer.len() > self.keep_bytes {
+            return;
+        }
         let mut free = self.free.lock().unwrap_or_else(|e| e.into_inner());
-        if free.bytes + buffer.len() <= self.keep_bytes {
-            free.bytes += buffer.len();
-            free.buffers.push(buffer);
+        free.bytes += buffer.len();
+        free.buffers.push_back(buffer);
+        // Sizes that are no longer asked for make room for those that are.
+        while free.bytes > self.keep_bytes {
+            let Some(oldest) = free.buffers.pop_front() else {
+                break;
+            };
+            free.bytes -= oldest.len();
         }
     }
 }
@@ -65,6 +90,12 @@ pub struct PooledBuf {
 }
 
 impl PooledBuf {
+    /// Return the bytes that it occupies, however much of it is visible.
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Shorten the visible part to `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
@@ -96,20 +127,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_buffer_is_used_again() {
+    fn a_buffer_occupies_at_most_a_quarter_more_than_was_asked_for() {
+        for (len, bytes) in [
+            (0, 64),
+            (64, 64),
+            (65, 80),
+            (128, 128),
+            (129, 160),
+            (4096, 4096),
+            (4097, 5120),
+            (64 << 20, 64 << 20),
+        ] {
+            assert_eq!(footprint(len), bytes, "{len}");
+            assert_eq!(BufferPool::new(0).take(len).footprint(), bytes);
+        }
+        assert!((65..100_000).all(|len| (len..=len + len / 4).contains(&footprint(len))));
+    }
+
+    #[test]
+    fn a_dropped_buffer_is_used_again_for_about_the_same_size() {
         let pool = BufferPool::new(1 << 20);
         let first = pool.take(5000);
         let at = first.as_ptr();
         drop(first);
-        assert_eq!(pool.take(4000).as_ptr(), at);
+        assert_eq!(pool.take(4800).as_ptr(), at);
     }
 
     #[test]
-    fn a_pool_keeps_no_more_than_it_may() {
+    fn a_buffer_is_used_for_nothing_that_was_counted_smaller() {
+        let pool = BufferPool::new(1 << 20);
+        drop(pool.take(100_000));
+        assert_eq!(pool.take(100).footprint(), footprint(100));
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_than_it_may_and_forgets_the_oldest() {
         let pool = BufferPool::new(8192);
-        let buffers: Vec<_> = (0..10).map(|_| pool.take(4096)).collect();
-        drop(buffers);
-        assert_eq!(pool.free.lock().unwrap().bytes, 8192);
+        let kept = |pool: &BufferPool| pool.free.lock().unwrap().bytes;
+        drop([(); 10].map(|()| pool.take(4096)));
+        assert_eq!(kept(&pool), 8192);
+        drop(pool.take(2048));
+        assert_eq!(kept(&pool), 4096 + 2048, "one of the old ones made room");
+        drop(pool.take(8193));
+        assert_eq!(kept(&pool), 4096 + 2048, "too large to be kept at all");
     }
 
     #[test]
