@@ -18,6 +18,7 @@ from punktfunk.native.control import PROOF_WAIT_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import HostCeremony
+from punktfunk.native.trust import source_of
 from punktfunk.printable import device_name
 
 SECOND_NS = 1_000_000_000
@@ -33,7 +34,8 @@ MAX_SOURCE_COOL_DOWN_NS = 300 * SECOND_NS
 """An address whose guess failed waits 10 s, doubled for each further failure, 5 minutes at most."""
 
 MAX_SOURCES = 256
-"""Addresses remembered; the one that was quiet longest is forgotten first. Worst case some 40 kB."""
+"""Addresses remembered (an IPv6 network of 64 bits is one); the one that was quiet longest is forgotten first. Worst
+case some 40 kB."""
 
 MAX_PENDING = 32
 MAX_PENDING_PER_SOURCE = 4
@@ -200,7 +202,7 @@ class NativePairing:
             self.counters["store_failures"] += 1
             self.last_store_error = error
             return PairResult(0)
-        self._sources.pop(attempt.source, None)
+        self._sources.pop(source_of(attempt.source), None)
         self._pending.pop(client.fingerprint, None)
         self.counters["paired"] += 1
         self.on_change()
@@ -223,13 +225,14 @@ class NativePairing:
         return PairingRefusedError(code.sentence, close_code=int(code))
 
     def _quiet_until(self, source: str) -> int:
-        known = self._sources.get(source)
+        known = self._sources.get(source_of(source))
         return known.quiet_until_ns if known else 0
 
     def _failed(self, source: str, now_ns: int) -> None:
-        known = self._sources.pop(source, _Source(0, 0))
+        key = source_of(source)
+        known = self._sources.pop(key, _Source(0, 0))
         wait = min(SOURCE_COOL_DOWN_NS << min(known.failures, 8), MAX_SOURCE_COOL_DOWN_NS)
-        self._sources[source] = _Source(known.failures + 1, now_ns + wait)
+        self._sources[key] = _Source(known.failures + 1, now_ns + wait)
         while len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
 
@@ -245,7 +248,8 @@ class NativePairing:
             return False
         if fingerprint in self._pending:
             return True
-        of_source = sum(p.source == source for p in self._pending.values())
+        key = source_of(source)
+        of_source = sum(source_of(p.source) == key for p in self._pending.values())
         if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
             self.counters["pending_overflow"] += 1
             return False

@@ -9,11 +9,14 @@ import pytest
 
 from punktfunk.errors import PairingError, PairingRefusedError
 from punktfunk.host.pairing import (
+    COOL_DOWN_NS,
     MAX_PENDING,
     MAX_PENDING_PER_SOURCE,
+    MAX_SOURCE_COOL_DOWN_NS,
     MAX_SOURCES,
     PENDING_LIFE_NS,
     SECOND_NS,
+    SOURCE_COOL_DOWN_NS,
     NativePairing,
 )
 from punktfunk.host.trust import TrustStore
@@ -85,21 +88,90 @@ def test_ten_thousand_guesses_from_many_addresses_get_one_guess_per_window(pairi
     assert refused == 9_999
 
 
+def _guess(pairing: NativePairing, source: str, now: int) -> CloseCode | None:
+    """Arm and take the PIN for one request, without the computation; return why that was refused."""
+    pairing.arm(now)
+    try:
+        pairing.admit(_cheap_request("0000", CLIENT_FP), CLIENT_FP, source, now)
+    except PairingRefusedError as error:
+        return CloseCode(error.close_code)
+    return None
+
+
 def test_guesses_against_windows_armed_again_and_again_cost_one_computation_in_two_seconds(
     pairing: NativePairing,
 ) -> None:
-    request = _cheap_request("0000", CLIENT_FP)
-    codes: set[int] = set()
-    for n in range(10_000):
-        now = n * SECOND_NS // 1000
-        pairing.arm(now)
-        try:
-            pairing.begin(request, CLIENT_FP, f"10.1.{n // 250}.{n % 250}", now)
-        except PairingRefusedError as error:
-            codes.add(error.close_code)
-    assert codes == {CloseCode.RATE_LIMITED}
+    refusals = [_guess(pairing, f"10.1.{n // 250}.{n % 250}", n * SECOND_NS // 1000) for n in range(10_000)]
+    admitted = [n for n, refusal in enumerate(refusals) if refusal is None]
+    assert admitted == [0, 2000, 4000, 6000, 8000]
+    assert set(refusals) == {None, CloseCode.RATE_LIMITED}
     assert pairing.counters["challenges"] == 5
-    assert len(pairing._sources) <= MAX_SOURCES
+    assert pairing.counters["refused"] == 9995
+
+
+def test_of_ten_thousand_addresses_that_guess_as_fast_as_they_may_the_last_ones_are_remembered(
+    pairing: NativePairing,
+) -> None:
+    addresses = [f"10.1.{n // 250}.{n % 250}" for n in range(MAX_SOURCES + 200)]
+    for n, address in enumerate(addresses):
+        now = n * COOL_DOWN_NS
+        assert _guess(pairing, address, now) is None
+        assert len(pairing._sources) == min(n + 1, MAX_SOURCES)
+    # The last one waits 10 s from its own guess on, its failure being remembered; the first one's is forgotten.
+    assert _guess(pairing, addresses[-1], now + COOL_DOWN_NS) is CloseCode.RATE_LIMITED
+    assert _guess(pairing, addresses[0], now + COOL_DOWN_NS) is None
+    assert _guess(pairing, addresses[0], now + 2 * COOL_DOWN_NS) is CloseCode.RATE_LIMITED
+
+
+def test_an_address_that_guesses_on_is_remembered_longer_than_quieter_ones(pairing: NativePairing) -> None:
+    now = 0
+    for n in range(3 * MAX_SOURCES):
+        # Five minutes is the longest that it has to wait.
+        if n % (MAX_SOURCES // 2) == 0:
+            now += 300 * SECOND_NS
+            assert _guess(pairing, "192.0.2.1", now) is None
+        now += COOL_DOWN_NS
+        assert _guess(pairing, f"10.1.{n // 250}.{n % 250}", now) is None
+    assert pairing._sources["192.0.2.1"].failures == 6
+
+
+def test_an_ipv6_network_of_64_bits_is_one_address(pairing: NativePairing) -> None:
+    assert _guess(pairing, "2001:db8::1", 0) is None
+    assert _guess(pairing, "2001:db8::ffff", COOL_DOWN_NS) is CloseCode.RATE_LIMITED
+    assert _guess(pairing, "2001:db8:0:1::1", COOL_DOWN_NS) is None
+    for n in range(MAX_PENDING_PER_SOURCE + 1):
+        waits = pairing.knock(f"{n:064x}", "tv", f"2001:db8::{n:x}", 0)
+        assert waits is (n < MAX_PENDING_PER_SOURCE)
+    assert pairing.knock(f"{99:064x}", "tv", "2001:db8:0:1::1", 0)
+    assert pairing.pending(0)[0].source == "2001:db8::0", "a person is shown the address itself"
+
+
+def test_the_cool_down_of_an_address_ends_on_time(pairing: NativePairing) -> None:
+    assert _guess(pairing, "192.0.2.1", 0) is None
+    assert _guess(pairing, "192.0.2.1", SOURCE_COOL_DOWN_NS - 1) is CloseCode.RATE_LIMITED
+    assert _guess(pairing, "192.0.2.1", SOURCE_COOL_DOWN_NS) is None
+    now = SOURCE_COOL_DOWN_NS
+    assert _guess(pairing, "192.0.2.2", now + COOL_DOWN_NS - 1) is CloseCode.RATE_LIMITED
+    assert _guess(pairing, "192.0.2.2", now + COOL_DOWN_NS) is None
+
+
+def test_an_address_waits_five_minutes_at_most(pairing: NativePairing) -> None:
+    now = 0
+    for _ in range(12):
+        assert _guess(pairing, "192.0.2.1", now) is None
+        now += MAX_SOURCE_COOL_DOWN_NS
+    assert _guess(pairing, "192.0.2.1", now - 1) is CloseCode.RATE_LIMITED
+    assert _guess(pairing, "192.0.2.1", now) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [(-1, 15), (14, 15), (15, 15), (600, 600), (601, 600), (86_400, 600)]
+)
+def test_no_window_is_open_longer_than_ten_minutes(pairing: NativePairing, asked: int, given: int) -> None:
+    window = pairing.arm(7, asked)
+    assert window.until_ns == 7 + given * SECOND_NS
+    assert pairing.window(6 + given * SECOND_NS) == window
+    assert pairing.window(7 + given * SECOND_NS) is None
 
 
 _CACHE: dict[str, PairRequest] = {}
@@ -169,14 +241,48 @@ def test_a_message_that_is_no_point_is_refused(pairing: NativePairing, message: 
     assert pairing.trust.clients() == ()
 
 
-def test_waiting_devices_are_capped_scrubbed_and_expire(pairing: NativePairing) -> None:
+def test_waiting_devices_are_scrubbed_and_expire(pairing: NativePairing) -> None:
     for n in range(100):
         pairing.knock(f"{n:064x}", "\x1b[31mred\u202edeb\n" * 20, f"10.0.0.{n % 20}", 0)
     waiting = pairing.pending(0)
-    assert len(waiting) == MAX_PENDING
-    assert all(sum(p.source == w.source for p in waiting) <= MAX_PENDING_PER_SOURCE for w in waiting)
     assert all(p.name.isprintable() and len(p.name) <= 64 and "\u202e" not in p.name for p in waiting)
+    assert pairing.pending(PENDING_LIFE_NS - 1) == waiting
     assert pairing.pending(PENDING_LIFE_NS) == ()
+
+
+def test_waiting_devices_are_capped_in_all_and_of_each_address(pairing: NativePairing) -> None:
+    took = [pairing.knock(f"{n:064x}", "tv", "10.0.0.1", 0) for n in range(MAX_PENDING_PER_SOURCE + 1)]
+    assert took == [True] * MAX_PENDING_PER_SOURCE + [False]
+    assert pairing.counters["pending_overflow"] == 1
+    others = [pairing.knock(f"{n:064x}", "tv", f"10.0.1.{n}", 0) for n in range(100, 1100)]
+    assert others.count(True) == MAX_PENDING - MAX_PENDING_PER_SOURCE
+    assert len(pairing.pending(0)) == MAX_PENDING
+    assert pairing.counters["pending_overflow"] == 1 + others.count(False)
+    # Who waits already is no newcomer, and a place that is given back can be had again.
+    assert pairing.knock(f"{0:064x}", "tv", "10.0.0.1", 0)
+    assert pairing.deny(f"{0:064x}", 0)
+    assert pairing.knock(f"{2000:064x}", "tv", "10.0.2.1", 0)
+    assert not pairing.knock(f"{2001:064x}", "tv", "10.0.2.1", 0)
+
+
+def test_the_devices_denied_last_are_remembered(pairing: NativePairing) -> None:
+    devices = [f"{n:064x}" for n in range(MAX_SOURCES + 50)]
+    for n, device in enumerate(devices):
+        assert pairing.knock(device, "tv", f"10.0.{n // 250}.{n % 250}", n)
+        assert pairing.deny(device, n)
+        assert len(pairing._denied) == min(n + 1, MAX_SOURCES)
+    now = len(devices)
+    assert not pairing.knock(devices[-1], "tv", "10.0.0.1", now)
+    assert not pairing.knock(devices[50], "tv", "10.0.0.1", now)
+    assert pairing.knock(devices[49], "tv", "10.0.0.1", now)
+
+
+def test_a_denied_device_stays_away_for_ten_minutes(pairing: NativePairing) -> None:
+    device = f"{1:064x}"
+    pairing.knock(device, "tv", "10.0.0.1", 0)
+    assert pairing.deny(device, 5)
+    assert not pairing.knock(device, "tv", "10.0.0.1", 4 + PENDING_LIFE_NS)
+    assert pairing.knock(device, "tv", "10.0.0.1", 5 + PENDING_LIFE_NS)
 
 
 def test_an_approved_device_is_paired_and_a_denied_one_does_not_come_back_at_once(
