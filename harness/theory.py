@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -139,7 +139,7 @@ Loss: TypeAlias = Independent | GilbertElliott | Periodic
 
 def loss_of(spec: Mapping[str, Any] | None) -> Loss:
     """Read the ``loss`` part of a link description (``{"kind": "independent", "p": 0.02}`` and so on)."""
-    spec = spec or {"kind": "none"}
+    spec = spec or {}
     match spec.get("kind", "none"):
         case "none":
             return Independent(0.0)
@@ -175,7 +175,7 @@ def process_of(link: Mapping[str, Any]) -> Loss | None:
         return Independent(1 - (1 - process.p) * (1 - corrupt))
     if isinstance(process, GilbertElliott):
         bad, good = (1 - (1 - x) * (1 - corrupt) for x in (process.bad, process.good))
-        return GilbertElliott(process.p, process.r, bad, good, process.first_bad)
+        return replace(process, bad=bad, good=good)
     return None
 
 
@@ -321,7 +321,7 @@ def total(predictions: Sequence[Prediction]) -> Prediction:
         if id(prediction) not in seen:
             seen.add(id(prediction))
             spectrum = spectrum * np.fft.rfft(prediction.pmf, size) ** by_identity[id(prediction)]
-    pmf = np.clip(np.fft.irfft(spectrum, size)[: frames + 1], 0.0, None)
+    pmf = np.clip(np.fft.irfft(spectrum)[: frames + 1], 0.0, None)
     return Prediction(pmf / pmf.sum())
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from harness import baseline, cli, compare, records, verdict
+from harness import baseline, cli, compare, records, stats, verdict
 from harness.expand import Case
 from harness.results import CaseResult, Check, Metric, RunResult, Status
 from harness.scenario import Session
+from harness.stats import Gate
 from punktfunk.errors import RegressionError, ResultsError
 
 
@@ -165,6 +166,136 @@ def test_too_short_runs_and_other_machines_are_said(one_case: Any, one_stream: A
     assert "nothing was compared" in compare.text(found)
 
 
+@pytest.mark.parametrize(("change", "verdict"), [(1.15, "slower"), (0.85, "faster")])
+def test_a_stage_is_shown_when_it_got_faster_as_well_as_slower(
+    one_case: Any, one_stream: Any, tmp_path: Path, change: float, verdict: str
+) -> None:
+    case = one_case("video", {"loss": 0}, backend="tun", seeds=1, frames=1200, decoded=True)
+    was, now = (one_stream(n, frames=1200, decoded=True).table for n in (1, 2))
+    took = now["decode_end_ns"] - now["released_ns"]
+    now["decode_end_ns"] = now["released_ns"] + (took * change).astype(np.int64)
+    found = compare.compare(
+        keep(run_of(case), tmp_path / "a", {case.id: was}), keep(run_of(case), tmp_path / "b", {case.id: now})
+    )
+    # What ends with the decoder moves with it; nothing moves the other way.
+    assert {row.verdict for row in found.rows} == {verdict}
+    [row] = [row for row in found.rows if row.metric == "decode_p50"]
+    assert not row.gates
+    assert row.interval is not None
+    assert row.interval[0] < change < row.interval[1]
+    assert (row.interval[0] > 1) is (verdict == "slower")
+    assert (row.interval[1] < 1) is (verdict == "faster")
+    assert row.p_value is not None
+    assert row.p_value <= Gate().alpha
+    shown = compare.text(found).splitlines()
+    [line] = [line for line in shown if "decode_p50" in line]
+    assert line.endswith(f"{verdict} (not gated)")
+    assert f"[{row.interval[0]:.3f}, {row.interval[1]:.3f}]" in line
+    assert shown[-1] == f"{len(found.rows)} of {found.compared} figures moved"
+
+
+def test_only_a_figure_that_gates_decides_the_exit_code() -> None:
+    def found(verdict: str, *, gates: bool) -> int:
+        row = compare.Row("c", "m", "ms", 1.0, 2.0, None, None, verdict, gates)
+        return compare.Comparison(rows=[row]).exit_code
+
+    assert found("regression", gates=True) == RegressionError.exit_code
+    assert found("regression", gates=False) == 0
+    assert found("improvement", gates=True) == 0
+
+
+def test_what_gates_and_got_worse_is_listed_first(one_case: Any, one_stream: Any, tmp_path: Path) -> None:
+    simulated = one_case("matrix", {"loss": 5})
+    video = one_case("video", {"loss": 0}, backend="tun", seeds=1, frames=1200, decoded=True)
+    was, now = (one_stream(n, frames=1200, decoded=True).table for n in (1, 2))
+    now["decode_end_ns"] += (now["decode_end_ns"] - now["released_ns"]) // 5
+    before, after = run_of(video, simulated), run_of(video, simulated).model_copy(deep=True)
+    after.cases[1].digest = "x"
+    after.cases[1].metrics["packets_late"].value = 10.0**6
+    after.cases[1].metrics["frames_complete"].value = 400.0
+    found = compare.compare(
+        keep(before, tmp_path / "a", {video.id: was}), keep(after, tmp_path / "b", {video.id: now})
+    )
+    verdicts = [(row.gates, row.verdict) for row in found.rows]
+    assert verdicts[:3] == [(True, "regression"), (True, "changed"), (False, "slower")]
+    lines = compare.text(found).splitlines()
+    assert "frames_complete" in lines[2]
+    assert " exact " in lines[2]
+    assert found.exit_code == RegressionError.exit_code
+
+
+def test_a_case_that_failed_before_or_real_ones_are_no_measure_for_exact_figures(
+    one_case: Any, tmp_path: Path
+) -> None:
+    before = run_of(one_case("matrix", {"loss": 5}), one_case("matrix", {"loss": 9}))
+    before.cases[0].status = Status.FAILED
+    before.cases[1].backend = "tun"
+    now = before.model_copy(deep=True)
+    for case in now.cases:
+        case.digest = "x"
+        case.metrics["frames_complete"].value = 0.0
+    found = compare.compare(keep(before, tmp_path / "a"), keep(now, tmp_path / "b"))
+    assert (found.compared, found.rows, found.exit_code) == (0, [], 0)
+
+
+def doubts(a: RunResult, b: RunResult, tmp_path: Path) -> list[str]:
+    return compare.compare((a, tmp_path), (b, tmp_path)).warnings
+
+
+def test_every_reason_not_to_believe_a_comparison_is_said_by_itself(one_case: Any, tmp_path: Path) -> None:
+    one, two, three = (one_case("matrix", {"loss": n}) for n in (1, 2, 3))
+    run = run_of(one, two)
+    here = {"machine_class": "m", "kernel": "k"}
+    for other, says in (
+        (run_of(one, two, environment=here | {"machine_class": "n"}), "machines of another class (m and n)"),
+        (run_of(one, two, environment=here | {"kernel": "l"}), "another kernel (k and l)"),
+        (run_of(one, two, scenario="t"), "of different scenarios (s and t)"),
+        (run_of(one, two, verdict=Status.INTERRUPTED), "the second run ended interrupted"),
+        (run_of(one, two, verdict=Status.FAULT), "the second run ended fault"),
+        (run_of(one), f"1 cases are in one run only and were not compared, such as {two.id}"),
+        (run_of(one, two, three), f"1 cases are in one run only and were not compared, such as {three.id}"),
+    ):
+        [warning] = doubts(run, other, tmp_path)
+        assert says in warning
+    for verdict_of_first in (Status.INTERRUPTED, Status.FAULT):
+        [warning] = doubts(run_of(one, two, verdict=verdict_of_first), run, tmp_path)
+        assert warning == f"the first run ended {verdict_of_first.value}"
+    assert doubts(run, run_of(one, two, verdict=Status.FAILED), tmp_path) == []
+    only, common = doubts(run_of(one), run_of(two), tmp_path)
+    assert only.startswith("2 cases are in one run only")
+    assert common == "the runs have no case in common"
+
+
+def test_another_seed_is_a_doubt_that_names_its_first_case(one_case: Any, tmp_path: Path) -> None:
+    run = run_of(*(one_case("matrix", {"loss": n}) for n in (1, 2, 3)))
+    other = run.model_copy(deep=True)
+    other.cases[1].seed = other.cases[2].seed = 99
+    [warning] = doubts(run, other, tmp_path)
+    assert warning.startswith(f"2 cases have another seed, such as {run.cases[1].id}")
+
+
+def test_segments_grow_until_neighbours_no_longer_resemble_each_other() -> None:
+    rng = np.random.default_rng(4)
+    alone = np.exp(rng.normal(size=12_000) * 0.01)
+    assert compare._segments(alone).size == 12_000 // compare.SHORTEST_SEGMENT
+    # A drift that takes thousands of frames: segments of 60 resemble the next dozen of them.
+    slow = signal.lfilter([1.0], [1.0, -0.9995], rng.normal(size=12_000))
+    drifting = compare._segments(np.exp(slow / slow.std() * 0.05))
+    assert compare.FEWEST_SEGMENTS <= drifting.size < 12_000 // compare.SHORTEST_SEGMENT // 4
+    short = compare._segments(np.exp(slow[: 15 * compare.SHORTEST_SEGMENT]))
+    assert short.size == 15, "too few to halve once more"
+
+
+def test_two_recordings_of_one_drifting_machine_are_seldom_taken_for_a_change() -> None:
+    seed, flagged = 11, 0
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        noise = signal.lfilter([1.0], [1.0, -0.999], rng.normal(size=(2, 6_000)), axis=1) * 0.002
+        a, b = (compare._segments(np.exp(side)) for side in noise)
+        flagged += stats.mann_whitney(a, b) <= Gate().alpha
+    assert flagged <= 4, f"seed {seed}: {flagged} of 40"
+
+
 def test_what_is_no_run_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="there is no run"):
         compare.load(tmp_path)
@@ -237,7 +368,11 @@ def test_a_pair_that_lost_one_side_is_left_out() -> None:
     run = interleaved(10, 1)
     del run.cases[3]
     run.cases[0].status = Status.FAULT
-    assert {len(pairs) for pairs in compare.interleaved_pairs(run.cases).values()} == {8}
+    run.cases[10].status = Status.INTERRUPTED
+    run.cases[12].status = Status.UNSUPPORTED
+    # What failed a check was measured all the same.
+    run.cases[14].status = Status.FAILED
+    assert {len(pairs) for pairs in compare.interleaved_pairs(run.cases).values()} == {6}
 
 
 def test_what_the_sides_differ_in_does_not_part_them_and_other_axes_do() -> None:
@@ -296,6 +431,10 @@ def test_a_run_that_only_regressed_exits_with_that_code_and_any_other_failure_do
     assert verdict.exit_code(run) == RegressionError.exit_code
     run.checks.append(Check(name="other", passed=False, expected="", measured=""))
     assert verdict.exit_code(run) == 1
+    run = interleaved(40, 3, planted=1.05)
+    run.cases[0].status = Status.FAILED
+    verdict.conclude(run)
+    assert verdict.exit_code(run) == 1, "a case that failed is more than a regression"
     equal = interleaved(40, 3)
     verdict.conclude(equal)
     assert verdict.exit_code(equal) == 0

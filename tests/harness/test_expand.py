@@ -136,6 +136,17 @@ layers:
     assert all(case.spec.link.backend is Backend.SIM for case in found)
 
 
+def test_every_repeat_of_a_case_has_a_seed_of_its_own_that_no_other_case_has(tmp_path: Path) -> None:
+    text = "name: s\nrepeats: 20\nfor: {loss: [1 %, 2 %]}\nlink: {backend: sim, down: {loss: '${loss}'}}\n"
+    found = cases(tmp_path, text)
+    seeds = {case.id: case.seed for case in found}
+    assert len(set(seeds.values())) == len(found) == 40
+    assert all(0 <= seed < 2**53 for seed in seeds.values())
+    assert {case.id: case.seed for case in cases(tmp_path, text)} == seeds
+    more = {case.id: case.seed for case in cases(tmp_path, text.replace("20", "21"))}
+    assert more.items() >= seeds.items(), "another repeat moves no seed of those before"
+
+
 SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
 MATRIX = "name: s\nfor: {loss: [%s]}\nlink: {backend: sim, down: {loss: '${loss}'}}\n"
 
