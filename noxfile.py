@@ -23,6 +23,8 @@ CORE = ROOT / "punktfunk" / "core"
 CONSTRAINTS = ROOT / ".ci" / "constraints.txt"
 ENV = ROOT / ".nox" / f"env-{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = str(ENV / "bin" / "python")
+CARGO_TOOLS = ROOT / ".nox" / "cargo"
+CARGO_MUTANTS = "27.1.0"
 CI = os.environ.get("CI") == "true"
 
 NO_CARGO = """\
@@ -181,6 +183,30 @@ def fuzz(session: nox.Session) -> None:
         "--test", "fuzz", *session.posargs, "--", "--nocapture",
         external=True, env={"FUZZ_SECONDS": seconds},
     )  # fmt: skip
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant bugs, list those that no test notices (-- --minutes 20 --shard 1/4 --rooms a,b); by hand and nightly."""
+    _prepare(session)
+    _need_cargo(session)
+    stamp = ENV / ".mutants"
+    wanted = _fingerprint(session, ROOT / "pyproject.toml", CONSTRAINTS)
+    if not _current(stamp, wanted):
+        tools = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), "mutants")
+        _run(session, "python", "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), *tools)
+        stamp.write_text(wanted)
+    tool = CARGO_TOOLS / "bin" / "cargo-mutants"
+    known = (
+        session.run(str(tool), "mutants", "--version", external=True, silent=True) if tool.exists() else ""
+    )
+    if CARGO_MUTANTS not in str(known).split():
+        session.log(f"building cargo-mutants {CARGO_MUTANTS} (some minutes, once)")
+        session.run(
+            "cargo", "install", "cargo-mutants", "--locked", "--version", CARGO_MUTANTS, "--root", str(CARGO_TOOLS),
+            external=True,
+        )  # fmt: skip
+    _run(session, "python", "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session(name="netem-vm")
