@@ -93,7 +93,7 @@ def expected(spec: CoreSpec) -> Expected:
             rho = 1 - p - r
             explained = bad * (1 - bad) * (in_bad - in_good) ** 2
             variance = share * (1 - share)
-            if variance > 0:
+            if variance > 0 and rho < 1:  # a chain that never moves is a coin of its first state
                 inflation = 1 + explained / variance * ((1 + rho) / (1 - rho) - 1)
             if in_bad == 1.0 and in_good == 0.0:
                 burst_end = r

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from harness.link.base import LinkSpecs
+from harness.link.base import DIRECTIONS, CoreSpec, Direction, LinkSpecs
 from harness.link.tun import TunLink
-from harness.link.verify import verify
+from harness.link.verify import Budget, verify
+from harness.link.verify import _Path as ProbePath
 from harness.topology import topology
-from punktfunk.errors import LinkUnverifiedError
+from punktfunk.errors import HarnessError, LinkUnverifiedError
 
 pytestmark = pytest.mark.root
 
@@ -53,3 +56,79 @@ def test_a_sabotaged_link_is_refused_with_the_reason(
         with pytest.raises(LinkUnverifiedError, match=f"down: {reason}: asked") as refused:
             verify(link, LinkSpecs(LOSSY, {}, seed=12), LinkSpecs(actual, {}, seed=12))
         assert refused.value.exit_code == 5
+
+
+ASKED = {
+    "delay_us": 20_000.0,
+    "jitter_us": 2_000.0,
+    "rate_kbps": 20_000,
+    "queue_packets": 200,
+    "corrupt": 0.05,
+    "corrupt_mode": "payload",
+}
+WRONG = {
+    "rate": ASKED | {"rate_kbps": 15_000},
+    "jitter": ASKED | {"jitter_us": 800.0},
+    "corrupted payloads": ASKED | {"corrupt": 0.02},
+    "reordered": ASKED | {"reorder": {"p": 0.05, "extra_us": 8_000.0}},
+}
+ONCE = Budget(repeats=0)
+
+
+@pytest.mark.parametrize("down", [("rate", "corrupted payloads"), ("jitter", "reordered")], ids=" and ".join)
+def test_rate_jitter_corruption_and_order_are_refused_in_the_direction_in_which_they_are_wrong(
+    down: tuple[str, str], tmp_path: Path
+) -> None:
+    up = tuple(name for name in WRONG if name not in down)
+
+    def spoilt(names: tuple[str, ...]) -> CoreSpec:
+        changed: CoreSpec = dict(ASKED)
+        for name in names:
+            changed |= {key: value for key, value in WRONG[name].items() if ASKED.get(key) != value}
+        return changed
+
+    with (
+        topology("tun-both") as made,
+        TunLink(made, tmp_path, control_port=9777) as link,
+        pytest.raises(LinkUnverifiedError) as refused,
+    ):
+        verify(link, LinkSpecs(ASKED, ASKED, 13), LinkSpecs(spoilt(down), spoilt(up), 13), budget=ONCE)
+    said = refused.value.cause
+    for way, names in (("down", down), ("up", up)):
+        for name in names:
+            assert f"{way}: {name}: asked" in said
+    # Each way is judged by its own packets; times are not compared, a busy machine may spoil them both ways.
+    right = "up" if "corrupted payloads" in down else "down"
+    assert f"{right}: corrupted payloads: asked" not in said
+
+
+@pytest.mark.parametrize("delay_us", [30_000.0, 60_000.0], ids=["proven", "refused"])
+def test_the_link_is_left_ideal_and_with_fresh_counters_by_its_probe(delay_us: float, tmp_path: Path) -> None:
+    spec: CoreSpec = {"delay_us": 30_000.0, "loss": {"kind": "independent", "p": 0.3}}
+    actual = spec | {"delay_us": delay_us}
+    with topology("tun-left") as made, TunLink(made, tmp_path, control_port=9777) as link:
+        asked, really = LinkSpecs(spec, spec, 14), LinkSpecs(actual, actual, 14)
+        if actual == spec:
+            verify(link, asked, really)
+        else:
+            with pytest.raises(LinkUnverifiedError, match=r"delay: asked 30\.000 ms"):
+                verify(link, asked, really, budget=ONCE)
+        assert [link.counters()[way]["link_in"] for way in DIRECTIONS] == [0, 0]
+        for way in DIRECTIONS:
+            with ProbePath(link, way, 0.5) as path:
+                got = path.spaced(100, 1_000_000)
+            assert len(got.index) == 100, "nothing is lost"
+            assert np.median(got.delay_us) < 25_000, "nothing is held for the 30 ms that were asked for"
+            assert link.counters()[way]["link_in"] == 100
+
+
+@pytest.mark.parametrize("way", DIRECTIONS)
+def test_what_the_probes_own_socket_drops_is_not_called_loss_of_the_link(
+    way: Direction, tmp_path: Path
+) -> None:
+    with topology("tun-own") as made, TunLink(made, tmp_path, control_port=9777) as link:
+        link.restart(LinkSpecs({}, {}, 15))
+        with ProbePath(link, way, 0.2) as path:
+            path._sender.shutdown(socket.SHUT_WR)
+            with pytest.raises(HarnessError, match="own socket dropped 40 of 40 packets"):
+                path.trains(40, 100_000, 10)

@@ -111,7 +111,29 @@ def test_a_burst_that_queues_or_loses_has_met_the_capacity_and_one_with_steady_l
     assert saturated(burst_figures(delay_ms=(5.0, 60.0, 80.0)), 0)
     assert saturated(burst_figures(packets_received=4000), 0)
     assert not saturated(burst_figures(packets_received=4000, delivered_kbps=25_600), 0.2)
-    assert saturated(burst_figures(packets_received=0, delay_ms=None), 0)
+
+
+def test_each_rule_of_saturation_decides_alone_and_at_its_limit() -> None:
+    # Loss: 4 % beyond the path's own. What came, came at full rate and at once.
+    assert not saturated(burst_figures(packets_received=4800), 0)
+    assert saturated(burst_figures(packets_received=4799), 0)
+    # Rate: 93 % of what was offered and not lost anyway.
+    assert not saturated(burst_figures(offered_kbps=10_000, delivered_kbps=9_300), 0)
+    assert saturated(burst_figures(offered_kbps=10_000, delivered_kbps=9_299), 0)
+    assert not saturated(burst_figures(offered_kbps=10_000, delivered_kbps=7_440), 0.2)
+    assert saturated(burst_figures(offered_kbps=10_000, delivered_kbps=7_439), 0.2)
+    # Queue: 20 ms in the middle of the burst, and growing by as much again.
+    assert not saturated(burst_figures(delay_ms=(10.0, 20.1, 30.0)), 0)
+    assert not saturated(burst_figures(delay_ms=(9.0, 20.0, 30.0)), 0)
+    assert saturated(burst_figures(delay_ms=(9.0, 20.1, 29.1)), 0)
+
+
+def test_a_burst_of_which_nothing_came_is_saturated_even_where_all_loss_is_the_paths_own() -> None:
+    # Loss of 100 % is asked for, so that neither loss nor rate can answer first.
+    nothing = burst_figures(packets_received=0, delivered_kbps=0, delay_ms=None)
+    assert saturated(nothing, 1.0)
+    # Packets came, but none whose delay is known: that alone says nothing of a queue.
+    assert not saturated(burst_figures(delay_ms=None), 0)
 
 
 def test_a_clean_path_gets_little_fec_and_four_fifths_of_its_capacity() -> None:

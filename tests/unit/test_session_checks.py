@@ -79,3 +79,82 @@ def test_a_link_that_changes_is_not_tested_against_its_first_loss() -> None:
         update={"events": Session.model_validate({"events": [{"at": "1 s", "down": {"loss": "9 %"}}]}).events}
     )
     assert failed(session_checks(changing, table(), {}, {}, link(900))) == []
+
+
+def test_a_check_shows_its_counts() -> None:
+    rows = table()
+    rows["decode_end_ns"][40:44] = -1
+    rows["client_status"][10:12] = 1
+    rows["decodable"][20] = 0
+    host, client = {"keyframe_requests": 2}, {"frames_queue_dropped": 3, "recovery_requests": 5}
+    decodes, recovery, loss = session_checks(SPEC, rows, host, client, link(507))
+    # 97 frames are whole and decodable, 4 of them without a picture, 3 of which the client says it dropped.
+    assert (decodes.passed, decodes.expected, decodes.measured) == (False, "94 frames", "93 frames")
+    assert decodes.detail == "3 more were dropped before the decoder, which was too slow"
+    assert recovery.passed
+    assert recovery.expected == "at least one request"
+    assert recovery.measured == "5 requests for 3 lost or undecodable frames"
+    assert loss.passed
+    assert loss.expected == "5.000% of 10000 packets"
+    assert loss.measured == "5.070% (p 0.75)"
+    decodes, recovery, _ = session_checks(SPEC, table(), {}, {}, link(507))
+    assert (decodes.detail, recovery.expected) == ("", "nothing was lost")
+    assert recovery.measured == "0 requests for 0 lost or undecodable frames"
+
+
+def test_a_request_may_come_from_the_host_too() -> None:
+    rows = table()
+    rows["client_status"][10] = 1
+    assert failed(session_checks(SPEC, rows, {"keyframe_requests": 1}, {}, link(507))) == []
+    assert failed(session_checks(SPEC, rows, {}, {}, link(507))) == [
+        "recovery is requested when a frame is lost"
+    ]
+
+
+def test_a_frame_lost_just_before_the_last_ones_must_be_asked_for() -> None:
+    for index, wanted in ((69, True), (70, False)):
+        rows = table()
+        rows["client_status"][index] = 1
+        found = failed(session_checks(SPEC, rows, {}, {}, link(507)))
+        assert (found == ["recovery is requested when a frame is lost"]) is wanted, index
+
+
+def test_frames_of_which_the_client_knows_nothing_are_not_called_lost() -> None:
+    rows = table()
+    rows["client_status"][10] = -1
+    assert failed(session_checks(SPEC, rows, {}, {}, link(507))) == []
+
+
+def session(down: dict[str, object], **more: object) -> Session:
+    return Session.model_validate(
+        {"media": {"source": "testcard", "duration": "4 s"}, "link": {"backend": "tun", "down": down}} | more
+    )
+
+
+def names(spec: Session, counters: dict[str, int]) -> list[str]:
+    return [check.name for check in session_checks(spec, table(), {}, {}, counters)]
+
+
+def test_which_checks_a_session_gets() -> None:
+    decodes, recovery, loss = names(SPEC, link(507))
+    assert names(SPEC, link(0, n=0)) == names(SPEC, {}) == names(SPEC, {"link_in": 10}) == [decodes, recovery]
+    synthetic = session({"loss": "5 %"}, media={"source": "synthetic", "duration": "4 s"})
+    assert names(synthetic, link(507)) == [recovery, loss]
+    assert names(session({"loss": "5 %"}, stream={"recovery": False}), link(507)) == [decodes, loss]
+    # Periodic loss is exact on its own clock, and other traffic takes its turns.
+    assert loss not in names(session({"loss": {"every": 5}}), link(2000))
+
+
+def test_a_checksum_drops_behind_the_place_where_loss_is_counted() -> None:
+    spec = session({"loss": "5 %", "corrupt": {"rate": "10 %", "mode": "checksum"}})
+    assert failed(session_checks(spec, table(), {}, {}, link(507))) == []
+    assert failed(session_checks(spec, table(), {}, {}, link(1450))) == [
+        "transport loss is the loss asked for"
+    ]
+
+
+def test_bursts_make_the_count_of_losses_vary_more() -> None:
+    spec = session({"loss": {"rate": "5 %", "burst": 8}})
+    for lost, wrong in ((570, False), (640, False), (850, True), (200, True)):
+        found = failed(session_checks(spec, table(), {}, {}, link(lost)))
+        assert (found == ["transport loss is the loss asked for"]) is wrong, lost

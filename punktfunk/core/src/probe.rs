@@ -351,6 +351,25 @@ mod tests {
     }
 
     #[test]
+    fn what_the_socket_does_not_take_is_counted_as_the_probes_own() {
+        let (a, b) = pair();
+        // SAFETY: a call on an open descriptor.
+        assert_eq!(unsafe { libc::shutdown(a.as_raw_fd(), libc::SHUT_WR) }, 0);
+        for segments in [1, 8] {
+            let plan = SendPlan {
+                count: 20,
+                size_bytes: 200,
+                interval_ns: 0,
+                segments,
+                first_index: 0,
+            };
+            let sent = send(a.as_raw_fd(), &plan, || true).unwrap();
+            assert_eq!((sent.sent, sent.dropped), (0, 20));
+        }
+        assert_eq!(receive_all(&b, 1).count, 0);
+    }
+
+    #[test]
     fn a_flipped_bit_anywhere_is_noticed() {
         let (a, b) = pair();
         let mut probe = vec![FILLING; 200];
