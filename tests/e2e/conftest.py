@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -46,7 +48,7 @@ class Program:
             self._lines.put(line)
         self._lines.put(b"")
 
-    def event(self, name: str, timeout: float = 20) -> dict[str, Any]:
+    def event(self, name: str, timeout: float = PATIENCE_S) -> dict[str, Any]:
         """Wait for the next line of that event; what comes before it is kept in ``seen``."""
         deadline = time.monotonic() + timeout
         while True:
@@ -70,7 +72,7 @@ class Program:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(5)
+                self.process.wait(PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

@@ -12,18 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from punktfunk.mgmt.metrics import FAMILIES, PREFIX
+from tests.support.waiting import PATIENCE_S, eventually
 
 REPOSITORY = Path(__file__).parents[2]
 PUNKTFUNK = [sys.executable, "-m", "punktfunk"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-SOON_S = 20.0
+T = TypeVar("T")
 
 
 class Watched:
@@ -77,7 +78,7 @@ class Watched:
     def end(self) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            out, self.errors = self.process.communicate(timeout=10)
+            out, self.errors = self.process.communicate(timeout=PATIENCE_S)
             self.out += out
         self.api.close()
         return self.process.returncode
@@ -102,12 +103,8 @@ def pin(watched: Watched) -> str:
     return pin
 
 
-def until(holds: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SOON_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
+def until(holds: Callable[[], T]) -> T:
+    return eventually(holds, "what the API is to show")
 
 
 def follow(watched: Watched, events: list[tuple[str, Any]]) -> None:
@@ -185,7 +182,7 @@ def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pi
     assert during[f"{PREFIX}frames_sent_total", ""] > before[f"{PREFIX}frames_sent_total", ""]
 
     assert watched.api.delete(f"/api/v1/sessions/{session['number']}").status_code == 204
-    assert "ended at the host" in client.communicate(timeout=20)[0]
+    assert "ended at the host" in client.communicate(timeout=PATIENCE_S)[0]
     [end] = until(lambda: [data for name, data in events if name == "session_ended"])
     assert watched.api.delete(f"/api/v1/sessions/{session['number']}").status_code == 404
     assert watched.get("/sessions") == []
@@ -230,7 +227,7 @@ def test_a_setting_takes_hold_of_the_session_that_runs(watched: Watched, pin: st
     assert "max_sessions" in refused.json()["error"]
     assert watched.get("/settings") == changed.json()
     watched.api.delete(f"/api/v1/sessions/{watched.get('/sessions')[0]['number']}")
-    assert "ended at the host" in client.communicate(timeout=20)[0]
+    assert "ended at the host" in client.communicate(timeout=PATIENCE_S)[0]
 
 
 def test_no_secret_is_in_any_log(watched: Watched, pin: str) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
 IsGone = Callable[[int, float], bool]
@@ -72,7 +74,7 @@ class Served:
             self.process.send_signal(signal.SIGINT)
         if not self._ended:
             self._ended = True
-            self.rest, self.errors = self.process.communicate(timeout=10)
+            self.rest, self.errors = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode
 
 
@@ -154,7 +156,7 @@ def test_ctrl_c_ends_everything_within_two_seconds_and_the_client_is_told(
     assert host.process.wait(5) == 0
     assert time.monotonic() - started < 2
     assert all(is_gone(int(pid), 0.5) for pid in children)
-    out, _ = client.communicate(timeout=10)
+    out, _ = client.communicate(timeout=PATIENCE_S)
     assert "host stopped" in out
     assert host.end() == 0
     assert re.search(
@@ -190,7 +192,7 @@ def test_a_host_is_found_by_its_announcement_and_gone_with_it(
 ) -> None:
     host = served()
     fingerprint = host.find(r"fingerprint  ([0-9a-f]{64})")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     found = ""
     while fingerprint not in found:
         assert time.monotonic() < deadline, found
@@ -229,10 +231,10 @@ def test_a_paired_device_that_retries_is_let_in_again_by_a_host_that_was_killed_
     assert "nothing listens on that port" in refused.stderr
     again = served("--no-mdns", "--native-port", port, "--frames", "30")
     assert again.address == host.address
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while (back := call(device, "connect", again.address)).returncode and time.monotonic() < deadline:
         pass
     assert "verification passed: 30 of 30 frames intact" in back.stdout, back.stderr
     # The session of the killed host ends by itself, in words and in time.
-    out, _ = watching.communicate(timeout=15)
+    out, _ = watching.communicate(timeout=PATIENCE_S)
     assert "Idle timeout" in out

@@ -11,6 +11,8 @@ from pathlib import Path
 import av
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
 
@@ -31,7 +33,7 @@ def call(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=90,
             check=False,
         )
 
@@ -40,9 +42,21 @@ def call(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A host that shows the test card; its address."""
+    """A host that shows the test card for 45 frames, however long they take; its address."""
     process = subprocess.Popen(
-        [*COMMAND, "host", "--open", "--port", "0", "--codec", "h264", "--bitrate", "6 Mbit/s"],
+        [
+            *COMMAND,
+            "host",
+            "--open",
+            "--port",
+            "0",
+            "--codec",
+            "h264",
+            "--bitrate",
+            "6 Mbit/s",
+            "--frames",
+            "45",
+        ],
         cwd=REPOSITORY,
         env={
             **os.environ,
@@ -55,7 +69,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert process.stdout is not None
     yield f"127.0.0.1:{process.stdout.readline().split()[-1]}"
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE_S)
 
 
 def test_a_stream_without_a_screen_is_presented_to_sdls_dummy_display_and_written_to_a_file(
@@ -64,7 +78,7 @@ def test_a_stream_without_a_screen_is_presented_to_sdls_dummy_display_and_writte
     pytest.importorskip("sdl2")
     out = tmp_path / "stream.h264"
     done = call(
-        *["connect", host, "--present", "--mode", "640x360@30", "--seconds", "1.5", "--out", str(out)],
+        *["connect", host, "--present", "--mode", "640x360@30", "--seconds", "60", "--out", str(out)],
         SDL_VIDEODRIVER="dummy",
     )
     assert done.returncode == 0, done.stderr

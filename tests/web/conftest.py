@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
-PATIENCE_S = 20
-"""Longest wait for anything; a quiet machine takes a tenth of it."""
-
 SCREENSHOTS = REPOSITORY / "reports" / "console"
 """Kept after the run, for people to look at; git ignores it."""
 
@@ -105,7 +104,7 @@ class ServedHost:
 
     def _reap(self) -> None:
         try:
-            self.process.communicate(timeout=10)
+            self.process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -120,7 +119,7 @@ def call(*arguments: str, state_dir: Path) -> subprocess.CompletedProcess[str]:
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         check=False,
     )
 
@@ -157,7 +156,7 @@ class Device:
             if process.poll() is None:
                 process.terminate()
             try:
-                process.communicate(timeout=5)
+                process.communicate(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()

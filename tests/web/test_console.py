@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+from tests.support.waiting import PATIENCE_S
+
+pytestmark = pytest.mark.slow
 
 VIEWS = ("home", "devices", "sessions", "settings", "logs", "account")
 PASSWORD = "correct horse battery staple"
@@ -130,7 +132,7 @@ def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
     paired_devices.get_by_role("button", name="Unpair laptop…").click()
     question.get_by_role("button", name="Unpair", exact=True).click()
     expect(paired_devices).to_contain_text("No device is paired yet")
-    output, _ = stream.communicate(timeout=20)
+    output, _ = stream.communicate(timeout=PATIENCE_S)
     assert "does not know this client" in output
     open_view(console, "sessions")
     expect(page.get_by_role("region", name="Ended since this page was opened")).to_contain_text("unpaired")
@@ -149,7 +151,7 @@ def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
     expect(waiting.get_by_text("tablet", exact=True)).to_be_visible()
     assert page.locator("img").count() == 0
     for knock in knocks:
-        refused, _ = knock.communicate(timeout=20)
+        refused, _ = knock.communicate(timeout=PATIENCE_S)
         assert "pair first, or let somebody approve this device" in refused
     console.keep("home-pending-light")
     waiting.get_by_role("button", name=f"Deny {HOSTILE}").click()
@@ -169,7 +171,7 @@ def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
     open_view(console, "sessions")
     page.get_by_role("button", name="End the session of tablet…").click()
     page.get_by_role("dialog").get_by_role("button", name="End session").click()
-    output, _ = stream.communicate(timeout=20)
+    output, _ = stream.communicate(timeout=PATIENCE_S)
     assert "ended at the host" in output
     open_view(console, "devices")
     expect(page.get_by_role("region", name="Paired devices")).to_contain_text("tablet")
