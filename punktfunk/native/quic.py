@@ -3,7 +3,8 @@
 aioquic is sans-I/O itself; :class:`Link` feeds it datagrams and the clock and turns its events into calls on
 a :class:`LinkHandler`. Two places of its TLS context are wrapped, because its public interface lacks them:
 the ALPN list is settled per ClientHello (one endpoint serves clients with and without ALPN, section 1.7), and
-the client checks the pin where TLS wants a certificate refused, before it shows its own certificate.
+the client checks the pin where TLS wants a certificate refused, before it shows its own certificate. What a peer
+can make it hold is bounded in :mod:`punktfunk.native.quic_limits`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,21 +21,25 @@ from aioquic import tls
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
-from aioquic.quic.packet import QuicProtocolVersion
+from aioquic.quic.connection import QuicConnectionState
+from aioquic.quic.packet import QuicErrorCode, QuicProtocolVersion
 
 from punktfunk import log
 from punktfunk.native.dialect import KEEP_ALIVE_S, SERVER_NAME, CloseCode, Dialect
 from punktfunk.native.identity import Identity, fingerprint_of
+from punktfunk.native.quic_limits import CONTROL_STREAM, CONTROL_WINDOW_BYTES, BoundedConnection
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 
 MAX_DATAGRAM_FRAME_BYTES = 65535
-CONTROL_STREAM = 0
 ALPN_MISMATCH = 0x178
 PIN_MISMATCH = 0x131
 """QUIC error codes of the TLS alerts no_application_protocol (120) and access_denied (49)."""
 _MAX_UNSENT_BYTES = 1 << 20
 """Control bytes that may wait for a peer which does not acknowledge them; the link is given up beyond."""
+_MAX_UNSENT_DATAGRAMS = 256
+"""Datagrams that may wait for the congestion window; the oldest is dropped beyond, for the newest matters most."""
+_CLOSE_LIMIT_S = 1.0
+"""How long a link that this end closes is kept: QUIC's three probe time-outs are as long as the peer wants."""
 
 _ACK_DELAY_S = 0.02
 """Within the 25 ms that aioquic announces. Its own 1 ms acknowledges each of 200 sound packets a second alone, which
@@ -112,7 +118,7 @@ class LinkHandler(Protocol):
         """Take note of the end; called exactly once, also when the handshake fails."""
 
 
-class _DialectConnection(QuicConnection):
+class _DialectConnection(BoundedConnection):
     """A QuicConnection that settles the dialect per ClientHello (host) or checks the pin in TLS (client)."""
 
     def __init__(self, *, pin: str | None = None, **arguments: Any) -> None:
@@ -141,6 +147,8 @@ class _DialectConnection(QuicConnection):
                 (tls.ExtensionType.QUIC_TRANSPORT_PARAMETERS, self._serialize_transport_parameters())
             ]
             handle(input_buf, initial_buf, handshake_buf)
+            # As objects they would take 30 times their size on the wire, as long as the link lives.
+            self.tls.received_extensions = []
 
         self.tls._server_handle_hello = settle_dialect  # type: ignore[method-assign]
 
@@ -163,22 +171,30 @@ def _configuration(identity: Identity, *, is_client: bool, dialect: Dialect) -> 
         certificate=identity.certificate,
         private_key=identity.key,
         idle_timeout=dialect.idle_timeout_s,
+        max_data=CONTROL_WINDOW_BYTES,
         max_datagram_frame_size=MAX_DATAGRAM_FRAME_BYTES,
+        max_stream_data=CONTROL_WINDOW_BYTES,
         server_name=SERVER_NAME if is_client else None,
         supported_versions=[QuicProtocolVersion.VERSION_1],
         verify_mode=ssl.CERT_NONE,
     )
 
 
-def host_connection(identity: Identity, original_cid: bytes) -> QuicConnection:
-    """Make the host's end for a client whose Initial carried ``original_cid``."""
+def host_connection(
+    identity: Identity, original_cid: bytes, retry_cid: bytes | None = None
+) -> BoundedConnection:
+    """Make the host's end for a client whose Initial carried ``original_cid``.
+
+    ``retry_cid`` is the connection ID of the Retry that sent the client here, if one did.
+    """
     return _DialectConnection(
         configuration=_configuration(identity, is_client=False, dialect=Dialect.PLAIN),
         original_destination_connection_id=original_cid,
+        retry_source_connection_id=retry_cid,
     )
 
 
-def client_connection(identity: Identity, dialect: Dialect, pin: str | None) -> QuicConnection:
+def client_connection(identity: Identity, dialect: Dialect, pin: str | None) -> BoundedConnection:
     """Make a client's end; with a ``pin`` any other certificate fails the handshake with 0x131."""
     return _DialectConnection(
         configuration=_configuration(identity, is_client=True, dialect=dialect), pin=pin
@@ -190,31 +206,52 @@ class Link:
 
     ``send`` takes one datagram and the address that aioquic chose for it. All methods belong to the event
     loop that the link was made in.
+
+    ``counters``, which a listener shares among its links: ``datagrams_unsent`` (the peer's path is too slow for
+    them), and for links that this end closed because of what the peer did ``limit_NAME`` (a limit of
+    :mod:`~punktfunk.native.quic_limits`), ``quic_NAME`` (another QUIC error) or ``tls_alert``.
     """
 
     def __init__(
-        self, quic: QuicConnection, handler: LinkHandler, send: Callable[[bytes, Any], None]
+        self,
+        quic: BoundedConnection,
+        handler: LinkHandler,
+        send: Callable[[bytes, Any], None],
+        counters: Counter[str] | None = None,
     ) -> None:
         self.peer: Peer | None = None
         self.closed: Closed | None = None
         self.heard_ns = 0
         """When the peer last sent a packet that its key has sealed, CLOCK_MONOTONIC ns."""
+        self.counters: Counter[str] = Counter() if counters is None else counters
         self.on_connection_id: Callable[[bytes, bool], None] = lambda _id, _issued: None
         """Called for every connection ID that begins (``True``) or ceases to lead to this link."""
         self.on_end: Callable[[], None] = lambda: None
         """Called once when the link is over, after the handler knows."""
+        self.on_admitted: Callable[[Hashable], None] = lambda _key: None
+        """Called by :meth:`admit`, with its key."""
         self._quic = quic
         self._handler = handler
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._keep_alive: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
         self._closing_locally = False
 
     @property
     def rtt_ns(self) -> int:
         """Smoothed round trip as QUIC measures it, 0 before the first sample."""
         return int(self._quic._loss._rtt_smoothed * 1e9)
+
+    def admit(self, key: Hashable = None) -> None:
+        """Tell whoever limits links that this one's peer is no stranger any more.
+
+        ``key`` is what its links are limited by from now on, such as the fingerprint of a certificate that is let
+        in; without one something else limits them, as it does streams and pairings.
+        """
+        if self.closed is None:
+            self.on_admitted(key)
 
     def connect(self, address: tuple[str, int]) -> None:
         """Begin the handshake (client)."""
@@ -230,6 +267,8 @@ class Link:
     def ask(self) -> None:
         """Send a PING; a peer that lives acknowledges it, which :attr:`heard_ns` then tells."""
         if self.closed is None and not self._closing_locally:
+            # One that was lost waits to be sent again; no peer may make a heap of them.
+            self._quic._ping_pending.clear()
             self._quic.send_ping(0)
             self._pump()
 
@@ -259,6 +298,10 @@ class Link:
     def send_datagram(self, data: bytes) -> None:
         """Send one QUIC datagram, unreliably."""
         if self.closed is None and not self._closing_locally:
+            waiting = self._quic._datagrams_pending
+            while len(waiting) >= _MAX_UNSENT_DATAGRAMS:
+                waiting.popleft()
+                self.counters["datagrams_unsent"] += 1
             self._quic.send_datagram_frame(data)
             self._pump()
 
@@ -267,7 +310,13 @@ class Link:
         if self.closed is None and not self._closing_locally:
             self._closing_locally = True
             self._quic.close(error_code=code, reason_phrase=reason)
+            self._closing = self._loop.call_later(_CLOSE_LIMIT_S, self._closed_long_enough)
             self._pump()
+
+    def expel(self, code: CloseCode) -> None:
+        """Close with an application code and forget the link at once."""
+        self.close(code if self.peer is None else self.peer.dialect.close_code(code), code.sentence)
+        self._give_up(code.sentence)
 
     def abandon(self, reason: str) -> None:
         """Forget the link at once, without waiting for QUIC to drain."""
@@ -296,11 +345,14 @@ class Link:
             return
         for data, address in self._datagrams():
             self._send(data, address)
+        # aioquic tells of an end when its closing or draining period is over; the session should end now.
         if self._quic._state is QuicConnectionState.DRAINING and not self._closing_locally:
-            # The peer has closed. aioquic tells after the draining period; the session should end now.
             self._terminated(self._quic._close_event, by_peer=True)
-            return
-        self._arm()
+        elif self._quic._state is QuicConnectionState.CLOSING and not self._closing_locally:
+            self._count_violation(self._quic._close_event)
+            self._terminated(self._quic._close_event, by_peer=False)
+        else:
+            self._arm()
 
     def _datagrams(self) -> Datagrams:
         return list(self._quic.datagrams_to_send(now=self._loop.time()))
@@ -356,6 +408,18 @@ class Link:
         if self.closed is None:
             self._drive(lambda now: self._quic.handle_timer(now=now))
 
+    def _closed_long_enough(self) -> None:
+        if self.closed is None:
+            self._terminated(self._quic._close_event, by_peer=False)
+
+    def _count_violation(self, event: events.ConnectionTerminated | None) -> None:
+        if self._quic.exceeded is not None:
+            self.counters[f"limit_{self._quic.exceeded}"] += 1
+        elif event is not None and event.error_code >= QuicErrorCode.CRYPTO_ERROR:
+            self.counters["tls_alert"] += 1
+        elif event is not None:
+            self.counters[f"quic_{QuicErrorCode(event.error_code).name.lower()}"] += 1
+
     def _terminated(self, event: events.ConnectionTerminated | None, *, by_peer: bool) -> None:
         if event is None:
             self._give_up("closed without a reason")
@@ -376,7 +440,7 @@ class Link:
         if self.closed is not None:
             return
         self.closed = closed
-        for timer in (self._timer, self._keep_alive):
+        for timer in (self._timer, self._keep_alive, self._closing):
             if timer is not None:
                 timer.cancel()
         self._handler.link_closed(closed)
