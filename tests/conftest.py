@@ -45,6 +45,12 @@ def lack() -> Callable[[str], None]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of single tests."""
+    parser.addoption(
+        "--flood-frames",
+        default=2,
+        type=int,
+        help="streams of tests/security/test_link_floods.py (promise: 20)",
+    )
     parser.addoption("--kills", default=4, type=int, help="SIGKILLs of tests/net/test_kills.py (promise: 50)")
 
 

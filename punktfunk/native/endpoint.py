@@ -1,7 +1,8 @@
 """UDP sockets under QUIC links: the host's listener and a client's connected socket.
 
 The listener answers from the very address that a client dialled (packet info), because clients connect their
-data socket to the pair they know (punktfunk/1 section 2.6 point 6).
+data socket to the pair they know (punktfunk/1 section 2.6 point 6). What strangers may hold and cost is limited by
+:mod:`punktfunk.native.link_quota` and :mod:`punktfunk.native.quic_limits`.
 """
 
 from __future__ import annotations
@@ -9,34 +10,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aioquic.buffer import Buffer  # type: ignore[attr-defined]
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 from aioquic.quic.packet import (
+    QuicHeader,
     QuicPacketType,
     QuicProtocolVersion,
+    encode_quic_retry,
     encode_quic_version_negotiation,
     pull_quic_header,
 )
+from aioquic.quic.retry import QuicRetryTokenHandler
 
 from punktfunk.errors import CapabilityError, HandshakeError
-from punktfunk.native.dialect import Dialect
+from punktfunk.native import link_quota
+from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.identity import Identity
+from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict, source_of
 from punktfunk.native.quic import Link, LinkHandler, client_connection, host_connection
+from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 
 CONNECTION_ID_BYTES = 8
-MAX_LINKS = 64
-"""Links of one listener in any state; an Initial beyond is dropped unanswered and counted."""
-MAX_UNPROVEN_LINKS_PER_ADDRESS = 16
-"""Links of one address before their handshake is complete, so that one address cannot hold all of them."""
 HANDSHAKE_LIMIT_S = 10.0
-_MAX_DATAGRAM_BYTES = 65535
 _READS_PER_WAKE = 64
+_WAKE_LIMIT_S = 0.004
+"""Work on received datagrams before the loop's other work has its turn; the last one may take longer."""
+_RECEIVE_BUFFER_BYTES = 1 << 20
+"""For bursts of Initials of 1200 bytes; without CAP_NET_ADMIN the system's limit stands."""
 _IP_PKTINFO = 8
 _ANCILLARY_BYTES = 256
 
@@ -48,11 +56,22 @@ class HostLinkHandler(LinkHandler, Protocol):
         """Take the link; ``local_address`` is the address that the client dialled."""
 
 
+@dataclass(slots=True)
+class _Served:
+    """What the listener keeps of a link."""
+
+    local: str
+    ids: set[bytes]
+    deadline: asyncio.TimerHandle | None = field(default=None)
+
+
 class Listener:
     """Accept QUIC connections on one UDP port.
 
-    ``counters``: ``links`` made, ``dropped_full``, ``dropped_unparsable``, ``dropped_stray`` (no link knows
-    them), ``send_failed``.
+    A link belongs to a stranger until its owner calls :meth:`Link.admit`. ``counters``: ``links`` made, ``admitted``,
+    ``retries`` asked for, ``evicted`` (strangers and admitted ones, for newcomers), ``handshake_too_slow``,
+    ``dropped_rate`` (Initials), ``dropped_unparsable``, ``dropped_stray`` (no link knows them), ``dropped_oversize``,
+    ``send_failed``, ``receive_failed``, and those of :class:`~punktfunk.native.quic.Link`.
     """
 
     def __init__(
@@ -62,10 +81,16 @@ class Listener:
         self._identity = identity
         self._make_handler = make_handler
         self._links: dict[bytes, Link] = {}
-        self._ids: dict[Link, set[bytes]] = {}
-        self._local: dict[Link, str] = {}
-        self._origin: dict[Link, str] = {}
+        self._served: dict[Link, _Served] = {}
         self._loop = asyncio.get_running_loop()
+        self._strangers: FairQuota[Link] = FairQuota(
+            link_quota.MAX_STRANGERS, link_quota.MAX_STRANGERS_PER_SOURCE
+        )
+        self._admitted: FairQuota[Link] = FairQuota(
+            link_quota.MAX_ADMITTED, link_quota.MAX_ADMITTED_PER_CERTIFICATE
+        )
+        self._gate = HandshakeGate(self._loop.time())
+        self._tokens = QuicRetryTokenHandler()
         self._socket = _bound_socket(bind, port)
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
@@ -74,25 +99,38 @@ class Listener:
         """The UDP port in use (of interest when 0 was asked for)."""
         return int(self._socket.getsockname()[1])
 
+    @property
+    def strangers(self) -> int:
+        """Links whose peer is not admitted."""
+        return len(self._strangers)
+
     def close(self) -> None:
         """Stop listening and forget every link at once; close links with a code beforehand."""
         if self._socket.fileno() < 0:
             return
         self._loop.remove_reader(self._socket.fileno())
-        for link in list(self._ids):
+        for link in list(self._served):
             link.abandon("the host has ended")
         self._socket.close()
 
     def _readable(self) -> None:
+        until = self._loop.time() + _WAKE_LIMIT_S
         for _ in range(_READS_PER_WAKE):
             try:
-                data, ancillary, _, address = self._socket.recvmsg(_MAX_DATAGRAM_BYTES, _ANCILLARY_BYTES)
+                data, ancillary, flags, address = self._socket.recvmsg(
+                    MAX_UDP_PAYLOAD_BYTES, _ANCILLARY_BYTES
+                )
             except BlockingIOError:
                 return
             except OSError:
                 self.counters["receive_failed"] += 1
                 return
-            self._datagram(data, address, _dialled_address(ancillary))
+            if flags & socket.MSG_TRUNC:
+                self.counters["dropped_oversize"] += 1
+            else:
+                self._datagram(data, address, _dialled_address(ancillary))
+            if self._loop.time() >= until:
+                return
 
     def _datagram(self, data: bytes, address: Any, local: str) -> None:
         try:
@@ -117,48 +155,127 @@ class Listener:
             if header.packet_type is not QuicPacketType.INITIAL:
                 self.counters["dropped_stray"] += 1
                 return
-            link = self._accept(header.destination_cid, local, str(address[0]))
+            link = self._newcomer(header, address, local)
             if link is None:
                 return
-        self._local[link] = local
+        self._served[link].local = local
         link.receive(data, address)
 
-    def _accept(self, original_cid: bytes, local: str, source: str) -> Link | None:
-        unproven = sum(origin == source and link.peer is None for link, origin in self._origin.items())
-        if len(self._ids) >= MAX_LINKS or unproven >= MAX_UNPROVEN_LINKS_PER_ADDRESS:
-            self.counters["dropped_full"] += 1
+    def _newcomer(self, header: QuicHeader, address: Any, local: str) -> Link | None:
+        """Judge an Initial that no link knows: make a link for it, ask it to prove its address, or drop it."""
+        source = source_of(address[0])
+        original_cid = self._retried_cid(header, address)
+        verdict = self._gate.judge(
+            source,
+            strangers=len(self._strangers),
+            of_source=self._strangers.held(source),
+            validated=original_cid is not None,
+            now_s=self._loop.time(),
+        )
+        if verdict is Verdict.RETRY:
+            self._ask_for_retry(header, address, local)
             return None
+        if verdict is Verdict.WAIT:
+            self.counters["dropped_rate"] += 1
+            return None
+        if original_cid is None:
+            return self._accept(header.destination_cid, None, source, local)
+        return self._accept(original_cid, header.destination_cid, source, local)
+
+    def _retried_cid(self, header: QuicHeader, address: Any) -> bytes | None:
+        """Return the first connection ID of a client that comes back from a Retry.
+
+        Any other token is like none: clients may bring one that another host gave them (RFC 9000 section 8.1.3).
+        """
+        if not header.token:
+            return None
+        try:
+            return self._tokens.validate_token(
+                address=address,
+                destination_cid=header.destination_cid,
+                token=header.token,
+                now=self._loop.time(),
+            )
+        except ValueError:
+            return None
+
+    def _ask_for_retry(self, header: QuicHeader, address: Any, local: str) -> None:
+        """Send a Retry, an eighth of the Initial in size; nothing is kept."""
+        source_cid = os.urandom(CONNECTION_ID_BYTES)
+        token = self._tokens.create_token(
+            address=address,
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=source_cid,
+            now=self._loop.time(),
+        )
+        answer = encode_quic_retry(
+            version=QuicProtocolVersion.VERSION_1,
+            source_cid=source_cid,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=token,
+        )
+        self.counters["retries"] += 1
+        self._transmit(answer, address, local)
+
+    def _accept(self, original_cid: bytes, retry_cid: bytes | None, source: str, local: str) -> Link:
         handler = self._make_handler()
-        quic = host_connection(self._identity, original_cid)
-        link = Link(quic, handler, lambda data, to: self._transmit(data, to, self._local.get(link, "")))
-        self._origin[link] = source
-        self._ids[link] = {original_cid, quic.host_cid}
-        for cid in self._ids[link]:
+        quic = host_connection(self._identity, original_cid, retry_cid)
+        link = Link(quic, handler, lambda data, to: self._send_from(link, data, to), self.counters)
+        served = _Served(local, {retry_cid or original_cid, quic.host_cid})
+        self._served[link] = served
+        for cid in served.ids:
             self._links[cid] = link
         link.on_connection_id = lambda cid, issued: self._connection_id(link, cid, issued)
+        link.on_admitted = lambda key: self._admit(link, key)
         link.on_end = lambda: self._forget(link)
+        served.deadline = self._loop.call_later(HANDSHAKE_LIMIT_S, self._check_handshake, link)
         self.counters["links"] += 1
+        self._make_room(self._strangers.add(link, source))
         handler.link_made(link, local or self._bound_address())
-        self._loop.call_later(HANDSHAKE_LIMIT_S, self._check_handshake, link)
         return link
+
+    def _admit(self, link: Link, key: Hashable) -> None:
+        if link in self._strangers:
+            self._strangers.remove(link)
+            self.counters["admitted"] += 1
+            self._make_room(self._admitted.add(link, link if key is None else key))
+
+    def _make_room(self, evicted: Link | None) -> None:
+        if evicted is not None:
+            self.counters["evicted"] += 1
+            evicted.expel(CloseCode.BUSY)
 
     def _check_handshake(self, link: Link) -> None:
         if link.peer is None:
+            self.counters["handshake_too_slow"] += 1
             link.abandon("the QUIC handshake took longer than 10 s")
 
     def _connection_id(self, link: Link, cid: bytes, issued: bool) -> None:
-        if issued and link in self._ids:
-            self._ids[link].add(cid)
+        served = self._served.get(link)
+        if served is None:
+            return
+        if issued:
+            served.ids.add(cid)
             self._links[cid] = link
-        elif not issued:
-            self._ids.get(link, set()).discard(cid)
+        else:
+            served.ids.discard(cid)
             self._links.pop(cid, None)
 
     def _forget(self, link: Link) -> None:
-        for cid in self._ids.pop(link, set()):
+        served = self._served.pop(link)
+        for cid in served.ids:
             self._links.pop(cid, None)
-        self._local.pop(link, None)
-        self._origin.pop(link, None)
+        if served.deadline is not None:
+            # It would keep the link, with all that its peer made it hold, until it fires.
+            served.deadline.cancel()
+        self._strangers.remove(link)
+        self._admitted.remove(link)
+
+    def _send_from(self, link: Link, data: bytes, address: Any) -> None:
+        served = self._served.get(link)
+        if served is not None:
+            self._transmit(data, address, served.local)
 
     def _bound_address(self) -> str:
         return str(self._socket.getsockname()[0])
@@ -210,9 +327,10 @@ class Dialer:
             self._socket.send(data)
 
     def _readable(self) -> None:
+        until = self._loop.time() + _WAKE_LIMIT_S
         for _ in range(_READS_PER_WAKE):
             try:
-                data = self._socket.recv(_MAX_DATAGRAM_BYTES)
+                data, _, flags, _ = self._socket.recvmsg(MAX_UDP_PAYLOAD_BYTES)
             except BlockingIOError:
                 return
             except ConnectionRefusedError:
@@ -222,8 +340,10 @@ class Dialer:
                 return
             except OSError:
                 return
+            if flags & socket.MSG_TRUNC:
+                continue
             self.link.receive(data, self._address)
-            if self.link.closed is not None:
+            if self.link.closed is not None or self._loop.time() >= until:
                 return
 
     def _ended(self) -> None:
@@ -238,6 +358,7 @@ def _bound_socket(bind: str, port: int) -> socket.socket:
         socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
     )
     try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         if version == 6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

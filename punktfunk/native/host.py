@@ -169,6 +169,8 @@ class HostSession:
             realtime_offset_ns=self.clock.offset_ns,
             refusal=self._owner.admission.refusal(peer),
         )
+        if self._link is not None and self._owner.admission.known(peer.fingerprint):
+            self._link.admit(peer.fingerprint)
         self._drain()
 
     def stream_received(self, data: bytes) -> None:
@@ -363,6 +365,8 @@ class HostSession:
             code = error.close_code if isinstance(error, PairingRefusedError) else CloseCode.DENIED
             self._control.reject(CloseCode(code), error.cause)
         else:
+            if self._link is not None:
+                self._link.admit()  # a PIN has one attempt, and whoever has it may take a minute
             self._control.challenge(challenge, monotonic_ns())
         self._drain()
 
@@ -388,6 +392,8 @@ class HostSession:
             self._control.reject(CloseCode.SETUP_FAILED, f"no data port: {error.strerror}")
             return
         self.worker = stream.worker
+        if self._link is not None:
+            self._link.admit()  # sessions are limited by the owner
         self._control.accept(stream.welcome)
 
     def _data_readable(self) -> None:

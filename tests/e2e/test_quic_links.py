@@ -14,6 +14,7 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer, Listener
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Link, Peer, client_connection
+from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 
 HOST = Identity.generate(Role.HOST)
 CLIENT = Identity.generate(Role.CLIENT)
@@ -266,20 +267,180 @@ def test_ipv6_and_mapped_ipv4_clients_share_a_dual_stack_listener() -> None:
     run(scenario())
 
 
-def test_a_listener_holds_at_most_64_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("punktfunk.native.endpoint.MAX_LINKS", 2)
+def test_a_full_listener_lets_the_oldest_stranger_go_and_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("punktfunk.native.link_quota.MAX_STRANGERS", 2)
 
     async def scenario() -> None:
         bench = Bench()
-        dialled = [bench.dial(Dialect.PKF1) for _ in range(3)]
-        await dialled[0][1].established.wait()
-        await dialled[1][1].established.wait()
-        assert bench.listener.counters["links"] == 2
-        assert bench.listener.counters["dropped_full"] >= 1
-        dialled[0][0].link.close(0)
-        await dialled[2][1].established.wait()
-        for dialer, _ in dialled:
+        dialled = []
+        for _ in range(3):
+            dialled.append(bench.dial(Dialect.PKF1))
+            await dialled[-1][1].established.wait()
+        await dialled[0][1].over.wait()
+        assert dialled[0][1].closed == Closed(0x42, CloseCode.BUSY.sentence, application=True, by_peer=True)
+        assert (bench.listener.strangers, bench.listener.counters["evicted"]) == (2, 1)
+        assert bench.hosts[0].closed is not None
+        for dialer, recorder in dialled[1:]:
+            assert recorder.closed is None
             dialer.abandon("test over")
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_an_admitted_link_is_no_stranger_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("punktfunk.native.link_quota.MAX_STRANGERS", 1)
+    monkeypatch.setattr("punktfunk.native.link_quota.MAX_ADMITTED_PER_CERTIFICATE", 2)
+
+    async def scenario() -> None:
+        bench = Bench()
+        dialled = []
+        for _ in range(3):
+            dialled.append(bench.dial(Dialect.PKF1))
+            await dialled[-1][1].established.wait()
+            link = bench.hosts[-1].link
+            assert link is not None
+            link.admit("a certificate")
+            link.admit("a certificate")
+            assert bench.listener.strangers == 0
+        # The certificate has one link too many; nobody else has lost one.
+        await dialled[0][1].over.wait()
+        assert dialled[1][1].closed is None
+        assert (bench.listener.counters["admitted"], bench.listener.counters["evicted"]) == (3, 1)
+        for dialer, _ in dialled[1:]:
+            dialer.abandon("test over")
+        bench.listener.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_under_load_a_client_proves_its_address_first_and_gets_in(
+    monkeypatch: pytest.MonkeyPatch, dialect: Dialect
+) -> None:
+    monkeypatch.setattr("punktfunk.native.link_quota.RETRY_FROM_STRANGERS", 0)
+
+    async def scenario() -> None:
+        bench = Bench()
+        dialer, client = bench.dial(dialect, HOST.fingerprint)
+        await client.established.wait()
+        assert bench.listener.counters["retries"] >= 1
+        assert bench.listener.counters["links"] == 1
+        dialer.link.send_stream(b"hello")
+        await bench.hosts[0].received.wait()
+        dialer.link.close(0)
+        await client.over.wait()
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_a_token_that_another_host_gave_is_like_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        recorder = Recorder()
+        connection = client_connection(CLIENT, Dialect.PKF1, None)
+        connection._peer_token = bytes(60)
+        monkeypatch.setattr("punktfunk.native.endpoint.client_connection", lambda *_: connection)
+        dialer = Dialer(("127.0.0.1", bench.listener.port), CLIENT, Dialect.PKF1, None, recorder)
+        await recorder.established.wait()
+        assert bench.listener.counters["retries"] == 0
+        dialer.abandon("test over")
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_a_handshake_that_does_not_go_on_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("punktfunk.native.endpoint.HANDSHAKE_LIMIT_S", 0.3)
+
+    async def scenario() -> None:
+        bench = Bench()
+        connection = client_connection(CLIENT, Dialect.PKF1, None)
+        loop = asyncio.get_running_loop()
+        connection.connect(("127.0.0.1", bench.listener.port), now=loop.time())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as half_open:
+            for data, to in connection.datagrams_to_send(now=loop.time()):
+                half_open.sendto(data, to)
+            while not bench.hosts:
+                await asyncio.sleep(0.01)
+            await bench.hosts[0].over.wait()
+        assert bench.listener.counters["handshake_too_slow"] == 1
+        assert bench.listener.strangers == 0
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_a_peer_that_breaks_a_limit_is_closed_at_once_and_counted_by_the_limits_name() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        dialer, client = bench.dial(Dialect.PKF1)
+        await client.established.wait()
+        dialer.link.send_stream(b"x")
+        await bench.hosts[0].received.wait()
+        quic = dialer.link._quic
+        stream = quic._streams[0]
+        stream.max_stream_data_remote = quic._remote_max_data = 1 << 30
+        # What lies beyond the window that the host granted, as one byte at offset 100,000.
+        stream.sender._buffer_start = stream.sender._buffer_stop = stream.sender.highest_offset = 100_000
+        dialer.link.send_stream(b"x")
+        await bench.hosts[0].over.wait()
+        assert bench.listener.counters["quic_flow_control_error"] == 1
+        await client.over.wait()
+        assert client.closed is not None
+        assert (client.closed.code, client.closed.by_peer) == (3, True)
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_a_datagram_larger_than_what_the_host_announced_is_dropped() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        dialer, client = bench.dial(Dialect.PKF1)
+        await client.established.wait()
+        dialer._send(bytes(MAX_UDP_PAYLOAD_BYTES + 1))
+        dialer.link.send_datagram(b"\xc8")
+        await bench.hosts[0].received.wait()
+        assert bench.listener.counters["dropped_oversize"] == 1
+        dialer.abandon("test over")
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_datagrams_that_the_path_does_not_take_are_dropped_oldest_first() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        dialer, client = bench.dial(Dialect.PKF1)
+        await client.established.wait()
+        link = dialer.link
+        link._quic._loss._cc.congestion_window = 0
+        for number in range(300):
+            link.send_datagram(number.to_bytes(2, "big"))
+        waiting = list(link._quic._datagrams_pending)
+        assert len(waiting) == 256
+        assert waiting[-1] == (299).to_bytes(2, "big")
+        assert link.counters["datagrams_unsent"] == 300 - 256
+        dialer.abandon("test over")
+        bench.listener.close()
+
+    run(scenario())
+
+
+def test_a_close_does_not_last_as_long_as_the_peer_makes_the_round_trip() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        _, client = bench.dial(Dialect.PKF1)
+        await client.established.wait()
+        link = bench.hosts[0].link
+        assert link is not None
+        link._quic._loss._rtt_smoothed = 30.0
+        link.close(CloseCode.DONE, "done")
+        async with asyncio.timeout(8):
+            await bench.hosts[0].over.wait()
+        assert bench.hosts[0].closed == Closed(0, "done", application=True, by_peer=False)
         bench.listener.close()
 
     run(scenario())
