@@ -35,7 +35,8 @@ from punktfunk.native import link_quota
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.identity import Identity
 from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict, source_of
-from punktfunk.native.quic import Link, LinkHandler, client_connection, host_connection
+from punktfunk.native.quic import Link, LinkHandler
+from punktfunk.native.quic_connection import client_connection, host_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 
 CONNECTION_ID_BYTES = 8

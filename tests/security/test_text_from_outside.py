@@ -38,12 +38,14 @@ from punktfunk.native.headless import run_program
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import PairRequest
 from punktfunk.native.quic import Closed, Link, Peer
+from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 
 REPOSITORY = Path(__file__).parents[2]
 ATTACK = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\x00\x7f\u202egnp\u2066\u2069\u200b\ufeff\u2028\u2029\u3164"
 """ESC, BEL, CR, C0, C1, bidirectional controls and isolates, zero-width characters, separators, a filler."""
 LONG = ATTACK + "A" * 65536
-REASON = ATTACK + "A" * 50_000
+REASON = (ATTACK + "A" * 1400).encode()[:1400].decode(errors="ignore")
+"""As much as goes into a datagram that our ends take."""
 """As much of it as one UDP datagram takes."""
 SHORT = "\x1b[2J\x07\r\x9b\u202e\u2066\u200b\u2028"
 """As much of it as fits the 64 bytes of a name."""
@@ -132,7 +134,7 @@ class Wire:
 
     def link_made(self, link: Link, _local: str) -> None:
         self.link = link
-        link._quic._max_datagram_size = 60_000  # so that a long reason goes out
+        link._quic._max_datagram_size = MAX_UDP_PAYLOAD_BYTES  # so that a long reason goes out
 
     def link_established(self, peer: Peer) -> None:
         self.established.set()
@@ -205,7 +207,7 @@ def test_what_clients_say_reaches_the_host_s_terminal_as_text(tmp_path: Path) ->
                 wire = Wire()
                 dialer = Dialer(("127.0.0.1", port), Identity.generate(Role.CLIENT), Dialect.PKF1, None, wire)
                 await wire.established.wait()
-                dialer.link._quic._max_datagram_size = 60_000
+                dialer.link._quic._max_datagram_size = MAX_UDP_PAYLOAD_BYTES
                 dialer.link.send_stream(frame(first))
                 if first == hello.encode():
                     await wire.received.wait()

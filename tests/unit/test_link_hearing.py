@@ -10,7 +10,8 @@ import pytest
 
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.identity import Identity, Role
-from punktfunk.native.quic import Link, client_connection, host_connection
+from punktfunk.native.quic import Link
+from punktfunk.native.quic_connection import client_connection, host_connection
 
 CLIENT, HOST = ("192.0.2.1", 1000), ("192.0.2.2", 2000)
 
