@@ -342,6 +342,7 @@ class Dialer:
             except OSError:
                 return
             if flags & socket.MSG_TRUNC:
+                self.link.counters["dropped_oversize"] += 1
                 continue
             self.link.receive(data, self._address)
             if self.link.closed is not None or self._loop.time() >= until:

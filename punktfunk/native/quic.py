@@ -248,7 +248,9 @@ class Link:
             self._event(event)
         if self.closed is not None:
             return
-        for data, address in self._datagrams():
+        if (datagrams := self._datagrams()) is None:
+            return
+        for data, address in datagrams:
             self._send(data, address)
         # aioquic tells of an end when its closing or draining period is over; the session should end now.
         if self._quic._state is QuicConnectionState.DRAINING and not self._closing_locally:
@@ -259,8 +261,13 @@ class Link:
         else:
             self._arm()
 
-    def _datagrams(self) -> Datagrams:
-        return list(self._quic.datagrams_to_send(now=self._loop.time()))
+    def _datagrams(self) -> Datagrams | None:
+        """Return what is to be sent, ``None`` when there is no link any more."""
+        try:
+            return list(self._quic.datagrams_to_send(now=self._loop.time()))
+        except Exception as error:  # noqa: BLE001 - as in `_drive`
+            self._give_up(f"the QUIC stack failed: {type(error).__name__}")
+            return None
 
     def _event(self, event: events.QuicEvent) -> None:
         match event:

@@ -23,6 +23,7 @@ from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed, Peer
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.waiting import soon
 
 IDENTITY = Identity.generate(Role.CLIENT)
 HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
@@ -231,5 +232,47 @@ def test_a_host_that_welcomes_and_closes_at_once_is_reported_and_not_waited_for(
                 with pytest.raises(RejectedError, match="data plane failed"):
                     async with punktfunk.Client(f"127.0.0.1:{host.port}", config):
                         pass
+
+    run(scenario())
+
+
+def test_a_client_that_says_nothing_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("punktfunk.native.host_control.HANDSHAKE_BUDGET_NS", 300_000_000)
+
+    async def scenario() -> None:
+        async with a_host() as host:
+            _, wire = await dial(host)
+            await wire.over.wait()
+            assert wire.closed is not None
+            assert (wire.closed.code, wire.closed.by_peer) == (CloseCode.SETUP_FAILED, True)
+            await soon(lambda: host._listener is not None and host._listener.strangers == 0, "its link gone")
+
+    run(scenario())
+
+
+def test_open_trust_makes_nobody_less_of_a_stranger_before_it_streams() -> None:
+    async def scenario() -> None:
+        async with a_host() as host:
+            dialer, wire = await dial(host)
+            assert host._listener is not None
+            await soon(lambda: host.listener_counters.get("links") == 1, "the link at the host")
+            assert host._listener.strangers == 1
+            dialer.link.send_stream(HELLO)
+            await wire.received.wait()
+            assert host._listener.strangers == 0
+            assert host.listener_counters["admitted"] == 1
+            dialer.link.close(0)
+            await host.sessions_over(1)
+
+    run(scenario())
+
+
+def test_a_known_certificate_is_no_stranger_once_its_key_is_proven() -> None:
+    async def scenario() -> None:
+        async with a_host(trusted_clients=[IDENTITY.fingerprint]) as host:
+            await dial(host)
+            await soon(lambda: host.listener_counters.get("admitted") == 1, "the client admitted")
+            assert host._listener is not None
+            assert host._listener.strangers == 0
 
     run(scenario())

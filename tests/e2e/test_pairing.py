@@ -27,8 +27,11 @@ from punktfunk.errors import (
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.trust import TrustStore
 from punktfunk.media import SyntheticSpec
-from punktfunk.native.dialect import CloseCode
+from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.identity import Identity, Role
+from punktfunk.native.messages import PairChallenge, PairResult
+from punktfunk.native.pair_client import _PairingConnection
+from punktfunk.native.pairing import ClientCeremony
 from punktfunk.units import Mode
 from tests.support.waiting import soon
 
@@ -257,5 +260,30 @@ def test_clients_that_retry_find_a_restarted_host_again_still_paired(tmp_path: P
         await soon(lambda: len(refused) == 2, "both have tried in vain")
         async with paired_only_host(tmp_path, port=port, frames=30):
             assert await asyncio.gather(*retries) == [True, True]
+
+    run(scenario())
+
+
+def test_whoever_has_the_attempt_of_a_pin_keeps_its_place_at_the_listener(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with paired_only_host(tmp_path) as (host, pairing, _):
+            window = pairing.arm(monotonic_ns())
+            host_fp = bytes.fromhex(host.fingerprint)
+            identity = Identity.generate(Role.CLIENT)
+            ceremony = ClientCeremony(window.pin, bytes.fromhex(identity.fingerprint), host_fp, "slow")
+            connection = _PairingConnection(("127.0.0.1", host.port), identity, Dialect.PKF1)
+            await connection.established()
+            await soon(
+                lambda: host._listener is not None and host._listener.strangers == 1, "the stranger's link"
+            )
+            connection.send(ceremony.request().encode())
+            challenge = await connection.message(PairChallenge)
+            # It may take a minute over its proof while others flood the listener.
+            assert host._listener is not None
+            assert host._listener.strangers == 0
+            connection.send(ceremony.prove(challenge).encode())
+            assert (await connection.message(PairResult)).ok
+            await connection.close(CloseCode.DONE)
+            connection.abandon()
 
     run(scenario())
