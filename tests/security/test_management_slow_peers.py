@@ -46,6 +46,7 @@ def with_server(
     test: Callable[[ManagementServer], Coroutine[Any, Any, None]],
     *,
     request_limit_s: float = LIMIT_S,
+    write_limit_s: float = LIMIT_S,
 ) -> None:
     """Run a test beside a server whose patience is short."""
 
@@ -55,10 +56,14 @@ def with_server(
         async with Serving(config) as serving:
             assert serving.management is not None
             serving.management.connections.request_limit_s = request_limit_s
-            serving.management.connections.write_limit_s = LIMIT_S
+            serving.management.connections.write_limit_s = write_limit_s
             await test(serving.management)
 
     asyncio.run(asyncio.wait_for(both(), 30))
+
+
+def connections_of(server: ManagementServer) -> list[connections.Connection]:
+    return [one for one in server.connections.state.connections if isinstance(one, connections.Connection)]
 
 
 async def answer(server: ManagementServer, sent: bytes) -> tuple[int, bytes]:
@@ -95,8 +100,17 @@ async def seconds_until_cut_off(reader: asyncio.StreamReader) -> float:
         b"POST /console/login HTTP/1.1\r\nHost: localhost\r\nX-Punktfunk-Console: 1\r\n"
         b"Sec-Fetch-Site: same-origin\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
         HEAD + b"POST /console/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
+        HEAD + b"GET /api/v1/health HTTP/1.1\r\nHost: loc",
+        HEAD * 20 + b"GET /api/v1/health HTTP/1.1\r\nHost: loc",
     ],
-    ids=["silent", "half a head", "half a body", "half a body behind a whole request"],
+    ids=[
+        "silent",
+        "half a head",
+        "half a body",
+        "half a body behind a whole request",
+        "half a head behind a whole request",
+        "half a head behind twenty whole requests",
+    ],
 )
 def test_who_does_not_finish_a_request_is_cut_off_on_time_however_it_dribbles(
     begun: bytes, folder: Path
@@ -117,6 +131,27 @@ def test_who_does_not_finish_a_request_is_cut_off_on_time_however_it_dribbles(
         assert took < LIMIT_S + 1
         assert server.counters["slow_requests"] == 1
         assert (await answer(server, HEAD))[0] == 200
+
+    with_server(folder, test)
+
+
+HALF_A_BODY = b"POST /console/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [HEAD[:-10], HALF_A_BODY, HEAD + HALF_A_BODY, HEAD * 20 + HALF_A_BODY],
+    ids=["half a head", "half a body", "half a body behind a whole request", "behind twenty"],
+)
+def test_who_falls_silent_within_a_request_is_cut_off(begun: bytes, folder: Path) -> None:
+    """All comes in one piece: no later byte reminds the host of what is missing."""
+
+    async def test(server: ManagementServer) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(begun)
+        await seconds_until_cut_off(reader)
+        writer.close()
+        assert server.counters["slow_requests"] == 1
 
     with_server(folder, test)
 
@@ -159,23 +194,104 @@ def test_who_asks_and_does_not_read_is_cut_off(folder: Path) -> None:
     with_server(folder, test, request_limit_s=20)
 
 
-def test_connections_are_counted_and_those_beyond_the_cap_closed_at_once(
+def test_a_reader_that_catches_up_is_served_on(folder: Path) -> None:
+    async def test(server: ManagementServer) -> None:
+        # A small buffer before the handshake, so that the kernel cannot take all of the answers.
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(slow, ("127.0.0.1", server.port))
+        asked = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100
+        sending = asyncio.create_task(loop.sock_sendall(slow, asked))
+        while not any(one._write_timer for one in connections_of(server)):
+            await asyncio.sleep(0.01)
+        [connection] = connections_of(server)
+        timer = connection._write_timer
+        assert timer is not None
+        reader, writer = await asyncio.open_connection(sock=slow)
+        for _ in range(100):
+            assert (await read_answer(reader))[0] == 200
+        await sending
+        assert timer.cancelled(), "it would cut off a peer that reads again"
+        assert connection._write_timer is None
+        writer.write(HEAD)
+        assert (await read_answer(reader))[0] == 200
+        assert server.counters["slow_readers"] == 0
+        writer.close()
+
+    with_server(folder, test, request_limit_s=20, write_limit_s=20)
+
+
+def test_requests_and_answers_have_ten_seconds(folder: Path) -> None:
+    """The tests here have hosts of less patience; this one has a host as it is started."""
+    assert connections.REQUEST_LIMIT_S == connections.WRITE_LIMIT_S == 10.0
+
+    async def test() -> None:
+        host = HostConfig(state_dir=folder, source=SyntheticSpec())
+        config = ServeConfig(host=host, native=False, announce=False, mgmt_bind="127.0.0.1:0")
+        async with Serving(config) as serving:
+            server = serving.management
+            assert server is not None
+            loop = asyncio.get_running_loop()
+            before = loop.time()
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            while not connections_of(server):
+                await asyncio.sleep(0)
+            [connection] = connections_of(server)
+            after = loop.time()
+            assert connection._request_timer is not None
+            assert before + 10 <= connection._request_timer.when() <= after + 10
+            connection.pause_writing()
+            assert connection._write_timer is not None
+            assert after + 10 <= connection._write_timer.when() <= loop.time() + 10
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(test(), 30))
+
+
+def test_connections_are_counted_of_each_address_and_in_all_and_those_beyond_closed_at_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS_PER_SOURCE", 8)
+    # Those that came first shall still be there when the last one comes, however slow this machine is.
+    monkeypatch.setattr("punktfunk.mgmt.server.KEEP_ALIVE_S", 60)
+    share, cap = connections.MAX_CONNECTIONS_PER_SOURCE, connections.MAX_CONNECTIONS
+    assert (share, cap) == (64, 256)
 
     async def test(server: ManagementServer) -> None:
-        held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        assert await seconds_until_cut_off(reader) < 0.3
-        writer.close()
-        assert server.counters["refused_full"] == 1
-        for reader, writer in held:
-            await seconds_until_cut_off(reader)
-            writer.close()
-        assert (await answer(server, HEAD))[0] == 200, "what is given back can be had again"
+        held: dict[str, list[asyncio.StreamWriter]] = {}
 
-    with_server(folder, test)
+        async def come(source: str) -> bool:
+            """Connect from an address; return whether that was let in, which an answer shows."""
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(source, 0))
+            writer.write(HEAD)
+            try:
+                status, _ = await read_answer(reader)
+            except (asyncio.IncompleteReadError, ConnectionResetError):
+                writer.close()
+                return False
+            held.setdefault(source, []).append(writer)
+            return status == 200
+
+        assert [await come("127.0.0.1") for _ in range(share + 1)] == [True] * share + [False]
+        assert server.counters["refused_full"] == 1
+        others = [f"127.0.0.{n}" for n in range(2, 2 + cap // share - 1)]
+        assert all([await come(source) for source in others for _ in range(share)])
+        assert not await come("127.0.1.1"), "from an address that has none, the host being full"
+        assert server.counters["refused_full"] == 2
+        assert server.counters["taken"] == cap
+        for writer in held["127.0.0.1"]:
+            writer.close()
+        while len(connections_of(server)) > cap - share:
+            await asyncio.sleep(0.01)
+        assert [await come("127.0.1.1") for _ in range(share + 1)] == [True] * share + [False], (
+            "what is given back can be had again"
+        )
+        for writers in held.values():
+            for writer in writers:
+                writer.close()
+
+    with_server(folder, test, request_limit_s=60)
 
 
 @pytest.mark.parametrize(
