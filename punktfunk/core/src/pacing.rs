@@ -71,7 +71,6 @@ impl Pacer {
             .min(self.config.train_packets)
             .min(self.config.burst_packets)
             .max(1);
-        self.credit_ps = self.credit_ps.min(self.capacity_ps());
     }
 
     /// Sustained packets per second after the burst.
@@ -192,5 +191,93 @@ mod tests {
             32,
             "1000 packets a ms: 32 after 32 µs"
         );
+    }
+
+    const T: u64 = 1_000_000_000;
+
+    /// Everything that leaves at `now`, a train at a time.
+    fn at_once(pacer: &mut Pacer, now: u64) -> Vec<u32> {
+        std::iter::from_fn(|| Some(pacer.take(now, 1000)).filter(|&n| n > 0)).collect()
+    }
+
+    #[test]
+    fn the_burst_is_as_long_as_configured_and_at_least_one_packet() {
+        for (burst, expected) in [(0, 1), (1, 1), (10, 10), (100, 100)] {
+            let config = PacerConfig {
+                burst_packets: burst,
+                train_packets: 1000,
+                ..PacerConfig::default()
+            };
+            let mut pacer = Pacer::new(config, 1000.0);
+            assert_eq!(at_once(&mut pacer, T), [expected]);
+            assert_eq!(at_once(&mut pacer, 3 * T), [expected], "after a pause");
+        }
+    }
+
+    #[test]
+    fn a_burst_is_handed_out_in_trains_no_longer_than_configured() {
+        for (train, expected) in [
+            (0, vec![1; 32]),
+            (5, vec![5, 5, 5, 5, 5, 5, 2]),
+            (32, vec![32]),
+            (48, vec![32]),
+        ] {
+            let config = PacerConfig {
+                train_packets: train,
+                ..PacerConfig::default()
+            };
+            let mut trains = at_once(&mut Pacer::new(config, 1000.0), T);
+            // What is left of the burst is less than a train that is worth its call.
+            if trains.iter().sum::<u32>() == 30 {
+                trains.push(2);
+            }
+            assert_eq!(trains, expected, "trains of {train}");
+        }
+    }
+
+    #[test]
+    fn the_sustained_rate_is_the_larger_of_floor_and_factor() {
+        for (packets_per_ms, factor, session, expected) in [
+            (7, 1.25, 100.0, 7000.0),
+            (0, 1.25, 100.0, 1000.0),
+            (100, 1.25, 79_999.0, 100_000.0),
+            (100, 1.25, 160_000.0, 200_000.0),
+            (100, 3.0, 160_000.0, 480_000.0),
+        ] {
+            let config = PacerConfig {
+                packets_per_ms,
+                rate_factor: factor,
+                ..PacerConfig::default()
+            };
+            let rate = Pacer::new(config, session).packets_per_s();
+            assert!(
+                (rate / expected - 1.0).abs() < 1e-4,
+                "{rate}, not {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn packets_are_saved_up_until_a_train_is_worth_its_call_but_for_the_end_of_a_frame() {
+        // 10 us a packet: 15 packets make 150 us.
+        let mut pacer = Pacer::new(PacerConfig::default(), 1000.0);
+        at_once(&mut pacer, T);
+        assert_eq!(pacer.next_ns(1000), T + 150_000);
+        assert_eq!(pacer.take(T + 149_999, 1000), 0);
+        assert_eq!(pacer.take(T + 150_000, 1000), 15);
+        assert_eq!(pacer.next_ns(2), T + 170_000);
+        assert_eq!(pacer.take(T + 169_999, 2), 0);
+        assert_eq!(pacer.take(T + 170_000, 2), 2);
+    }
+
+    #[test]
+    fn a_faster_rate_makes_no_longer_burst_of_the_credit_that_is_there() {
+        let config = PacerConfig {
+            train_packets: 1000,
+            ..PacerConfig::default()
+        };
+        let mut pacer = Pacer::new(config, 1000.0);
+        pacer.set_rate(8_000_000.0);
+        assert_eq!(at_once(&mut pacer, 0), [32]);
     }
 }

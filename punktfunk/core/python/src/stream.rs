@@ -245,7 +245,7 @@ fn submit_error(error: &punktfunk_core::session::packetize::SubmitError) -> PyEr
     use punktfunk_core::session::packetize::SubmitError;
     let text = error.to_string();
     match error {
-        SubmitError::TooLong { .. } => InvalidConfigError::new_err(text),
+        SubmitError::TooLong { .. } | SubmitError::Geometry(_) => InvalidConfigError::new_err(text),
         SubmitError::Fec { .. } => FecError::new_err(text),
         SubmitError::Crypto(_) => CryptoError::new_err(text),
     }

@@ -1,6 +1,7 @@
 //! The model against arithmetic and against its own distributions.
 
 mod series;
+mod state;
 
 use super::*;
 

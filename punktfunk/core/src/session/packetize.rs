@@ -7,7 +7,8 @@ use super::pool::{BufferPool, PooledBuf};
 use crate::crypto::{CryptoError, Direction, Sealer};
 use crate::fec::{self, Codec, FecError};
 use crate::packet::{
-    HEADER_BYTES, Header, PACKET_END_OF_FRAME, PACKET_PICTURE, PACKET_START_OF_FRAME, VERSION,
+    Geometry, GeometryError, HEADER_BYTES, Header, PACKET_END_OF_FRAME, PACKET_PICTURE,
+    PACKET_START_OF_FRAME, VERSION,
 };
 use crate::stats::HostRecord;
 
@@ -42,6 +43,9 @@ pub enum SubmitError {
         /// The stream's limit.
         limit: usize,
     },
+    /// It would need more blocks than a header can number.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
     /// The code refused the geometry.
     #[error("no code for a block of {k} data and {m} recovery shards: {source}")]
     Fec {
@@ -151,7 +155,7 @@ impl Packetizer {
         if bytes > limit {
             return Err(SubmitError::TooLong { bytes, limit });
         }
-        let (packets, slots) = self.lay_out(bytes, percent);
+        let (packets, slots) = self.lay_out(bytes, percent)?;
         let (stride, payload_at) = (config.packet_bytes(), config.prefix_bytes() + HEADER_BYTES);
         let mut buffer = self.pool.take(slots * stride);
         for &block in &self.blocks {
@@ -219,14 +223,19 @@ impl Packetizer {
         })
     }
 
-    /// Place every block; returns the packets that leave and the slots that encoding needs.
-    fn lay_out(&mut self, bytes: usize, percent: u32) -> (usize, usize) {
-        let total = bytes.div_ceil(self.config.shard_bytes).max(1);
-        let max = self.config.max_block_shards;
+    /// Place every block of section 4.5; returns the packets that leave and the slots that encoding needs.
+    fn lay_out(&mut self, bytes: usize, percent: u32) -> Result<(usize, usize), GeometryError> {
+        // Without recovery shards: how many a block gets is also limited by what its receiver accepts.
+        let geometry = Geometry::new(
+            bytes,
+            self.config.shard_bytes,
+            self.config.max_block_shards,
+            0,
+        )?;
         self.blocks.clear();
-        let (mut at, mut parity_at) = (0, total);
-        for first_shard in (0..total).step_by(max) {
-            let k = max.min(total - first_shard);
+        let (mut at, mut parity_at) = (0, geometry.data_shards());
+        for block in geometry.blocks() {
+            let (first_shard, k) = (block.first_shard, block.data_shards);
             let m = self.config.recovery_shards(k, percent);
             let sent_m = match self.sabotage {
                 Some(Sabotage::OneRecoveryShort) => m.saturating_sub(1),
@@ -247,7 +256,7 @@ impl Packetizer {
             at += k + sent_m;
             parity_at += sent_m;
         }
-        (at, at + usize::from(self.sabotage.is_some()))
+        Ok((at, at + usize::from(self.sabotage.is_some())))
     }
 
     /// Write the headers and seal the packets, in the order in which they leave.

@@ -195,4 +195,23 @@ mod tests {
         assert!(schedule.push(departure(8, 16, 6)));
         assert_eq!(schedule.pop().unwrap().count, 2);
     }
+
+    #[test]
+    fn departures_out_of_order_take_no_more_room_than_wait_at_once() {
+        let mut schedule = Schedule::new(true);
+        for round in 0..1000 {
+            let late = 1000 + 10 * round;
+            assert!(schedule.push(departure(late, 3 * round, 0)));
+            for early in 1..=2 {
+                assert!(schedule.push(departure(late - early, 3 * round + early, 0)));
+            }
+            let left: Vec<_> = std::iter::from_fn(|| schedule.pop())
+                .map(|d| d.due_ns)
+                .collect();
+            assert_eq!(left, [late - 2, late - 1, late]);
+        }
+        assert_eq!(schedule.parked.len(), 2);
+        assert_eq!(schedule.parked_free.len(), 2);
+        assert!(schedule.in_order.capacity() < 16 && schedule.early.capacity() < 16);
+    }
 }

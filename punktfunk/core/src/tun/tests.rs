@@ -191,6 +191,37 @@ fn neighbours_are_joined_and_strangers_are_not() {
 }
 
 #[test]
+fn no_packet_is_joined_beyond_what_an_ip_packet_can_say() {
+    for v6 in [false, true] {
+        for (bytes, most) in [(1400, 46), (1000, 64), (1023, 64), (1024, 63), (1310, 49)] {
+            let mut bench = Bench::new("{}", true);
+            for n in 0..130 {
+                bench.ingest(&packet(v6, &vec![n as u8; bytes], 0, n), 0);
+            }
+            bench.depart(0);
+            let trains: Vec<usize> = bench
+                .sink
+                .packets
+                .iter()
+                .map(|p| Frame::parse(p).segments)
+                .collect();
+            assert_eq!(trains.iter().sum::<usize>(), 130);
+            assert_eq!(trains[0], most, "datagrams of {bytes} bytes: {trains:?}");
+            for (n, datagram) in bench.sink.datagrams().iter().enumerate() {
+                assert_eq!(*datagram, vec![n as u8; bytes]);
+            }
+            assert!(
+                bench
+                    .sink
+                    .packets
+                    .iter()
+                    .all(|p| p.len() - VNET_BYTES <= 65_535)
+            );
+        }
+    }
+}
+
+#[test]
 fn nothing_leaves_early_and_each_leaves_alone_when_times_differ() {
     // 1 Mbit/s and 128 bytes on the wire: 1.024 ms apart
     let mut bench = Bench::new(r#"{"rate_kbps":1000,"delay_us":500}"#, true);
