@@ -2,7 +2,8 @@
 //!
 //! A frame leaves as one burst of at most [`PacerConfig::burst_packets`], then at
 //! `max(packets_per_ms, rate_factor × the session's rate)`. The first keeps small frames whole and fast, the second
-//! keeps a large frame from overrunning a switch buffer or a receiver with a small socket buffer.
+//! keeps a large frame from overrunning a switch buffer or a receiver with a small socket buffer. Shards may be as small
+//! as a peer asks for, so that the session's rate counts up to [`MAX_SESSION_PACKETS_PER_S`] only.
 
 /// How a session spreads its packets over time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +29,9 @@ impl Default for PacerConfig {
     }
 }
 
+/// Most packets per second that a session's rate is paced for, however small its shards: what a receiver's replay window
+/// is made for. 12 Gbit/s of 1250-byte packets. [`PacerConfig::packets_per_ms`], which no peer has a say in, may be above.
+pub const MAX_SESSION_PACKETS_PER_S: u32 = 1_000_000;
 /// Trains of about this length keep the timer error (some 20 µs) small beside the gap between two of them.
 const TRAIN_NS: u64 = 150_000;
 /// Idle time beyond which the bucket is full whatever the rate; it also keeps the products below `i64::MAX`.
@@ -63,7 +67,8 @@ impl Pacer {
     /// Follow a new average packet rate from now on.
     pub fn set_rate(&mut self, packets_per_s: f64) {
         let floor = f64::from(self.config.packets_per_ms.max(1)) * 1e3;
-        let rate = floor.max(packets_per_s * self.config.rate_factor);
+        let session = packets_per_s * self.config.rate_factor;
+        let rate = floor.max(session.min(f64::from(MAX_SESSION_PACKETS_PER_S)));
         self.packet_cost_ps = ((1e12 / rate) as u64).max(1);
         let in_a_train =
             (TRAIN_NS * PS_PER_NS / self.packet_cost_ps).clamp(4, u64::from(u32::MAX)) as u32;
@@ -243,6 +248,10 @@ mod tests {
             (100, 1.25, 79_999.0, 100_000.0),
             (100, 1.25, 160_000.0, 200_000.0),
             (100, 3.0, 160_000.0, 480_000.0),
+            // What a peer asks for ends at what receivers are made for, what this host was told does not.
+            (100, 1.25, 800_001.0, 1_000_000.0),
+            (100, 1000.0, 1e12, 1_000_000.0),
+            (5000, 1.25, 1e12, 5_000_000.0),
         ] {
             let config = PacerConfig {
                 packets_per_ms,

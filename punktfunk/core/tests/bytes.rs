@@ -7,7 +7,7 @@ use punktfunk_core::fec::{self, Scheme, codec_with_kernel, kernels, naive};
 use punktfunk_core::packet::{HEADER_BYTES, Header};
 use punktfunk_core::session::packetize::EmissionOrder;
 use punktfunk_core::session::{ConfigError, HostSettings, MAX_SHARD_BYTES, StreamConfig};
-use support::{Client, DELTA_FRAME, Host, KEY, KEY_FRAME, access_unit, config};
+use support::{Client, DELTA_FRAME, Host, KEY, KEY_FRAME, MS, access_unit, config};
 
 fn plain() -> StreamConfig {
     StreamConfig {
@@ -172,4 +172,38 @@ fn a_train_fits_one_datagram_of_the_kernel_whatever_the_shard() {
         assert!(train.bytes.len() <= 65_487, "{}", train.bytes.len());
         assert!(train.packets >= 31, "{}", train.packets);
     }
+}
+
+#[test]
+fn the_packet_rate_is_bounded_however_small_the_shards_are() {
+    let settings = HostSettings {
+        rate_kbps: 1_000_000,
+        ..HostSettings::default()
+    };
+    let config = StreamConfig {
+        shard_bytes: 2,
+        max_block_shards: 1000,
+        max_frame_bytes: 200_000,
+        ..plain()
+    };
+    let mut host = Host::with(config, &settings);
+    // 100 000 data and 50 000 recovery packets, 94 million a second by the session's rate.
+    let now = host.now;
+    host.session
+        .submit(&vec![1; 200_000], now, KEY_FRAME, now)
+        .unwrap();
+    let mut sent = 0;
+    let end = now + 100 * MS;
+    while let Some(at) = host.session.transmitter.next_timeout() {
+        if at > end {
+            break;
+        }
+        while let Some(train) = host.session.transmitter.poll_transmit(at.max(now)) {
+            let packets = train.packets;
+            sent += packets;
+            host.session.transmitter.sent(at, packets, 0);
+        }
+    }
+    // A million a second and the burst of 32.
+    assert!((90_000..=100_032).contains(&sent), "{sent} in 100 ms");
 }

@@ -2,61 +2,15 @@
 //!
 //! The meter's own figure proves nothing. Here every byte that the thread has allocated and not freed is counted.
 
+#[path = "support/allocation.rs"]
+mod allocation;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use allocation::{LIVE, PEAK};
 use proptest::prelude::*;
 use punktfunk_core::packet::{HEADER_BYTES, Header, Reject};
 use punktfunk_core::session::{ClientSession, HostSettings, Receipt, StreamConfig};
 use support::{Host, KEY_FRAME, MS, config};
-
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count(more: usize, less: usize) {
-    let live = LIVE.get().wrapping_add(more).wrapping_sub(less);
-    LIVE.set(live);
-    // A thread that frees what another one allocated counts below zero.
-    if live as isize > PEAK.get() as isize {
-        PEAK.set(live);
-    }
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count(bytes, layout.size());
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(at, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CAP: usize = 1 << 20;
 /// What a session holds besides frames: queues of frames that are ready, flags of the block that is decoded.

@@ -13,14 +13,11 @@ use super::loss::{LossTracker, ReportWindow};
 use super::recovery::Recovery;
 use super::{ConfigError, StreamConfig};
 use crate::crypto::{CryptoError, Direction, Opener};
+use crate::pacing::MAX_SESSION_PACKETS_PER_S;
 use crate::packet::{HEADER_BYTES, Header, Limits, MAX_DATAGRAM_BYTES, Reject};
 use crate::reassemble::{Phase, Placed, Reassembler, Window};
 use crate::replay::ReplayWindow;
 use crate::stats::{ClientRecord, ClientStats, RecordLog, Rejections};
-
-/// Packet rate for which the replay window spans the loss window: 12 Gbit/s of 1250-byte packets. At the default
-/// 120 ms that makes the 131072 sequence numbers of section 2.5.
-const REPLAY_PACKETS_PER_S: u64 = 1_000_000;
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +63,8 @@ impl ClientSession {
         config.validate()?;
         let config = Arc::new(config);
         let window = Duration::from_nanos(config.loss_window_ns);
-        let replay = ReplayWindow::new(REPLAY_PACKETS_PER_S, window);
+        // At the default 120 ms the 131072 sequence numbers of section 2.5.
+        let replay = ReplayWindow::new(u64::from(MAX_SESSION_PACKETS_PER_S), window);
         let opener = config
             .key
             .map(|key| Opener::new(key, config.salt, Direction::HostToClient));
