@@ -15,8 +15,9 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.definitions import METRICS
-from harness.results import CaseResult, RunResult, Status
+from harness.results import MAX_RESULT_BYTES, CaseResult, RunResult, Status
 from punktfunk.errors import ResultsError
+from punktfunk.regular_file import read_regular
 
 SCHEMA_VERSION: Final = 1
 FOLDER: Final = Path("reports/baselines")
@@ -165,7 +166,7 @@ def _verdict(
 def load(path: Path) -> Baseline:
     """Read a baseline; raise :class:`ResultsError` when it is none, or of a later version."""
     try:
-        found = Baseline.model_validate_json(path.read_bytes())
+        found = Baseline.model_validate_json(read_regular(path, MAX_RESULT_BYTES))
     except OSError as error:
         raise ResultsError(
             f"there is no baseline {path}: {error.strerror or error}",

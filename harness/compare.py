@@ -22,9 +22,10 @@ from pydantic import ValidationError
 from harness import baseline, records, stages, stats
 from harness.definitions import METRICS
 from harness.expand import Case
-from harness.results import CaseResult, Check, RunResult, Status
+from harness.results import MAX_RESULT_BYTES, CaseResult, Check, RunResult, Status
 from harness.stats import FloatArray, Gate, Judgement, Verdict
 from punktfunk.errors import RegressionError, ResultsError
+from punktfunk.regular_file import read_regular
 
 AXIS: Final = "ab"
 """Axis of the matrix whose values ``a`` and ``b`` an interleaved run compares."""
@@ -79,7 +80,7 @@ def load(path: Path) -> tuple[RunResult, Path]:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
-        return RunResult.model_validate_json(file.read_bytes()), file.parent
+        return RunResult.model_validate_json(read_regular(file, MAX_RESULT_BYTES)), file.parent
     except OSError as error:
         raise ResultsError(
             f"there is no run at {path}: {error.strerror or error}",

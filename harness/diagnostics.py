@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from punktfunk.errors import ScenarioError
-from punktfunk.printable import printable_lines
+from punktfunk.printable import printable, printable_lines
+from punktfunk.regular_file import read_regular
 
+_MAX_BYTES = 1_000_000
 _SHOWN = 500
 """Characters of a line that are shown before, in and after what is meant."""
 
@@ -41,8 +42,9 @@ class Problem:
 
     def render(self) -> str:
         """Write the problem with its line and a caret; without them when the file cannot be read."""
-        head = f"{self.at}: {self.message}"
-        hint = f" {self.hint}" if self.hint else ""
+        # Names and values of a file are part of both, and a line of ours is one line.
+        head = printable(f"{self.at}: {self.message}")
+        hint = f" {printable(self.hint)}" if self.hint else ""
         line = _source_line(self.at)
         if line is None:
             return head + (f"\n  →{hint}" if hint else "")
@@ -82,7 +84,7 @@ def scenario_error(problems: Iterable[Problem]) -> ScenarioError:
 
 def _source_line(at: Position) -> str | None:
     try:
-        lines = Path(at.file).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_regular(at.file, _MAX_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return None
     return lines[at.line - 1].rstrip() if 0 < at.line <= len(lines) else None

@@ -15,10 +15,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from harness.diagnostics import Position, Problem
+from punktfunk.regular_file import read_regular
 
 PATH_KEYS = frozenset({"file", "trace"})
 """Keys whose text is a path beside the file that says it, whichever file extends that one."""
 MAX_BYTES = 1_000_000
+"""Of a scenario file; it is not read further, whatever it is."""
 MAX_DEPTH = 40
 MAX_NODES = 200_000
 """Values of a file once its aliases are written out: a few lines of them can stand for billions."""
@@ -101,12 +103,9 @@ def parse(path: Path, problems: list[Problem]) -> Node | None:  # noqa: PLR0911 
     """Read a file into a tree; add to ``problems`` what is wrong and return what could be read, or None."""
     start = Position(str(path))
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, MAX_BYTES)
     except OSError as error:
         problems.append(Problem(start, f"cannot be read: {error.strerror or error}"))
-        return None
-    if len(raw) > MAX_BYTES:
-        problems.append(Problem(start, f"is {len(raw)} bytes long; a scenario has at most {MAX_BYTES}"))
         return None
     try:
         text = raw.decode()

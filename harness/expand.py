@@ -22,8 +22,17 @@ from pydantic import ValidationError
 from harness.diagnostics import Problem, did_you_mean, scenario_error
 from harness.document import Node, Scalar, merge, parse
 from harness.expectations import expectation_problems
-from harness.scenario import AXIS_NAME, SESSION_KEYS, Layer, Scenario, Session
+from harness.scenario import (
+    AXIS_NAME,
+    LAYER_NAME,
+    MAX_NAME_CHARACTERS,
+    SESSION_KEYS,
+    Layer,
+    Scenario,
+    Session,
+)
 from harness.validation import known_keys, problems_of
+from punktfunk.printable import printable
 
 MAX_CASES = 20_000
 """A matrix that is larger than this is taken for a mistake."""
@@ -83,6 +92,12 @@ def expand(path: Path, *, seed: int | None = None) -> Plan:
             Problem(root.mapping["layers"].at, "layers is empty", "name at least one, or leave it out")
         )
     for name, layer in layers.items():
+        if len(name) > MAX_NAME_CHARACTERS or not LAYER_NAME.fullmatch(name):
+            at = layer.key_at or layer.at
+            hint = f"use a-z, 0-9 and -, at most {MAX_NAME_CHARACTERS}: it becomes part of a folder's name"
+            problems.append(
+                Problem(at, f"'{printable(name, MAX_NAME_CHARACTERS)}' cannot name a layer", hint)
+            )
         problems += _unknown(layer, known_keys(Layer), f" in layer '{name}'")
     if problems or head is None:
         raise scenario_error(problems)
@@ -236,7 +251,7 @@ def _axes(tree: Node, problems: list[Problem]) -> dict[str, list[dict[str, Node]
         return axes
     taken: dict[str, str] = {}
     for name, values in node.mapping.items():
-        if not AXIS_NAME.match(name):
+        if len(name) > MAX_NAME_CHARACTERS or not AXIS_NAME.fullmatch(name):
             problems.append(
                 Problem(values.key_at or values.at, f"'{name}' cannot name an axis", "use a-z, 0-9 and _")
             )

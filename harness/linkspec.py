@@ -5,17 +5,48 @@ One model serves all back ends (sim, tun, netem). Everything left out is ideal: 
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from harness.traces import TracePoint, read_trace
+from punktfunk.core._core import LinkModel
+from punktfunk.errors import InvalidConfigError
 from punktfunk.printable import printable
 from punktfunk.units import Bitrate, DataSize, Duration, Probability
 
-OneOrMore = Annotated[int, Field(ge=1)]
+Q = TypeVar("Q", Bitrate, DataSize, Duration)
+
+MAX_INTEGER = 2**32 - 1
+"""Of a plain number without a limit of its own: the core holds it in 32 bits."""
+OneOrMore = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+MAX_DELAY = Duration.parse("60 s")
+"""The core's limit: what waits that long is no link."""
+MIN_RATE, MAX_RATE = Bitrate.from_kbps(1), Bitrate.from_kbps(400_000_000)
+MAX_QUEUE_PACKETS = 1_000_000
+MAX_QUEUE = DataSize(1 << 32)
+MAX_OVERHEAD = DataSize(1500)
+"""Limits of the core's link model (``emulate/spec.rs``), which refuses what is beyond them."""
+
+
+def _within(value: Q, least: Q, most: Q) -> Q:
+    """Return a quantity; raise ValueError where the link model does not go that far."""
+    if value < least:
+        raise ValueError(f"{value} is under the link model's least, {least}")
+    if value > most:
+        raise ValueError(f"{value} is over the link model's limit of {most}")
+    return value
 
 
 class Model(BaseModel):
@@ -25,7 +56,7 @@ class Model(BaseModel):
 
 
 class Backend(StrEnum):
-    """Where packets travel. ``auto`` picks the first of netem, tun, sim that the machine has."""
+    """Where packets travel. ``auto`` picks the first of tun, netem, sim that is here and can carry the case."""
 
     AUTO = "auto"
     SIM = "sim"
@@ -48,15 +79,23 @@ def existing_file(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     resolved = path if path.is_absolute() or folder is None else Path(folder) / path
     try:
-        found = resolved.is_file()
+        found, there = resolved.is_file(), resolved.exists()
     except (OSError, ValueError):  # no name of a file: too long, or with characters that none has
-        found = False
+        found = there = False
     if not found:
         # pydantic cannot carry a message with a lone surrogate.
         named = printable(str(path))
-        raise ValueError(f"there is no file {named}" + (f" beside {Path(folder).name}/" if folder else ""))
+        beside = f" beside {Path(folder).name}/" if folder else ""
+        raise ValueError(f"{named} is no regular file" if there else f"there is no file {named}{beside}")
     return resolved
 
+
+def rate_in_reach(value: Bitrate) -> Bitrate:
+    """Return a rate; raise ValueError where the core does not go that far."""
+    return _within(value, MIN_RATE, MAX_RATE)
+
+
+Delay = Annotated[Duration, AfterValidator(lambda value: _within(value, Duration(0), MAX_DELAY))]
 
 _LOSS_KEYS = {
     "none": set(),
@@ -80,10 +119,8 @@ class Loss(Model):
     )
     rate: Probability | None = None
     burst: Annotated[float, Field(ge=1, le=10_000, description="Mean length of a burst in packets.")] = 4.0
-    every: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Drop every n-th packet; 'none' drops none."
-    )
-    offset: Annotated[int, Field(ge=0)] = 0
+    every: OneOrMore | None = Field(default=None, description="Drop every n-th packet; 'none' drops none.")
+    offset: Annotated[int, Field(ge=0, le=MAX_INTEGER)] = 0
     good_to_bad: Probability | None = None
     bad_to_good: Probability | None = None
     loss_in_bad: Probability = Probability(1.0)
@@ -179,7 +216,7 @@ class Loss(Model):
 class Jitter(Model):
     """Random delay on top: ``2 ms``, or with a distribution, and whether it may overtake."""
 
-    spread: Duration = Field(description="Scale: uniform ± spread, normal sd, pareto scale.")
+    spread: Delay = Field(description="Scale: uniform ± spread, normal sd, pareto scale.")
     distribution: Literal["uniform", "normal", "pareto"] = "normal"
     reorder: bool = Field(default=False, description="A packet with less jitter may overtake an earlier one.")
 
@@ -193,7 +230,7 @@ class Reorder(Model):
     """Hold some packets back so that later ones overtake them."""
 
     rate: Probability
-    extra: Duration = Field(default=Duration(2_000_000), description="How long such a packet is held back.")
+    extra: Delay = Field(default=Duration(2_000_000), description="How long such a packet is held back.")
 
     @model_validator(mode="before")
     @classmethod
@@ -238,20 +275,18 @@ class Trace(Model):
         return self
 
 
-MAX_DELAY = Duration.parse("60 s")
-"""The core's limit: what waits that long is no link."""
-
-
 class LinkSpec(Model):
     """One direction of a link. Everything left out is ideal: no delay, no loss, no limit."""
 
-    rate: Bitrate | None = Field(default=None, description="Bottleneck rate; packets queue before it.")
-    queue_packets: OneOrMore | None = Field(
+    rate: Annotated[Bitrate, AfterValidator(rate_in_reach)] | None = Field(
+        default=None, description="Bottleneck rate; packets queue before it."
+    )
+    queue_packets: Annotated[int, Field(ge=1, le=MAX_QUEUE_PACKETS)] | None = Field(
         default=None, description="Packets the queue holds before it drops at the tail."
     )
     queue_bytes: DataSize | None = Field(default=None, description="Bytes the queue holds.")
     overhead: DataSize = Field(default=DataSize(28), description="Bytes a datagram weighs more on the wire.")
-    delay: Duration = Duration(0)
+    delay: Delay = Duration(0)
     jitter: Jitter | None = None
     loss: Loss | None = None
     reorder: Reorder | None = None
@@ -259,19 +294,24 @@ class LinkSpec(Model):
     corrupt: Corrupt | None = None
     trace: Trace | None = None
 
-    @field_validator("rate")
+    @field_validator("queue_bytes")
     @classmethod
-    def _rate_in_reach(cls, value: Bitrate | None) -> Bitrate | None:
-        if value is not None and value.kbps < 1:
-            raise ValueError(f"{value} is under the link model's least rate, 1 kbit/s")
-        return value
+    def _queue_in_reach(cls, value: DataSize | None) -> DataSize | None:
+        return None if value is None else _within(value, DataSize(1), MAX_QUEUE)
 
-    @field_validator("delay")
+    @field_validator("overhead")
     @classmethod
-    def _delay_in_reach(cls, value: Duration) -> Duration:
-        if value > MAX_DELAY:
-            raise ValueError(f"{value} is over the link model's limit of {MAX_DELAY}")
-        return value
+    def _overhead_in_reach(cls, value: DataSize) -> DataSize:
+        return _within(value, DataSize(0), MAX_OVERHEAD)
+
+    @model_validator(mode="after")
+    def _taken_by_the_link_model(self) -> Self:
+        """Let the core judge the whole: whatever it would refuse in the middle of a run is wrong here."""
+        try:
+            LinkModel(json.dumps(self.core()), 1)
+        except InvalidConfigError as error:
+            raise ValueError(error.cause) from error
+        return self
 
     def core(self) -> dict[str, Any]:
         """Return the link model's JSON object; only what was set, so that it also serves as a change."""

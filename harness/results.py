@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MAX_RESULT_BYTES = 512 << 20
+"""Of a result or baseline file: 20,000 cases, the most of a run, of 25 KiB."""
 SCHEMA_VERSION = 1
 """Version of every result and baseline file. Readers accept this and every older one."""
 

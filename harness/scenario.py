@@ -8,13 +8,26 @@ The models know nothing of YAML, files or positions; ``harness.expand`` turns fi
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from harness.linkspec import Backend, Link, LinkSpec, MisfitError, Model, OneOrMore, existing_file
+from harness.linkspec import (
+    MAX_INTEGER,
+    Backend,
+    Link,
+    LinkSpec,
+    MisfitError,
+    Model,
+    OneOrMore,
+    existing_file,
+    rate_in_reach,
+)
+from punktfunk.core._core import LinkModel, StreamConfig
+from punktfunk.errors import InvalidConfigError
 from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
@@ -25,9 +38,11 @@ SCHEMA_VERSION = 1
 class Pacing(Model):
     """How the sender spreads a frame's packets: a burst at once, the rest at the higher of two rates."""
 
-    burst: OneOrMore = Field(default=32, le=65_535, description="Packets that leave at once.")
-    per_ms: OneOrMore = Field(
-        default=100, le=100_000, description="Packets per millisecond after the burst, at least."
+    burst: Annotated[int, Field(ge=1, le=65_535)] = Field(
+        default=32, description="Packets that leave at once."
+    )
+    per_ms: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=100, description="Packets per millisecond after the burst, at least."
     )
     rate_factor: float = Field(
         default=1.25, ge=1.0, le=100.0, description="Times the session's rate, at least."
@@ -58,7 +73,7 @@ class Stream(Model):
         default=True, description="Hold frames whose references are lost until the next key frame."
     )
     recovery: bool = Field(default=True, description="Lost frames make the client ask for a key frame.")
-    queue_frames: OneOrMore = Field(
+    queue_frames: Annotated[int, Field(ge=1, le=65_535)] = Field(
         default=8, description="Frames in the sender's queue before the oldest is dropped."
     )
     pacing: Pacing = Field(default_factory=Pacing)
@@ -84,12 +99,22 @@ class Stream(Model):
                 "it is one byte on the wire",
             )
         recovery = -(-self.block * self.fec_percent // 100)
-        if self.scheme == "gf8" and self.block + recovery > 256:
+        if self.scheme == "gf8" and self.block + recovery > 255:
             raise MisfitError(
                 "block",
-                f"gf8 carries at most 256 shards a block; block {self.block} with {self.fec} FEC makes "
+                f"gf8 carries at most 255 shards a block; block {self.block} with {self.fec} FEC makes "
                 f"{self.block + recovery}",
             )
+        try:
+            StreamConfig(
+                scheme=self.scheme,
+                fec_percent=self.fec_percent,
+                max_block_shards=self.block,
+                shard_bytes=shard,
+                reorder_window_ns=self.reorder_window.ns,
+            )
+        except InvalidConfigError as error:
+            raise MisfitError("block", error.cause) from error
         return self
 
     @property
@@ -154,6 +179,10 @@ class FrameBytes(Model):
         }
 
 
+MAX_FRAMES = 10_000_000
+"""Of one case: 46 hours at 60 frames per second."""
+MAX_SIMULATED_FRAMES = 1 << 22
+"""Of one simulation, as the core has it."""
 DEFAULT_DURATION = Duration(10 * 10**9)
 """Streaming time where a scenario gives neither frames nor duration."""
 
@@ -170,17 +199,17 @@ class Media(Model):
     codec: Literal["h264", "hevc", "av1"] = Field(
         default="h264", description="h264 by x264, hevc by x265, av1 by SVT-AV1."
     )
-    bitrate: Bitrate = Field(
+    bitrate: Annotated[Bitrate, AfterValidator(rate_in_reach)] = Field(
         default=Bitrate(10_000_000), description="Target of the encoder, or of synthetic frame sizes."
     )
-    frames: Annotated[int, Field(ge=1, le=10_000_000)] | None = Field(
+    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] | None = Field(
         default=None, description="Frames to stream; instead of duration."
     )
     duration: Duration | None = Field(default=None, description="Time to stream; instead of frames.")
     frame_bytes: FrameBytes | None = Field(
         default=None, description="Sizes of synthetic frames; default bitrate / fps."
     )
-    key_interval: Annotated[int, Field(ge=0)] | None = Field(
+    key_interval: Annotated[int, Field(ge=0, le=MAX_INTEGER)] | None = Field(
         default=None,
         description="Frames from key to key frame; 0: synthetic frames all are. Default: on demand.",
     )
@@ -198,6 +227,11 @@ class Media(Model):
             raise MisfitError("duration", "frames and duration are both given", "leave one out")
         if self.duration is not None and self.duration.ns == 0:
             raise MisfitError("duration", "a stream of no duration", "write for example '10 s'")
+        if self.frame_count > MAX_FRAMES:
+            raise MisfitError(
+                "duration",
+                f"{self.duration} make {self.frame_count} frames; at most {MAX_FRAMES} are streamed",
+            )
         if self.source == "file" and self.file is None:
             raise MisfitError("source", "source: file wants file: with the video's path")
         if self.source != "file" and self.file is not None:
@@ -205,6 +239,12 @@ class Media(Model):
         if self.source != "synthetic" and self.frame_bytes is not None:
             raise MisfitError(
                 "frame_bytes", f"with source: {self.source} the encoder decides how large frames are"
+            )
+        if self.source == "synthetic" and self.frame_bytes is None and self._bytes_a_frame > MAX_FRAME_BYTES:
+            raise MisfitError(
+                "bitrate",
+                f"{self.bitrate} at {self.mode} are frames of {self._bytes_a_frame}, over the wire's limit of "
+                f"{MAX_FRAME_BYTES}",
             )
         if self.source == "synthetic" and self.quality:
             raise MisfitError("quality", "synthetic frames have no picture")
@@ -237,9 +277,11 @@ class Media(Model):
     @property
     def sizes(self) -> FrameBytes:
         """Sizes of synthetic frames."""
-        return self.frame_bytes or FrameBytes(
-            size=DataSize(max(1, round(self.bitrate.bits_per_second / 8 / self.fps)))
-        )
+        return self.frame_bytes or FrameBytes(size=self._bytes_a_frame)
+
+    @property
+    def _bytes_a_frame(self) -> DataSize:
+        return DataSize(max(1, round(self.bitrate.bits_per_second / 8 / self.fps)))
 
 
 class Event(Model):
@@ -287,6 +329,10 @@ class Expectation(Model):
         return f"{self.metric} {self.op} {self.value}"
 
 
+Direction = Literal["down", "up"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+
 class Session(Model):
     """One case: a stream of media over a link, what happens on the way, and what is expected."""
 
@@ -309,10 +355,25 @@ class Session(Model):
         default=None, description="Give up after this; default three times the case plus 60 s."
     )
 
-    def sim_obstacle(self) -> tuple[str, str] | None:
+    def core_link(self, direction: Direction) -> dict[str, Any]:
+        """Return one direction of the link for the core's model, with the changes that events make to it."""
+        spec = (self.link.down if direction == "down" else self.link.up).core()
+        changes = [
+            {"at_ms": event.at.ms, "set": change.core()}
+            for event in sorted(self.events, key=lambda event: event.at)
+            if (change := event.down if direction == "down" else event.up) is not None
+        ]
+        return spec | ({"changes": changes} if changes else {})
+
+    def sim_obstacle(self) -> tuple[str, str] | None:  # noqa: PLR0911 - one return a reason
         """Return the key and the reason why virtual time cannot carry this session; None when it can."""
         if self.media.source != "synthetic":
             return "media", f"the sim link carries synthetic media, not {self.media.source}"
+        if self.media.frame_count > MAX_SIMULATED_FRAMES:
+            return (
+                "media",
+                f"the sim link carries {MAX_SIMULATED_FRAMES} frames a case, not {self.media.frame_count}",
+            )
         if any(event.kill for event in self.events):
             return "events", "kill: wants a real process"
         if any(event.bitrate for event in self.events):
@@ -338,14 +399,25 @@ class Session(Model):
         if obstacle is not None:
             key, cause = obstacle
             raise MisfitError(key, cause, "use link.backend: tun, netem or auto")
+        for direction in DIRECTIONS:
+            try:
+                LinkModel(json.dumps(self.core_link(direction)), 1)
+            except InvalidConfigError as error:
+                raise MisfitError(
+                    "events", error.cause, "do two events change the link at one time?"
+                ) from error
         return self
 
 
 SESSION_KEYS = tuple(Session.model_fields)
 """Keys that a scenario, and each of its layers, shares with a session."""
 
+MAX_NAME_CHARACTERS = 60
+"""Of a scenario, a layer or an axis: they become parts of folders' names."""
 AXIS_NAME = re.compile(r"^[a-z][a-z0-9_]*$")
-AxisName = Annotated[str, Field(pattern=AXIS_NAME.pattern)]
+LAYER_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
+AxisName = Annotated[str, Field(pattern=AXIS_NAME.pattern, max_length=MAX_NAME_CHARACTERS)]
+LayerName = Annotated[str, Field(pattern=LAYER_NAME.pattern, max_length=MAX_NAME_CHARACTERS)]
 Axis = Annotated[list[Any], Field(min_length=1)]
 
 
@@ -371,15 +443,13 @@ class Scenario(Varied):
     """A whole file."""
 
     schema_version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)] | None = Field(
-        default=None, description="Default: the file's name."
-    )
+    name: LayerName | None = Field(default=None, description="Default: the file's name.")
     extends: str | None = Field(
         default=None, description="Another scenario, beside this one, to merge this over."
     )
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(
         default=1, description="Every case's seed is derived from this one."
     )
-    layers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")], Layer] = Field(
+    layers: dict[LayerName, Layer] = Field(
         default_factory=dict, description="Parts with a matrix of their own, run one after another."
     )

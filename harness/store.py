@@ -32,8 +32,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.expand import Case
 from harness.linkspec import Backend
-from harness.results import SCHEMA_VERSION, CaseResult, RunResult, Status
+from harness.results import MAX_RESULT_BYTES, SCHEMA_VERSION, CaseResult, RunResult, Status
 from punktfunk.errors import ResultsError
+from punktfunk.regular_file import read_regular
 
 FINAL = frozenset({Status.PASSED, Status.FAILED, Status.UNSUPPORTED})
 """How a case ended when ``--resume`` need not run it again."""
@@ -178,7 +179,7 @@ def write_atomically(path: Path, text: str) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run; raise ResultsError when it is not one."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path, MAX_RESULT_BYTES))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
 
@@ -188,8 +189,11 @@ def load_run(path: Path) -> RunResult:
     file = path / "run.json" if path.is_dir() else path
     try:
         if file.is_file():
-            return RunResult.model_validate_json(file.read_bytes())
-        cases = [CaseResult.model_validate_json(p.read_bytes()) for p in sorted(path.glob("*/case.json"))]
+            return RunResult.model_validate_json(read_regular(file, MAX_RESULT_BYTES))
+        cases = [
+            CaseResult.model_validate_json(read_regular(p, MAX_RESULT_BYTES))
+            for p in sorted(path.glob("*/case.json"))
+        ]
     except (OSError, ValidationError) as error:
         raise ResultsError(f"{file} is not the result of a run: {error}") from error
     if not cases:

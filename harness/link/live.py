@@ -14,7 +14,7 @@ from harness import agreement, ledger, metrics, records
 from harness.context import RunContext
 from harness.expand import Case
 from harness.link import checks, rootless
-from harness.link.base import CoreSpec, LinkSpecs, LiveLink
+from harness.link.base import LinkSpecs, LiveLink
 from harness.link.netem import NetemLink
 from harness.link.tun import TunLink
 from harness.link.verify import Verification, verify
@@ -23,7 +23,7 @@ from harness.peers.client import start_client
 from harness.peers.host import CONTROL_PORT, start_host
 from harness.peers.process import PeerProcess
 from harness.results import CaseResult, Status
-from harness.scenario import Event, Session
+from harness.scenario import Session
 from harness.topology import Topology, topology
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 
@@ -73,8 +73,8 @@ def run_here(case: Case, folder: Path, context: RunContext, backend: Backend) ->
     """Do what :func:`run` says, in this process, which may make network namespaces."""
     spec = case.spec
     asked = LinkSpecs(
-        with_events(spec.link.down.core(), spec.events, "down"),
-        with_events(spec.link.up.core(), spec.events, "up"),
+        spec.core_link("down"),
+        spec.core_link("up"),
         case.seed,
     )
     sabotage = os.environ.get(SABOTAGE_VARIABLE, "")
@@ -106,16 +106,6 @@ def run_here(case: Case, folder: Path, context: RunContext, backend: Backend) ->
         words = "; ".join(f"{name}: {_last_words(folder, name)}" for name in names)
         raise HarnessError(f"{' and '.join(names)} failed: {words}", f"see the logs in {folder.name}")
     return result
-
-
-def with_events(spec: CoreSpec, events: list[Event], direction: str) -> CoreSpec:
-    """Return a direction's link with the changes that the session's events make to it."""
-    changes = [
-        {"at_ms": event.at.ms, "set": change.core()}
-        for event in sorted(events, key=lambda event: event.at)
-        if (change := event.down if direction == "down" else event.up) is not None
-    ]
-    return spec | ({"changes": changes} if changes else {})
 
 
 def _open(backend: Backend, made: Topology, folder: Path, sabotage: str) -> LiveLink:

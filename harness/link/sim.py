@@ -115,7 +115,7 @@ def core_spec(spec: Session, seed: int) -> dict[str, Any]:
             "hold_undecodable": stream.hold_undecodable,
             "reorder_window_ns": stream.reorder_window.ns,
         },
-        "link": down_spec(spec),
+        "link": spec.core_link("down"),
         "seed": seed,
         "frames": media.frame_count,
         "fps": media.fps,
@@ -134,17 +134,6 @@ def core_spec(spec: Session, seed: int) -> dict[str, Any]:
         "sabotage": stream.sabotage,
         "records": True,
     }
-
-
-def down_spec(spec: Session) -> dict[str, Any]:
-    """Return the link from host to client with the changes that the session's events make to it."""
-    link = spec.link.down.core()
-    changes = [
-        {"at_ms": event.at.ms, "set": event.down.core()}
-        for event in sorted(spec.events, key=lambda event: event.at)
-        if event.down is not None
-    ]
-    return link | ({"changes": changes} if changes else {})
 
 
 def _key_interval(spec: Session) -> int:

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from harness import traces
 from harness.expand import expand
-from harness.link.sim import down_spec
-from harness.linkspec import LinkSpec, Loss
+from harness.linkspec import Backend, LinkSpec, Loss
 from harness.scenario import Event
+from harness.session import LIVE
 from harness.traces import read_trace
 from punktfunk.core._core import LinkModel
 
+HOW_TO = Path(__file__).resolve().parents[2] / "docs/how-to/write-a-scenario.md"
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 
 
@@ -81,7 +83,7 @@ def test_an_ideal_link_says_nothing() -> None:
 @pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_core_takes_every_link_that_ships(file: Path) -> None:
     for case in expand(file).cases:
-        LinkModel(json.dumps(down_spec(case.spec)), case.seed)
+        LinkModel(json.dumps(case.spec.core_link("down")), case.seed)
         LinkModel(json.dumps(case.spec.link.up.core()), case.seed, 1)
 
 
@@ -91,11 +93,19 @@ def test_the_core_takes_every_link_that_ships(file: Path) -> None:
         ("at_ms,rate_kbps\n", "has no points"),
         ("at_ms,rate\n0,1\n", "wants the columns at_ms"),
         ("rate_kbps\n1\n", "wants the columns at_ms"),
-        ("at_ms,rate_kbps\n5,1000\n", "starts at 0 and rises"),
-        ("at_ms,rate_kbps\n0,1000\n0,2000\n", "starts at 0 and rises"),
-        ("at_ms,rate_kbps\n0,fast\n", "point 1: could not convert"),
-        ("at_ms,loss_percent\n0,101\n", "point 1: .*not from 0 to 1"),
-        ("at_ms,rate_kbps\n,5\n", "point 1: at_ms is empty"),
+        ("at_ms,rate_kbps\n5,1000\n", "trace.csv:2:1: at_ms starts at 0"),
+        ("at_ms,rate_kbps\n0,1000\n0,2000\n", "trace.csv:3:1: at_ms rises"),
+        ("at_ms,rate_kbps\n0,fast\n", "trace.csv:2:3: rate_kbps: 'fast' is not a number"),
+        ("# a\n\nat_ms,loss_percent\n0, 101\n", "trace.csv:4:3: loss_percent: 101 is out of range"),
+        (
+            "at_ms,rate_kbps\n0," + "1" * 200_000 + "\n",
+            r"trace.csv:2:3: rate_kbps: '1{30} …\d+ characters… 1{10}'",
+        ),
+        ("at_ms,rate_kbps\n0,1" + "0" * 65 + "\n", "trace.csv:2:3: .*is not a number"),
+        ("at_ms," + "x" * 200_000 + "\n", "trace.csv:1:1: wants the columns"),
+        ("at_ms,at_ms\n0,0\n", "trace.csv:1:1: wants the columns"),
+        ("at_ms,rate_kbps\n0,\x1b[2J\n", r"rate_kbps: '\\x1b\[2J' is not a number"),
+        ("at_ms,rate_kbps\n,5\n", "trace.csv:2:1: at_ms is empty"),
     ],
 )
 def test_a_trace_that_cannot_be_meant_names_its_line(tmp_path: Path, text: str, said: str) -> None:
@@ -103,6 +113,49 @@ def test_a_trace_that_cannot_be_meant_names_its_line(tmp_path: Path, text: str, 
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=said):
         read_trace(path)
+
+
+def test_a_trace_may_be_as_long_as_its_limit_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trace.csv"
+    lines = "".join(f"{n},\n" for n in range(traces.MAX_POINTS))
+    path.write_text("at_ms,rate_kbps\n" + lines, encoding="utf-8")
+    assert len(read_trace(path)) == traces.MAX_POINTS
+    path.write_text("at_ms,rate_kbps\n" + lines + f"{traces.MAX_POINTS},\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=f":{traces.MAX_POINTS + 2}:1: a trace has at most 100000 points"):
+        read_trace(path)
+    monkeypatch.setattr(traces, "MAX_BYTES", path.stat().st_size)
+    with pytest.raises(ValueError, match="at most 100000 points"):
+        read_trace(path)
+    monkeypatch.setattr(traces, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(ValueError, match=r"trace.csv cannot be read: it has \d+ bytes, more than"):
+        read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "most", "beyond"),
+    [
+        ("rate_kbps", "400000000", "400000000.1"),
+        ("delay_ms", "60000", "60000.001"),
+        ("loss_percent", "100", "100.001"),
+    ],
+)
+def test_the_largest_values_of_a_trace_are_those_that_the_link_model_takes(
+    tmp_path: Path, column: str, most: str, beyond: str
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(f"at_ms,{column}\n0,{most}\n864000000,0\n", encoding="utf-8")
+    LinkModel(json.dumps(LinkSpec.model_validate({"trace": str(path)}).core()), 1)
+    for text in (f"0,{beyond}\n", f"0,{most}\n864000000.001,0\n"):
+        path.write_text(f"at_ms,{column}\n{text}", encoding="utf-8")
+        with pytest.raises(ValueError, match="is out of range"):
+            read_trace(path)
+
+
+def test_the_order_in_which_auto_tries_links_is_the_one_that_is_documented() -> None:
+    assert f"the first of {', '.join([*LIVE, Backend.SIM])} " in (Backend.__doc__ or "")
+    assert f"the best of {', '.join([*LIVE, Backend.SIM])} " in HOW_TO.read_text(encoding="utf-8")
 
 
 def test_an_empty_cell_of_a_trace_leaves_the_value_as_it_was(tmp_path: Path) -> None:

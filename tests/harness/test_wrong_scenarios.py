@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness.cli import main
+from harness.document import MAX_BYTES
 from harness.expand import expand
-from punktfunk.errors import ScenarioError
+from punktfunk.errors import ResultsError, ScenarioError
 
 WRONG = Path(__file__).parent / "wrong"
 FILES = sorted(WRONG.glob("*.yaml"))
@@ -80,6 +84,84 @@ def test_what_python_refuses_is_a_scenario_error_too(tmp_path: Path, text: str, 
     with pytest.raises(ScenarioError) as caught:
         expand(file)
     assert said in caught.value.cause
+
+
+def test_what_is_no_file_of_a_scenario_is_refused_at_once_and_costs_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A FIFO would hold the harness up for ever, /dev/zero took 8.5 GB, a file of a tebibyte would take that."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo.yaml")
+    Path("folder.yaml").mkdir()
+    Path("link.yaml").symlink_to("/dev/zero")
+    with Path("huge.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    Path("extends.yaml").write_text("extends: fifo.yaml\n")
+    for name in ("fifo.yaml", "link.yaml", "huge.yaml"):
+        Path(f"trace-{name}").write_text(f"link: {{down: {{trace: {name}}}}}\n")
+    Path("media.yaml").write_text("media: {source: file, file: fifo.yaml}\n")
+    program = """
+import resource, sys
+from harness.cli import main
+statuses = [main(["run", name, "--list"]) for name in sys.argv[1:]]
+statuses += [main(["compare", name, name]) for name in sys.argv[1:]]
+print(statuses, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    names = ["/dev/zero", *sorted(path.name for path in tmp_path.iterdir())]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    statuses, megabytes = done.stdout.rsplit(" ", 1)
+    expected = [2] * len(names) + [ResultsError.exit_code] * len(names)
+    assert json.loads(statuses) == expected, done.stderr
+    assert int(megabytes) < 500
+    for said in (
+        "/dev/zero:1:1: cannot be read: it is no regular file",
+        "fifo.yaml:1:1: cannot be read: it is no regular file",
+        "huge.yaml:1:1: cannot be read: it has 1099511627776 bytes, more than 1000000",
+        "extends.yaml:1:10: there is no file 'fifo.yaml'",
+        "trace-fifo.yaml:1:22: link.down.trace: fifo.yaml is no regular file",
+        "trace-link.yaml:1:22: link.down.trace: link.yaml is no regular file",
+        "trace-huge.yaml:1:22: link.down.trace: huge.yaml cannot be read: it has 1099511627776 bytes",
+        "media.yaml:1:29: media.file: fifo.yaml is no regular file",
+    ):
+        assert said in done.stderr
+
+
+@pytest.mark.parametrize("size", [MAX_BYTES, MAX_BYTES + 1])
+def test_a_scenario_may_be_as_long_as_its_limit_and_no_longer(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "long.yaml"
+    text = "media: {frames: 60}\n#"
+    file.write_text(text + "x" * (size - len(text)), encoding="utf-8")
+    if size == MAX_BYTES:
+        assert len(expand(file).cases) == 1
+    else:
+        with pytest.raises(ScenarioError, match="it has 1000001 bytes, more than 1000000"):
+            expand(file)
+
+
+@pytest.mark.parametrize(
+    "name", ["..", "/", "../../x", "a/b", "nul\\0", "a\\nb", "A", "-a", "é", "a" * 61, ""]
+)
+def test_a_layer_cannot_write_outside_the_folder_of_its_run(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "below" / "layers.yaml"
+    file.parent.mkdir()
+    file.write_text(f'media: {{frames: 5}}\nlink: {{backend: sim}}\nlayers: {{"{name}": {{}}}}\n')
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["run", str(file), "--out", str(tmp_path / "below" / "reports"), "--plain"]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_longest_names_make_a_run(tmp_path: Path) -> None:
+    file = tmp_path / ("s" * 60 + ".yaml")
+    file.write_text(
+        f"name: {'n' * 60}\nmedia: {{frames: 5}}\n"
+        f'link: {{backend: sim, down: {{loss: "${{{"a" * 60}}}"}}}}\n'
+        f"layers: {{{'l' * 60}: {{for: {{{'a' * 60}: [0 %, 1 %]}}}}}}\n"
+    )
+    assert main(["run", str(file), "--out", str(tmp_path / "reports"), "--plain", "--jobs", "1"]) == 0
+    assert len(list(tmp_path.glob("reports/*/*/case.json"))) == 2
 
 
 @pytest.mark.parametrize("shard", [15, 1001, 1986])
