@@ -149,7 +149,7 @@ def _network_of(source: str) -> str:
     if source in _THIS_MACHINE:
         return source
     try:
-        parsed = parse_address(source)
+        parsed = parse_address(source.partition("/")[0])
     except ValueError:
         return source
     if isinstance(parsed, ipaddress.IPv6Address):

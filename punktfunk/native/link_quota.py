@@ -8,13 +8,10 @@ goes only when there are more keys than room, and then the oldest goes first. A 
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from enum import Enum, auto
 from typing import Generic, TypeVar
-
-from punktfunk.native.trust import parse_address
 
 MAX_STRANGERS = 64
 """Links whose peer is not admitted, in whatever state; each costs at most `quic_limits.WORST_LINK_BYTES`."""
@@ -34,14 +31,6 @@ MAX_SOURCES = 1024
 """Sources whose rate is remembered; the one that was quiet longest is forgotten beyond."""
 
 L = TypeVar("L", bound=Hashable)
-
-
-def source_of(address: str) -> str:
-    """Return what a stranger at ``address`` is limited by: its IPv4 address, or its IPv6 network of 64 bits."""
-    parsed = parse_address(address)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return f"{ipaddress.IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
 class FairQuota(Generic[L]):

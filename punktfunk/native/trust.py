@@ -67,7 +67,7 @@ def source_of(address: str) -> str:
         return address
     if isinstance(parsed, ipaddress.IPv4Address) or parsed.is_loopback:
         return str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC_NET) -> None:

@@ -5,21 +5,7 @@ from __future__ import annotations
 import pytest
 
 from punktfunk.native import link_quota
-from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict, source_of
-
-
-@pytest.mark.parametrize(
-    ("address", "source"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-    ],
-)
-def test_a_source_is_an_ipv4_address_or_an_ipv6_network(address: str, source: str) -> None:
-    assert source_of(address) == source
+from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict
 
 
 def test_a_key_that_has_its_share_loses_its_own_oldest() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from punktfunk.errors import UntrustedPeerError
 from punktfunk.native import trust
-from punktfunk.native.trust import OpenTrust, outward_networks, require_open_trust
+from punktfunk.native.trust import OpenTrust, outward_networks, require_open_trust, source_of
 
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 LAB_ROUTE = "v0\t00014D0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
@@ -107,3 +107,20 @@ def test_private_trust_takes_peers_of_a_private_network(address: str) -> None:
 def test_private_trust_never_holds_for_a_public_address(address: str) -> None:
     with pytest.raises(UntrustedPeerError, match="private networks"):
         require_open_trust(OpenTrust.PRIVATE, address)
+
+
+@pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::1"),
+        ("2001:db8:1:2::/64", "2001:db8:1:2::/64"),
+        ("no address", "no address"),
+    ],
+)
+def test_a_source_is_an_ipv4_address_or_an_ipv6_network(address: str, source: str) -> None:
+    assert source_of(address) == source
