@@ -49,6 +49,15 @@ def test_a_required_case_that_cannot_run_fails_a_strict_run_beside_an_optional_o
     assert exit_code(result) == 0
 
 
+def test_a_run_that_only_regressed_has_an_exit_code_of_its_own_unless_something_is_worse() -> None:
+    regressed = Check(name="regression: encode_p50", passed=False, expected="", measured="")
+    for statuses, code in (([Status.PASSED], 3), ([Status.PASSED, Status.FAILED], 1), ([Status.FAULT], 5)):
+        result = run(*statuses)
+        result.checks.append(regressed)
+        conclude(result)
+        assert exit_code(result) == code
+
+
 def test_a_run_is_not_strict_unless_it_is_asked_to_be() -> None:
     result = run(Status.PASSED, Status.UNSUPPORTED)
     conclude(result)

@@ -72,6 +72,8 @@ proptest! {
         rate in 0..5_000_000_u64, ms in 0..10_000_u64,
     ) {
         let window = ReplayWindow::new(rate, Duration::from_millis(ms));
+        // Twice the window, a bit a packet.
+        assert_eq!(window.memory_bytes() as u64, 2 * window.packets() / 8);
         let asked = (rate * ms / 1000).min(MAX_PACKETS as u64);
         prop_assert!(window.packets() >= asked && window.packets() <= MAX_PACKETS as u64);
         prop_assert!(window.memory_bytes() <= MAX_PACKETS / 4);
