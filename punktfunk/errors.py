@@ -11,7 +11,8 @@
     │   │   ├── DriverMissingError    exit 4  PF211  the GPU's driver, or the part of it that encodes
     │   │   ├── EngineMissingError    exit 4  PF212  the GPU has no engine that encodes
     │   │   └── CodecUnsupportedError exit 4  PF213  the GPU's engine does not make this codec
-    │   └── PrivilegeError          exit 4  PF220  root or a capability is missing
+    │   ├── PrivilegeError          exit 4  PF220  root or a capability is missing
+    │   └── CapacityFullError       exit 4  PF230  as many streams run as may
     ├── CoreError                   exit 5  PF300  the native core refused
     │   ├── InvalidConfigError      exit 2  PF301  stream parameters outside the wire's limits
     │   ├── FecError                exit 5  PF310  too few shards, or a geometry no code can carry
@@ -124,6 +125,12 @@ class PrivilegeError(CapabilityError):
     """Root or a capability is missing."""
 
     code = "PF220"
+
+
+class CapacityFullError(CapabilityError):
+    """As many streams run as may, those of the client that asks left out."""
+
+    code = "PF230"
 
 
 class CoreError(PunktfunkError):

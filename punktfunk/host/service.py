@@ -12,9 +12,11 @@ from typing import Any, Self
 from punktfunk import log
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
-from punktfunk.errors import ConfigError, PunktfunkError, RejectedError
+from punktfunk.errors import CapacityFullError, ConfigError, PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
+from punktfunk.host.capacity import Claimant
+from punktfunk.host.capacity_loop import CapacityEvents, CapacityLoop
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopDesk, Lending
 from punktfunk.host.history import SessionHistory
@@ -28,8 +30,8 @@ from punktfunk.media import Codec, choose_encoder
 from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
-from punktfunk.native.handshake import Hello, VideoMode
-from punktfunk.native.host import HostSession, Stream
+from punktfunk.native.handshake import Hello, VideoMode, Welcome
+from punktfunk.native.host import HostSession
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Peer
@@ -93,6 +95,9 @@ class Host:
         self._identity = identity
         self._stop_listening_to_trust: Callable[[], None] = lambda: None
         self._sessions: set[HostSession] = set()
+        self._capacity: CapacityLoop[HostSession] | None = None
+        self._welcomed: dict[HostSession, tuple[HostConfig, Hello, Welcome]] = {}
+        """What was negotiated with clients that have no worker yet, and by which configuration."""
         self._streams: dict[HostSession, tuple[WorkerStream, SessionReport]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._report_done = asyncio.Condition()
@@ -118,6 +123,14 @@ class Host:
             self._identity = await asyncio.to_thread(_identity, config.state_dir)
         if pairing is not None:
             self._stop_listening_to_trust = pairing.trust.on_removal(self._unpaired)
+        self._capacity = CapacityLoop(
+            config.max_sessions,
+            CapacityEvents(
+                expired=lambda session: session.refuse(CloseCode.SETUP_FAILED, "no Start within 3 s"),
+                superseded=lambda session: session.revoke(CloseCode.SUPERSEDED, "superseded"),
+                unlaunched=self._unlaunched,
+            ),
+        )
         self._listener = Listener(config.bind, config.port, self._identity, self._make_session)
         self._log.info("listening", bind=config.bind, port=self.port, fingerprint=self.fingerprint)
         return self
@@ -128,6 +141,7 @@ class Host:
         self._closing = True
         self._stop_listening_to_trust()
         self._stop_listening_to_trust = lambda: None
+        self.capacity.close()
         for session in list(self._sessions):
             session.close(CloseCode.DONE, "host stopped")
         for worker, _ in self._streams.values():
@@ -153,9 +167,15 @@ class Host:
         return self._identity.fingerprint if self._identity else ""
 
     @property
+    def capacity(self) -> CapacityLoop[HostSession]:
+        """Reservations, streams and workers of a host that has begun to listen."""
+        assert self._capacity is not None
+        return self._capacity
+
+    @property
     def listener_counters(self) -> dict[str, int]:
-        """What the listener took and dropped."""
-        return dict(self._listener.counters) if self._listener else {}
+        """What the listener took and dropped, and what became of those that asked for a stream."""
+        return {**self._listener.counters, **self.capacity.counters} if self._listener else {}
 
     async def sessions_over(self, count: int) -> list[SessionReport]:
         """Wait until ``count`` streams have ended, workers included; return the kept reports as they ended."""
@@ -188,7 +208,7 @@ class Host:
         """End one stream from the host's side; ``False`` when no stream of that number runs."""
         for session, (_, report) in list(self._streams.items()):
             if report.number == number and not session.ending:
-                session.revoke(CloseCode.DONE, "ended at the host")
+                self._revoke(session, CloseCode.DONE, "ended at the host")
                 return True
         return False
 
@@ -213,6 +233,8 @@ class Host:
             raise ConfigError(f"{sorted(fixed)[0]} cannot change while the host runs", "start the host anew")
         former, config = self.config, self.config.changed(**changes)
         self.config = config
+        if self._capacity is not None:
+            self._capacity.allow(config.max_sessions)
         rate = config.bitrate if config.bitrate != former.bitrate else None
         for worker, report in self._streams.values():
             if rate is not None:
@@ -220,56 +242,41 @@ class Host:
             report.adaptive_fec = config.adaptive_fec
             worker.change_fec(config.fec_percent, config.fec_floor_percent)
 
-    def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
-        """Start a worker for a client and answer its Hello."""
+    def reserve_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Welcome:
+        """Answer a client's Hello; the stream is its own once it starts."""
         assert session.peer is not None
-        former = self._former_sessions(session.peer)
-        others = [one for one in self._streams if one not in former and not one.ending]
-        if self._closing or len(others) >= self.config.max_sessions:
-            raise RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)
+        if self._closing:
+            raise _busy()
         welcome = negotiate(self.config, hello, udp_port, session.local_address)
-        number = self.history.next_number
-        report = SessionReport(
-            number,
-            session.peer,
-            welcome.mode,
-            self._artefacts(number),
-            name=device_name(hello.name or ""),
-            source=self.config.source.kind,
-            bitrate_kbps=wanted_kbps(self.config, hello),
-            fec_scheme=self.config.fec_scheme,
-            fec_percent=welcome.fec_percent,
-            adaptive_fec=self.config.adaptive_fec,
-        )
-        measured = report.artefacts is not None and self.config.record_frames
-        lending = None if self.desktop is None else Lending(self.desktop, read_strip=measured)
+        try:
+            self.capacity.reserve(session, _claimant(session.peer))
+        except CapacityFullError as error:
+            raise _busy() from error
+        self._welcomed[session] = (self.config, hello, welcome)
+        return welcome
+
+    def start_stream(self, session: HostSession) -> WorkerStream:
+        """Give a client that starts its stream, whose worker follows as soon as capacity has one for it."""
+        try:
+            self.capacity.start(session, lambda former: self._launch(session, former))
+        except CapacityFullError as error:
+            raise _busy() from error
+        config, hello, welcome = self._welcomed[session]
+        report = self._report(session, config, hello, welcome)
+        lending = report._lending
         worker = WorkerStream(
             screen_for=None if lending is None else lending.change,
-            fec_percent=welcome.fec_percent,
-            fec_floor=self.config.fec_floor_percent,
+            fec_percent=report.fec_percent,
+            fec_floor=config.fec_floor_percent,
             packets_sent=lambda: report.counters.get("packets_sent", 0),
             on_loss=lambda loss_ppm: self._loss_reported(report, loss_ppm),
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),
         )
-        for one in former:
-            one.revoke(CloseCode.SUPERSEDED, "superseded")
-        report.worker_pid = worker.pid
-
-        def go_on(screen: ScreenSpec | None) -> None:
-            worker.prepare(
-                prepare(self.config, hello, welcome, session.clock, report.artefacts, screen=screen)
-            )
-
-        if lending is None:
-            go_on(None)
-        else:
-            report._lending = lending
-            self._keep(self._prepare_desktop(session, report, lending, former, go_on))
         self.history.begin(report)
         self._streams[session] = (worker, report)
         self.on_session(report)
-        return Stream(welcome, worker)
+        return worker
 
     def side_plane(self, session: HostSession, datagram: FromClient) -> None:
         """Pass on what a client that streams has sent beside its control stream."""
@@ -290,6 +297,7 @@ class Host:
     def session_over(self, session: HostSession, reason: str) -> None:
         """Take note of a connection's end; its report is complete once its worker is gone too."""
         self._sessions.discard(session)
+        self._leave(session)
         if session in self._streams:
             report = self._streams[session][1]
             report.reason = reason
@@ -297,21 +305,26 @@ class Host:
             self.side_planes.session_over(session, report)
             self._settle(session, report)
 
-    def _former_sessions(self, peer: Peer) -> list[HostSession]:
-        """Return the streams that a known client has already; a new connection of the same client takes over."""
-        if not self.admission.known(peer.fingerprint):
-            return []
-        return [
-            one
-            for one in self._streams
-            if one.peer is not None and one.peer.fingerprint == peer.fingerprint and not one.ending
-        ]
-
     def _unpaired(self, fingerprint: str) -> None:
         """End what an unpaired client has, streams and handshakes alike."""
         for session in list(self._sessions):
             if session.peer is not None and session.peer.fingerprint == fingerprint:
-                session.revoke(CloseCode.DENIED, "unpaired")
+                self._revoke(session, CloseCode.DENIED, "unpaired")
+
+    def _revoke(self, session: HostSession, code: CloseCode, reason: str) -> None:
+        session.revoke(code, reason)
+        self._leave(session)
+
+    def _leave(self, session: HostSession) -> None:
+        """Free what a session that ends has of the host's capacity, but for its worker."""
+        self._welcomed.pop(session, None)
+        self.capacity.leave(session)
+
+    def _unlaunched(self, session: HostSession, error: PunktfunkError) -> None:
+        _, report = self._streams[session]
+        report.failed, report.stream_reason = True, error.cause
+        session.stream_failed(f"stream failed: {error.cause}")
+        self._leave(session)
 
     def _make_session(self) -> HostSession:
         session = HostSession(self, SessionClock.start())
@@ -330,10 +343,12 @@ class Host:
             case work.Ended(reason, counters):
                 report.counters, report.stream_reason = counters, reason
                 session.stream_finished(f"stream ended: {reason}")
+                self._leave(session)
             case work.Failed(code, cause, hint):
                 report.failed, report.stream_reason = True, cause
                 session.log.error("stream failed", code=code, cause=cause, hint=hint)
                 session.stream_failed(f"stream failed: {cause}")
+                self._leave(session)
             case work.PortRefused(count, first_ns, last_ns):
                 session.data_refused(count, first_ns, last_ns)
             case work.ModeInForce(accepted, width, height, refresh_hz):
@@ -368,9 +383,13 @@ class Host:
         say = getattr(log.get(concern), level if level in log.LEVELS else "error")
         say(event, **fields)
 
-    def _worker_gone(self, session: HostSession, report: SessionReport, status: int) -> None:
+    def _worker_gone(self, session: HostSession, report: SessionReport, status: int | None) -> None:
+        """Take note of the end of a worker, or (without a status) that a stream ended before it had one."""
         report._worker_gone = True
-        if not report.stream_reason and not report._session_gone and not session.ending:
+        if status is not None:
+            self.capacity.worker_gone()
+            self._leave(session)
+        if status is not None and not (report.stream_reason or report._session_gone or session.ending):
             report.failed, report.stream_reason = True, _exit_words(status)
             session.log.error("worker gone", pid=report.worker_pid, status=status)
             session.stream_failed(report.stream_reason)
@@ -389,6 +408,42 @@ class Host:
         if report._lending is not None:
             report._lending.end()
         self._keep(self._announce())
+
+    def _report(
+        self, session: HostSession, config: HostConfig, hello: Hello, welcome: Welcome
+    ) -> SessionReport:
+        assert session.peer is not None
+        number = self.history.next_number
+        artefacts = self._artefacts(number)
+        measured = artefacts is not None and config.record_frames
+        return SessionReport(
+            number,
+            session.peer,
+            welcome.mode,
+            artefacts,
+            name=device_name(hello.name or ""),
+            source=config.source.kind,
+            bitrate_kbps=wanted_kbps(config, hello),
+            fec_scheme=config.fec_scheme,
+            fec_percent=welcome.fec_percent,
+            adaptive_fec=config.adaptive_fec,
+            _lending=None if self.desktop is None else Lending(self.desktop, read_strip=measured),
+        )
+
+    def _launch(self, session: HostSession, former: list[HostSession]) -> None:
+        """Start a stream's worker, and have a desktop's output made for it meanwhile."""
+        worker, report = self._streams[session]
+        config, hello, welcome = self._welcomed.pop(session)
+
+        def go_on(screen: ScreenSpec | None) -> None:
+            order = prepare(config, hello, welcome, session.clock, report.artefacts, screen=screen)
+            worker.prepare(order)
+
+        report.worker_pid = worker.launch()
+        if report._lending is None:
+            go_on(None)
+        else:
+            self._keep(self._prepare_desktop(session, report, report._lending, former, go_on))
 
     async def _prepare_desktop(
         self,
@@ -410,6 +465,7 @@ class Host:
         except PunktfunkError as error:
             report.failed, report.stream_reason = True, error.cause
             session.stream_failed(f"stream failed: {error}")
+            self._leave(session)
         else:
             if not session.ending:
                 go_on(screen)
@@ -435,6 +491,17 @@ def _identity(state_dir: Path | None) -> Identity:
     return (
         Identity.generate(Role.HOST) if state_dir is None else Identity.load_or_create(state_dir, Role.HOST)
     )
+
+
+def _claimant(peer: Peer) -> Claimant:
+    """Name a client by its certificate, which nobody else can come with, or else by where it comes from."""
+    if peer.fingerprint is not None:
+        return Claimant(peer.fingerprint, proven=True)
+    return Claimant(peer.address[0], proven=False)
+
+
+def _busy() -> RejectedError:
+    return RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)
 
 
 def _exit_words(status: int) -> str:

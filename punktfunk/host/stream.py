@@ -126,11 +126,12 @@ def prepare(
 class WorkerStream:
     """A stream worker behind the interface that a session wants.
 
-    ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status;
-    ``on_loss`` the client's loss reports, parts per million. FEC follows them from ``fec_percent`` on, never below
-    ``fec_floor`` if there is one; ``packets_sent`` gives the stream's count as last heard. The worker starts at once
-    and does nothing until :meth:`prepare`. ``screen_for`` gives a desktop's output another mode and returns what to
-    capture then.
+    ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status, or
+    ``None`` when the stream was stopped before it had a worker; ``on_loss`` the client's loss reports, parts per
+    million. FEC follows them from ``fec_percent`` on, never below ``fec_floor`` if there is one; ``packets_sent``
+    gives the stream's count as last heard. The worker starts with :meth:`launch` and does nothing until
+    :meth:`prepare`; what it is told before is kept for it. ``screen_for`` gives a desktop's output another mode and
+    returns what to capture then.
     """
 
     def __init__(
@@ -142,38 +143,49 @@ class WorkerStream:
         packets_sent: Callable[[], int],
         on_loss: Callable[[int], None],
         on_message: Callable[[Any], None],
-        on_exit: Callable[[int], None],
+        on_exit: Callable[[int | None], None],
     ) -> None:
         self._fec = FecChoice(fec_percent, fec_floor)
         self._packets_sent = packets_sent
         self._on_loss = on_loss
         self._on_message = on_message
-        self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, on_exit)
+        self._on_exit = on_exit
+        self._process: WorkerProcess | None = None
+        self._stopped = False
         self._screen_for = screen_for
-        self._held: list[tuple[Any, socket.socket | None]] | None = []
+        self._held: list[Any] | None = []
+        self._data_socket: socket.socket | None = None
         self._changes: set[asyncio.Task[None]] = set()
-        self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
+        self._ready_timer: asyncio.TimerHandle | None = None
 
     @property
-    def pid(self) -> int:
-        """Process id of the worker."""
+    def launched(self) -> bool:
+        """Whether it has, or had, a worker."""
+        return self._process is not None
+
+    def launch(self) -> int:
+        """Start the worker; return its process id. Raises ``CapabilityError`` when there can be no process."""
+        self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, self._on_exit)
+        self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
         return self._process.pid
 
     def prepare(self, order: work.Prepare) -> None:
         """Let the worker open its source and encoder; what it was told meanwhile follows."""
+        assert self._process is not None
         self._process.send(order)
         held, self._held = self._held or [], None
-        for message, data_socket in held:
-            self._process.send(message, [] if data_socket is None else [data_socket.fileno()])
-            if data_socket is not None:
-                data_socket.close()
+        for message in held:
+            self._process.send(message)
+        if self._data_socket is not None:
+            self._process.send(work.Begin(), [self._data_socket.fileno()])
+            self._drop_data_socket()
 
     def begin(self, data_socket: socket.socket) -> None:
         """Hand the connected data socket over."""
-        if self._held is None:
+        if self._held is None and self._process is not None:
             self._process.send(work.Begin(), [data_socket.fileno()])
-        else:
-            self._held.append((work.Begin(), data_socket.dup()))
+        elif not self._stopped:
+            self._data_socket = data_socket.dup()
 
     def request_keyframe(self, rtt_ns: int) -> None:
         """Arm recovery."""
@@ -209,12 +221,15 @@ class WorkerStream:
 
     def stop(self) -> None:
         """End the worker within two seconds."""
-        self._ready_timer.cancel()
-        for _, data_socket in self._held or []:
-            if data_socket is not None:
-                data_socket.close()
+        if self._ready_timer is not None:
+            self._ready_timer.cancel()
         self._held = []
-        self._process.stop()
+        self._drop_data_socket()
+        if self._process is not None:
+            self._process.stop()
+        elif not self._stopped:
+            asyncio.get_running_loop().call_soon(self._on_exit, None)
+        self._stopped = True
 
     async def _change_screen(
         self, screen_for: Callable[[Mode], Awaitable[ScreenSpec]], mode: VideoMode
@@ -233,13 +248,21 @@ class WorkerStream:
             self._send(work.UseFec(percent))
 
     def _send(self, message: Any) -> None:
-        if self._held is None:
+        if self._held is None and self._process is not None:
             self._process.send(message)
-        else:
-            self._held.append((message, None))
+        elif self._held is not None and not isinstance(message, work.WantKeyframe):
+            # The first frame is a key frame anyway, and of rates and percentages the last one counts.
+            if isinstance(message, work.UseBitrate | work.UseFec):
+                self._held = [held for held in self._held if type(held) is not type(message)]
+            self._held.append(message)
+
+    def _drop_data_socket(self) -> None:
+        if self._data_socket is not None:
+            self._data_socket.close()
+            self._data_socket = None
 
     def _received(self, message: Any) -> None:
-        if isinstance(message, work.Ready | work.Failed):
+        if isinstance(message, work.Ready | work.Failed) and self._ready_timer is not None:
             self._ready_timer.cancel()
         self._on_message(message)
 

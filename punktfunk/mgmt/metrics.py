@@ -74,7 +74,12 @@ FAMILIES: Final = {
         Family("pairing_armed", "gauge", "1 while a PIN is armed."),
         Family("paired_clients", "gauge", "Paired clients of the native plane."),
         Family("pending_devices", "gauge", "Devices that wait for approval."),
-        Family("listener_events_total", "counter", "What the QUIC listener took and dropped.", ("event",)),
+        Family(
+            "listener_events_total",
+            "counter",
+            "What the QUIC listener took and dropped, and what became of requests for streams.",
+            ("event",),
+        ),
         Family("http_events_total", "counter", "What happened to connections of this API.", ("event",)),
         Family("event_streams", "gauge", "Readers of the event stream."),
         Family("event_stream_events_total", "counter", "What happened on the event stream.", ("event",)),

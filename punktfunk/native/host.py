@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from punktfunk import log
@@ -62,14 +61,6 @@ class StreamWorker(Protocol):
         """End the stream within two seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """What the owner made of a Hello. ``welcome`` is complete but for the session's data port."""
-
-    welcome: Welcome
-    worker: StreamWorker
-
-
 class Admission(Protocol):
     """Who is let in, and how a client becomes one of them."""
 
@@ -103,8 +94,11 @@ class SessionOwner(Protocol):
     def stranger_log(self) -> StrangerLog:
         """Where to write what clients cause that are not known."""
 
-    def open_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Stream:
+    def reserve_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Welcome:
         """Answer a Hello; raise ``RejectedError`` (with a close code) or another error to refuse."""
+
+    def start_stream(self, session: HostSession) -> StreamWorker:
+        """Give a client that was welcomed and starts its stream; raise as :meth:`reserve_stream` to refuse."""
 
     def side_plane(self, session: HostSession, datagram: FromClient) -> None:
         """Take what a client sent beside its control stream."""
@@ -229,6 +223,12 @@ class HostSession:
         self._end_reason = self._end_reason or reason
         self.close(CloseCode.ERROR, "error")
 
+    def refuse(self, code: CloseCode, cause: str) -> None:
+        """End a session that has no stream yet; ``cause`` is for the log, the client is told the code's words."""
+        if self._control is not None:
+            self._control.reject(code, cause)
+            self._drain()
+
     def revoke(self, code: CloseCode, reason: str) -> None:
         """End the session at once, its stream before its connection."""
         self._end_reason = self._end_reason or reason
@@ -318,9 +318,9 @@ class HostSession:
                     self.log.warning("client refused", cause=cause, code=code.name)
                 self._link.close(self.peer.dialect.close_code(code), reason)
             case control.HelloReceived(hello):
-                self._open_stream(hello)
+                self._reserve_stream(hello)
             case control.StartReceived(start):
-                self._start = start
+                self._start_stream(start)
             case control.StreamDue(punched):
                 self._begin_stream(punched)
             case control.StrangerRefused() | control.PairingRequested() | control.PairingProven():
@@ -376,25 +376,34 @@ class HostSession:
         self._end_reason = "paired" if result.ok else "pairing failed"
         self._control.pairing_over(result, monotonic_ns())
 
-    def _open_stream(self, hello: Hello) -> None:
+    def _reserve_stream(self, hello: Hello) -> None:
         assert self._control is not None
-        assert self.peer is not None
         self.log.info("client asks for a stream", mode=str(hello.mode), name=hello.name)
         try:
             self._data = _data_socket(self.local_address)
             self._loop.add_reader(self._data.fileno(), self._data_readable)
-            stream = self._owner.open_stream(self, hello, self._data.getsockname()[1])
+            welcome = self._owner.reserve_stream(self, hello, self._data.getsockname()[1])
         except PunktfunkError as error:
-            code = getattr(error, "close_code", None) if isinstance(error, RejectedError) else None
-            self._control.reject(CloseCode(code or CloseCode.SETUP_FAILED), error.cause)
-            return
+            self._reject(error)
         except OSError as error:
             self._control.reject(CloseCode.SETUP_FAILED, f"no data port: {error.strerror}")
-            return
-        self.worker = stream.worker
-        if self._link is not None:
-            self._link.admit()  # sessions are limited by the owner
-        self._control.accept(stream.welcome)
+        else:
+            self._control.accept(welcome)
+
+    def _start_stream(self, start: Start) -> None:
+        self._start = start
+        try:
+            self.worker = self._owner.start_stream(self)
+        except PunktfunkError as error:
+            self._reject(error)
+        else:
+            if self._link is not None:
+                self._link.admit()  # streams are limited by the owner
+
+    def _reject(self, error: PunktfunkError) -> None:
+        assert self._control is not None
+        code = error.close_code if isinstance(error, RejectedError) else None
+        self._control.reject(CloseCode(code or CloseCode.SETUP_FAILED), error.cause)
 
     def _data_readable(self) -> None:
         """Hear the first punch; it counts only from the address that the QUIC connection comes from."""

@@ -336,7 +336,7 @@ def test_trap_2_a_certificate_is_asked_for_hashed_as_der_and_may_be_missing(make
         certificate = None if key is None else self_signed(key)
         async with a_host() as host, dial(host, certificate=certificate) as client:
             assert client.quic.tls._certificate_request is not None
-            await welcomed(client)
+            await stream(client)
             [report] = host.reports
             expected = None if certificate is None else der_sha256(certificate[0]).hex()
             assert report.peer.fingerprint == expected
@@ -513,7 +513,7 @@ def test_trap_10_a_port_that_refuses_the_first_frames_ends_nothing() -> None:
             video = await welcomed(client)
             client.send(video.start())
             async with asyncio.timeout(WAIT_S):
-                while host.reports[0].counters.get("frames_sent", 0) < 10:
+                while not host.reports or host.reports[0].counters.get("frames_sent", 0) < 10:
                     await asyncio.sleep(0.02)
             video.bind()
             await video.receive(all_frames)
@@ -626,7 +626,7 @@ def test_trap_13_a_client_that_vanishes_in_mid_stream_is_given_up_after_its_idle
             async with dial(host, idle_s=2.0) as client:
                 await stream(client, lambda seen: len(seen.wire) > 10)
                 client.vanish()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 [report] = await host.sessions_over(1)
             assert not report.failed
 

@@ -116,6 +116,7 @@ def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> Non
             address = f"127.0.0.1:{host.port}"
             async with punktfunk.Client(address, CLIENT) as one, punktfunk.Client(address, CLIENT) as two:
                 one.on_side_plane, two.on_side_plane = heard[1].append, heard[2].append
+                await until(lambda: len(host.live()) == 2)
                 for_all: list[FromHost] = [Audio(0, 1, b"opus"), Rumble(0, 1, 2)]
                 for_one: list[FromHost] = [
                     Lightbar(0, 1, 2, 3),

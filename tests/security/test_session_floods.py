@@ -1,0 +1,356 @@
+"""Clients that ask for streams and leave, again and again: what a host starts for them is bounded (P8, P15).
+
+A real host in a process of its own; its workers are counted from outside, as children in ``/proc``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from punktfunk.native.control import PUNCH
+from punktfunk.native.dialect import CloseCode, Dialect
+from punktfunk.native.endpoint import Dialer
+from punktfunk.native.framing import frame
+from punktfunk.native.handshake import Hello, Start, VideoMode
+from punktfunk.native.identity import Identity, Role
+from punktfunk.native.messages import ClockProbe
+from punktfunk.native.quic import Closed, Peer
+
+REPOSITORY = Path(__file__).parents[2]
+HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
+START = frame(Start(40000).encode())
+MAX_SESSIONS = 4
+MAX_WORKERS = MAX_SESSIONS + 2
+WORKERS_AT_ONCE, WORKERS_PER_S = 8, 2
+"""As docs/promises.md has them."""
+CLIENT_WORKERS_AT_ONCE, CLIENT_WORKERS_PER_S = 4, 1
+ATTACK_S = 8.0
+
+
+@dataclass
+class Wire:
+    """A link handler that sees how far the host goes along."""
+
+    data: bytearray = field(default_factory=bytearray)
+    established: asyncio.Event = field(default_factory=asyncio.Event)
+    welcomed: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: Closed | None = None
+
+    def link_established(self, peer: Peer) -> None:
+        self.established.set()
+
+    def stream_received(self, data: bytes) -> None:
+        self.data += data
+        self.welcomed.set()
+
+    def stream_ended(self) -> None: ...
+
+    def datagram_received(self, data: bytes) -> None: ...
+
+    def link_closed(self, closed: Closed) -> None:
+        self.closed = closed
+        for happened in (self.established, self.welcomed, self.over):
+            happened.set()
+
+
+class HostProcess:
+    """A host in a process of its own, and what is seen of it from outside."""
+
+    def __init__(self, folder: Path, **fields: Any) -> None:
+        config = {
+            "trust": "loopback",
+            "port": 0,
+            "source": {"kind": "synthetic", "frame_bytes": 2000},
+            "mode": "1280x720@60",
+            "max_sessions": MAX_SESSIONS,
+            **fields,
+        }
+        path = folder / "host.json"
+        path.write_text(json.dumps(config))
+        self._log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "punktfunk.host", "--config", str(path)],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        assert self.process.stdout is not None
+        self.port = int(json.loads(self.process.stdout.readline())["port"])
+        self.most_workers = 0
+        self.workers: set[int] = set()
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def resident_mb(self) -> float:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+
+    def alive(self) -> set[int]:
+        """Return the host's children, those included that it has not reaped."""
+        found: set[int] = set()
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                found.update(int(pid) for pid in (task / "children").read_text().split())
+            except FileNotFoundError:
+                continue
+        return found
+
+    def end(self) -> None:
+        self._over.set()
+        self._watcher.join()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+        self._log.close()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.004):
+            try:
+                alive = self.alive()
+            except FileNotFoundError:
+                return
+            self.workers |= alive
+            self.most_workers = max(self.most_workers, len(alive))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[HostProcess]:
+    started = HostProcess(tmp_path)
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def host_for_one(tmp_path: Path) -> Iterator[HostProcess]:
+    started = HostProcess(tmp_path, max_sessions=1)
+    yield started
+    started.end()
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 90))
+
+
+async def come_and_leave(port: int, identity: Identity, *, start: bool, until: float) -> int:
+    """Ask for a stream (and start it), leave, and come again; return how often the host said Welcome."""
+    welcomes = 0
+    while time.monotonic() < until:
+        wire = Wire()
+        dialer = Dialer(("127.0.0.1", port), identity, Dialect.PKF1, None, wire)
+        try:
+            async with asyncio.timeout(5):
+                await wire.established.wait()
+                dialer.link.send_stream(HELLO)
+                await wire.welcomed.wait()
+                if wire.closed is None:
+                    welcomes += 1
+                    if start:
+                        dialer.link.send_stream(START)
+                        await asyncio.sleep(0.02)
+        except TimeoutError:
+            pass  # the listener has its own limits
+        dialer.link.close(0, "done")
+        dialer.abandon("left")
+    return welcomes
+
+
+async def dial(port: int, identity: Identity | None = None) -> tuple[Dialer, Wire]:
+    wire = Wire()
+    identity = identity or Identity.generate(Role.CLIENT)
+    dialer = Dialer(("127.0.0.1", port), identity, Dialect.PKF1, None, wire)
+    async with asyncio.timeout(20):
+        await wire.established.wait()
+    return dialer, wire
+
+
+async def welcomed(port: int, identity: Identity | None = None) -> tuple[Dialer, Wire]:
+    """Come with a Hello and get as far as Welcome."""
+    dialer, wire = await dial(port, identity)
+    dialer.link.send_stream(HELLO)
+    async with asyncio.timeout(20):
+        await wire.welcomed.wait()
+    assert wire.closed is None, wire.closed
+    return dialer, wire
+
+
+async def refusal(port: int) -> int:
+    """Come with a Hello as somebody new, and return the code that the host closes with."""
+    dialer, wire = await dial(port)
+    dialer.link.send_stream(HELLO)
+    async with asyncio.timeout(20):
+        await wire.over.wait()
+    assert wire.closed is not None
+    return wire.closed.code
+
+
+async def first_packet(dialer: Dialer, wire: Wire) -> None:
+    """Start a stream after its Welcome, and wait for its first packet; raise ``ConnectionError`` when refused."""
+    [data_port] = struct.unpack_from("<H", wire.data, 2 + 8)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as data:
+        data.connect(("127.0.0.1", data_port))
+        data.send(PUNCH)
+        dialer.link.send_stream(frame(Start(data.getsockname()[1]).encode()))
+        arrives = asyncio.ensure_future(_packet(data))
+        ends = asyncio.ensure_future(wire.over.wait())
+        async with asyncio.timeout(30):
+            await asyncio.wait([arrives, ends], return_when=asyncio.FIRST_COMPLETED)
+        arrived = arrives.done()
+        arrives.cancel()
+        ends.cancel()
+        if not arrived:
+            raise ConnectionError(wire.closed)
+
+
+async def _packet(data: socket.socket) -> None:
+    while True:
+        try:
+            await asyncio.get_running_loop().sock_recv(data, 2048)
+        except ConnectionRefusedError:
+            continue  # the host has closed its data port, and will say why
+        return
+
+
+@pytest.mark.parametrize("start", [False, True], ids=["Hello", "Hello and Start"])
+@pytest.mark.parametrize("clients", [1, 6])
+def test_workers_alive_and_started_are_bounded_whatever_clients_ask_for(
+    host: HostProcess, clients: int, start: bool
+) -> None:
+    identities = [Identity.generate(Role.CLIENT) for _ in range(clients)]
+
+    async def scenario() -> None:
+        began = time.monotonic()
+        until = began + ATTACK_S
+        attacks = [come_and_leave(host.port, one, start=start, until=until) for one in identities]
+        welcomes = sum(await asyncio.gather(*attacks))
+        took = time.monotonic() - began
+        print(
+            f"\n{clients} clients, {'Hello and Start' if start else 'Hello'}: {welcomes} welcomes in {took:.1f} s, "
+            f"{len(host.workers)} workers started ({len(host.workers) / took:.1f} a second), "
+            f"at most {host.most_workers} alive, host at {host.resident_mb:.0f} MB"
+        )
+        assert welcomes > MAX_WORKERS
+        assert host.most_workers <= MAX_WORKERS
+        allowed = min(
+            WORKERS_AT_ONCE + took * WORKERS_PER_S,
+            clients * (CLIENT_WORKERS_AT_ONCE + took * CLIENT_WORKERS_PER_S),
+        )
+        assert len(host.workers) <= allowed + 1
+        if not start:
+            assert host.workers == set()
+
+    run(scenario())
+
+
+def test_hellos_without_start_keep_no_client_out_and_are_over_after_three_seconds(
+    host_for_one: HostProcess,
+) -> None:
+    async def scenario() -> None:
+        waiting = [await welcomed(host_for_one.port) for _ in range(6)]
+        said = time.monotonic()
+        began = time.monotonic()
+        dialer, wire = await welcomed(host_for_one.port)
+        await first_packet(dialer, wire)
+        print(f"\nfirst packet beside six reservations after {time.monotonic() - began:.2f} s")
+        assert len(host_for_one.workers) == 1
+        for _, idle in waiting:
+            async with asyncio.timeout(20):
+                await idle.over.wait()
+            assert idle.closed is not None
+            assert idle.closed.code == CloseCode.SETUP_FAILED
+        print(f"six reservations over {time.monotonic() - said:.2f} s after the last of them")
+        assert len(host_for_one.workers) == 1
+        dialer.link.close(0, "done")
+
+    run(scenario())
+
+
+def test_of_two_that_were_welcomed_the_first_to_start_streams_and_the_other_is_told(
+    host_for_one: HostProcess,
+) -> None:
+    async def scenario() -> None:
+        slow, quick = await welcomed(host_for_one.port), await welcomed(host_for_one.port)
+        quick[1].welcomed.clear()
+        quick[0].link.send_stream(START + frame(ClockProbe(1).encode()))
+        async with asyncio.timeout(20):
+            await quick[1].welcomed.wait()  # the echo, which only a client that has started gets
+        with pytest.raises(ConnectionError):
+            await first_packet(*slow)
+        assert slow[1].closed is not None
+        assert slow[1].closed.code == CloseCode.BUSY
+        assert await refusal(host_for_one.port) == CloseCode.BUSY
+        quick[0].link.close(0, "done")
+
+    run(scenario())
+
+
+def test_a_client_with_a_certificate_takes_its_own_place_over_when_it_starts_and_not_before(
+    host_for_one: HostProcess,
+) -> None:
+    identity = Identity.generate(Role.CLIENT)
+
+    async def scenario() -> None:
+        first, first_wire = await welcomed(host_for_one.port, identity)
+        await first_packet(first, first_wire)
+        again, again_wire = await welcomed(host_for_one.port, identity)
+        assert first_wire.closed is None
+        await first_packet(again, again_wire)
+        async with asyncio.timeout(20):
+            await first_wire.over.wait()
+        assert first_wire.closed is not None
+        assert first_wire.closed.code == CloseCode.SUPERSEDED
+        assert host_for_one.most_workers <= 1 + 2
+        again.link.close(0, "done")
+
+    run(scenario())
+
+
+def test_a_client_that_was_killed_gets_its_place_back_at_once_and_nobody_else_gets_it(
+    host_for_one: HostProcess, tmp_path: Path
+) -> None:
+    config = {"address": host_for_one.address, "trust": "loopback", "state_dir": str(tmp_path / "client")}
+    (tmp_path / "client.json").write_text(json.dumps(config))
+    command = [sys.executable, "-m", "punktfunk.client", "--config", str(tmp_path / "client.json")]
+
+    async def scenario() -> None:
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as client:
+            assert client.stdout is not None
+            while json.loads(await asyncio.to_thread(client.stdout.readline))["event"] != "second":
+                pass
+            client.kill()
+        assert await refusal(host_for_one.port) == CloseCode.BUSY
+        again = await welcomed(host_for_one.port, Identity.load_or_create(tmp_path / "client", Role.CLIENT))
+        await first_packet(*again)
+        assert host_for_one.process.stdout is not None
+        session = json.loads(await asyncio.to_thread(host_for_one.process.stdout.readline))
+        assert (session["event"], session["reason"]) == ("session", "superseded")
+        again[0].link.close(0, "done")
+
+    run(scenario())
