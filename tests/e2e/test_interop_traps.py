@@ -623,7 +623,8 @@ def test_trap_13_a_client_that_never_closes_holds_nothing_up_after_its_last_fram
 def test_trap_13_a_client_that_vanishes_in_mid_stream_is_given_up_after_its_idle_time() -> None:
     async def scenario() -> None:
         async with a_host(frames=None, max_sessions=1) as host:
-            async with dial(host, idle_s=2.0) as client:
+            # More than the 4 s between the host's PINGs: a slow machine may take its time to the first frame.
+            async with dial(host, idle_s=5.0) as client:
                 await stream(client, lambda seen: len(seen.wire) > 10)
                 client.vanish()
             async with asyncio.timeout(20):
