@@ -35,7 +35,8 @@ from punktfunk.units import Mode
 HONEST = Identity.generate(Role.CLIENT)
 TRIES = 20
 LIMIT_S = 2.0
-"""For an answer; usual is a tenth of it. A busy machine is measured before the attack and given 20 times as long."""
+"""For an answer, which usually takes a tenth of it, and for a first packet, which takes the start of a worker process.
+A machine that is slow in calm gets longer: 20 times as long for the one, 4 times for the other."""
 STRANGERS_MEMORY_BYTES = 64_000_000
 HELLO = Hello(mode=VideoMode(1280, 720, 60), name="honest")
 
@@ -179,8 +180,11 @@ def test_an_honest_client_gets_in_while_64_addresses_flood_the_listener(
     async def scenario() -> None:
         lateness = Loop()
         frames: list[float] = []
+        calm_frames: list[float] = []
         async with a_host() as host:
             calm = [await HonestClient.answer(host.port) for _ in range(5)]
+            for _ in range(2):
+                calm_frames.append(await _first_frame(host, len(calm_frames) + 1))
             peak = 0
             async with attacked(host.port, kind):
                 watch = asyncio.create_task(lateness.watch())
@@ -191,15 +195,14 @@ def test_an_honest_client_gets_in_while_64_addresses_flood_the_listener(
                 watch.cancel()
                 counters = host.listener_counters
                 for _ in range(streams):
-                    frames.append(await _first_frame(host, len(frames) + 1))
-        limit = max(LIMIT_S, 20 * sorted(calm)[2])
-        print(
-            f"\n{kind}: answer after {_words(answers)}, in calm {_words(calm)}; first packet after {_words(frames)}"
-        )
+                    frames.append(await _first_frame(host, len(calm_frames) + len(frames) + 1))
+        print(f"\n{kind}: answer after {_words(answers)}, in calm {_words(calm)}")
+        print(f"{kind}: first packet after {_words(frames)}, in calm {_words(calm_frames)}")
         print(
             f"{kind}: {lateness.words()}; resident memory +{(peak - at_first) / 1e6:.1f} MB; {json.dumps(counters)}"
         )
-        assert max(answers) < limit, answers
+        assert max(answers) < max(LIMIT_S, 20 * sorted(calm)[2]), answers
+        assert max(frames) < max(LIMIT_S, 4 * max(calm_frames)), frames
         assert peak - at_first < STRANGERS_MEMORY_BYTES
         assert counters["links"] + counters["retries"] > link_quota.MAX_STRANGERS
 
@@ -221,4 +224,4 @@ async def _first_frame(host: punktfunk.Host, number: int) -> float:
 
 def _words(times: list[float]) -> str:
     ordered = sorted(times) or [0.0]
-    return f"{ordered[len(ordered) // 2]:.2f} s (median), {ordered[-1]:.2f} s (max) of {len(ordered)}"
+    return f"{ordered[(len(ordered) - 1) // 2]:.2f} s (median), {ordered[-1]:.2f} s (max) of {len(ordered)}"
