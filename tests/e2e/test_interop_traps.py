@@ -620,6 +620,7 @@ def test_trap_13_a_client_that_never_closes_holds_nothing_up_after_its_last_fram
     run(scenario())
 
 
+@pytest.mark.measures
 def test_trap_13_a_client_that_vanishes_in_mid_stream_is_given_up_after_its_idle_time() -> None:
     async def scenario() -> None:
         async with a_host(frames=None, max_sessions=1) as host:
