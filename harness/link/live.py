@@ -177,8 +177,8 @@ def _stream(
         raise HarnessError(
             f"the session did not end within {limit_s:.0f} s: {client.last_words()}", f"see {client.log.name}"
         )
-    if "client" not in killed:
-        host.wait(_END_S)
+    # Also after its client was killed: it finds that out and leaves its records, if it is given the time.
+    host.wait(_END_S)
     return killed
 
 

@@ -132,7 +132,6 @@ def test_a_run_on_a_sabotaged_link_exits_5_with_the_reason(
     assert case["metrics"] == {}, "nothing is reported on a link that is not as asked"
 
 
-@pytest.mark.measures  # a host gives its worker 1.9 s to write what it has when it is told to end
 def test_a_client_that_dies_on_purpose_leaves_a_result(tmp_path: Path) -> None:
     scenario = SCENARIO.partition("events:")[0] + "events:\n  - {at: 1500 ms, kill: client}\n"
     done, folder, case = run(scenario, tmp_path)
