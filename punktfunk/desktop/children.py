@@ -71,6 +71,11 @@ class Children:
                 preexec_fn=None if self._containment is Containment.NAMESPACE else die_with_parent,  # noqa: PLW1509 one thread
             )
         except OSError as error:
+            # What could not be used is named by the error: the folder, or the program.
+            if cwd is not None and error.filename == cwd:
+                raise CapabilityError(
+                    f"{argv[0]} cannot be started in {cwd}: {error.strerror}", "make that folder usable"
+                ) from error
             raise CapabilityError(
                 f"{argv[0]} cannot be started: {error.strerror}", "is it installed, and in PATH?"
             ) from error

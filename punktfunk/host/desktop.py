@@ -97,6 +97,11 @@ class DesktopDesk:
                 f"{self._program[0]} cannot be started: there is no such program",
                 "is it installed, and in PATH?",
             )
+        if self._finding.name is BackendName.HEADLESS and not Path.home().is_dir():
+            raise CapabilityError(
+                f"{self._program[0]} cannot be started: the home folder {Path.home()} is missing",
+                "make it, or set HOME to a folder that is there",
+            )
         self._app: App | None = None
         self._log = log.get("host.desktop")
         self.sound: SoundPlace | None = None

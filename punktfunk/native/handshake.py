@@ -91,6 +91,8 @@ class Hello:
     max_shard_bytes: int | None = None
     audio_rate_hz: int | None = None
     audio_bits: int | None = None
+    dropped_texts: int = 0
+    """Of name and launch id, those that came too long or not in UTF-8 and therefore read as none (section 2.4)."""
 
     def encode(self) -> bytes:
         """Encode, ending after the last field that is present; absent ones before it get their defaults."""
@@ -143,6 +145,7 @@ class Hello:
             max_shard_bytes=rest.u16(),
             audio_rate_hz=rest.u32(),
             audio_bits=rest.u8(),
+            dropped_texts=rest.dropped_texts,
         )
 
 
@@ -277,11 +280,12 @@ class Start:
 class _Tail:
     """Read optional fields one after another; once one is missing, so are all that follow."""
 
-    __slots__ = ("_at", "_payload")
+    __slots__ = ("_at", "_payload", "dropped_texts")
 
     def __init__(self, payload: bytes, start: int) -> None:
         self._payload = payload
         self._at = start
+        self.dropped_texts = 0
 
     @property
     def left(self) -> int:
@@ -313,12 +317,14 @@ class _Tail:
         if length is None:
             return None
         raw = self.take(length)
-        if not raw or length > limit:
+        if not raw:
             return None
         try:
-            return raw.decode()
+            text = raw.decode() if length <= limit else None
         except UnicodeDecodeError:
-            return None
+            text = None
+        self.dropped_texts += text is None
+        return text
 
 
 def _check(payload: bytes, what: str, minimum: int) -> None:

@@ -204,6 +204,8 @@ class HostControl:
             self._outputs.put(PairingRequested(asked))
             return
         hello = Hello.decode(payload)
+        if hello.dropped_texts:
+            self._outputs.counters["dropped_texts"] += hello.dropped_texts
         if hello.version not in ACCEPTED_VERSIONS:
             self._refuse(CloseCode.WIRE_VERSION, f"client speaks wire version {hello.version}")
         elif self._refusal is not None:

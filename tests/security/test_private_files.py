@@ -246,12 +246,16 @@ def test_what_root_put_there_is_believed_by_the_service_s_user(
         for one, mode in modes:
             one.chmod(mode | 0o011)  # pytest's folders let nobody else through
         folder.chmod(0o755)
-        for name, mode in (("list", 0o644), ("secret", 0o640), ("loose", 0o644), ("shared", 0o660)):
+        files = {"list": 0o644, "secret": 0o640, "loose": 0o644, "shared": 0o660, "closed": 0o600}
+        for name, mode in files.items():
             (folder / name).write_bytes(b"x")
             (folder / name).chmod(mode)
             os.chown(folder / name, 0, NOBODY)
         assert _as_nobody(folder / "list", secret=False) == "b'x'"
         assert _as_nobody(folder / "secret", secret=True) == "b'x'"
+        assert "cannot be read: Permission denied" in _as_nobody(folder / "closed", secret=False), (
+            "not an empty one"
+        )
         assert "used by others" in _as_nobody(folder / "loose", secret=True)
         assert "used by others" in _as_nobody(folder / "shared", secret=True)
         os.chown(folder / "secret", NOBODY, NOBODY)

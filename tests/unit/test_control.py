@@ -286,6 +286,27 @@ def test_a_refresh_of_zero_and_wire_version_3_pass() -> None:
     assert pair.host.state is HostState.STARTED
 
 
+def test_a_hello_whose_name_is_no_utf_8_is_served_as_one_without_a_name_and_counted() -> None:
+    head = Hello(mode=MODE, bitrate_kbps=7).encode()
+    for texts, dropped in ((b"\x02\xff\xfe\x03abc", 1), (b"\x02\xff\xfe\x02\xc3\x28", 2), (b"\x02ok", 0)):
+        host = HostControl(Dialect.PKF1, now_ns=0, realtime_offset_ns=0)
+        host.receive(frame(head + texts), 0)
+        output = host.poll()
+        assert isinstance(output, control.HelloReceived)
+        assert output.hello.name == ("ok" if texts == b"\x02ok" else None)
+        assert host.counters.get("dropped_texts", 0) == dropped
+
+
+def test_a_client_without_a_certificate_is_refused_and_does_not_knock() -> None:
+    for refusal, knocks in ((CloseCode.NO_IDENTITY, False), (CloseCode.DENIED, True)):
+        host = HostControl(Dialect.PKF1, now_ns=0, realtime_offset_ns=0, refusal=refusal)
+        host.receive(frame(Hello(mode=MODE).encode()), 0)
+        outputs = list(iter(host.poll, None))
+        assert any(isinstance(output, control.StrangerRefused) for output in outputs) is knocks
+        assert isinstance(outputs[-1], control.CloseConnection)
+        assert outputs[-1].code is refusal
+
+
 def test_close_codes_are_zero_without_alpn_except_for_an_error() -> None:
     assert Dialect.PLAIN.close_code(CloseCode.DENIED) == 0
     assert Dialect.PLAIN.close_code(CloseCode.ERROR) == 1

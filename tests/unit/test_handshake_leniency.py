@@ -32,6 +32,17 @@ def test_an_overlong_or_broken_name_reads_as_none_and_the_next_field_still_stand
     for name in (b"x" * 65, b"\xff\xfe"):
         hello = Hello.decode(head + bytes([len(name)]) + name + b"\x03abc" + b"\x02")
         assert (hello.name, hello.launch, hello.video_caps) == (None, "abc", 2)
+        assert hello.dropped_texts == 1
+
+
+def test_texts_that_are_absent_empty_or_at_their_limit_are_not_dropped() -> None:
+    head = Hello(mode=MODE, bitrate_kbps=7).encode()
+    assert Hello.decode(head).dropped_texts == 0
+    assert Hello.decode(head + b"\x00\x00").dropped_texts == 0
+    fits = Hello.decode(head + b"\x40" + b"x" * 64 + b"\x80" + b"y" * 128)
+    assert (fits.name, fits.launch, fits.dropped_texts) == ("x" * 64, "y" * 128, 0)
+    both = Hello.decode(head + b"\x41" + b"x" * 65 + b"\x81" + b"y" * 129)
+    assert (both.name, both.launch, both.dropped_texts) == (None, None, 2)
 
 
 def test_a_name_that_runs_past_the_end_takes_everything_after_it_away() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -50,6 +52,43 @@ def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
         ("complete_ns", "decode_end_ns"),
     ):
         assert (seen.between(begin, end) > 0).all(), (begin, end)
+
+
+def test_serve_says_that_the_home_folder_is_missing_before_anybody_connects(
+    desktop_parts: None, tmp_path: Path
+) -> None:
+    options = [
+        "--source",
+        "desktop",
+        "--app",
+        "foot",
+        "--bind",
+        "127.0.0.1",
+        "--native-port",
+        "0",
+        "--no-mdns",
+    ]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "punktfunk",
+            "serve",
+            *options,
+            "--no-mgmt",
+            "--state-dir",
+            str(tmp_path / "state"),
+        ],
+        env={**os.environ, "HOME": str(tmp_path / "missing"), "WAYLAND_DISPLAY": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"foot cannot be started: the home folder {tmp_path}/missing is missing" in done.stderr
+    assert "set HOME" in done.stderr
+    assert "PATH" not in done.stderr
 
 
 @pytest.fixture

@@ -121,6 +121,19 @@ def test_a_changed_mode_reaches_an_open_capture(session: DesktopSession) -> None
     assert {(f.picture.width, f.picture.height) for f in frames} == {(640, 480)}, "scaled to the stream"
 
 
+def test_a_folder_that_a_program_cannot_start_in_is_named_and_not_the_program(
+    session: DesktopSession, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for folder, why in ((tmp_path / "missing", "No such file"), (tmp_path / "file", "Not a directory")):
+        with pytest.raises(CapabilityError, match=f"true cannot be started in {folder}: {why}") as caught:
+            session.launch(["true"], cwd=folder)
+        assert "PATH" not in caught.value.hint
+    with pytest.raises(CapabilityError, match="no-such-program cannot be started: No such file") as caught:
+        session.launch(["no-such-program"], cwd=tmp_path)
+    assert "PATH" in caught.value.hint
+
+
 def test_a_program_that_cannot_be_started_is_named(session: DesktopSession) -> None:
     with pytest.raises(CapabilityError, match="no-such-program"):
         session.launch(["no-such-program"])
