@@ -51,6 +51,7 @@ _REPOSITORY = Path(__file__).parents[2]
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_REPOSITORY)}
 _READ_EVERY_S = 2.0
 _TOLD_EVERY_S = 60.0
+_WORKER_LIMIT_S = 30.0
 _SETTLING_S, _SETTLING_SHARE, _SETTLING_SESSIONS = 300.0, 0.2, 150
 _BLOCKS = 12
 _INPUT_EVERY_S = 0.01
@@ -182,7 +183,7 @@ async def _stream(address: str, mode: Mode) -> None:
         print(
             "end",
             summary.reason,
-            *(f"{name}={summary.counters[name]}" for name in _TOLD_COUNTERS),
+            *(f"{name}={summary.counters.get(name, 'unknown')}" for name in _TOLD_COUNTERS),
             flush=True,
         )
 
@@ -251,7 +252,13 @@ def soak_stream(minutes: float, mode: str, folder: Path) -> None:
     ):
         assert client.stdout is not None
         worker = int(client.stdout.readline().split()[1])
-        host_worker = _child(host.pid, "punktfunk.host.worker")
+        host_worker = None
+        for _ in range(int(_WORKER_LIMIT_S / _READ_EVERY_S)):
+            # It is started when the client starts, and has a turn to wait for.
+            time.sleep(_READ_EVERY_S)
+            host_worker = _child(host.pid, "punktfunk.host.worker")
+            if host_worker is not None:
+                break
         if host_worker is None:
             raise SystemExit("the host has no worker")
         watched = [
