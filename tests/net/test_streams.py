@@ -86,6 +86,7 @@ def test_frames_arrive_as_they_were_sent(
         host.close()
         client.close()
         sent, received = host.stats(), client.stats()
+    assert sent["records_dropped"] == received["records_dropped"] == 0
     assert sent["packets_sealed"] == sent["packets_sent"] == received["packets_received"]
     assert received["packets_received"] == received["packets_used"]
     assert received["packets_lost"] == 0
