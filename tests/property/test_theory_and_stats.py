@@ -144,8 +144,14 @@ def test_wilson_intervals_hold_the_share_and_stay_within_0_and_1(successes: int,
         assert 0 <= interval[0] <= successes / (successes + more) <= interval[1] <= 1
 
 
+# With ties the rank test goes through all 2^n signs for up to 13 values, a second for each of 13: none of 9 to 13.
+ratios_of_pairs = st.one_of(
+    st.lists(st.floats(0.5, 2), min_size=1, max_size=8), st.lists(st.floats(0.5, 2), min_size=14, max_size=40)
+)
+
+
 @settings(calm, max_examples=30)
-@given(ratios=st.lists(st.floats(0.5, 2), min_size=1, max_size=40), scale=st.floats(0.01, 100))
+@given(ratios=ratios_of_pairs, scale=st.floats(0.01, 100))
 def test_a_comparison_knows_no_units_and_is_antisymmetric(ratios: list[float], scale: float) -> None:
     (found,) = stats.judge({"x": [(scale, scale * r) for r in ratios]})
     (plain,) = stats.judge({"x": [(1.0, r) for r in ratios]})
