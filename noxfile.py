@@ -94,8 +94,8 @@ def tests(session: nox.Session) -> None:
 
 
 def _workers() -> int:
-    """Return how many tests run side by side: two a CPU, since most of them wait for processes and links."""
-    return 2 * len(os.sched_getaffinity(0))
+    """Return how many tests run side by side: one a CPU. Two a CPU starve the workers that live tests wait for."""
+    return max(2, len(os.sched_getaffinity(0)))
 
 
 @nox.session(name="loss-sweep")
