@@ -251,8 +251,8 @@ def test_what_a_checksum_drops_behind_the_bottleneck_is_no_lack_of_rate(kbps: in
     times = (np.arange(600) * (1228 * 8 / kbps * 1e6)).astype(np.int64)
     found = judge_rate(want, Sample(900, 1, 1200, 1, np.arange(600), times, times))
     assert found.ok is ok
-    assert found.asked == "8000 kbit/s within 1.3%"
-    assert found.found.startswith(f"{kbps} kbit/s over ")
+    assert (found.name, found.asked) == ("rate", "8000 kbit/s within 1.3%")
+    assert found.found == f"{kbps} kbit/s over {599 * 1228 * 8 / kbps:.0f} ms"
     # What reaches the application corrupted has taken its time at the bottleneck and arrives.
     payload = expected({"rate_kbps": 10_000, "corrupt": 0.2, "corrupt_mode": "payload"})
     assert judge_rate(payload, Sample(900, 1, 1200, 1, np.arange(600), times, times)).ok is (kbps == 10_000)
@@ -330,12 +330,30 @@ def test_trains_are_judged_where_there_are_enough_of_them() -> None:
         assert (len(found) == 2) is judged, trains
 
 
+def test_counts_are_taken_at_their_bounds_and_refused_one_beyond() -> None:
+    bursts = expected({"loss": {"kind": "gilbert_elliott", "p": 0.01, "r": 0.25, "bad": 1.0, "good": 0.0}})
+    low, high = (int(bound) for bound in binomial_bounds(400, 0.25))
+    for ends, ok in ((low - 1, False), (low, True), (high, True), (high + 1, False)):
+        # 400 lost packets in that many runs: one long run first, then single ones far apart.
+        lost = np.zeros(10_000, dtype=bool)
+        lost[: 400 - ends + 1] = True
+        lost[1000 : 1000 + 10 * (ends - 1) : 10] = True
+        assert judge_loss(bursts, probe(lost, segments=1))[1].ok is ok, ends
+    want = expected({"loss": {"kind": "independent", "p": 0.05}})
+    least = 141  # of 1000 trains of ten, half the share of which 5e-7 may be missed
+    for partial, ok in ((least - 1, False), (least, True)):
+        lost = np.zeros((1000, 10), dtype=bool)
+        lost[:partial, 0] = True
+        assert judge_loss(want, probe(lost.reshape(-1)))[1].ok is ok, partial
+
+
 def test_copies_and_corruption_are_shares_of_what_arrived() -> None:
     want = expected({"duplicate": 0.1, "corrupt": 0.2, "corrupt_mode": "payload"})
     index = np.concatenate([np.arange(500), np.arange(60)])
     zero = np.zeros(len(index), dtype=np.int64)
     got = replace(Sample(1000, 1, 64, 1000, index, zero, zero), corrupt=111)
     copies, corrupted, order = judge_copies(want, got)
+    assert [one.name for one in (copies, corrupted)] == ["duplicates", "corrupted payloads"]
     for one, count, n, p in ((copies, 60, 500, 0.1), (corrupted, 111, 560, 0.2)):
         low, high = binomial_bounds(n, p)
         assert (one.ok, one.found) == (True, str(count))
