@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.errors import TrustStoreError
 from punktfunk.native.identity import parse_fingerprint
-from punktfunk.native.private_file import read_private, write_private
+from punktfunk.native.private_file import held_folder, read_private, write_private
 
 FILE_NAME = "known-hosts.json"
 MAX_HOSTS = 1024
@@ -62,10 +62,12 @@ class KnownHosts:
         entry = KnownHost(
             address=address[0], port=address[1], fingerprint=fingerprint, paired_unix_s=int(time.time())
         )
-        others = [host for host in self._hosts if (host.address, host.port) != address]
-        hosts = [*others, entry][-MAX_HOSTS:]
         try:
-            write_private(self.path, _File(hosts=hosts).model_dump_json(indent=2).encode() + b"\n")
+            with held_folder(self.path.parent, TrustStoreError):
+                # Another pairing may have added its host since this list was read.
+                others = [host for host in self._load() if (host.address, host.port) != address]
+                hosts = [*others, entry][-MAX_HOSTS:]
+                write_private(self.path, _File(hosts=hosts).model_dump_json(indent=2).encode() + b"\n")
         except OSError as error:
             raise TrustStoreError(
                 f"cannot write {self.path}: {error.strerror}",

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from punktfunk.errors import ConfigError
-from punktfunk.native.private_file import read_private, write_private
+from punktfunk.native.private_file import held_folder, read_private, write_private
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -93,10 +93,14 @@ class Identity:
         certificate_path, key_path = cls.paths(folder, role)
         try:
             certificate, key = _read_certificate(certificate_path), _read_key(key_path)
-            if certificate is None and key is None:
-                return cls._create(folder, role)
-            if certificate is None and key is not None:
-                certificate = _finish_creation(certificate_path, key)
+            if certificate is None:
+                # Two programs that both make an identity would mix them, and one would be left with a lost one.
+                with held_folder(folder, ConfigError):
+                    certificate, key = _read_certificate(certificate_path), _read_key(key_path)
+                    if certificate is None and key is None:
+                        return cls._create(folder, role)
+                    if certificate is None and key is not None:
+                        certificate = _finish_creation(certificate_path, key)
         except OSError as error:
             raise ConfigError(
                 f"the identity in {folder} cannot be used: {error.strerror}",
@@ -120,7 +124,6 @@ class Identity:
         The certificate is written beside its place, then the key, then the certificate is renamed into place.
         """
         certificate_path, key_path = cls.paths(folder, role)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         identity = cls.generate(role)
         pem = identity.certificate.public_bytes(serialization.Encoding.PEM)
         write_private(_unfinished(certificate_path), pem)

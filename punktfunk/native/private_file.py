@@ -15,6 +15,8 @@ import fcntl
 import os
 import re
 import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from punktfunk.errors import PunktfunkError
@@ -22,6 +24,12 @@ from punktfunk.regular_file import UnfitFileError, read_regular
 
 MAX_FILE_BYTES = 65_536
 """Of a private file, unless its owner says more."""
+HOLD_LIMIT_S = 10.0
+"""How long a program waits for another one that changes the same state folder; what takes longest there is making a
+key, a second on a small machine."""
+_HOLD_POLL_S = 0.02
+_NO_LOCKS_HERE = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+"""What a file system says that cannot lock folders, such as NFS: there the last of two changes at a time counts."""
 _ROOT = 0
 
 
@@ -92,6 +100,40 @@ def write_private(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):  # the folder itself may be what is missing
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path, error: type[PunktfunkError]) -> Iterator[None]:
+    """Let no other program change a state folder meanwhile: for what is read, changed and written in several steps.
+
+    The folder is made (0700) when it is not there. The kernel lets go of it however this process ends. Raises ``error``
+    when another program holds it for longer than :data:`HOLD_LIMIT_S`, and ``OSError`` when it cannot be made or read.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + HOLD_LIMIT_S
+        while not _is_held_now(descriptor):
+            if time.monotonic() >= until:
+                raise error(
+                    f"another program has been changing the state folder {folder} for {HOLD_LIMIT_S:.0f} s",
+                    "end it (it may be stopped: look with ps), or name another --state-dir",
+                )
+            time.sleep(_HOLD_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_held_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as failed:
+        if failed.errno not in _NO_LOCKS_HERE:
+            raise
+    return True
 
 
 def _opened_folder(folder: Path, error: type[PunktfunkError]) -> int | None:

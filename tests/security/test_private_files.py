@@ -444,3 +444,55 @@ def test_the_programs_say_it_in_two_lines_and_leave(program: str, tmp_path: Path
     cause, hint = done.stderr.splitlines()
     assert "others can write to it (mode 0777)" in cause
     assert f"chmod 700 {state}" in hint
+
+
+_TOGETHER = """
+import sys
+from pathlib import Path
+from punktfunk.client.known_hosts import KnownHosts
+from punktfunk.native.identity import Identity, Role
+folder, role, number = Path(sys.argv[1]), Role[sys.argv[2]], int(sys.argv[3])
+known = KnownHosts(folder)
+print("ready", flush=True)
+sys.stdin.readline()
+print(Identity.load_or_create(folder, role).fingerprint, flush=True)
+known.remember(("192.0.2.1", number), "ab" * 32)
+"""
+
+
+@pytest.mark.parametrize("role", Role)
+def test_programs_that_start_together_on_a_new_folder_have_one_identity_and_lose_no_host(
+    role: Role, state: Path
+) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", _TOGETHER, str(state), role.name, str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(1, 7)
+    ]
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    made = {program.communicate(timeout=120)[0].strip() for program in programs}
+    assert [program.returncode for program in programs] == [0] * 6
+    assert made == {Identity.load_or_create(state, role).fingerprint}
+    assert sorted(host.port for host in KnownHosts(state).all()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_program_that_holds_a_folder_for_ever_is_named_as_the_reason(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private_file, "HOLD_LIMIT_S", 0.1)
+    with (
+        private_file.held_folder(state, ConfigError),
+        pytest.raises(ConfigError, match="another program has been changing the state folder"),
+    ):
+        Identity.load_or_create(state, Role.CLIENT)
+    Identity.load_or_create(state, Role.CLIENT)
