@@ -14,6 +14,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from punktfunk.allowance import Allowance
 from punktfunk.errors import CapacityFullError
 
 S = 1_000_000_000
@@ -57,29 +58,6 @@ class Supersede(Generic[Id]):
     """A reservation or stream is over because the same client has come again."""
 
     id: Id
-
-
-class Allowance:
-    """A token bucket: ``burst`` at once, then one every ``interval_ns``."""
-
-    __slots__ = ("_burst", "_full_ns", "_interval_ns")
-
-    def __init__(self, burst: int, interval_ns: int, now_ns: int) -> None:
-        self._burst, self._interval_ns = burst, interval_ns
-        self._full_ns = now_ns
-        """When all tokens are there again."""
-
-    def due_ns(self) -> int:
-        """Return when the next token may be taken, or could have been."""
-        return self._full_ns - (self._burst - 1) * self._interval_ns
-
-    def take(self, now_ns: int) -> None:
-        """Take one; only at or after :meth:`due_ns`."""
-        self._full_ns = max(self._full_ns, now_ns) + self._interval_ns
-
-    def full(self, now_ns: int) -> bool:
-        """Return whether it is as good as a new one."""
-        return now_ns >= self._full_ns
 
 
 @dataclass(slots=True)

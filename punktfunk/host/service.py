@@ -24,9 +24,10 @@ from punktfunk.host.pairing import NativePairing
 from punktfunk.host.report import SessionReport
 from punktfunk.host.side_planes import InputSink, SidePlanes
 from punktfunk.host.sources import DesktopSpec
-from punktfunk.host.stream import WorkerStream, negotiate, prepare, wanted_kbps
+from punktfunk.host.stream import WorkerStream, kbps_in_shards, negotiate, prepare, wanted_kbps
 from punktfunk.log_limit import StrangerLog
 from punktfunk.media import Codec, choose_encoder
+from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
@@ -35,7 +36,7 @@ from punktfunk.native.host import HostSession
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Peer
-from punktfunk.native.trust import OpenTrust, require_open_trust
+from punktfunk.native.trust import OpenTrust, require_open_trust, source_of
 from punktfunk.printable import device_name
 from punktfunk.units import Bitrate, Mode
 
@@ -266,6 +267,7 @@ class Host:
         lending = report._lending
         worker = WorkerStream(
             screen_for=None if lending is None else lending.change,
+            max_kbps=kbps_in_shards(MAX_BITRATE.kbps, welcome.shard_bytes),
             fec_percent=report.fec_percent,
             fec_floor=config.fec_floor_percent,
             packets_sent=lambda: report.counters.get("packets_sent", 0),
@@ -423,7 +425,7 @@ class Host:
             artefacts,
             name=device_name(hello.name or ""),
             source=config.source.kind,
-            bitrate_kbps=wanted_kbps(config, hello),
+            bitrate_kbps=wanted_kbps(config, hello, welcome.shard_bytes),
             fec_scheme=config.fec_scheme,
             fec_percent=welcome.fec_percent,
             adaptive_fec=config.adaptive_fec,
@@ -497,7 +499,7 @@ def _claimant(peer: Peer) -> Claimant:
     """Name a client by its certificate, which nobody else can come with, or else by where it comes from."""
     if peer.fingerprint is not None:
         return Claimant(peer.fingerprint, proven=True)
-    return Claimant(peer.address[0], proven=False)
+    return Claimant(source_of(peer.address[0]), proven=False)
 
 
 def _busy() -> RejectedError:

@@ -34,6 +34,12 @@ READY_LIMIT_S = 15.0
 _VERIFY_QUEUE_FRAMES = 512
 """A verification wants every frame, not the newest, also on a machine that stalls."""
 _FIRST_HELLO_BYTES = 21
+MIN_ASKED_SHARD_BYTES = 512
+"""The smallest shard limit of a client that is followed. Clients since v0.25.0 say what their buffers hold (1408 to
+9152) and drop packets with less than 512 bytes; a path that carries QUIC (1200 bytes, RFC 9000 section 14) carries
+1136. Earlier clients have no limit to say."""
+_USUAL_SHARD_BYTES = 1388
+"""The smaller of the two that fill a packet of 1500 bytes (section 2.5)."""
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
 
 
@@ -44,7 +50,8 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
     ``RejectedError`` when no codec fits or the mode cannot be streamed.
     """
     mode = _mode(config, hello)
-    kbps = wanted_kbps(config, hello)
+    shard_bytes = _shard_bytes(config, hello, address)
+    kbps = wanted_kbps(config, hello, shard_bytes)
     first_release = len(hello.encode()) <= _FIRST_HELLO_BYTES
     codec = _codec(config, hello)
     return Welcome(
@@ -54,7 +61,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
         fec=FecCode.GF16 if config.fec_scheme == "gf16" else FecCode.GF8,
         fec_percent=config.fec_percent,
         max_block_shards=config.block_shards,
-        shard_bytes=_shard_bytes(config, hello, address),
+        shard_bytes=shard_bytes,
         encrypt=config.encrypt,
         frames=verified_frames(config, mode),
         version=hello.version,
@@ -85,7 +92,7 @@ def prepare(
     screen: ScreenSpec | None = None,
 ) -> work.Prepare:
     """Make a worker's first message from what was negotiated; ``screen`` is the output of a desktop."""
-    kbps = wanted_kbps(config, hello)
+    kbps = wanted_kbps(config, hello, welcome.shard_bytes)
     codec = _codec(config, hello)
     encoder = EncoderConfig(
         encoder=choose_encoder(codec, config.encoder).name,
@@ -113,7 +120,7 @@ def prepare(
         send_buffer_bytes=config.send_buffer_bytes,
         realtime=config.realtime,
         # A verification counts every frame by its number; filler would take numbers away.
-        probe_kbps=0 if welcome.frames else config.probe_limit.kbps,
+        probe_kbps=0 if welcome.frames else kbps_in_shards(config.probe_limit.kbps, welcome.shard_bytes),
         frames=welcome.frames or config.frames,
         seconds=None if welcome.frames else config.seconds,
         artefacts=None if artefacts is None else str(artefacts.absolute()),
@@ -129,15 +136,16 @@ class WorkerStream:
     ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status, or
     ``None`` when the stream was stopped before it had a worker; ``on_loss`` the client's loss reports, parts per
     million. FEC follows them from ``fec_percent`` on, never below ``fec_floor`` if there is one; ``packets_sent``
-    gives the stream's count as last heard. The worker starts with :meth:`launch` and does nothing until
-    :meth:`prepare`; what it is told before is kept for it. ``screen_for`` gives a desktop's output another mode and
-    returns what to capture then.
+    gives the stream's count as last heard. No rate is above ``max_kbps``. The worker starts with :meth:`launch` and
+    does nothing until :meth:`prepare`; what it is told before is kept for it. ``screen_for`` gives a desktop's output
+    another mode and returns what to capture then.
     """
 
     def __init__(
         self,
         *,
         screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
+        max_kbps: int,
         fec_percent: int,
         fec_floor: int | None,
         packets_sent: Callable[[], int],
@@ -145,6 +153,7 @@ class WorkerStream:
         on_message: Callable[[Any], None],
         on_exit: Callable[[int | None], None],
     ) -> None:
+        self._max_kbps = max_kbps
         self._fec = FecChoice(fec_percent, fec_floor)
         self._packets_sent = packets_sent
         self._on_loss = on_loss
@@ -156,6 +165,7 @@ class WorkerStream:
         self._held: list[Any] | None = []
         self._data_socket: socket.socket | None = None
         self._changes: set[asyncio.Task[None]] = set()
+        self._changing = asyncio.Lock()
         self._ready_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -193,7 +203,7 @@ class WorkerStream:
 
     def set_bitrate(self, kbps: int) -> int:
         """Encode and pace for another rate, as far as encoders go; return what that is."""
-        kbps = min(kbps, MAX_BITRATE.kbps)
+        kbps = min(kbps, self._max_kbps)
         self._send(work.UseBitrate(kbps))
         return kbps
 
@@ -236,7 +246,9 @@ class WorkerStream:
     ) -> None:
         wanted = Mode(mode.width, mode.height, mode.refresh_hz)
         try:
-            screen = await screen_for(wanted)
+            # One by one, so that the last that was asked for is the last that is made.
+            async with self._changing:
+                screen = await screen_for(wanted)
         except PunktfunkError:
             # Without a source of its own the worker scales what it captures already.
             self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
@@ -293,15 +305,33 @@ def _codec(config: HostConfig, hello: Hello) -> Codec:
     return (preferred or usable)[0]
 
 
-def wanted_kbps(config: HostConfig, hello: Hello) -> int:
+def wanted_kbps(config: HostConfig, hello: Hello, shard_bytes: int) -> int:
     """Return the rate that a stream begins with: the configured one, or the client's wish, or the default."""
     if config.bitrate is not None:
-        return config.bitrate.kbps
-    return min(clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS), MAX_BITRATE.kbps)
+        wanted = config.bitrate.kbps
+    else:
+        wanted = clamp_bitrate_kbps(hello.bitrate_kbps or DEFAULT_BITRATE_KBPS)
+    return min(wanted, kbps_in_shards(MAX_BITRATE.kbps, shard_bytes))
+
+
+def kbps_in_shards(kbps: int, shard_bytes: int) -> int:
+    """Return the rate that makes as many packets of ``shard_bytes`` as ``kbps`` makes of the usual ones, or more.
+
+    Rates are what operators limit; what costs a host and a network is packets. A client that wants smaller ones
+    gets no more of them, but for what FEC and the last packet of each frame add.
+    """
+    return kbps * min(shard_bytes, _USUAL_SHARD_BYTES) // _USUAL_SHARD_BYTES
 
 
 def _shard_bytes(config: HostConfig, hello: Hello, address: str) -> int:
-    wanted = config.shard_bytes_for(address)
-    if hello.max_shard_bytes:
-        return max(2, min(wanted, hello.max_shard_bytes) // 2 * 2)
-    return wanted
+    ours = config.shard_bytes_for(address)
+    most = hello.max_shard_bytes
+    if not most or most >= ours:
+        return ours
+    if most < MIN_ASKED_SHARD_BYTES:
+        # More than it says that it can receive would be sent for nothing.
+        raise RejectedError(
+            f"the client takes packets of {most} bytes at most; none below {MIN_ASKED_SHARD_BYTES} are sent",
+            close_code=CloseCode.SETUP_FAILED,
+        )
+    return most // 2 * 2

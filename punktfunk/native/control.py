@@ -44,6 +44,12 @@ MESSAGE_RATE_PER_S = 200
 MESSAGE_BURST = 400
 """Typed messages a peer may send: answers would pile up in memory when it never acknowledges them."""
 
+MODES_BURST, MODE_INTERVAL_NS = 4, S
+"""Mode changes: so many at once, then one each interval. Each opens a source and an encoder, 0.15 s of a core at 8192
+by 8192."""
+BITRATES_BURST, BITRATE_INTERVAL_NS = 8, 250 * MS
+"""The same for bitrates; one beyond what an encoder was opened for opens it again. Clients measure for 750 ms."""
+
 MAX_FEC_PERCENT = 50
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_SHARD_BYTES = 1984
@@ -226,7 +232,7 @@ class Outputs:
     """The queue behind ``poll`` and the named counters of one control state machine.
 
     Counters: ``messages`` (received and whole), ``malformed``, ``unknown``, ``unexpected`` (known, but not in
-    this state or from this end), ``rate_limited``.
+    this state or from this end), ``rate_limited`` (not handled, or given up for a newer request of the kind).
     """
 
     __slots__ = ("_queue", "counters")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from punktfunk.allowance import Allowance, Latest
 from punktfunk.errors import ProtocolError
 from punktfunk.native import messages
 from punktfunk.native.control import (
+    BITRATE_INTERVAL_NS,
+    BITRATES_BURST,
     CLOCK_ROUNDS,
     FIRST_FRAME_WAIT_NS,
     HANDSHAKE_BUDGET_NS,
     KEEP_QUIET_NS,
     MAX_PROBE_KBPS,
     MAX_PROBE_MS,
+    MODE_INTERVAL_NS,
+    MODES_BURST,
     PAIRED_CLOSE_WAIT_NS,
     PROOF_WAIT_NS,
     PUNCH_WAIT_NS,
@@ -80,6 +85,8 @@ class HostControl:
         self._reader = FrameReader()
         self._outputs = Outputs()
         self._budget = MessageBudget(now_ns)
+        self._modes: Latest[VideoMode] = Latest(Allowance(MODES_BURST, MODE_INTERVAL_NS, now_ns))
+        self._bitrates: Latest[int] = Latest(Allowance(BITRATES_BURST, BITRATE_INTERVAL_NS, now_ns))
         self._deadline_ns: int | None = now_ns + HANDSHAKE_BUDGET_NS
         self._echoes = 0
         self._last_echo_ns = 0
@@ -102,7 +109,13 @@ class HostControl:
         """Return when ``handle_timeout`` wants to be called, CLOCK_MONOTONIC ns."""
         if self.state is HostState.CLOSED:
             return None
-        times = [self._deadline_ns, self._stream_due_ns(), self._quiet_until_ns() if self._held else None]
+        times = [
+            self._deadline_ns,
+            self._stream_due_ns(),
+            self._quiet_until_ns() if self._held else None,
+            self._modes.due_ns(),
+            self._bitrates.due_ns(),
+        ]
         return min((at for at in times if at is not None), default=None)
 
     def handle_timeout(self, now_ns: int) -> None:
@@ -116,6 +129,7 @@ class HostControl:
         if due is not None and now_ns >= due:
             self._begin_stream(punched=False)
         self._release_held(now_ns)
+        self._release_requests(now_ns)
 
     def receive(self, data: bytes, now_ns: int) -> None:
         """Take bytes of the control stream. Nothing in them raises; what is wrong is counted or refused."""
@@ -255,7 +269,9 @@ class HostControl:
             case messages.LossReport(loss_ppm):
                 self._outputs.put(LossReported(min(loss_ppm, 1_000_000)))
             case messages.SetBitrate(kbps):
-                self._outputs.put(BitrateRequested(clamp_bitrate_kbps(kbps)))
+                if self._bitrates.ask(clamp_bitrate_kbps(kbps)) is not None:
+                    self._outputs.counters["rate_limited"] += 1
+                self._release_requests(now_ns)
             case messages.ProbeRequest(kbps, duration_ms):
                 self._outputs.put(ProbeRequested(min(kbps, MAX_PROBE_KBPS), min(duration_ms, MAX_PROBE_MS)))
             case messages.Unknown():
@@ -272,9 +288,20 @@ class HostControl:
 
     def _reconfigure(self, mode: VideoMode, now_ns: int) -> None:
         if mode.dimensions_allowed and 0 < mode.refresh_hz <= MAX_REFRESH_HZ:
-            self._outputs.put(ModeRequested(mode))
+            replaced = self._modes.ask(mode)
+            if replaced is not None:
+                self._outputs.counters["rate_limited"] += 1
+                self.mode_changed(False, replaced, now_ns)
+            self._release_requests(now_ns)
         else:
             self.mode_changed(False, mode, now_ns)
+
+    def _release_requests(self, now_ns: int) -> None:
+        """Pass on what costs the stream much, at its rate; the newest request of a kind is never lost."""
+        if (mode := self._modes.take(now_ns)) is not None:
+            self._outputs.put(ModeRequested(mode))
+        if (kbps := self._bitrates.take(now_ns)) is not None:
+            self._outputs.put(BitrateRequested(kbps))
 
     def _send(self, payload: bytes, now_ns: int) -> None:
         """Send a message, but not between the client's clock rounds, where it would end them (2.4)."""

@@ -62,4 +62,4 @@ def test_a_bitrate_that_no_encoder_takes_is_refused_at_the_start_and_capped_for_
     with pytest.raises(ValidationError, match="out of range"):
         HostConfig(bitrate=Bitrate(MAX_BITRATE.bits_per_second + 1))
     hello = Hello(VideoMode(1280, 720, 60), bitrate_kbps=8_000_000)
-    assert wanted_kbps(HostConfig(), hello) == MAX_BITRATE.kbps
+    assert wanted_kbps(HostConfig(), hello, 1408) == MAX_BITRATE.kbps

@@ -7,32 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from punktfunk.native.control import PUNCH
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, Start, VideoMode
+from punktfunk.native.handshake import Start
 from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import ClockProbe
-from punktfunk.native.quic import Closed, Peer
+from tests.support.host_process import REPOSITORY, HostProcess
+from tests.support.raw_client import HELLO, Wire, first_packet, refusal, welcomed
 
-REPOSITORY = Path(__file__).parents[2]
-HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
+HELLO_BYTES = frame(HELLO.encode())
 START = frame(Start(40000).encode())
 MAX_SESSIONS = 4
 MAX_WORKERS = MAX_SESSIONS + 2
@@ -42,106 +35,9 @@ CLIENT_WORKERS_AT_ONCE, CLIENT_WORKERS_PER_S = 4, 1
 ATTACK_S = 8.0
 
 
-@dataclass
-class Wire:
-    """A link handler that sees how far the host goes along."""
-
-    data: bytearray = field(default_factory=bytearray)
-    established: asyncio.Event = field(default_factory=asyncio.Event)
-    welcomed: asyncio.Event = field(default_factory=asyncio.Event)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    closed: Closed | None = None
-
-    def link_established(self, peer: Peer) -> None:
-        self.established.set()
-
-    def stream_received(self, data: bytes) -> None:
-        self.data += data
-        self.welcomed.set()
-
-    def stream_ended(self) -> None: ...
-
-    def datagram_received(self, data: bytes) -> None: ...
-
-    def link_closed(self, closed: Closed) -> None:
-        self.closed = closed
-        for happened in (self.established, self.welcomed, self.over):
-            happened.set()
-
-
-class HostProcess:
-    """A host in a process of its own, and what is seen of it from outside."""
-
-    def __init__(self, folder: Path, **fields: Any) -> None:
-        config = {
-            "trust": "loopback",
-            "port": 0,
-            "source": {"kind": "synthetic", "frame_bytes": 2000},
-            "mode": "1280x720@60",
-            "max_sessions": MAX_SESSIONS,
-            **fields,
-        }
-        path = folder / "host.json"
-        path.write_text(json.dumps(config))
-        self._log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "punktfunk.host", "--config", str(path)],
-            cwd=REPOSITORY,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
-        assert self.process.stdout is not None
-        self.port = int(json.loads(self.process.stdout.readline())["port"])
-        self.most_workers = 0
-        self.workers: set[int] = set()
-        self._over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, daemon=True)
-        self._watcher.start()
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
-
-    @property
-    def resident_mb(self) -> float:
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE") / 1e6
-
-    def alive(self) -> set[int]:
-        """Return the host's children, those included that it has not reaped."""
-        found: set[int] = set()
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            try:
-                found.update(int(pid) for pid in (task / "children").read_text().split())
-            except FileNotFoundError:
-                continue
-        return found
-
-    def end(self) -> None:
-        self._over.set()
-        self._watcher.join()
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.communicate(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
-        self._log.close()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.004):
-            try:
-                alive = self.alive()
-            except FileNotFoundError:
-                return
-            self.workers |= alive
-            self.most_workers = max(self.most_workers, len(alive))
-
-
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[HostProcess]:
-    started = HostProcess(tmp_path)
+    started = HostProcess(tmp_path, max_sessions=MAX_SESSIONS)
     yield started
     started.end()
 
@@ -166,7 +62,7 @@ async def come_and_leave(port: int, identity: Identity, *, start: bool, until: f
         try:
             async with asyncio.timeout(5):
                 await wire.established.wait()
-                dialer.link.send_stream(HELLO)
+                dialer.link.send_stream(HELLO_BYTES)
                 await wire.welcomed.wait()
                 if wire.closed is None:
                     welcomes += 1
@@ -178,62 +74,6 @@ async def come_and_leave(port: int, identity: Identity, *, start: bool, until: f
         dialer.link.close(0, "done")
         dialer.abandon("left")
     return welcomes
-
-
-async def dial(port: int, identity: Identity | None = None) -> tuple[Dialer, Wire]:
-    wire = Wire()
-    identity = identity or Identity.generate(Role.CLIENT)
-    dialer = Dialer(("127.0.0.1", port), identity, Dialect.PKF1, None, wire)
-    async with asyncio.timeout(20):
-        await wire.established.wait()
-    return dialer, wire
-
-
-async def welcomed(port: int, identity: Identity | None = None) -> tuple[Dialer, Wire]:
-    """Come with a Hello and get as far as Welcome."""
-    dialer, wire = await dial(port, identity)
-    dialer.link.send_stream(HELLO)
-    async with asyncio.timeout(20):
-        await wire.welcomed.wait()
-    assert wire.closed is None, wire.closed
-    return dialer, wire
-
-
-async def refusal(port: int) -> int:
-    """Come with a Hello as somebody new, and return the code that the host closes with."""
-    dialer, wire = await dial(port)
-    dialer.link.send_stream(HELLO)
-    async with asyncio.timeout(20):
-        await wire.over.wait()
-    assert wire.closed is not None
-    return wire.closed.code
-
-
-async def first_packet(dialer: Dialer, wire: Wire) -> None:
-    """Start a stream after its Welcome, and wait for its first packet; raise ``ConnectionError`` when refused."""
-    [data_port] = struct.unpack_from("<H", wire.data, 2 + 8)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as data:
-        data.connect(("127.0.0.1", data_port))
-        data.send(PUNCH)
-        dialer.link.send_stream(frame(Start(data.getsockname()[1]).encode()))
-        arrives = asyncio.ensure_future(_packet(data))
-        ends = asyncio.ensure_future(wire.over.wait())
-        async with asyncio.timeout(30):
-            await asyncio.wait([arrives, ends], return_when=asyncio.FIRST_COMPLETED)
-        arrived = arrives.done()
-        arrives.cancel()
-        ends.cancel()
-        if not arrived:
-            raise ConnectionError(wire.closed)
-
-
-async def _packet(data: socket.socket) -> None:
-    while True:
-        try:
-            await asyncio.get_running_loop().sock_recv(data, 2048)
-        except ConnectionRefusedError:
-            continue  # the host has closed its data port, and will say why
-        return
 
 
 @pytest.mark.parametrize("start", [False, True], ids=["Hello", "Hello and Start"])

@@ -225,6 +225,47 @@ def test_a_reconfigure_is_always_answered_with_the_mode_in_force() -> None:
     assert pair.client_event(control.ModeAnswered)[1][1] == control.ModeAnswered(True, wanted)
 
 
+def test_mode_changes_are_passed_on_at_a_rate_each_is_answered_and_the_last_one_is_made() -> None:
+    pair = Pair()
+    pair.run(1 * S)
+    answers: list[messages.Reconfigured] = []
+
+    def keep(data: bytes) -> bytes | None:
+        message = messages.decode(data[2:])
+        if isinstance(message, messages.Reconfigured):
+            answers.append(message)
+        return data
+
+    pair.to_client = keep
+    widths = range(640, 640 + 2 * 100, 2)
+    begun = pair.now
+    for width in widths:
+        pair.host.receive(frame(messages.Reconfigure(width, 360, 60).encode()), pair.now)
+        pair.run(20 * MS)
+    pair.run(5 * S)
+    made = [(at, event.mode.width) for at, event in pair.host_event(control.ModeRequested)]
+    assert [width for _, width in made[: control.MODES_BURST]] == [640, 642, 644, 646]
+    assert len(made) == control.MODES_BURST + 2
+    assert made[-1][1] == widths[-1]
+    assert made[-1][0] - begun <= 3 * S
+    assert len(answers) == len(widths) - len(made), "those that were given up; the owner answers the others"
+    assert not any(answer.accepted for answer in answers)
+    assert pair.host.counters["rate_limited"] == len(answers)
+
+
+def test_bitrates_are_passed_on_at_a_rate_and_the_last_one_is_never_lost() -> None:
+    pair = Pair()
+    pair.run(1 * S)
+    for kbps in range(1000, 1100):
+        pair.host.receive(frame(messages.SetBitrate(kbps).encode()), pair.now)
+        pair.run(10 * MS)
+    pair.run(1 * S)
+    passed = [event.kbps for _, event in pair.host_event(control.BitrateRequested)]
+    assert passed[: control.BITRATES_BURST] == list(range(1000, 1000 + control.BITRATES_BURST))
+    assert passed[-1] == 1099
+    assert len(passed) <= control.BITRATES_BURST + 1 * S // control.BITRATE_INTERVAL_NS + 1
+
+
 def test_keyframe_requests_within_a_round_trip_are_coalesced_and_none_is_forgotten() -> None:
     pair = Pair(delay_ns=40 * MS)
     pair.run(50 * MS)

@@ -110,7 +110,31 @@ def test_shards_fill_a_packet_of_each_family_and_respect_the_clients_limit() -> 
     assert answer(Hello(mode=MODE), address="::ffff:10.0.0.1").shard_bytes == 1408
     assert answer(Hello(mode=MODE), address="fd00::1").shard_bytes == 1388
     assert answer(Hello(mode=MODE, max_shard_bytes=1201)).shard_bytes == 1200
+    assert answer(Hello(mode=MODE, max_shard_bytes=0)).shard_bytes == 1408
+    assert answer(Hello(mode=MODE, max_shard_bytes=9152)).shard_bytes == 1408
     assert answer(Hello(mode=MODE), shard_bytes=1000).shard_bytes == 1000
+
+
+def test_a_client_that_takes_only_tiny_shards_is_refused_unless_the_operator_sends_such() -> None:
+    assert answer(Hello(mode=MODE, max_shard_bytes=512)).shard_bytes == 512
+    for limit in (1, 2, 511):
+        with pytest.raises(RejectedError, match="none below 512"):
+            answer(Hello(mode=MODE, max_shard_bytes=limit))
+    assert answer(Hello(mode=MODE, max_shard_bytes=300), shard_bytes=200).shard_bytes == 200
+
+
+@pytest.mark.parametrize(
+    ("limit", "kbps"), [(None, 2_000_000), (9152, 2_000_000), (512, 737_752), (694, 1_000_000)]
+)
+def test_small_shards_lower_the_highest_bitrate_so_that_they_make_no_more_packets(
+    limit: int | None, kbps: int
+) -> None:
+    hello = Hello(mode=MODE, name="n", bitrate_kbps=2**32 - 1, max_shard_bytes=limit)
+    welcome = answer(hello)
+    assert welcome.bitrate_kbps == kbps
+    config = HostConfig(trust=OpenTrust.LOOPBACK, source=FileSpec(path=Path("film.mkv")))
+    order = prepare(config, hello, welcome, SessionClock(5, 1), None)
+    assert (order.rate_kbps, order.probe_kbps) == (kbps, kbps // 2)
 
 
 def test_frames_are_announced_only_where_they_can_be_verified() -> None:
