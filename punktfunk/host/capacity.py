@@ -19,7 +19,9 @@ from punktfunk.errors import CapacityFullError
 
 S = 1_000_000_000
 RESERVATION_NS = 3 * S
-"""A client that asked for a stream starts it by then: it has nothing to do in between, and takes a round trip."""
+"""A client that asked for a stream starts it by then: most have nothing to do in between and take a round trip."""
+RESERVATIONS_KEPT = 8
+"""Reservations that may be older, so that a slow machine has its protocol's time while nobody crowds the host."""
 WORKERS_BEYOND_STREAMS = 2
 """Workers alive beyond ``max_streams``: one that ends (up to 2 s) beside its successor, and one more."""
 CLIENT_WORKERS_BURST, CLIENT_WORKER_NS = 4, S
@@ -48,7 +50,7 @@ class LaunchWorker(Generic[Id]):
 
 @dataclass(frozen=True, slots=True)
 class Expire(Generic[Id]):
-    """A reservation is over because the client did not start."""
+    """A reservation is over because the client did not start, and others wait."""
 
     id: Id
 
@@ -149,7 +151,8 @@ class Capacity(Generic[Id]):
         """Return when :meth:`poll` has something to do though nothing else happens."""
         if self._over:
             return 0
-        times = [entry.expires_ns for entry in self._entries.values() if entry.expires_ns is not None]
+        reserved = self._reserved()
+        times = [expires_ns for _, expires_ns in reserved[: max(0, len(reserved) - RESERVATIONS_KEPT)]]
         if self.workers_alive < self.max_streams + WORKERS_BEYOND_STREAMS:
             times += [self._due_ns(session) for session in self._unlaunched]
         return min(times, default=None)
@@ -179,15 +182,20 @@ class Capacity(Generic[Id]):
         return former
 
     def _expire(self, now_ns: int) -> None:
-        late = [
-            session
+        reserved = self._reserved()
+        for session, expires_ns in reserved[: max(0, len(reserved) - RESERVATIONS_KEPT)]:
+            if expires_ns <= now_ns:
+                self.leave(session)
+                self._over.append(Expire(session))
+                self.counters["reservations_expired"] += 1
+
+    def _reserved(self) -> list[tuple[Id, int]]:
+        """Return the reservations and when they expire, oldest first."""
+        return [
+            (session, entry.expires_ns)
             for session, entry in self._entries.items()
-            if entry.expires_ns is not None and entry.expires_ns <= now_ns
+            if entry.expires_ns is not None
         ]
-        for session in late:
-            self.leave(session)
-            self._over.append(Expire(session))
-        self.counters["reservations_expired"] += len(late)
 
     def _due_ns(self, session: Id) -> int:
         own = self._clients.get(self._entries[session].claimant.name)

@@ -127,7 +127,9 @@ class Host:
         self._capacity = CapacityLoop(
             config.max_sessions,
             CapacityEvents(
-                expired=lambda session: session.refuse(CloseCode.SETUP_FAILED, "no Start within 3 s"),
+                expired=lambda session: session.refuse(
+                    CloseCode.SETUP_FAILED, "no Start within 3 s, and others wait"
+                ),
                 superseded=lambda session: session.revoke(CloseCode.SUPERSEDED, "superseded"),
                 unlaunched=self._unlaunched,
             ),

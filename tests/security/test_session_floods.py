@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from punktfunk.host.capacity import RESERVATIONS_KEPT
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
@@ -107,25 +108,37 @@ def test_workers_alive_and_started_are_bounded_whatever_clients_ask_for(
     run(scenario())
 
 
-def test_hellos_without_start_keep_no_client_out_and_are_over_after_three_seconds(
-    host_for_one: HostProcess,
-) -> None:
+def test_hellos_without_start_keep_no_client_out(host_for_one: HostProcess) -> None:
     async def scenario() -> None:
         waiting = [await welcomed(host_for_one.port) for _ in range(6)]
-        said = time.monotonic()
         began = time.monotonic()
         dialer, wire = await welcomed(host_for_one.port)
         await first_packet(dialer, wire)
         print(f"\nfirst packet beside six reservations after {time.monotonic() - began:.2f} s")
         assert len(host_for_one.workers) == 1
-        for _, idle in waiting:
-            async with asyncio.timeout(20):
+        for idle, _ in waiting:
+            idle.link.close(0, "done")
+        dialer.link.close(0, "done")
+
+    run(scenario())
+
+
+def test_hellos_without_start_that_crowd_the_host_are_over_after_three_seconds_and_few_may_take_longer(
+    host_for_one: HostProcess,
+) -> None:
+    async def scenario() -> None:
+        began = time.monotonic()
+        waiting = [await welcomed(host_for_one.port) for _ in range(RESERVATIONS_KEPT + 4)]
+        for number, (_, idle) in enumerate(waiting):
+            async with asyncio.timeout(40):
                 await idle.over.wait()
+            took = time.monotonic() - began
             assert idle.closed is not None
             assert idle.closed.code == CloseCode.SETUP_FAILED
-        print(f"six reservations over {time.monotonic() - said:.2f} s after the last of them")
-        assert len(host_for_one.workers) == 1
-        dialer.link.close(0, "done")
+            assert took < 10 or number >= 4
+        print(f"\n{len(waiting)} reservations over after {took:.1f} s")
+        assert took > 10, "those that crowd nobody have the protocol's 10 s"
+        assert host_for_one.workers == set()
 
     run(scenario())
 

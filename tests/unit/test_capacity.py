@@ -9,6 +9,7 @@ from punktfunk.host.capacity import (
     CLIENT_WORKER_NS,
     CLIENT_WORKERS_BURST,
     RESERVATION_NS,
+    RESERVATIONS_KEPT,
     WORKER_NS,
     WORKERS_BURST,
     Capacity,
@@ -53,17 +54,22 @@ def test_a_reservation_has_no_worker_and_counts_for_no_stream() -> None:
         capacity.reserve("d", certificate("d"), 0)
 
 
-def test_a_reservation_expires_after_three_seconds_and_a_stream_does_not() -> None:
+def test_reservations_that_crowd_the_host_expire_after_three_seconds_oldest_first() -> None:
     capacity: Capacity[str] = Capacity(4, 0)
-    capacity.reserve("idle", certificate("idle"), 5)
-    a_stream(capacity, "busy", 5)
-    assert capacity.next_timeout() == 5 + RESERVATION_NS
-    assert doings(capacity, 4 + RESERVATION_NS) == []
-    assert doings(capacity, 5 + RESERVATION_NS) == [Expire("idle")]
+    a_stream(capacity, "busy")
+    names = [f"idle {at}" for at in range(RESERVATIONS_KEPT + 2)]
+    for at, name in enumerate(names):
+        capacity.reserve(name, certificate(name), at)
+    assert capacity.next_timeout() == RESERVATION_NS
+    assert doings(capacity, RESERVATION_NS - 1) == []
+    assert doings(capacity, RESERVATION_NS) == [Expire("idle 0")]
+    assert capacity.next_timeout() == RESERVATION_NS + 1
+    assert doings(capacity, 100 * RESERVATION_NS) == [Expire("idle 1")]
     assert capacity.next_timeout() is None
     with pytest.raises(CapacityFullError, match="is over"):
-        capacity.start("idle")
-    assert capacity.counters["reservations_expired"] == 1
+        capacity.start("idle 0")
+    assert capacity.start("idle 2") == []
+    assert capacity.counters["reservations_expired"] == 2
 
 
 def test_a_client_with_a_certificate_has_one_reservation_and_its_new_stream_replaces_the_old_one() -> None:
