@@ -11,11 +11,19 @@ from typing import Any
 
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
-from punktfunk.errors import PunktfunkError, RejectedError
+from punktfunk.errors import MediaError, PunktfunkError, RejectedError
 from punktfunk.host import work
 from punktfunk.host.adaptive_fec import FecChoice
 from punktfunk.host.config import HostConfig
-from punktfunk.media import Codec, EncoderConfig, SyntheticSpec, choose_encoder
+from punktfunk.media import (
+    Codec,
+    EncoderConfig,
+    FileSpec,
+    SyntheticSpec,
+    TestCardSpec,
+    choose_encoder,
+    strip,
+)
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.control import (
     DEFAULT_BITRATE_KBPS,
@@ -50,6 +58,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
     ``RejectedError`` when no codec fits or the mode cannot be streamed.
     """
     mode = _mode(config, hello)
+    _require_room(config, mode)
     shard_bytes = _shard_bytes(config, hello, address)
     kbps = wanted_kbps(config, hello, shard_bytes)
     first_release = len(hello.encode()) <= _FIRST_HELLO_BYTES
@@ -286,6 +295,17 @@ def _mode(config: HostConfig, hello: Hello) -> VideoMode:
     if hertz > MAX_REFRESH_HZ:
         raise RejectedError(f"{hertz} frames per second were asked for", close_code=CloseCode.SETUP_FAILED)
     return VideoMode(hello.mode.width, hello.mode.height, hertz)
+
+
+def _require_room(config: HostConfig, mode: VideoMode) -> None:
+    """Refuse a mode that the source cannot draw: told by a worker, it would end as a failure of the data plane."""
+    if isinstance(config.source, TestCardSpec) or (
+        isinstance(config.source, FileSpec) and config.source.strip
+    ):
+        try:
+            strip.layout(mode.width, mode.height)
+        except MediaError as error:
+            raise RejectedError(error.cause, close_code=CloseCode.SETUP_FAILED) from error
 
 
 def _codec(config: HostConfig, hello: Hello) -> Codec:

@@ -154,7 +154,9 @@ class Listener:
                     )
                     self._transmit(answer, address, local)
                 return
-            if header.packet_type is not QuicPacketType.INITIAL:
+            # No client picks a shorter ID (RFC 9000 section 7.2); strangers with an empty one would share a link.
+            short = len(header.destination_cid) < CONNECTION_ID_BYTES
+            if short or header.packet_type is not QuicPacketType.INITIAL:
                 self.counters["dropped_stray"] += 1
                 return
             link = self._newcomer(header, address, local)
@@ -372,7 +374,7 @@ def _bound_socket(bind: str, port: int) -> socket.socket:
         bound.close()
         raise CapabilityError(
             f"UDP port {port} of {bind} cannot be bound: {error.strerror}",
-            "choose another --port, or find the program that holds it with 'ss -lupn'",
+            "choose another port (punktfunk serve: --native-port), or find the program that holds it with 'ss -lupn'",
         ) from error
     return bound
 

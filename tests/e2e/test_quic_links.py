@@ -238,6 +238,27 @@ def test_noise_on_the_port_is_counted_and_makes_no_links() -> None:
     run(scenario())
 
 
+def test_an_initial_with_a_shorter_connection_id_than_any_client_has_makes_no_link() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as noise:
+            noise.connect(("127.0.0.1", bench.listener.port))
+            for size in range(9):
+                noise.send(
+                    (b"\xc3\x00\x00\x00\x01" + bytes([size]) + bytes(size) + b"\x00\x00\x44\xa0").ljust(
+                        1220, b"\1"
+                    )
+                )
+            async with asyncio.timeout(10):
+                while bench.listener.counters["links"] == 0:
+                    await asyncio.sleep(0.01)
+        assert bench.listener.counters["links"] == 1
+        assert bench.listener.counters["dropped_stray"] == 8
+        bench.listener.close()
+
+    run(scenario())
+
+
 def test_a_wildcard_listener_answers_from_the_address_that_was_dialled() -> None:
     async def scenario() -> None:
         bench = Bench("0.0.0.0")

@@ -12,7 +12,7 @@ from punktfunk.clock import SessionClock
 from punktfunk.errors import ConfigError, RejectedError
 from punktfunk.host.config import HostConfig
 from punktfunk.host.stream import negotiate, prepare
-from punktfunk.media import FileSpec, SyntheticSpec
+from punktfunk.media import FileSpec, SyntheticSpec, TestCardSpec
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome
 from punktfunk.native.dialect import CloseCode
@@ -54,6 +54,19 @@ def test_an_absurd_refresh_rate_is_refused() -> None:
     with pytest.raises(RejectedError) as refused:
         answer(Hello(mode=VideoMode(1920, 1080, 2**32 - 1)))
     assert refused.value.close_code == CloseCode.SETUP_FAILED
+
+
+@pytest.mark.parametrize("source", [TestCardSpec(), FileSpec(path=Path("film.mkv"))])
+def test_a_mode_that_the_source_has_no_room_for_is_refused_with_the_reason(
+    source: TestCardSpec | FileSpec,
+) -> None:
+    small = Hello(mode=VideoMode(320, 240, 30), codecs=ALL)
+    for fields in ({}, {"mode": Mode(320, 240, 30)}):
+        with pytest.raises(RejectedError, match="320x240 has no room for the coded strip") as refused:
+            answer(small, source=source, **fields)
+        assert refused.value.close_code == CloseCode.SETUP_FAILED
+    assert answer(small, source=SyntheticSpec()).mode == small.mode
+    assert answer(small, source=FileSpec(path=Path("film.mkv"), strip=False)).mode == small.mode
 
 
 @pytest.mark.parametrize(
