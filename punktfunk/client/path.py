@@ -23,6 +23,9 @@ Records = Mapping[str, NDArray[Any]]
 _SKIPPED_SHARE = 0.3
 """Left out at the start of a burst: queues fill and token buckets empty before the path shows its rate."""
 _FEWEST_ROWS = 10
+MAX_PATTERN_PACKETS = 1 << 20
+"""Packets that a pattern of loss is taken from, a byte or two each: ten times what the burst for it sends. A host can
+claim 65,535 shards for each packet that it sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +157,26 @@ def _arrival_kbps(records: Records, rows: NDArray[np.bool_], packet_bytes: int) 
     return int(packets[1:].sum() * packet_bytes * 8 * 1_000_000 // took) if took > 0 else 0
 
 
+def carried_kbps(ramp: Sequence[BurstFigures]) -> int:
+    """Return the most that a path carried of bursts that did not saturate it.
+
+    Bursts of which more than half was lost count only where no other came: a path may lose that much at any rate.
+    """
+    whole = [one.delivered_kbps for one in ramp if one.loss < 0.5]
+    return max(whole or [one.delivered_kbps for one in ramp], default=0)
+
+
 def loss_pattern(records: Records, bursts: Sequence[Burst], at: int) -> LossPattern:
-    """Return how the packets of burst ``at`` were lost; exact where each of its units was a single packet."""
+    """Return how the packets of burst ``at`` were lost; exact where each of its units was a single packet.
+
+    Looks at the first :data:`MAX_PATTERN_PACKETS` of them.
+    """
     numbers = assign(records, bursts)
-    rows = numbers == at
+    rows = np.flatnonzero(numbers == at)
     pinned = records["flags"][rows] >= 0
-    whole = np.where(pinned, records["k"][rows] + records["m"][rows], 1)
+    whole = np.where(pinned, records["k"][rows].astype(np.int64) + records["m"][rows], 1)
+    kept = int(np.searchsorted(np.cumsum(whole), MAX_PATTERN_PACKETS, side="right"))
+    rows, whole = rows[:kept], whole[:kept]
     missing = np.clip(whole - records["packets_received"][rows], 0, None)
     lost = np.zeros(int(whole.sum()), dtype=bool)
     starts = np.cumsum(whole) - whole

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.path import Burst, BurstFigures, LossPattern, figures, loss_pattern
+from punktfunk.client.path import Burst, BurstFigures, LossPattern, carried_kbps, figures, loss_pattern
 from punktfunk.client.service import dialects, hello_for, known_pin, load_identity
 from punktfunk.client.verdict import LimitedBy, PathShape, Verdict, held_back, judge, saturated
 from punktfunk.clock import monotonic_ns
@@ -181,7 +181,7 @@ class PathProbe:
     ) -> int:
         """Return the path's capacity, or what it carried at least, kbit/s of IP packets."""
         if limited_by != "path":
-            return max(one.delivered_kbps for one in ramp if one.loss < 0.5)
+            return carried_kbps(ramp)
         # A longer burst a little above the rate that came through: it shows the rate without a flood.
         above = self._target(min(1.3 * ramp[-1].delivered_kbps, 2 * self._limit_kbps))
         last = await self._must(connection, stream, max(above, FIRST_KBPS // 10), SATURATE_MS)

@@ -189,6 +189,25 @@ def test_every_state_within_the_wires_range_fits_the_kernels(pad: UinputPad) -> 
             assert ranges[code].min <= value <= ranges[code].max
 
 
+@pytest.mark.parametrize("code", ["UI_FF_UPLOAD", "UI_FF_ERASE"])
+def test_a_program_that_is_killed_while_it_asks_leaves_the_other_effects_as_they_were(
+    code: str, pad: UinputPad, told: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device: Any = pad._device
+
+    def gone(_request: int) -> Any:
+        raise evdev.UInputError("Failed to begin uinput upload: Invalid argument")
+
+    device.upload(0, 500, 0)
+    pad.read()
+    monkeypatch.setattr(device, "begin_erase", gone)
+    monkeypatch.setattr(device, "begin_upload", gone)
+    device.ask(ecodes.EV_UINPUT, ecodes.ecodes[code], 7)
+    device.ask(ecodes.EV_FF, 0, 1)
+    pad.read()
+    assert told == [(500, 0)]
+
+
 def test_effects_are_played_mixed_and_stopped(pad: UinputPad, told: list[tuple[int, int]]) -> None:
     device: Any = pad._device
     device.upload(0, 40_000, 0)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from math import comb
+from typing import Any
 
 import numpy as np
 import pytest
 
-from punktfunk.client.path import Burst, BurstFigures, LossPattern, figures, frame_loss, loss_pattern
+from punktfunk.client.config import ClientConfig
+from punktfunk.client.path import (
+    MAX_PATTERN_PACKETS,
+    Burst,
+    BurstFigures,
+    LossPattern,
+    carried_kbps,
+    figures,
+    frame_loss,
+    loss_pattern,
+)
+from punktfunk.client.probe import PathProbe
 from punktfunk.client.verdict import PathShape, judge, rate, saturated
 from punktfunk.core._core import FLAG_PROBE
 from punktfunk.native.messages import ProbeResult
+from punktfunk.units import Bitrate
 
 SHAPE = PathShape(packet_bytes=1500, shard_bytes=1408)
 MS = 1_000_000
@@ -186,3 +200,21 @@ def test_a_path_that_no_fec_saves_is_told_to_freeze() -> None:
 )
 def test_rates_are_written_as_flags_take_them(kbps: float, text: str) -> None:
     assert rate(kbps) == text
+
+
+def test_a_path_that_loses_most_of_every_burst_still_has_a_capacity() -> None:
+    # Loss that does not grow with the rate is the path's own: the ramp goes on to its limit.
+    ramp = [burst_figures(delivered_kbps=rate, packets_received=2000) for rate in (4000, 8000)]
+    probe = PathProbe(ClientConfig(address="127.0.0.1"), limit=Bitrate.parse("10 Mbit/s"))
+    unused: Any = None
+    assert asyncio.run(probe._capacity(unused, unused, ramp, "limit")) == 8000
+    assert carried_kbps([*ramp, burst_figures(delivered_kbps=3000)]) == 3000
+
+
+def test_a_host_that_claims_shards_without_end_makes_no_heap_of_a_pattern() -> None:
+    records = single_packets({3}, count=200)
+    records["k"][50:] = 65_535
+    burst = Burst(1000, 0, ProbeResult(1, 200, 200, 200, 0))
+    pattern = loss_pattern(records, [burst], 0)
+    assert 50 + 15 * 65_535 <= pattern.packets <= MAX_PATTERN_PACKETS
+    assert pattern.lost == 1 + (pattern.packets - 50) // 65_535 * 65_534

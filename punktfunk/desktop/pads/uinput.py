@@ -5,6 +5,7 @@ Programs know that pad without a driver or a mapping of their own, whichever lib
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
@@ -133,10 +134,8 @@ class UinputPad:
         codes = self._codes
         try:
             for event in self._device.read():
-                if event.type == codes.EV_UINPUT and event.code == codes.UI_FF_UPLOAD:
-                    self._take_effect(event.value)
-                elif event.type == codes.EV_UINPUT and event.code == codes.UI_FF_ERASE:
-                    self._erase_effect(event.value)
+                if event.type == codes.EV_UINPUT and event.code in (codes.UI_FF_UPLOAD, codes.UI_FF_ERASE):
+                    self._answer(event)
                 elif event.type == codes.EV_FF and event.code == codes.FF_GAIN:
                     self._gain = max(0, min(_FULL, event.value))
                 elif event.type == codes.EV_FF:
@@ -167,6 +166,16 @@ class UinputPad:
             codes.EV_ABS: axes,
             codes.EV_FF: [codes.FF_RUMBLE, codes.FF_GAIN],
         }
+
+    def _answer(self, request: Any) -> None:
+        """Take or forget an effect; a program that was killed while it asked is not there for the answer."""
+        from evdev import UInputError
+
+        with contextlib.suppress(UInputError):
+            if request.code == self._codes.UI_FF_UPLOAD:
+                self._take_effect(request.value)
+            else:
+                self._erase_effect(request.value)
 
     def _take_effect(self, request: int) -> None:
         upload = self._device.begin_upload(request)
