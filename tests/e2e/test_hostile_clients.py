@@ -12,6 +12,7 @@ import pytest
 
 import punktfunk
 from punktfunk.errors import RejectedError
+from punktfunk.host.capacity import CLIENT_WORKERS_BURST
 from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
 from punktfunk.native.dialect import CloseCode, Dialect
@@ -126,6 +127,25 @@ def test_a_flood_of_control_messages_does_not_disturb_the_stream_of_another_clie
             hostile, _ = await host.sessions_over(2)
             assert hostile.counters.get("keyframe_requests", 0) <= 700
             assert not hostile.failed
+
+    run(scenario())
+
+
+def test_streams_that_end_before_they_had_a_worker_are_reported_like_any_other() -> None:
+    async def scenario() -> None:
+        async with a_host() as host:
+            began = CLIENT_WORKERS_BURST + 2
+            for number in range(1, began + 1):
+                dialer, wire = await dial(host)
+                dialer.link.send_stream(HELLO)
+                await wire.received.wait()
+                dialer.link.send_stream(frame(Start(40000).encode()))
+                await soon(lambda number=number: len(host.reports) == number, "the stream")
+                dialer.link.close(0, "done")
+            reports = await host.sessions_over(began)
+            assert {(report.stream_reason, report.failed) for report in reports} == {("stopped", False)}
+            assert host.live() == []
+            assert host.listener_counters["workers_started"] >= CLIENT_WORKERS_BURST
 
     run(scenario())
 
