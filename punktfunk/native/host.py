@@ -1,13 +1,12 @@
 """One client's session at the host: QUIC link, control state machine, data socket, stream worker.
 
-The session owns the data socket until the stream begins: it is bound before Welcome names its port, hears the
-punch, is connected to the client and goes to the worker (punktfunk/1 sections 2.6, 4.1 and 4.8).
+The data socket is bound before Welcome names its port, hears the punch, is connected to the client and goes to the
+worker, while the session keeps an end of it to follow a client that moves (punktfunk/1 sections 2.6, 4.1 and 4.8).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.log_limit import StrangerLog
 from punktfunk.native import control
+from punktfunk.native.data_port import DataPort
 from punktfunk.native.datagrams import FromClient, Ignored, decode_from_client
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
@@ -31,7 +31,6 @@ END_PAUSE_S = 1.0
 DATAGRAM_RATE_PER_S = 8000
 DATAGRAM_BURST = 4000
 """Side-plane datagrams that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
-_PUNCH_READS = 32
 _LAST_LOOK_S = 0.05
 """Between the verdict on a silent client and its end: what it sent may lie unread in the listener's socket."""
 
@@ -121,9 +120,8 @@ class HostSession:
         self._link: Link | None = None
         self._control: HostControl | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._data: socket.socket | None = None
+        self._data: DataPort | None = None
         self._start: Start | None = None
-        self._punched_from: tuple[str, int] | None = None
         self._end_reason = ""
         self._over = False
         self.dropped_datagrams: Counter[str] = Counter()
@@ -204,7 +202,8 @@ class HostSession:
             self._timer.cancel()
         if self._pairing is not None:
             self._pairing.cancel()
-        self._close_data_socket()
+        if self._data is not None:
+            self._data.close()
         if self.worker is not None:
             self.worker.stop()
         reason = self._end_reason or (
@@ -378,11 +377,18 @@ class HostSession:
 
     def _reserve_stream(self, hello: Hello) -> None:
         assert self._control is not None
+        assert self.peer is not None
         self.log.info("client asks for a stream", mode=str(hello.mode), name=hello.name)
         try:
-            self._data = _data_socket(self.local_address)
-            self._loop.add_reader(self._data.fileno(), self._data_readable)
-            welcome = self._owner.reserve_stream(self, hello, self._data.getsockname()[1])
+            self._data = DataPort(
+                self.local_address,
+                self.peer.address[0],
+                monotonic_ns,
+                on_punch=self._punched,
+                on_move=self._data_moved,
+                on_refused=self._data_refused_here,
+            )
+            welcome = self._owner.reserve_stream(self, hello, self._data.port)
         except PunktfunkError as error:
             self._reject(error)
         except OSError as error:
@@ -405,56 +411,30 @@ class HostSession:
         code = error.close_code if isinstance(error, RejectedError) else None
         self._control.reject(CloseCode(code or CloseCode.SETUP_FAILED), error.cause)
 
-    def _data_readable(self) -> None:
-        """Hear the first punch; it counts only from the address that the QUIC connection comes from."""
-        assert self._data is not None
-        assert self.peer is not None
-        for _ in range(_PUNCH_READS):
-            try:
-                data, source = self._data.recvfrom(64)
-            except OSError:
-                return
-            if data != control.PUNCH or parse_address(source[0]) != parse_address(self.peer.address[0]):
-                continue
-            if self._punched_from is None:
-                self._punched_from = (source[0], source[1])
-                if self._control is not None:
-                    self._control.punched(monotonic_ns())
-                    self._drain()
-                return
+    def _punched(self) -> None:
+        if self._control is not None:
+            self._control.punched(monotonic_ns())
+            self._drain()
+
+    def _data_moved(self, target: tuple[str, int]) -> None:
+        self.log.info("the client's data port has moved", target=f"{target[0]}:{target[1]}")
+        if self.worker is not None:
+            self.worker.request_keyframe(self._link.rtt_ns if self._link is not None else 0)
+
+    def _data_refused_here(self) -> None:
+        now_ns = monotonic_ns()
+        self.data_refused(1, now_ns, now_ns)
 
     def _begin_stream(self, punched: bool) -> None:
         assert self.peer is not None
         if self._data is None or self.worker is None or self._start is None:
             return
         announced = (str(parse_address(self.peer.address[0])), self._start.udp_port)
-        target = self._punched_from or announced
-        self._loop.remove_reader(self._data.fileno())
+        target = self._data.punched_from or announced
         try:
-            self._data.connect(target)
+            data_socket = self._data.connect(target, follow=self.peer.dialect.punches)
         except OSError as error:
             self.stream_failed(f"the client's data port cannot be reached: {error.strerror}")
             return
         self.log.info("stream begins", target=f"{target[0]}:{target[1]}", punched=punched)
-        self.worker.begin(self._data)
-        self._close_data_socket()
-
-    def _close_data_socket(self) -> None:
-        if self._data is not None:
-            with contextlib.suppress(ValueError):
-                self._loop.remove_reader(self._data.fileno())
-            self._data.close()
-            self._data = None
-
-
-def _data_socket(local_address: str) -> socket.socket:
-    """Bind a free UDP port of the address that the client dialled (un-mapped), non-blocking."""
-    address = parse_address(local_address)
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    try:
-        bound.bind((str(address), 0))
-    except OSError:
-        bound.close()
-        raise
-    return bound
+        self.worker.begin(data_socket)
