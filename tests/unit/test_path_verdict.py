@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from math import comb
 from typing import Any
@@ -22,7 +23,17 @@ from punktfunk.client.path import (
     loss_pattern,
 )
 from punktfunk.client.probe import PathProbe
-from punktfunk.client.verdict import PathShape, judge, rate, saturated
+from punktfunk.client.verdict import (
+    BEARABLE_FRAME_LOSS,
+    FEC_CHOICES,
+    PathShape,
+    Verdict,
+    choose_fec,
+    held_back,
+    judge,
+    rate,
+    saturated,
+)
 from punktfunk.core._core import FLAG_PROBE
 from punktfunk.native.messages import ProbeResult
 from punktfunk.units import Bitrate
@@ -150,6 +161,11 @@ def test_a_burst_of_which_nothing_came_is_saturated_even_where_all_loss_is_the_p
     assert not saturated(burst_figures(delay_ms=None), 0)
 
 
+def test_a_host_holds_back_when_it_sends_less_than_85_percent_of_what_was_asked_for() -> None:
+    assert not held_back(burst_figures(offered_kbps=850), 1000)
+    assert held_back(burst_figures(offered_kbps=849), 1000)
+
+
 def test_a_clean_path_gets_little_fec_and_four_fifths_of_its_capacity() -> None:
     clean = LossPattern(1000, 0, 0, 0)
     verdict = judge(
@@ -195,8 +211,160 @@ def test_a_path_that_no_fec_saves_is_told_to_freeze() -> None:
     assert any("the host could not send more" in sentence for sentence in verdict.sentences)
 
 
+def verdict_of(**changes: Any) -> Verdict:
+    given = {
+        "capacity_kbps": 40_000,
+        "limited_by": "path",
+        "hold": burst_figures(),
+        "pattern": LossPattern(1000, 0, 0, 0),
+        "bursts": [],
+        **changes,
+    }
+    return judge(SHAPE, **given)
+
+
+def test_loss_is_the_larger_of_what_the_hold_and_the_single_packets_showed() -> None:
+    lossy_hold = verdict_of(hold=burst_figures(packets_received=4800))
+    assert lossy_hold.loss == pytest.approx(0.04)
+    assert "scattered loss: 4 % of the packets, at most 0 in a row" in lossy_hold.sentences
+    lossy_singles = verdict_of(
+        hold=burst_figures(packets_received=4950), pattern=LossPattern(1000, 30, 30, 1)
+    )
+    assert lossy_singles.loss == pytest.approx(0.03)
+    assert "no loss in 6000 packets below capacity" in verdict_of().sentences
+    assert not any("no loss" in sentence for sentence in lossy_hold.sentences)
+
+
+def test_loss_of_the_hold_is_the_loss_that_saturation_is_judged_against() -> None:
+    burst = burst_figures(packets_received=4300, delivered_kbps=27_500, delay_ms=(0.0, 30.0, 77.0))
+    # 14 % lost against none below capacity: the path was full, and so was its queue.
+    assert verdict_of(bursts=[burst]).queue_ms == 77.0
+    only_lossy = burst_figures(packets_received=4300, delivered_kbps=27_500, delay_ms=(60.0, 70.0, 77.0))
+    assert verdict_of(bursts=[only_lossy]).queue_ms == 77.0
+    # The same, where 12 % are lost below capacity as well: then it says nothing of a queue.
+    assert verdict_of(bursts=[only_lossy], hold=burst_figures(packets_received=4400)).queue_ms is None
+
+
+def test_a_queue_is_claimed_only_of_a_path_that_was_full_and_only_what_full_bursts_showed() -> None:
+    full = burst_figures(delay_ms=(1.0, 40.0, 42.0))
+    fuller = burst_figures(delay_ms=(1.0, 50.0, 58.0))
+    never_full = burst_figures(delay_ms=(90.0, 91.0, 92.0))
+    nothing = burst_figures(packets_received=0, delay_ms=None)
+    assert verdict_of(bursts=[full, fuller, never_full, nothing]).queue_ms == 58.0
+    assert verdict_of(bursts=[never_full, nothing]).queue_ms is None
+    for limit in ("host", "client", "limit"):
+        claimed = verdict_of(bursts=[full], limited_by=limit)
+        assert claimed.queue_ms is None
+        assert not any("queue" in sentence for sentence in claimed.sentences)
+    told = "its queue adds up to 58 ms when it is full: stay below the capacity"
+    assert told in verdict_of(bursts=[fuller]).sentences
+    short = burst_figures(packets_received=4000, delay_ms=(1.0, 2.0, 20.0))
+    assert verdict_of(bursts=[short]).queue_ms == 20.0
+    assert not any("queue" in sentence for sentence in verdict_of(bursts=[short]).sentences)
+
+
 @pytest.mark.parametrize(
-    ("kbps", "text"), [(500, "500 kbit/s"), (999_900, "1 Gbit/s"), (71_000, "71 Mbit/s"), (999.8, "1 Mbit/s")]
+    ("limited_by", "sentence"),
+    [
+        ("path", "capacity 40 Mbit/s of IP packets"),
+        ("host", "capacity at least 40 Mbit/s: the host could not send more than that"),
+        ("client", "capacity at least 40 Mbit/s: this machine dropped packets on receipt beyond it"),
+        ("limit", "capacity at least 40 Mbit/s: nothing beyond was tried (--limit)"),
+    ],
+)
+def test_what_limited_the_rate_is_told_and_only_a_path_has_a_capacity(limited_by: str, sentence: str) -> None:
+    assert verdict_of(limited_by=limited_by).sentences[1] == sentence
+
+
+@pytest.mark.parametrize(
+    ("capacity_kbps", "bitrate_kbps"),
+    # Four fifths, less headers (1408 of 1500 bytes) and 5 % of recovery, two digits of it, 500 at least.
+    [(100_000, 71_000), (10_000, 7100), (1_234_567, 880_000), (700, 500), (100, 500)],
+)
+def test_the_recommended_rate_is_payload_of_four_fifths_of_the_capacity(
+    capacity_kbps: int, bitrate_kbps: int
+) -> None:
+    verdict = verdict_of(capacity_kbps=capacity_kbps)
+    assert (verdict.fec_percent, verdict.bitrate_kbps) == (5, bitrate_kbps)
+
+
+@pytest.mark.parametrize("fps", [30, 60, 120])
+@pytest.mark.parametrize("wire_kbps", [2000, 20_000, 200_000])
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.06])
+def test_fec_is_the_least_that_a_frame_of_that_rate_and_loss_wants(
+    fps: int, wire_kbps: int, share: float
+) -> None:
+    """By the binomial tail over the packets of a frame, worked out from bytes a second here."""
+    shape = PathShape(packet_bytes=1500, shard_bytes=1408, fps=fps)
+    pattern = LossPattern(100_000, round(100_000 * share), round(100_000 * share * (1 - share)), 2)
+
+    def left(percent: int) -> float:
+        payload_bytes_a_second = wire_kbps * 1000 / 8 * 1408 / 1500 / (1 + percent / 100)
+        shards = max(1, math.ceil(int(payload_bytes_a_second * 8 / 1000) * 1000 / 8 / fps / 1408))
+        spare = math.ceil(shards * percent / 100)
+        packets = shards + spare
+        return 1 - sum(
+            comb(packets, lost) * share**lost * (1 - share) ** (packets - lost) for lost in range(spare + 1)
+        )
+
+    percent, remaining = choose_fec(pattern, shape, wire_kbps)
+    assert remaining == pytest.approx(left(percent), rel=1e-3, abs=1e-9)
+    assert remaining <= 1e-3 or percent == FEC_CHOICES[-1]
+    weaker = [choice for choice in FEC_CHOICES if choice < percent]
+    assert all(left(choice) > 1e-3 for choice in weaker)
+
+
+def test_fec_is_chosen_for_the_rate_that_is_used_and_not_for_the_capacity() -> None:
+    pattern = LossPattern(100_000, 2000, 1960, 2)
+    chosen = {
+        capacity: (
+            verdict_of(capacity_kbps=capacity, pattern=pattern).fec_percent,
+            choose_fec(pattern, SHAPE, round(capacity * 0.8))[0],
+            choose_fec(pattern, SHAPE, capacity)[0],
+        )
+        for capacity in range(1000, 40_000, 500)
+    }
+    assert all(told == used for told, used, _ in chosen.values())
+    assert any(used != other for _, used, other in chosen.values()), "else this says nothing"
+
+
+def test_reordering_is_a_share_of_what_came() -> None:
+    hold = burst_figures(packets_received=2500, packets_reordered=50)
+    assert verdict_of(hold=hold).reordered == pytest.approx(0.02)
+    assert verdict_of(hold=burst_figures(packets_received=0, delay_ms=None)).reordered == 0
+    assert verdict_of(hold=burst_figures(packets_received=0, delay_ms=None)).delay_p50_ms is None
+    varied = verdict_of(hold=burst_figures(delay_ms=(1.5, 2.5, 9.5)))
+    assert (varied.delay_p50_ms, varied.delay_p99_ms) == (1.5, 2.5)
+
+
+def test_frames_are_told_to_be_lost_from_one_in_a_thousand_on() -> None:
+    bearable = verdict_of(pattern=LossPattern(100_000, 100, 100, 1))
+    assert bearable.frame_loss <= BEARABLE_FRAME_LOSS
+    assert not any("freezes" in sentence for sentence in bearable.sentences)
+
+
+def test_rates_are_of_whole_packets_and_of_the_time_that_the_host_took() -> None:
+    burst = [Burst(11_264, 0, ProbeResult(1_408_000, 1000, 2000, 1000, 7), reordered=3, kernel_dropped=2)]
+    [found] = figures(single_packets(set()), burst, packet_bytes=1500)
+    assert found.offered_kbps == 1000 * 1500 * 8 // 2000
+    assert (found.packets_sent, found.packets_received, found.send_drops) == (1000, 1000, 7)
+    assert (found.packets_reordered, found.kernel_dropped) == (3, 2)
+    few = single_packets(set(), 9)
+    [rough] = figures(few, [Burst(100, 0, ProbeResult(0, 9, 1000, 9, 0))], packet_bytes=1500)
+    assert rough.delivered_kbps == 9 * 1500 * 8 // 1000, "too few to see when they came"
+
+
+@pytest.mark.parametrize(
+    ("kbps", "text"),
+    [
+        (500, "500 kbit/s"),
+        (999.4, "999 kbit/s"),
+        (999.5, "1 Mbit/s"),
+        (71_000, "71 Mbit/s"),
+        (999_499, "999 Mbit/s"),
+        (999_500, "1 Gbit/s"),
+        (999_900, "1 Gbit/s"),
+    ],
 )
 def test_rates_are_written_as_flags_take_them(kbps: float, text: str) -> None:
     assert rate(kbps) == text
