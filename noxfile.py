@@ -7,6 +7,7 @@ goes into it changed: the native core is compiled once, not once a session.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import sys
@@ -153,17 +154,21 @@ def rust(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed beside a rival in the same run; prints figures, judges nothing."""
+    """Measure speed beside a rival in the same run; prints figures, judges nothing. Options go to the programs named.
+
+    `nox -s bench -- soak --minutes 3`; without a name all of them run but the soak, which takes an hour.
+    """
     _prepare(session)
-    wanted = session.posargs or sorted(p.stem for p in (ROOT / "tests" / "bench").glob("*.py"))
-    for name in wanted:
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
+    options = session.posargs[len(names) :]
+    for name in names or sorted(p.stem for p in (ROOT / "tests" / "bench").glob("*.py") if p.stem != "soak"):
         if name == "criterion":
             _need_cargo(session)
             session.run(
                 "cargo", "bench", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", external=True
             )
         else:
-            _run(session, "python", f"tests/bench/{name}.py")
+            _run(session, "python", f"tests/bench/{name}.py", *options)
 
 
 @nox.session
