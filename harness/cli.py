@@ -18,7 +18,7 @@ from harness import cli_results
 from harness.linkspec import Backend
 from harness.summary import LOG_WIDTH
 from harness.verdict import INTERRUPTED_EXIT
-from punktfunk.errors import PunktfunkError, UsageError
+from punktfunk.errors import CheckFailedError, PunktfunkError, UsageError
 from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
 
@@ -184,6 +184,10 @@ def latency(
             raise UsageError(f"--{first['loc'][0]}: {first['msg']}") from error
         found = asyncio.run(probing.probe(address, config, host_records))
     probing.show(Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH), found)
+    if found.failed:
+        raise CheckFailedError(
+            f"the session did not last: {found.reason}", "the figures are of what came before"
+        )
 
 
 cli_results.register(app)

@@ -9,7 +9,7 @@ printed beside the figure.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,8 @@ class Probe:
     strips: int
     reason: str
     """How the session ended."""
+    failed: bool = False
+    """Whether that was no success: what is shown is then of the part before."""
 
 
 async def probe(address: str, config: ClientConfig, host_records: Path | None = None) -> Probe:
@@ -53,7 +55,7 @@ async def probe(address: str, config: ClientConfig, host_records: Path | None = 
         summary = await client.finished()
     if config.artefacts is None:
         raise HarnessError("a latency probe wants a folder for its records")
-    return read(config.artefacts, host_records, reason=summary.reason)
+    return replace(read(config.artefacts, host_records, reason=summary.reason), failed=summary.failed)
 
 
 def read(folder: Path, host_records: Path | None = None, *, reason: str = "") -> Probe:

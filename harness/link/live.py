@@ -22,9 +22,10 @@ from harness.linkspec import Backend
 from harness.peers.client import start_client
 from harness.peers.host import CONTROL_PORT, start_host
 from harness.peers.process import PeerProcess
-from harness.results import CaseResult, Status
+from harness.results import CaseResult, Check, Status
 from harness.scenario import Session
 from harness.topology import Topology, topology
+from punktfunk.client.ending import End
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 
 DOWN, UP = "host_to_client", "client_to_host"
@@ -52,8 +53,16 @@ class _Session:
     killed: set[str] = field(default_factory=set)
 
     def counters(self, side: str) -> dict[str, int] | None:
+        """What a side knows; of loss that a client cannot know the whole of, there is nothing in it."""
         stats = self.host if side == "host" else self.client
         return None if stats is None else dict(stats["counters"])
+
+    def seen(self, side: str) -> dict[str, int] | None:
+        """The same with what a client saw of such loss, which is what has to balance with the other side's."""
+        counters = self.counters(side)
+        if counters is None or side == "host" or self.client is None:
+            return counters
+        return {**counters, **self.client["at_least"]}
 
 
 def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> CaseResult:
@@ -100,6 +109,11 @@ def run_here(case: Case, folder: Path, context: RunContext, backend: Backend) ->
         "lateness_ns": report.get("lateness", {}),
         "realtime": report.get("realtime", False),
     }
+    lost = _lost_host(found)
+    if lost is not None:
+        result.status, result.reason = Status.FAILED, lost.measured
+        result.checks.append(lost)
+        return result
     _judge(result, spec, found, counters, proof)
     if not killed and any(outcomes):
         names = [role for role, status in zip(("host", "client"), outcomes, strict=True) if status]
@@ -242,10 +256,12 @@ def _result(
     counters: dict[str, dict[str, int]],
 ) -> CaseResult:
     sides = {side: values for side in ("host", "client") if (values := found.counters(side)) is not None}
-    if "client" in sides:
-        sides["client"]["frames_unknown"] = ledger.unknown_frames(found.table)
-        ledger.split_kernel_drops(sides["client"], counters.get("down"))
-    known = {**sides, **({"link": counters["down"]} if counters.get("down") else {})}
+    seen = {side: values for side in sides if (values := found.seen(side)) is not None}
+    for known in (sides, seen):
+        if "client" in known:
+            known["client"]["frames_unknown"] = ledger.unknown_frames(found.table)
+            ledger.split_kernel_drops(known["client"], counters.get("down"))
+    link = {"link": counters["down"]} if counters.get("down") else {}
     result = CaseResult(
         id=case.id,
         scenario=case.scenario,
@@ -254,17 +270,30 @@ def _result(
         seed=case.seed,
         backend=str(backend),
         status=Status.PASSED,
-        metrics=metrics.case_metrics(found.table, known),
+        metrics=metrics.case_metrics(found.table, {**sides, **link}),
         series=metrics.timeline(found.table),
         quantiles=metrics.quantile_curves(found.table),
     )
-    down = ledger.balances(sides.get("host"), counters.get("down"), sides.get("client"))
+    down = ledger.balances(seen.get("host"), counters.get("down"), seen.get("client"))
     up = ledger.balances(None, counters.get("up"), None)
-    if found.killed:
-        # What a killed process held is lost with it: the counts stand, nothing has to balance.
+    if found.killed or _lost_host(found) is not None:
+        # What a killed process held is lost with it, and what a client did not hear of is unknown to it: the
+        # counts stand, nothing has to balance.
         down.balances, up.balances = {}, {}
     result.ledgers = {DOWN: down, UP: up}
     return result
+
+
+def _lost_host(found: _Session) -> Check | None:
+    """Return the failed check of a session whose client lost a host that nobody had killed."""
+    if found.killed or found.client is None:
+        return None
+    end = End(found.client["end"])
+    if end not in (End.HOST_GONE, End.HOST_SILENT):
+        return None
+    return Check(
+        name="the session ends in order", passed=False, expected=End.CLOSED, measured=found.client["ended"]
+    )
 
 
 def _judge(
@@ -278,7 +307,7 @@ def _judge(
     if found.killed:
         return
     result.checks += checks.session_checks(
-        spec, found.table, found.counters("host") or {}, found.counters("client") or {}, counters["down"]
+        spec, found.table, found.seen("host") or {}, found.seen("client") or {}, counters["down"]
     )
     steady = not any(event.down for event in spec.events) and spec.link.down.trace is None
     loss = spec.link.down.core().get("loss") or {"kind": "none"}

@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.media import Codec, TestCardSpec
+from punktfunk.native.control import MS, S
 from punktfunk.native.identity import parse_fingerprint
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Duration, Mode
+
+MIN_IDLE_NS, MAX_IDLE_NS = 500 * MS, 600 * S
+"""Shorter ones mistake a late packet for a dead host, longer ones keep a frozen picture."""
 
 
 class ClientConfig(BaseModel):
@@ -32,6 +36,9 @@ class ClientConfig(BaseModel):
     name: Annotated[str, Field(max_length=64)] | None = None
     """Device name to send."""
 
+    idle_timeout: Duration | None = None
+    """Silence after which the host is given up; ``None`` is 8 s, and 30 s for hosts before v0.2.0. The host may wait
+    for less, and then that holds."""
     mode: Mode = Mode(1280, 720, 60)
     bitrate: Bitrate | None = None
     """Bitrate to ask for; ``None`` leaves it to the host."""
@@ -66,6 +73,13 @@ class ClientConfig(BaseModel):
     record_frames: bool = True
     out: Path | None = None
     """File to append access units to."""
+
+    @field_validator("idle_timeout")
+    @classmethod
+    def _within_reason(cls, value: Duration | None) -> Duration | None:
+        if value is not None and not MIN_IDLE_NS <= value.ns <= MAX_IDLE_NS:
+            raise ValueError("an idle time is from 500 ms to 10 min")
+        return value
 
     @field_validator("pin")
     @classmethod

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
+from punktfunk.client.ending import Counts, silence_ns
 from punktfunk.client.headless import exit_status
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.client.pair import pair
-from punktfunk.client.service import Client, Summary
+from punktfunk.client.service import Client
+from punktfunk.client.summary import Summary
 from punktfunk.client.window import load_sdl
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ResultsError, UsageError
 from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.client import DEFAULT_PORT
+from punktfunk.native.control import S
 from punktfunk.native.discovery import FoundHost, discover
 from punktfunk.native.lifetime import until_told_to_end
 from punktfunk.native.trust import parse_address
@@ -36,7 +41,9 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         prepare_output(config.out, overwrite=overwrite)
     config = await dialled(config)
     client = Client(config.address, config)
-    client.on_progress = lambda progress: say(_second_line(progress))
+    client.on_progress = lambda progress: say(
+        _second_line(progress, silence_ns(client.welcome.mode.refresh_hz))
+    )
     async with client:
         welcome = client.welcome
         kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
@@ -51,6 +58,8 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         ending.cancel()
     summary = await client.finished()
     say(_summary_line(summary))
+    if summary.hint:
+        say(f"  → {summary.hint}")
     if config.out is not None:
         say(_output_line(config.out))
     return exit_status(summary)
@@ -120,17 +129,22 @@ def _place(address: str, port: int) -> str:
     return shown if port == DEFAULT_PORT else f"{shown}:{port}"
 
 
-def _second_line(progress: work.Progress) -> str:
+def _second_line(progress: work.Progress, patience_ns: int) -> str:
     counters = progress.counters
     latency = "latency unknown"
     if progress.latency_us is not None:
         p50, p95, largest = (value / 1000 for value in progress.latency_us)
         latency = f"latency p50 {p50:.2f} ms p95 {p95:.2f} ms max {largest:.2f} ms"
-    lost = counters.get("frames_unrecoverable", 0) + counters.get("frames_expired", 0)
+    last = progress.last_packet_ns
+    silent_ns = None if last is None else monotonic_ns() - last
+    if silent_ns is None:
+        latency = "nothing has come yet"
+    elif silent_ns >= patience_ns:
+        latency = f"nothing came for {silent_ns / S:.1f} s"
+    counts = Counts.of(counters, loss_known=silent_ns is not None and silent_ns < patience_ns)
     return (
-        f"{progress.frames:4d} fps  {progress.bytes * 8 / 1e6:7.2f} Mbit/s  {latency}  "
-        f"packets lost {counters.get('packets_lost', 0)}, shards recovered "
-        f"{counters.get('data_shards_recovered', 0)}, frames lost {lost}"
+        f"{progress.frames:4d} fps  {progress.bytes * 8 / 1e6:7.2f} Mbit/s  {latency}  {counts.loss_words()}, "
+        f"shards recovered {counters.get('data_shards_recovered', 0)}"
     )
 
 
@@ -147,6 +161,12 @@ def _summary_line(summary: Summary) -> str:
         seconds = counters["sound_samples"] / SAMPLE_RATE
         heard = f", heard {seconds:.1f} s of sound ({counters['sound_lost']} packets lost)"
     return (
-        f"received {counters.get('frames_released', 0)} frames, decoded {counters.get('pictures', 0)}, "
-        f"key frames asked for {counters.get('recovery_requests', 0)}{heard} · {summary.reason}"
+        f"received {_known(counters, 'frames_released')} frames, decoded {_known(counters, 'pictures')}, "
+        f"{summary.counts.loss_words()}, "
+        f"key frames asked for {_known(counters, 'recovery_requests')}{heard} · {summary.reason}"
     )
+
+
+def _known(counters: Mapping[str, int], name: str) -> str:
+    """Write a count; a worker that was killed has left none."""
+    return str(counters.get(name, "unknown"))

@@ -8,7 +8,8 @@ from typing import Any
 
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.service import Client, Summary
+from punktfunk.client.service import Client
+from punktfunk.client.summary import Summary
 from punktfunk.errors import HandshakeError, UnitError
 from punktfunk.native.lifetime import until_told_to_end
 from punktfunk.terminal import say_json
@@ -50,7 +51,7 @@ async def run_client(config: ClientConfig) -> int:
             await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
         ending.cancel()
     summary = await client.finished()
-    say("ended", **summary_line(summary), control=client.control_counters)
+    say("ended", **summary_line(summary), control=client.control_counters, datagrams=client.side_planes)
     return exit_status(summary)
 
 
@@ -86,13 +87,20 @@ async def _change_mode(client: Client, mode: Mode) -> None:
 
 
 def summary_line(summary: Summary) -> dict[str, Any]:
-    """Return what a JSON line tells of the end."""
+    """Return what a JSON line tells of the end; null is unknown."""
     return {
+        "end": summary.end,
         "reason": summary.reason,
+        "hint": summary.hint,
         "frames_announced": summary.frames_announced,
         "verified": summary.verified,
         "failed": summary.failed,
+        "last_packet_ns": summary.last_packet_ns,
+        "silent_ns": summary.silent_ns,
+        "packets_lost": summary.packets_lost,
+        "frames_lost": summary.frames_lost,
         "counters": summary.counters,
+        "at_least": summary.at_least,
     }
 
 
@@ -102,4 +110,10 @@ def exit_status(summary: Summary) -> int:
 
 
 def _second(progress: work.Progress) -> None:
-    say("second", frames=progress.frames, bytes=progress.bytes, latency_us=progress.latency_us)
+    say(
+        "second",
+        frames=progress.frames,
+        bytes=progress.bytes,
+        latency_us=progress.latency_us,
+        last_packet_ns=progress.last_packet_ns,
+    )

@@ -7,7 +7,7 @@ import platform
 
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
-from punktfunk.client.service import dialects, load_identity
+from punktfunk.client.request import dialects, load_identity
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.pair_client import pair_with
 

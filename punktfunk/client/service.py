@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from punktfunk import log
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.known_hosts import KnownHosts
+from punktfunk.client.ending import NOTHING_CAME_NS, Counts, End
+from punktfunk.client.link_end import end_of
+from punktfunk.client.request import dialects, hello_for, known_pin, load_identity, receive_order
 from punktfunk.client.sound import SoundLog
+from punktfunk.client.summary import Summary
 from punktfunk.errors import HandshakeError, MediaError, ResultsError
-from punktfunk.media import Codec
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
 from punktfunk.native.datagrams import Audio, FromClient, FromHost, Input, InputKind
-from punktfunk.native.dialect import CloseCode, Dialect
-from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
-from punktfunk.native.identity import Identity, Role
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.handshake import VideoMode, Welcome
 from punktfunk.native.quic import Closed
 from punktfunk.native.trust import require_open_trust
 from punktfunk.native.worker_process import WorkerProcess
@@ -31,31 +31,9 @@ WORKER_MODULE = "punktfunk.client.worker"
 UP_LIMIT_S = 9.0
 READY_LIMIT_S = 9.0
 """The host allows 10 s from the connection to Hello, and 10 s from Hello to Start."""
-_VERIFY_WINDOW_NS = 2 * control.S
-_VERIFY_QUEUE_FRAMES = 512
-"""A verification has no use for the newest picture; it wants every one, also on a machine that stalls."""
 _CLOSE_LIMIT_S = 1.9
 SOUND_FILE = "sound.wav"
 """What was heard, in the folder of the artefacts."""
-_WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a session ended. ``counters`` are the worker's; ``frames_announced`` is 0 for a plain stream."""
-
-    reason: str
-    counters: dict[str, int] = field(default_factory=dict)
-    frames_announced: int = 0
-    failed: bool = False
-
-    @property
-    def verified(self) -> bool | None:
-        """Whether every announced frame came intact; ``None`` when none was announced."""
-        if not self.frames_announced:
-            return None
-        intact = self.counters.get("test_frames_intact", 0)
-        return intact == self.frames_announced and not self.counters.get("test_frames_mismatched", 0)
 
 
 class Client:
@@ -83,7 +61,7 @@ class Client:
         self._worker_gone = asyncio.Event()
         self._ended = asyncio.Event()
         self._summary: Summary | None = None
-        self._host_failed = False
+        self._closed_as: tuple[End, str, str] | None = None
         self._progress: work.Progress | None = None
         self._first_mode_answer: asyncio.Future[control.ModeAnswered] | None = None
         self._end_timer: asyncio.TimerHandle | None = None
@@ -104,6 +82,7 @@ class Client:
                 hello_for(config),
                 dialects(config),
                 pin=pin,
+                idle_timeout_s=None if config.idle_timeout is None else config.idle_timeout.seconds,
                 before_hello=self._until_worker_is_up,
             )
             await self._begin(self._connection)
@@ -203,7 +182,7 @@ class Client:
         connection.on_closed = self._connection_over
         connection.on_datagram = self._hear
         data = connection.bind_data_socket()
-        self._worker.send(_order(self.config, connection), [data.fileno()])
+        self._worker.send(receive_order(self.config, connection), [data.fileno()])
         await self._until_worker(self._worker_ready, READY_LIMIT_S, "get ready")
         connection.start()
         if self.config.seconds is not None:
@@ -234,10 +213,15 @@ class Client:
                 pass
 
     def _connection_over(self, closed: Closed) -> None:
-        self._log.info("connection over", reason=closed.sentence)
-        self._host_failed = closed.by_peer and closed.application and closed.code == CloseCode.ERROR
+        if self._stopping or self._summary is not None:
+            return
+        self._closed_as = end, reason, hint = end_of(closed)
+        if end.failed:
+            self._log.error("connection lost", end=end.value, cause=reason, hint=hint)
+        else:
+            self._log.info("connection over", reason=closed.sentence)
         if self._worker is not None:
-            self._worker.send(work.Drain(f"host: {closed.sentence}" if closed.by_peer else closed.sentence))
+            self._worker.send(work.Drain(reason, end))
 
     def _worker_says(self, message: Any) -> None:
         match message:
@@ -255,39 +239,77 @@ class Client:
             case work.Progress():
                 self._progress = message
                 self.on_progress(message)
-            case work.Ended(reason, counters):
-                self._end(reason, counters, failed=False)
+            case work.Ended():
+                self._worker_ended(message)
             case work.Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
-                self._end(cause, self._progress.counters if self._progress else {}, failed=True)
+                self._end(self._so_far(End.FAILED, cause, hint))
             case _:
                 pass
+
+    def _worker_ended(self, message: work.Ended) -> None:
+        end, hint, failed = End(message.end), "", False
+        if self._closed_as is not None:
+            # A host that fails right after the last frame has failed, whatever became of the frames.
+            failed, hint = self._closed_as[0] is End.HOST_FAILED, self._closed_as[2]
+        if message.last_packet_ns is None and message.silent_ns >= NOTHING_CAME_NS:
+            failed, hint = True, hint or "does a firewall pass UDP from the host to this machine?"
+        self._end(
+            Summary(
+                message.reason,
+                message.counters,
+                failed=failed or end.failed,
+                end=end,
+                hint=hint,
+                at_least=message.at_least,
+                last_packet_ns=message.last_packet_ns,
+                silent_ns=message.silent_ns,
+            )
+        )
+
+    def _so_far(self, end: End, reason: str, hint: str = "") -> Summary:
+        """Return the end of a worker that has left no figures: those of its last report, and no word on loss."""
+        if self._progress is None:
+            return Summary(reason, failed=end.failed, end=end, hint=hint)
+        counts, last = Counts.of(self._progress.counters, loss_known=False), self._progress.last_packet_ns
+        return Summary(
+            reason,
+            counts.counters,
+            failed=end.failed,
+            end=end,
+            hint=hint,
+            at_least=counts.at_least,
+            last_packet_ns=last,
+        )
 
     def _worker_exited(self, status: int) -> None:
         if self._summary is None:
             words = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
-            counters = self._progress.counters if self._progress else {}
-            self._end(f"receive worker {words}", counters, failed=not self._stopping)
+            end = End.STOPPED if self._stopping else End.FAILED
+            self._end(self._so_far(end, f"receive worker {words}"))
         self._worker_gone.set()
 
-    def _end(self, reason: str, counters: dict[str, int], *, failed: bool) -> None:
+    def _end(self, summary: Summary) -> None:
         if self._summary is not None:
             return
         connection = self._connection
         announced = connection.welcome.frames if connection and connection.welcome else 0
+        counters = summary.counters
         if self.sound is not None and self.sound.counters["sound_packets"]:
             counters = {**counters, **self.sound.counters}
-        self._summary = Summary(reason, counters, announced, failed or self._host_failed)
+        self._summary = replace(summary, counters=counters, frames_announced=announced)
+        self._log.info("datagrams", **self.side_planes)
         self._ended.set()
         if connection is not None:
-            connection.close(CloseCode.ERROR if failed else CloseCode.DONE, "error" if failed else "done")
+            ours = summary.end is End.FAILED
+            connection.close(CloseCode.ERROR if ours else CloseCode.DONE, "error" if ours else "done")
 
     def _finish(self, reason: str) -> None:
         """Close the connection; the worker drains, leaves its artefacts and reports the end."""
         self._log.info("ending", reason=reason)
         self._stopping = True
         if self._worker is not None:
-            self._worker.send(work.Drain(reason))
+            self._worker.send(work.Drain(reason, End.STOPPED))
         if self._connection is not None:
             self._connection.close(CloseCode.DONE, "done")
 
@@ -310,81 +332,3 @@ class Client:
         self._ended.set()
         if self._summary is None:
             self._summary = Summary("stopped")
-
-
-def known_pin(config: ClientConfig, address: tuple[str, int]) -> str | None:
-    """Return the fingerprint of the host that was paired with at that address."""
-    return None if config.state_dir is None else KnownHosts(config.state_dir).pin_for(address)
-
-
-def load_identity(config: ClientConfig) -> Identity:
-    """Return the identity of ``config``'s folder, or a passing one."""
-    if config.state_dir is None:
-        return Identity.generate(Role.CLIENT)
-    return Identity.load_or_create(config.state_dir, Role.CLIENT)
-
-
-def dialects(config: ClientConfig) -> list[Dialect]:
-    """Return the ALPN dialects to try, in order."""
-    if config.dialect == "auto":
-        return [Dialect.PKF1, Dialect.PLAIN]
-    return [Dialect(config.dialect)]
-
-
-def hello_for(config: ClientConfig) -> Hello:
-    """Make the Hello that asks for what ``config`` wants."""
-    mode = config.mode
-    codecs = Codecs(0)
-    for codec in config.codecs:
-        codecs |= _WIRE_CODECS[codec]
-    return Hello(
-        mode=VideoMode(mode.width, mode.height, mode.refresh_hz),
-        gamepad=0,
-        bitrate_kbps=config.bitrate.kbps if config.bitrate else 0,
-        name=config.name or platform.node() or None,
-        launch=None,
-        video_caps=0,
-        audio_channels=2,
-        codecs=codecs,
-        preferred_codec=_WIRE_CODECS[config.codecs[0]] if config.codecs else None,
-    )
-
-
-def _order(config: ClientConfig, connection: ClientConnection) -> work.Receive:
-    welcome = connection.welcome
-    assert welcome is not None
-    codec = next((name for name, bit in _WIRE_CODECS.items() if bit == welcome.codec), Codec.HEVC)
-    return work.Receive(
-        key=welcome.key.hex() if welcome.encrypt else "",
-        salt=welcome.salt.hex(),
-        fec_scheme="gf16" if welcome.fec is FecCode.GF16 else "gf8",
-        fec_percent=welcome.fec_percent,
-        max_block_shards=welcome.max_block_shards,
-        shard_bytes=welcome.shard_bytes,
-        hold_undecodable=config.hold_undecodable,
-        reorder_window_ns=config.reorder_window.ns,
-        loss_window_ns=max(config.loss_window.ns, _VERIFY_WINDOW_NS if welcome.frames else 0),
-        queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
-        gro=config.gro,
-        receive_buffer_bytes=config.receive_buffer_bytes,
-        frames=welcome.frames,
-        codec=str(codec) if config.decode and not welcome.frames else None,
-        width=welcome.mode.width,
-        height=welcome.mode.height,
-        # Reading the strip takes time that somebody who watches would rather have.
-        read_strip=config.read_strip and not config.present,
-        title=_title(config, connection) if config.present and not welcome.frames else None,
-        reference=None if config.reference is None else config.reference.model_dump(mode="json"),
-        reference_every=config.reference_every,
-        recovery=config.recovery,
-        loss_reports=config.loss_reports,
-        artefacts=None if config.artefacts is None else str(config.artefacts.absolute()),
-        record_frames=config.record_frames,
-        out=None if config.out is None else str(config.out.absolute()),
-        clock_offset_ns=connection.clock.offset_ns,
-        clock_error_ns=connection.clock.error_ns,
-    )
-
-
-def _title(config: ClientConfig, connection: ClientConnection) -> str:
-    return f"punktfunk {config.address or connection.address[0]}"

@@ -30,6 +30,7 @@ class Receive:
     codec: str | None
     width: int
     height: int
+    refresh_hz: int
     read_strip: bool
     title: str | None
     """Title of the window to show pictures in; None opens none."""
@@ -56,9 +57,13 @@ class HostClock:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """The control connection is over: take what is still on the way, then end."""
+    """The control connection is over: take what is still on the way, then end.
+
+    ``end`` is an :class:`~punktfunk.client.ending.End`, ``reason`` the same in words.
+    """
 
     reason: str
+    end: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +107,30 @@ class Progress:
 
     ``latency_us`` is capture to complete access unit, p50, p95 and largest of the last second, ``None`` when
     no frame came or the clocks are not known. Counter keys are those of ``ClientStream.stats`` and of
-    :data:`COUNTERS`.
+    :data:`COUNTERS`. ``last_packet_ns`` (CLOCK_MONOTONIC) is ``None`` before the first packet.
     """
 
     counters: dict[str, int]
     frames: int
     bytes: int
     latency_us: list[int] | None
+    last_packet_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Worker: the end. ``reason``: verified, host closed (and what it said), silence or stopped."""
+    """Worker: the end, an :class:`~punktfunk.client.ending.End` and the same in words.
 
+    ``counters`` leaves out what is not known of loss; ``at_least`` has those as far as they were seen.
+    """
+
+    end: str
     reason: str
     counters: dict[str, int]
+    at_least: dict[str, int]
+    last_packet_ns: int | None
+    silent_ns: int
+    """Time without a packet before the end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from punktfunk import log
 from punktfunk.client import work
 from punktfunk.client.decode import PictureReader
+from punktfunk.client.ending import Counts, End, Hearing, silence_ns
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.client.present import Presenter
 from punktfunk.clock import SessionClock, monotonic_ns
@@ -36,6 +39,15 @@ _KEY_FRAME_S = 0.1
 """Beyond two round trips, what a key frame takes: the host's frame interval, encoding, its many packets."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """Why a stream is over, and since when."""
+
+    end: End
+    reason: str
+    at_ns: int
+
+
 class ReceiveProgram:
     """One stream from its first packet to its artefacts."""
 
@@ -52,22 +64,26 @@ class ReceiveProgram:
         self._out = self._open_out(order.out)
         self._records = artefacts.RecordStore()
         self._counts = dict.fromkeys(work.COUNTERS, 0)
-        self._draining: tuple[str, int] | None = None
-        self._last_frame_ns = monotonic_ns()
+        self._draining: _Over | None = None
+        self._began_ns = self._last_frame_ns = monotonic_ns()
         self._second_latency: list[int] = []
         self._second_frames = self._second_bytes = 0
 
     def run(self) -> None:
         """Receive until verified, over or told to stop, then leave the artefacts."""
         self._end.send(work.Ready(self._stream.stats().get("receive_buffer_granted", -1)))
-        reason = self._loop()
+        over = self._loop()
         # Closing settles the books of the frames that were still waited for, and lets those in turn out.
         self._stream.close()
         with contextlib.suppress(SessionClosedError):
             while (frame := self._stream.next_frame(0.0)) is not None:
                 self._take(frame)
-        reason = self._verdict() or reason
-        counters = self._counters()
+        over = self._verdict(over.at_ns) or over
+        hearing = self._hearing(over.at_ns)
+        counts = Counts.of(self._counters(), loss_known=hearing.knows_loss(over.end))
+        reason = over.reason
+        if hearing.tells_of(over.end):
+            reason = f"{reason}; {hearing.sentence(self._clock.offset_ns)}"
         self._records.add(self._stream.take_records())
         if self._presenter is not None:
             self._presenter.close()
@@ -76,19 +92,33 @@ class ReceiveProgram:
         if self._out is not None:
             self._out.close()
         if self._order.artefacts is not None:
-            self._write(Path(self._order.artefacts), reason, counters)
-        self._end.send(work.Ended(reason, counters))
+            self._write(Path(self._order.artefacts), over.end, reason, counts, hearing)
+        self._end.send(
+            work.Ended(
+                over.end,
+                reason,
+                counts.counters,
+                counts.at_least,
+                hearing.last_packet_ns,
+                hearing.silent_ns,
+            )
+        )
 
-    def _loop(self) -> str:
+    def _hearing(self, over_ns: int) -> Hearing:
+        last = self._stream.last_packet_ns()
+        silent = max(0, over_ns - (self._began_ns if last is None else last))
+        return Hearing(last, silent, silence_ns(self._order.refresh_hz))
+
+    def _loop(self) -> _Over:
         now = monotonic_ns()
         loss_due, progress_due = now + LOSS_REPORT_INTERVAL_NS, now + S
-        self._last_frame_ns = now
+        self._began_ns = self._last_frame_ns = now
         while not self._end.stopping.is_set():
             frame = self._stream.next_frame(_POLL_S if self._presenter is None else _PRESENT_POLL_S)
             if frame is not None:
                 self._take(frame)
             if self._presenter is not None and self._present(self._presenter):
-                return "window closed"
+                return _Over(End.STOPPED, "window closed", monotonic_ns())
             now = monotonic_ns()
             self._recover()
             while (received := self._end.poll()) is not None:
@@ -100,10 +130,10 @@ class ReceiveProgram:
             if now >= progress_due:
                 progress_due += S
                 self._report()
-            reason = self._over(now, idle=frame is None)
-            if reason:
-                return reason
-        return "stopped"
+            over = self._over(now, idle=frame is None)
+            if over is not None:
+                return over
+        return _Over(End.STOPPED, "stopped", monotonic_ns())
 
     def _present(self, presenter: Presenter) -> bool:
         """Show the newest picture, pass input on; ``True`` once the window is closed."""
@@ -122,25 +152,26 @@ class ReceiveProgram:
             self._end.send(work.UserInput(int(event.kind), event.code, event.x, event.y, event.flags))
         return presenter.closed
 
-    def _over(self, now: int, *, idle: bool) -> str:
-        """Return why the stream is over, "" while it is not."""
+    def _over(self, now: int, *, idle: bool) -> _Over | None:
+        """Return why the stream is over, ``None`` while it is not."""
         if self._order.frames and self._checked() >= self._order.frames:
             # The last frame is complete before its recovery packets are in; they belong to the books.
             if idle and now - self._last_frame_ns >= _TAIL_NS:
-                return self._verdict()
+                return self._verdict(now)
         elif self._draining is not None:
-            reason, since = self._draining
+            since = self._draining.at_ns
             quiet = idle and now - max(self._last_frame_ns, since) >= _DRAIN_NS
             if quiet or now - since >= _DRAIN_LIMIT_NS:
-                return reason
+                return self._draining
         if self._order.frames and now - self._last_frame_ns >= _VERIFY_SILENCE_NS:
-            return "silence"
-        return ""
+            return _Over(End.STREAM_SILENT, "silence", now)
+        return None
 
-    def _verdict(self) -> str:
+    def _verdict(self, now: int) -> _Over | None:
         if not self._order.frames or self._checked() < self._order.frames:
-            return ""
-        return "verified" if self._counts["test_frames_mismatched"] == 0 else "verification failed"
+            return None
+        intact = self._counts["test_frames_mismatched"] == 0
+        return _Over(End.VERIFIED, "verified" if intact else "verification failed", now)
 
     def _checked(self) -> int:
         return self._counts["test_frames_intact"] + self._counts["test_frames_mismatched"]
@@ -160,11 +191,20 @@ class ReceiveProgram:
             intact = is_test_frame(frame.index, frame)
             self._counts["test_frames_intact" if intact else "test_frames_mismatched"] += 1
         if self._out is not None:
-            self._out.write(frame)
+            self._write_out(self._out, frame)
         if self._pictures is not None and frame.decodable:
             decoded = self._pictures.take(frame)
             if self._presenter is not None and decoded is not None:
                 self._presenter.offer(frame.index, decoded)
+
+    def _write_out(self, out: IO[bytes], frame: ReceivedFrame) -> None:
+        try:
+            out.write(frame)
+        except OSError as error:
+            raise ResultsError(
+                f"{self._order.out} cannot be written: {error.strerror}",
+                "free space there, or name another --out file",
+            ) from error
 
     def _recover(self) -> None:
         if not self._order.recovery:
@@ -184,8 +224,8 @@ class ReceiveProgram:
         match message:
             case work.HostClock():
                 self._host_clock = message
-            case work.Drain(reason) if self._draining is None:
-                self._draining = reason, now
+            case work.Drain(reason, end) if self._draining is None:
+                self._draining = _Over(End(end), reason, now)
             case _:
                 pass
 
@@ -203,6 +243,7 @@ class ReceiveProgram:
                 ]
                 if latency
                 else None,
+                last_packet_ns=self._stream.last_packet_ns(),
             )
         )
         if self._presenter is not None:
@@ -220,7 +261,7 @@ class ReceiveProgram:
             self._counts["strips_unreadable"] = self._pictures.strips_unreadable
         return {**self._stream.stats(), **self._counts}
 
-    def _write(self, folder: Path, reason: str, counters: dict[str, int]) -> None:
+    def _write(self, folder: Path, end: End, reason: str, counts: Counts, hearing: Hearing) -> None:
         order = self._order
         columns = self._records.columns()
         if columns:
@@ -231,8 +272,12 @@ class ReceiveProgram:
         stats = {
             "schema_version": 1,
             "role": "client",
+            "end": end,
             "ended": reason,
-            "counters": counters,
+            "last_packet_ns": hearing.last_packet_ns,
+            "silent_ns": hearing.silent_ns,
+            "counters": counts.counters,
+            "at_least": counts.at_least,
             "left_out": {
                 "records": self._records.left_out,
                 "pictures": 0 if self._picture_log is None else self._picture_log.left_out,
@@ -323,9 +368,11 @@ def main() -> int:
     except PunktfunkError as error:
         end.send(work.Failed(error.code, error.cause, error.hint))
         return 1
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            end.send(work.Failed("PF640", f"output failed: {error.strerror}", "free space on that disk"))
+    except Exception as error:  # noqa: BLE001 - the last resort of the process
+        # A defect: the client hears of it, and the traceback stands in the log that it shares with its worker.
+        log.get("client.worker").exception("worker broke")
+        what = f"the receive worker broke: {type(error).__name__}: {error}"
+        end.send(work.Failed(PunktfunkError.code, what, "the log has a traceback: please report it"))
         return 1
     return 0
 

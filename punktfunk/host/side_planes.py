@@ -94,6 +94,7 @@ class SidePlanes:
     def session_over(self, session: HostSession, report: SessionReport) -> None:
         """Unplug what a client has plugged in, and let go of what it holds down."""
         report.side_planes.update(session.dropped_datagrams)
+        session.log.info("datagrams", session=report.number, **report.side_planes)
         pads = self._pads.pop(report.number, None)
         if pads is not None:
             pads.close()

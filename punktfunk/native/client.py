@@ -21,7 +21,7 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.handshake import Hello, VideoMode, Welcome
 from punktfunk.native.identity import Identity
-from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Peer
+from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Peer, PeerLoss
 
 DEFAULT_PORT = 9777
 CONNECT_LIMIT_S = 5.0
@@ -57,6 +57,16 @@ _REFUSAL_HINTS = {
     int(CloseCode.PAIRING_NOT_ARMED): "arm pairing on the host and type the PIN that it shows",
     int(CloseCode.RATE_LIMITED): "wait a little, then arm pairing on the host again",
     int(CloseCode.BUSY): "end another session, or raise the host's --max-sessions",
+}
+
+
+LOSS_SENTENCES = {
+    PeerLoss.SILENT: "fell silent",
+    PeerLoss.REFUSED: "is gone: its port refuses packets",
+}
+LOSS_HINTS = {
+    PeerLoss.SILENT: "is the host's machine up, and the network between? then connect again",
+    PeerLoss.REFUSED: "look at the host's log for how it ended, start it and connect again",
 }
 
 
@@ -97,17 +107,19 @@ class ClientConnection:
         dialects: list[Dialect],
         *,
         pin: str | None,
+        idle_timeout_s: float | None = None,
         before_hello: Callable[[], Awaitable[None]] | None = None,
     ) -> ClientConnection:
         """Dial, and return once Welcome has come. Tries ``dialects`` in turn where ALPN does not match.
 
+        ``idle_timeout_s`` is the silence after which the host is given up, ``None`` for the dialect's.
         ``before_hello`` is awaited between the QUIC handshake and Hello, which starts the host's clock.
 
         Raises ``HandshakeError``, ``RejectedError`` (with the host's close code) or ``UntrustedPeerError``.
         """
         for dialect in dialects:
             connection = cls(address, SessionClock.start())
-            if not await connection._handshake(identity, dialect, pin):
+            if not await connection._handshake(identity, dialect, pin, idle_timeout_s):
                 continue
             try:
                 if before_hello is not None:
@@ -125,9 +137,11 @@ class ClientConnection:
             "it may speak another generation of punktfunk, or be no punktfunk host",
         )
 
-    async def _handshake(self, identity: Identity, dialect: Dialect, pin: str | None) -> bool:
+    async def _handshake(
+        self, identity: Identity, dialect: Dialect, pin: str | None, idle_timeout_s: float | None
+    ) -> bool:
         """Return whether the host speaks this dialect; other failures raise."""
-        self._dialer = Dialer(self.address, identity, dialect, pin, self)
+        self._dialer = Dialer(self.address, identity, dialect, pin, self, idle_timeout_s=idle_timeout_s)
         try:
             async with asyncio.timeout(CONNECT_LIMIT_S):
                 await self._settled.wait()
@@ -337,6 +351,8 @@ class ClientConnection:
 def closed_error(address: tuple[str, int], closed: Closed) -> ProtocolError:
     """Return the error for a connection that was closed before it did what it was made for."""
     where = f"{address[0]}:{address[1]}"
+    if closed.loss is not None:
+        return HandshakeError(f"{where} {LOSS_SENTENCES[closed.loss]}", LOSS_HINTS[closed.loss])
     if not closed.application and closed.code == PIN_MISMATCH:
         return UntrustedPeerError(
             f"the host at {where} does not have the pinned certificate",

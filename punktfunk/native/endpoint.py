@@ -8,7 +8,6 @@ data socket to the pair they know (punktfunk/1 section 2.6 point 6). What strang
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import os
 import socket
@@ -30,14 +29,16 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, HandshakeError
 from punktfunk.native import link_quota
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.identity import Identity
 from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict
-from punktfunk.native.quic import Link, LinkHandler
+from punktfunk.native.quic import Link, LinkHandler, PeerLoss
 from punktfunk.native.quic_connection import client_connection, host_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
+from punktfunk.native.refusals import Advice, RefusalWatch
 from punktfunk.native.trust import source_of
 
 CONNECTION_ID_BYTES = 8
@@ -302,6 +303,8 @@ class Dialer:
         dialect: Dialect,
         pin: str | None,
         handler: LinkHandler,
+        *,
+        idle_timeout_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         family = socket.AF_INET6 if ipaddress.ip_address(address[0]).version == 6 else socket.AF_INET
@@ -313,10 +316,10 @@ class Dialer:
             raise HandshakeError(
                 f"{address[0]} cannot be reached: {error.strerror}", "check the route"
             ) from error
-        self.link = Link(
-            client_connection(identity, dialect, pin), handler, lambda data, _to: self._send(data)
-        )
+        quic = client_connection(identity, dialect, pin, idle_timeout_s)
+        self.link = Link(quic, handler, lambda data, _to: self._send(data))
         self.link.on_end = self._ended
+        self._refusals = RefusalWatch()
         self._address = address
         self._loop.add_reader(self._socket.fileno(), self._readable)
         self.link.connect(address)
@@ -326,9 +329,14 @@ class Dialer:
         self.link.abandon(reason)
 
     def _send(self, data: bytes) -> None:
-        # An ICMP error of an earlier datagram surfaces here; the reader sees it as well.
-        with contextlib.suppress(OSError):
+        # An ICMP error of an earlier datagram surfaces here where the reader has not seen it yet.
+        try:
             self._socket.send(data)
+        except ConnectionRefusedError:
+            self._loop.call_soon(self._refused)
+        except OSError:
+            # A full buffer or no route just now: QUIC sends again, or gives up after its idle time.
+            return
 
     def _readable(self) -> None:
         until = self._loop.time() + _WAKE_LIMIT_S
@@ -338,9 +346,7 @@ class Dialer:
             except BlockingIOError:
                 return
             except ConnectionRefusedError:
-                # Believed only before the handshake: afterwards a forged ICMP message could end a session.
-                if self.link.peer is None:
-                    self.link.abandon("nothing listens on that port")
+                self._refused()
                 return
             except OSError:
                 return
@@ -350,6 +356,22 @@ class Dialer:
             self.link.receive(data, self._address)
             if self.link.closed is not None or self._loop.time() >= until:
                 return
+
+    def _refused(self) -> None:
+        """Believe ICMP at once before the handshake; later it can be forged, and the host is asked as well."""
+        if self.link.closed is not None:
+            return
+        if self.link.peer is None:
+            self.link.abandon("nothing listens on that port")
+            return
+        now = monotonic_ns()
+        match self._refusals.refused(
+            1, now, now, heard_ns=self.link.heard_ns, rtt_ns=self.link.rtt_ns, now_ns=now
+        ):
+            case Advice.ASK:
+                self.link.ask()
+            case Advice.GIVE_UP:
+                self.link.abandon("its port refuses packets", PeerLoss.REFUSED)
 
     def _ended(self) -> None:
         if self._socket.fileno() >= 0:

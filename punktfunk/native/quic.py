@@ -11,11 +11,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from aioquic.quic import events
 from aioquic.quic.connection import QuicConnectionState
-from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from punktfunk import log
 from punktfunk.native.dialect import KEEP_ALIVE_S, CloseCode, Dialect
@@ -63,17 +64,27 @@ class Peer:
     """Of the certificate whose key the peer proved to hold; ``None`` when a client presented none."""
 
 
+class PeerLoss(Enum):
+    """How a peer was lost that has not closed its link."""
+
+    SILENT = auto()
+    """Nothing came for the whole idle time: it has stopped, or the path to it has."""
+    REFUSED = auto()
+    """Its machine refuses what is sent to its port: the program is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """Why a link ended. ``application`` tells application close codes from QUIC and TLS errors.
 
-    ``reason`` is printable, also where it is the peer's.
+    ``reason`` is printable, also where it is the peer's. ``loss`` is ``None`` where an end closed the link.
     """
 
     code: int
     reason: str
     application: bool
     by_peer: bool
+    loss: PeerLoss | None = None
 
     @property
     def sentence(self) -> str:
@@ -142,6 +153,8 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._keep_alive: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
+        # A peer that has nothing to say is heard twice within the idle time, however short that is.
+        self._keep_alive_s = min(KEEP_ALIVE_S, quic.configuration.idle_timeout / 2)
         self._closing_locally = False
 
     @property
@@ -223,9 +236,9 @@ class Link:
         self.close(code if self.peer is None else self.peer.dialect.close_code(code), code.sentence)
         self._give_up(code.sentence)
 
-    def abandon(self, reason: str) -> None:
+    def abandon(self, reason: str, loss: PeerLoss | None = None) -> None:
         """Forget the link at once, without waiting for QUIC to drain."""
-        self._give_up(reason)
+        self._give_up(reason, loss)
 
     def _take(self, datagram: bytes, address: Any, now: float) -> None:
         idle_at = self._quic._close_at
@@ -301,12 +314,12 @@ class Link:
             dialect=Dialect.PLAIN if alpn is None else Dialect.PKF1,
             fingerprint=None if certificate is None else fingerprint_of(certificate),
         )
-        self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
+        self._keep_alive = self._loop.call_later(self._keep_alive_s, self._ping)
         self._handler.link_established(self.peer)
 
     def _ping(self) -> None:
         if self.closed is None and not self._closing_locally:
-            self._keep_alive = self._loop.call_later(KEEP_ALIVE_S, self._ping)
+            self._keep_alive = self._loop.call_later(self._keep_alive_s, self._ping)
             self.ask()
 
     def _arm(self) -> None:
@@ -342,11 +355,12 @@ class Link:
                 reason=printable(event.reason_phrase, MAX_PEER_CHARACTERS),
                 application=event.frame_type is None,
                 by_peer=by_peer,
+                loss=PeerLoss.SILENT if _is_idle_timeout(event) and not by_peer else None,
             )
         )
 
-    def _give_up(self, reason: str) -> None:
-        self._end(Closed(code=int(CloseCode.ERROR), reason=reason, application=False, by_peer=False))
+    def _give_up(self, reason: str, loss: PeerLoss | None = None) -> None:
+        self._end(Closed(int(CloseCode.ERROR), reason, application=False, by_peer=False, loss=loss))
 
     def _end(self, closed: Closed) -> None:
         if self.closed is not None:
@@ -357,3 +371,8 @@ class Link:
                 timer.cancel()
         self._handler.link_closed(closed)
         self.on_end()
+
+
+def _is_idle_timeout(event: events.ConnectionTerminated) -> bool:
+    """Return whether aioquic made the event for want of packets; it has no code of its own for that."""
+    return event.frame_type == QuicFrameType.PADDING and event.reason_phrase == "Idle timeout"

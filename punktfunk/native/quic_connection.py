@@ -103,8 +103,14 @@ def host_connection(
     )
 
 
-def client_connection(identity: Identity, dialect: Dialect, pin: str | None) -> BoundedConnection:
-    """Make a client's end; with a ``pin`` any other certificate fails the handshake with 0x131."""
-    return _DialectConnection(
-        configuration=_configuration(identity, is_client=True, dialect=dialect), pin=pin
-    )
+def client_connection(
+    identity: Identity, dialect: Dialect, pin: str | None, idle_timeout_s: float | None = None
+) -> BoundedConnection:
+    """Make a client's end; with a ``pin`` any other certificate fails the handshake with 0x131.
+
+    ``idle_timeout_s`` takes the place of the dialect's; of both ends' the shorter one holds.
+    """
+    configuration = _configuration(identity, is_client=True, dialect=dialect)
+    if idle_timeout_s is not None:
+        configuration.idle_timeout = idle_timeout_s
+    return _DialectConnection(configuration=configuration, pin=pin)

@@ -1,9 +1,10 @@
-"""When a client is gone: its data port refuses what is sent there, and its control connection is silent.
+"""When a peer is gone: its port refuses what is sent there, and its control connection is silent.
 
 A killed client says no more. Its machine does: it answers what the stream sends to the closed port with ICMP, which a
 connected socket hears as ECONNREFUSED. That alone proves nothing, since clients may bind their port late (punktfunk/1
 section 4.1), and whoever guesses both ports can forge it. So the client is asked as well: every QUIC stack
-acknowledges a PING, whatever its program is doing. State machine without I/O; times are CLOCK_MONOTONIC ns.
+acknowledges a PING, whatever its program is doing. A client judges its host likewise, by the refusals of the port that
+it has its control connection with. State machine without I/O; times are CLOCK_MONOTONIC ns.
 """
 
 from __future__ import annotations

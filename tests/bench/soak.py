@@ -10,7 +10,7 @@
 A slope is that of a straight line through the medians of blocks of readings: neighbouring readings are alike, the
 medians of long blocks nearly independent, so that the usual 95 % interval of their slope holds. What was read in the
 first five minutes (the first fifth of a shorter run; the first 150 sessions) is left out. The promise is an upper
-bound of at most 4 MB an hour for each process of a stream, and 2 kB a session (docs/promises.md, P15).
+bound of at most 4 MB an hour for each process of a stream, and 2 kB a session (docs/promises.md, P22).
 
 Prints as it goes, and what it has when interrupted; judges nothing.
 

@@ -142,7 +142,7 @@ def test_two_hosts_side_by_side_serve_two_clients_each() -> None:
         config = host_config(source=SyntheticSpec(frame_bytes=5000), mode=Mode(1280, 720, 120), frames=60)
         client_config = punktfunk.ClientConfig(trust=OPEN)
 
-        async def watch(host: punktfunk.Host) -> punktfunk.client.service.Summary:
+        async def watch(host: punktfunk.Host) -> punktfunk.client.summary.Summary:
             async with punktfunk.Client(address(host), client_config) as client:
                 return await client.finished()
 

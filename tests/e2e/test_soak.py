@@ -178,6 +178,7 @@ def receive_order() -> client_work.Receive:
         codec="h264",
         width=MODE.width,
         height=MODE.height,
+        refresh_hz=MODE.refresh_hz,
         read_strip=True,
         title=None,
         reference=None,

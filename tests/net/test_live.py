@@ -140,6 +140,42 @@ def test_a_client_that_dies_on_purpose_leaves_a_result(tmp_path: Path) -> None:
     assert case["metrics"]["frames_submitted"]["value"] > 0
 
 
+LONG = DAMAGED.partition("  down:")[0].replace("duration: 2 s", "duration: 8 s")
+"""Frames flow long before its fourth second."""
+UNKNOWABLE = ("packets_lost", "frames_unrecoverable", "frames_expired")
+"""Figures that only a client which has heard the end of its stream can give."""
+
+
+@pytest.mark.measures
+def test_a_host_that_dies_on_purpose_leaves_a_result_without_what_its_client_cannot_know(
+    tmp_path: Path,
+) -> None:
+    done, folder, case = run(LONG + "events:\n  - {at: 4 s, kill: host}\n", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
+    stats = json.loads((folder / "client" / "stats.json").read_text())
+    assert stats["end"] == "host gone"
+    assert case["metrics"]["frames_complete"]["value"] > 0
+    for name in UNKNOWABLE:
+        assert case["metrics"][name]["value"] is None, name
+
+
+@pytest.mark.measures
+def test_a_session_that_an_outage_ended_failed_and_has_no_figures_of_what_nobody_knows(
+    tmp_path: Path,
+) -> None:
+    outage = "events:\n  - {at: 4 s, down: {loss: 100 %}}\n  - {at: 4 s, up: {loss: 100 %}}\n"
+    done, _, case = run(LONG + outage, tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr + str(case.get("reason"))
+    assert case["status"] == "failed"
+    assert str(case["reason"]).startswith("the host fell silent; the last packet came at ")
+    metrics = case["metrics"]
+    # Both ends are this machine's: what was sent and did not come is known from the other one.
+    assert metrics["frames_lost"]["value"] > 0
+    assert metrics["frames_submitted"]["value"] > metrics["frames_complete"]["value"] > 0
+    for name in UNKNOWABLE:
+        assert metrics[name]["value"] is None, name
+
+
 def test_packets_that_fail_their_checksum_are_counted_once(tmp_path: Path) -> None:
     done, _, case = run(DAMAGED, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))

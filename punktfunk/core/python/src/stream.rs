@@ -325,6 +325,11 @@ impl ClientStream {
         py.detach(|| self.inner.settle(frames, packets));
     }
 
+    /// Return when the last packet came that the host has sealed, ns of CLOCK_MONOTONIC; None before the first.
+    fn last_packet_ns(&self) -> Option<u64> {
+        self.inner.last_packet_ns()
+    }
+
     /// Return the counters by name; the sums that must balance are in the package's documentation.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         dict(py, py.detach(|| self.inner.stats()))

@@ -71,6 +71,8 @@ struct Inner {
     closed: AtomicBool,
     kernel_dropped: AtomicU64,
     receive_calls: AtomicU64,
+    /// When the last packet came that is the host's; 0 before the first.
+    last_packet_ns: AtomicU64,
 }
 
 /// Receives on its own thread; hands out access units in order.
@@ -114,6 +116,7 @@ impl ClientStream {
             closed: AtomicBool::new(false),
             kernel_dropped: AtomicU64::new(0),
             receive_calls: AtomicU64::new(0),
+            last_packet_ns: AtomicU64::new(0),
         });
         let (gro, waker) = (edge.gro(), edge.waker());
         let receive_buffer_granted = edge.receive_buffer_granted();
@@ -176,6 +179,15 @@ impl ClientStream {
     /// Tell a closed stream how much the host sent, so that what was lost at the very end is counted.
     pub fn settle(&self, frames: u64, packets: u64) {
         lock(&self.inner.session).settle(Some((frames, packets)), monotonic_ns());
+    }
+
+    /// When the last packet came that the host has sealed, ns of `CLOCK_MONOTONIC`.
+    #[must_use]
+    pub fn last_packet_ns(&self) -> Option<u64> {
+        match self.inner.last_packet_ns.load(Relaxed) {
+            0 => None,
+            at => Some(at),
+        }
     }
 
     /// Counters by name.
@@ -270,6 +282,11 @@ fn receive_loop(inner: &Inner, mut edge: UdpEdge) {
         let received = edge.receive(Some(timeout), |datagram| {
             let session = held.get_or_insert_with(|| lock(&inner.session));
             let receipt = session.receive(datagram.bytes, datagram.received_ns);
+            if matches!(receipt, Receipt::Placed(_)) {
+                inner
+                    .last_packet_ns
+                    .store(datagram.received_ns.max(1), Relaxed);
+            }
             if receipt == Receipt::Placed(Placed::Completed) {
                 session.advance(monotonic_ns());
                 inner.hand_over(session);
