@@ -12,6 +12,8 @@ from punktfunk.native.control import S
 
 _SILENCE_NS: Final = S
 _SILENCE_FRAMES: Final = 3
+_CLOSE_NS: Final = 5 * S
+"""A host that ends in order has sent its last packet up to so long before: it writes its records and waits a little."""
 NOTHING_CAME_NS: Final = 5 * S
 """A session of this length in which not one packet of the stream came has failed: opening a desktop takes less."""
 
@@ -74,9 +76,9 @@ class Hearing:
 
     def knows_loss(self, end: End) -> bool:
         """Return whether loss counters cover the whole stream after such an end."""
-        if end is End.VERIFIED:
-            return True
-        return end in (End.CLOSED, End.STOPPED, End.HOST_FAILED) and self.silent_ns < self.patience_ns
+        if end in (End.CLOSED, End.HOST_FAILED):
+            return self.silent_ns < max(_CLOSE_NS, self.patience_ns)
+        return end is End.VERIFIED or (end is End.STOPPED and self.silent_ns < self.patience_ns)
 
     def tells_of(self, end: End) -> bool:
         """Return whether the time of the last packet belongs to what is said of the end."""

@@ -125,6 +125,8 @@ def test_both_ends_log_how_many_datagrams_of_input_there_were() -> None:
             async with punktfunk.Client(
                 f"127.0.0.1:{host.port}", punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
             ) as client:
+                # Earlier input would be dropped, and counted as that.
+                await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 for number in range(5):
                     client.send(Input(InputKind.MOUSE_MOVE, 0, number, 0))
                 client.send(Touchpad(0, 1, True, 9, 9))
