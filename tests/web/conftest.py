@@ -162,9 +162,9 @@ class Device:
                 process.communicate()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(lack: Callable[[str], None]) -> Iterator[Any]:
-    """One Chromium for all of these tests."""
+    """One Chromium for a module, and not for longer: while it is there, an event loop runs in this thread."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -244,7 +244,7 @@ class Watched:
         self.page.set_viewport_size(size)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def expect(browser: Any) -> Any:
     """Playwright's assertions that wait, with this suite's patience."""
     from playwright.sync_api import expect as playwright_expect
