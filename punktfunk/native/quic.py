@@ -34,6 +34,8 @@ _MAX_UNSENT_DATAGRAMS = 256
 _CLOSE_LIMIT_S = 1.0
 """How long a link that this end closes is kept: QUIC's three probe time-outs are as long as the peer wants."""
 
+_MAX_REPEATS = 3
+
 _ACK_DELAY_S = 0.02
 """Within the 25 ms that aioquic announces. Its own 1 ms acknowledges each of 200 sound packets a second alone, which
 cost either end 3 % of a core."""
@@ -156,6 +158,8 @@ class Link:
         # A peer that has nothing to say is heard twice within the idle time, however short that is.
         self._keep_alive_s = min(KEEP_ALIVE_S, quic.configuration.idle_timeout / 2)
         self._closing_locally = False
+        self._last_words: Datagrams = []
+        self._repeats = 0
 
     @property
     def rtt_ns(self) -> int:
@@ -180,6 +184,9 @@ class Link:
         """Take a UDP datagram. Whatever is in it, nothing is raised."""
         if self.closed is not None:
             return
+        if self._closing_locally:
+            # aioquic is silent from here on; the peer may not have heard why (RFC 9000 section 10.2.1).
+            self._repeat_last_words()
         self._drive(lambda now: self._take(datagram, address, now))
 
     def ask(self) -> None:
@@ -224,7 +231,11 @@ class Link:
             self._pump()
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close with an application code; ``link_closed`` follows once QUIC has drained."""
+        """Close with an application code; ``link_closed`` follows once QUIC has drained.
+
+        A peer that has proven itself is told up to four times: one lost packet must not make an end in order look
+        like a failure.
+        """
         if self.closed is None and not self._closing_locally:
             self._closing_locally = True
             self._quic.close(error_code=code, reason_phrase=reason)
@@ -232,7 +243,8 @@ class Link:
             self._pump()
 
     def expel(self, code: CloseCode) -> None:
-        """Close with an application code and forget the link at once."""
+        """Close with an application code, told once, and forget the link at once."""
+        self._repeats = _MAX_REPEATS
         self.close(code if self.peer is None else self.peer.dialect.close_code(code), code.sentence)
         self._give_up(code.sentence)
 
@@ -265,6 +277,8 @@ class Link:
             return
         for data, address in datagrams:
             self._send(data, address)
+        if self._closing_locally and self.peer is not None and not self._last_words:
+            self._last_words = datagrams
         # aioquic tells of an end when its closing or draining period is over; the session should end now.
         if self._quic._state is QuicConnectionState.DRAINING and not self._closing_locally:
             self._terminated(self._quic._close_event, by_peer=True)
@@ -333,6 +347,12 @@ class Link:
         if self.closed is None:
             self._drive(lambda now: self._quic.handle_timer(now=now))
 
+    def _repeat_last_words(self) -> None:
+        if self._repeats < _MAX_REPEATS:
+            self._repeats += 1
+            for data, address in self._last_words:
+                self._send(data, address)
+
     def _closed_long_enough(self) -> None:
         if self.closed is None:
             self._terminated(self._quic._close_event, by_peer=False)
@@ -365,6 +385,8 @@ class Link:
     def _end(self, closed: Closed) -> None:
         if self.closed is not None:
             return
+        if self._closing_locally and not closed.by_peer:
+            self._repeat_last_words()
         self.closed = closed
         for timer in (self._timer, self._keep_alive, self._closing):
             if timer is not None:
