@@ -40,14 +40,14 @@ from tests.support.waiting import soon
 
 FRAMES = 100_000
 """Frames between the two readings: half an hour at 60 frames a second."""
-WARM_UP, HOST_WARM_UP = 20_000, 60_000
+WARM_UP, HOST_WARM_UP = 20_000, 100_000
 WINDOW_FRAMES = 16_000
 RECORDED = 15_000
 BYTES_A_FRAME = 1.0
 BYTES_A_PICTURE = 24.0
 """Over fewer, so that what is under way at one moment weighs more; a number that is kept weighs 100 and more."""
 READINGS = 5
-DATAGRAMS, IN_A_ROW, QUIET_S, LOST_AFTER_S = 4000, 8, 0.3, 0.5
+DATAGRAMS, IN_A_ROW, QUIET_S, LOST_AFTER_S = 2400, 8, 0.3, 0.5
 BYTES_A_DATAGRAM = 16.0
 """Each way and at both ends; one that is kept takes 100 and more. CPython 3.11 itself keeps some: its type cache holds
 4096 names, and each match of a class makes a new one."""
