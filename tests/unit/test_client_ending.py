@@ -96,6 +96,17 @@ def test_the_last_packet_is_told_by_the_wall_clock(monkeypatch: pytest.MonkeyPat
     assert Hearing(None, 6 * S, S).sentence(0) == "no packet of the stream came in 6.0 s"
 
 
+def test_every_counter_that_says_what_is_missing_is_unknown_with_the_rest() -> None:
+    assert set(LOSS_COUNTERS) == {
+        "packets_lost",
+        "frames_unrecoverable",
+        "frames_unseen",
+        "frames_expired",
+        "data_shards_missing",
+        "data_shards_unrecoverable",
+    }
+
+
 def test_unknown_loss_is_in_no_counter_and_kept_as_a_lower_bound() -> None:
     counts = Counts.of(FULL, loss_known=False)
     assert not set(LOSS_COUNTERS) & set(counts.counters)
