@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -15,45 +14,19 @@ from punktfunk.errors import RejectedError
 from punktfunk.host.capacity import CLIENT_WORKERS_BURST
 from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
-from punktfunk.native.dialect import CloseCode, Dialect
-from punktfunk.native.endpoint import Dialer
+from punktfunk.native.dialect import CloseCode
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.host import HostSession
 from punktfunk.native.identity import Identity, Role
-from punktfunk.native.quic import Closed, Peer
+from punktfunk.native.quic import Closed
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.raw_client import dial
 from tests.support.waiting import soon
 
 IDENTITY = Identity.generate(Role.CLIENT)
 HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
-
-
-@dataclass
-class Wire:
-    """A link handler that keeps bytes."""
-
-    data: bytearray = field(default_factory=bytearray)
-    established: asyncio.Event = field(default_factory=asyncio.Event)
-    received: asyncio.Event = field(default_factory=asyncio.Event)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    closed: Closed | None = None
-
-    def link_established(self, peer: Peer) -> None:
-        self.established.set()
-
-    def stream_received(self, data: bytes) -> None:
-        self.data += data
-        self.received.set()
-
-    def stream_ended(self) -> None: ...
-
-    def datagram_received(self, data: bytes) -> None: ...
-
-    def link_closed(self, closed: Closed) -> None:
-        self.closed = closed
-        self.over.set()
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -68,20 +41,13 @@ def a_host(**fields: Any) -> punktfunk.Host:
     )
 
 
-async def dial(host: punktfunk.Host) -> tuple[Dialer, Wire]:
-    wire = Wire()
-    dialer = Dialer(("127.0.0.1", host.port), IDENTITY, Dialect.PKF1, None, wire)
-    await wire.established.wait()
-    return dialer, wire
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_noise_on_the_control_stream_is_refused_and_a_good_client_is_served_meanwhile(seed: int) -> None:
     noise = random.Random(seed)
 
     async def scenario() -> None:
         async with a_host(frames=30) as host:
-            dialer, wire = await dial(host)
+            dialer, wire = await dial(host.port, IDENTITY)
             dialer.link.send_stream(frame(noise.randbytes(noise.randrange(0, 300))))
             dialer.link.send_datagram(noise.randbytes(100))
             await wire.over.wait()
@@ -99,7 +65,7 @@ def test_noise_on_the_control_stream_is_refused_and_a_good_client_is_served_mean
 def test_pairing_without_an_armed_host_gets_its_own_close_code() -> None:
     async def scenario() -> None:
         async with a_host() as host:
-            dialer, wire = await dial(host)
+            dialer, wire = await dial(host.port, IDENTITY)
             dialer.link.send_stream(frame(messages.PairRequest("tv", b"A" * 33).encode()))
             await wire.over.wait()
             assert wire.closed is not None
@@ -112,7 +78,7 @@ def test_pairing_without_an_armed_host_gets_its_own_close_code() -> None:
 def test_a_flood_of_control_messages_does_not_disturb_the_stream_of_another_client() -> None:
     async def scenario() -> None:
         async with a_host(frames=90) as host:
-            dialer, wire = await dial(host)
+            dialer, wire = await dial(host.port, IDENTITY)
             dialer.link.send_stream(HELLO)
             await wire.received.wait()
             dialer.link.send_stream(frame(Start(40000).encode()))
@@ -136,7 +102,7 @@ def test_streams_that_end_before_they_had_a_worker_are_reported_like_any_other()
         async with a_host() as host:
             began = CLIENT_WORKERS_BURST + 2
             for number in range(1, began + 1):
-                dialer, wire = await dial(host)
+                dialer, wire = await dial(host.port, IDENTITY)
                 dialer.link.send_stream(HELLO)
                 await wire.received.wait()
                 dialer.link.send_stream(frame(Start(40000).encode()))
@@ -153,7 +119,7 @@ def test_streams_that_end_before_they_had_a_worker_are_reported_like_any_other()
 def test_the_end_of_the_control_stream_does_not_end_the_session() -> None:
     async def scenario() -> None:
         async with a_host() as host:
-            dialer, wire = await dial(host)
+            dialer, wire = await dial(host.port, IDENTITY)
             dialer.link.send_stream(HELLO)
             await wire.received.wait()
             dialer.link.send_stream(frame(Start(40000).encode()))
@@ -175,7 +141,7 @@ def test_a_client_that_closes_its_ear_gets_its_frames_and_no_answers(finished: b
         failures: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
         async with a_host(frames=30) as host:
-            dialer, wire = await dial(host)
+            dialer, wire = await dial(host.port, IDENTITY)
             dialer.link.send_stream(HELLO)
             await wire.received.wait()
             dialer.link.send_stream(frame(Start(40000).encode()))
@@ -242,7 +208,7 @@ def test_a_client_that_says_nothing_is_closed_in_time(monkeypatch: pytest.Monkey
 
     async def scenario() -> None:
         async with a_host() as host:
-            _, wire = await dial(host)
+            _, wire = await dial(host.port, IDENTITY)
             await wire.over.wait()
             assert wire.closed is not None
             assert (wire.closed.code, wire.closed.by_peer) == (CloseCode.SETUP_FAILED, True)
@@ -254,7 +220,7 @@ def test_a_client_that_says_nothing_is_closed_in_time(monkeypatch: pytest.Monkey
 def test_open_trust_makes_nobody_less_of_a_stranger_before_it_streams() -> None:
     async def scenario() -> None:
         async with a_host() as host:
-            dialer, wire = await dial(host)
+            dialer, wire = await dial(host.port, IDENTITY)
             assert host._listener is not None
             await soon(lambda: host.listener_counters.get("links") == 1, "the link at the host")
             assert host._listener.strangers == 1
@@ -273,7 +239,7 @@ def test_open_trust_makes_nobody_less_of_a_stranger_before_it_streams() -> None:
 def test_a_known_certificate_is_no_stranger_once_its_key_is_proven() -> None:
     async def scenario() -> None:
         async with a_host(trusted_clients=[IDENTITY.fingerprint]) as host:
-            await dial(host)
+            await dial(host.port, IDENTITY)
             await soon(lambda: host.listener_counters.get("admitted") == 1, "the client admitted")
             assert host._listener is not None
             assert host._listener.strangers == 0

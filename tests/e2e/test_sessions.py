@@ -110,8 +110,11 @@ def test_mode_bitrate_and_key_frames_change_in_mid_stream() -> None:
         config = host_config(codec="h264", bitrate=Bitrate(4_000_000))
         client_config = punktfunk.ClientConfig(trust=OPEN, mode=Mode(1280, 720, 60))
         async with punktfunk.Host(config) as host, punktfunk.Client(address(host), client_config) as client:
-            # The counters come once a second.
-            counted = lambda name: host.reports[0].counters.get(name, 0) if host.reports else 0  # noqa: E731
+
+            def counted(name: str) -> int:
+                """Return a counter of the stream; they come once a second."""
+                return host.reports[0].counters.get(name, 0) if host.reports else 0
+
             await soon(lambda: counted("key_frames") == 1, "the first key frame")
             answer = await client.request_mode(Mode(960, 540, 30))
             assert (answer.accepted, str(answer.mode)) == (True, "960x540@30")

@@ -64,7 +64,7 @@ async def come_and_leave(port: int, identity: Identity, *, start: bool, until: f
             async with asyncio.timeout(5):
                 await wire.established.wait()
                 dialer.link.send_stream(HELLO_BYTES)
-                await wire.welcomed.wait()
+                await wire.received.wait()
                 if wire.closed is None:
                     welcomes += 1
                     if start:
@@ -148,10 +148,10 @@ def test_of_two_that_were_welcomed_the_first_to_start_streams_and_the_other_is_t
 ) -> None:
     async def scenario() -> None:
         slow, quick = await welcomed(host_for_one.port), await welcomed(host_for_one.port)
-        quick[1].welcomed.clear()
+        quick[1].received.clear()
         quick[0].link.send_stream(START + frame(ClockProbe(1).encode()))
         async with asyncio.timeout(20):
-            await quick[1].welcomed.wait()  # the echo, which only a client that has started gets
+            await quick[1].received.wait()  # the echo, which only a client that has started gets
         with pytest.raises(ConnectionError):
             await first_packet(*slow)
         assert slow[1].closed is not None

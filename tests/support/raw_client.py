@@ -24,7 +24,7 @@ class Wire:
 
     data: bytearray = field(default_factory=bytearray)
     established: asyncio.Event = field(default_factory=asyncio.Event)
-    welcomed: asyncio.Event = field(default_factory=asyncio.Event)
+    received: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     closed: Closed | None = None
 
@@ -33,7 +33,7 @@ class Wire:
 
     def stream_received(self, data: bytes) -> None:
         self.data += data
-        self.welcomed.set()
+        self.received.set()
 
     def stream_ended(self) -> None: ...
 
@@ -41,7 +41,7 @@ class Wire:
 
     def link_closed(self, closed: Closed) -> None:
         self.closed = closed
-        for happened in (self.established, self.welcomed, self.over):
+        for happened in (self.established, self.received, self.over):
             happened.set()
 
 
@@ -59,7 +59,7 @@ async def welcomed(port: int, identity: Identity | None = None, hello: Hello = H
     dialer, wire = await dial(port, identity)
     dialer.link.send_stream(frame(hello.encode()))
     async with asyncio.timeout(20):
-        await wire.welcomed.wait()
+        await wire.received.wait()
     assert wire.closed is None, wire.closed
     return dialer, wire
 
