@@ -95,8 +95,11 @@ def tests(session: nox.Session) -> None:
 
 
 def _workers() -> int:
-    """Return how many tests run side by side: one a CPU. Two a CPU starve the workers that live tests wait for."""
-    return max(2, len(os.sched_getaffinity(0)))
+    """Return how many tests run side by side: three that wait for two CPUs, and one that computes meanwhile.
+
+    Two a CPU starve the processes that live tests wait for.
+    """
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2) + 1
 
 
 @nox.session(name="loss-sweep")

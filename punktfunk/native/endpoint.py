@@ -64,6 +64,7 @@ class _Served:
     """What the listener keeps of a link."""
 
     local: str
+    source: str
     ids: set[bytes]
     deadline: asyncio.TimerHandle | None = field(default=None)
 
@@ -227,7 +228,7 @@ class Listener:
         handler = self._make_handler()
         quic = host_connection(self._identity, original_cid, retry_cid)
         link = Link(quic, handler, lambda data, to: self._send_from(link, data, to), self.counters)
-        served = _Served(local, {retry_cid or original_cid, quic.host_cid})
+        served = _Served(local, source, {retry_cid or original_cid, quic.host_cid})
         self._served[link] = served
         for cid in served.ids:
             self._links[cid] = link
@@ -244,6 +245,8 @@ class Listener:
         if link in self._strangers:
             self._strangers.remove(link)
             self.counters["admitted"] += 1
+            if key is not None:
+                self._gate.repay(self._served[link].source)
             self._make_room(self._admitted.add(link, link if key is None else key))
 
     def _make_room(self, evicted: Link | None) -> None:

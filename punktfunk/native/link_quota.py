@@ -135,3 +135,13 @@ class HandshakeGate:
         if len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
         return Verdict.ACCEPT
+
+    def repay(self, source: str) -> None:
+        """Give a source back what a handshake took of its share: it ended with a certificate that is let in.
+
+        A client that is paired and comes back often, on a bad path or because its user tries again, so stays before
+        whoever floods.
+        """
+        bucket = self._sources.get(source)
+        if bucket is not None:
+            bucket.tokens = min(SOURCE_HANDSHAKE_BURST, bucket.tokens + 1)

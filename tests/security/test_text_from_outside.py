@@ -72,12 +72,13 @@ class Terminal:
         async with self:
             return await asyncio.wait_for(self.process.wait(), 60)
 
-    async def until(self, words: str) -> None:
-        """Wait until the program has written these words."""
+    async def until(self, words: str) -> re.Match[str]:
+        """Wait until the program has written what matches these words, and return it."""
         async with asyncio.timeout(60):
-            while words not in self.text:
+            while (found := re.search(words, self.text)) is None:
                 await self._more.wait()
                 self._more.clear()
+        return found
 
     async def __aenter__(self) -> Terminal:
         self._ours, theirs = pty.openpty()
@@ -196,8 +197,7 @@ def test_what_clients_say_reaches_the_host_s_terminal_as_text(tmp_path: Path) ->
             tmp_path,
         )
         async with host:
-            await host.until("fingerprint")
-            port = int(re.findall(r"UDP port (\d+)", host.text)[0])
+            port = int((await host.until(r"UDP port (\d+)\s"))[1])
             hello = Hello(mode=VideoMode(1280, 720, 60), name=SHORT, launch=SHORT)
             for first in (
                 hello.encode(),

@@ -90,6 +90,36 @@ def test_a_source_that_comes_rarely_is_served_beside_64_that_come_all_the_time()
     assert accepted <= link_quota.HANDSHAKES_PER_S * 100 + link_quota.HANDSHAKE_BURST
 
 
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_paired_client_stays_before_64_others_however_often_it_comes(paired: bool) -> None:
+    gate = HandshakeGate(0.0)
+    verdicts = []
+    for tick in range(10_000):
+        now = tick / 100
+        for attacker in range(64):
+            gate.judge(f"attacker {attacker}", strangers=64, of_source=1, validated=True, now_s=now)
+        if tick % 20 == 19:
+            verdicts.append(gate.judge("honest", strangers=64, of_source=0, validated=True, now_s=now))
+            if paired:
+                gate.repay("honest")
+    refused = verdicts.count(Verdict.WAIT)
+    assert (refused == 0) is paired
+    assert set(verdicts) <= {Verdict.ACCEPT, Verdict.WAIT}
+
+
+def test_a_source_is_paid_back_what_it_had_and_no_more() -> None:
+    gate = HandshakeGate(0.0)
+    gate.repay("unknown")
+    assert not gate._sources
+    ask = {"strangers": 0, "of_source": 0, "validated": False, "now_s": 0.0}
+    assert gate.judge("a", **ask) is Verdict.ACCEPT
+    for _ in range(3):
+        gate.repay("a")
+    burst = int(link_quota.SOURCE_HANDSHAKE_BURST)
+    verdicts = [gate.judge("a", **ask) for _ in range(burst + 1)]
+    assert verdicts == [Verdict.ACCEPT] * burst + [Verdict.RETRY]
+
+
 def test_sources_are_forgotten_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_quota, "MAX_SOURCES", 8)
     gate = HandshakeGate(0.0)
