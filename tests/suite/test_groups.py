@@ -1,0 +1,78 @@
+"""Queues: what waits is begun first, what computes fills the gaps, what measures comes last."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.groups import ALONE, POLITENESS, choose, group_of, is_polite
+
+WAITS = ["desktop", "tests/net/test_tun.py", "browser"]
+COMPUTES = ["tests/property/test_fec.py", "tests/unit/test_units.py"]
+
+
+def test_a_process_that_waits_takes_what_waits_first_and_what_measures_last() -> None:
+    queues = [*COMPUTES, *WAITS, ALONE]
+    taken = []
+    while (queue := choose(queues, polite=False)) is not None:
+        taken.append(queue)
+        queues.remove(queue)
+    assert taken == [*WAITS, *reversed(COMPUTES), ALONE]
+    assert not queues
+
+
+def test_the_polite_process_takes_what_computes_and_nothing_else() -> None:
+    queues = [*WAITS, *COMPUTES, ALONE]
+    taken = []
+    while (queue := choose(queues, polite=True)) is not None:
+        taken.append(queue)
+        queues.remove(queue)
+    assert taken == COMPUTES
+    assert queues == [*WAITS, ALONE]
+
+
+@pytest.mark.parametrize(
+    ("process", "processes", "polite"),
+    [("gw0", 1, False), ("gw1", 2, False), ("gw2", 3, True), ("gw1", 3, False), ("gw3", 4, True)],
+)
+def test_the_last_of_three_or_more_processes_is_the_polite_one(
+    process: str, processes: int, polite: bool
+) -> None:
+    assert is_polite(process, processes) is polite
+
+
+def test_a_file_is_a_queue_unless_its_folder_is_one() -> None:
+    assert group_of("tests/unit/test_units.py::test_one[a::b]") == "tests/unit/test_units.py"
+    assert group_of("tests/web/test_console.py::test_one") == "browser"
+    assert group_of("tests/e2e/desktop/test_audio.py::test_one") == "desktop"
+    assert group_of("tests/e2e/test_serve.py::test_one") == "tests/e2e/test_serve.py"
+
+
+def test_every_test_runs_once_and_what_waits_at_full_priority(
+    inner: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    one = """
+import os, pathlib
+import pytest
+
+@pytest.mark.parametrize("n", range(3))
+def test_it(n):
+    with pathlib.Path(__file__).with_suffix(".log").open("a") as file:
+        print(os.nice(0), file=file)
+"""
+    waiting = [f"tests/net/test_{letter}.py" for letter in "abcd"]
+    computing = [f"tests/unit/test_{letter}.py" for letter in "klmn"]
+    done = inner(dict.fromkeys([*waiting, *computing], one), "-n", "3", "--dist", "loadscope")
+    assert "24 passed" in done.stdout, done.stdout + done.stderr
+    own = int(subprocess.run(["nice"], capture_output=True, text=True, check=True).stdout)
+
+    def niceness(files: list[str]) -> list[int]:
+        logs = [(tmp_path / name).with_suffix(".log") for name in files]
+        return [int(line) - own for log in logs for line in log.read_text().split()]
+
+    assert niceness(waiting) == [0] * 12
+    assert len(niceness(computing)) == 12
+    assert set(niceness(computing)) <= {0, min(POLITENESS, 19 - own)}
