@@ -29,8 +29,13 @@ def split_kernel_drops(client: dict[str, int], link: Counters | None) -> None:
     Linux adds datagrams with a wrong checksum to the drop counter of the socket (``sk_drops``) that buffer overflows
     are read from; the link knows how many it delivered that way.
     """
-    damaged = _get(link, "checksum_dropped") if link is not None else 0
+    damaged = _damaged(link) if link is not None else 0
     client["kernel_dropped"] = max(0, _get(client, "kernel_dropped") - damaged)
+
+
+def _damaged(link: Counters) -> int:
+    """Return how many packets of the stream arrived with a wrong checksum; others share the link."""
+    return _get(link, "checksum_dropped") - _get(link, "other_checksum_dropped")
 
 
 def packet_balances(host: Counters | None, link: Counters | None, client: Counters | None) -> dict[str, int]:
@@ -54,7 +59,8 @@ def packet_balances(host: Counters | None, link: Counters | None, client: Counte
     if link is not None and client is not None:
         found["delivered = received + kernel dropped + checksum dropped"] = _get(link, "delivered") - (
             _sum(client, "packets_received", "kernel_dropped")
-            + _sum(link, "checksum_dropped", "other_delivered")
+            + _damaged(link)
+            + _get(link, "other_delivered")
         )
     if client is not None:
         found["received = used + late + duplicate + rejected"] = (

@@ -359,3 +359,15 @@ def test_what_fails_its_checksum_is_not_taken_for_an_overflow() -> None:
     assert client["kernel_dropped"] == 2
     balances = ledger.balances(link=link, client=client).balances
     assert balances["delivered = received + kernel dropped + checksum dropped"] == 0
+
+
+def test_packets_of_others_that_fail_their_checksum_leave_the_streams_figures_alone() -> None:
+    client = {"packets_received": 80, "kernel_dropped": 15}
+    link = {
+        "delivered": 100, "checksum_dropped": 8, "other_delivered": 5, "other_checksum_dropped": 3,
+    }  # fmt: skip
+    # Of the stream 95 arrived, 5 of them damaged: 80 received, 10 lost in the socket's buffer.
+    ledger.split_kernel_drops(client, link)
+    assert client["kernel_dropped"] == 10
+    balances = ledger.balances(link=link, client=client).balances
+    assert balances["delivered = received + kernel dropped + checksum dropped"] == 0

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.groups import ALONE, POLITENESS, choose, group_of, is_polite
 
-WAITS = ["desktop", "tests/net/test_tun.py", "browser"]
-COMPUTES = ["tests/property/test_fec.py", "tests/unit/test_units.py"]
+WAITS = ["links", "desktop", "tests/e2e/test_serve.py", "browser"]
+COMPUTES = ["tests/property/test_fec.py", "tests/unit/test_units.py", "tests/e2e/test_soak.py"]
 
 
 def test_a_process_that_waits_takes_what_waits_first_and_what_measures_last() -> None:
@@ -47,6 +47,7 @@ def test_the_last_of_three_or_more_processes_is_the_polite_one(
 def test_a_file_is_a_queue_unless_its_folder_is_one() -> None:
     assert group_of("tests/unit/test_units.py::test_one[a::b]") == "tests/unit/test_units.py"
     assert group_of("tests/web/test_console.py::test_one") == "browser"
+    assert group_of("tests/net/test_tun.py::test_one") == "links"
     assert group_of("tests/e2e/desktop/test_audio.py::test_one") == "desktop"
     assert group_of("tests/e2e/test_serve.py::test_one") == "tests/e2e/test_serve.py"
 
@@ -63,7 +64,7 @@ def test_it(n):
     with pathlib.Path(__file__).with_suffix(".log").open("a") as file:
         print(os.nice(0), file=file)
 """
-    waiting = [f"tests/net/test_{letter}.py" for letter in "abcd"]
+    waiting = [f"tests/e2e/test_{letter}.py" for letter in "abcd"]
     computing = [f"tests/unit/test_{letter}.py" for letter in "klmn"]
     done = inner(dict.fromkeys([*waiting, *computing], one), "-n", "3", "--dist", "loadscope")
     assert "24 passed" in done.stdout, done.stdout + done.stderr

@@ -213,6 +213,7 @@ impl TunPump {
             let others = [
                 ("other_in", other.other_in),
                 ("other_delivered", other.other_delivered),
+                ("other_checksum_dropped", other.other_checksum_dropped),
             ];
             dict.set_item(name, dict_of(py, all.pairs().into_iter().chain(others))?)?;
         }

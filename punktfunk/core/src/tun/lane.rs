@@ -23,6 +23,8 @@ pub struct OtherCounters {
     pub other_in: u64,
     /// Arrived, duplicates and those that a checksum drops included.
     pub other_delivered: u64,
+    /// Of those that arrived, those that a checksum drops.
+    pub other_checksum_dropped: u64,
 }
 
 /// Where packets go: a TUN, or a test.
@@ -316,6 +318,9 @@ impl Lane {
             let count = u64::from(departure.count);
             if written && self.is_other(&slot.frame, slot.bytes()) {
                 self.others.other_delivered += count;
+                if matches!(departure.corrupt, Some(Corruption::Checksum(_))) {
+                    self.others.other_checksum_dropped += count;
+                }
             }
             if let Some(index) = departure.index {
                 let late_ns = out_ns.saturating_sub(departure.due_ns);

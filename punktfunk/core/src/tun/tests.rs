@@ -269,6 +269,29 @@ fn a_flipped_bit_is_one_bit_and_the_checksum_tells_which_mode() {
 }
 
 #[test]
+fn others_that_a_checksum_drops_are_counted_among_those_that_arrive() {
+    for (mode, dropped) in [("payload", 0), ("checksum", 30)] {
+        let mut bench = Bench::new("{}", true);
+        let json = format!(r#"{{"corrupt":1.0,"corrupt_mode":"{mode}"}}"#);
+        let model = LinkModel::new(&LinkSpec::from_json(&json).unwrap(), 7, 0).unwrap();
+        bench.lane = Lane::new(model, 0, true, Some(9777));
+        let stream = packet(false, &payload(0, 1), 0, 0);
+        let at = Frame::parse(&stream).payload_at - 8;
+        let mut other = packet(false, &payload(0, 3), 100, 0);
+        other[at + 2..at + 4].copy_from_slice(&9777u16.to_be_bytes());
+        for now_ns in 0..10 {
+            bench.ingest(&stream, now_ns);
+            bench.ingest(&other, now_ns);
+        }
+        bench.depart(10);
+        let (all, others) = (bench.lane.model.counters(), bench.lane.others);
+        assert_eq!((all.delivered, others.other_delivered), (40, 30));
+        assert_eq!(others.other_checksum_dropped, dropped);
+        assert_eq!(all.checksum_dropped, dropped / 3 * 4);
+    }
+}
+
+#[test]
 fn what_is_not_udp_waits_for_the_delay_and_is_not_counted() {
     let json = r#"{"delay_us":1000,"loss":{"kind":"independent","p":1.0}}"#;
     let mut bench = Bench::new(json, true);
