@@ -107,7 +107,7 @@ class LiveLink(abc.ABC):
 
     @abc.abstractmethod
     def counters(self) -> dict[str, dict[str, int]]:
-        """Return the link counters by direction; ``other_in``, ``other_delivered`` and ``other_checksum_dropped`` are not the stream's."""
+        """Return the link counters by direction; those named ``other_`` are not the stream's."""
 
     @abc.abstractmethod
     def close(self) -> None:

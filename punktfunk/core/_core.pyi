@@ -234,7 +234,8 @@ class TunPump:
     def counters(self) -> dict[str, dict[str, int]]:
         """Counts of ``"ab"`` and ``"ba"``; link_in + duplicated = dropped_total + delivered + in_flight.
 
-        ``other_in``, ``other_delivered`` and ``other_checksum_dropped`` are those of them from or to the UDP port ``other_port``.
+        ``other_in``, ``other_delivered`` and ``other_checksum_dropped`` are those of them from or to the UDP port
+        ``other_port``.
         """
     def lateness_ns(self) -> dict[str, int]:
         """How late datagrams left, both directions: count, p50, p90, p99, p999 (within 3 %), max."""
