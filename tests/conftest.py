@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,6 +21,15 @@ def missing(what: str) -> None:
     if _CI:
         pytest.fail(f"CI=true and this machine lacks: {what}", pytrace=False)
     pytest.skip(what)
+
+
+@pytest.fixture(autouse=True)
+def scheduling_as_found() -> Iterator[None]:
+    """Fail a test that leaves this process with another priority: all that is started after it would inherit that."""
+    before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    yield
+    after = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    assert after == before, "the scheduling of the test process"
 
 
 @pytest.fixture(scope="session")

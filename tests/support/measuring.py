@@ -37,26 +37,21 @@ _PLUGIN: Final = "punktfunk-measuring"
 
 
 class Turns:
-    """Let any number of tests run, or one that measures; who waits to measure is not overtaken.
+    """Let any number of tests run, or one that measures; who waits to measure does so until nobody else runs any.
 
     Between processes, by ``flock``: what holds a turn and dies gives it back.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._door = (folder / "door").open("wb")
         self._room = (folder / "room").open("wb")
         self._alone: bool | None = None
 
     def take(self, *, alone: bool) -> None:
-        """Wait for a turn. A turn alone that is held already is kept."""
-        if self._alone and alone:
+        """Wait for a turn. One that is held already is kept."""
+        if self._alone is alone:
             return
         self.give_back()
-        fcntl.flock(self._door, fcntl.LOCK_EX)
-        try:
-            fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        finally:
-            fcntl.flock(self._door, fcntl.LOCK_UN)
+        fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         self._alone = alone
 
     def give_back(self) -> None:
@@ -67,7 +62,6 @@ class Turns:
     def close(self) -> None:
         """Give the turn back for good."""
         self._room.close()
-        self._door.close()
 
 
 class Measuring:
@@ -108,8 +102,8 @@ class Measuring:
         try:
             return (yield)
         finally:
-            # Those that measure run one after the other where they follow each other.
-            if nextitem is None or not (measures(item) and measures(nextitem)):
+            # Kept between tests of a kind: a gap would let one that measures in, and everybody else wait for it.
+            if nextitem is None or measures(nextitem) is not measures(item):
                 self._turns.give_back()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
@@ -138,6 +141,24 @@ def test_other_encoders_take_a_new_rate_by_reopening(name: EncoderName) -> None:
     assert [unit.frame for unit in units] == list(range(3, 63))
     # One second only, first frame included; the point is that it left 8 Mbit/s behind.
     assert 1.5e6 < _rate(units) < 4.5e6
+
+
+@pytest.mark.parametrize("name", _ALL)
+def test_an_encoder_takes_no_priority_over_other_threads_and_programs(name: EncoderName) -> None:
+    """SVT-AV1 takes the highest real-time priority where it may, which is as root."""
+
+    def scheduled() -> set[tuple[int, int]]:
+        threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        return {(os.sched_getscheduler(one), os.sched_getparam(one).sched_priority) for one in threads}
+
+    before = scheduled()
+    producer = open_producer(TestCardSpec(entropy=0.3), _config(name, 5))
+    assert scheduled() == before, "once it is open"
+    for rate in (5_000_000, 3_000_000):
+        producer.set_bitrate(Bitrate(rate))
+        producer.produce()
+        assert scheduled() == before, f"at {rate} bit/s"
+    producer.close()
 
 
 def test_intra_refresh_repairs_the_picture_without_a_key_frame() -> None:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from av.video.codeccontext import VideoCodecContext
 
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName, FfmpegEncoder
+from punktfunk.media.scheduling import scheduling_kept
 from punktfunk.media.types import Codec
 
 _PRESET = 12
@@ -48,4 +49,5 @@ class SvtAv1Encoder(FfmpegEncoder):
     def _open(self, config: EncoderConfig) -> VideoCodecContext:
         # The library prints its banner to standard error unless its environment variable says errors only.
         os.environ.setdefault("SVT_LOG", "1")
-        return super()._open(config)
+        with scheduling_kept():
+            return super()._open(config)
