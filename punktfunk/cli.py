@@ -1,4 +1,7 @@
-"""The ``punktfunk`` program: stream from this machine, look at another one."""
+"""The ``punktfunk`` program: stream from this machine, look at another one.
+
+What a command does is imported when it is asked for: no other one, and no ``--help``, waits for it.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,8 @@ from rich.markup import escape
 
 from punktfunk import cli_desktop, log
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.front import list_hosts, pair_device, receive
-from punktfunk.client.probe_front import probe_path
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
-from punktfunk.host.desktop import choose_backend, program_of
-from punktfunk.host.front import serve as run_serve
-from punktfunk.host.front import serve_host
-from punktfunk.host.serve import LOCK_FILE, ServeConfig
-from punktfunk.host.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.native.headless import config_error
 from punktfunk.native.identity import Identity, Role
@@ -161,7 +157,13 @@ def host(  # noqa: PLR0917 - the options of a command line
         seconds=seconds,
         artefacts=record,
     )
-    _run(serve_host, config)
+
+    async def serve(config: HostConfig) -> int:
+        from punktfunk.host.front import serve_host
+
+        return await serve_host(config)
+
+    _run(serve, config)
 
 
 @app.command()
@@ -214,6 +216,9 @@ def serve(  # noqa: PLR0917 - the options of a command line
 
     Clients pair once, with a PIN that this host shows on demand.
     """
+    from punktfunk.host.front import serve as run_serve
+    from punktfunk.host.serve import ServeConfig
+
     config = _config(
         ServeConfig,
         host=_fields(
@@ -250,6 +255,7 @@ def console(
     state_dir: Annotated[Path | None, typer.Option(help="State folder of the running host.")] = None,
 ) -> None:
     """Print a link that signs a browser in to the running host's console, once and within 10 minutes."""
+    from punktfunk.host.serve import LOCK_FILE
     from punktfunk.mgmt.remote import RunningHost
 
     folder = state_dir or default_state_dir()
@@ -308,7 +314,13 @@ def connect(  # noqa: PLR0917 - the options of a command line
     )
     if present and not decode:
         _fail(UsageError("--present shows decoded pictures", "leave --no-decode out"))
-    _run(lambda config: receive(config, overwrite=overwrite), config)
+
+    async def stream(config: ClientConfig) -> int:
+        from punktfunk.client.front import receive
+
+        return await receive(config, overwrite=overwrite)
+
+    _run(stream, config)
 
 
 @app.command()
@@ -325,7 +337,13 @@ def pair(
     folder = state_dir or default_state_dir()
     config = _config(ClientConfig, address=address, state_dir=folder, name=name)
     shown = pin if pin is not None else typer.prompt("PIN")
-    _run(lambda config: pair_device(config, shown), config)
+
+    async def pairing(config: ClientConfig) -> int:
+        from punktfunk.client.front import pair_device
+
+        return await pair_device(config, shown)
+
+    _run(pairing, config)
 
 
 @app.command()
@@ -355,7 +373,13 @@ def probe(  # noqa: PLR0917 - the options of a command line
         highest = Bitrate.parse(limit)
     except PunktfunkError as error:
         _fail(error)
-    _run(lambda config: probe_path(config, limit=highest, fps=fps, as_json=as_json), config)
+
+    async def measure(config: ClientConfig) -> int:
+        from punktfunk.client.probe_front import probe_path
+
+        return await probe_path(config, limit=highest, fps=fps, as_json=as_json)
+
+    _run(measure, config)
 
 
 @app.command()
@@ -380,7 +404,13 @@ def discover_hosts(
 ) -> None:
     """List the hosts of the local network."""
     config = _config(ClientConfig, state_dir=state_dir or default_state_dir())
-    _run(lambda config: list_hosts(config, seconds, interface or []), config)
+
+    async def listen(config: ClientConfig) -> int:
+        from punktfunk.client.front import list_hosts
+
+        return await list_hosts(config, seconds, interface or [])
+
+    _run(listen, config)
 
 
 app.command()(cli_desktop.record)
@@ -418,6 +448,9 @@ def _served_source(
     source: ServedSource, file: Path | None, frame_bytes: int | None, program: str | None, *, audio: bool
 ) -> dict[str, Any]:
     """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
+    from punktfunk.host.desktop import choose_backend, program_of
+    from punktfunk.host.sources import DesktopSpec
+
     if source in (ServedSource.AUTO, ServedSource.DESKTOP):
         try:
             spec = DesktopSpec(app=program_of(program), audio=audio)

@@ -6,18 +6,18 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
-from punktfunk.desktop.testcard import draw
 from punktfunk.errors import CheckFailedError
-from punktfunk.host.desktop import program_of
-from punktfunk.host.record import TESTCARD, Progress, Recording, Watch, check_target, record_desktop
 from punktfunk.media import Codec, EncoderConfig, choose_encoder
 from punktfunk.native.headless import config_error
 from punktfunk.terminal import say
+
+if TYPE_CHECKING:
+    from punktfunk.host.record import Progress, Recording
 
 INTERRUPTED = 130
 
@@ -38,6 +38,9 @@ def record(  # noqa: PLR0917 - the options of a command line
     A headless sway shows a program; its pictures are captured and encoded, every access unit is sent through
     the protocol core over loopback and compared byte for byte, and what came out becomes the file.
     """
+    from punktfunk.host.desktop import program_of
+    from punktfunk.host.record import TESTCARD, Watch, check_target, record_desktop
+
     check_target(out, overwrite=overwrite)
     try:
         encoder = EncoderConfig.model_validate(
@@ -84,6 +87,8 @@ def draw_testcard(  # noqa: PLR0917 - the options of a command line
     Every picture carries its number and the time at which drawing began, so that what a client shows can be
     read back and timed. Prints one JSON line with the first picture and one at the end.
     """
+    from punktfunk.desktop.testcard import draw
+
     draw(display=display, output=output, seconds=seconds, entropy=entropy, seed=seed, tag=tag)
 
 

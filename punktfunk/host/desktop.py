@@ -28,6 +28,8 @@ from punktfunk.units import Mode
 
 _USERS_MONITOR = "@DEFAULT_MONITOR@"
 """What the user's own sound server plays, by the name that PulseAudio and PipeWire know."""
+_WATCHER_LIMIT_S = 2.0
+"""For the last word about a program, once its desktop is gone and all programs with it."""
 _TESTCARD = (sys.executable, "-m", "punktfunk", "testcard")
 
 
@@ -103,6 +105,7 @@ class DesktopDesk:
                 "make it, or set HOME to a folder that is there",
             )
         self._app: App | None = None
+        self._watcher: threading.Thread | None = None
         self._log = log.get("host.desktop")
         self.sound: SoundPlace | None = None
         """Where its programs play; ``None`` where that is nowhere."""
@@ -170,6 +173,8 @@ class DesktopDesk:
     def close(self) -> None:
         """End a desktop of our own, leave another's as it was."""
         self._desktop.close()
+        if self._watcher is not None:
+            self._watcher.join(_WATCHER_LIMIT_S)
 
     def _open(self) -> Desktop:
         """Open it with sound, and without where that is not to be had: a silent stream is better than none."""
@@ -221,7 +226,10 @@ class DesktopDesk:
         running = self._app is not None and self._app.status is None
         if not running and isinstance(self._desktop, DesktopSession):
             self._app = self._desktop.launch(self._program, cwd=Path.home())
-            threading.Thread(target=self._watch, args=[self._app], name="watch-program", daemon=True).start()
+            self._watcher = threading.Thread(
+                target=self._watch, args=[self._app], name="watch-program", daemon=True
+            )
+            self._watcher.start()
 
     def _watch(self, app: App) -> None:
         """Say how the program ended: without it a desktop is empty, and nobody would know why."""

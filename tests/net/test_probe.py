@@ -17,7 +17,7 @@ from harness.namespaces import Namespace
 from harness.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.measures]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.measures(alone=True)]
 
 SEED = 20_261_122
 REPOSITORY = Path(__file__).parents[2]

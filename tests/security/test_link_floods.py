@@ -169,7 +169,7 @@ def run(test: Coroutine[Any, Any, None], limit_s: float = 580) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.measures
+@pytest.mark.measures(alone=True)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["idle", "half-open", "greedy", "single"])
 def test_an_honest_client_gets_in_while_64_addresses_flood_the_listener(

@@ -166,7 +166,7 @@ def test_plain(n):
     time.sleep(0.02)
     note("plain", begun)
 
-@pytest.mark.measures
+@pytest.mark.measures(alone=True)
 @pytest.mark.parametrize("n", range(2))
 def test_alone(n):
     begun = time.monotonic()
@@ -197,3 +197,47 @@ def test_plain_too(n):
     assert "".join("a" if name == "alone" else "." for name in order).strip(".") == "a" * 8, (
         "one after the other"
     )
+
+
+def test_what_fails_beside_others_is_tried_again_with_nothing_beside_it(inner: Inner, tmp_path: Path) -> None:
+    plain = """
+import pathlib, time
+import pytest
+
+log = pathlib.Path(__file__).with_suffix(".log")
+
+@pytest.mark.parametrize("n", range(20))
+def test_plain(n):
+    begun = time.monotonic()
+    time.sleep(0.05)
+    with log.open("a") as file:
+        print("plain", begun, time.monotonic(), file=file)
+"""
+    measured = """
+import pathlib, time
+import pytest
+
+log = pathlib.Path(__file__).with_suffix(".log")
+
+@pytest.mark.measures
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_it(fails):
+    begun = time.monotonic()
+    time.sleep(0.05)
+    with log.open("a") as file:
+        print(f"measured{fails}", begun, time.monotonic(), file=file)
+    assert log.read_text().count(f"measured{fails}") > fails
+"""
+    files = {"conftest.py": conftest(QUIET, QUIET), "test_m.py": measured, "test_p.py": plain}
+    done = inner(files, "-n", "2", "--dist", "loadscope")
+    # The second passes alone; the third fails alone too, on a machine that was quiet.
+    assert "1 failed, 22 passed" in done.stdout, done.stdout + done.stderr
+    assert "failed beside other tests, passed alone" in done.stdout
+    assert "1 passed when tried again, 0 too busy to judge" in done.stdout
+    rows = [
+        line.split() for name in "mp" for line in (tmp_path / f"test_{name}.log").read_text().splitlines()
+    ]
+    spans = [(name, float(begun), float(ended)) for name, begun, ended in rows]
+    for name in ("measured1", "measured2"):
+        _, (_, begun, ended) = [span for span in spans if span[0] == name]
+        assert not [other for other, b, e in spans if other != name and b < ended and begun < e], name

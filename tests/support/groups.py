@@ -1,7 +1,8 @@
 """What may run side by side under pytest-xdist, and in which order.
 
 A group is a queue: its tests run one after the other, for they exclude each other. Files of no group are queues of
-their own, for their fixtures. What excludes *everything* is marked ``measures`` (:mod:`tests.support.measuring`).
+their own, for their fixtures. What excludes *everything* is marked ``measures(alone=True)``
+(:mod:`tests.support.measuring`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ priority where it may: two of them leave little of two CPUs. Desktops and browse
 of a CPU. Loopback needs no queue: every port is given by the kernel."""
 
 ALONE = "alone"
-"""The queue of all that measures: one after the other when the rest is done."""
+"""The queue of what would disturb others or could not pass beside them: one after the other when the rest is done."""
 
 POLITENESS = 10
 """Niceness of the process whose tests compute. It gets a tenth of a CPU that somebody else wants, and all of one that
@@ -62,7 +63,7 @@ class Queues(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return ALONE if nodeid in measuring.those_that_measure(self.config) else group_of(nodeid)
+        return ALONE if nodeid in measuring.those_alone(self.config) else group_of(nodeid)
 
     def _assign_work_unit(self, node: Any) -> None:
         chosen = choose(list(self.workqueue), polite=is_polite(node.gateway.id, self.numnodes))
@@ -111,5 +112,5 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order queues by how much they wait, where they run side by side; what runs alone comes at the very end."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: (measuring.measures(item), rank(item.nodeid)))
-        measuring.tell_which_measure(config, items)
+        items.sort(key=lambda item: (measuring.is_alone(item), rank(item.nodeid)))
+        measuring.tell_which_are_alone(config, items)

@@ -1,10 +1,14 @@
 """Tests whose verdict depends on how fast the machine is: ``@pytest.mark.measures``.
 
-Such a test runs alone: under pytest-xdist nothing else runs beside it. Where it fails while other programs took
-the machine (:mod:`tests.support.machine`, measured beside each try), it is tried again with fresh fixtures, three
-times in all. If the machine was too busy each time, the outcome is "too busy to judge", a skip that says what was
-measured; where the machine was quiet, the failure stands. The end of the run lists both. Under ``CI=true`` more
-than three tests without a judgement fail the run.
+Such a test may pass beside others, for what is fast enough there is fast enough. Where it fails beside them it is
+tried again alone: under pytest-xdist nothing else runs then. Where it fails alone while other programs took the
+machine (:mod:`tests.support.machine`, measured beside each try), it is tried again with fresh fixtures, three times
+alone. If the machine was too busy each time, the outcome is "too busy to judge", a skip that says what was measured;
+where the machine was quiet, the failure stands. The end of the run lists both. Under ``CI=true`` more than three
+tests without a judgement fail the run.
+
+``@pytest.mark.measures(alone=True)`` is for those that could not pass beside others or that would disturb them: they
+run alone at the end.
 """
 
 from __future__ import annotations
@@ -37,21 +41,31 @@ _PLUGIN: Final = "punktfunk-measuring"
 
 
 class Turns:
-    """Let any number of tests run, or one that measures; who waits to measure does so until nobody else runs any.
+    """Let any number of tests run, or one that measures; who waits to measure is not overtaken.
 
     Between processes, by ``flock``: what holds a turn and dies gives it back.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._door = (folder / "door").open("wb")
         self._room = (folder / "room").open("wb")
         self._alone: bool | None = None
 
+    @property
+    def alone(self) -> bool:
+        """Return whether a turn alone is held."""
+        return self._alone is True
+
     def take(self, *, alone: bool) -> None:
-        """Wait for a turn. One that is held already is kept."""
-        if self._alone is alone:
+        """Wait for a turn. A turn alone that is held already is kept."""
+        if self._alone and alone:
             return
         self.give_back()
-        fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(self._door, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._door, fcntl.LOCK_UN)
         self._alone = alone
 
     def give_back(self) -> None:
@@ -62,19 +76,20 @@ class Turns:
     def close(self) -> None:
         """Give the turn back for good."""
         self._room.close()
+        self._door.close()
 
 
 class Measuring:
     """The plugin: takes turns, tries again, keeps count."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._turns: Turns | None = None
+        self.turns: Turns | None = None
         self._folder: Path | None = None
         self._unjudged: list[str] = []
         self._again: list[str] = []
         worker = getattr(config, "workerinput", None)
         if worker is not None:
-            self._turns = Turns(Path(worker[_FOLDER]))
+            self.turns = Turns(Path(worker[_FOLDER]))
         self._counts = worker is None
 
     @pytest.hookimpl(optionalhook=True)
@@ -86,8 +101,8 @@ class Measuring:
 
     def pytest_unconfigure(self) -> None:
         """Remove what was made for turns."""
-        if self._turns is not None:
-            self._turns.close()
+        if self.turns is not None:
+            self.turns.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -96,15 +111,15 @@ class Measuring:
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, Any, Any]:
         """Take a turn for the test, before any time limit of it begins."""
-        if self._turns is None:
+        if self.turns is None:
             return (yield)
-        self._turns.take(alone=measures(item))
+        self.turns.take(alone=is_alone(item))
         try:
             return (yield)
         finally:
-            # Kept between tests of a kind: a gap would let one that measures in, and everybody else wait for it.
-            if nextitem is None or measures(nextitem) is not measures(item):
-                self._turns.give_back()
+            # Those that run alone do so one after the other where they follow each other.
+            if nextitem is None or not (is_alone(item) and is_alone(nextitem)):
+                self.turns.give_back()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what was not judged and what was tried again, in the process that shows the result."""
@@ -136,7 +151,7 @@ class Measuring:
 
     @functools.cached_property
     def names(self) -> frozenset[str]:
-        """Names of the tests that measure, once the workers have collected."""
+        """Names of the tests that run alone, once the workers have collected."""
         files = self._folder.glob("*.json") if self._folder is not None else ()
         return frozenset(name for file in files for name in json.loads(file.read_text(encoding="utf-8")))
 
@@ -156,14 +171,33 @@ class Tries:
         if not measures(item):
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in judged(item, nextitem):
+        plugin = item.config.pluginmanager.get_plugin(_PLUGIN)
+        assert isinstance(plugin, Measuring)
+        for report in judged(item, nextitem, plugin.turns):
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
 
-def judged(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
-    """Return the reports of the last try, which say what the machine did meanwhile."""
+def judged(item: pytest.Item, nextitem: pytest.Item | None, turns: Turns | None) -> list[pytest.TestReport]:
+    """Return the reports of the last try, which say what the machine did meanwhile.
+
+    ``turns`` is ``None`` where nothing of this run goes on beside the test.
+    """
+    if turns is None or turns.alone:
+        return _judged_alone(item, nextitem)
+    reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    if not any(report.failed for report in reports):
+        return reports
+    turns.take(alone=True)
+    reports = _judged_alone(item, nextitem)
+    known = {name for report in reports for name, _ in report.user_properties}
+    if not any(report.failed for report in reports) and not known & {_AGAIN, _UNJUDGED}:
+        reports[-1].user_properties.append((_AGAIN, "failed beside other tests, passed alone"))
+    return reports
+
+
+def _judged_alone(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
     loads: list[str] = []
     reports: list[pytest.TestReport] = []
     begun = time.monotonic()
@@ -199,14 +233,20 @@ def measures(item: pytest.Item) -> bool:
     return item.get_closest_marker(_MARK) is not None
 
 
-def tell_which_measure(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the names of those that measure where the scheduler of pytest-xdist finds them: it sees names only."""
+def is_alone(item: pytest.Item) -> bool:
+    """Return whether the test is one that measures and never runs beside others."""
+    mark = item.get_closest_marker(_MARK)
+    return mark is not None and bool(mark.kwargs.get("alone", False))
+
+
+def tell_which_are_alone(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the names of those that run alone where the scheduler of pytest-xdist finds them: it sees names only."""
     worker: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
-    names = [item.nodeid for item in items if measures(item)]
+    names = [item.nodeid for item in items if is_alone(item)]
     (Path(worker[_FOLDER]) / f"{worker['workerid']}.json").write_text(json.dumps(names), encoding="utf-8")
 
 
-def those_that_measure(config: pytest.Config) -> frozenset[str]:
+def those_alone(config: pytest.Config) -> frozenset[str]:
     """Return what the workers left; all of them have collected the same."""
     plugin = config.pluginmanager.get_plugin(_PLUGIN)
     assert isinstance(plugin, Measuring)
@@ -222,7 +262,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker and the plugin."""
     config.addinivalue_line(
         "markers",
-        f"{_MARK}: judges how fast the machine is; runs alone, is tried again beside other programs",
+        f"{_MARK}: judges how fast the machine is; tried again alone where it fails (alone=True: never beside others)",
     )
     config.pluginmanager.register(Measuring(config), _PLUGIN)
     config.pluginmanager.register(Tries(), "punktfunk-tries")

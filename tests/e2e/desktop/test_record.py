@@ -160,7 +160,7 @@ def test_a_recording_that_is_interrupted_before_its_first_picture_is_no_failed_c
         watch.stop.set()
         return Recording(out, Codec.H264, encoder.mode, 0, 0, 0, 0, 0, 0, 0.0, {})
 
-    monkeypatch.setattr(cli_desktop, "record_desktop", interrupted)
+    monkeypatch.setattr("punktfunk.host.record.record_desktop", interrupted)
     with pytest.raises(typer.Exit) as left:
         cli_desktop.record(tmp_path / "card.mkv")
     assert left.value.exit_code == 130

@@ -23,9 +23,14 @@ export function armCard(scope) {
   const show = () => {
     const window = known.window;
     const enabled = known.pairing?.enabled !== false;
+    const focused = document.activeElement;
     off.hidden = enabled;
     idle.element.hidden = window !== null || !enabled;
     armed.element.hidden = window === null || !enabled;
+    // What has the focus and goes leaves it to what comes: also where a state that is older than the answer to a
+    // click shows the one for a moment and then the other again.
+    if (idle.element.hidden && idle.element.contains(focused)) armed.focus();
+    if (armed.element.hidden && armed.element.contains(focused)) idle.focus();
     idle.show();
     if (window !== null) armed.show(window);
     if (window?.pin && window.pin !== shown) {
@@ -75,13 +80,17 @@ class Idle {
       this.#button.disabled = true;
       try {
         await arm(seconds);
-        // The button that had the focus is gone.
+        // The button that had the focus lost it when it was disabled.
         document.querySelector(".armed .cancel")?.focus();
       } catch (error) {
         toast(`Not armed: ${error.message}. ${api.advice(error)}`, "bad");
       }
       this.#button.disabled = false;
     });
+  }
+
+  focus() {
+    this.#button.focus();
   }
 
   /** Offer the length that the settings name, and choose it. */
@@ -151,6 +160,10 @@ class Armed {
       }
       this.#cancel.disabled = false;
     });
+  }
+
+  focus() {
+    this.#cancel.focus();
   }
 
   show(window) {
