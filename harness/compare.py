@@ -146,12 +146,12 @@ def _compare_exact(before: RunResult, now: RunResult, found: Comparison) -> None
 def _compare_timed(
     before: RunResult, before_folder: Path, now: RunResult, now_folder: Path, found: Comparison
 ) -> None:
-    earlier = {case.id: case for case in before.cases if case.backend != "sim" and case.metrics}
+    earlier = {case.id: case for case in before.cases if case.metrics}
     samples: list[tuple[CaseResult, CaseResult, str, FloatArray, FloatArray]] = []
     lacking = 0
     for case in now.cases:
         was = earlier.get(case.id)
-        if was is None or case.backend == "sim":
+        if was is None or "sim" in (was.backend, case.backend):
             continue
         tables = [_table(folder, c) for folder, c in ((before_folder, was), (now_folder, case))]
         for span in stages.SPANS:
@@ -233,10 +233,10 @@ def interleaved_pairs(cases: Sequence[CaseResult]) -> dict[str, list[tuple[float
     others = _other_axes([case.params for case in cases])
     sides: dict[tuple[str, int], dict[str, CaseResult]] = defaultdict(dict)
     for case in cases:
-        side = str(case.params.get(AXIS, ""))
-        if side in {"a", "b"} and case.status in {Status.PASSED, Status.FAILED}:
+        side = case.params.get(AXIS)
+        if side in ("a", "b") and case.status in {Status.PASSED, Status.FAILED}:
             rest = ", ".join(f"{name} {case.params[name]}" for name in others if name in case.params)
-            sides[rest, case.repeat][side] = case
+            sides[rest, case.repeat][str(side)] = case
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (rest, _), both in sorted(sides.items(), key=lambda item: item[0]):
         if len(both) < 2:
@@ -267,7 +267,7 @@ def in_turn(cases: Sequence[Case]) -> list[Case]:
     if not pairs:
         return list(cases)
     ordered: dict[str, list[Case]] = defaultdict(list)
-    for (layer, _, _), both in sorted(pairs.items(), key=lambda item: (item[0][0], item[0][2], item[0][1])):
+    for (layer, _, _), both in sorted(pairs.items(), key=lambda item: (item[0][2], item[0][1])):
         coin = hashlib.sha256(repr(sorted(case.seed for case in both)).encode()).digest()[0] & 1
         ordered[layer] += sorted(both, key=lambda case: str(case.params[AXIS]), reverse=bool(coin))
     result: list[Case] = []
@@ -286,7 +286,8 @@ def _other_axes(listed: Sequence[Mapping[str, object]]) -> list[str]:
         name
         for name in names
         if any(
-            len({str(params.get(name)) for params in listed if params.get(AXIS) == side}) > 1 for side in "ab"
+            len({str(params.get(name)) for params in listed if params.get(AXIS) == side}) > 1
+            for side in ("a", "b")
         )
     ]
 
@@ -311,14 +312,10 @@ def interleaved_checks(cases: Sequence[CaseResult], gate: Gate | None = None) ->
     if not pairs:
         return []
     gate = gate or Gate()
-    judged = stats.judge(pairs, better=_directions(pairs), gate=gate)
+    judged = stats.judge(pairs, gate=gate)  # what is judged are latencies: higher is worse
     # A stage says more than a sum of stages: it comes first.
     judged.sort(key=lambda j: j.name.partition("_p50")[0] not in stages.WATERFALL)
     return [_check(judgement, gate) for judgement in judged]
-
-
-def _directions(pairs: Mapping[str, object]) -> dict[str, stats.Better]:
-    return {name: METRICS[name.partition(" (")[0]].better for name in pairs}
 
 
 def _check(judgement: Judgement, gate: Gate) -> Check:

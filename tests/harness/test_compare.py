@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,10 @@ def test_a_simulated_frame_lost_between_two_runs_exits_as_a_regression(one_case:
     now.cases[0].metrics["frames_complete"].value = 400.0
     found = compare.compare(keep(before, tmp_path / "a"), keep(now, tmp_path / "b"))
     assert found.exit_code == RegressionError.exit_code == 3
+    case = before.cases[0].id
+    assert found.rows == [
+        compare.Row(case, "frames_complete", "frames", 500.0, 400.0, None, None, "regression", gates=True)
+    ]
     assert "frames_complete" in compare.text(found)
 
 
@@ -194,6 +200,56 @@ def test_a_stage_is_shown_when_it_got_faster_as_well_as_slower(
     assert shown[-1] == f"{len(found.rows)} of {found.compared} figures moved"
 
 
+def test_a_comparison_is_a_table_of_what_moved_under_its_warnings() -> None:
+    rows = [
+        compare.Row("x.n=1", "frames_complete", "frames", 500.0, 400.0, None, None, "regression", gates=True),
+        compare.Row("x.n=2", "psnr_mean", "", None, 41.23456, None, None, "changed", gates=True),
+        compare.Row("y", "decode_p50", "ms", 0.0, 2.5, (1.125, 1.5), 0.00012, "slower", gates=False),
+    ]
+    found = compare.Comparison(rows=rows, warnings=["one", "two"], compared=70)
+    assert compare.text(found) == (
+        "warning: one\n"
+        "warning: two\n"
+        "case   metric           was         now         now/was           p        verdict\n"
+        "x.n=1  frames_complete  500 frames  400 frames  0.800             exact    regression\n"
+        "x.n=2  psnr_mean        –           41.235      –                 exact    changed\n"
+        "y      decode_p50       0 ms        2.5 ms      – [1.125, 1.500]  0.00012  slower (not gated)\n"
+        "3 of 70 figures moved\n"
+    )
+    assert compare.text(compare.Comparison(compared=70)) == "nothing moved in 70 figures\n"
+    assert compare.text(compare.Comparison(warnings=["one"])) == "warning: one\nnothing was compared\n"
+
+
+@pytest.mark.parametrize("noisy", [0, 1])
+def test_the_interval_of_a_ratio_has_the_noise_of_both_runs(noisy: int) -> None:
+    rng = np.random.default_rng(7)
+    sides = [np.full(40, 2.0), np.full(40, 3.0)]
+    sides[noisy] = sides[noisy] * np.exp(rng.normal(size=40) * 0.1)
+    low, high = compare._ratio_interval(*sides)
+    ratio = float(np.median(sides[1]) / np.median(sides[0]))
+    # The median of 40 has a standard error of 1.25 * 0.1 / sqrt(40), 2 %; four of them are 95 %.
+    assert low < ratio < high
+    assert 0.03 < (high - low) / ratio < 0.16
+
+
+def test_latencies_without_enough_segments_are_counted_where_both_runs_have_them(
+    one_case: Any, one_stream: Any, tmp_path: Path
+) -> None:
+    case = one_case("video", {"loss": 0}, backend="tun", seeds=1, frames=300, decoded=True)
+    simulated = one_case("matrix", {"loss": 5})
+    empty = case.model_copy(update={"id": "empty", "metrics": {}})
+    for metric in list(case.metrics):
+        if metric.endswith("_p50") and metric not in {"encode_p50", "decode_p50", "network_p50"}:
+            case.metrics[metric].value = None
+    before, now = run_of(case, simulated, empty), run_of(case, simulated, empty).model_copy(deep=True)
+    before.cases[0].metrics["network_p50"].value = None
+    table = {case.id: one_stream(1, frames=300, decoded=True).table}
+    table[simulated.id] = table["empty"] = table[case.id]
+    found = compare.compare(keep(before, tmp_path / "a", table), keep(now, tmp_path / "b", table))
+    [warning] = found.warnings
+    assert warning == "2 latencies have fewer than 10 independent segments and were not judged: run longer"
+
+
 def test_only_a_figure_that_gates_decides_the_exit_code() -> None:
     def found(verdict: str, *, gates: bool) -> int:
         row = compare.Row("c", "m", "ms", 1.0, 2.0, None, None, verdict, gates)
@@ -211,7 +267,7 @@ def test_what_gates_and_got_worse_is_listed_first(one_case: Any, one_stream: Any
     now["decode_end_ns"] += (now["decode_end_ns"] - now["released_ns"]) // 5
     before, after = run_of(video, simulated), run_of(video, simulated).model_copy(deep=True)
     after.cases[1].digest = "x"
-    after.cases[1].metrics["packets_late"].value = 10.0**6
+    after.cases[1].metrics["frames_submitted"].value = 1.0
     after.cases[1].metrics["frames_complete"].value = 400.0
     found = compare.compare(
         keep(before, tmp_path / "a", {video.id: was}), keep(after, tmp_path / "b", {video.id: now})
@@ -297,8 +353,9 @@ def test_two_recordings_of_one_drifting_machine_are_seldom_taken_for_a_change() 
 
 
 def test_what_is_no_run_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="there is no run"):
+    with pytest.raises(ResultsError, match="there is no run") as refused:
         compare.load(tmp_path)
+    assert refused.value.hint == "give the folder of a run, or its run.json"
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(ResultsError, match="not the result of a run"):
         compare.load(tmp_path)
@@ -364,6 +421,70 @@ def test_an_interleaved_run_with_too_few_pairs_says_so_and_passes() -> None:
     assert compare.interleaved_checks([]) == []
 
 
+@pytest.mark.parametrize(
+    ("verdict", "name", "passed", "detail"),
+    [
+        (stats.Verdict.REGRESSION, "regression: encode_p50", False, ""),
+        (stats.Verdict.IMPROVEMENT, "regression: encode_p50", True, "better"),
+        (stats.Verdict.SAME, "regression: encode_p50", True, "a change of 3.5% would have been seen"),
+        (
+            stats.Verdict.TOO_FEW,
+            "regression: encode_p50 (not judged)",
+            True,
+            "not judged: 12 pairs are too few for 7%; at least 31 are wanted",
+        ),
+    ],
+)
+def test_a_check_of_an_interleaved_run_says_how_much_how_sure_and_out_of_what(
+    verdict: stats.Verdict, name: str, passed: bool, detail: str
+) -> None:
+    judgement = stats.Judgement(
+        name="encode_p50",
+        verdict=verdict,
+        ratio=1.064,
+        interval=(1.021, 1.108),
+        p_value=0.00042,
+        p_unpaired=0.5,
+        pairs=12,
+        detectable=0.035,
+        pairs_needed=31,
+    )
+    assert compare._check(judgement, Gate(tolerance=0.02, effect=0.07)) == Check(
+        name=name,
+        passed=passed,
+        expected="b at most 2% above a",
+        measured="+6.4% (+2.1% … +10.8%), adjusted p 0.00042, 12 pairs",
+        detail=detail,
+    )
+    endless = dataclasses.replace(judgement, interval=(0.9, math.inf))
+    assert compare._check(endless, Gate()).measured == "+6.4%, adjusted p 0.00042, 12 pairs"
+
+
+def test_an_interleaved_run_is_held_to_the_gate_that_it_is_given() -> None:
+    run = interleaved(40, 3, planted=1.05)
+    lenient = compare.interleaved_checks(run.cases, Gate(tolerance=0.2))
+    assert all(check.passed for check in lenient)
+    assert lenient[0].expected == "b at most 20% above a"
+
+
+def test_stages_are_told_before_the_sums_of_stages() -> None:
+    run = interleaved(12, 1)
+    for case in run.cases:
+        case.metrics = {"transport_p50": Metric(value=9.0, unit="ms", better="lower"), **case.metrics}
+    names = [check.name.split()[1] for check in compare.interleaved_checks(run.cases)]
+    assert names == ["encode_p50", "network_p50", "transport_p50"]
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_a_figure_that_one_side_lacks_leaves_its_pair_out(side: str, value: float | None) -> None:
+    run = interleaved(5, 1)
+    lacking = next(case for case in run.cases if case.params["ab"] == side)
+    lacking.metrics["encode_p50"].value = value
+    pairs = compare.interleaved_pairs(run.cases)
+    assert (len(pairs["encode_p50"]), len(pairs["network_p50"])) == (4, 5)
+
+
 def test_a_pair_that_lost_one_side_is_left_out() -> None:
     run = interleaved(10, 1)
     del run.cases[3]
@@ -422,6 +543,25 @@ def test_the_two_of_a_pair_run_next_to_each_other_in_an_order_that_a_coin_decide
     assert 8 < sum(case.params["ab"] == "a" for case in inner[::2]) < 32
     assert compare.in_turn(cases) == order
     assert compare.in_turn(cases[:2]) == cases[:2]
+
+
+def test_pairs_of_other_axes_stay_together_whatever_their_repeat() -> None:
+    spec = Session()
+    cases = [
+        Case(f"g.{side}.{loss}.{n}", "s", spec, 31 * n + 7 * loss, {"ab": side, "loss": loss}, "g", n)
+        for loss in (0, 5)
+        for side in "ab"
+        for n in range(3)
+    ]
+    order = compare.in_turn(cases)
+    pairs = list(zip(order[::2], order[1::2], strict=True))
+    for x, y in pairs:
+        assert (x.repeat, x.params["loss"]) == (y.repeat, y.params["loss"])
+        assert {x.params["ab"], y.params["ab"]} == {"a", "b"}
+    # Repeat by repeat: what drifts over a run meets all axes alike.
+    assert [(x.repeat, x.params["loss"]) for x, _ in pairs] == [
+        (n, loss) for n in range(3) for loss in (0, 5)
+    ]
 
 
 def test_a_run_that_only_regressed_exits_with_that_code_and_any_other_failure_does_not() -> None:
