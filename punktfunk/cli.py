@@ -1,6 +1,6 @@
 """The ``punktfunk`` program: stream from this machine, look at another one.
 
-What a command does is imported when it is asked for: no other one, and no ``--help``, waits for it.
+Hosts, clients and desktops are imported by the command that runs them: no other one waits for them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from punktfunk import cli_desktop, log
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.native.headless import config_error
 from punktfunk.native.identity import Identity, Role
@@ -448,10 +449,9 @@ def _served_source(
     source: ServedSource, file: Path | None, frame_bytes: int | None, program: str | None, *, audio: bool
 ) -> dict[str, Any]:
     """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
-    from punktfunk.host.desktop import choose_backend, program_of
-    from punktfunk.host.sources import DesktopSpec
-
     if source in (ServedSource.AUTO, ServedSource.DESKTOP):
+        from punktfunk.host.desktop import choose_backend, program_of
+
         try:
             spec = DesktopSpec(app=program_of(program), audio=audio)
             choose_backend(spec)

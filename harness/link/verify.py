@@ -39,6 +39,7 @@ _SMALL_BYTES = 64
 """Payload of a probe packet; small, so that a slow link carries many."""
 
 _RATE_BYTES = 1200
+_DRAIN_S = 0.005
 _TRAIN = 10
 _RECEIVE_BUFFER_BYTES = 16 << 20
 _SO_RCVBUFFORCE = 33
@@ -84,7 +85,7 @@ class Verification:
 
     findings: dict[Direction, list[Finding]]
     repeated: int = 0
-    """Probes that were refused once and held the second time."""
+    """Probes that came to nothing or were refused before one that held."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for a case's result."""
@@ -109,20 +110,22 @@ def verify(
     asked, actual = asked.steady(), (actual or asked).steady()
     findings: dict[Direction, list[Finding]] = {}
     repeated = 0
-    for direction in directions:
-        with _Path(link, direction, _idle_s(asked.of(direction), budget)) as path:
-            for attempt in range(1 + budget.repeats):
-                last = attempt == budget.repeats
-                try:
-                    findings[direction] = _probe(path, asked, actual, budget)
-                except LinkUnverifiedError:
-                    if last:
-                        raise
-                else:
-                    if all(one.ok for one in findings[direction]):
-                        break
-                repeated += not last
-    link.restart(LinkSpecs({}, {}, asked.seed))
+    try:
+        for direction in directions:
+            with _Path(link, direction, _idle_s(asked.of(direction), budget)) as path:
+                for attempt in range(1 + budget.repeats):
+                    last = attempt == budget.repeats
+                    try:
+                        findings[direction] = _probe(path, asked, actual, budget)
+                    except LinkUnverifiedError:
+                        if last:
+                            raise
+                    else:
+                        if all(one.ok for one in findings[direction]):
+                            break
+                    repeated += not last
+    finally:
+        link.restart(LinkSpecs({}, {}, asked.seed))
     wrong = [
         f"{direction}: {one.name}: asked {one.asked}, found {one.found}"
         for direction, found in findings.items()
@@ -255,18 +258,20 @@ class _Path:
         def receive() -> list[dict[str, bytes | int]]:
             # A silence is the end only once all is sent: the sender may be without a core for longer than that.
             parts: list[dict[str, bytes | int]] = []
-            left = 4 * count
+            left, drained = 4 * count, False
             while left > 0:
                 part = probe_receive(
                     self._receiver.fileno(),
-                    idle_timeout_s=self._idle_s,
+                    idle_timeout_s=_DRAIN_S if drained else self._idle_s,
                     max_packets=left,
                     size_bytes=size_bytes,
                 )
                 parts.append(part)
                 left -= int(part["count"])
-                if time.monotonic() - last_sent >= self._idle_s:
+                if drained:
                     break
+                # What this thread has not looked at while it was without a core is in the socket by now.
+                drained = time.monotonic() - last_sent >= self._idle_s
             return parts
 
         with ThreadPoolExecutor(1, "probe receiver") as pool:

@@ -17,17 +17,19 @@ def scheduling_kept() -> Iterator[None]:
     SVT-AV1 makes the thread that opens it and all threads of its own SCHED_FIFO at the highest priority, where the
     process may (root, CAP_SYS_NICE). An encoder would then take the CPUs from the thread that sends its frames, from
     the desktop, and from every process that its caller starts afterwards: they inherit it. Threads that others begin
-    meanwhile with a priority of their own keep it.
+    meanwhile with a priority of their own below the highest keep it.
     """
     before = os.sched_getscheduler(0), os.sched_getparam(0)
     threads = _threads()
     try:
         yield
     finally:
+        if (os.sched_getscheduler(0), os.sched_getparam(0)) != before:
+            os.sched_setscheduler(0, *before)
         highest = os.sched_get_priority_max(os.SCHED_FIFO)
-        for thread in {0} | (_threads() - threads):
+        for thread in _threads() - threads:
             with contextlib.suppress(ProcessLookupError):  # it has ended
-                if os.sched_getparam(thread).sched_priority == highest or thread == 0:
+                if os.sched_getparam(thread).sched_priority == highest:
                     os.sched_setscheduler(thread, *before)
 
 

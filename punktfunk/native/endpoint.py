@@ -246,7 +246,7 @@ class Listener:
             self._strangers.remove(link)
             self.counters["admitted"] += 1
             if key is not None:
-                self._gate.repay(self._served[link].source)
+                self._gate.repay(self._served[link].source, self._loop.time())
             self._make_room(self._admitted.add(link, link if key is None else key))
 
     def _make_room(self, evicted: Link | None) -> None:

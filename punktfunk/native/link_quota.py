@@ -27,6 +27,10 @@ HANDSHAKE_BURST = 64.0
 SOURCE_HANDSHAKES_PER_S = 0.5
 SOURCE_HANDSHAKE_BURST = 8.0
 """Of one source. The more of these it has spent, the more of the above it leaves to the others, half at the end."""
+REPAID_PER_S = 4.0
+REPAID_BURST = 32.0
+"""Of these, what is given back for handshakes that a certificate which is let in has completed. Without a limit one
+paired client that dials without a pause would leave nothing to the others."""
 MAX_SOURCES = 1024
 """Sources whose rate is remembered; the one that was quiet longest is forgotten beyond."""
 
@@ -89,10 +93,12 @@ class Verdict(Enum):
 class _Bucket:
     """A token bucket; ``now_s`` never goes back."""
 
-    __slots__ = ("_burst", "_filled_s", "_per_s", "tokens")
+    __slots__ = ("_burst", "_filled_s", "_per_s", "repaid", "tokens")
 
-    def __init__(self, per_s: float, burst: float, now_s: float) -> None:
+    def __init__(self, per_s: float, burst: float, now_s: float, repaid: _Bucket | None = None) -> None:
         self._per_s, self._burst = per_s, burst
+        self.repaid = repaid
+        """What may still be given back."""
         self.tokens = burst
         self._filled_s = now_s
 
@@ -120,7 +126,8 @@ class HandshakeGate:
         """
         bucket = self._sources.get(source)
         if bucket is None:
-            bucket = _Bucket(SOURCE_HANDSHAKES_PER_S, SOURCE_HANDSHAKE_BURST, now_s)
+            repaid = _Bucket(REPAID_PER_S, REPAID_BURST, now_s)
+            bucket = _Bucket(SOURCE_HANDSHAKES_PER_S, SOURCE_HANDSHAKE_BURST, now_s, repaid)
         spent = bucket.fill(now_s) < 1
         busy = strangers >= RETRY_FROM_STRANGERS or of_source >= MAX_STRANGERS_PER_SOURCE or spent
         if busy and not validated:
@@ -136,12 +143,14 @@ class HandshakeGate:
             self._sources.popitem(last=False)
         return Verdict.ACCEPT
 
-    def repay(self, source: str) -> None:
+    def repay(self, source: str, now_s: float) -> None:
         """Give a source back what a handshake took of its share: it ended with a certificate that is let in.
 
-        A client that is paired and comes back often, on a bad path or because its user tries again, so stays before
-        whoever floods.
+        A client that is paired and comes back often, on a bad path or because its user tries again, so keeps its
+        priority over a flood.
         """
         bucket = self._sources.get(source)
-        if bucket is not None:
-            bucket.tokens = min(SOURCE_HANDSHAKE_BURST, bucket.tokens + 1)
+        if bucket is None or bucket.repaid is None or bucket.repaid.fill(now_s) < 1:
+            return
+        bucket.repaid.tokens -= 1
+        bucket.tokens = min(SOURCE_HANDSHAKE_BURST, bucket.tokens + 1)

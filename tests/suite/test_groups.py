@@ -77,3 +77,43 @@ def test_it(n):
     assert niceness(waiting) == [0] * 12
     assert len(niceness(computing)) == 12
     assert set(niceness(computing)) <= {0, min(POLITENESS, 19 - own)}
+
+
+def test_a_worker_that_dies_costs_its_test_and_the_run_goes_on(
+    inner: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    one = """
+import os, pathlib
+import pytest
+
+@pytest.mark.parametrize("n", range(6))
+def test_it(n):
+    with pathlib.Path(__file__).with_suffix(".log").open("a") as file:
+        print(n, file=file)
+    if n == 3 and __file__.endswith("test_dies.py"):
+        os._exit(1)
+"""
+    others = [f"tests/e2e/test_{letter}.py" for letter in "abc"]
+    others += [f"tests/unit/test_{letter}.py" for letter in "klm"]
+    files = ["tests/e2e/test_dies.py", *others]
+    done = inner(dict.fromkeys(files, one), "-n", "2", "--dist", "loadscope")
+    assert "1 failed, 41 passed" in done.stdout, done.stdout + done.stderr
+    assert "crashed while running" in done.stdout
+    for name in files:
+        assert (tmp_path / name).with_suffix(".log").read_text().split() == list("012345"), "each once"
+
+
+def test_one_queue_is_run_whichever_of_three_workers_is_left(
+    inner: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    late = """
+import time
+
+def pytest_configure(config):
+    here = getattr(config, "workerinput", None)
+    if here is not None and here["workerid"] != "gw2":
+        time.sleep(1.5)
+"""
+    files = {"conftest.py": late, "tests/e2e/test_it.py": "def test_it():\n    pass\n"}
+    done = inner(files, "-n", "3", "--dist", "loadscope")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

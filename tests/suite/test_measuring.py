@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.suite.conftest import PLUGINS
+
 Inner = Callable[..., subprocess.CompletedProcess[str]]
 
 BUSY, QUIET = "Load(0.6, 0.9, 2)", "Load(0.01, 0.02, 2)"
@@ -241,3 +243,55 @@ def test_it(fails):
     for name in ("measured1", "measured2"):
         _, (_, begun, ended) = [span for span in spans if span[0] == name]
         assert not [other for other, b, e in spans if other != name and b < ended and begun < e], name
+
+
+def test_a_test_that_hangs_is_not_tried_again_and_further_tries_have_its_limit(inner: Inner) -> None:
+    text = """
+import time
+import pytest
+
+tries = []
+
+@pytest.mark.measures
+@pytest.mark.timeout(2)
+def test_hangs():
+    tries.append("hangs")
+    time.sleep(30)
+
+@pytest.mark.measures
+@pytest.mark.timeout(2)
+def test_hangs_at_its_second_try():
+    tries.append("second")
+    assert tries.count("second") == 2, "slow"
+    time.sleep(30)
+
+def test_once():
+    assert tries == ["hangs", "second", "second"]
+"""
+    done = inner(
+        {"conftest.py": conftest(*[BUSY] * 3), "test_x.py": text}, plugins=(*PLUGINS, "pytest_timeout")
+    )
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.count("Timeout (>2.0s)") >= 2
+
+
+def test_fixtures_of_a_module_are_fresh_for_another_try(inner: Inner) -> None:
+    text = """
+import pytest
+
+made = []
+
+@pytest.fixture(scope="module")
+def host():
+    made.append(1)
+    return len(made)
+
+@pytest.mark.measures
+def test_it(host):
+    assert host > 1, "the first one is spoilt"
+
+def test_next(host):
+    assert host == 2
+"""
+    done = inner({"conftest.py": conftest(BUSY, BUSY), "test_x.py": text})
+    assert "2 passed" in done.stdout, done.stdout

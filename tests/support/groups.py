@@ -56,17 +56,36 @@ def rank(nodeid: str) -> int:
 
 
 class Queues(LoadScopeScheduling):
-    """Give queues to the processes of pytest-xdist: those that wait to all but the last, those that compute to it.
+    """Give queues to the workers of pytest-xdist: those that wait to all but the last, those that compute to it.
 
-    What computes fills the gaps in which the others wait: the last process is a polite one (:data:`POLITENESS`), and
+    What computes fills the gaps in which the others wait: the last worker is a polite one (:data:`POLITENESS`), and
     helps nobody, for a live test that it ran would starve. When nothing waits any more, all take what is left.
     """
+
+    def remove_node(self, node: Any) -> str | None:
+        """Give what a dead worker had not begun to the others, and return the test that it died in.
+
+        Instead of xdist's own, which gives back finished queues too: a worker that gets one never reports, and the
+        run waits for it without an end.
+        """
+        workload = self.assigned_work.pop(node)
+        left = [name for queue in workload.values() for name, over in queue.items() if not over]
+        for queue, tests in workload.items():
+            again = {name: over for name, over in tests.items() if not over and name != left[0]}
+            if again:
+                self.workqueue[queue] = again
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return left[0] if left else None
 
     def _split_scope(self, nodeid: str) -> str:
         return ALONE if nodeid in measuring.those_alone(self.config) else group_of(nodeid)
 
     def _assign_work_unit(self, node: Any) -> None:
-        chosen = choose(list(self.workqueue), polite=is_polite(node.gateway.id, self.numnodes))
+        # The polite one may be all that is left: there were fewer queues than workers, or the others died.
+        others = [one for one in self.nodes if one is not node and not one.shutting_down]
+        polite = is_polite(node.gateway.id, self.numnodes) and bool(others)
+        chosen = choose(list(self.workqueue), polite=polite)
         if chosen is None:
             node.shutdown()
             return
@@ -75,7 +94,7 @@ class Queues(LoadScopeScheduling):
 
 
 def choose(queues: list[str], *, polite: bool) -> str | None:
-    """Return the queue that is next for a process, of those that nobody has begun; ``None`` ends the process."""
+    """Return the queue that is next for a worker, of those that nobody has begun; ``None`` ends the worker."""
     waiting = [queue for queue in queues if waits(queue)]
     computing = [queue for queue in queues if not waits(queue) and queue != ALONE]
     if polite:
@@ -89,7 +108,7 @@ def waits(queue: str) -> bool:
 
 
 def is_polite(process: str, processes: int) -> bool:
-    """Return whether a process (``gw0``, ``gw1``...) is the one that fills gaps; there is none among two."""
+    """Return whether a worker (``gw0``, ``gw1``...) is the one that fills gaps; with two workers there is none."""
     return processes > 2 and process == f"gw{processes - 1}"
 
 
@@ -102,7 +121,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the process that fills gaps a polite one, with all that it starts."""
+    """Make the worker that fills gaps a polite one, with all that it starts."""
     here: dict[str, Any] | None = getattr(config, "workerinput", None)
     if here is not None and is_polite(here["workerid"], here["workercount"]):
         os.nice(POLITENESS)

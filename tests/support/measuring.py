@@ -13,6 +13,7 @@ run alone at the end.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import json
@@ -31,7 +32,7 @@ from tests.support import machine
 
 TRIES: Final = 3
 TRY_FOR_S: Final = 60.0
-"""No further try begins after this long: the time limit of a test is for all of them together."""
+"""No further try alone begins after this long; each has the time limit of the test."""
 UNJUDGED_ALLOWED: Final = 3
 _MARK: Final = "measures"
 _UNJUDGED: Final = "too busy to judge"
@@ -187,13 +188,16 @@ def judged(item: pytest.Item, nextitem: pytest.Item | None, turns: Turns | None)
     if turns is None or turns.alone:
         return _judged_alone(item, nextitem)
     reports = runtestprotocol(item, log=False, nextitem=nextitem)
-    if not any(report.failed for report in reports):
+    failed = [report for report in reports if report.failed]
+    if not failed or any(_hung(report) for report in failed):
         return reports
     turns.take(alone=True)
+    _begin_again(item)
     reports = _judged_alone(item, nextitem)
     known = {name for report in reports for name, _ in report.user_properties}
     if not any(report.failed for report in reports) and not known & {_AGAIN, _UNJUDGED}:
-        reports[-1].user_properties.append((_AGAIN, "failed beside other tests, passed alone"))
+        said = f"failed beside other tests, passed alone; the failure: {_last_line(failed[0])}"
+        reports[-1].user_properties.append((_AGAIN, said))
     return reports
 
 
@@ -204,6 +208,8 @@ def _judged_alone(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytes
     for number in range(TRIES):
         if loads and time.monotonic() - begun > TRY_FOR_S:
             break
+        if loads:
+            _begin_again(item)
         with machine.Watch() as watch:
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
         load = watch.load
@@ -214,6 +220,8 @@ def _judged_alone(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytes
                 reports[-1].user_properties.append(
                     (_AGAIN, f"passed at try {number + 1}; {'; '.join(loads)}")
                 )
+            return reports
+        if any(_hung(report) for report in failed):
             return reports
         if not load.too_busy:
             failed[0].sections.append(("machine", f"quiet enough to judge: {load} (try {number + 1})"))
@@ -226,6 +234,25 @@ def _judged_alone(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytes
         path, line, _ = report.location
         report.longrepr = (path, line or 0, f"{_UNJUDGED}: {said}")
     return reports
+
+
+def _begin_again(item: pytest.Item) -> None:
+    """End all fixtures of the try before, those of the module too, and give the next one its time limit."""
+    # What does not come down is part of the failure that is tried again.
+    with contextlib.suppress(Exception):
+        item.session._setupstate.teardown_exact(None)
+    if hasattr(item.ihook, "pytest_timeout_set_timer"):
+        import pytest_timeout
+
+        # The plugin has let go of its timer with the failure.
+        settings = pytest_timeout._get_item_settings(item)
+        if settings.timeout:
+            item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
+
+
+def _hung(report: pytest.TestReport) -> bool:
+    """Return whether the time limit ended the test: no measurement, and another try would be as long."""
+    return "Timeout (>" in _last_line(report)
 
 
 def measures(item: pytest.Item) -> bool:
@@ -247,7 +274,7 @@ def tell_which_are_alone(config: pytest.Config, items: list[pytest.Item]) -> Non
 
 
 def those_alone(config: pytest.Config) -> frozenset[str]:
-    """Return what the workers left; all of them have collected the same."""
+    """Return the node IDs that the workers recorded; all of them have collected the same."""
     plugin = config.pluginmanager.get_plugin(_PLUGIN)
     assert isinstance(plugin, Measuring)
     return plugin.names

@@ -98,23 +98,38 @@ def test_a_paired_client_stays_before_64_others_however_often_it_comes(paired: b
         now = tick / 100
         for attacker in range(64):
             gate.judge(f"attacker {attacker}", strangers=64, of_source=1, validated=True, now_s=now)
-        if tick % 20 == 19:
+        if tick % 25 == 24:
             verdicts.append(gate.judge("honest", strangers=64, of_source=0, validated=True, now_s=now))
             if paired:
-                gate.repay("honest")
+                gate.repay("honest", now)
     refused = verdicts.count(Verdict.WAIT)
     assert (refused == 0) is paired
     assert set(verdicts) <= {Verdict.ACCEPT, Verdict.WAIT}
 
 
+def test_a_paired_client_that_dials_without_a_pause_leaves_others_their_first_try() -> None:
+    gate = HandshakeGate(0.0)
+    newcomers = []
+    for tick in range(20_000):
+        now = tick / 200
+        if gate.judge("paired", strangers=64, of_source=1, validated=True, now_s=now) is Verdict.ACCEPT:
+            gate.repay("paired", now)
+        # After the burst that it has at first, as anybody.
+        if tick >= 1_000 and tick % 150 == 149:
+            source = f"newcomer {tick}"
+            newcomers.append(gate.judge(source, strangers=64, of_source=0, validated=True, now_s=now))
+    assert len(newcomers) > 100
+    assert set(newcomers) == {Verdict.ACCEPT}
+
+
 def test_a_source_is_paid_back_what_it_had_and_no_more() -> None:
     gate = HandshakeGate(0.0)
-    gate.repay("unknown")
+    gate.repay("unknown", 0.0)
     assert not gate._sources
     ask = {"strangers": 0, "of_source": 0, "validated": False, "now_s": 0.0}
     assert gate.judge("a", **ask) is Verdict.ACCEPT
     for _ in range(3):
-        gate.repay("a")
+        gate.repay("a", 0.0)
     burst = int(link_quota.SOURCE_HANDSHAKE_BURST)
     verdicts = [gate.judge("a", **ask) for _ in range(burst + 1)]
     assert verdicts == [Verdict.ACCEPT] * burst + [Verdict.RETRY]

@@ -78,6 +78,33 @@ fn frames_are_released_in_order_within_the_reorder_window() {
 }
 
 #[test]
+fn a_frame_that_waited_for_its_turn_says_when_it_was_complete() {
+    let (mut host, mut client) = pair();
+    let frames: Vec<_> = (0..2).map(|i| host.numbered(i, KEY_FRAME)).collect();
+    client.pass(5 * MS);
+    let complete = client.now;
+    assert!(
+        client.take_all(&frames[1]).is_empty(),
+        "frame 0 may still come"
+    );
+    let released = client.pass(20 * MS);
+    assert_eq!(Client::indices(&released), [1]);
+    assert_eq!(released[0].complete_ns, complete as i64);
+    assert!(released[0].released_ns > released[0].complete_ns);
+}
+
+#[test]
+fn a_frame_says_whether_it_needs_another() {
+    let (mut host, mut client) = pair();
+    let packets = [host.numbered(0, KEY_FRAME), host.numbered(1, DELTA_FRAME)].concat();
+    let frames = client.take_all(&packets);
+    assert_eq!(
+        frames.iter().map(|f| f.is_key()).collect::<Vec<_>>(),
+        [true, false]
+    );
+}
+
+#[test]
 fn a_complete_frame_waits_no_longer_than_the_reorder_window() {
     let (mut host, mut client) = pair();
     let frames: Vec<_> = (0..3).map(|i| host.numbered(i, KEY_FRAME)).collect();

@@ -230,6 +230,10 @@ fn every_sealed_packet_is_sent_refused_dropped_or_waiting() {
     assert_eq!(host.stat("queue_packets"), 0);
     assert_eq!(balance(&host), 0);
     assert_eq!(host.session.transmitter.next_timeout(), None);
+    let mut records = host.session.shared().take_records();
+    records.sort_by_key(|record| record.index);
+    let fates: Vec<_> = records.iter().map(|r| (r.status, r.packets_sent)).collect();
+    assert_eq!(fates, [(1, 0), (1, 0), (1, 30), (1, 0), (1, 0)]);
 }
 
 #[test]
