@@ -221,6 +221,20 @@ def test_the_keyboard_alone_arms_pairing_and_the_focus_is_always_seen(console: A
         }"""
     )
     expect(cancel).to_be_focused()
+    focused = page.evaluate(
+        """async () => {
+          const { known, takePairing } = await import(new URL("store.js", document.querySelector("script").src));
+          const [armed, now] = [known.pairing, performance.now.bind(performance)];
+          performance.now = () => now() + 10_000;  // nobody has clicked for so long
+          takePairing({ ...armed, armed: false });  // another person's doing
+          const title = document.activeElement.textContent;
+          takePairing(armed);
+          performance.now = now;
+          return title;
+        }"""
+    )
+    assert focused == "Pair a new device", "no button that does the opposite"
+    tab_to("Cancel")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Arm pairing")).to_be_focused()
     expect(page.locator(".pin")).to_be_hidden()

@@ -12,13 +12,17 @@ const LENGTHS = [
   { seconds: 600, label: "10 min" },
 ];
 const RADIUS = 104;
+const OWN_CLICK_MS = 5000;
 const ROUND = 2 * Math.PI * RADIUS;
 
 export function armCard(scope) {
   const idle = new Idle();
   const armed = new Armed();
   const off = h("p", { class: "empty", hidden: true }, "The native host is switched off (--no-native), so no device can pair here.");
-  const card = h("section", { class: "card arm", "aria-labelledby": "arm-title" }, h("h2", { id: "arm-title" }, "Pair a new device"), off, idle.element, armed.element);
+  const title = h("h2", { id: "arm-title", tabindex: "-1" }, "Pair a new device");
+  const card = h("section", { class: "card arm", "aria-labelledby": "arm-title" }, title, off, idle.element, armed.element);
+  let clicked = -Infinity;
+  card.addEventListener("click", () => (clicked = performance.now()));
   let shown = null;
   const show = () => {
     const window = known.window;
@@ -27,10 +31,12 @@ export function armCard(scope) {
     off.hidden = enabled;
     idle.element.hidden = window !== null || !enabled;
     armed.element.hidden = window === null || !enabled;
-    // What has the focus and goes leaves it to what comes: also where a state that is older than the answer to a
-    // click shows the one for a moment and then the other again.
-    if (idle.element.hidden && idle.element.contains(focused)) armed.focus();
-    if (armed.element.hidden && armed.element.contains(focused)) idle.focus();
+    // What had the focus is gone. After a click of one's own it goes to what has come, also where a state that is
+    // older than the answer shows the other once more; else to no button: who is about to press one would press
+    // its opposite.
+    const gone = [idle, armed].find((one) => one.element.hidden && one.element.contains(focused));
+    if (gone && performance.now() - clicked < OWN_CLICK_MS) (gone === idle ? armed : idle).focus();
+    else if (gone) title.focus();
     idle.show();
     if (window !== null) armed.show(window);
     if (window?.pin && window.pin !== shown) {
