@@ -74,7 +74,7 @@ class HostAdmission:
         if (error := self.pairing.last_store_error) is not None and error is not unstored:
             self._log.error("pairing not stored", cause=error.cause, hint=error.hint)
         if result.ok:
-            self._log.info("paired", fingerprint=attempt.client.fingerprint, name=attempt.client.name)
+            self._log.info("paired", fingerprint=attempt.fingerprint, name=attempt.name)
         else:
-            self._log.warning("pairing failed", fingerprint=attempt.client.fingerprint)
+            self._log.warning("pairing failed", fingerprint=attempt.fingerprint)
         return result

@@ -64,16 +64,19 @@ class Pending:
 
 @dataclass(slots=True)
 class _Source:
-    failures: int
+    wait_ns: int
     quiet_until_ns: int
 
 
 class Attempt:
     """One ceremony between its request and its proof."""
 
-    def __init__(self, ceremony: HostCeremony, client: PairedClient, source: str, deadline_ns: int) -> None:
+    def __init__(
+        self, ceremony: HostCeremony, fingerprint: str, name: str, source: str, deadline_ns: int
+    ) -> None:
         self.ceremony = ceremony
-        self.client = client
+        self.fingerprint = fingerprint
+        self.name = name
         self.source = source
         self.deadline_ns = deadline_ns
 
@@ -111,7 +114,7 @@ class NativePairing:
             0,
         )
         self.last_store_error: TrustStoreError | None = None
-        """Why the last pairing could not be stored; the management API shows it."""
+        """Why the last pairing that could not be stored was not; the host's log says it."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when the window, the waiting devices or (by pairing one) the paired ones are others."""
         self._host_fp = host_fingerprint
@@ -137,7 +140,9 @@ class NativePairing:
         """
         seconds = min(max(seconds, MIN_WINDOW_S), MAX_WINDOW_S)
         pin = f"{self._draw(10**self._digits):0{self._digits}d}"
-        self._window = Window(pin, now_ns + seconds * SECOND_NS, bound_to.lower() if bound_to else None)
+        # An empty text names no device, so it lets none in: only None means any.
+        bound_to = None if bound_to is None else bound_to.lower()
+        self._window = Window(pin, now_ns + seconds * SECOND_NS, bound_to)
         self.on_change()
         return self._window
 
@@ -179,8 +184,7 @@ class NativePairing:
         ceremony = HostCeremony(window.pin, client_fp, self._host_fp)
         # A client that never sends its proof has used its guess, so it counts as failed until it succeeds.
         self._failed(source, now_ns)
-        client = PairedClient(client_fp.hex(), device_name(request.name), "native", 0)
-        return Attempt(ceremony, client, source, now_ns + PROOF_WAIT_NS)
+        return Attempt(ceremony, client_fp.hex(), device_name(request.name), source, now_ns + PROOF_WAIT_NS)
 
     def finish(self, attempt: Attempt, proof: PairProof, now_ns: int, unix_s: int) -> PairResult:
         """Check the proof; on a match the client is on disk before it is told so.
@@ -195,15 +199,14 @@ class NativePairing:
         if not result.ok:
             self.counters["wrong_pin"] += 1
             return result
-        client = PairedClient(attempt.client.fingerprint, attempt.client.name, "native", unix_s)
         try:
-            self.trust.add(client)
+            self.trust.add(PairedClient(attempt.fingerprint, attempt.name, "native", unix_s))
         except TrustStoreError as error:
             self.counters["store_failures"] += 1
             self.last_store_error = error
             return PairResult(0)
         self._sources.pop(source_of(attempt.source), None)
-        self._pending.pop(client.fingerprint, None)
+        self._pending.pop(attempt.fingerprint, None)
         self.counters["paired"] += 1
         self.on_change()
         return result
@@ -230,9 +233,9 @@ class NativePairing:
 
     def _failed(self, source: str, now_ns: int) -> None:
         key = source_of(source)
-        known = self._sources.pop(key, _Source(0, 0))
-        wait = min(SOURCE_COOL_DOWN_NS << min(known.failures, 8), MAX_SOURCE_COOL_DOWN_NS)
-        self._sources[key] = _Source(known.failures + 1, now_ns + wait)
+        known = self._sources.pop(key, None)
+        wait = min(2 * known.wait_ns, MAX_SOURCE_COOL_DOWN_NS) if known else SOURCE_COOL_DOWN_NS
+        self._sources[key] = _Source(wait, now_ns + wait)
         while len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
 

@@ -1,0 +1,537 @@
+"""The pairing desk: what a person's orders and a device's messages leave behind, and every refusal by its words."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from spake2 import SPAKE2_B
+
+from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
+from punktfunk.host.pairing import Attempt, NativePairing, Pending, Window
+from punktfunk.host.trust import PairedClient, TrustStore
+from punktfunk.native import pairing
+from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
+from punktfunk.native.pairing import ClientCeremony, HostCeremony
+
+S = 1_000_000_000
+CLIENT_FP, HOST_FP = b"\x11" * 32, b"\x22" * 32
+"""Those of the recorded pairing."""
+PHONE_FP = hashlib.sha256(b"phone").digest()
+PHONE, TABLET = "ab" * 32, "cd" * 32
+"""Fingerprints that look different in capitals."""
+
+VECTOR = Path(__file__).parents[1] / "golden" / "vectors" / "spake2_vector.txt"
+
+
+def recorded(label: str) -> bytes:
+    [found] = re.findall(rf"^{re.escape(label)} ([0-9a-f]+)$", VECTOR.read_text(), re.MULTILINE)
+    return bytes.fromhex(found)
+
+
+class Desk(NativePairing):
+    """Draws the PIN of the recorded pairing, counts its changes, and sits in front of a store that can be broken."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(TrustStore(folder / "state" / "trust.json"), HOST_FP, draw=lambda _: 4321)
+        self.folder = folder
+        self.changes = 0
+        self.on_change = self._changed
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def break_store(self) -> None:
+        (self.folder / "state").write_text("in the way")
+
+    def mend_store(self) -> None:
+        (self.folder / "state").unlink()
+
+    def counted(self) -> dict[str, int]:
+        return {name: count for name, count in self.counters.items() if count}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def ask(
+    desk: NativePairing, fingerprint: bytes = CLIENT_FP, source: str = "192.0.2.7", now: int = 0
+) -> tuple[Attempt, PairProof]:
+    """Arm, ask with the right PIN, and return the attempt with the proof that would finish it."""
+    pin = desk.arm(now).pin
+    client = ClientCeremony(pin, fingerprint, HOST_FP, "laptop")
+    attempt, challenge = desk.begin(client.request(), fingerprint, source, now)
+    return attempt, client.prove(challenge)
+
+
+def refusal(desk: NativePairing, fingerprint: bytes | None, source: str, now: int) -> PairingRefusedError:
+    with pytest.raises(PairingRefusedError) as refused:
+        desk.admit(PairRequest("laptop", b""), fingerprint, source, now)
+    return refused.value
+
+
+def told(call: Callable[[], object]) -> tuple[str, str, str]:
+    """Return code, cause and hint of the ``PairingError`` that a call ends in."""
+    with pytest.raises(PairingError) as error:
+        call()
+    assert type(error.value) is PairingError
+    return error.value.code, error.value.cause, error.value.hint
+
+
+# --- the window -------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_desk_is_empty(tmp_path: Path) -> None:
+    desk = NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP)
+    assert desk.window(0) is None
+    assert desk.pending(0) == ()
+    assert desk.next_expiry_ns(0) is None
+    assert desk.last_store_error is None
+    assert set(desk.counters.values()) == {0}
+    # Nobody has to listen.
+    desk.disarm()
+    assert desk.window(0) is None
+
+
+@pytest.mark.parametrize(
+    ("digits", "drawn", "pin"),
+    [
+        (4, 0, "0000"),
+        (4, 42, "0042"),
+        (4, 9_999, "9999"),
+        (6, 0, "000000"),
+        (6, 42, "000042"),
+        (6, 999_999, "999999"),
+    ],
+)
+def test_a_pin_is_one_of_all_numbers_of_its_digits(tmp_path: Path, digits: int, drawn: int, pin: str) -> None:
+    asked: list[int] = []
+
+    def draw(below: int) -> int:
+        asked.append(below)
+        return drawn
+
+    desk = NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP, pin_digits=digits, draw=draw)
+    assert desk.arm(0).pin == pin
+    assert asked == [{4: 10_000, 6: 1_000_000}[digits]]
+
+
+def test_a_pin_has_four_digits_until_six_are_asked_for(desk: Desk) -> None:
+    assert desk.arm(0).pin == "4321"
+    desk.use_digits(6)
+    assert desk.arm(0).pin == "004321"
+    desk.use_digits(4)
+    assert desk.arm(0).pin == "4321"
+
+
+@pytest.mark.parametrize("digits", [-4, 0, 1, 3, 5, 7, 8, 64])
+def test_a_pin_of_other_than_four_or_six_digits_is_not_offered(
+    desk: Desk, tmp_path: Path, digits: int
+) -> None:
+    desk.use_digits(6)
+    for order in (
+        lambda: desk.use_digits(digits),
+        lambda: NativePairing(TrustStore(tmp_path / "other.json"), HOST_FP, pin_digits=digits),
+    ):
+        with pytest.raises(UsageError) as error:
+            order()
+        assert error.value.cause == f"a PIN of {digits} digits is not offered"
+        assert error.value.hint == "choose 4 (every client) or 6"
+    assert desk.arm(0).pin == "004321", "the number that was chosen before stays"
+
+
+def test_a_window_is_two_minutes_long_for_any_device_unless_ordered_otherwise(desk: Desk) -> None:
+    assert desk.arm(7) == Window("4321", 7 + 120 * S, None)
+    assert desk.arm(7, 14) == Window("4321", 7 + 15 * S, None)
+    assert desk.arm(7, 601, bound_to=PHONE.upper()) == Window("4321", 7 + 600 * S, PHONE)
+
+
+def test_a_window_that_runs_out_does_not_come_back(desk: Desk) -> None:
+    desk.arm(0, 15)
+    assert desk.window(15 * S) is None
+    assert desk.window(0) is None
+
+
+def test_the_device_that_a_window_is_bound_to_gets_in(desk: Desk) -> None:
+    desk.arm(0, bound_to=PHONE_FP.hex().upper())
+    attempt = desk.admit(PairRequest("phone", b""), PHONE_FP, "192.0.2.7", 0)
+    assert (attempt.fingerprint, attempt.name, attempt.source) == (PHONE_FP.hex(), "phone", "192.0.2.7")
+
+
+def test_a_window_bound_to_an_empty_name_lets_nobody_in(desk: Desk) -> None:
+    desk.arm(0, bound_to="")
+    assert refusal(desk, CLIENT_FP, "192.0.2.7", 0).close_code == 0x61
+
+
+def test_a_disarmed_desk_admits_nobody_but_finishes_what_was_challenged(desk: Desk) -> None:
+    attempt, proof = ask(desk)
+    desk.arm(1)
+    desk.disarm()
+    assert desk.window(1) is None
+    assert refusal(desk, PHONE_FP, "192.0.2.8", 60 * S - 1).close_code == 0x60
+    assert desk.finish(attempt, proof, 60 * S - 1, 9) == PairResult(1)
+
+
+def test_each_refusal_has_its_close_code_and_words_and_spends_nothing(desk: Desk) -> None:
+    def words(error: PairingRefusedError) -> tuple[str, str, int]:
+        assert type(error.close_code) is int, "it goes into a frame as a plain number"
+        return error.cause, error.hint, error.close_code
+
+    unarmed = refusal(desk, CLIENT_FP, "192.0.2.7", 0)
+    assert words(unarmed) == ("the host is not armed for pairing", "", 0x60)
+    window = desk.arm(0)
+    nobody = refusal(desk, None, "192.0.2.7", 0)
+    assert words(nobody) == ("the host wants a client certificate and got none", "", 0x63)
+    assert desk.window(0) == window
+    window = desk.arm(0, bound_to=PHONE)
+    other = refusal(desk, CLIENT_FP, "192.0.2.7", 0)
+    assert words(other) == ("the pairing window belongs to another device", "", 0x61)
+    assert desk.window(0) == window
+    desk.arm(0)
+    desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 0)
+    window = desk.arm(0)
+    soon = refusal(desk, PHONE_FP, "192.0.2.8", 2 * S - 1)
+    assert words(soon) == ("too many attempts, the host is cooling down", "", 0x62)
+    again = refusal(desk, CLIENT_FP, "192.0.2.7", 10 * S - 1)
+    assert words(again) == ("too many attempts, the host is cooling down", "", 0x62)
+    assert desk.window(0) == window
+    assert desk.counted() == {"refused": 5, "challenges": 1}
+
+
+def test_an_address_waits_ten_seconds_and_twice_as_long_each_time_up_to_five_minutes(desk: Desk) -> None:
+    now = 0
+    for wait in (10, 20, 40, 80, 160, 300, 300):
+        desk.arm(now)
+        desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", now)
+        desk.arm(now + wait * S - 1)
+        assert refusal(desk, CLIENT_FP, "192.0.2.7", now + wait * S - 1).close_code == 0x62
+        now += wait * S
+
+
+# --- the ceremony at the desk -----------------------------------------------------------------------------
+
+
+def test_the_desk_speaks_the_recorded_pairing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        pairing, "SPAKE2_B", lambda *a, **k: SPAKE2_B(*a, **k, entropy_f=lambda count: b"\x02" * count)
+    )
+    desk.arm(0)
+    request = PairRequest("  lap\x1b[2Jtop ", recorded("msgA"))
+    attempt, challenge = desk.begin(request, CLIENT_FP, "192.0.2.7", 0)
+    assert challenge == PairChallenge(recorded("msgB"), recorded("punktfunk-pair-host"))
+    assert desk.finish(attempt, PairProof(recorded("punktfunk-pair-client")), 1, 1_700_000_009) == PairResult(
+        1
+    )
+    stored = PairedClient("11" * 32, "lap[2Jtop", "native", 1_700_000_009)
+    assert desk.trust.clients() == TrustStore(desk.trust.path).clients() == (stored,)
+
+
+def test_a_proof_may_take_a_minute_from_the_request_and_no_longer(desk: Desk) -> None:
+    for late, start in enumerate((5, 10 * S, 30 * S), 1):
+        attempt, proof = ask(desk, source=f"192.0.2.{late}", now=start)
+        assert desk.finish(attempt, proof, start + 60 * S, 9) == PairResult(0)
+        assert desk.counters["proofs_late"] == late
+    assert desk.trust.clients() == ()
+    assert desk.finish(attempt, proof, start + 60 * S - 1, 9) == PairResult(1)
+    assert desk.counted() == {"challenges": 3, "proofs_late": 3, "paired": 1}
+
+
+def test_a_wrong_proof_is_counted_and_leaves_everything_as_it_was(desk: Desk) -> None:
+    desk.knock(CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    for wrong in (1, 2, 3):
+        now = (wrong - 1) * 40 * S
+        attempt, proof = ask(desk, now=now)
+        desk.changes = 0
+        assert desk.finish(attempt, PairProof(proof.mac[:-1] + b"?"), now, 9) == PairResult(0)
+        assert desk.counters["wrong_pin"] == wrong
+        assert desk.changes == 0
+    assert desk.trust.clients() == ()
+    assert [device.fingerprint for device in desk.pending(0)] == [CLIENT_FP.hex()]
+    assert desk.counted() == {"challenges": 3, "wrong_pin": 3}
+    # The address goes on waiting: for 40 s, after 10 and 20.
+    desk.arm(120 * S - 1)
+    assert refusal(desk, CLIENT_FP, "192.0.2.7", 120 * S - 1).close_code == 0x62
+
+
+def test_a_proof_is_judged_once(desk: Desk) -> None:
+    attempt, proof = ask(desk)
+    assert desk.finish(attempt, PairProof(bytes(32)), 0, 9) == PairResult(0)
+    with pytest.raises(PairingError, match="a proof came before the challenge"):
+        desk.finish(attempt, proof, 0, 9)
+    assert desk.trust.clients() == ()
+
+
+def test_a_device_that_pairs_by_pin_waits_no_more_and_its_address_neither(desk: Desk) -> None:
+    desk.knock(PHONE, "phone", "192.0.2.7", 0)
+    desk.knock(CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    attempt, proof = ask(desk)
+    desk.changes = 0
+    assert desk.finish(attempt, proof, 1, 9) == PairResult(1)
+    assert desk.changes == 1
+    assert [device.fingerprint for device in desk.pending(1)] == [PHONE]
+    assert desk.counted() == {"challenges": 1, "paired": 1}
+    # Two seconds are for everybody; a failure now is the first one again.
+    desk.arm(2 * S)
+    desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 2 * S)
+    desk.arm(12 * S)
+    desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 12 * S)
+
+
+def test_pairing_from_one_address_does_not_free_another(desk: Desk) -> None:
+    desk.arm(0)
+    desk.admit(PairRequest("phone", b""), PHONE_FP, "192.0.2.8", 0)
+    attempt, proof = ask(desk, now=2 * S)
+    assert desk.finish(attempt, proof, 3 * S, 9) == PairResult(1)
+    desk.arm(4 * S)
+    assert refusal(desk, PHONE_FP, "192.0.2.8", 10 * S - 1).close_code == 0x62
+
+
+def test_two_devices_of_one_network_may_both_be_between_challenge_and_proof(desk: Desk) -> None:
+    first = ask(desk, CLIENT_FP, "2001:db8::1", 0)
+    second = ask(desk, PHONE_FP, "2001:db8::2", 10 * S)
+    assert desk.finish(*first, 11 * S, 5) == PairResult(1)
+    assert desk.finish(*second, 12 * S, 6) == PairResult(1)
+    assert desk.trust.clients() == (
+        PairedClient(CLIENT_FP.hex(), "laptop", "native", 5),
+        PairedClient(PHONE_FP.hex(), "laptop", "native", 6),
+    )
+    assert desk.counted() == {"challenges": 2, "paired": 2}
+    desk.arm(12 * S)
+    desk.admit(PairRequest("phone", b""), PHONE_FP, "2001:db8::3", 12 * S)
+
+
+def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_kept(desk: Desk) -> None:
+    desk.knock(CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    desk.break_store()
+    seen = []
+    for failure in (1, 2, 3):
+        now = (failure - 1) * 40 * S
+        attempt, proof = ask(desk, now=now)
+        desk.changes = 0
+        assert desk.finish(attempt, proof, now, 9) == PairResult(0)
+        assert desk.counters["store_failures"] == failure
+        assert desk.changes == 0
+        assert isinstance(desk.last_store_error, TrustStoreError)
+        assert desk.last_store_error.cause.startswith(f"cannot write {desk.trust.path}")
+        seen.append(desk.last_store_error)
+    assert len(set(map(id, seen))) == 3, "each failure has its own error, by which the log knows a new one"
+    assert [device.fingerprint for device in desk.pending(0)] == [CLIENT_FP.hex()]
+    desk.mend_store()
+    attempt, proof = ask(desk, now=120 * S)
+    assert desk.finish(attempt, proof, 120 * S, 9) == PairResult(1)
+    assert desk.counted() == {"challenges": 4, "store_failures": 3, "paired": 1}
+
+
+# --- devices that wait ------------------------------------------------------------------------------------
+
+
+def test_a_device_that_knocks_again_keeps_its_place_and_its_time(desk: Desk) -> None:
+    assert desk.knock(PHONE, "phone\n", "192.0.2.7", 1)
+    assert desk.knock(TABLET, "", "192.0.2.8", 2)
+    assert desk.knock(PHONE, "other", "192.0.2.9", 3)
+    assert desk.changes == 2
+    assert desk.pending(3) == (
+        Pending(PHONE, "phone", "192.0.2.7", 1),
+        Pending(TABLET, "unnamed device", "192.0.2.8", 2),
+    )
+
+
+def test_an_approved_device_is_on_disk_and_waits_no_more(desk: Desk) -> None:
+    desk.knock(PHONE, "phone", "192.0.2.7", 0)
+    desk.knock(TABLET, "tablet", "192.0.2.8", 0)
+    desk.changes = 0
+    assert desk.approve(PHONE.upper(), 1, 1_700_000_009) is True
+    assert desk.changes == 1
+    paired = PairedClient(PHONE, "phone", "native", 1_700_000_009)
+    assert TrustStore(desk.trust.path).clients() == (paired,)
+    assert [device.fingerprint for device in desk.pending(1)] == [TABLET]
+    assert desk.approve(PHONE, 1, 9) is False
+    assert desk.deny(PHONE, 1) is False
+    assert desk.changes == 1
+    assert desk.trust.clients() == (paired,)
+
+
+def test_a_denied_device_is_unpaired_and_out_of_sight(desk: Desk) -> None:
+    desk.knock(PHONE, "phone", "192.0.2.7", 0)
+    desk.knock(TABLET, "tablet", "192.0.2.8", 0)
+    desk.changes = 0
+    assert desk.deny(PHONE.upper(), 5) is True
+    assert desk.changes == 1
+    assert [device.fingerprint for device in desk.pending(5)] == [TABLET]
+    assert desk.approve(PHONE, 5, 9) is False
+    assert desk.deny(PHONE, 5) is False
+    assert desk.knock(PHONE, "phone", "192.0.2.9", 600 * S + 4) is False
+    assert desk.changes == 1
+    assert desk.trust.clients() == ()
+    assert desk.counted() == {}
+    assert desk.knock(PHONE, "phone", "192.0.2.9", 600 * S + 5) is True
+
+
+def test_who_does_not_wait_can_be_neither_approved_nor_denied(desk: Desk) -> None:
+    assert desk.approve(PHONE, 0, 9) is False
+    assert desk.deny(PHONE, 0) is False
+    assert desk.changes == 0
+    assert desk.knock(PHONE, "phone", "192.0.2.7", 0), "it was not turned away"
+    assert desk.trust.clients() == ()
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_a_device_can_be_answered_for_ten_minutes_and_no_longer(desk: Desk, approved: bool) -> None:
+    def answer(now: int) -> bool:
+        return desk.approve(PHONE, now, 9) if approved else desk.deny(PHONE, now)
+
+    desk.knock(PHONE, "phone", "192.0.2.7", 3)
+    assert answer(3 + 600 * S) is False
+    assert desk.trust.clients() == ()
+    desk.knock(PHONE, "phone", "192.0.2.7", 3)
+    assert answer(3 + 600 * S - 1) is True
+    assert len(desk.trust.clients()) == approved
+
+
+def test_an_approval_that_cannot_be_stored_is_an_error_and_the_device_waits_on(desk: Desk) -> None:
+    desk.knock(PHONE, "phone", "192.0.2.7", 0)
+    desk.changes = 0
+    desk.break_store()
+    with pytest.raises(TrustStoreError, match="cannot write"):
+        desk.approve(PHONE, 1, 9)
+    assert desk.changes == 0
+    desk.mend_store()
+    assert desk.approve(PHONE, 1, 9)
+
+
+def test_whoever_looks_at_the_desk_is_told_of_each_change(desk: Desk) -> None:
+    changes = []
+    for order in (
+        lambda: desk.arm(0),
+        lambda: desk.arm(0),
+        desk.disarm,
+        lambda: desk.arm(0),
+        lambda: desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 0),
+    ):
+        order()
+        changes.append(desk.changes)
+    assert changes == [1, 2, 3, 4, 5]
+
+
+def test_the_next_expiry_is_the_earliest_of_the_window_and_all_that_wait(desk: Desk) -> None:
+    desk.arm(7, 15)
+    assert desk.next_expiry_ns(7) == 7 + 15 * S
+    desk.knock(PHONE, "phone", "192.0.2.7", 8)
+    desk.knock(TABLET, "tablet", "192.0.2.8", 9)
+    assert desk.next_expiry_ns(9) == 7 + 15 * S
+    assert desk.next_expiry_ns(7 + 15 * S) == 8 + 600 * S
+    desk.arm(10 * S, 600)
+    assert desk.next_expiry_ns(10 * S) == 8 + 600 * S
+    assert desk.next_expiry_ns(8 + 600 * S) == 9 + 600 * S
+    assert desk.next_expiry_ns(9 + 600 * S) == 610 * S
+    assert desk.next_expiry_ns(610 * S) is None
+
+
+# --- the two sides of the ceremony ------------------------------------------------------------------------
+
+SIDES: list[Callable[[str, bytes, bytes], object]] = [
+    HostCeremony,
+    lambda pin, client_fp, host_fp: ClientCeremony(pin, client_fp, host_fp, "laptop"),
+]
+
+
+@pytest.mark.parametrize("side", SIDES, ids=["host", "client"])
+@pytest.mark.parametrize("pin", ["0", "4321", "1234567890123456"])
+def test_a_pin_of_one_to_sixteen_digits_will_do(
+    side: Callable[[str, bytes, bytes], object], pin: str
+) -> None:
+    side(pin, CLIENT_FP, HOST_FP)
+
+
+@pytest.mark.parametrize("side", SIDES, ids=["host", "client"])
+@pytest.mark.parametrize(
+    "pin", ["", "12345678901234567", "43 1", "432a", "+432", "\u0664\u0663\u0662\u0661", "¹"]
+)
+def test_no_other_pin_will_do(side: Callable[[str, bytes, bytes], object], pin: str) -> None:
+    cause = "a PIN is made of 1 to 16 digits"
+    assert told(lambda: side(pin, CLIENT_FP, HOST_FP)) == ("PF440", cause, "")
+
+
+@pytest.mark.parametrize("side", SIDES, ids=["host", "client"])
+@pytest.mark.parametrize(
+    ("client_fp", "host_fp"),
+    [
+        (CLIENT_FP[1:], HOST_FP),
+        (CLIENT_FP, HOST_FP[1:]),
+        (CLIENT_FP + b"x", HOST_FP),
+        (CLIENT_FP, HOST_FP + b"x"),
+    ],
+)
+def test_a_fingerprint_of_another_length_is_refused_whose_ever_it_is(
+    side: Callable[[str, bytes, bytes], object], client_fp: bytes, host_fp: bytes
+) -> None:
+    cause = "a fingerprint is 32 bytes, the SHA-256 of a certificate's DER"
+    assert told(lambda: side("4321", client_fp, host_fp)) == ("PF440", cause, "")
+
+
+@pytest.mark.parametrize("size", [0, 32, 34])
+def test_a_spake2_message_of_another_length_is_refused_by_either_side(size: int) -> None:
+    message = (b"A" + recorded("msgA")[1:] + b"x")[:size]
+    host = HostCeremony("4321", CLIENT_FP, HOST_FP)
+    assert told(lambda: host.challenge(PairRequest("laptop", message))) == (
+        "PF440",
+        "the client's SPAKE2 message is not 33 bytes",
+        "",
+    )
+    client = ClientCeremony("4321", CLIENT_FP, HOST_FP, "laptop")
+    client.request()
+    assert told(lambda: client.prove(PairChallenge(message, bytes(32)))) == (
+        "PF440",
+        "the host's SPAKE2 message is not 33 bytes",
+        "",
+    )
+
+
+def test_what_is_no_point_or_of_the_own_side_is_refused_by_either_side() -> None:
+    cause = "the peer's SPAKE2 message is not a valid point"
+    for message in (b"A" + b"\xff" * 32, b"A" + bytes(32), recorded("msgB")):
+        host = HostCeremony("4321", CLIENT_FP, HOST_FP)
+        assert told(lambda: host.challenge(PairRequest("laptop", message))) == ("PF440", cause, "")  # noqa: B023
+        # Nothing that failed may be proven afterwards.
+        assert told(lambda: host.verify(PairProof(bytes(32))))[1] == "a proof came before the challenge"  # noqa: B023
+    for message in (b"B" + b"\xff" * 32, b"B" + bytes(32), recorded("msgA")):
+        client = ClientCeremony("4321", CLIENT_FP, HOST_FP, "laptop")
+        client.request()
+        challenge = PairChallenge(message, bytes(32))
+        assert told(lambda: client.prove(challenge)) == ("PF440", cause, "")  # noqa: B023
+
+
+def test_a_proof_needs_a_challenge_of_its_own() -> None:
+    early = ("PF440", "a proof came before the challenge", "")
+    client = ClientCeremony("4321", CLIENT_FP, HOST_FP, "laptop")
+    host = HostCeremony("4321", CLIENT_FP, HOST_FP)
+    assert told(lambda: host.verify(PairProof(bytes(32)))) == early
+    proof = client.prove(host.challenge(client.request()))
+    assert host.verify(proof) == PairResult(1)
+    assert told(lambda: host.verify(proof)) == early
+
+
+@pytest.mark.parametrize("place", [0, 31])
+def test_a_client_proves_nothing_to_a_host_whose_proof_is_wrong_in_one_bit(place: int) -> None:
+    client = ClientCeremony("4321", CLIENT_FP, HOST_FP, "laptop")
+    challenge = HostCeremony("4321", CLIENT_FP, HOST_FP).challenge(client.request())
+    mac = bytearray(challenge.mac)
+    mac[place] ^= 0x80
+    assert told(lambda: client.prove(PairChallenge(challenge.spake, bytes(mac)))) == (
+        "PF440",
+        "the host's proof does not match: wrong PIN, or somebody is between the two machines",
+        "arm pairing again on the host and type the new PIN",
+    )
+
+
+def test_the_request_carries_the_name_and_a_fresh_message() -> None:
+    one, two = (ClientCeremony("4321", CLIENT_FP, HOST_FP, "laptop").request() for _ in range(2))
+    assert one.name == "laptop"
+    assert len(one.spake) == 33
+    assert one.spake[:1] == b"A"
+    assert one.spake != two.spake
