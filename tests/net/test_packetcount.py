@@ -10,6 +10,7 @@ import pytest
 from harness.capture import datagrams
 from harness.link.packetcount import PacketCounter
 from harness.topology import add_address, quiet_ipv6, segment_address, topology, udp_segmentation
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -30,14 +31,20 @@ def test_every_datagram_of_the_stream_is_counted_also_of_trains(family: socket.A
         with (
             a.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as stream,
             a.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as control,
+            b.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as there,
         ):
+            there.settimeout(PATIENCE_S)
+            there.bind((address, 9777))
             control.sendto(b"to the control port", (address, 9777))
+            # The neighbour's address is known now: until then few packets wait, and the others are dropped.
+            assert there.recv(100) == b"to the control port"
             before = counter.all()  # with the question for the neighbour's address
             train = (socket.IPPROTO_UDP, 103, struct.pack("=H", 1000))
             for _ in range(50):
                 # Unconnected: nobody listens there, and refusals are no matter of ours.
                 stream.sendmsg([bytes(10_000)], [train], 0, (address, 5000))
             control.sendto(b"again", (address, 9777))
+            assert there.recv(100) == b"again"
         assert counter.stream() == 500
         assert counter.all() - before >= 501
         counter.close()
