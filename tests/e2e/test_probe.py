@@ -45,6 +45,7 @@ def run(test: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(asyncio.wait_for(test, 60))
 
 
+@pytest.mark.measures
 def test_loopback_carries_what_is_tried_without_loss_or_reordering() -> None:
     report, counters = probed()
     assert report.verdict is not None
@@ -52,7 +53,7 @@ def test_loopback_carries_what_is_tried_without_loss_or_reordering() -> None:
     assert report.verdict.limited_by != "client", report
     assert report.verdict.loss == 0, report
     assert report.verdict.reordered == 0, report
-    assert report.pattern.packets > 100, "a busy host may find a low rate only"
+    assert report.pattern.packets > 1000
     assert all(burst.packets_received == burst.packets_sent for burst in report.bursts), report
     assert counters["probes"] == len(report.bursts)
     assert counters["probes_refused"] == 0
