@@ -125,6 +125,8 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
     version = document["schema_version"]
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise ValueError(f"schema version {version!r} is not known to this release")
+    if not isinstance(document["clients"], list):
+        raise TypeError("the clients are not a list")  # an empty object or text would pass for no clients
     clients: dict[str, PairedClient] = {}
     for entry in document["clients"]:
         client = PairedClient(
@@ -134,7 +136,8 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
             paired_unix_s=int(entry.get("paired_unix_s", 0)),
             certificate_pem=str(entry.get("certificate_pem", "")),
         )
-        client.certificate_pem.encode("ascii")  # what cannot be written again is no PEM
+        if not client.certificate_pem.isascii():  # what cannot be written again is no PEM
+            raise ValueError("an entry's certificate is no PEM")
         if not _FINGERPRINT.fullmatch(client.fingerprint):
             raise ValueError("an entry has no SHA-256 fingerprint")
         clients[client.fingerprint] = client

@@ -51,7 +51,7 @@ class OpenTrust(Enum):
 
 def parse_address(text: str) -> Address:
     """Return the address, un-mapping ``::ffff:a.b.c.d``; a zone such as ``%eth0`` is dropped."""
-    address = ipaddress.ip_address(text.split("%", 1)[0])
+    address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped or address
 
@@ -67,7 +67,7 @@ def source_of(address: str) -> str:
         return address
     if isinstance(parsed, ipaddress.IPv4Address) or parsed.is_loopback:
         return str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(ipaddress.IPv6Interface((parsed, 64)).network)
 
 
 def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC_NET) -> None:
@@ -112,7 +112,7 @@ def is_private(address: Address) -> bool:
 def outward_interfaces() -> list[str]:
     """Return the interfaces of this namespace that are up and may end in hardware, in words."""
     found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as query:
+    with socket.socket() as query:  # any will do to ask
         for _, name in socket.if_nameindex():
             request = name.encode().ljust(16, b"\0")
             answer = fcntl.ioctl(query, _SIOCGIFFLAGS, request + bytes(24))
@@ -132,7 +132,7 @@ def _driver(query: socket.socket, interface: bytes) -> str:
         fcntl.ioctl(query, _SIOCETHTOOL, request)
     except OSError:
         return ""
-    return info.raw[4:36].split(b"\0", 1)[0].decode(errors="replace")
+    return info.raw[4:36].partition(b"\0")[0].decode(errors="replace")
 
 
 def outward_networks(proc_net: Path = _PROC_NET) -> list[str]:
@@ -176,7 +176,6 @@ def _lines(path: Path) -> list[str]:
 def _stays_inside(network: Network) -> bool:
     if network.prefixlen == 0:
         return False
-    if network.is_multicast or network.is_link_local or network.is_loopback:
-        return True
     shared = isinstance(network, ipaddress.IPv4Network) and network.subnet_of(_SHARED)
-    return network.is_private or shared
+    # Loopback and link-local networks are private ones to Python.
+    return network.is_multicast or network.is_private or shared

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from punktfunk.errors import TrustStoreError
-from punktfunk.host.trust import PairedClient, TrustStore
+from punktfunk.host.trust import MAX_CLIENTS, MAX_FILE_BYTES, PairedClient, TrustStore
 from punktfunk.printable import device_name
 
 ONE = PairedClient("1" * 64, "one", "native", 10)
@@ -45,7 +45,9 @@ def test_removal_tells_the_listeners_after_it_is_on_disk(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", '{"clients": []}', '{"schema_version": 99, "clients": []}',
+    ["", "{", "[]", '{"clients": []}',
+     '{"schema_version": 1, "clients": {}}', '{"schema_version": 1, "clients": ""}',
+     '{"schema_version": 99, "clients": []}',
      '{"schema_version": 1, "clients": [{}]}',
      '{"schema_version": 1, "clients": [{"fingerprint": "zz", "name": "x"}]}', "[" * 100_000,
      '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "x", "paired_unix_s": 1e999}]}' % ("a" * 64),
@@ -119,3 +121,161 @@ def test_a_name_that_was_edited_into_the_file_can_be_shown_and_written_again(tmp
     assert [client.name for client in store.clients()] == ["desk[31m"]
     store.add(ONE)
     assert len(TrustStore(path).clients()) == 2
+
+
+LETTERS = PairedClient("ab" * 32, "three", "native", 30)
+
+
+def _refused(path: Path) -> tuple[str, str]:
+    with pytest.raises(TrustStoreError) as refused:
+        TrustStore(path)
+    return refused.value.cause, refused.value.hint
+
+
+def test_a_fingerprint_is_found_and_removed_in_either_case(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    store.add(LETTERS)
+    seen: list[str] = []
+    store.on_removal(seen.append)
+    assert store.find("aB" * 32) == store.find("ab" * 32) == store.find("AB" * 32) == LETTERS
+    assert store.find("ac" * 32) is None
+    assert store.remove("Ab" * 32)
+    assert seen == ["ab" * 32]
+    assert store.find("ab" * 32) is None
+
+
+@pytest.mark.parametrize("fingerprint", ["AB" * 32, "1" * 63, "1" * 65, "g" * 64, "", "\u0661" * 64])
+def test_what_is_no_fingerprint_is_refused_and_not_written(tmp_path: Path, fingerprint: str) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    with pytest.raises(TrustStoreError, match="is not a SHA-256 fingerprint in lowercase hex"):
+        store.add(PairedClient(fingerprint, "x", "native", 10))
+    assert not store.path.exists()
+
+
+def test_an_error_shows_eighty_characters_of_what_is_no_fingerprint(tmp_path: Path) -> None:
+    with pytest.raises(TrustStoreError) as refused:
+        TrustStore(tmp_path / "trust.json").add(PairedClient("123456789-" * 10, "x", "native", 10))
+    assert refused.value.cause == f"'{'123456789-' * 8}' is not a SHA-256 fingerprint in lowercase hex"
+
+
+def test_the_list_takes_its_cap_and_not_one_more_but_replaces_an_entry_when_full(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    entries = [{"fingerprint": f"{n:064x}", "name": "x"} for n in range(MAX_CLIENTS - 1)]
+    path.write_text(json.dumps({"schema_version": 1, "clients": entries}))
+    path.chmod(0o600)
+    store = TrustStore(path)
+    store.add(ONE)
+    with pytest.raises(TrustStoreError) as refused:
+        store.add(TWO)
+    assert (refused.value.cause, refused.value.hint) == (
+        "1024 clients are paired already",
+        "unpair one that is not used",
+    )
+    again = PairedClient(ONE.fingerprint, "another name", "native", 11)
+    store.add(again)
+    assert TrustStore(path).find(ONE.fingerprint) == again
+    assert len(TrustStore(path).clients()) == MAX_CLIENTS
+
+
+def test_a_person_can_read_and_edit_the_file(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    store.add(PairedClient("c" * 64, "Büro", "native", 1_700_000_000))
+    assert store.path.read_text() == (
+        "{\n"
+        '  "schema_version": 1,\n'
+        '  "clients": [\n'
+        "    {\n"
+        f'      "fingerprint": "{"c" * 64}",\n'
+        '      "name": "Büro",\n'
+        '      "plane": "native",\n'
+        '      "paired_unix_s": 1700000000,\n'
+        '      "certificate_pem": ""\n'
+        "    }\n"
+        "  ]\n"
+        "}\n"
+    )
+
+
+def test_an_entry_needs_no_more_than_its_fingerprint_and_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    path.write_text(
+        '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "tv", "plane": "other"}]}'
+        % ("AB" * 32)
+    )
+    assert TrustStore(path).clients() == (PairedClient("ab" * 32, "tv", "native", 0, ""),)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "not an object"),
+        ('{"schema_version": 0, "clients": []}', "schema version 0 is not known to this release"),
+        ('{"schema_version": 2, "clients": []}', "schema version 2 is not known to this release"),
+        ('{"schema_version": "1", "clients": []}', "schema version '1' is not known to this release"),
+        ('{"schema_version": 1, "clients": {}}', "the clients are not a list"),
+        (
+            '{"schema_version": 1, "clients": [{"fingerprint": "1", "name": ""}]}',
+            "an entry has no SHA-256 fingerprint",
+        ),
+        (
+            '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "", "certificate_pem": "ü"}]}'
+            % ("a" * 64),
+            "an entry's certificate is no PEM",
+        ),
+    ],
+)
+def test_the_error_for_a_damaged_file_says_what_is_damaged_where_the_copy_is_and_what_to_do(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    path = tmp_path / "trust.json"
+    path.write_text(text)
+    cause, hint = _refused(path)
+    (aside,) = tmp_path.glob("trust.json.corrupt-*")
+    assert cause == f"the list of paired clients {path} is damaged ({why}); a copy is kept in {aside.name}"
+    assert hint == f"restore it from a backup, or delete {path} to start with no paired client"
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
+
+
+def test_each_damaged_file_is_kept_under_a_name_of_its_own_content(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    for text in ("[]", "{", "[]"):
+        path.write_text(text)
+        _refused(path)
+    # As sha256sum prints them.
+    assert {p.name for p in tmp_path.glob("*.corrupt-*")} == {
+        "trust.json.corrupt-4f53cda1",
+        "trust.json.corrupt-021fb596",
+    }
+
+
+def test_a_damaged_file_that_cannot_be_copied_is_still_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "trust.json"
+    path.write_text("{")
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    assert _refused(path) == (
+        f"cannot write {tmp_path / 'trust.json.corrupt-021fb596'}: No space left on device",
+        "free some space or fix the mode of its folder; nothing was changed",
+    )
+    assert path.read_text() == "{"
+
+
+def test_errors_about_the_file_itself_call_it_the_list_of_paired_clients(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    path.mkdir()
+    assert _refused(path)[0] == f"the list of paired clients {path} cannot be read: it is no regular file"
+
+
+def test_a_file_of_eight_mebibytes_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    TrustStore(path).add(ONE)
+    path.write_bytes(path.read_bytes().ljust(8 * 1024 * 1024))
+    assert TrustStore(path).clients() == (ONE,)
+    with path.open("ab") as file:
+        file.write(b" ")
+    assert str(MAX_FILE_BYTES) in _refused(path)[0]

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from punktfunk import log
 from punktfunk.clock import monotonic_ns
+from punktfunk.errors import PairingError, PairingRefusedError
+from punktfunk.host import admission as admission_module
 from punktfunk.host.admission import HostAdmission
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.pairing import COOL_DOWN_NS, SECOND_NS, SOURCE_COOL_DOWN_NS, Attempt, NativePairing
 from punktfunk.host.trust import PairedClient, TrustStore
+from punktfunk.log_ring import LogRing
 from punktfunk.native.dialect import CloseCode, Dialect
+from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
+from punktfunk.native.pairing import ClientCeremony
 from punktfunk.native.quic import Peer
 from punktfunk.native.trust import OpenTrust
 
@@ -101,3 +114,212 @@ def test_without_pairing_nobody_is_remembered_and_only_named_certificates_are_kn
     admission.knocked(peer("192.0.2.1", STRANGER), "x")
     assert admission.known(NAMED)
     assert not admission.known(PAIRED)
+
+
+HOST_FP = hashlib.sha256(b"host").digest()
+CLIENT_FP = hashlib.sha256(b"client").digest()
+WRONG_PROOF = PairProof(bytes(32))
+
+
+@dataclass
+class Times:
+    """Both clocks of admission, moved by hand."""
+
+    monotonic_ns: int = 5000 * SECOND_NS
+    realtime_ns: int = 1_700_000_000 * SECOND_NS + 999_999_999
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Times:
+    moved = Times()
+    monkeypatch.setattr(admission_module, "monotonic_ns", lambda: moved.monotonic_ns)
+    monkeypatch.setattr(admission_module, "realtime_ns", lambda: moved.realtime_ns)
+    return moved
+
+
+@pytest.fixture
+def ring() -> Iterator[LogRing]:
+    kept = LogRing()
+    log.keep(kept)
+    yield kept
+    log.keep(None)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, times: Times) -> HostAdmission:
+    pairing = NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP)
+    return HostAdmission([], OpenTrust.NONE, pairing)
+
+
+def armed(desk: HostAdmission, times: Times) -> str:
+    assert desk.pairing is not None
+    return desk.pairing.arm(times.monotonic_ns).pin
+
+
+def ceremony(pin: str) -> tuple[ClientCeremony, PairRequest]:
+    client = ClientCeremony(pin, CLIENT_FP, HOST_FP, "laptop\x1b[31m")
+    return client, client.request()
+
+
+def begun(
+    desk: HostAdmission,
+    request: PairRequest,
+    address: str = "192.0.2.7",
+    fingerprint: str | None = CLIENT_FP.hex(),
+) -> tuple[Attempt, PairChallenge]:
+    return asyncio.run(desk.begin_pairing(peer(address, fingerprint), request))
+
+
+def refusal_to_begin(desk: HostAdmission, address: str, fingerprint: str | None) -> tuple[str, int] | None:
+    try:
+        begun(desk, ceremony("4321")[1], address, fingerprint)
+    except PairingRefusedError as refused:
+        return refused.cause, refused.close_code
+    return None
+
+
+def finished(desk: HostAdmission, times: Times, *, knows_the_pin: bool) -> PairResult:
+    """Go through one ceremony, long enough after the last one."""
+    times.monotonic_ns += 3600 * SECOND_NS
+    client, request = ceremony(armed(desk, times))
+    attempt, challenge = begun(desk, request)
+    return desk.finish_pairing(attempt, client.prove(challenge) if knows_the_pin else WRONG_PROOF)
+
+
+def lines(ring: LogRing) -> list[tuple[str, str, str, dict[str, Any]]]:
+    return [(entry.concern, entry.level, entry.event, entry.fields) for entry in ring.entries()]
+
+
+FAILED = ("host.admission", "warning", "pairing failed", {"fingerprint": CLIENT_FP.hex()})
+SUCCEEDED = (
+    "host.admission",
+    "info",
+    "paired",
+    {"fingerprint": CLIENT_FP.hex(), "name": "laptop[31m"},
+)
+
+
+def test_a_client_that_knows_the_pin_is_on_disk_with_the_date_and_the_operator_reads_who_it_is(
+    desk: HostAdmission, times: Times, ring: LogRing
+) -> None:
+    assert desk.pairing is not None
+    assert finished(desk, times, knows_the_pin=True) == PairResult(1)
+    [stored] = TrustStore(desk.pairing.trust.path).clients()
+    assert stored == PairedClient(CLIENT_FP.hex(), "laptop[31m", "native", 1_700_000_000)
+    assert isinstance(stored.paired_unix_s, int)
+    assert '"paired_unix_s": 1700000000,' in desk.pairing.trust.path.read_text(), "whole seconds"
+    assert desk.refusal(peer("192.0.2.7", CLIENT_FP.hex())) is None
+    assert lines(ring) == [SUCCEEDED]
+
+
+def test_a_client_that_guesses_is_not_paired_and_the_operator_reads_who_failed(
+    desk: HostAdmission, times: Times, ring: LogRing
+) -> None:
+    assert desk.pairing is not None
+    assert finished(desk, times, knows_the_pin=False) == PairResult(0)
+    assert desk.pairing.trust.clients() == ()
+    assert desk.pairing.counters["wrong_pin"] == 1
+    assert desk.refusal(peer("192.0.2.7", CLIENT_FP.hex())) is CloseCode.DENIED
+    assert lines(ring) == [FAILED]
+
+
+@pytest.mark.parametrize(("wait_ns", "ok"), [(60 * SECOND_NS - 1, 1), (60 * SECOND_NS, 0)])
+def test_a_right_proof_counts_for_a_minute_from_the_request_on(
+    desk: HostAdmission, times: Times, wait_ns: int, ok: int
+) -> None:
+    client, request = ceremony(armed(desk, times))
+    attempt, challenge = begun(desk, request)
+    times.monotonic_ns += wait_ns
+    assert desk.finish_pairing(attempt, client.prove(challenge)).ok == ok
+    assert desk.known(CLIENT_FP.hex()) is bool(ok)
+
+
+def test_a_store_that_fails_is_told_the_operator_each_time_it_fails_and_no_more(
+    desk: HostAdmission, times: Times, ring: LogRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.pairing is not None
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    unstored = (
+        "host.admission",
+        "error",
+        "pairing not stored",
+        {
+            "cause": f"cannot write {desk.pairing.trust.path}: No space left on device",
+            "hint": "free some space or fix the mode of its folder; nothing was changed",
+        },
+    )
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", no_space)
+        for _ in range(2):
+            assert finished(desk, times, knows_the_pin=True) == PairResult(0)
+    assert lines(ring) == [unstored, FAILED, unstored, FAILED]
+    assert not desk.known(CLIENT_FP.hex())
+    # The last error is still kept for the console; it is no news.
+    assert finished(desk, times, knows_the_pin=False) == PairResult(0)
+    assert finished(desk, times, knows_the_pin=True) == PairResult(1)
+    assert lines(ring)[4:] == [FAILED, SUCCEEDED]
+
+
+def test_without_a_pairing_desk_a_request_is_answered_as_by_one_that_is_not_armed(
+    desk: HostAdmission,
+) -> None:
+    not_armed = ("the host is not armed for pairing", 0x60)
+    without = HostAdmission([], OpenTrust.NONE, None)
+    assert refusal_to_begin(without, "192.0.2.7", CLIENT_FP.hex()) == not_armed
+    assert refusal_to_begin(desk, "192.0.2.7", CLIENT_FP.hex()) == not_armed
+
+
+def test_a_request_without_a_certificate_is_refused_and_leaves_the_pin_to_others(
+    desk: HostAdmission, times: Times
+) -> None:
+    armed(desk, times)
+    no_identity = ("the host wants a client certificate and got none", 0x63)
+    assert refusal_to_begin(desk, "192.0.2.7", None) == no_identity
+    assert refusal_to_begin(desk, "192.0.2.7", CLIENT_FP.hex()) is None
+
+
+def test_an_address_that_has_tried_cools_down_whatever_its_certificate_and_another_does_not(
+    desk: HostAdmission, times: Times
+) -> None:
+    cooling_down = ("too many attempts, the host is cooling down", 0x62)
+    armed(desk, times)
+    assert refusal_to_begin(desk, "192.0.2.7", CLIENT_FP.hex()) is None
+    times.monotonic_ns += COOL_DOWN_NS
+    armed(desk, times)
+    assert refusal_to_begin(desk, "192.0.2.7", STRANGER) == cooling_down
+    assert refusal_to_begin(desk, "192.0.2.8", CLIENT_FP.hex()) is None
+    times.monotonic_ns += SOURCE_COOL_DOWN_NS - COOL_DOWN_NS
+    armed(desk, times)
+    assert refusal_to_begin(desk, "192.0.2.7", STRANGER) is None
+
+
+def test_a_message_that_is_no_point_spends_the_pin(desk: HostAdmission, times: Times) -> None:
+    armed(desk, times)
+    with pytest.raises(PairingError, match="33 bytes"):
+        begun(desk, PairRequest("x", bytes(32)))
+    assert desk.pairing is not None
+    assert desk.pairing.window(times.monotonic_ns) is None
+
+
+def test_the_pin_is_spent_at_once_and_only_the_computation_leaves_the_loops_thread(
+    desk: HostAdmission, times: Times, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.pairing is not None
+    threads: dict[str, int] = {}
+    admit, challenge = desk.pairing.admit, Attempt.challenge
+
+    def seen_admit(*arguments: Any) -> Attempt:
+        threads["admit"] = threading.get_ident()
+        return admit(*arguments)
+
+    def seen_challenge(attempt: Attempt, request: PairRequest) -> PairChallenge:
+        threads["challenge"] = threading.get_ident()
+        return challenge(attempt, request)
+
+    monkeypatch.setattr(desk.pairing, "admit", seen_admit)
+    monkeypatch.setattr(Attempt, "challenge", seen_challenge)
+    begun(desk, ceremony(armed(desk, times))[1])
+    assert threads["admit"] == threading.get_ident() != threads["challenge"]
