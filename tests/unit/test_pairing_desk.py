@@ -213,6 +213,24 @@ def test_an_address_waits_ten_seconds_and_twice_as_long_each_time_up_to_five_min
         now += wait * S
 
 
+@pytest.mark.parametrize(("others", "wait"), [(255, 20), (256, 10)])
+def test_the_failure_of_an_address_is_remembered_until_256_others_have_failed(
+    desk: Desk, others: int, wait: int
+) -> None:
+    def fail(source: str, now: int) -> None:
+        desk.arm(now)
+        desk.admit(PairRequest("laptop", b""), CLIENT_FP, source, now)
+
+    fail("192.0.2.7", 0)
+    for n in range(1, others + 1):
+        fail(f"10.0.{n // 250}.{n % 250}", 2 * n * S)
+    again = 2 * (others + 1) * S
+    fail("192.0.2.7", again)
+    desk.arm(again)
+    assert refusal(desk, CLIENT_FP, "192.0.2.7", again + wait * S - 1).close_code == 0x62
+    fail("192.0.2.7", again + wait * S)
+
+
 # --- the ceremony at the desk -----------------------------------------------------------------------------
 
 
@@ -339,6 +357,22 @@ def test_a_device_that_knocks_again_keeps_its_place_and_its_time(desk: Desk) -> 
         Pending(PHONE, "phone", "192.0.2.7", 1),
         Pending(TABLET, "unnamed device", "192.0.2.8", 2),
     )
+
+
+def test_thirty_two_devices_wait_and_four_of_an_address(desk: Desk) -> None:
+    took = [desk.knock(f"{n:064x}", "tv", f"192.0.2.{n // 5}", 0) for n in range(50)]
+    assert took == [n % 5 < 4 and n < 40 for n in range(50)]
+    assert len(desk.pending(0)) == 32
+    assert desk.changes == 32
+    assert desk.counted() == {"pending_overflow": 8 + 10}
+
+
+def test_two_hundred_and_fifty_six_devices_stay_denied(desk: Desk) -> None:
+    for n in range(257):
+        assert desk.knock(f"{n:064x}", "tv", "192.0.2.7", 0)
+        assert desk.deny(f"{n:064x}", 0)
+    assert not desk.knock(f"{1:064x}", "tv", "192.0.2.7", 0)
+    assert desk.knock(f"{0:064x}", "tv", "192.0.2.7", 0)
 
 
 def test_an_approved_device_is_on_disk_and_waits_no_more(desk: Desk) -> None:
