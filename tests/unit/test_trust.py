@@ -332,3 +332,25 @@ def test_a_namespace_of_virtual_interfaces_is_a_lab_and_one_card_that_comes_up_e
     _ask_instead(monkeypatch, *virtual, Interface("eth0", CARD, b"e1000e"))
     with pytest.raises(UntrustedPeerError, match=r"this one has the interface eth0 \(e1000e\)"):
         require_open_trust(OpenTrust.LAB, "10.77.1.2", proc_net=proc)
+
+
+@pytest.mark.parametrize(
+    ("before", "first", "last", "after"),
+    [
+        ("9.255.255.255", "10.0.0.0", "10.255.255.255", "11.0.0.0"),
+        ("172.15.255.255", "172.16.0.0", "172.31.255.255", "172.32.0.0"),
+        ("192.167.255.255", "192.168.0.0", "192.168.255.255", "192.169.0.0"),
+        ("169.253.255.255", "169.254.0.0", "169.254.255.255", "169.255.0.0"),
+        ("126.255.255.255", "127.0.0.0", "127.255.255.255", "128.0.0.0"),
+        (f"fbff:{':'.join(['ffff'] * 7)}", "fc00::", f"fdff:{':'.join(['ffff'] * 7)}", "fe00::"),
+        (f"fe7f:{':'.join(['ffff'] * 7)}", "fe80::", f"febf:{':'.join(['ffff'] * 7)}", "fec0::"),
+    ],
+)
+def test_private_trust_holds_from_the_first_to_the_last_address_of_each_range(
+    before: str, first: str, last: str, after: str
+) -> None:
+    for address in (first, last):
+        require_open_trust(OpenTrust.PRIVATE, address)
+    for address in (before, after):
+        with pytest.raises(UntrustedPeerError, match="private networks"):
+            require_open_trust(OpenTrust.PRIVATE, address)
