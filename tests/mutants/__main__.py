@@ -45,6 +45,7 @@ def _run_room(
     log = tree.parent / f"{room.name}.log"
     log.unlink(missing_ok=True)
     if room.language == "rust":
+        scratch.refresh(tree)
         every = rust_tool.plan(room, tree, shard)
         return every, rust_tool.run(room, tree, shard, deadline, log)
     planned = python_tool.plan(room, tree, shard)

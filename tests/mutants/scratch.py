@@ -19,8 +19,7 @@ _locks: list[TextIO] = []
 def copy(language: str) -> Path:
     """Bring the copy of that language's tool up to the working tree, uncommitted work included; return its path.
 
-    A file that did not change keeps its time, so that cargo does not build it again. The copy stays locked until
-    this process ends; raises ``SystemExit`` where another run has it.
+    The copy stays locked until this process ends; raises ``SystemExit`` where another run has it.
     """
     tree = PLACE / language
     tree.mkdir(parents=True, exist_ok=True)
@@ -30,6 +29,15 @@ def copy(language: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise SystemExit(f"another run is planting {language} bugs in {tree.relative_to(ROOT)}") from None
+    refresh(tree)
+    return tree
+
+
+def refresh(tree: Path) -> None:
+    """Make a copy equal to the working tree again: a tool that was ended may have left a bug in it.
+
+    A file that did not change keeps its time, so that cargo does not build it again.
+    """
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
     wanted = {Path(name) for name in names if name and (ROOT / name).is_file()}
@@ -43,4 +51,3 @@ def copy(language: str) -> Path:
         if not target.is_file() or not filecmp.cmp(ROOT / name, target, shallow=False):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target)
-    return tree
