@@ -133,9 +133,11 @@ def test_mode_bitrate_and_key_frames_change_in_mid_stream() -> None:
         assert summary.counters["strips_unreadable"] == 0
         assert report.counters["rate_kbps"] == 2000
         # The first frame, the first of the new mode, the one that was asked for (twice); x264 cannot be
-        # turned down in place below a share of its opening rate, so the bitrate may have cost one more.
-        assert 3 <= report.counters["key_frames"] <= 4
-        assert report.counters["keyframe_requests"] >= 1
+        # turned down in place below a share of its opening rate, so the bitrate may have cost one more, and a
+        # busy machine what its client had to ask for by itself.
+        requests = report.counters["keyframe_requests"]
+        assert requests >= 1
+        assert 3 <= report.counters["key_frames"] <= 3 + requests
         assert str(report.mode) == "960x540@30"
 
     run(scenario())

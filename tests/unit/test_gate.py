@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.mgmt.gate import OPEN_PATHS, Gate, Principal, Refusal
+from punktfunk.mgmt.gate import LOGIN_PATH, OPEN_PATHS, Gate, Principal, Refusal, own_names
 from punktfunk.mgmt.sessions import Sessions
 from punktfunk.mgmt.token import BearerToken
 
@@ -239,3 +239,28 @@ def test_who_asked_may_be_answered_while_the_session_is_there() -> None:
     program = judge.judge("GET", "/api/v1/events", {b"host": b"localhost", **BEARER})
     assert not isinstance(program, Refusal)
     assert judge.alive(program)
+
+
+def test_a_refusal_says_what_is_wrong_with_the_request() -> None:
+    judge = gate()
+    changes = {b"host": b"localhost", **with_cookie(judge)}
+    foreign = Refusal(403, "this change does not come from the console's own page")
+    assert judge.judge("PUT", "/api/v1/settings", changes) == foreign
+    assert judge.judge("POST", LOGIN_PATH, changes) == foreign
+    for headers in ({b"host": b"evil.example"}, {}):
+        assert judge.judge("GET", "/", headers) == Refusal(421, "the Host header names another host")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "names"),
+    [
+        ("Desk", ["desk", "desk.local"]),
+        ("desk.home.example", ["desk.home.example", "desk.local"]),
+        ("My Desk", ["my desk", "my desk.local"]),
+    ],
+)
+def test_a_machine_goes_by_its_name_and_by_the_one_of_multicast_dns(
+    hostname: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: hostname)
+    assert own_names() == names
