@@ -76,3 +76,20 @@ def test_the_order_is_drawn_too_where_it_is_asked_for(inner: Inner) -> None:
     assert files_in_turn in (sorted(files_in_turn), sorted(files_in_turn, reverse=True)), (
         "files stay together"
     )
+
+
+def test_workers_draw_from_the_seed_of_the_run_whether_it_was_given_or_drawn(inner: Inner) -> None:
+    text = """
+import pytest
+
+@pytest.mark.parametrize("n", range(12))
+def test_it(n, seed):
+    assert seed == 0, "to be shown"
+"""
+    files = {"test_a.py": text, "test_b.py": text}
+    for options in ((), ("--seed", "5")):
+        done = inner(files, "-n", "2", "--dist", "loadscope", "--shuffle", *options, plugins=PLUGINS)
+        assert "24 failed" in done.stdout, done.stdout + done.stderr
+        [seed] = set(re.findall(r"^seed: (\d+) ", done.stdout, re.M))
+        assert set(re.findall(r"assert (\d+) == 0", done.stdout)) == {seed}
+        assert not options or seed == "5"

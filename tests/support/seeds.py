@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 _SEED_BITS = 32
+_WORKERS_SEED = "punktfunk_seed"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,14 +30,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the seed of this run; the workers of pytest-xdist and Hypothesis inherit it with the options."""
+    """Draw the seed of this run, which Hypothesis and the workers of pytest-xdist draw from too."""
     # Hypothesis' own profile for CI draws the same examples every time; the machine's load is not a test's concern.
     hypothesis.settings.register_profile("punktfunk", deadline=None, derandomize=False, print_blob=True)
     hypothesis.settings.load_profile("punktfunk")
+    here: dict[str, int] | None = getattr(config, "workerinput", None)
+    if here is not None:
+        config.option.seed = here[_WORKERS_SEED]
     if config.option.seed is None:
         config.option.seed = secrets.randbits(_SEED_BITS)
     if getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = config.option.seed
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the seed to a worker of pytest-xdist, which would draw one of its own: options do not carry it there."""
+    node.workerinput[_WORKERS_SEED] = node.config.option.seed
 
 
 def pytest_report_header(config: pytest.Config) -> str:
