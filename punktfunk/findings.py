@@ -64,7 +64,8 @@ def show(findings: Sequence[Finding], console: Console, *, as_json: bool = False
             what = finding.detail if finding.ok else " - ".join(t for t in (finding.detail, finding.fix) if t)
             table.add_row(finding.name, mark, finding.used_by, what.replace("[", r"\["))
         console.print(table)
-        packages = [f.fix.removeprefix(_APT) for f in findings if not f.ok and f.fix.startswith(_APT)]
+        wanted = [f.fix.removeprefix(_APT) for f in findings if not f.ok and f.fix.startswith(_APT)]
+        packages = dict.fromkeys(wanted)  # two capabilities may lack the same one
         if packages:
             command = _APT + " ".join(packages)
             console.print(f"\nall missing Debian packages: {command}", markup=False, soft_wrap=True)
