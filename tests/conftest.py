@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from punktfunk import log
+from punktfunk.log_ring import LogRing
+
 pytest_plugins = ("tests.support.seeds", "tests.support.measuring", "tests.support.groups")
 
 # The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
@@ -30,6 +33,15 @@ def scheduling_as_found() -> Iterator[None]:
     yield
     after = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
     assert after == before, "the scheduling of the test process"
+
+
+@pytest.fixture
+def ring() -> Iterator[LogRing]:
+    """Return what keeps the entries of this process's log during the test."""
+    kept = LogRing()
+    log.keep(kept)
+    yield kept
+    log.keep(None)
 
 
 @pytest.fixture(scope="session")

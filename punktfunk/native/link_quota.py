@@ -93,12 +93,10 @@ class Verdict(Enum):
 class _Bucket:
     """A token bucket; ``now_s`` never goes back."""
 
-    __slots__ = ("_burst", "_filled_s", "_per_s", "repaid", "tokens")
+    __slots__ = ("_burst", "_filled_s", "_per_s", "tokens")
 
-    def __init__(self, per_s: float, burst: float, now_s: float, repaid: _Bucket | None = None) -> None:
+    def __init__(self, per_s: float, burst: float, now_s: float) -> None:
         self._per_s, self._burst = per_s, burst
-        self.repaid = repaid
-        """What may still be given back."""
         self.tokens = burst
         self._filled_s = now_s
 
@@ -106,6 +104,16 @@ class _Bucket:
         self.tokens = min(self._burst, self.tokens + (now_s - self._filled_s) * self._per_s)
         self._filled_s = now_s
         return self.tokens
+
+
+class _Source:
+    """What one source may still spend, and what it may still be paid back."""
+
+    __slots__ = ("repaid", "share")
+
+    def __init__(self, now_s: float) -> None:
+        self.share = _Bucket(SOURCE_HANDSHAKES_PER_S, SOURCE_HANDSHAKE_BURST, now_s)
+        self.repaid = _Bucket(REPAID_PER_S, REPAID_BURST, now_s)
 
 
 class HandshakeGate:
@@ -117,17 +125,15 @@ class HandshakeGate:
 
     def __init__(self, now_s: float) -> None:
         self._all = _Bucket(HANDSHAKES_PER_S, HANDSHAKE_BURST, now_s)
-        self._sources: OrderedDict[str, _Bucket] = OrderedDict()
+        self._sources: OrderedDict[str, _Source] = OrderedDict()
 
     def judge(self, source: str, *, strangers: int, of_source: int, validated: bool, now_s: float) -> Verdict:
         """Judge an Initial: ``strangers`` links are held in all, ``of_source`` by its source.
 
         ``validated`` says that it carries a token of a Retry, which only whoever receives at its source can.
         """
-        bucket = self._sources.get(source)
-        if bucket is None:
-            repaid = _Bucket(REPAID_PER_S, REPAID_BURST, now_s)
-            bucket = _Bucket(SOURCE_HANDSHAKES_PER_S, SOURCE_HANDSHAKE_BURST, now_s, repaid)
+        known = self._sources.get(source) or _Source(now_s)
+        bucket = known.share
         spent = bucket.fill(now_s) < 1
         busy = strangers >= RETRY_FROM_STRANGERS or of_source >= MAX_STRANGERS_PER_SOURCE or spent
         if busy and not validated:
@@ -137,7 +143,7 @@ class HandshakeGate:
             return Verdict.WAIT
         self._all.tokens -= 1
         bucket.tokens -= min(1.0, bucket.tokens)
-        self._sources[source] = bucket
+        self._sources[source] = known
         self._sources.move_to_end(source)
         if len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
@@ -149,8 +155,8 @@ class HandshakeGate:
         A client that is paired and comes back often, on a bad path or because its user tries again, so keeps its
         priority over a flood.
         """
-        bucket = self._sources.get(source)
-        if bucket is None or bucket.repaid is None or bucket.repaid.fill(now_s) < 1:
+        known = self._sources.get(source)
+        if known is None or known.repaid.fill(now_s) < 1:
             return
-        bucket.repaid.tokens -= 1
-        bucket.tokens = min(SOURCE_HANDSHAKE_BURST, bucket.tokens + 1)
+        known.repaid.tokens -= 1
+        known.share.tokens = min(SOURCE_HANDSHAKE_BURST, known.share.tokens + 1)

@@ -24,38 +24,8 @@ from punktfunk.native.datagrams import Input, InputKind, Touchpad
 from punktfunk.native.trust import OpenTrust
 from punktfunk.native.worker_process import WorkerProcess
 from punktfunk.units import Mode
+from tests.support.client_order import RECEIVE
 from tests.support.waiting import soon
-
-ORDER = work.Receive(
-    key="",
-    salt="706b6631",
-    fec_scheme="gf16",
-    fec_percent=20,
-    max_block_shards=64,
-    shard_bytes=1200,
-    hold_undecodable=True,
-    reorder_window_ns=20_000_000,
-    loss_window_ns=120_000_000,
-    queue_frames=16,
-    gro=True,
-    receive_buffer_bytes=65536,
-    frames=0,
-    codec="h264",
-    width=640,
-    height=480,
-    refresh_hz=60,
-    read_strip=False,
-    title=None,
-    reference=None,
-    reference_every=1,
-    recovery=True,
-    loss_reports=True,
-    artefacts=None,
-    record_frames=False,
-    out=None,
-    clock_offset_ns=0,
-    clock_error_ns=0,
-)
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -70,7 +40,7 @@ def test_a_defect_of_the_worker_is_told_and_leaves_a_traceback(capfd: pytest.Cap
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as data:
             data.connect(("127.0.0.1", 9))
             # A codec that no control process asks for stands for what nobody has thought of.
-            process.send(replace(ORDER, codec="nonsense"), [data.fileno()])
+            process.send(replace(RECEIVE, codec="nonsense"), [data.fileno()])
             await soon(lambda: status, "the worker ends")
         failed = said[-1]
         assert isinstance(failed, work.Failed)

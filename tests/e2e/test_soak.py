@@ -36,6 +36,7 @@ from punktfunk.native.channel import Channel
 from punktfunk.native.datagrams import Audio, FromHost, Input, InputKind
 from punktfunk.native.trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.client_order import RECEIVE
 from tests.support.waiting import soon
 
 FRAMES = 100_000
@@ -165,35 +166,18 @@ def card_units() -> list[Any]:
 
 
 def receive_order() -> client_work.Receive:
-    return client_work.Receive(
+    return replace(
+        RECEIVE,
         key=KEY.hex(),
         salt=SALT.hex(),
-        fec_scheme="gf16",
         fec_percent=0,
-        max_block_shards=64,
-        shard_bytes=1200,
-        hold_undecodable=True,
-        reorder_window_ns=20_000_000,
-        loss_window_ns=120_000_000,
         queue_frames=512,
-        gro=True,
         receive_buffer_bytes=1 << 22,
-        frames=0,
-        codec="h264",
         width=MODE.width,
         height=MODE.height,
         refresh_hz=MODE.refresh_hz,
         read_strip=True,
-        title=None,
-        reference=None,
-        reference_every=1,
-        recovery=True,
-        loss_reports=True,
-        artefacts=None,
         record_frames=True,
-        out=None,
-        clock_offset_ns=0,
-        clock_error_ns=0,
     )
 
 

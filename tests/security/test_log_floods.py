@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
 import punktfunk
-from punktfunk import log
 from punktfunk.log_limit import LINES_OF_A_SOURCE
 from punktfunk.log_ring import LogRing
 from punktfunk.media import SyntheticSpec
@@ -60,14 +57,6 @@ async def visit(host: punktfunk.Host, identity: Identity, hello: bytes) -> None:
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 120))
-
-
-@pytest.fixture
-def ring() -> Iterator[LogRing]:
-    kept = LogRing()
-    log.keep(kept)
-    yield kept
-    log.keep(None)
 
 
 def events(ring: LogRing) -> Counter[str]:

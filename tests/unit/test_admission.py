@@ -6,14 +6,12 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError
 from punktfunk.host import admission as admission_module
@@ -135,14 +133,6 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Times:
     monkeypatch.setattr(admission_module, "monotonic_ns", lambda: moved.monotonic_ns)
     monkeypatch.setattr(admission_module, "realtime_ns", lambda: moved.realtime_ns)
     return moved
-
-
-@pytest.fixture
-def ring() -> Iterator[LogRing]:
-    kept = LogRing()
-    log.keep(kept)
-    yield kept
-    log.keep(None)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,14 +40,6 @@ class Clockwork:
             self.now_ns = max(self.now_ns, entry[0])
             entry[1]()
         self.now_ns = until
-
-
-@pytest.fixture
-def ring() -> Iterator[LogRing]:
-    kept = LogRing()
-    log.keep(kept)
-    yield kept
-    log.keep(None)
 
 
 @pytest.fixture
