@@ -164,7 +164,7 @@ def latency(
 
     from harness import latency as probing
     from punktfunk.client.config import ClientConfig
-    from punktfunk.native.trust import OpenTrust
+    from punktfunk.trust.open_trust import OpenTrust
 
     with tempfile.TemporaryDirectory(prefix="punktfunk-lab-") as scratch:
         try:

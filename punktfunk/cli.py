@@ -24,11 +24,11 @@ from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
-from punktfunk.native.headless import config_error
-from punktfunk.native.identity import Identity, Role
-from punktfunk.native.trust import OpenTrust
+from punktfunk.process.program import config_error
 from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate
 
 C = TypeVar("C", bound=BaseModel)

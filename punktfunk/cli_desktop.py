@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from punktfunk.errors import CheckFailedError
 from punktfunk.media import Codec, EncoderConfig, choose_encoder
-from punktfunk.native.headless import config_error
+from punktfunk.process.program import config_error
 from punktfunk.terminal import say
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import sys
 
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.headless import run_client
-from punktfunk.native.headless import run_program
+from punktfunk.process.program import run_program
 
 if __name__ == "__main__":
     program = run_program("punktfunk.client", ClientConfig, run_client)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.media import Codec, TestCardSpec
 from punktfunk.native.control import MS, S
-from punktfunk.native.identity import parse_fingerprint
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.identity import parse_fingerprint
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Duration, Mode
 
 MIN_IDLE_NS, MAX_IDLE_NS = 500 * MS, 600 * S

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from punktfunk.addresses import parse_address
 from punktfunk.client import work
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
@@ -22,8 +23,7 @@ from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.control import S
 from punktfunk.native.discovery import FoundHost, discover
-from punktfunk.native.lifetime import until_told_to_end
-from punktfunk.native.trust import parse_address
+from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say
 
 _WIND_DOWN_S = 1.5

@@ -11,7 +11,7 @@ from punktfunk.client.config import ClientConfig
 from punktfunk.client.service import Client
 from punktfunk.client.summary import Summary
 from punktfunk.errors import HandshakeError, UnitError
-from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say_json
 from punktfunk.units import Bitrate, Mode
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from punktfunk.errors import TrustStoreError
-from punktfunk.native.identity import parse_fingerprint
-from punktfunk.native.private_file import held_folder, read_private, write_private
+from punktfunk.trust.identity import parse_fingerprint
+from punktfunk.trust.private_file import held_folder, read_private, write_private
 
 FILE_NAME = "known-hosts.json"
 MAX_HOSTS = 1024

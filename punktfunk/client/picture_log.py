@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.media import DecodedFrame, strip
-from punktfunk.native.artefacts import MAX_ROWS
+from punktfunk.process.artefacts import MAX_ROWS
 
 _NAMES: Final = (
     "index",

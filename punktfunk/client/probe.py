@@ -23,12 +23,12 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.core._core import ClientStream, StreamConfig
 from punktfunk.errors import HandshakeError, SessionClosedError
 from punktfunk.native import control
-from punktfunk.native.artefacts import RecordStore
 from punktfunk.native.client import ClientConnection, closed_error, parse_host_port
 from punktfunk.native.handshake import FecCode, Welcome
 from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Closed
-from punktfunk.native.trust import require_open_trust
+from punktfunk.process.artefacts import RecordStore
+from punktfunk.trust.open_trust import require_open_trust
 from punktfunk.units import Bitrate, Mode
 
 FIRST_KBPS = 5_000

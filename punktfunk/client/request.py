@@ -12,7 +12,7 @@ from punktfunk.native import control
 from punktfunk.native.client import ClientConnection
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode
-from punktfunk.native.identity import Identity, Role
+from punktfunk.trust.identity import Identity, Role
 
 _VERIFY_WINDOW_NS = 2 * control.S
 _VERIFY_QUEUE_FRAMES = 512

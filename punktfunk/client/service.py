@@ -23,8 +23,8 @@ from punktfunk.native.datagrams import Audio, FromClient, FromHost, Input, Input
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import VideoMode, Welcome
 from punktfunk.native.quic import Closed
-from punktfunk.native.trust import require_open_trust
-from punktfunk.native.worker_process import WorkerProcess
+from punktfunk.process.worker_process import WorkerProcess
+from punktfunk.trust.open_trust import require_open_trust
 from punktfunk.units import Bitrate, Mode
 
 WORKER_MODULE = "punktfunk.client.worker"

@@ -19,9 +19,9 @@ from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_PROBE, ClientStream, ReceivedFrame, StreamConfig
 from punktfunk.errors import PunktfunkError, ResultsError, SessionClosedError
 from punktfunk.media import TestCardSpec, is_test_frame
-from punktfunk.native import artefacts
 from punktfunk.native.control import LOSS_REPORT_INTERVAL_NS, MS, S
-from punktfunk.native.worker_end import WorkerEnd
+from punktfunk.process import artefacts
+from punktfunk.process.worker_end import WorkerEnd
 
 _ORDER_LIMIT_S = 30.0
 _POLL_S = 0.02

@@ -28,8 +28,8 @@ from punktfunk.errors import (
     SessionClosedError,
     UsageError,
 )
-from punktfunk.native import interrupts
-from punktfunk.native.channel import Channel
+from punktfunk.process import interrupts
+from punktfunk.process.channel import Channel
 from punktfunk.units import Mode
 
 OPEN_LIMIT_S: Final = 12.0

@@ -23,7 +23,7 @@ from typing import Any, Final
 from punktfunk.desktop import containment
 from punktfunk.desktop.runtime import note_x_display, remove
 from punktfunk.errors import DesktopError, PunktfunkError
-from punktfunk.native import interrupts
+from punktfunk.process import interrupts
 
 END_LIMIT_S: Final = 1.8
 _APP_GRACE_S, _COMPOSITOR_GRACE_S, _REST_GRACE_S = 0.4, 0.4, 0.2
@@ -35,7 +35,7 @@ class Supervisor:
     def __init__(self, end: socket.socket, held: containment.Containment) -> None:
         from punktfunk.desktop import messages
         from punktfunk.desktop.children import Child, Children
-        from punktfunk.native.channel import Channel
+        from punktfunk.process.channel import Channel
 
         self._messages = messages
         self._channel = Channel(end, messages.VOCABULARY)

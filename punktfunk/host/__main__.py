@@ -6,7 +6,7 @@ import sys
 
 from punktfunk.host.config import HostConfig
 from punktfunk.host.headless import run_host
-from punktfunk.native.headless import run_program
+from punktfunk.process.program import run_program
 
 if __name__ == "__main__":
     sys.exit(run_program("punktfunk.host", HostConfig, run_host))

@@ -12,7 +12,7 @@ from punktfunk.host.pairing import Attempt, NativePairing
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.quic import Peer
-from punktfunk.native.trust import OpenTrust, require_open_trust
+from punktfunk.trust.open_trust import OpenTrust, require_open_trust
 
 _S = 1_000_000_000
 

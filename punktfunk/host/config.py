@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from punktfunk.addresses import parse_address
 from punktfunk.errors import ConfigError
 from punktfunk.host.sources import HostSource
 from punktfunk.media import EncoderWish, TestCardSpec
 from punktfunk.media.encoders.base import check_bitrate
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
-from punktfunk.native.identity import parse_fingerprint
-from punktfunk.native.trust import OpenTrust, parse_address
+from punktfunk.trust.identity import parse_fingerprint
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
 NATIVE_PORT = 9777

@@ -8,7 +8,7 @@ from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.report import SessionReport
 from punktfunk.host.serve import ServeConfig, Serving
 from punktfunk.host.service import Host
-from punktfunk.native.lifetime import until_told_to_end
+from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say
 
 

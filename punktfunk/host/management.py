@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from importlib import metadata
 
+from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import examine
@@ -24,7 +25,6 @@ from punktfunk.mgmt.interface import (
     PendingDevice,
     Ports,
 )
-from punktfunk.native.discovery import reachable_addresses
 
 _S = 1_000_000_000
 _CODECS = ("h264", "h265", "av1")

@@ -12,14 +12,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from punktfunk.addresses import source_of
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UsageError
-from punktfunk.host.trust import PairedClient, TrustStore
 from punktfunk.native.control import PROOF_WAIT_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import HostCeremony
-from punktfunk.native.trust import source_of
 from punktfunk.printable import device_name
+from punktfunk.trust.store import PairedClient, TrustStore
 
 SECOND_NS = 1_000_000_000
 

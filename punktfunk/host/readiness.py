@@ -9,6 +9,7 @@ import shutil
 import socket
 from pathlib import Path
 
+from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.backends import examine
 from punktfunk.errors import CapabilityError
@@ -16,8 +17,7 @@ from punktfunk.host.serve import Serving, describe_encoder, place_of
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt.live import Check, ReadinessReport
-from punktfunk.native.discovery import reachable_addresses
-from punktfunk.native.trust import OpenTrust, parse_address
+from punktfunk.trust.open_trust import OpenTrust
 
 LEAST_DISK_BYTES = 16 << 20
 """Enough for the list of clients and the settings many times over."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from punktfunk import log
+from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, ConfigError, SettingsError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
@@ -27,14 +28,14 @@ from punktfunk.host.report import SessionReport
 from punktfunk.host.service import CHANGEABLE, Host
 from punktfunk.host.settings import SETTINGS_FILE, Setting, SettingsStore, Value
 from punktfunk.host.sources import DesktopSpec
-from punktfunk.host.trust import TrustStore
 from punktfunk.log_ring import LogRing
 from punktfunk.media import Codec, choose_encoder
 from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
-from punktfunk.native.discovery import Announcement, reachable_addresses
-from punktfunk.native.identity import Identity, Role
-from punktfunk.native.private_file import require_private_folder
-from punktfunk.native.trust import OpenTrust
+from punktfunk.native.discovery import Announcement
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
+from punktfunk.trust.private_file import require_private_folder
+from punktfunk.trust.store import TrustStore
 from punktfunk.units import Bitrate
 
 if TYPE_CHECKING:

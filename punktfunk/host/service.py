@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from punktfunk import log
+from punktfunk.addresses import source_of
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import CapacityFullError, ConfigError, PunktfunkError, RejectedError
@@ -33,11 +34,11 @@ from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, VideoMode, Welcome
 from punktfunk.native.host import HostSession
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Peer
-from punktfunk.native.trust import OpenTrust, require_open_trust, source_of
 from punktfunk.printable import device_name
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate, Mode
 
 CHANGEABLE = frozenset(

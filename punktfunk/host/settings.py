@@ -21,7 +21,7 @@ from punktfunk.log import Level
 from punktfunk.media import EncoderWish
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.control import MAX_FEC_PERCENT, MIN_BITRATE_KBPS
-from punktfunk.native.private_file import read_private, write_private
+from punktfunk.trust.private_file import read_private, write_private
 from punktfunk.units import Mode
 
 SETTINGS_FILE = "settings.json"

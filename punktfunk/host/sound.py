@@ -8,7 +8,7 @@ from typing import Any
 
 from punktfunk import log
 from punktfunk.errors import CapabilityError
-from punktfunk.native.worker_process import WorkerProcess
+from punktfunk.process.worker_process import WorkerProcess
 
 WORKER_MODULE = "punktfunk.host.sound_worker"
 

@@ -13,7 +13,7 @@ from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.sound import VOCABULARY, Failed, Packet, Record
 from punktfunk.media.opus import OpusEncoder
-from punktfunk.native.worker_end import WorkerEnd
+from punktfunk.process.worker_end import WorkerEnd
 
 _ORDER_LIMIT_S = 10.0
 _SILENT_CHUNKS = 100

@@ -31,7 +31,7 @@ from punktfunk.native.control import (
 )
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
-from punktfunk.native.worker_process import WorkerProcess
+from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.units import MAX_REFRESH_HZ, Bitrate, Mode
 
 WORKER_MODULE = "punktfunk.host.worker"

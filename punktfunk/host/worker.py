@@ -29,9 +29,9 @@ from punktfunk.host.sources import WorkerSource, open_worker_producer
 from punktfunk.host.telemetry import Telemetry
 from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
 from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
-from punktfunk.native import artefacts
 from punktfunk.native.control import MessageBudget, fec_percent_within
-from punktfunk.native.worker_end import WorkerEnd
+from punktfunk.process import artefacts
+from punktfunk.process.worker_end import WorkerEnd
 from punktfunk.units import Bitrate, Mode
 
 _ORDER_LIMIT_S = 10.0

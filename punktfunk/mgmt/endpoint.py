@@ -9,8 +9,8 @@ import socket
 from dataclasses import dataclass
 from typing import Self
 
+from punktfunk.addresses import Address
 from punktfunk.errors import CapabilityError, ConfigError
-from punktfunk.native.trust import Address
 
 MGMT_PORT = 47990
 """The port of the reference host (punktfunk/1 section 8)."""

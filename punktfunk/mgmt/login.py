@@ -11,7 +11,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from punktfunk.errors import CredentialError, ManagementError
 from punktfunk.mgmt.token import read_secret
-from punktfunk.native.private_file import write_private
+from punktfunk.trust.private_file import write_private
 
 PASSWORD_FILE = "console.json"  # noqa: S105 - its name
 MIN_PASSWORD_CHARACTERS = 8

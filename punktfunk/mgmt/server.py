@@ -13,6 +13,7 @@ from pathlib import Path
 from uvicorn.config import Config
 
 from punktfunk import log
+from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CredentialError
 from punktfunk.log_limit import StrangerLog
@@ -26,8 +27,7 @@ from punktfunk.mgmt.sessions import Sessions
 from punktfunk.mgmt.shell import MAX_HEAD_BYTES
 from punktfunk.mgmt.sign_in import SignIn
 from punktfunk.mgmt.token import URL_FILE, BearerToken, load_or_create_token
-from punktfunk.native.discovery import reachable_addresses
-from punktfunk.native.private_file import write_private
+from punktfunk.trust.private_file import write_private
 
 HANDSHAKE_LIMIT_S = 5.0
 END_LIMIT_S = 0.5

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from punktfunk import log
+from punktfunk.addresses import source_of
 from punktfunk.log_limit import SourceLog, StrangerLog
 from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.routing import ApiError
 from punktfunk.mgmt.sign_in_limits import SignInLimits, Wait
-from punktfunk.native.trust import source_of
 
 
 class SignIn:

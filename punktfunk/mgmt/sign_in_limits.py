@@ -15,8 +15,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from punktfunk.addresses import parse_address, source_of
 from punktfunk.clock import monotonic_ns
-from punktfunk.native.trust import parse_address, source_of
 
 _S = 1_000_000_000
 SOURCE_COOL_DOWN_NS = _S

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from punktfunk.errors import CredentialError
-from punktfunk.native.private_file import read_private, write_private
+from punktfunk.trust.private_file import read_private, write_private
 
 TOKEN_FILE = "mgmt-token"  # noqa: S105 - its name
 URL_FILE = "mgmt-url"
@@ -80,7 +80,7 @@ def token_of_environment(*, remove: bool = False) -> str | None:
 def read_secret(path: Path, what: str) -> bytes | None:
     """Return what is in a file of secrets, at most 4096 bytes, ``None`` when there is none.
 
-    Raises ``CredentialError`` unless it is a private file; see :mod:`punktfunk.native.private_file`.
+    Raises ``CredentialError`` unless it is a private file; see :mod:`punktfunk.trust.private_file`.
     """
     return read_private(path, what=what, error=CredentialError, limit=_MAX_SECRET_BYTES, secret=True)
 

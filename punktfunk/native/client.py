@@ -20,8 +20,8 @@ from punktfunk.native.datagrams import FromClient, FromHost, Ignored, decode_fro
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.handshake import Hello, VideoMode, Welcome
-from punktfunk.native.identity import Identity
 from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Peer, PeerLoss
+from punktfunk.trust.identity import Identity
 
 DEFAULT_PORT = 9777
 CONNECT_LIMIT_S = 5.0

@@ -13,8 +13,8 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from punktfunk.addresses import parse_address
 from punktfunk.native.control import PUNCH
-from punktfunk.native.trust import parse_address
 
 Address = tuple[str, int]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -20,8 +18,8 @@ from zeroconf import (
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 from punktfunk import log
+from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.errors import CapabilityError
-from punktfunk.native.trust import parse_address
 from punktfunk.printable import device_name
 
 SERVICE_TYPE = "_punktfunk._udp.local."
@@ -113,29 +111,6 @@ async def discover(seconds: float, interfaces: list[str] | None = None) -> list[
         await zeroconf.async_close()
     found = [_found(info) for info, answered in zip(infos, answers, strict=True) if answered]
     return sorted((host for host in found if host is not None), key=lambda host: host.name)
-
-
-def reachable_addresses(bind: str) -> list[str]:
-    """Return the addresses at which a socket bound to ``bind`` can be dialled from this machine's networks.
-
-    For an unspecified address: the one that a packet to the outside would leave from (nothing is sent), or
-    loopback where no route leads out.
-    """
-    address = parse_address(bind)
-    if not address.is_unspecified:
-        return [str(address)]
-    outside = [(socket.AF_INET, "192.0.2.1")]
-    if address.version == 6:
-        outside.append((socket.AF_INET6, "2001:db8::1"))
-    found = []
-    for family, target in outside:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((target, 9))
-            except OSError:
-                continue
-            found.append(str(ipaddress.ip_address(probe.getsockname()[0])))
-    return found or ["127.0.0.1"]
 
 
 def _open(interfaces: list[str]) -> AsyncZeroconf:

@@ -29,17 +29,17 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
+from punktfunk.addresses import source_of
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, HandshakeError
 from punktfunk.native import link_quota
 from punktfunk.native.dialect import CloseCode, Dialect
-from punktfunk.native.identity import Identity
 from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict
 from punktfunk.native.quic import Link, LinkHandler, PeerLoss
 from punktfunk.native.quic_connection import client_connection, host_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 from punktfunk.native.refusals import Advice, RefusalWatch
-from punktfunk.native.trust import source_of
+from punktfunk.trust.identity import Identity
 
 CONNECTION_ID_BYTES = 8
 HANDSHAKE_LIMIT_S = 10.0

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import Any, Protocol
 
 from punktfunk import log
+from punktfunk.addresses import parse_address, source_of
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.log_limit import StrangerLog
@@ -24,7 +25,6 @@ from punktfunk.native.host_control import HostControl
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult, ProbeResult
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.refusals import Advice, RefusalWatch
-from punktfunk.native.trust import parse_address, source_of
 
 END_PAUSE_S = 1.0
 """Between the last frame and the close, so that late packets arrive before the news (section 7.2)."""

@@ -11,9 +11,9 @@ from punktfunk.native.client import CONNECT_LIMIT_S, closed_error
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.identity import Identity
 from punktfunk.native.pairing import ClientCeremony
 from punktfunk.native.quic import ALPN_MISMATCH, Closed, Peer
+from punktfunk.trust.identity import Identity
 
 CEREMONY_LIMIT_S = 90.0
 """For the whole ceremony, as the reference client has it (section 6.1)."""

@@ -20,9 +20,9 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from punktfunk import log
 from punktfunk.native.dialect import KEEP_ALIVE_S, CloseCode, Dialect
-from punktfunk.native.identity import fingerprint_of
 from punktfunk.native.quic_limits import CONTROL_STREAM, BoundedConnection
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
+from punktfunk.trust.identity import fingerprint_of
 
 ALPN_MISMATCH = 0x178
 PIN_MISMATCH = 0x131

@@ -17,8 +17,8 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicProtocolVersion
 
 from punktfunk.native.dialect import SERVER_NAME, Dialect
-from punktfunk.native.identity import Identity, fingerprint_of
 from punktfunk.native.quic_limits import CONTROL_WINDOW_BYTES, BoundedConnection
+from punktfunk.trust.identity import Identity, fingerprint_of
 
 MAX_DATAGRAM_FRAME_BYTES = 65535
 

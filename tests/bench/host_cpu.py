@@ -39,7 +39,7 @@ import numpy as np
 import punktfunk
 from punktfunk.clock import monotonic_ns
 from punktfunk.native.datagrams import Input, InputKind
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 
 _REPOSITORY = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import punktfunk
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
 MODES = ["1920x1080@60", "1280x720@60", "960x540@60", "1920x1080@60", "1280x720@60"]

@@ -44,7 +44,7 @@ from scipy import stats
 
 import punktfunk
 from punktfunk.client import input as make
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 
 _REPOSITORY = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from punktfunk.client.service import WORKER_MODULE
 from punktfunk.errors import PunktfunkError, ResultsError
 from punktfunk.media import SyntheticSpec, TestCardSpec
 from punktfunk.native.datagrams import Input, InputKind, Touchpad
-from punktfunk.native.trust import OpenTrust
-from punktfunk.native.worker_process import WorkerProcess
+from punktfunk.process.worker_process import WorkerProcess
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 from tests.support.client_order import RECEIVE
 from tests.support.waiting import soon

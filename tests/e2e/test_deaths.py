@@ -19,7 +19,7 @@ import pytest
 import punktfunk
 from punktfunk.host.report import SessionReport
 from punktfunk.media import SyntheticSpec
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, soon
 

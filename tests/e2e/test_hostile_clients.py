@@ -18,9 +18,9 @@ from punktfunk.native.dialect import CloseCode
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.host import HostSession
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.raw_client import dial
 from tests.support.waiting import soon

@@ -37,10 +37,10 @@ from pydantic import ValidationError
 import punktfunk
 from punktfunk.clock import monotonic_ns
 from punktfunk.host.pairing import NativePairing
-from punktfunk.host.trust import TrustStore
 from punktfunk.media import SyntheticSpec
-from punktfunk.native.identity import Identity, Role
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
+from punktfunk.trust.store import TrustStore
 
 HELLO = struct.pack("<4sIIIIB", b"PKF1", 2, 1280, 720, 60, 0)
 HOST_IDENTITY = Identity.generate(Role.HOST)

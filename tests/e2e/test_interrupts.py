@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from punktfunk.native import interrupts
+from punktfunk.process import interrupts
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 

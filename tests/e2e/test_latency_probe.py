@@ -16,7 +16,7 @@ from harness import latency, stages, stats
 from harness.records import NULL
 from punktfunk.errors import HarnessError
 from punktfunk.media import TestCardSpec
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(640, 360, 30)

@@ -19,7 +19,7 @@ import punktfunk.client.service as service_module
 from punktfunk.client.ending import LOSS_COUNTERS, End
 from punktfunk.errors import HandshakeError
 from punktfunk.media import SyntheticSpec
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Duration, Mode
 from tests.support.waiting import eventually, soon
 

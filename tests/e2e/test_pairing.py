@@ -25,13 +25,13 @@ from punktfunk.errors import (
     UntrustedPeerError,
 )
 from punktfunk.host.pairing import NativePairing
-from punktfunk.host.trust import TrustStore
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import CloseCode, Dialect
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import PairChallenge, PairResult
 from punktfunk.native.pair_client import _PairingConnection
 from punktfunk.native.pairing import ClientCeremony
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.store import TrustStore
 from punktfunk.units import Mode
 from tests.support.waiting import soon
 

@@ -20,7 +20,7 @@ from punktfunk.host import probe as host_probe
 from punktfunk.host import work
 from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate
 
 KEY = bytes(range(16))

@@ -12,10 +12,10 @@ import pytest
 
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer, Listener
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Link, Peer
 from punktfunk.native.quic_connection import client_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
+from punktfunk.trust.identity import Identity, Role
 
 HOST = Identity.generate(Role.HOST)
 CLIENT = Identity.generate(Role.CLIENT)

@@ -16,8 +16,8 @@ from punktfunk.errors import HandshakeError, RejectedError, UntrustedPeerError
 from punktfunk.host.history import SessionHistory
 from punktfunk.media import Codec, SyntheticSpec, TestCardSpec
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.identity import Identity, Role
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.waiting import soon
 

@@ -28,7 +28,7 @@ from punktfunk.native.datagrams import (
     Touchpad,
     TriggerEffect,
 )
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 
 CONFIG = punktfunk.HostConfig(

@@ -32,9 +32,9 @@ from punktfunk.core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.host import work as host_work
 from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec, open_producer
 from punktfunk.media.opus import PACKET_SAMPLES, OpusEncoder
-from punktfunk.native.channel import Channel
 from punktfunk.native.datagrams import Audio, FromHost, Input, InputKind
-from punktfunk.native.trust import OpenTrust
+from punktfunk.process.channel import Channel
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.client_order import RECEIVE
 from tests.support.waiting import soon

@@ -21,9 +21,9 @@ import punktfunk
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.endpoint import Dialer
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed, Peer
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 
 HELLO = bytes.fromhex("1500504b46310200000000050000d00200003c00000000")

@@ -28,8 +28,8 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import FrameReader, frame
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed, Peer
+from punktfunk.trust.identity import Identity, Role
 from punktfunk.units import Mode
 
 HONEST = Identity.generate(Role.CLIENT)

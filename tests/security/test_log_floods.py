@@ -16,8 +16,8 @@ from punktfunk.native.dialect import Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Hello, VideoMode
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic import Closed, Peer
+from punktfunk.trust.identity import Identity, Role
 
 STRANGER, FRIEND = Identity.generate(Role.CLIENT), Identity.generate(Role.CLIENT)
 HOST_IDENTITY = Identity.generate(Role.HOST)

@@ -20,7 +20,7 @@ from punktfunk.host.serve import ServeConfig, Serving
 from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt import connection as connections
 from punktfunk.mgmt.server import ManagementServer
-from punktfunk.native.identity import Identity, Role
+from punktfunk.trust.identity import Identity, Role
 
 LIMIT_S = 0.4
 HEAD = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -19,10 +19,10 @@ from punktfunk.host.pairing import (
     SOURCE_COOL_DOWN_NS,
     NativePairing,
 )
-from punktfunk.host.trust import TrustStore
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairProof, PairRequest
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
+from punktfunk.trust.store import TrustStore
 
 HOST_FP = hashlib.sha256(b"host").digest()
 CLIENT_FP = hashlib.sha256(b"client").digest()

@@ -19,12 +19,12 @@ import pytest
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.errors import ConfigError, CredentialError, PunktfunkError, SettingsError, TrustStoreError
 from punktfunk.host.settings import SettingsStore
-from punktfunk.host.trust import PairedClient, TrustStore
 from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.token import load_or_create_token
-from punktfunk.native import private_file
-from punktfunk.native.identity import Identity, Role
-from punktfunk.native.private_file import read_private, write_private
+from punktfunk.trust import private_file
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.private_file import read_private, write_private
+from punktfunk.trust.store import PairedClient, TrustStore
 
 NOBODY = 65534
 SOMEBODY = 1000
@@ -214,7 +214,7 @@ AS_NOBODY = """
 import os
 from pathlib import Path
 from punktfunk.errors import PunktfunkError
-from punktfunk.native.private_file import read_private
+from punktfunk.trust.private_file import read_private
 os.setgroups([]); os.setgid({id}); os.setuid({id})
 try:
     print(read_private(Path({path!r}), what="it", error=PunktfunkError, secret={secret}))
@@ -338,7 +338,7 @@ def test_a_certificate_beside_that_is_of_another_key_finishes_nothing(state: Pat
 KILLED = """
 import os, signal
 from pathlib import Path
-from punktfunk.native.private_file import write_private
+from punktfunk.trust.private_file import write_private
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
 write_private(Path({path!r}), b"new")
 """
@@ -450,7 +450,7 @@ _TOGETHER = """
 import sys
 from pathlib import Path
 from punktfunk.client.known_hosts import KnownHosts
-from punktfunk.native.identity import Identity, Role
+from punktfunk.trust.identity import Identity, Role
 folder, role, number = Path(sys.argv[1]), Role[sys.argv[2]], int(sys.argv[3])
 known = KnownHosts(folder)
 print("ready", flush=True)

@@ -28,9 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from punktfunk.native import quic_limits
 from punktfunk.native.dialect import Dialect
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.quic_connection import client_connection, host_connection
 from punktfunk.native.quic_limits import BoundedConnection
+from punktfunk.trust.identity import Identity, Role
 
 HOST = Identity.generate(Role.HOST)
 CLIENT = Identity.generate(Role.CLIENT)

@@ -21,8 +21,8 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Start
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import ClockProbe
+from punktfunk.trust.identity import Identity, Role
 from tests.support.host_process import REPOSITORY, HostProcess
 from tests.support.raw_client import HELLO, Wire, first_packet, refusal, welcomed
 

@@ -34,11 +34,11 @@ from punktfunk.native.discovery import SERVICE_TYPE
 from punktfunk.native.endpoint import Dialer, Listener
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
-from punktfunk.native.headless import run_program
-from punktfunk.native.identity import Identity, Role
 from punktfunk.native.messages import PairRequest
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
+from punktfunk.process.program import run_program
+from punktfunk.trust.identity import Identity, Role
 
 REPOSITORY = Path(__file__).parents[2]
 ATTACK = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\x00\x7f\u202egnp\u2066\u2069\u200b\ufeff\u2028\u2029\u3164"

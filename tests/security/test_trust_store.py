@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from punktfunk.errors import TrustStoreError
-from punktfunk.host.trust import MAX_CLIENTS, MAX_FILE_BYTES, PairedClient, TrustStore
 from punktfunk.printable import device_name
+from punktfunk.trust.store import MAX_CLIENTS, MAX_FILE_BYTES, PairedClient, TrustStore
 
 ONE = PairedClient("1" * 64, "one", "native", 10)
 TWO = PairedClient("2" * 64, "two", "gamestream", 20, "-----BEGIN CERTIFICATE-----\n")

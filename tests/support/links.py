@@ -6,9 +6,9 @@ from collections import deque
 from typing import Any
 
 from punktfunk.native.dialect import Dialect
-from punktfunk.native.identity import Identity
 from punktfunk.native.quic import Link
 from punktfunk.native.quic_connection import client_connection, host_connection
+from punktfunk.trust.identity import Identity
 
 CLIENT, HOST = ("192.0.2.1", 1000), ("192.0.2.2", 2000)
 

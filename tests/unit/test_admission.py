@@ -17,13 +17,13 @@ from punktfunk.errors import PairingError, PairingRefusedError
 from punktfunk.host import admission as admission_module
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.pairing import COOL_DOWN_NS, SECOND_NS, SOURCE_COOL_DOWN_NS, Attempt, NativePairing
-from punktfunk.host.trust import PairedClient, TrustStore
 from punktfunk.log_ring import LogRing
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import ClientCeremony
 from punktfunk.native.quic import Peer
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
+from punktfunk.trust.store import PairedClient, TrustStore
 
 PAIRED, NAMED, STRANGER = "1" * 64, "2" * 64, "3" * 64
 PUBLIC = ["8.8.8.8", "2001:4860:4860::8888", "::ffff:8.8.8.8", "100.64.0.1", "172.32.0.1"]

@@ -10,7 +10,7 @@ import pytest
 from punktfunk.client import work as client_work
 from punktfunk.errors import SessionClosedError
 from punktfunk.host import work as host_work
-from punktfunk.native.channel import Channel
+from punktfunk.process.channel import Channel
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from punktfunk.errors import ConfigError
-from punktfunk.native.identity import Identity, Role, parse_fingerprint
+from punktfunk.trust.identity import Identity, Role, parse_fingerprint
 
 CLIENT = Identity.generate(Role.CLIENT)
 

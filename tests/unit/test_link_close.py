@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.identity import Identity, Role
+from punktfunk.trust.identity import Identity, Role
 from tests.support.links import CLIENT, Pair
 
 

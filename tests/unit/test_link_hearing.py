@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from punktfunk.native.identity import Identity, Role
+from punktfunk.trust.identity import Identity, Role
 from tests.support.links import CLIENT, Pair
 
 

@@ -12,7 +12,7 @@ import structlog
 
 from punktfunk import log
 from punktfunk.native.handshake import VideoMode, Welcome
-from punktfunk.native.identity import Identity, Role
+from punktfunk.trust.identity import Identity, Role
 
 
 @pytest.fixture

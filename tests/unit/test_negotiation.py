@@ -17,7 +17,7 @@ from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
 MODE = VideoMode(1280, 720, 60)

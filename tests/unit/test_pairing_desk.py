@@ -12,10 +12,10 @@ from spake2 import SPAKE2_B
 
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
 from punktfunk.host.pairing import Attempt, NativePairing, Pending, Window
-from punktfunk.host.trust import PairedClient, TrustStore
 from punktfunk.native import pairing
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
+from punktfunk.trust.store import PairedClient, TrustStore
 
 S = 1_000_000_000
 CLIENT_FP, HOST_FP = b"\x11" * 32, b"\x22" * 32

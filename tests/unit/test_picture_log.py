@@ -10,7 +10,7 @@ import numpy as np
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.media import DecodedFrame
 from punktfunk.media.strip import StripReading
-from punktfunk.native.artefacts import RecordStore
+from punktfunk.process.artefacts import RecordStore
 
 PICTURE = av.VideoFrame(16, 16, "yuv420p")
 

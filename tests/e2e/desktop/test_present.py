@@ -18,7 +18,7 @@ from punktfunk.desktop.inject import InputEvent, InputKind
 from punktfunk.desktop.session import App, DesktopSession
 from punktfunk.media import RawFrame, TestCardSpec, strip
 from punktfunk.native import datagrams
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(640, 360, 30)

@@ -24,7 +24,7 @@ from punktfunk.host.sound import SoundDesk, SoundPlace
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.datagrams import Input, InputKind
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.waiting import PATIENCE_S
 

@@ -17,8 +17,8 @@ import punktfunk
 from punktfunk import log
 from punktfunk.host.desktop import DesktopDesk
 from punktfunk.host.sources import DesktopSpec
-from punktfunk.native.identity import Identity, Role
-from punktfunk.native.trust import OpenTrust
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.waiting import eventually, soon
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from punktfunk.errors import CapabilityError, SessionClosedError
-from punktfunk.native import interrupts
-from punktfunk.native.channel import Channel
+from punktfunk.process import interrupts
+from punktfunk.process.channel import Channel
 
 STOP_GRACE_S = 1.5
 """A worker that was told to stop (its channel was closed) is killed after this long."""

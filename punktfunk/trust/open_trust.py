@@ -23,16 +23,11 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
+from punktfunk.addresses import Network, is_private, parse_address
 from punktfunk.errors import UntrustedPeerError
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PROC_NET = Path("/proc/self/net")
 _ROUTE_REJECT = 0x0200
-_PRIVATE = tuple(
-    ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-)
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")
 _SIOCGIFFLAGS, _SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8913, 0x8946, 3
 _IFF_UP, _IFF_LOOPBACK = 0x1, 0x8
@@ -47,27 +42,6 @@ class OpenTrust(Enum):
     LOOPBACK = "loopback"
     LAB = "lab"
     PRIVATE = "private"
-
-
-def parse_address(text: str) -> Address:
-    """Return the address, un-mapping ``::ffff:a.b.c.d``; a zone such as ``%eth0`` is dropped."""
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address
-
-
-def source_of(address: str) -> str:
-    """Return what whoever comes from ``address`` is limited by: an IPv4 address, or the /64 of an IPv6 one.
-
-    Everybody has 2^64 of the latter. ``::1`` stands for itself, and so does what is no address.
-    """
-    try:
-        parsed = parse_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address) or parsed.is_loopback:
-        return str(parsed)
-    return str(ipaddress.IPv6Interface((parsed, 64)).network)
 
 
 def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC_NET) -> None:
@@ -100,13 +74,6 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
         )
     if not parsed.is_unspecified and not _stays_inside(ipaddress.ip_network(parsed)):
         raise UntrustedPeerError(f"lab trust does not cover the public address {address}")
-
-
-def is_private(address: Address) -> bool:
-    """Say whether an address is loopback, link-local or of a private range; shared ranges (100.64/10) are not."""
-    if address.is_loopback or address.is_link_local:
-        return True
-    return any(address.version == net.version and address in net for net in _PRIVATE)
 
 
 def outward_interfaces() -> list[str]:

@@ -13,16 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.addresses import Address, parse_address, source_of
 from punktfunk.errors import UntrustedPeerError
-from punktfunk.native import trust
-from punktfunk.native.trust import (
-    OpenTrust,
-    outward_interfaces,
-    outward_networks,
-    parse_address,
-    require_open_trust,
-    source_of,
-)
+from punktfunk.trust import open_trust
+from punktfunk.trust.open_trust import OpenTrust, outward_interfaces, outward_networks, require_open_trust
 
 HEADER = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
 LAB_ROUTE = "v0\t00014D0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
@@ -45,7 +39,7 @@ def _proc(folder: Path, ipv4: str = "", ipv6: str = "", addresses: str = "") -> 
 
 @pytest.fixture
 def only_virtual_interfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust, "outward_interfaces", list)
+    monkeypatch.setattr(open_trust, "outward_interfaces", list)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
@@ -97,13 +91,13 @@ def test_a_way_to_the_world_ends_lab_trust(tmp_path: Path, ipv4: str, ipv6: str,
 
 
 def test_a_network_card_that_is_up_ends_lab_trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trust, "outward_interfaces", lambda: ["the interface eth0 (virtio_net)"])
+    monkeypatch.setattr(open_trust, "outward_interfaces", lambda: ["the interface eth0 (virtio_net)"])
     with pytest.raises(UntrustedPeerError, match="eth0"):
         require_open_trust(OpenTrust.LAB, "10.77.1.2", proc_net=_proc(tmp_path, LAB_ROUTE))
 
 
 def test_the_loopback_interface_is_never_a_way_out() -> None:
-    assert not [found for found in trust.outward_interfaces() if " lo " in found]
+    assert not [found for found in open_trust.outward_interfaces() if " lo " in found]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +145,7 @@ def test_a_source_is_an_ipv4_address_or_an_ipv6_network(address: str, source: st
         ("192.0.2.7%eth0", ipaddress.IPv4Address("192.0.2.7")),
     ],
 )
-def test_the_zone_of_an_address_is_dropped(text: str, address: trust.Address) -> None:
+def test_the_zone_of_an_address_is_dropped(text: str, address: Address) -> None:
     assert parse_address(text) == address
 
 

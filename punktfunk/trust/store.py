@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from punktfunk.errors import TrustStoreError
-from punktfunk.native.private_file import read_private, write_private
 from punktfunk.printable import device_name
+from punktfunk.trust.private_file import read_private, write_private
 
 SCHEMA_VERSION = 1
 MAX_CLIENTS = 1024

@@ -15,8 +15,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from punktfunk.errors import SessionClosedError
-from punktfunk.native import interrupts
-from punktfunk.native.channel import Channel
+from punktfunk.process import interrupts
+from punktfunk.process.channel import Channel
 
 _PR_SET_PDEATHSIG = 1
 _LAST_WORDS_S = 1.2

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from punktfunk.errors import ConfigError
-from punktfunk.native.private_file import held_folder, read_private, write_private
+from punktfunk.trust.private_file import held_folder, read_private, write_private
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
