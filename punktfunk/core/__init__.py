@@ -57,7 +57,7 @@ from punktfunk.core._core import (
 )
 
 FecScheme: TypeAlias = Literal["gf8", "gf16"]
-"""Code of a stream: GF(2^8) Cauchy, at most 255 shards a block, or GF(2^16) Leopard, at most 65535 (section 5)."""
+"""Code of a stream (punktfunk/1 section 5): GF(2^8) Cauchy, at most 255 shards a block, or GF(2^16) Leopard, 65535."""
 
 __all__ = [
     "ABI_VERSION",

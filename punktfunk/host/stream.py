@@ -47,7 +47,7 @@ MIN_ASKED_SHARD_BYTES = 512
 9152) and drop packets with less than 512 bytes; a path that carries QUIC (1200 bytes, RFC 9000 section 14) carries
 1136. Earlier clients have no limit to say."""
 _USUAL_SHARD_BYTES = 1388
-"""The smaller of the two that fill a packet of 1500 bytes (section 2.5)."""
+"""The smaller of the two that fill a packet of 1500 bytes (punktfunk/1 section 2.5)."""
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
 
 
@@ -309,7 +309,7 @@ def _require_room(config: HostConfig, mode: VideoMode) -> None:
 
 
 def _codec(config: HostConfig, hello: Hello) -> Codec:
-    # A client that does not say decodes HEVC (section 2.5); an operator who names a codec knows the client.
+    # A client that does not say decodes HEVC (punktfunk/1 section 2.5); an operator who names a codec knows the client.
     offered = Codecs.HEVC if hello.codecs is None or hello.codecs == 0 else hello.codecs
     if config.codec != "auto":
         codec = Codec(config.codec)

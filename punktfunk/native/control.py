@@ -282,7 +282,7 @@ def fec_percent_for_loss(loss_ppm: int) -> int:
 
 
 def fec_percent_within(percent: int, data_shards: int, welcome_percent: int, max_block_shards: int) -> int:
-    """Return ``percent``, or Welcome's when a block would outgrow what old receivers allow (2.6 point 4).
+    """Return ``percent``, or Welcome's when a block would outgrow what old receivers allow (section 2.6 point 4).
 
     Receivers before v0.16.0 compute their largest block from Welcome's percentage, so a block of
     ``data_shards`` must never exceed ``max_block_shards`` shards with that percentage on top.

@@ -8,7 +8,7 @@ SERVER_NAME = "punktfunk"
 """SNI that every client sends and nobody checks (punktfunk/1 section 1.2)."""
 
 KEEP_ALIVE_S = 4.0
-"""PING interval: peers from v0.2.0 on drop a connection after 8 s of silence, older ones after 30 s (2.4)."""
+"""PING interval: peers from v0.2.0 on drop a connection after 8 s of silence, older ones after 30 s (section 2.4)."""
 
 
 class Dialect(Enum):
@@ -33,7 +33,7 @@ class Dialect(Enum):
         return self is Dialect.PKF1
 
     def close_code(self, code: CloseCode) -> int:
-        """Return the code to put on the wire: rejections are all 0 where typed codes do not exist (1.6)."""
+        """Return the code to put on the wire: rejections are all 0 where typed codes do not exist (section 1.6)."""
         if self is Dialect.PLAIN and code > CloseCode.ERROR:
             return int(CloseCode.DONE)
         return int(code)

@@ -17,7 +17,7 @@ from punktfunk.errors import ProtocolError
 MAGIC = b"PKF1"
 WIRE_VERSION = 2
 ACCEPTED_VERSIONS = (2, 3)
-"""v0.7.3 alone says 3 (its library number leaked to the wire); everyone else says 2 (2.5)."""
+"""v0.7.3 alone says 3 (its library number leaked to the wire); everyone else says 2 (section 2.5)."""
 
 HELLO_MIN_BYTES = 20
 WELCOME_MIN_BYTES = 53
@@ -29,7 +29,7 @@ HDR_BLOCK_BYTES = 28
 
 
 class Codecs(IntFlag):
-    """Video codecs as bits of Hello and, one at a time, of Welcome (2.5)."""
+    """Video codecs as bits of Hello and, one at a time, of Welcome (section 2.5)."""
 
     H264 = 1
     HEVC = 2

@@ -304,7 +304,7 @@ class HostControl:
             self._outputs.put(BitrateRequested(kbps))
 
     def _send(self, payload: bytes, now_ns: int) -> None:
-        """Send a message, but not between the client's clock rounds, where it would end them (2.4)."""
+        """Send a message, but not between the client's clock rounds, where it would end them (section 2.4)."""
         if self.state is not HostState.STARTED:
             return
         self._held.append(frame(payload))

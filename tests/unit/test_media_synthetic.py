@@ -12,7 +12,7 @@ from punktfunk.units import Bitrate, Mode
 
 
 def test_the_content_is_that_of_the_wire_vector() -> None:
-    # spec vector of punktfunk/1 section 4.7: test_frame(7, 40)
+    # vector of punktfunk/1 section 4.7: test_frame(7, 40)
     expected = "070000000b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e"
     assert test_frame(7, 40).hex() == expected
 

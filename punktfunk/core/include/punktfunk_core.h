@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stddef.h>
 
-// Version of the C ABI; peers compare it in the Hello (spec section 2.1).
+// Version of the C ABI; peers compare it in the Hello (punktfunk/1 section 2.1).
 #define PUNKTFUNK_ABI_VERSION 2
 
 // User flag: the frame is a picture.

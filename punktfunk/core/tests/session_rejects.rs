@@ -211,7 +211,7 @@ fn a_frame_that_holds_less_than_it_claims_is_dropped() {
 
 #[test]
 fn blocks_of_another_shape_than_ours_are_accepted() {
-    // A frame of 700 bytes in blocks of 3 and 4 data shards, which section 4.5 would put into one.
+    // A frame of 700 bytes in blocks of 3 and 4 data shards, which punktfunk/1 section 4.5 would put into one.
     let (mut host, mut client) = plain_pair();
     let data = access_unit(0, 700);
     let first = host.frame(&data[..300], KEY_FRAME);

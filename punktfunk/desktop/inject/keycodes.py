@@ -47,4 +47,4 @@ EVDEV_OF_VIRTUAL_KEY: Final[dict[int, int]] = {
 EVDEV_NUM_LOCK: Final = 69
 
 EVDEV_OF_BUTTON: Final[dict[int, int]] = {1: 0x110, 2: 0x112, 3: 0x111, 4: 0x113, 5: 0x114}
-"""Buttons of section 3.1 (left, middle, right, X1, X2) as BTN_LEFT, _MIDDLE, _RIGHT, _SIDE, _EXTRA."""
+"""Buttons of punktfunk/1 section 3.1 (left, middle, right, X1, X2) as BTN_LEFT, _MIDDLE, _RIGHT, _SIDE, _EXTRA."""

@@ -21,7 +21,7 @@ _UP, _DOWN = 0, 1
 _AXIS_VERTICAL, _AXIS_HORIZONTAL = 0, 1
 _SOURCE_WHEEL, _SOURCE_CONTINUOUS = 0, 2
 _NOTCH: Final = 120
-"""Scroll distance of one notch of a wheel, in the units of section 3.1."""
+"""Scroll distance of one notch of a wheel, in the units of punktfunk/1 section 3.1."""
 _NOTCH_LENGTH: Final = 15.0
 """What a notch is worth in ``wl_pointer.axis`` values; libinput's figure, which toolkits expect."""
 _MAX_MOVE: Final = 1 << 20

@@ -315,7 +315,7 @@ impl ClientStream {
         Ok(py.detach(|| self.inner.take_recovery_request(retry)))
     }
 
-    /// Return the loss report of section 2.4 over the time since the last call: 0..=1000000.
+    /// Return the loss report of punktfunk/1 section 2.4 over the time since the last call: 0..=1000000.
     fn take_loss_report_ppm(&self, py: Python<'_>) -> u32 {
         py.detach(|| self.inner.take_loss_report_ppm())
     }

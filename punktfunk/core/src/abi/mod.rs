@@ -1,4 +1,4 @@
-//! The versioned C ABI (spec section 9): opaque sessions and plain structs over the core.
+//! The versioned C ABI (punktfunk/1 section 9): opaque sessions and plain structs over the core.
 //!
 //! `include/punktfunk_core.h` is generated from these files and held against them by a test. Handles are freed by
 //! their owner, frame data is borrowed until the next poll, and no panic crosses into C.
@@ -17,7 +17,7 @@ pub use session::{
     punktfunk_test_loopback_pair,
 };
 
-/// Version of the C ABI; peers compare it in the Hello (spec section 2.1).
+/// Version of the C ABI; peers compare it in the Hello (punktfunk/1 section 2.1).
 pub const ABI_VERSION: u32 = 2;
 
 /// Outcome of a call.

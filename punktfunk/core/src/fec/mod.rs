@@ -20,7 +20,7 @@ use thiserror::Error;
 pub use gf8::Gf8;
 pub use gf16::Gf16;
 
-/// Which code a session uses; the Welcome message carries it (spec section 2.1, offset 22).
+/// Which code a session uses; the Welcome message carries it (punktfunk/1 section 2.1, offset 22).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// GF(2^8) Cauchy code, the same bytes as nanors (spec 5.1).

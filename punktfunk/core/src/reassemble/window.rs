@@ -35,8 +35,8 @@ impl Window {
 
     /// Return where the wire's `index` lies by serial arithmetic around the newest frame; `None` before frame 0.
     ///
-    /// A session starts at frame 0 (section 4.4). However far beyond it the first packet lies, what is missing before
-    /// it was sent and lost.
+    /// A session starts at frame 0 (punktfunk/1 section 4.4). However far beyond it the first packet lies, what
+    /// is missing before it was sent and lost.
     #[must_use]
     pub fn place(&self, index: u32) -> Option<u64> {
         // Relative to the newest frame, or to the one before the first.

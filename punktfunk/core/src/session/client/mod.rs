@@ -63,7 +63,7 @@ impl ClientSession {
         config.validate()?;
         let config = Arc::new(config);
         let window = Duration::from_nanos(config.loss_window_ns);
-        // At the default 120 ms the 131072 sequence numbers of section 2.5.
+        // At the default 120 ms the 131072 sequence numbers of punktfunk/1 section 2.5.
         let replay = ReplayWindow::new(u64::from(MAX_SESSION_PACKETS_PER_S), window);
         let opener = config
             .key
@@ -95,8 +95,8 @@ impl ClientSession {
     /// Begin in the middle of a session: the host says that the numbers of its next frame and packet are these.
     /// Call before the first datagram.
     ///
-    /// Both are 0 unless the host says so (section 4.4). A gap does not: however far the first packet is ahead, every
-    /// frame before it was sent and did not come.
+    /// Both are 0 unless the host says so (punktfunk/1 section 4.4). A gap does not: however far the first
+    /// packet is ahead, every frame before it was sent and did not come.
     pub fn resume(&mut self, frame_index: u32, stream_seq: u32) {
         self.window.begin_at(frame_index);
         self.loss.begin_at(stream_seq);
@@ -232,7 +232,7 @@ impl ClientSession {
         self.recovery.take(now_ns, retry_ns)
     }
 
-    /// The loss report of section 2.4 over the time since the last one, ppm.
+    /// The loss report of punktfunk/1 section 2.4 over the time since the last one, ppm.
     pub fn take_loss_report_ppm(&mut self) -> u32 {
         self.report.recovered = self.reassembler.take_recovered();
         std::mem::take(&mut self.report).ppm()
