@@ -249,6 +249,8 @@ fn a_large_frame_is_spread_at_the_pacers_rate() {
     let mut sent = Vec::new();
     let mut now = START;
     while let Some(at) = host.session.transmitter.next_timeout() {
+        assert!(at > now || sent.is_empty(), "asked again at once");
+        assert!(at < START + 1000 * MS, "{sent:?}");
         now = now.max(at);
         while let Some(train) = host.session.transmitter.poll_transmit(now) {
             let n = train.packets;
