@@ -86,11 +86,8 @@ fn serve(mut at: u64, bytes: u64, timeline: &Timeline, offset_ns: u64) -> Option
             .saturating_mul(TICKS_PER_NS);
         match segment.params.rate_kbps {
             None => return Some(at),
-            Some(0) => {
-                if timeline.is_dead_from(elapsed_ns) {
-                    return None;
-                }
-            }
+            Some(0) if timeline.is_dead() => return None,
+            Some(0) => {}
             Some(rate) => {
                 let needed = work.div_ceil(rate);
                 if needed <= until - at {
@@ -99,6 +96,10 @@ fn serve(mut at: u64, bytes: u64, timeline: &Timeline, offset_ns: u64) -> Option
                 // needed > until - at, so the product stays below work.
                 work -= (until - at) * rate;
             }
+        }
+        // Nothing changes any more before the clock ends, 208 days on.
+        if until == u64::MAX {
+            return None;
         }
         at = until;
     }

@@ -194,8 +194,65 @@ mod tests {
                 17345791373287126065
             ]
         );
-        assert_ne!(Draws::new(7, 1).packet(0, 0).bits(Purpose::Loss), got[0]);
-        assert_ne!(draws.packet(0, 1).bits(Purpose::Loss), got[0]);
+        // Worked out by another implementation of the same hash.
+        for (seed, direction, index, copy, purpose, bits) in [
+            (7, 0, 0, 0, Purpose::State, 13979782594379672772),
+            (7, 1, 0, 0, Purpose::Loss, 2386054218776638727),
+            (7, 0, 0, 1, Purpose::Loss, 4963133694622898616),
+            (u64::MAX, 0, 1, 0, Purpose::Duplicate, 12573882915584720749),
+            (
+                0xdead_beef_cafe_f00d,
+                1,
+                2,
+                1,
+                Purpose::Reorder,
+                14490007759510548045,
+            ),
+            (
+                0xdead_beef_cafe_f00d,
+                0,
+                u64::MAX,
+                0,
+                Purpose::Corrupt,
+                17393213502087023716,
+            ),
+            (
+                (1 << 63) | 5,
+                1,
+                1 << 40,
+                1,
+                Purpose::CorruptBit,
+                8463902219649105604,
+            ),
+            (0, 0, 9, 1, Purpose::Jitter, 1861218036568095677),
+        ] {
+            let draws = Draws::new(seed, direction).packet(index, copy);
+            assert_eq!(draws.bits(purpose), bits, "{seed} {purpose:?}");
+        }
+    }
+
+    #[test]
+    fn the_lowest_and_the_highest_draw_are_within_their_ranges() {
+        // The preimages of all zeros and of all ones.
+        let of = |base| PacketDraws { base, shift: 0 };
+        let (lowest, highest) = (of(0x2e4a_b5cd_2e6d_12fd), of(0xfde4_ba7d_28d8_c0bd));
+        assert_eq!(lowest.bits(Purpose::Loss), 0);
+        assert_eq!(highest.bits(Purpose::Loss), u64::MAX);
+        assert!(!lowest.happens(Purpose::Loss, Chance::NEVER));
+        assert!(lowest.happens(Purpose::Loss, Chance(1)));
+        assert!(!highest.happens(Purpose::Loss, Chance((1 << 53) - 1)));
+        assert!(highest.happens(Purpose::Loss, Chance::new(1.0)));
+        assert_eq!(lowest.unit(Purpose::Loss), 0.5f64.powi(53));
+        assert_eq!(highest.unit(Purpose::Loss), 1.0 - 0.5f64.powi(53));
+    }
+
+    #[test]
+    fn a_probability_becomes_the_nearest_count_and_is_never_only_at_zero() {
+        assert_eq!(Chance::new(0.375), Chance(3 << 50));
+        assert_eq!(Chance::new(0.75 * 0.5f64.powi(53)), Chance(1));
+        assert!(Chance::new(0.25 * 0.5f64.powi(53)).is_never());
+        assert!(!Chance::new(0.5f64.powi(53)).is_never());
+        assert!(!Chance::new(1.0).is_never());
     }
 
     #[test]
@@ -227,23 +284,68 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_match_known_values() {
+    fn normal_quantiles_are_those_of_another_library_in_both_tails_and_between() {
+        assert_eq!(normal_quantile(0.5), 0.0);
+        // Python's statistics.NormalDist().inv_cdf, good to 1e-16.
         for (u, z) in [
-            (0.5, 0.0),
-            (0.975, 1.959_963_985),
-            (0.001, -3.090_232_306),
-            (0.841_344_746, 1.0),
+            (1e-12, -7.034_483_825_301_132),
+            (1e-6, -4.753_424_308_822_899),
+            (0.001, -3.090_232_306_167_813),
+            (0.0242, -1.973_839_463_313_199_3),
+            (0.0243, -1.972_084_159_029_288_4),
+            (0.1, -1.281_551_565_544_600_8),
+            (0.3, -0.524_400_512_708_040_7),
+            (0.501, 0.002_506_630_899_571_766_6),
+            (0.6, 0.253_347_103_135_799_8),
+            (0.841_344_746, 0.999_999_999_716_730_3),
+            (0.975, 1.959_963_984_540_053_6),
+            (0.9758, 1.973_839_463_313_199_3),
+            (0.99, 2.326_347_874_040_840_8),
+            (0.999_999, 4.753_424_308_817_089),
         ] {
-            assert!((normal_quantile(u) - z).abs() < 1e-7, "{u}");
+            let error = (normal_quantile(u) / z - 1.0).abs();
+            assert!(error < 1.2e-9, "{u}: {error:e}");
         }
-        // (1-u)^(-1/3) = 2 at u = 7/8
+        // Where two of the three formulas meet they differ by 4e-9; the middle one has both ends.
+        for (u, z) in [
+            (0.02425, -1.972_961_049_084_871),
+            (0.97575, 1.972_961_049_084_871),
+        ] {
+            assert!((normal_quantile(u) - z).abs() < 1e-13, "{u}");
+        }
+    }
+
+    #[test]
+    fn pareto_quantiles_match_known_values() {
+        // (1-u)^(-1/3) = 2 at u = 7/8, 5/4 at 61/125
         assert!((pareto_quantile(0.875) - 2.0).abs() < 1e-12);
+        assert!((pareto_quantile(0.488) - 0.5).abs() < 1e-12);
         assert!((pareto_quantile(1.0) - 198.0).abs() < 1e-9);
-        for x in [1e-300, 1e-6, 0.3, 1.0, 7.0, 1e9] {
+        assert!((pareto_quantile(1.0 - 2e-6) - 156.740_104).abs() < 1e-5);
+    }
+
+    #[test]
+    fn logarithms_and_cube_roots_are_those_of_the_mathematical_library() {
+        for x in [
+            f64::MIN_POSITIVE,
+            1e-300,
+            1e-6,
+            0.3,
+            0.75,
+            1.0,
+            1.41,
+            1.42,
+            1.999_999,
+            7.0,
+            1e9,
+        ] {
             assert!(
-                (ln(x) - x.ln()).abs() <= 4e-15 * x.ln().abs().max(1.0),
+                (ln(x) - x.ln()).abs() <= 4e-15 * x.ln().abs().max(0.1),
                 "{x}"
             );
+        }
+        for x in [1e-6, 1.7e-5, 0.003, 0.05, 0.3, 0.7, 1.0] {
+            assert!((cube_root(x) / x.cbrt() - 1.0).abs() < 1e-15, "{x}");
         }
     }
 }

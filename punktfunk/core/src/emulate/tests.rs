@@ -1,5 +1,6 @@
 //! The model against arithmetic and against its own distributions.
 
+mod limits;
 mod series;
 mod state;
 

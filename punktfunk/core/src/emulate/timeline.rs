@@ -175,18 +175,8 @@ impl Timeline {
         Segment { params, until_ns }
     }
 
-    /// Whether the bottleneck never again has a rate after `at_ns`, so that nothing more leaves it.
-    pub(super) fn is_dead_from(&self, at_ns: u64) -> bool {
-        let alive = |rate: Option<u64>| rate != Some(0);
-        match self.period_ns {
-            Some(_) => !self.trace.iter().any(|step| alive(step.rate_kbps)),
-            None => {
-                let from = self.trace.partition_point(|step| step.at_ns <= at_ns);
-                !self.trace[from.saturating_sub(1)..]
-                    .iter()
-                    .any(|step| alive(step.rate_kbps))
-                    && !self.trace.is_empty()
-            }
-        }
+    /// Whether no point of the trace has a rate, so that an outage that has begun lasts for ever.
+    pub(super) fn is_dead(&self) -> bool {
+        self.trace.iter().all(|step| step.rate_kbps == Some(0))
     }
 }
