@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from punktfunk.errors import UsageError
-from punktfunk.native.datagrams import Input, InputKind
+from punktfunk.input import NOTCH, InputEvent, InputKind, SurfaceSize
 
 SHIFT: Final = 0x10
-NOTCH: Final = 120
-"""One notch of a wheel (punktfunk/1 section 3.1)."""
 
 _PLAIN: Final = {
     **{letter: ord(letter.upper()) for letter in "abcdefghijklmnopqrstuvwxyz0123456789"},
@@ -28,15 +26,15 @@ _PLAIN: Final = {
 _SHIFTED: Final = dict(zip(':+<_>?~{|}"!@#$%^&*()', ";=,-./`[\\]'1234567890", strict=True))
 
 
-def tap(*virtual_keys: int) -> Iterator[Input]:
+def tap(*virtual_keys: int) -> Iterator[InputEvent]:
     """Press keys one upon the other, Windows virtual keys, and let them go in reverse."""
     for key in virtual_keys:
-        yield Input(InputKind.KEY_DOWN, key)
+        yield InputEvent(InputKind.KEY_DOWN, key)
     for key in reversed(virtual_keys):
-        yield Input(InputKind.KEY_UP, key)
+        yield InputEvent(InputKind.KEY_UP, key)
 
 
-def text(characters: str) -> Iterator[Input]:
+def text(characters: str) -> Iterator[InputEvent]:
     """Type text as on a US keyboard; raise UsageError for a character that has no key there."""
     for character in characters:
         if character.isascii() and character.isupper():
@@ -49,17 +47,17 @@ def text(characters: str) -> Iterator[Input]:
             raise UsageError(f"{character!r} is on no key of a US keyboard", "send key events of your own")
 
 
-def move_to(x: int, y: int, width: int, height: int) -> Input:
+def move_to(x: int, y: int, width: int, height: int) -> InputEvent:
     """Put the pointer at a position within an area of that size, pixels."""
-    return Input(InputKind.MOUSE_ABSOLUTE, 0, x, y, width << 16 | height)
+    return InputEvent(InputKind.MOUSE_ABSOLUTE, 0, x, y, SurfaceSize(width, height))
 
 
-def click(button: int = 1) -> Iterator[Input]:
+def click(button: int = 1) -> Iterator[InputEvent]:
     """Press and release a button: 1 left, 2 middle, 3 right, 4 and 5 the side ones."""
-    yield Input(InputKind.BUTTON_DOWN, button)
-    yield Input(InputKind.BUTTON_UP, button)
+    yield InputEvent(InputKind.BUTTON_DOWN, button)
+    yield InputEvent(InputKind.BUTTON_UP, button)
 
 
-def scroll(notches: int, *, horizontal: bool = False) -> Input:
+def scroll(notches: int, *, horizontal: bool = False) -> InputEvent:
     """Turn the wheel; positive is up or to the right."""
-    return Input(InputKind.SCROLL, int(horizontal), notches * NOTCH)
+    return InputEvent(InputKind.SCROLL, int(horizontal), notches * NOTCH)

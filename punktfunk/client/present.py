@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from punktfunk.client.window import HELP, StreamWindow
+from punktfunk.input import InputEvent
 from punktfunk.media import DecodedFrame
-from punktfunk.native.datagrams import Input
 
 
 class Presenter:
@@ -41,7 +41,7 @@ class Presenter:
         self._shown += 1
         return index, self._window.show(decoded.picture)
 
-    def events(self) -> Iterator[Input]:
+    def events(self) -> Iterator[InputEvent]:
         """Take what the user did since the last call."""
         return self._window.events()
 

@@ -17,9 +17,10 @@ from punktfunk.client.request import dialects, hello_for, known_pin, load_identi
 from punktfunk.client.sound import SoundLog
 from punktfunk.client.summary import Summary
 from punktfunk.errors import HandshakeError, MediaError, ResultsError
+from punktfunk.input import InputEvent
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
-from punktfunk.native.datagrams import Audio, FromClient, FromHost, Input, InputKind
+from punktfunk.native.datagrams import Audio, FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import VideoMode, Welcome
 from punktfunk.native.quic import Closed
@@ -232,8 +233,8 @@ class Client:
                 self._worker_ready.set()
             case work.NeedKeyframe() if self._connection is not None:
                 self._connection.request_keyframe()
-            case work.UserInput(kind, code, x, y, flags):
-                self.send(Input(InputKind(kind), code, x, y, flags))
+            case InputEvent():
+                self.send(message)
             case work.Loss(ppm) if self._connection is not None:
                 self._connection.report_loss(ppm)
             case work.Progress():

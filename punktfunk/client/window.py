@@ -17,11 +17,10 @@ import av
 from punktfunk.client.keys import SCANCODE_F11, SCANCODE_M, SCANCODE_Q, VIRTUAL_KEY_OF_SCANCODE
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, MediaError
+from punktfunk.input import NOTCH, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import PIXEL_FORMAT
-from punktfunk.native.datagrams import Input, InputKind
 
 _PLANAR = {PIXEL_FORMAT, "yuvj420p"}
-_NOTCH = 120
 _BT709 = 2
 """``SDL_YUV_CONVERSION_BT709``, a name that PySDL2 does not have."""
 HELP = "F11 full screen · Ctrl+Alt+Shift+M grabs the mouse · Ctrl+Alt+Shift+Q quits"
@@ -102,7 +101,7 @@ class StreamWindow:
         """Put figures into the window's title."""
         self._sdl.SDL_SetWindowTitle(self._window, f"{self._title} · {text}".encode())
 
-    def events(self) -> Iterator[Input]:
+    def events(self) -> Iterator[InputEvent]:
         """Take what the user did since the last call, as input of the stream."""
         sdl, event = self._sdl, self._sdl.SDL_Event()
         while sdl.SDL_PollEvent(ctypes.byref(event)):
@@ -146,7 +145,7 @@ class StreamWindow:
         sdl.SDL_RenderSetLogicalSize(self._renderer, width, height)
         self._texture_size = self._size = width, height
 
-    def _key(self, event: Any, *, pressed: bool) -> Iterator[Input]:
+    def _key(self, event: Any, *, pressed: bool) -> Iterator[InputEvent]:
         scancode = event.keysym.scancode
         if pressed and self._own_key(scancode, event.keysym.mod, repeated=bool(event.repeat)):
             # The chord's modifiers must not stay down at the host.
@@ -158,10 +157,10 @@ class StreamWindow:
             return
         if pressed:
             self._down_keys.add(virtual_key)
-            yield Input(InputKind.KEY_DOWN, virtual_key)
+            yield InputEvent(InputKind.KEY_DOWN, virtual_key)
         elif virtual_key in self._down_keys:
             self._down_keys.discard(virtual_key)
-            yield Input(InputKind.KEY_UP, virtual_key)
+            yield InputEvent(InputKind.KEY_UP, virtual_key)
 
     def _own_key(self, scancode: int, modifiers: int, *, repeated: bool) -> bool:
         """Do what a key of the window's own asks for; ``False`` for every other key."""
@@ -184,32 +183,32 @@ class StreamWindow:
             return True
         return False
 
-    def _motion(self, event: Any) -> Input:
+    def _motion(self, event: Any) -> InputEvent:
         if self._grabbed:
-            return Input(InputKind.MOUSE_MOVE, x=event.xrel, y=event.yrel)
+            return InputEvent(InputKind.MOUSE_MOVE, x=event.xrel, y=event.yrel)
         width, height = self._size
         # SDL reports in pixels of the picture, beyond its edges where the window has borders.
         x, y = min(max(event.x, 0), width - 1), min(max(event.y, 0), height - 1)
-        return Input(InputKind.MOUSE_ABSOLUTE, x=x, y=y, flags=width << 16 | height)
+        return InputEvent(InputKind.MOUSE_ABSOLUTE, x=x, y=y, surface=SurfaceSize(width, height))
 
-    def _button(self, event: Any, *, pressed: bool) -> Iterator[Input]:
+    def _button(self, event: Any, *, pressed: bool) -> Iterator[InputEvent]:
         # SDL numbers buttons as the protocol does: left, middle, right, X1, X2.
         number = event.button
         if not 1 <= number <= 5:
             return
         if pressed:
             self._down_buttons.add(number)
-            yield Input(InputKind.BUTTON_DOWN, number)
+            yield InputEvent(InputKind.BUTTON_DOWN, number)
         elif number in self._down_buttons:
             self._down_buttons.discard(number)
-            yield Input(InputKind.BUTTON_UP, number)
+            yield InputEvent(InputKind.BUTTON_UP, number)
 
-    def _release(self) -> Iterator[Input]:
+    def _release(self) -> Iterator[InputEvent]:
         """Let go of everything: its release would go to another window."""
         for key in sorted(self._down_keys):
-            yield Input(InputKind.KEY_UP, key)
+            yield InputEvent(InputKind.KEY_UP, key)
         for button in sorted(self._down_buttons):
-            yield Input(InputKind.BUTTON_UP, button)
+            yield InputEvent(InputKind.BUTTON_UP, button)
         self._down_keys.clear()
         self._down_buttons.clear()
 
@@ -226,8 +225,8 @@ class StreamWindow:
         return said.decode(errors="replace")
 
 
-def _scroll(event: Any) -> Iterator[Input]:
+def _scroll(event: Any) -> Iterator[InputEvent]:
     flipped = -1 if event.direction else 1
     for axis, clicks in ((0, event.preciseY), (1, event.preciseX)):
         if clicks:
-            yield Input(InputKind.SCROLL, axis, x=round(clicks * _NOTCH) * flipped)
+            yield InputEvent(InputKind.SCROLL, axis, x=round(clicks * NOTCH) * flipped)

@@ -1,9 +1,14 @@
-"""The messages between a client's control process and its receive worker."""
+"""The messages between a client's control process and its receive worker.
+
+What is done in the window travels as the :class:`punktfunk.input.InputEvent` that it is.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from punktfunk.input import InputEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +96,6 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class UserInput:
-    """Worker: something done in the window; the fields of :class:`punktfunk.native.datagrams.Input`."""
-
-    kind: int
-    code: int
-    x: int
-    y: int
-    flags: int
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """Worker: the last second and all counters so far.
 
@@ -157,4 +151,4 @@ COUNTERS = (
 )
 """What a worker counts beside its stream; see :mod:`punktfunk.client.worker`."""
 
-VOCABULARY = (Receive, HostClock, Drain, Up, Ready, NeedKeyframe, Loss, UserInput, Progress, Ended, Failed)
+VOCABULARY = (Receive, HostClock, Drain, Up, Ready, NeedKeyframe, Loss, InputEvent, Progress, Ended, Failed)

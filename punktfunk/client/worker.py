@@ -149,7 +149,7 @@ class ReceiveProgram:
             if self._picture_log is not None:
                 self._picture_log.presented(*shown)
         for event in presenter.events():
-            self._end.send(work.UserInput(int(event.kind), event.code, event.x, event.y, event.flags))
+            self._end.send(event)
         return presenter.closed
 
     def _over(self, now: int, *, idle: bool) -> _Over | None:

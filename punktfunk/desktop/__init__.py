@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from punktfunk.desktop.inject import InputEvent
     from punktfunk.desktop.vdisplay import VirtualOutput
     from punktfunk.errors import PunktfunkError
+    from punktfunk.input import InputEvent
     from punktfunk.units import Mode
 
 

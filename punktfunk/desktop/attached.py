@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from punktfunk.desktop import wayland
-from punktfunk.desktop.inject import InputEvent
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
 if TYPE_CHECKING:

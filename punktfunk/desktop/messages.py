@@ -1,11 +1,13 @@
 """The messages between a program and the session supervisor that it started.
 
-Requests carry a number that their answer repeats.
+Requests carry a number that their answer repeats. An input event travels as it is and is not answered.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+from punktfunk.input import InputEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +109,6 @@ class AppEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Inject:
-    """One input event, as punktfunk/1 section 3.1 has it. Not answered."""
-
-    kind: int
-    code: int
-    x: int
-    y: int
-    flags: int
-
-
-@dataclass(frozen=True, slots=True)
 class ReleaseAll:
     """Let go of every key and button; answered by :class:`Released`."""
 
@@ -152,7 +143,7 @@ VOCABULARY = (
     Launched,
     EndApp,
     AppEnded,
-    Inject,
+    InputEvent,
     ReleaseAll,
     Released,
     Failed,

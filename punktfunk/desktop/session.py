@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from punktfunk.desktop import messages
-from punktfunk.desktop.inject import InputEvent
 from punktfunk.desktop.runtime import RuntimeFolder
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.headless import require_sway
@@ -28,6 +27,7 @@ from punktfunk.errors import (
     SessionClosedError,
     UsageError,
 )
+from punktfunk.input import InputEvent
 from punktfunk.process import interrupts
 from punktfunk.process.channel import Channel
 from punktfunk.units import Mode
@@ -191,7 +191,7 @@ class DesktopSession:
 
     def inject(self, event: InputEvent) -> None:
         """Put one input event into the session; raise SessionClosedError when that has ended."""
-        self._send(messages.Inject(event.kind, event.code, event.x, event.y, event.flags))
+        self._send(event)
 
     def release_all(self) -> dict[str, int]:
         """Let go of every key and button, as when a client leaves; return the injector's counters."""

@@ -23,6 +23,7 @@ from typing import Any, Final
 from punktfunk.desktop import containment
 from punktfunk.desktop.runtime import note_x_display, remove
 from punktfunk.errors import DesktopError, PunktfunkError
+from punktfunk.input import InputEvent
 from punktfunk.process import interrupts
 
 END_LIMIT_S: Final = 1.8
@@ -109,8 +110,8 @@ class Supervisor:
         match request:
             case known.OpenSession():
                 self._open(request)
-            case known.Inject():
-                self._inject(request)
+            case InputEvent():
+                self._need(self._injector).inject(request)
             case known.MakeOutput():
                 self._make_output(request)
             case known.ChangeOutput():
@@ -174,12 +175,6 @@ class Supervisor:
         argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--nosyslog", f"--address={address}"]
         self._services.append(self._children.start("dbus-daemon", argv, env))
         return {"DBUS_SESSION_BUS_ADDRESS": address}
-
-    def _inject(self, request: Any) -> None:
-        from punktfunk.desktop.inject import InputEvent
-
-        event = InputEvent(request.kind, request.code, request.x, request.y, request.flags)
-        self._need(self._injector).inject(event)
 
     def _make_output(self, request: Any) -> None:
         from punktfunk.units import Mode

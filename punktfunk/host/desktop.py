@@ -17,13 +17,12 @@ from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.backends import BackendName, Finding, examine, open_desktop
 from punktfunk.desktop.capture import ScreenSpec
-from punktfunk.desktop.inject import InputEvent
 from punktfunk.desktop.session import App, DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError, UsageError
 from punktfunk.host.sound import SoundPlace
 from punktfunk.host.sources import DesktopSpec
-from punktfunk.native.datagrams import Input
+from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
 _USERS_MONITOR = "@DEFAULT_MONITOR@"
@@ -158,10 +157,10 @@ class DesktopDesk:
             if lent.screen.socket == self._desktop.socket:
                 self._free.append(lent.output)
 
-    def inject(self, event: Input) -> bool:
+    def inject(self, event: InputEvent) -> bool:
         """Put one event in; what the desktop makes of it, its injector counts."""
         try:
-            self._desktop.inject(InputEvent(int(event.kind), event.code, event.x, event.y, event.flags))
+            self._desktop.inject(event)
         except PunktfunkError:
             return False
         return True

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from punktfunk.desktop.pads import MAX_PADS, TRIGGERS, Pad, PadAxis, PadButtons, PadMaker, PadState
+from punktfunk.desktop.pads import Pad, PadMaker, PadState
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
-from punktfunk.native.datagrams import Input, InputKind, Rumble
+from punktfunk.input import MAX_PADS, TRIGGERS, InputEvent, InputKind, PadAxis, PadButtons, Rumble
 
 REPEAT_S: Final = 0.5
 """A motor's state is told again this often, for datagrams get lost (punktfunk/1 section 3.3)."""
@@ -27,10 +27,10 @@ class PadStates:
         """Return the state of a pad."""
         return self._states.get(number, PadState())
 
-    def take(self, event: Input) -> tuple[int, PadState] | None:
+    def take(self, event: InputEvent) -> tuple[int, PadState] | None:
         """Return the pad's number and its new state; ``None`` for an event that means nothing."""
-        number = event.flags & 0xFFFF_FFFF
-        if number >= MAX_PADS:
+        number = event.pad
+        if not 0 <= number < MAX_PADS:
             return None
         state = self.of(number)
         if event.kind is InputKind.PAD_BUTTON:
@@ -101,7 +101,7 @@ class PadDesk:
         self._timer: asyncio.TimerHandle | None = None
         self._none_here = False
 
-    def inject(self, event: Input) -> bool:
+    def inject(self, event: InputEvent) -> bool:
         """Put a pad event in; ``False`` when it means nothing, or there are no pads here."""
         if self._none_here:
             return False

@@ -11,27 +11,17 @@ from punktfunk.host.desktop import DesktopDesk
 from punktfunk.host.pads import PadDesk
 from punktfunk.host.report import SessionReport
 from punktfunk.host.sound import SoundDesk
-from punktfunk.native.datagrams import (
-    Audio,
-    FromClient,
-    FromHost,
-    Input,
-    InputKind,
-    Mic,
-    Motion,
-    Touchpad,
-    encode,
-)
+from punktfunk.input import PAD_KINDS, InputEvent, RichInput
+from punktfunk.native.datagrams import COUNTER_NAMES, Audio, FromClient, FromHost, Mic, encode
 from punktfunk.native.host import HostSession
 
-_PAD_KINDS = (InputKind.PAD_BUTTON, InputKind.PAD_AXIS)
 _SEQUENCE = 0xFFFF_FFFF
 
 
 class InputSink(Protocol):
     """Where input goes: an injector of a desktop, or a test."""
 
-    def inject(self, event: Input) -> bool:
+    def inject(self, event: InputEvent) -> bool:
         """Put one event in; ``False`` when it is dropped, which the sink counts by reason."""
 
     def release_all(self) -> None:
@@ -55,15 +45,15 @@ class SidePlanes:
         self._input_sink: InputSink | None = desktop if input_sink is None else input_sink
         self.pad_maker: PadMaker | None = None if desktop is None else UinputPad
         """Plugs in the pads that clients have; without one their events are input like any other."""
-        self.on_datagram: Callable[[SessionReport, Mic | Touchpad | Motion], None] = lambda _who, _what: None
+        self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
         self._pads: dict[int, PadDesk] = {}
         self._sound = None if desktop is None else SoundDesk(lambda: desktop.sound, self._hear)
 
     def take(self, session: HostSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
-        report.side_planes[type(datagram).__name__.lower()] += 1
-        if not isinstance(datagram, Input):
+        report.side_planes[COUNTER_NAMES[type(datagram)]] += 1
+        if not isinstance(datagram, InputEvent):
             self.on_datagram(report, datagram)
         elif not self._inject(session, report, datagram):
             report.side_planes["input_refused"] += 1
@@ -102,8 +92,8 @@ class SidePlanes:
             # What this client held down would stay down; other clients press theirs again.
             self._input_sink.release_all()
 
-    def _inject(self, session: HostSession, report: SessionReport, event: Input) -> bool:
-        if event.kind in _PAD_KINDS and self.pad_maker is not None:
+    def _inject(self, session: HostSession, report: SessionReport, event: InputEvent) -> bool:
+        if event.kind in PAD_KINDS and self.pad_maker is not None:
             pads = self._pads.get(report.number)
             if pads is None:
                 pads = self._pads[report.number] = PadDesk(

@@ -16,7 +16,14 @@ from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import ConfigError, HandshakeError, ProtocolError, RejectedError, UntrustedPeerError
 from punktfunk.native import control
 from punktfunk.native.client_control import ClientControl
-from punktfunk.native.datagrams import FromClient, FromHost, Ignored, decode_from_host, encode
+from punktfunk.native.datagrams import (
+    COUNTER_NAMES,
+    FromClient,
+    FromHost,
+    Ignored,
+    decode_from_host,
+    encode,
+)
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.handshake import Hello, VideoMode, Welcome
@@ -255,7 +262,7 @@ class ClientConnection:
         if isinstance(datagram, Ignored):
             self.datagrams[f"dropped_{datagram.reason}"] += 1
         else:
-            self.datagrams[type(datagram).__name__.lower()] += 1
+            self.datagrams[COUNTER_NAMES[type(datagram)]] += 1
             self.on_datagram(datagram)
 
     def send_datagram(self, datagram: FromClient) -> None:
@@ -263,7 +270,7 @@ class ClientConnection:
         data = encode(datagram)
         if self._dialer is not None and self.closed is None:
             self._dialer.link.send_datagram(data)
-            self.datagrams[f"sent_{type(datagram).__name__.lower()}"] += 1
+            self.datagrams[f"sent_{COUNTER_NAMES[type(datagram)]}"] += 1
 
     def link_closed(self, closed: Closed) -> None:
         """Take note of the end."""

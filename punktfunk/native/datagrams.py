@@ -1,7 +1,8 @@
 """Side planes: input, audio, rumble, microphone, rich input and HID output, one QUIC datagram each.
 
 The first byte is a tag (punktfunk/1 section 3). Trailing bytes are ignored everywhere, for later releases
-lengthen what is there. Decoders never raise: what cannot be used is an :class:`Ignored` with the name under
+lengthen what is there. Input and what goes back to pads are the events of :mod:`punktfunk.input`, which become bytes
+here and nowhere else. Decoders never raise: what cannot be used is an :class:`Ignored` with the name under
 which it is counted.
 """
 
@@ -11,17 +12,33 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+from punktfunk.input import (
+    EFFECT_BYTES,
+    PAD_KINDS,
+    InputEvent,
+    InputKind,
+    Lightbar,
+    Motion,
+    PadFeedback,
+    PlayerLeds,
+    RichInput,
+    Rumble,
+    SurfaceSize,
+    Touchpad,
+    TriggerEffect,
+)
 
 MAX_DATAGRAM_BYTES = 1100
 """Fits the smallest packet that QUIC guarantees (1200 bytes), with room for headers and the tag."""
-EFFECT_BYTES = 11
-"""Length of a DualSense trigger block (section 3.6)."""
 
 _INPUT = struct.Struct("<BBIiiI")
 _SOUND = struct.Struct("<BIQ")
 _RUMBLE = struct.Struct("<BHHH")
 _TOUCHPAD = struct.Struct("<BBBBBHH")
 _MOTION = struct.Struct("<BBB6h")
+_MAX_SURFACE = 0xFFFF
 
 
 class Tag(IntEnum):
@@ -35,54 +52,36 @@ class Tag(IntEnum):
     HID_OUTPUT = 0xCD
 
 
-class InputKind(IntEnum):
-    """What an input event is about (section 3.1)."""
+class _Rich(IntEnum):
+    """Second byte of rich input (section 3.5)."""
 
-    KEY_DOWN = 0
-    KEY_UP = 1
-    MOUSE_MOVE = 2
-    MOUSE_ABSOLUTE = 3
-    BUTTON_DOWN = 4
-    BUTTON_UP = 5
-    SCROLL = 6
-    PAD_BUTTON = 7
-    PAD_AXIS = 8
-    TOUCH_DOWN = 9
-    TOUCH_MOVE = 10
-    TOUCH_UP = 11
+    TOUCHPAD = 1
+    MOTION = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input event.
+class _Hid(IntEnum):
+    """Second byte of HID output (section 3.6)."""
 
-    ``code``: Windows virtual key, button 1..5, scroll axis, pad button bit or axis, touch id. ``x``, ``y``:
-    pixels, in ``x`` also a scroll distance in 1/120 notch or a pad value. ``flags``: (width << 16) | height of
-    the surface that a position counts in, or the pad's index.
-    """
+    LIGHTBAR = 1
+    PLAYER_LEDS = 2
+    TRIGGER_EFFECT = 3
 
-    kind: InputKind
-    code: int = 0
-    x: int = 0
-    y: int = 0
-    flags: int = 0
 
-    def encode(self) -> bytes:
-        """Encode in 18 bytes."""
-        return _INPUT.pack(Tag.INPUT, self.kind, self.code, self.x, self.y, self.flags)
+_RICH_LAYOUTS: Final[dict[int, struct.Struct]] = {_Rich.TOUCHPAD: _TOUCHPAD, _Rich.MOTION: _MOTION}
+_HID_BYTES: Final[dict[int, int]] = {_Hid.LIGHTBAR: 6, _Hid.PLAYER_LEDS: 4, _Hid.TRIGGER_EFFECT: 4}
+"""The least that each kind is of; a trigger effect may be longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Host to client: one Opus packet, 48 kHz stereo, 5 ms; ``pts_ns`` is the host's wall clock at encode."""
+    """Host to client: one Opus packet, 48 kHz stereo, 5 ms; ``pts_ns`` is the host's wall clock at encode.
+
+    An empty packet is legal (DTX).
+    """
 
     seq: int
     pts_ns: int
     opus: bytes
-
-    def encode(self) -> bytes:
-        """Encode; an empty packet is legal (DTX)."""
-        return _SOUND.pack(Tag.AUDIO, self.seq, self.pts_ns) + self.opus
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,90 +92,6 @@ class Mic:
     pts_ns: int
     opus: bytes
 
-    def encode(self) -> bytes:
-        """Encode."""
-        return _SOUND.pack(Tag.MIC, self.seq, self.pts_ns) + self.opus
-
-
-@dataclass(frozen=True, slots=True)
-class Rumble:
-    """Host to client: the state of a pad's two motors, 0..65535 each; 0 and 0 stop."""
-
-    pad: int
-    low: int
-    high: int
-
-    def encode(self) -> bytes:
-        """Encode in 7 bytes."""
-        return _RUMBLE.pack(Tag.RUMBLE, self.pad, self.low, self.high)
-
-
-@dataclass(frozen=True, slots=True)
-class Touchpad:
-    """Client to host: a finger on a pad's touchpad, 0..65535 of its width and height from the top left."""
-
-    pad: int
-    finger: int
-    active: bool
-    x: int
-    y: int
-
-    def encode(self) -> bytes:
-        """Encode in 9 bytes."""
-        return _TOUCHPAD.pack(Tag.RICH_INPUT, 1, self.pad, self.finger, self.active, self.x, self.y)
-
-
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """Client to host: gyroscope (pitch, yaw, roll) and accelerometer (x, y, z) in raw DualSense units."""
-
-    pad: int
-    gyro: tuple[int, int, int]
-    accel: tuple[int, int, int]
-
-    def encode(self) -> bytes:
-        """Encode in 15 bytes."""
-        return _MOTION.pack(Tag.RICH_INPUT, 2, self.pad, *self.gyro, *self.accel)
-
-
-@dataclass(frozen=True, slots=True)
-class Lightbar:
-    """Host to client: the colour of a pad's light."""
-
-    pad: int
-    red: int
-    green: int
-    blue: int
-
-    def encode(self) -> bytes:
-        """Encode in 6 bytes."""
-        return bytes([Tag.HID_OUTPUT, 1, self.pad, self.red, self.green, self.blue])
-
-
-@dataclass(frozen=True, slots=True)
-class PlayerLeds:
-    """Host to client: a pad's player lights, the low five bits."""
-
-    pad: int
-    bits: int
-
-    def encode(self) -> bytes:
-        """Encode in 4 bytes."""
-        return bytes([Tag.HID_OUTPUT, 2, self.pad, self.bits & 0x1F])
-
-
-@dataclass(frozen=True, slots=True)
-class TriggerEffect:
-    """Host to client: the resistance of a trigger; ``which`` is 0 for L2 and 1 for R2."""
-
-    pad: int
-    which: int
-    effect: bytes
-
-    def encode(self) -> bytes:
-        """Encode; the effect is a DualSense block of 11 bytes, less for an effect that needs less."""
-        return bytes([Tag.HID_OUTPUT, 3, self.pad, self.which]) + self.effect[:EFFECT_BYTES]
-
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
@@ -185,9 +100,21 @@ class Ignored:
     reason: str
 
 
-FromClient = Input | Mic | Touchpad | Motion
-FromHost = Audio | Rumble | Lightbar | PlayerLeds | TriggerEffect
+FromClient = InputEvent | Mic | RichInput
+FromHost = Audio | PadFeedback
 Datagram = FromClient | FromHost
+COUNTER_NAMES: Final[dict[type[Datagram], str]] = {
+    InputEvent: "input",
+    Mic: "mic",
+    Touchpad: "touchpad",
+    Motion: "motion",
+    Audio: "audio",
+    Rumble: "rumble",
+    Lightbar: "lightbar",
+    PlayerLeds: "playerleds",
+    TriggerEffect: "triggereffect",
+}
+"""The names under which both ends count what passes."""
 _EMPTY, _SHORT = Ignored("empty"), Ignored("short")
 _UNKNOWN_TAG, _UNKNOWN_KIND = Ignored("unknown_tag"), Ignored("unknown_kind")
 
@@ -211,7 +138,7 @@ def decode_from_host(data: bytes) -> FromHost | Ignored:
 def encode(datagram: Datagram) -> bytes:
     """Encode a datagram; raise ``ValueError`` when it does not fit a packet or a field its place."""
     try:
-        data = datagram.encode()
+        data = _client_bytes(datagram) if isinstance(datagram, FromClient) else _host_bytes(datagram)
     except struct.error as error:
         raise ValueError(f"{type(datagram).__name__} does not fit the wire: {error}") from error
     if len(data) > MAX_DATAGRAM_BYTES:
@@ -219,15 +146,60 @@ def encode(datagram: Datagram) -> bytes:
     return data
 
 
-def _input(data: bytes) -> Input | Ignored:
+def _client_bytes(datagram: FromClient) -> bytes:
+    match datagram:
+        case InputEvent(kind, code, x, y):
+            return _INPUT.pack(Tag.INPUT, kind, code, x, y, _flags_of(datagram))
+        case Mic(seq, pts_ns, opus):
+            return _SOUND.pack(Tag.MIC, seq, pts_ns) + opus
+        case Touchpad(pad, finger, active, x, y):
+            return _TOUCHPAD.pack(Tag.RICH_INPUT, _Rich.TOUCHPAD, pad, finger, active, x, y)
+        case Motion(pad, gyro, accel):
+            return _MOTION.pack(Tag.RICH_INPUT, _Rich.MOTION, pad, *gyro, *accel)
+
+
+def _host_bytes(datagram: FromHost) -> bytes:
+    match datagram:
+        case Audio(seq, pts_ns, opus):
+            return _SOUND.pack(Tag.AUDIO, seq, pts_ns) + opus
+        case Rumble(pad, low, high):
+            return _RUMBLE.pack(Tag.RUMBLE, pad, low, high)
+        case Lightbar(pad, red, green, blue):
+            return bytes([Tag.HID_OUTPUT, _Hid.LIGHTBAR, pad, red, green, blue])
+        case PlayerLeds(pad, bits):
+            return bytes([Tag.HID_OUTPUT, _Hid.PLAYER_LEDS, pad, bits & 0x1F])
+        case TriggerEffect(pad, which, effect):
+            return bytes([Tag.HID_OUTPUT, _Hid.TRIGGER_EFFECT, pad, which]) + effect[:EFFECT_BYTES]
+
+
+def _flags_of(event: InputEvent) -> int:
+    """Return the one field that holds a pad's index for pads and the surface for all else (section 3.1)."""
+    if event.kind in PAD_KINDS:
+        if event.surface is not None:
+            raise ValueError(f"{event.kind.name} does not fit the wire with a surface: there its pad stands")
+        return event.pad
+    if event.pad:
+        raise ValueError(f"{event.kind.name} does not fit the wire with a pad: there its surface stands")
+    if event.surface is None:
+        return 0
+    width, height = event.surface.width, event.surface.height
+    if not (0 <= width <= _MAX_SURFACE and 0 <= height <= _MAX_SURFACE):
+        raise ValueError(f"a surface of {width}x{height} does not fit the wire: {_MAX_SURFACE} is the most")
+    return width << 16 | height
+
+
+def _input(data: bytes) -> InputEvent | Ignored:
     if len(data) < _INPUT.size:
         return _SHORT
-    _, kind, code, x, y, flags = _INPUT.unpack_from(data)
+    _, number, code, x, y, flags = _INPUT.unpack_from(data)
     try:
-        known = InputKind(kind)
+        kind = InputKind(number)
     except ValueError:
         return _UNKNOWN_KIND
-    return Input(known, code, x, y, flags)
+    if kind in PAD_KINDS:
+        return InputEvent(kind, code, x, y, pad=flags)
+    # Where there is no position either, a client may send what means nothing: whoever applies the event ignores it.
+    return InputEvent(kind, code, x, y, SurfaceSize(flags >> 16, flags & _MAX_SURFACE) if flags else None)
 
 
 def _mic(data: bytes) -> Mic | Ignored:
@@ -253,13 +225,13 @@ def _rumble(data: bytes) -> Rumble | Ignored:
 def _rich(data: bytes) -> Touchpad | Motion | Ignored:
     if len(data) < 2:
         return _SHORT
-    layout = {1: _TOUCHPAD, 2: _MOTION}.get(data[1])
+    layout = _RICH_LAYOUTS.get(data[1])
     if layout is None:
         return _UNKNOWN_KIND
     if len(data) < layout.size:
         return _SHORT
     _, kind, pad, *rest = layout.unpack_from(data)
-    if kind == 1:
+    if kind == _Rich.TOUCHPAD:
         finger, active, x, y = rest
         return Touchpad(pad, finger, active != 0, x, y)
     return Motion(pad, (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5]))
@@ -268,14 +240,14 @@ def _rich(data: bytes) -> Touchpad | Motion | Ignored:
 def _hid(data: bytes) -> Lightbar | PlayerLeds | TriggerEffect | Ignored:
     if len(data) < 2:
         return _SHORT
-    needed = {1: 6, 2: 4, 3: 4}.get(data[1])
+    needed = _HID_BYTES.get(data[1])
     if needed is None:
         return _UNKNOWN_KIND
     if len(data) < needed:
         return _SHORT
-    if data[1] == 1:
+    if data[1] == _Hid.LIGHTBAR:
         return Lightbar(data[2], data[3], data[4], data[5])
-    if data[1] == 2:
+    if data[1] == _Hid.PLAYER_LEDS:
         return PlayerLeds(data[2], data[3] & 0x1F)
     return TriggerEffect(data[2], data[3], data[4 : 4 + EFFECT_BYTES])
 

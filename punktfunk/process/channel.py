@@ -1,7 +1,8 @@
 """Typed messages between a control process and its stream worker, over a SOCK_SEQPACKET pair.
 
-A message is a frozen dataclass of plain values, sent as one JSON object with its class name; file descriptors
-travel beside it (SCM_RIGHTS). The end of either process is the end of file at the other: nothing else has to
+A message is a frozen dataclass, sent as one JSON object with its class name. Its fields are plain values, enumerations
+and dataclasses of such, which come out as what the field is declared as. File descriptors travel beside it
+(SCM_RIGHTS). The end of either process is the end of file at the other: nothing else has to
 be told. Both ends belong to this program, so an unknown message is a defect and raises.
 """
 
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from punktfunk.errors import SessionClosedError
 
@@ -25,6 +28,7 @@ class Channel:
     def __init__(self, end: socket.socket, vocabulary: Iterable[type[Any]]) -> None:
         self._socket = end
         self._classes = {kind.__name__: kind for kind in vocabulary}
+        self._makers = {name: _maker(kind) for name, kind in self._classes.items()}
 
     @staticmethod
     def pair() -> tuple[socket.socket, socket.socket]:
@@ -57,9 +61,33 @@ class Channel:
             return None
         if not payload:
             return None
-        fields = json.loads(payload)
-        return self._classes[fields.pop("message")](**fields), descriptors
+        values = json.loads(payload)
+        return self._makers[values.pop("message")](values), descriptors
 
     def close(self) -> None:
         """Close this end; the other one reads the end of file."""
         self._socket.close()
+
+
+def _maker(kind: type[Any]) -> Callable[[dict[str, Any]], Any]:
+    """Return what makes a message of that class, or a value in one, from its fields' JSON values."""
+    hints = get_type_hints(kind)
+    made = {field.name: maker for field in fields(kind) if (maker := _field_maker(hints[field.name]))}
+
+    def make(values: dict[str, Any]) -> Any:
+        for name, maker in made.items():
+            if values.get(name) is not None:
+                values[name] = maker(values[name])
+        return kind(**values)
+
+    return make
+
+
+def _field_maker(hint: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a field's value from its JSON value; ``None`` where that is the value already."""
+    one, *others = [part for part in get_args(hint) or (hint,) if part is not NoneType]
+    if others or not isinstance(one, type):
+        return None
+    if is_dataclass(one):
+        return _maker(one)
+    return one if issubclass(one, Enum) else None

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from punktfunk.clock import monotonic_ns
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, ReceivedFrame, StreamConfig
 from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
-from punktfunk.desktop.inject import InputEvent, InputKind
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
 from punktfunk.desktop.wayland import connect
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import AccessUnit, EncoderConfig, open_decoder, strip
 from punktfunk.units import Bitrate, Mode
 
@@ -200,11 +200,11 @@ def _input(session: DesktopSession) -> None:
     listener.ready.wait(10)
     time.sleep(0.5)
     taken: dict[str, list[float]] = {"key": [], "motion": []}
-    area = 1000 << 16 | 1000
+    area = SurfaceSize(1000, 1000)
     for number in range(_TAPS):
         events: list[tuple[str, InputEvent]] = [
             ("key", InputEvent(InputKind.KEY_DOWN if number % 2 == 0 else InputKind.KEY_UP, ord("A"))),
-            ("motion", InputEvent(InputKind.MOUSE_ABSOLUTE, x=number % 500 + 1, y=500, flags=area)),
+            ("motion", InputEvent(InputKind.MOUSE_ABSOLUTE, x=number % 500 + 1, y=500, surface=area)),
         ]
         for kind, event in events:
             seen = len(listener.arrived)

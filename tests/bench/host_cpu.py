@@ -38,7 +38,7 @@ import numpy as np
 
 import punktfunk
 from punktfunk.clock import monotonic_ns
-from punktfunk.native.datagrams import Input, InputKind
+from punktfunk.input import InputEvent, InputKind
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 
@@ -209,7 +209,7 @@ async def _tap(address: str, heard: Path, count: int) -> list[int]:
         for number in range(count):
             kind = InputKind.KEY_UP if number % 2 else InputKind.KEY_DOWN
             sent.append(monotonic_ns())
-            client.send(Input(kind, _KEY_A))
+            client.send(InputEvent(kind, _KEY_A))
             await asyncio.sleep(rng.uniform(0.015, 0.045))
         await asyncio.sleep(0.5)
     return sent

@@ -19,8 +19,8 @@ from punktfunk.client import work
 from punktfunk.client.ending import End
 from punktfunk.client.service import WORKER_MODULE
 from punktfunk.errors import PunktfunkError, ResultsError
+from punktfunk.input import InputEvent, InputKind, Touchpad
 from punktfunk.media import SyntheticSpec, TestCardSpec
-from punktfunk.native.datagrams import Input, InputKind, Touchpad
 from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
@@ -98,7 +98,7 @@ def test_both_ends_log_how_many_datagrams_of_input_there_were() -> None:
                 # Earlier input would be dropped, and counted as that.
                 await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 for number in range(5):
-                    client.send(Input(InputKind.MOUSE_MOVE, 0, number, 0))
+                    client.send(InputEvent(InputKind.MOUSE_MOVE, 0, number, 0))
                 client.send(Touchpad(0, 1, True, 9, 9))
                 await soon(lambda: host.reports[0].side_planes.total() >= 6, "the host has them")
                 client.stop()

@@ -14,20 +14,20 @@ import punktfunk
 import punktfunk.native.host as session_module
 from punktfunk.desktop.pads import PadState
 from punktfunk.errors import CapabilityError
-from punktfunk.media import SyntheticSpec
-from punktfunk.native.datagrams import (
-    Audio,
-    FromHost,
-    Input,
+from punktfunk.input import (
+    PAD_KINDS,
+    InputEvent,
     InputKind,
     Lightbar,
-    Mic,
     Motion,
     PlayerLeds,
     Rumble,
+    SurfaceSize,
     Touchpad,
     TriggerEffect,
 )
+from punktfunk.media import SyntheticSpec
+from punktfunk.native.datagrams import Audio, FromHost, Mic
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
 
@@ -41,11 +41,11 @@ class Recorder:
     """An input sink that remembers, and refuses pads."""
 
     def __init__(self) -> None:
-        self.events: list[Input] = []
+        self.events: list[InputEvent] = []
         self.stamps: list[int] = []
         self.released = 0
 
-    def inject(self, event: Input) -> bool:
+    def inject(self, event: InputEvent) -> bool:
         self.events.append(event)
         self.stamps.append(time.monotonic_ns())
         return event.kind not in (InputKind.PAD_BUTTON, InputKind.PAD_AXIS)
@@ -69,7 +69,13 @@ def test_every_kind_of_input_arrives_in_order_and_is_let_go_of_at_the_end() -> N
         sink = Recorder()
         async with punktfunk.Host(CONFIG, input_sink=sink) as host:
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
-                sent = [Input(kind, n, -n, n, 0x0500_02D0) for n, kind in enumerate(InputKind)]
+                surface = SurfaceSize(1280, 720)
+                sent = [
+                    InputEvent(kind, n, -n, n, pad=n)
+                    if kind in PAD_KINDS
+                    else InputEvent(kind, n, -n, n, surface)
+                    for n, kind in enumerate(InputKind)
+                ]
                 for event in sent:
                     client.send(event)
                 await until(lambda: len(sink.events) >= len(sent))
@@ -142,7 +148,7 @@ def test_a_client_that_floods_side_planes_is_held_to_its_rate(monkeypatch: pytes
         async with punktfunk.Host(CONFIG, input_sink=sink) as host:
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 for _ in range(200):
-                    client.send(Input(InputKind.MOUSE_MOVE, 0, 1, 1))
+                    client.send(InputEvent(InputKind.MOUSE_MOVE, 0, 1, 1))
                 await asyncio.sleep(0.3)
                 client.stop()
                 [report] = await host.sessions_over(1)
@@ -194,9 +200,9 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 felt: list[Rumble] = []
                 client.on_side_plane = lambda what: felt.append(what) if isinstance(what, Rumble) else None
-                client.send(Input(InputKind.PAD_BUTTON, 0x1000, 1, 0, 2))
-                client.send(Input(InputKind.PAD_AXIS, 9, 5, 0, 2))
-                client.send(Input(InputKind.PAD_AXIS, 4, 300, 0, 2))
+                client.send(InputEvent(InputKind.PAD_BUTTON, 0x1000, 1, pad=2))
+                client.send(InputEvent(InputKind.PAD_AXIS, 9, 5, pad=2))
+                client.send(InputEvent(InputKind.PAD_AXIS, 4, 300, pad=2))
                 await until(lambda: bool(pads and pads[0].states and pads[0].states[-1].axes[4]))
                 assert pads[0].number == 2
                 assert pads[0].states[-1] == PadState(0x1000, (0, 0, 0, 0, 255, 0))
@@ -226,10 +232,10 @@ def test_a_machine_without_pads_says_so_once_and_refuses_their_events() -> None:
         async with punktfunk.Host(CONFIG) as host:
             host.side_planes.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
-                client.send(Input(InputKind.PAD_BUTTON, 1, 1, 0, 0))
+                client.send(InputEvent(InputKind.PAD_BUTTON, 1, 1, pad=0))
                 await until(lambda: tried == 1)
                 for pad in range(4):
-                    client.send(Input(InputKind.PAD_BUTTON, 1, 1, 0, pad))
+                    client.send(InputEvent(InputKind.PAD_BUTTON, 1, 1, pad=pad))
                 await until(lambda: host.live()[0].side_planes["input_refused"] == 4)
                 assert tried == 1
                 client.stop()

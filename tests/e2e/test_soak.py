@@ -30,9 +30,10 @@ import punktfunk
 from punktfunk.client import work as client_work
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.host import work as host_work
+from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec, open_producer
 from punktfunk.media.opus import PACKET_SAMPLES, OpusEncoder
-from punktfunk.native.datagrams import Audio, FromHost, Input, InputKind
+from punktfunk.native.datagrams import Audio, FromHost
 from punktfunk.process.channel import Channel
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
@@ -311,7 +312,7 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
     class Sink:
         taken = 0
 
-        def inject(self, _event: Input) -> bool:
+        def inject(self, _event: InputEvent) -> bool:
             self.taken += 1
             return True
 
@@ -330,7 +331,7 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
             nonlocal sent
             while min(sink.taken, heard) < total:
                 for _ in range(IN_A_ROW):
-                    client.send(Input(InputKind.MOUSE_MOVE, 0, 1, -1))
+                    client.send(InputEvent(InputKind.MOUSE_MOVE, 0, 1, -1))
                     host.send(Audio(sent, sent * 5_000_000, packets[sent % len(packets)]))
                     sent += 1
                 # A datagram may be lost, and nobody sends it again.

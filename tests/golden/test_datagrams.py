@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from punktfunk.native import datagrams
-from punktfunk.native.datagrams import (
-    Audio,
-    Datagram,
-    Ignored,
-    Input,
+from punktfunk.input import (
+    PAD_KINDS,
+    InputEvent,
     InputKind,
     Lightbar,
-    Mic,
     Motion,
     PlayerLeds,
     Rumble,
+    SurfaceSize,
     Touchpad,
     TriggerEffect,
 )
+from punktfunk.native import datagrams
+from punktfunk.native.datagrams import Audio, Datagram, Ignored, Mic
 
 FROM_CLIENT: list[tuple[Datagram, str]] = [
-    (Input(InputKind.MOUSE_MOVE, 0, -12, 34, 0xABCD), "c80200000000f4ffffff22000000cdab0000"),
+    (
+        InputEvent(InputKind.MOUSE_MOVE, 0, -12, 34, SurfaceSize(0, 0xABCD)),
+        "c80200000000f4ffffff22000000cdab0000",
+    ),
     (Mic(7, 1_000_000_123, b"\xaa\xbb"), "cb070000007bca9a3b00000000aabb"),
     (Touchpad(1, 0, True, 40000, 12345), "cc01010001409c3930"),
     (Motion(0, (-100, 200, -300), (16384, -8192, 1)), "cc02009cffc800d4fe004000e00100"),
@@ -53,9 +57,11 @@ def test_a_hosts_datagrams_match_their_vectors_both_ways(datagram: Datagram, wir
 
 @pytest.mark.parametrize("kind", list(InputKind))
 def test_every_kind_of_input_goes_both_ways(kind: InputKind) -> None:
-    event = Input(kind, 0xFFFFFFFF, -(2**31), 2**31 - 1, 0x0780_0438)
+    event = InputEvent(kind, 0xFFFFFFFF, -(2**31), 2**31 - 1, SurfaceSize(1920, 1080))
+    if kind in PAD_KINDS:
+        event = replace(event, surface=None, pad=0x0780_0438)
     wire = datagrams.encode(event)
-    assert len(wire) == 18
+    assert wire == bytes([0xC8, kind]) + bytes.fromhex("ffffffff 00000080 ffffff7f 38048007")
     assert datagrams.decode_from_client(wire) == event
     assert datagrams.decode_from_client(wire + b"later") == event
 

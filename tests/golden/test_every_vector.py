@@ -17,20 +17,19 @@ from spake2.parameters.ed25519 import ParamsEd25519
 
 from punktfunk.core import FecScheme, _core
 from punktfunk.errors import PairingError
-from punktfunk.native import messages, pairing
-from punktfunk.native.datagrams import (
-    Audio,
-    Datagram,
-    Input,
+from punktfunk.input import (
+    InputEvent,
     InputKind,
     Lightbar,
     Motion,
     PlayerLeds,
     Rumble,
+    SurfaceSize,
     Touchpad,
     TriggerEffect,
-    encode,
 )
+from punktfunk.native import messages, pairing
+from punktfunk.native.datagrams import Audio, Datagram, encode
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest
@@ -53,7 +52,9 @@ CONTROL = {
     "Reconfigured framed": messages.Reconfigured.of(True, FULL_HD).encode(),
 }
 SIDE_PLANES: dict[str, Datagram] = {
-    "input MouseMove(-12,34,flags=0xABCD)": Input(InputKind.MOUSE_MOVE, 0, -12, 34, 0xABCD),
+    "input MouseMove(-12,34,flags=0xABCD)": InputEvent(
+        InputKind.MOUSE_MOVE, 0, -12, 34, SurfaceSize(0, 0xABCD)
+    ),
     "audio seq=7 pts=1000000123 opus=aabb": Audio(7, 1_000_000_123, b"\xaa\xbb"),
     "rumble pad=1 low=0x1234 high=0xffff": Rumble(1, 0x1234, 0xFFFF),
     "rich touchpad pad=1 finger=0 active x=40000 y=12345": Touchpad(1, 0, True, 40000, 12345),

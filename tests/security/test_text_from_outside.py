@@ -28,6 +28,7 @@ import punktfunk
 from harness import results
 from harness.cli import main
 from harness.scenario import Scenario
+from punktfunk import input as event
 from punktfunk.native import datagrams, handshake, messages, quic
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.discovery import SERVICE_TYPE
@@ -179,7 +180,7 @@ def _parts(hint: Any) -> set[Any]:
 
 
 def test_the_texts_of_the_wire_are_those_that_are_tested_here() -> None:
-    theirs = string_fields(handshake, messages, datagrams, quic)
+    theirs = string_fields(handshake, messages, datagrams, event, quic)
     ours = {("Ignored", "reason"), ("Peer", "address"), ("Peer", "fingerprint")}
     """Names of counters, and what the link itself found out."""
     assert theirs - ours == {

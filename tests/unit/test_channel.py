@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import pytest
 
 from punktfunk.client import work as client_work
+from punktfunk.desktop import messages as desktop_messages
 from punktfunk.errors import SessionClosedError
 from punktfunk.host import work as host_work
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.process.channel import Channel
 
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
     """Not in any vocabulary."""
+
+
+class Colour(StrEnum):
+    """An enumeration."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """A value that is a dataclass itself."""
+
+    colour: Colour
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A message of all that can be in one."""
+
+    pen: Pen | None
+    colour: Colour
+    plain: dict[str, int]
+    several: list[int] | None = None
 
 
 def pair() -> tuple[Channel, Channel]:
@@ -33,6 +63,40 @@ def test_messages_keep_their_type_their_values_and_their_order() -> None:
     for message in sent:
         ours.send(message)
     assert [theirs.receive() for _ in sent] == [(message, []) for message in sent]
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("vocabulary", [client_work.VOCABULARY, desktop_messages.VOCABULARY])
+@pytest.mark.parametrize(
+    "event",
+    [
+        InputEvent(InputKind.KEY_DOWN, 0x41),
+        InputEvent(InputKind.MOUSE_ABSOLUTE, 0, -1, 2**31 - 1, SurfaceSize(65535, 1)),
+        InputEvent(InputKind.PAD_AXIS, 5, 255, pad=15),
+    ],
+)
+def test_an_input_event_passes_as_it_is(vocabulary: Iterable[type[Any]], event: InputEvent) -> None:
+    ours, theirs = (Channel(end, vocabulary) for end in Channel.pair())
+    ours.send(event)
+    received = theirs.receive()
+    assert received == (event, [])
+    assert isinstance(received[0].kind, InputKind)
+    ours.close()
+    theirs.close()
+
+
+def test_values_come_out_as_what_their_field_is_declared_as() -> None:
+    ours, theirs = (Channel(end, [Nested]) for end in Channel.pair())
+    sent = [
+        Nested(Pen(Colour.RED, 1), Colour.BLUE, {"width": 2}),
+        Nested(None, Colour.RED, {}, [1, 2]),
+    ]
+    for message in sent:
+        ours.send(message)
+    received = [theirs.receive() for _ in sent]
+    assert received == [(message, []) for message in sent]
+    assert isinstance(received[0][0].pen.colour, Colour)
     ours.close()
     theirs.close()
 

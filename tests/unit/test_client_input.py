@@ -9,7 +9,8 @@ import pytest
 from punktfunk.client import input as make
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_VIRTUAL_KEY
 from punktfunk.errors import UsageError
-from punktfunk.native.datagrams import Input, InputKind
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
+from punktfunk.native.datagrams import encode
 
 
 def test_every_printable_character_is_a_key_that_hosts_know_and_all_are_let_go_of() -> None:
@@ -35,7 +36,10 @@ def test_a_character_without_a_key_is_refused() -> None:
 
 
 def test_positions_clicks_and_notches_are_as_the_wire_has_them() -> None:
-    assert make.move_to(640, 360, 1280, 720) == Input(InputKind.MOUSE_ABSOLUTE, 0, 640, 360, 0x0500_02D0)
+    assert make.move_to(640, 360, 1280, 720) == InputEvent(
+        InputKind.MOUSE_ABSOLUTE, 0, 640, 360, SurfaceSize(1280, 720)
+    )
+    assert encode(make.move_to(640, 360, 1280, 720))[14:].hex() == "d0020005"
     assert [event.kind for event in make.click(3)] == [InputKind.BUTTON_DOWN, InputKind.BUTTON_UP]
-    assert make.scroll(-2) == Input(InputKind.SCROLL, 0, -240)
+    assert make.scroll(-2) == InputEvent(InputKind.SCROLL, 0, -240)
     assert make.scroll(1, horizontal=True).code == 1

@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from punktfunk.errors import ProtocolError
+from punktfunk.input import TriggerEffect
 from punktfunk.native import datagrams, messages
-from punktfunk.native.datagrams import Ignored, Mic, TriggerEffect
+from punktfunk.native.datagrams import Ignored, Mic
 from punktfunk.native.framing import FrameReader, frame
 
 MAGIC = messages.MAGIC
@@ -114,7 +115,7 @@ def test_messages_are_cut_whole_however_their_bytes_come() -> None:
 
 
 def test_a_datagram_fits_a_packet_or_is_refused_by_name() -> None:
-    head = len(Mic(0, 0, b"").encode())
+    head = len(datagrams.encode(Mic(0, 0, b"")))
     assert len(datagrams.encode(Mic(1, 2, bytes(1100 - head)))) == 1100
     with pytest.raises(ValueError, match=r"^Mic of 1101 bytes does not fit 1100$"):
         datagrams.encode(Mic(1, 2, bytes(1101 - head)))

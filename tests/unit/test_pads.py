@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from punktfunk.desktop.pads import PadAxis, PadButtons, PadState
+from punktfunk.desktop.pads import PadState
 from punktfunk.desktop.pads.uinput import UinputPad, require_uinput
 from punktfunk.errors import CapabilityError, DesktopError, PrivilegeError
 from punktfunk.host.pads import PadStates, RumbleBook
-from punktfunk.native.datagrams import Input, InputKind, Rumble
+from punktfunk.input import InputEvent, InputKind, PadAxis, PadButtons, Rumble
 
 evdev = pytest.importorskip("evdev", reason="python-evdev (pip install 'punktfunk[gamepad]')")
 ecodes = evdev.ecodes
 
 
-def _button(bit: int, pressed: int = 1, pad: int = 0) -> Input:
-    return Input(InputKind.PAD_BUTTON, bit, pressed, 0, pad)
+def _button(bit: int, pressed: int = 1, pad: int = 0) -> InputEvent:
+    return InputEvent(InputKind.PAD_BUTTON, bit, pressed, pad=pad)
 
 
-def _axis(axis: int, value: int, pad: int = 0) -> Input:
-    return Input(InputKind.PAD_AXIS, axis, value, 0, pad)
+def _axis(axis: int, value: int, pad: int = 0) -> InputEvent:
+    return InputEvent(InputKind.PAD_AXIS, axis, value, pad=pad)
 
 
 def test_events_add_up_to_states_of_each_pad() -> None:
@@ -55,10 +55,10 @@ def test_axes_are_held_to_their_range() -> None:
         _button(PadButtons.A | PadButtons.B),
         _axis(6, 1),
         _axis(0xFFFF_FFFF, 1),
-        Input(InputKind.KEY_DOWN, 1),
+        InputEvent(InputKind.KEY_DOWN, 1),
     ],
 )
-def test_what_means_nothing_makes_no_pad(event: Input) -> None:
+def test_what_means_nothing_makes_no_pad(event: InputEvent) -> None:
     assert PadStates().take(event) is None
 
 

@@ -1,28 +1,10 @@
-"""Input into a session: one event type, one protocol class, one file a back end."""
+"""Input into a session: one protocol class, one file a back end; the event is :mod:`punktfunk.input`'s."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
-from punktfunk.native.datagrams import InputKind as InputKind
-
-
-@dataclass(frozen=True, slots=True)
-class InputEvent:
-    """One event of punktfunk/1 section 3.1.
-
-    ``code``: Windows virtual key, button 1 to 5 (left, middle, right, X1, X2), or scroll axis (0 vertical, 1
-    horizontal). ``x``, ``y``: pixels of movement (down positive), a position, or in ``x`` a scroll distance in
-    1/120 notch (up and right positive). ``flags``: for positions, (width << 16) | height of the area that
-    they count in.
-    """
-
-    kind: int
-    code: int = 0
-    x: int = 0
-    y: int = 0
-    flags: int = 0
+from punktfunk.input import InputEvent
 
 
 class InputInjector(Protocol):

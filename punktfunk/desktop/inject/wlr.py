@@ -11,17 +11,15 @@ from collections import Counter
 from typing import Any, Final
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.inject import InputEvent, InputKind
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_BUTTON, EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.wayland.connection import Connection
+from punktfunk.input import NOTCH, InputEvent, InputKind
 
 _KEYMAP_XKB_V1: Final = 1
 _UP, _DOWN = 0, 1
 _AXIS_VERTICAL, _AXIS_HORIZONTAL = 0, 1
 _SOURCE_WHEEL, _SOURCE_CONTINUOUS = 0, 2
-_NOTCH: Final = 120
-"""Scroll distance of one notch of a wheel, in the units of punktfunk/1 section 3.1."""
 _NOTCH_LENGTH: Final = 15.0
 """What a notch is worth in ``wl_pointer.axis`` values; libinput's figure, which toolkits expect."""
 _MAX_MOVE: Final = 1 << 20
@@ -99,8 +97,8 @@ class WlrInjector:
             InputKind.TOUCH_DOWN: self._touch,
             InputKind.TOUCH_MOVE: self._touch,
             InputKind.TOUCH_UP: self._touch,
-        }.get(event.kind)  # type: ignore[call-overload]  # a kind off the wire need not be one of ours
-        return "unknown_kind" if means is None else means(event)
+        }[event.kind]
+        return means(event)
 
     def _key_event(self, event: InputEvent) -> str | None:
         code = EVDEV_OF_VIRTUAL_KEY.get(event.code & 0xFF)
@@ -126,9 +124,9 @@ class WlrInjector:
         return None
 
     def _move_to(self, event: InputEvent) -> str | None:
-        width, height = event.flags >> 16 & 0xFFFF, event.flags & 0xFFFF
-        if not width or not height:
+        if event.surface is None or event.surface.empty:
             return "no_area"
+        width, height = event.surface.width, event.surface.height
         x, y = max(0, min(width, event.x)), max(0, min(height, event.y))
         self._pointer.motion_absolute(_milliseconds(), x, y, width, height)
         self._pointer.frame()
@@ -138,12 +136,12 @@ class WlrInjector:
         if event.code not in {0, 1}:
             return "unknown_axis"
         axis = _AXIS_HORIZONTAL if event.code else _AXIS_VERTICAL
-        limit = _MAX_NOTCHES * _NOTCH
+        limit = _MAX_NOTCHES * NOTCH
         distance = max(-limit, min(limit, event.x))
         if axis == _AXIS_VERTICAL:
-            distance = -distance  # up is positive on the wire, down is positive in Wayland
-        notches, rest = divmod(abs(distance), _NOTCH)
-        value = distance * _NOTCH_LENGTH / _NOTCH
+            distance = -distance  # up is positive in an event, down is positive in Wayland
+        notches, rest = divmod(abs(distance), NOTCH)
+        value = distance * _NOTCH_LENGTH / NOTCH
         if rest:
             self._pointer.axis(_milliseconds(), axis, value)
             self._pointer.axis_source(_SOURCE_CONTINUOUS)

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from punktfunk.desktop.pads import TRIGGERS, OnRumble, PadAxis, PadButtons, PadState
+from punktfunk.desktop.pads import OnRumble, PadState
 from punktfunk.errors import CapabilityError, DesktopError, PrivilegeError
+from punktfunk.input import TRIGGERS, PadAxis, PadButtons
 
 NODE: Final = Path("/dev/uinput")
 _NAME: Final = "punktfunk pad"

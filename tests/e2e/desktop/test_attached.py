@@ -18,11 +18,11 @@ from punktfunk.desktop import backends
 from punktfunk.desktop.attached import AttachedDesktop
 from punktfunk.desktop.backends import BackendName
 from punktfunk.desktop.capture import ScreenSpec, open_capture
-from punktfunk.desktop.inject import InputEvent, InputKind
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.units import Mode
 
 MODE = Mode(640, 480, 60)
@@ -58,7 +58,7 @@ def test_a_running_session_is_preferred_and_its_focused_output_is_streamed(insid
 def test_input_goes_into_a_running_session_and_is_released_with_it(inside: DesktopSession) -> None:
     with AttachedDesktop() as desktop:
         desktop.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
-        desktop.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=5, y=5, flags=10 << 16 | 10))
+        desktop.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=5, y=5, surface=SurfaceSize(10, 10)))
         assert desktop.release_all() == {"injected": 2}
     assert inside.failure is None
 

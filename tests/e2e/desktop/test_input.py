@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from punktfunk.desktop.inject import InputEvent, InputKind
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import ConfigError
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -144,23 +144,23 @@ def test_repeated_and_needless_key_events_are_left_out(session: DesktopSession, 
 
 
 def test_an_absolute_position_is_scaled_from_the_clients_area(session: DesktopSession, probe: Probe) -> None:
-    area = 1280 << 16 | 960
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=640, y=240, flags=area))
+    area = SurfaceSize(1280, 960)
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=640, y=240, surface=area))
     moved = probe.expect("pointer_motion")
     assert moved["values"][-2:] == pytest.approx([320, 120], abs=1)
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=9999, y=-5, flags=area))
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=9999, y=-5, surface=area))
     moved = probe.expect("pointer_motion")
     assert moved["values"][-2:] == pytest.approx([639, 0], abs=1), "clamped to the area"
 
 
 def test_relative_movement_arrives_pixel_for_pixel(session: DesktopSession, probe: Probe) -> None:
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, flags=640 << 16 | 480))
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, surface=SurfaceSize(640, 480)))
     session.inject(InputEvent(InputKind.MOUSE_MOVE, x=-12, y=34))
     probe.expect("relative", -12, 34)
 
 
 def test_each_button_arrives_as_the_right_one(session: DesktopSession, probe: Probe) -> None:
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, flags=640 << 16 | 480))
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, surface=SurfaceSize(640, 480)))
     for button, code in ((1, BTN_LEFT), (2, 0x112), (3, BTN_RIGHT), (4, BTN_SIDE), (5, 0x114)):
         session.inject(InputEvent(InputKind.BUTTON_DOWN, button))
         probe.expect("pointer_button", code, 1)
@@ -169,7 +169,7 @@ def test_each_button_arrives_as_the_right_one(session: DesktopSession, probe: Pr
 
 
 def test_the_wheel_turns_in_notches_and_smoothly(session: DesktopSession, probe: Probe) -> None:
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, flags=640 << 16 | 480))
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, surface=SurfaceSize(640, 480)))
     session.inject(InputEvent(InputKind.SCROLL, 0, x=240))  # two notches up
     probe.expect("pointer_axis_discrete", 0, -2)
     probe.expect("pointer_axis", 0, -30)
@@ -181,11 +181,11 @@ def test_the_wheel_turns_in_notches_and_smoothly(session: DesktopSession, probe:
 
 
 def test_a_finger_moves_and_presses(session: DesktopSession, probe: Probe) -> None:
-    area = 640 << 16 | 480
-    session.inject(InputEvent(InputKind.TOUCH_DOWN, 7, x=100, y=100, flags=area))
+    area = SurfaceSize(640, 480)
+    session.inject(InputEvent(InputKind.TOUCH_DOWN, 7, x=100, y=100, surface=area))
     probe.expect("pointer_button", BTN_LEFT, 1)
-    session.inject(InputEvent(InputKind.TOUCH_DOWN, 8, x=300, y=300, flags=area))
-    session.inject(InputEvent(InputKind.TOUCH_MOVE, 7, x=200, y=150, flags=area))
+    session.inject(InputEvent(InputKind.TOUCH_DOWN, 8, x=300, y=300, surface=area))
+    session.inject(InputEvent(InputKind.TOUCH_MOVE, 7, x=200, y=150, surface=area))
     moved = probe.expect("pointer_motion")
     assert moved["values"][-2:] == pytest.approx([200, 150], abs=1), "a second finger does not take over"
     session.inject(InputEvent(InputKind.TOUCH_UP, 7))
@@ -194,7 +194,7 @@ def test_a_finger_moves_and_presses(session: DesktopSession, probe: Probe) -> No
 
 
 def test_all_that_is_down_is_released_when_the_client_leaves(session: DesktopSession, probe: Probe) -> None:
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, flags=640 << 16 | 480))
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=240, surface=SurfaceSize(640, 480)))
     session.inject(InputEvent(InputKind.KEY_DOWN, SHIFT))
     session.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
     session.inject(InputEvent(InputKind.BUTTON_DOWN, 1))
@@ -210,27 +210,32 @@ def test_what_no_desktop_knows_is_dropped_and_counted(
 ) -> None:
     session.inject(InputEvent(InputKind.KEY_DOWN, 0x07))
     session.inject(InputEvent(InputKind.BUTTON_DOWN, 9))
-    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=1, y=1, flags=0))
+    session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=1, y=1))
     session.inject(InputEvent(InputKind.PAD_BUTTON, 1, x=1))
     session.inject(InputEvent(InputKind.SCROLL, 5, x=120))
-    session.inject(InputEvent(77))
+    for area in (SurfaceSize(0, 1), SurfaceSize(1, 0)):
+        session.inject(InputEvent(InputKind.TOUCH_DOWN, 1, x=1, y=1, surface=area))
+    with pytest.raises(ValueError, match="77"):
+        InputEvent(77)  # type: ignore[arg-type]
     counters = session.release_all()
-    for reason in ("unknown_key", "unknown_button", "no_area", "no_gamepad", "unknown_axis", "unknown_kind"):
+    for reason in ("unknown_key", "unknown_button", "no_gamepad", "unknown_axis"):
         assert counters[f"dropped_{reason}"] == 1, reason
+    assert counters["dropped_no_area"] == 3
     for _ in range(500):
         session.inject(
             InputEvent(
-                rng.randrange(256),
+                rng.choice(list(InputKind)),
                 rng.randrange(1 << 32),
                 rng.randrange(-(1 << 31), 1 << 31),
                 rng.randrange(-(1 << 31), 1 << 31),
+                SurfaceSize(rng.randrange(1 << 16), rng.randrange(1 << 16)),
                 rng.randrange(1 << 32),
             )
         )
     for kind in list(InputKind) * 20:
-        session.inject(InputEvent(kind, rng.randrange(8), -(1 << 31), (1 << 31) - 1, rng.randrange(1 << 32)))
+        session.inject(InputEvent(kind, rng.randrange(8), -(1 << 31), (1 << 31) - 1, SurfaceSize(1, 65535)))
     total = sum(session.release_all().values())
-    assert total == 6 + 500 + len(InputKind) * 20
+    assert total == 7 + 500 + len(InputKind) * 20
 
 
 def test_a_layout_turns_positions_into_its_own_letters(desktop_parts: None, tmp_path: Path) -> None:

@@ -14,10 +14,9 @@ import pytest
 
 import punktfunk
 from punktfunk.desktop.capture import ScreenSpec, open_capture
-from punktfunk.desktop.inject import InputEvent, InputKind
 from punktfunk.desktop.session import App, DesktopSession
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import RawFrame, TestCardSpec, strip
-from punktfunk.native import datagrams
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
@@ -31,16 +30,16 @@ class Sink:
     """Where the host puts its clients' input."""
 
     def __init__(self) -> None:
-        self.events: list[datagrams.Input] = []
+        self.events: list[InputEvent] = []
 
-    def inject(self, event: datagrams.Input) -> bool:
+    def inject(self, event: InputEvent) -> bool:
         self.events.append(event)
         return True
 
     def release_all(self) -> None:
-        self.events.append(datagrams.Input(datagrams.InputKind.KEY_UP, 0xFF))
+        self.events.append(InputEvent(InputKind.KEY_UP, 0xFF))
 
-    def of(self, kind: datagrams.InputKind) -> list[datagrams.Input]:
+    def of(self, kind: InputKind) -> list[InputEvent]:
         return [event for event in self.events if event.kind == kind]
 
 
@@ -99,17 +98,17 @@ def test_a_window_shows_the_stream_sends_input_and_closes_by_its_own_key(
 
         def key_arrives() -> bool:
             press(session, A)
-            return bool(sink.of(datagrams.InputKind.KEY_DOWN))
+            return bool(sink.of(InputKind.KEY_DOWN))
 
         until(key_arrives, "no key came")
         # A tiled window has a border; only a full screen shows pixel for pixel.
         press(session, F11)
         shown_card(session, output.name, app)
-        session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=180, flags=640 << 16 | 360))
+        session.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=320, y=180, surface=SurfaceSize(640, 360)))
         session.inject(InputEvent(InputKind.BUTTON_DOWN, 1))
         session.inject(InputEvent(InputKind.BUTTON_UP, 1))
         session.inject(InputEvent(InputKind.SCROLL, 0, x=-120))
-        until(lambda: bool(sink.of(datagrams.InputKind.SCROLL)), "no scrolling came")
+        until(lambda: bool(sink.of(InputKind.SCROLL)), "no scrolling came")
         press(session, CONTROL, ALT, SHIFT, Q)
         until(lambda: app.status is not None, "the window did not close")
         return app.status
@@ -129,17 +128,18 @@ def test_a_window_shows_the_stream_sends_input_and_closes_by_its_own_key(
         assert report.reason.startswith("client left"), report.reason
 
     asyncio.run(asyncio.wait_for(scenario(), 90))
-    kinds = datagrams.InputKind
-    assert {event.code for event in sink.of(kinds.KEY_DOWN)} == {A, 0xA2, 0xA0, 0xA4}, "F11 and Q stay here"
-    released = {event.code for event in sink.of(kinds.KEY_UP)}
+    assert {event.code for event in sink.of(InputKind.KEY_DOWN)} == {A, 0xA2, 0xA0, 0xA4}, (
+        "F11 and Q stay here"
+    )
+    released = {event.code for event in sink.of(InputKind.KEY_UP)}
     assert released >= {A, 0xA2, 0xA0, 0xA4}, "what the chord held is let go of"
-    moved = sink.of(kinds.MOUSE_ABSOLUTE)[-1]
-    assert moved.flags == 640 << 16 | 360
+    moved = sink.of(InputKind.MOUSE_ABSOLUTE)[-1]
+    assert moved.surface == SurfaceSize(640, 360)
     assert abs(moved.x - 320) <= 1
     assert abs(moved.y - 180) <= 1
-    assert [event.code for event in sink.of(kinds.BUTTON_DOWN)] == [1]
-    assert [event.code for event in sink.of(kinds.BUTTON_UP)] == [1]
-    assert sum(event.x for event in sink.of(kinds.SCROLL)) < 0
+    assert [event.code for event in sink.of(InputKind.BUTTON_DOWN)] == [1]
+    assert [event.code for event in sink.of(InputKind.BUTTON_UP)] == [1]
+    assert sum(event.x for event in sink.of(InputKind.SCROLL)) < 0
     with np.load(tmp_path / "record" / "decoded.npz") as decoded:
         presented, decode_end = decoded["presented_ns"], decoded["decode_end_ns"]
     shown = presented > 0

@@ -22,8 +22,8 @@ from punktfunk.desktop.audio import pipewire
 from punktfunk.host.desktop import DesktopDesk, program_of
 from punktfunk.host.sound import SoundDesk, SoundPlace
 from punktfunk.host.sources import DesktopSpec
+from punktfunk.input import InputEvent, InputKind
 from punktfunk.media.opus import SAMPLE_RATE
-from punktfunk.native.datagrams import Input, InputKind
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.waiting import PATIENCE_S
@@ -80,7 +80,7 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
         config = punktfunk.ClientConfig(pin=served.fingerprint, mode=MODE, artefacts=tmp_path / "client")
         async with punktfunk.Client(served.address, config) as client:
 
-            async def do(events: Iterator[Input] | list[Input], shows: bytes) -> re.Match[bytes]:
+            async def do(events: Iterator[InputEvent] | list[InputEvent], shows: bytes) -> re.Match[bytes]:
                 before = len(so_far())
                 for event in events:
                     client.send(event)
@@ -110,7 +110,7 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
             assert column / half == pytest.approx(2, abs=0.15), "in cells of the terminal"
             assert thrice / row == pytest.approx(3, abs=0.4)
             await do([make.scroll(1)], rb"\x1b\[<64;\d+;\d+M")
-            await do([Input(InputKind.BUTTON_DOWN, 3)], rb"\x1b\[<2;\d+;\d+M")
+            await do([InputEvent(InputKind.BUTTON_DOWN, 3)], rb"\x1b\[<2;\d+;\d+M")
             assert client.sound is not None
             sound = client.sound
             await _until(lambda: sound.counters["sound_packets"] > 300)
