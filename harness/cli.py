@@ -128,7 +128,7 @@ def doctor(
         bool, typer.Option("--leftovers", help="Remove namespaces and processes that dead runs left.")
     ] = False,
 ) -> None:
-    """Say what this machine can do, who uses it, and the command that fixes what is missing."""
+    """Show what this machine can do, who uses it, and the command that fixes what is missing."""
     from harness import doctor as examination
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)

@@ -97,7 +97,7 @@ def calibrate(
     ] = 0.05,
     out: Out = DEFAULT_OUT,
 ) -> None:
-    """Say what the latency gate makes of this machine's noise: false alarms, and the changes it would see."""
+    """Show what the latency gate makes of this machine's noise: false alarms, and the changes it would see."""
     from harness import calibrate as calibrating
     from harness import records
 

@@ -1,4 +1,4 @@
-"""Say where a scenario is wrong: file:line:column, the line, a caret, and what was probably meant."""
+"""Where a scenario is wrong: file:line:column, the line, a caret, and what was probably meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Say for each capability of this machine: yes or no, who uses it, and the command that fixes it.
+"""Each capability of this machine: yes or no, who uses it, and the command that fixes it.
 
 Everything is tried, not guessed from version numbers: a TUN is opened, a qdisc is asked for, an encoder is made.
 """

@@ -27,13 +27,13 @@ class Reporter(Protocol):
     """Receives the events of a run."""
 
     def begin(self, cases: int, estimate_s: float) -> None:
-        """Say how many cases there are and how long they should take."""
+        """Report how many cases there are and how long they should take."""
 
     def ended(self, result: CaseResult, estimate_s: float) -> None:
-        """Say that a case has ended, and how long it was thought to take."""
+        """Report that a case has ended, and how long it was thought to take."""
 
     def note(self, text: str) -> None:
-        """Say something about the run as a whole."""
+        """Report something about the run as a whole."""
 
     def close(self) -> None:
         """Give the terminal back."""

@@ -116,7 +116,7 @@ class Periodic:
 
     def __post_init__(self) -> None:
         if self.every < 0 or self.offset < 0:
-            raise UsageError(f"periodic loss every {self.every} from {self.offset} cannot be meant")
+            raise UsageError(f"periodic loss every {self.every} from {self.offset} is invalid")
 
     @property
     def mean(self) -> float:

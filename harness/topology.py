@@ -150,7 +150,7 @@ def add_address(namespace: Namespace, device: str, address: Address) -> None:
 
 
 def add_neighbour(namespace: Namespace, device: str, address: Address, hardware: str) -> None:
-    """Tell ``namespace`` once and for all whose ``address`` is, so that a lossy link never loses the question."""
+    """Fix in ``namespace`` whose ``address`` is, so that a lossy link never loses the question."""
 
     def talk(ip: Any) -> None:
         index = index_of(ip, device)

@@ -58,7 +58,7 @@ class TracePoint(BaseModel):
 
 
 def read_trace(path: Path) -> list[TracePoint]:
-    """Read a CSV trace; raise ValueError that says where (``file:line:column``) one cannot be meant."""
+    """Read a CSV trace; raise ValueError that says where (``file:line:column``) one is invalid."""
     name = printable(path.name, MAX_CELL_CHARACTERS)
     try:
         text = read_text(path, MAX_BYTES)

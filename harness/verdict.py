@@ -103,7 +103,7 @@ def _verdict(run: RunResult, *, interrupted: bool, needed: bool, optional: Colle
 
 
 def _not_run(cases: Iterable[CaseResult]) -> list[str]:
-    """Say once, for all cases that share a reason, what did not run and why."""
+    """Return what did not run and why, once for all cases that share a reason."""
     reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
     for case in cases:
         if case.status is Status.UNSUPPORTED:

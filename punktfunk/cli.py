@@ -387,7 +387,7 @@ def probe(  # noqa: PLR0917 - the options of a command line
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Say what this machine can stream, who uses it, and the command that fixes what is missing."""
+    """Show what this machine can stream, who uses it, and the command that fixes what is missing."""
     from punktfunk import findings
     from punktfunk.host import doctor as examination
 

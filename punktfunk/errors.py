@@ -3,7 +3,7 @@
 ::
 
     PunktfunkError                  exit 5  PF000
-    ├── UsageError                  exit 2  PF100  flags or configuration that cannot be meant
+    ├── UsageError                  exit 2  PF100  flags or configuration that are invalid
     │   └── ConfigError             exit 2  PF110  a configuration file or value
     │       └── UnitError           exit 2  PF111  text that is no quantity with a unit
     ├── CapabilityError             exit 4  PF200  this machine cannot do it (says what would fix it)
@@ -52,7 +52,7 @@ from punktfunk.printable import printable_lines
 
 
 class PunktfunkError(Exception):
-    """Say what went wrong in one line and what to do about it in another.
+    """What went wrong, in one line, and what to do about it, in another.
 
     ``cause`` is one line without a full stop at its start or end of a stack trace; ``hint`` is the next step
     for the person who reads it ("" when there is none). ``code`` is stable and may be searched for. Both are made
@@ -72,7 +72,7 @@ class PunktfunkError(Exception):
 
 
 class UsageError(PunktfunkError):
-    """Flags or values that cannot be meant."""
+    """Invalid flags or values."""
 
     code = "PF100"
     exit_code = 2

@@ -67,7 +67,7 @@ class StrangerLog:
         return SourceLog(self, source, {})
 
     def close(self) -> None:
-        """Tell what was left out; nothing is due any more then."""
+        """Report what was left out; nothing is due any more then."""
         self._tell(lambda _window: True)
 
     def write(self, method: str, event: str, source: str, fields: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def steady(spec: CoreSpec) -> CoreSpec:
 
 
 def with_point(spec: CoreSpec, point: Mapping[str, Any]) -> CoreSpec:
-    """Return ``spec`` with a trace point's rate, delay and loss in force; what the point leaves out stays."""
+    """Return ``spec`` with a trace point's rate, delay and loss applied; what the point leaves out stays."""
     changed = dict(spec)
     if point.get("rate_kbps") is not None:
         changed["rate_kbps"] = point["rate_kbps"]
@@ -99,11 +99,11 @@ class LiveLink(abc.ABC):
 
     @abc.abstractmethod
     def restart(self, specs: LinkSpecs) -> None:
-        """Put ``specs`` in force with fresh counters and packet numbers, and start their clocks."""
+        """Apply ``specs`` with fresh counters and packet numbers, and start their clocks."""
 
     @abc.abstractmethod
     def set_spec(self, direction: Direction, spec: CoreSpec) -> None:
-        """Put ``spec`` in force in one direction; counters stay, its trace and timed changes start now."""
+        """Apply ``spec`` in one direction; counters stay, its trace and timed changes start now."""
 
     @abc.abstractmethod
     def counters(self) -> dict[str, dict[str, int]]:

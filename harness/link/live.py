@@ -31,7 +31,7 @@ from punktfunk.errors import HarnessError, ResultsError, UsageError
 DOWN, UP = "host_to_client", "client_to_host"
 
 SABOTAGE_VARIABLE = "PUNKTFUNK_LAB_SABOTAGE"
-"""Puts another link in force than the one asked for: ``half-loss``, ``wrong-delay`` or ``gso``. It is there to show
+"""Applies another link than the one asked for: ``half-loss``, ``wrong-delay`` or ``gso``. It is there to show
 that a run on such a link is refused."""
 
 _READY_S = 30.0

@@ -126,7 +126,7 @@ class NetemLink(LiveLink):
             set_up(namespace, device, txqlen=10_000)
 
     def restart(self, specs: LinkSpecs) -> None:
-        """Put ``specs`` in force with fresh qdiscs, and start their clocks."""
+        """Apply ``specs`` with fresh qdiscs, and start their clocks."""
         self._stop_schedules()
         for direction in DIRECTIONS:
             self._build(direction, steady(specs.of(direction)))
@@ -137,7 +137,7 @@ class NetemLink(LiveLink):
             self._schedule(direction, specs.of(direction))
 
     def set_spec(self, direction: Direction, spec: CoreSpec) -> None:
-        """Put ``spec`` in force in one direction; counters stay, its trace and timed changes start now."""
+        """Apply ``spec`` in one direction; counters stay, its trace and timed changes start now."""
         self._stop_schedules(direction)
         self._apply(direction, steady(spec))
         self._schedule(direction, spec)

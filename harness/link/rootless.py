@@ -52,7 +52,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     why = refusal()
     if why:
         raise PrivilegeError(
-            f"live links need root or a user namespace, and there is none to be had: {why}",
+            f"live links need root or a user namespace, and neither is available: {why}",
             "run as root, or as root once: sysctl kernel.unprivileged_userns_clone=1",
         )
     order, answer = folder / "rootless.order", folder / "rootless.json"

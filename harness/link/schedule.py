@@ -22,7 +22,7 @@ def timeline(spec: CoreSpec) -> Timeline:
     """Return what ``spec`` becomes over time; empty when it never changes.
 
     As in the core's model a trace that repeats starts over one step, as long as its last one, after its
-    last point. Timed changes stay in force through the trace's later points, which override only what they
+    last point. Timed changes still apply through the trace's later points, which override only what they
     name.
     """
     trace, changes = spec.get("trace") or [], spec.get("changes") or []

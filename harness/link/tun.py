@@ -87,12 +87,12 @@ class TunLink(LiveLink):
         self._report: dict[str, Any] = {}
 
     def restart(self, specs: LinkSpecs) -> None:
-        """Put ``specs`` in force with fresh counters and packet numbers, and start their clocks."""
+        """Apply ``specs`` with fresh counters and packet numbers, and start their clocks."""
         self.pump.send({"do": "restart", "down": specs.down, "up": specs.up, "seed": specs.seed})
         self.pump.wait_event("started", _ANSWER_S)
 
     def set_spec(self, direction: Direction, spec: CoreSpec) -> None:
-        """Put ``spec`` in force in one direction; counters stay, its trace and timed changes start now."""
+        """Apply ``spec`` in one direction; counters stay, its trace and timed changes start now."""
         self.pump.send({"do": "set", "direction": direction, "spec": spec})
         self.pump.wait_event("set", _ANSWER_S)
 

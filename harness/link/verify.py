@@ -103,7 +103,7 @@ def verify(
 ) -> Verification:
     """Probe both ``directions`` of ``link`` and return what was found.
 
-    ``actual`` is what is really put in force (``asked`` unless a test sabotages the link). The link is left
+    ``actual`` is what is really applied (``asked`` unless a test sabotages the link). The link is left
     with the ideal spec. Raises :class:`LinkUnverifiedError` naming every property that is not as asked.
     """
     budget = budget or Budget()

@@ -130,7 +130,7 @@ class Counts:
         return sum({**self.at_least, **self.counters}.get(name, 0) for name in _LOST_FRAMES)
 
     def loss_words(self) -> str:
-        """Say what was lost: ``packets lost 3, frames lost unknown (at least 1)``."""
+        """Return what was lost: ``packets lost 3, frames lost unknown (at least 1)``."""
         packets = _amount(self.packets_lost, self.at_least.get("packets_lost", 0))
         return f"packets lost {packets}, frames lost {_amount(self.frames_lost, self.frames_lost_at_least)}"
 

@@ -154,7 +154,7 @@ class Client:
 
     @property
     def side_planes(self) -> dict[str, int]:
-        """Side-plane datagrams taken, dropped (by reason) and sent."""
+        """Input, audio and feedback datagrams taken, dropped (by reason) and sent."""
         return dict(self._connection.datagrams) if self._connection else {}
 
     def stop(self) -> None:

@@ -67,7 +67,7 @@ class SoundLog:
             self._file = None
 
     def _in_turn(self, seq: int) -> bool:
-        """Say whether the packet is the next one or a later one, and count what lies between."""
+        """Return whether the packet is the next one or a later one, and count what lies between."""
         if self._next is not None:
             ahead = (seq - self._next) % _SEQUENCE
             if ahead >= _SEQUENCE // 2:

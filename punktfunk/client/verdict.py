@@ -55,7 +55,7 @@ class Verdict:
 
 
 def saturated(figures: BurstFigures, base_loss: float) -> bool:
-    """Say whether a burst met the capacity of the path: less came, or it queued."""
+    """Return whether a burst met the capacity of the path: less came, or it queued."""
     if figures.loss > base_loss + _EXTRA_LOSS:
         return True
     if figures.delivered_kbps < figures.offered_kbps * (1 - base_loss) * _DELIVERED_SHARE:
@@ -66,7 +66,7 @@ def saturated(figures: BurstFigures, base_loss: float) -> bool:
 
 
 def held_back(figures: BurstFigures, wanted_kbps: float) -> bool:
-    """Say whether the host sent clearly less than it was asked for."""
+    """Return whether the host sent clearly less than it was asked for."""
     return figures.offered_kbps < wanted_kbps * 0.85
 
 

@@ -197,7 +197,7 @@ class LinkModel:
         Return ``"delivered"``, ``"lost"`` or ``"queue_dropped"`` and (arrival ns, corrupted) of each delivery.
         """
     def set_spec(self, spec_json: str, now_ns: int) -> None:
-        """Put another spec in force; packet numbers, counters and the queue stay, trace and changes start over."""
+        """Apply another spec; packet numbers, counters and the queue stay, trace and changes start over."""
     def counters(self, now_ns: int | None = None) -> dict[str, int]:
         """Counts at ``now_ns``; without it, once everything in flight has arrived."""
 
@@ -248,7 +248,7 @@ class TunPump:
         4 delivered with a wrong checksum, 5 delivered with a flipped bit), bytes, in_ns, due_ns, out_ns.
         """
     def set_spec(self, direction: str, spec_json: str) -> None:
-        """Put another spec in force for ``"ab"`` or ``"ba"`` now; packet numbers and counters stay."""
+        """Apply another spec to ``"ab"`` or ``"ba"`` now; packet numbers and counters stay."""
     def restart(self, spec_ab_json: str, spec_ba_json: str, seed: int) -> None:
         """Begin anew from packet 0 with empty counters, lateness and log; what is in flight is forgotten."""
     @property

@@ -48,7 +48,7 @@ class Part:
 
 
 def examine_parts() -> list[Part]:
-    """Say of sound and gamepads whether they can be had here. Starts nothing."""
+    """Return whether sound and gamepads are available here. Starts nothing."""
     return [
         _part("sound", "PipeWire and libpulse are installed", require_pipewire, require_pulse),
         _part("gamepads", "uinput can be written", require_uinput),
@@ -56,7 +56,7 @@ def examine_parts() -> list[Part]:
 
 
 def examine() -> list[Finding]:
-    """Say of each back end whether it can run here. Starts nothing; connects to a session that runs."""
+    """Return for each back end whether it can run here. Starts nothing; connects to a session that runs."""
     return [_examine_attached(), _examine_headless()]
 
 

@@ -99,7 +99,7 @@ class Children:
                 child.on_exit(child)
 
     def gone(self, children: Sequence[Child], limit_s: float) -> bool:
-        """Wait until the children have ended, and say whether they have within ``limit_s``."""
+        """Wait until the children have ended; return whether they have within ``limit_s``."""
         deadline = monotonic_ns() + round(limit_s * 1e9)
         while True:
             self.reap()

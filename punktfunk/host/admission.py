@@ -30,7 +30,7 @@ class HostAdmission:
         self._log = log.get("host.admission")
 
     def known(self, fingerprint: str | None) -> bool:
-        """Say whether a certificate is paired, or named in the configuration."""
+        """Return whether a certificate is paired, or named in the configuration."""
         if fingerprint is None:
             return False
         paired = self.pairing is not None and self.pairing.trust.find(fingerprint) is not None

@@ -176,7 +176,7 @@ class DesktopDesk:
             self._watcher.join(_WATCHER_LIMIT_S)
 
     def _open(self) -> Desktop:
-        """Open it with sound, and without where that is not to be had: a silent stream is better than none."""
+        """Open it with sound, and without where sound is unavailable: a silent stream is better than none."""
         name, layout = self._finding.name, self._spec.keyboard_layout
         self._silence = self._why_silent()
         if not self._silence and name is BackendName.HEADLESS:
@@ -231,7 +231,7 @@ class DesktopDesk:
             self._watcher.start()
 
     def _watch(self, app: App) -> None:
-        """Say how the program ended: without it a desktop is empty, and nobody would know why."""
+        """Log how the program ended: without it a desktop is empty, and nobody would know why."""
         app.ended.wait()
         if app.status:
             self._log.warning(

@@ -85,15 +85,15 @@ class LiveHost:
         return await examine_host(self._serving)
 
     def settings(self) -> list[Any]:
-        """Return the settings with their values in force."""
+        """Return the settings with their effective values."""
         return list(self._serving.settings)
 
     async def change_settings(self, changes: Mapping[str, Any]) -> None:
-        """Put other values in force."""
+        """Apply other values."""
         await self._serving.change_settings(changes)
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Tell ``watcher`` of changes; while nobody watches, nothing is listened to and no timer runs."""
+        """Notify ``watcher`` of changes; while nobody watches, nothing is listened to and no timer runs."""
         self._watchers.append(watcher)
         if len(self._watchers) == 1:
             self._begin_watching()

@@ -71,7 +71,7 @@ class HostManagement(LiveHost):
         )
 
     async def compositors(self) -> list[Compositor]:
-        """Say what the machine has; only wlroots compositors can be used so far."""
+        """Return what the machine has; only wlroots compositors can be used so far."""
         findings = await asyncio.to_thread(examine)
         usable = any(one.usable for one in findings)
         return [

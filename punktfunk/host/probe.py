@@ -58,7 +58,7 @@ class ProbeDesk:
             self.counters["probes_refused"] += 1
 
     def run(self, stream: HostStream, clock: SessionClock, stopping: threading.Event) -> work.ProbeSent:
-        """Carry the oldest request out. The caller puts rate and FEC of its stream in force again."""
+        """Carry the oldest request out. The caller applies rate and FEC of its stream again."""
         wanted = self._waiting.popleft()
         kbps = min(wanted.target_kbps, self._limit_kbps)
         duration_ns = min(wanted.duration_ms * MS, MAX_PROBE_MS * MS, self._time_left_ns)

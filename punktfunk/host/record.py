@@ -86,7 +86,7 @@ class Progress:
 
 
 def _unwatched(_progress: Progress) -> None:
-    """Tell nobody."""
+    """Report to nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class _Loop:
         self._waiting[self._host.submit(unit.data, unit.pts_ns, flags)] = unit
 
     def drain(self, file: _File, timeout_s: float) -> bool:
-        """Take what has arrived, waiting for the first; say whether anything had."""
+        """Take what has arrived, waiting for the first; return whether anything had."""
         arrived = False
         while (frame := self._client.next_frame(0.0 if arrived else timeout_s)) is not None:
             arrived = True

@@ -171,7 +171,7 @@ class Serving:
 
     @property
     def settings(self) -> list[Setting]:
-        """The settings with their values in force."""
+        """The settings with their effective values."""
         assert self._settings is not None
         return self._settings.rows(settings_of(self.config))
 
@@ -182,9 +182,9 @@ class Serving:
         return done and self._announcing is not None and self._announcing.result().made
 
     async def change_settings(self, changes: Mapping[str, Any]) -> None:
-        """Put other values in force, all of them or none.
+        """Apply other values, all of them or none.
 
-        Raises ``ConfigError`` for what cannot be meant and ``SettingsError`` when they could not be stored.
+        Raises ``ConfigError`` for what is invalid and ``SettingsError`` when they could not be stored.
         """
         assert self._settings is not None
         async with self._changing:
@@ -321,7 +321,7 @@ def with_settings(config: ServeConfig, values: Mapping[str, Value]) -> ServeConf
 
 
 def describe_stream(config: HostConfig) -> str:
-    """Say in words how it is streamed."""
+    """Return in words how it is streamed."""
     mode = str(config.mode) if config.mode else "the client's mode"
     rate = f"{config.bitrate}" if config.bitrate else "the client's bitrate"
     fec = f"FEC {config.fec_scheme} {config.fec_percent} %" + (", adaptive" if config.adaptive_fec else "")
@@ -330,13 +330,13 @@ def describe_stream(config: HostConfig) -> str:
 
 
 def describe_encoder(config: HostConfig) -> str:
-    """Say which encoder makes the pictures and why; raise what is missing for one that was asked for by name."""
+    """Return which encoder makes the pictures and why; raise what is missing for one that was asked for by name."""
     codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
     return str(choose_encoder(codec, config.encoder))
 
 
 def _require_encoder(config: HostConfig) -> None:
-    """Raise ``ConfigError`` when the encoder that is asked for by name is not to be had: no host starts with it."""
+    """Raise ``ConfigError`` when the encoder that is asked for by name is unavailable: no host starts with it."""
     if config.encoder != "nvenc":
         return
     try:

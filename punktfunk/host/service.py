@@ -227,7 +227,7 @@ class Host:
             worker.set_bitrate(bitrate.kbps)
 
     def reconfigure(self, **changes: Any) -> None:
-        """Put other values of some fields in force, for sessions to come and as far as possible for those that run.
+        """Apply other values of some fields, for sessions to come and as far as possible for those that run.
 
         Raises ``ConfigError`` for a field that cannot change while the host runs, and for values that do not fit;
         then nothing changes.

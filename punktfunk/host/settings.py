@@ -93,7 +93,7 @@ TABLE: Mapping[str, About] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table, with its value in force; ``fixed_by`` is the flag that fixes it."""
+    """One row of the table, with its effective value; ``fixed_by`` is the flag that fixes it."""
 
     name: str
     value: Value
@@ -144,7 +144,7 @@ class SettingsStore:
         self._stored = dict(values)
 
     def rows(self, in_force: Mapping[str, Value]) -> list[Setting]:
-        """Return the table with the values in force."""
+        """Return the table with the effective values."""
         return self.table(in_force, self.fixed)
 
     @staticmethod

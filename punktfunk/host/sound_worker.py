@@ -38,7 +38,7 @@ def record(end: WorkerEnd, order: Record) -> None:
 
 
 def main() -> int:
-    """Run the worker; 1 when there was no sound to be had (the host has been told why)."""
+    """Run the worker; 1 when sound was unavailable (the host has been told why)."""
     end = WorkerEnd(VOCABULARY)
     received = end.wait(_ORDER_LIMIT_S)
     if received is None or not isinstance(received[0], Record):

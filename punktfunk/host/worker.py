@@ -148,7 +148,7 @@ class StreamProgram:
         return "stopped"
 
     def _report(self, stream: HostStream, telemetry: Telemetry) -> None:
-        """Tell the host about the last second; the records are taken once, for this and for the artefacts."""
+        """Report the last second to the host; the records are taken once, for this and for the artefacts."""
         counters, records = self._counters(stream), stream.take_records()
         figures = telemetry.sample(records, counters, monotonic_ns())
         self._end.send(work.Progress(counters, figures.stages, figures.rates))
@@ -223,7 +223,7 @@ class StreamProgram:
             self._source_frames.extend((index, number))
 
     def _use_fec_for(self, stream: HostStream, frame_bytes: int) -> None:
-        """Put the wanted percentage in force, except for frames whose blocks old receivers would refuse."""
+        """Apply the wanted percentage, except for frames whose blocks old receivers would refuse."""
         order = self._order
         shards = math.ceil(frame_bytes / order.shard_bytes)
         percent = fec_percent_within(self._fec_wanted, shards, order.fec_percent, order.max_block_shards)

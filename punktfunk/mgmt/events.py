@@ -122,7 +122,7 @@ class EventHub:
                 self._on_audience(False)
 
     def publish(self, name: str, data: Any) -> None:
-        """Tell every reader; one that has not taken the last 64 events is dropped."""
+        """Publish to every reader; one that has not taken the last 64 events is dropped."""
         if not self._readers:
             return
         event = render(name, data)
@@ -133,7 +133,7 @@ class EventHub:
                 self.leave(reader)
 
     def publish_log(self, data: Any) -> None:
-        """Tell the readers that keep up of a log line."""
+        """Publish a log line to the readers that keep up."""
         if not self._readers:
             return
         event = render("log", data)

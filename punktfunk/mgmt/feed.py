@@ -25,15 +25,15 @@ class Feed:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def state_changed(self) -> None:
-        """Tell the state anew."""
+        """Publish the state anew."""
         self.hub.publish_state()
 
     def session_changed(self, session: SessionInfo) -> None:
-        """Tell a session's figures."""
+        """Publish a session's figures."""
         self.hub.publish("session", SessionBody.model_validate(session).model_dump())
 
     def session_ended(self, end: SessionEnd) -> None:
-        """Tell how a session ended."""
+        """Publish how a session ended."""
         self.hub.publish("session_ended", SessionEndBody.model_validate(end).model_dump())
 
     def _audience(self, there: bool) -> None:

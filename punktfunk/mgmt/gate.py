@@ -76,7 +76,7 @@ class Gate:
         self._names = frozenset({"localhost", *(name.lower() for name in names)})
 
     def judge(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Principal | Refusal:
-        """Say who asks, or why it is refused."""
+        """Return who asks, or why the request is refused."""
         if not self._names_this_host(headers.get(b"host", b"").decode("latin-1")):
             return Refusal(421, "the Host header names another host")
         if (method, path) == ("POST", LOGIN_PATH):
@@ -89,7 +89,7 @@ class Gate:
         return principal
 
     def alive(self, principal: Principal) -> bool:
-        """Say whether who asked may still be answered; long answers ask now and then."""
+        """Return whether the answer to ``principal`` may go on; long answers ask now and then."""
         return principal.session is None or self.sessions.holds(principal.session, monotonic_ns())
 
     def set_cookie(self, value: str) -> str:
@@ -119,7 +119,7 @@ class Gate:
         return None
 
     def _same_origin(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Say whether the console's own script made this request.
+        """Return whether the console's own script made this request.
 
         No other page can set the header without asking first (CORS), and none is ever allowed to.
         """

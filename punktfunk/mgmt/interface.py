@@ -137,7 +137,7 @@ class HostControl(LiveControl, Protocol):
         """Return who the host is."""
 
     async def compositors(self) -> list[Compositor]:
-        """Say what the machine has: kwin, gamescope, mutter, wlroots, in that order."""
+        """Return what the machine has: kwin, gamescope, mutter, wlroots, in that order."""
 
     def pairing(self) -> PairingState:
         """Return the pairing window."""

@@ -160,7 +160,7 @@ class Watcher(Protocol):
     """Who wants to hear of changes; called in the event loop, and must neither block nor raise."""
 
     def state_changed(self) -> None:
-        """Pairing, waiting devices or clients are others than before."""
+        """Pairing, waiting devices or clients have changed."""
 
     def session_changed(self, session: SessionInfo) -> None:
         """A session began or has new figures."""
@@ -192,10 +192,10 @@ class LiveControl(Protocol):
         """Return the settings as :class:`SettingRow`."""
 
     async def change_settings(self, changes: Mapping[str, Any]) -> None:
-        """Put other values in force, all of them or none.
+        """Apply other values, all of them or none.
 
-        Raises ``ConfigError`` for what cannot be meant and ``SettingsError`` when they could not be stored.
+        Raises ``ConfigError`` for what is invalid and ``SettingsError`` when they could not be stored.
         """
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Tell ``watcher`` of changes from now on; returns the function that ends this."""
+        """Notify ``watcher`` of changes from now on; return the function that ends this."""

@@ -42,7 +42,7 @@ class Password:
         return self._busy.locked()
 
     async def check(self, password: str) -> bool:
-        """Say whether this is the password."""
+        """Return whether this is the password."""
         hashed = self._hash
         async with self._busy:
             return hashed is not None and await asyncio.to_thread(self._verify, hashed, password)

@@ -121,7 +121,7 @@ class _Snapshot(Collector):
         self._families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
 
     def describe(self) -> list[Metric]:
-        """Say nothing: names are checked by a test, not at each request."""
+        """Return nothing: names are checked by a test, not at each request."""
         return []
 
     def collect(self) -> Iterator[Metric]:

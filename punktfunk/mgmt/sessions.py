@@ -36,7 +36,7 @@ class Session:
     by_ticket: bool
 
     def over(self, now_ns: int) -> bool:
-        """Say whether it was idle, or there, for too long."""
+        """Return whether it was idle, or there, for too long."""
         return now_ns - self.seen_ns >= SESSION_IDLE_NS or now_ns - self.began_ns >= SESSION_LIFE_NS
 
 
@@ -72,7 +72,7 @@ class Sessions:
         return session
 
     def holds(self, session: Session, now_ns: int) -> bool:
-        """Say whether a session is still there, without using it: long answers such as event streams ask."""
+        """Return whether a session is still there, without using it: long answers such as event streams ask."""
         return any(one is session for one in self._sessions.values()) and not session.over(now_ns)
 
     def close(self, session: Session) -> None:

@@ -71,9 +71,9 @@ class Shell:
             await send(message)
 
         headers = _first_of_each(scope["headers"])
-        indecent = _indecent(scope["headers"], headers)
-        if indecent is not None:
-            await _answer(guarded_send, indecent.status, indecent.text, close=True)
+        malformed = _malformed(scope["headers"], headers)
+        if malformed is not None:
+            await _answer(guarded_send, malformed.status, malformed.text, close=True)
             return
         judged = self._gate.judge(scope["method"], scope["path"], headers)
         if isinstance(judged, Refusal):
@@ -120,7 +120,7 @@ def _first_of_each(headers: Any) -> dict[bytes, bytes]:
     return found
 
 
-def _indecent(pairs: Any, headers: Mapping[bytes, bytes]) -> Refusal | None:
+def _malformed(pairs: Any, headers: Mapping[bytes, bytes]) -> Refusal | None:
     """Refuse heads that are too long, though they came in one piece, and those whose length is ambiguous."""
     if sum(len(name) + len(value) for name, value in pairs) > MAX_HEAD_BYTES:
         return Refusal(431, f"the head of a request may have {MAX_HEAD_BYTES} bytes")

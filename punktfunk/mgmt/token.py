@@ -34,7 +34,7 @@ class BearerToken:
         return "BearerToken(•••)"
 
     def matches(self, presented: bytes) -> bool:
-        """Say whether these are the bytes of the token."""
+        """Return whether these are the bytes of the token."""
         return hmac.compare_digest(_digest(presented), self._digest)
 
 

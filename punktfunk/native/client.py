@@ -91,7 +91,7 @@ class ClientConnection:
         self.closed: Closed | None = None
         self.on_output: Callable[[control.Output], None] = lambda _output: None
         self.datagrams: Counter[str] = Counter()
-        """Side-plane datagrams taken, dropped (by reason) and sent."""
+        """Input, audio and feedback datagrams taken, dropped (by reason) and sent."""
         self.on_datagram: Callable[[FromHost], None] = lambda _datagram: None
         self.on_closed: Callable[[Closed], None] = lambda _closed: None
         self._loop = asyncio.get_running_loop()
@@ -203,7 +203,7 @@ class ClientConnection:
         return data
 
     def start(self) -> None:
-        """Tell the host that the data socket is bound and being read; raise what ended the connection."""
+        """Announce to the host that the data socket is bound and being read; raise what ended the connection."""
         self._require_open()
         assert self._data is not None
         self._with_control(
@@ -257,7 +257,7 @@ class ClientConnection:
         """Wait for the close: a host that refuses may end its stream first (section 1.6)."""
 
     def datagram_received(self, data: bytes) -> None:
-        """Take one side-plane datagram."""
+        """Take one input, audio or feedback datagram."""
         datagram = decode_from_host(data)
         if isinstance(datagram, Ignored):
             self.datagrams[f"dropped_{datagram.reason}"] += 1
@@ -266,7 +266,7 @@ class ClientConnection:
             self.on_datagram(datagram)
 
     def send_datagram(self, datagram: FromClient) -> None:
-        """Send one side-plane datagram, unreliably; raise ``ValueError`` when it does not fit the wire."""
+        """Send one datagram of input or audio, unreliably; raise ``ValueError`` when it does not fit the wire."""
         data = encode(datagram)
         if self._dialer is not None and self.closed is None:
             self._dialer.link.send_datagram(data)

@@ -106,7 +106,7 @@ class ClientControl:
                 self._typed(payload, now_ns)
 
     def start(self, udp_port: int, now_ns: int) -> None:
-        """Say that the data socket is bound to ``udp_port`` and being read; then the clock rounds run."""
+        """Announce that the data socket is bound to ``udp_port`` and being read; then the clock rounds run."""
         if self.state is not ClientState.WAIT_READY:
             return
         self.state = ClientState.CLOCK

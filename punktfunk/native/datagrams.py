@@ -1,4 +1,4 @@
-"""Side planes: input, audio, rumble, microphone, rich input and HID output, one QUIC datagram each.
+"""Input, audio and feedback channels: input, sound, microphone, rumble and HID output, one QUIC datagram each.
 
 The first byte is a tag (punktfunk/1 section 3). Trailing bytes are ignored everywhere, for later releases
 lengthen what is there. Input and what goes back to pads are the events of :mod:`punktfunk.input`, which become bytes

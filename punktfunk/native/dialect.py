@@ -66,7 +66,7 @@ class CloseCode(IntEnum):
 
     @property
     def sentence(self) -> str:
-        """Say in words what the peer meant."""
+        """Return in words what the peer meant."""
         return _SENTENCES[self]
 
 

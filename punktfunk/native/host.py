@@ -30,7 +30,7 @@ END_PAUSE_S = 1.0
 """Between the last frame and the close, so that late packets arrive before the news (section 7.2)."""
 DATAGRAM_RATE_PER_S = 8000
 DATAGRAM_BURST = 4000
-"""Side-plane datagrams that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
+"""Datagrams of input and audio that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
 _LAST_LOOK_S = 0.05
 """Between the verdict on a silent client and its end: what it sent may lie unread in the listener's socket."""
 
@@ -45,7 +45,7 @@ class StreamWorker(Protocol):
         """Make the next frame a key frame."""
 
     def set_bitrate(self, kbps: int) -> int:
-        """Encode and pace for another rate; return the one that is then in force."""
+        """Encode and pace for another rate; return the one that then applies."""
 
     def report_loss(self, loss_ppm: int) -> None:
         """Take note of the client's loss, for adaptive FEC."""
@@ -125,7 +125,7 @@ class HostSession:
         self._end_reason = ""
         self._over = False
         self.dropped_datagrams: Counter[str] = Counter()
-        """Side-plane datagrams that were not taken, by reason."""
+        """Input, audio and feedback datagrams that were not taken, by reason."""
         self._datagram_budget = control.MessageBudget(
             monotonic_ns(), per_s=DATAGRAM_RATE_PER_S, burst=DATAGRAM_BURST
         )
@@ -176,7 +176,7 @@ class HostSession:
         """Go on: only the end of the connection ends a session (section 4.8)."""
 
     def datagram_received(self, data: bytes) -> None:
-        """Take one side-plane datagram: of a client that has a stream, known, and within the rate."""
+        """Take one datagram of input, audio or feedback: of a client that has a stream, known, and within the rate."""
         if self.worker is None or self.ending:
             self.dropped_datagrams["dropped_early"] += 1
         elif not self._datagram_budget.take(monotonic_ns()):
@@ -189,7 +189,7 @@ class HostSession:
                 self._owner.side_plane(self, datagram)
 
     def send_datagram(self, data: bytes) -> None:
-        """Send one side-plane datagram, unreliably."""
+        """Send one audio or feedback datagram, unreliably."""
         if self._link is not None:
             self._link.send_datagram(data)
 
@@ -268,13 +268,13 @@ class HostSession:
         link.abandon(reason)
 
     def mode_in_force(self, accepted: bool, mode: VideoMode) -> None:
-        """Tell the client the outcome of its mode request."""
+        """Send the client the outcome of its mode request."""
         if self._control is not None:
             self._control.mode_changed(accepted, mode, monotonic_ns())
             self._drain()
 
     def probe_over(self, result: ProbeResult) -> None:
-        """Tell the client what its speed test sent."""
+        """Send the client what its bandwidth probe sent."""
         if self._control is not None:
             self._control.probe_over(result, monotonic_ns())
             self._drain()

@@ -163,7 +163,7 @@ class HostControl:
             self._outputs.put(Transmit(frame(challenge.encode())))
 
     def pairing_over(self, result: messages.PairResult, now_ns: int) -> None:
-        """Tell the outcome; the client closes the connection, or this end does after 5 s."""
+        """Send the outcome; the client closes the connection, or this end does after 5 s."""
         if self.state is HostState.WAIT_VERDICT:
             self.state = HostState.PAIRING_OVER
             self._deadline_ns = now_ns + PAIRED_CLOSE_WAIT_NS
@@ -176,7 +176,7 @@ class HostControl:
             self._outputs.put(CloseConnection(code, reason))
 
     def punched(self, now_ns: int) -> None:
-        """Say that the client's data socket has sent a punch; the first one begins the stream."""
+        """Note that the client's data socket has sent a punch; the first one begins the stream."""
         self._punched = True
         if self.state is HostState.STARTED and not self._stream_due:
             self._begin_stream(punched=True)
@@ -189,11 +189,11 @@ class HostControl:
         self._send(messages.Reconfigured.of(accepted, self._mode).encode(), now_ns)
 
     def bitrate_changed(self, kbps: int, now_ns: int) -> None:
-        """Tell the bitrate that is now in force."""
+        """Send the bitrate that now applies."""
         self._send(messages.BitrateChanged(kbps).encode(), now_ns)
 
     def probe_over(self, result: messages.ProbeResult, now_ns: int) -> None:
-        """Tell the client what its speed test sent."""
+        """Send the client what its bandwidth probe sent."""
         self._send(result.encode(), now_ns)
 
     def _handshake(self, payload: bytes, now_ns: int) -> None:

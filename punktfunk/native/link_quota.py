@@ -117,7 +117,7 @@ class _Source:
 
 
 class HandshakeGate:
-    """Say which Initials a listener spends a handshake on.
+    """Decide which Initials a listener spends a handshake on.
 
     A source that comes rarely is served before one that comes often, and one that comes often has to prove its address
     first, so that nobody is limited for what others send in its name.

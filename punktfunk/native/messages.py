@@ -103,7 +103,7 @@ class SetBitrate(_Fixed):
 
 @dataclass(frozen=True, slots=True)
 class BitrateChanged(_Fixed):
-    """Host tells the bitrate that is now in force (v0.9.0)."""
+    """Host tells the bitrate that now applies (v0.9.0)."""
 
     TYPE: ClassVar[int] = 0x06
     BODY: ClassVar[struct.Struct] = struct.Struct("<I")
@@ -281,7 +281,7 @@ _DECODERS: dict[int, Callable[[bytes], TypedMessage]] = {
 
 
 def is_typed(payload: bytes) -> bool:
-    """Tell a typed message from a positional one by its magic."""
+    """Return whether a message is typed, not positional, by its magic."""
     return payload[:4] == MAGIC
 
 

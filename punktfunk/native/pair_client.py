@@ -153,7 +153,7 @@ class _PairingConnection:
         """Wait for the close: a host that refuses may end its stream first (section 1.6)."""
 
     def datagram_received(self, data: bytes) -> None:
-        """Ignore side planes."""
+        """Ignore input, audio and feedback channels."""
 
     def link_closed(self, closed: Closed) -> None:
         """Wake whoever waits."""

@@ -52,7 +52,7 @@ class HostCeremony:
         return PairChallenge(own, _mac(self._key, b"punktfunk-pair-host", self._client_fp, self._host_fp))
 
     def verify(self, proof: PairProof) -> PairResult:
-        """Say whether the client knew the PIN; compares in constant time."""
+        """Return whether the client knew the PIN; compares in constant time."""
         if self._key is None:
             raise PairingError("a proof came before the challenge")
         expected = _mac(self._key, b"punktfunk-pair-client", self._client_fp, self._host_fp)

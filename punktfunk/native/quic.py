@@ -44,7 +44,7 @@ Datagrams = list[tuple[bytes, Any]]
 
 
 class _AioquicLog(logging.Handler):
-    """Says at debug level what aioquic logs: whoever gets a warning of it gets an error of ours with a next step."""
+    """Logs at debug level what aioquic says: whoever gets a warning of it gets an error of ours with a next step."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log.get("quic").debug(record.getMessage())
@@ -90,7 +90,7 @@ class Closed:
 
     @property
     def sentence(self) -> str:
-        """Say it in words for a person."""
+        """Return the end in words for a person."""
         if not self.application:
             return self.reason or f"QUIC error {self.code:#x}"
         try:
@@ -167,7 +167,7 @@ class Link:
         return int(self._quic._loss._rtt_smoothed * 1e9)
 
     def admit(self, key: Hashable = None) -> None:
-        """Tell whoever limits links that this one's peer is no stranger any more.
+        """Note for whoever limits links that this one's peer is no stranger any more.
 
         ``key`` is what its links are limited by from now on, such as the fingerprint of a certificate that is let
         in; without one something else limits them, as it does streams and pairings.

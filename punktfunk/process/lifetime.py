@@ -12,7 +12,7 @@ _MAX_LINE_BYTES = 65_536
 
 
 async def until_told_to_end(on_line: Callable[[bytes], None] | None = None) -> str:
-    """Wait for the first of SIGTERM, SIGINT and, with ``on_line``, the end of standard input; say which.
+    """Wait for the first of SIGTERM, SIGINT and, with ``on_line``, the end of standard input; return which.
 
     ``on_line`` is called with every whole line that comes in before the end.
 

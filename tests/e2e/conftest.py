@@ -96,7 +96,7 @@ def program(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 
 def gone(pid: int, within: float) -> bool:
-    """Say whether a process that is not ours to wait for is gone within that many seconds."""
+    """Return whether a process that is not ours to wait for is gone within that many seconds."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         try:

@@ -1,4 +1,4 @@
-"""Side planes against the published wire vectors (punktfunk/1 section 3)."""
+"""Input, audio and feedback channels against the published wire vectors (punktfunk/1 section 3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every line of the recorded vectors is held against the code; a line that no test reads is an error.
 
-``test_fec_vectors.py`` has digests, packets and geometry; here are the other lines: control messages, side planes,
-headers, single shards, coefficients, and the pairing of punktfunk/1 section 6.2.
+``test_fec_vectors.py`` has digests, packets and geometry; here are the other lines: control messages, input,
+audio and feedback, headers, single shards, coefficients, and the pairing of punktfunk/1 section 6.2.
 """
 
 from __future__ import annotations

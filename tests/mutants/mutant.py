@@ -78,7 +78,7 @@ def accepted(path: Path = ACCEPTED) -> list[Accepted]:
 
 
 def stale(entries: Iterable[Accepted], mutants: Sequence[Mutant]) -> list[str]:
-    """Say of each entry that speaks of nothing, or of a mutant that tests caught, that it has to go.
+    """Return a line for each entry that speaks of nothing, or of a mutant that tests caught: it has to go.
 
     Only entries whose file was mutated are judged: a run of one room knows nothing of the others.
     """

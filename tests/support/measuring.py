@@ -95,7 +95,7 @@ class Measuring:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker of pytest-xdist where turns are taken."""
+        """Give a worker of pytest-xdist the place where turns are taken."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="punktfunk-tests-"))
         node.workerinput[_FOLDER] = str(self._folder)
@@ -137,7 +137,7 @@ class Measuring:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say how many tests were not judged and which were tried again."""
+        """Print how many tests were not judged and which were tried again."""
         if not (self._unjudged or self._again):
             return
         terminalreporter.section("measuring beside other programs")

@@ -84,7 +84,7 @@ def rng(seed: int, request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Say of a failed random test how to draw the same again."""
+    """Add to a failed random test how to draw the same again."""
     report = yield
     if report.failed and draws(item):
         report.sections.append(("replay", replay(item)))

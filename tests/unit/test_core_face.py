@@ -1,4 +1,4 @@
-"""What the compiled core says of requests that cannot be meant."""
+"""What the compiled core says of invalid requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declared Wayland interfaces: read as written, refused where they cannot be meant."""
+"""Declared Wayland interfaces: read as written, refused where they are invalid."""
 
 from __future__ import annotations
 

@@ -197,12 +197,12 @@ impl LinkModel {
         self.origin_ns.get_or_insert(now_ns);
     }
 
-    /// Put another spec in force from `now_ns` on; its trace and changes begin then.
+    /// Apply another spec from `now_ns` on; its trace and changes begin then.
     ///
     /// Packet numbers, counters and what is already on its way stay.
     ///
     /// # Errors
-    /// [`LinkSpecError`], and the old spec stays in force.
+    /// [`LinkSpecError`], and the old spec still applies.
     pub fn set_spec(&mut self, spec: &LinkSpec, now_ns: u64) -> Result<(), LinkSpecError> {
         self.timeline = Timeline::new(spec)?;
         self.advance(now_ns);

@@ -148,7 +148,7 @@ pub struct ReceiveReport {
     pub foreign: u64,
     /// Datagrams that the kernel dropped on this socket, with those of a wrong checksum.
     pub kernel_dropped: u64,
-    /// Receive buffer in force.
+    /// Effective receive buffer.
     pub receive_buffer_granted: u64,
     /// First arrival in the kernel, 0 without one.
     pub first_rx_ns: u64,

@@ -214,10 +214,10 @@ impl TunPump {
         self.ask(|engine| engine.stats())
     }
 
-    /// Put another spec in force now; its trace and changes begin now, packet numbers and counters stay.
+    /// Apply another spec now; its trace and changes begin now, packet numbers and counters stay.
     ///
     /// # Errors
-    /// [`PumpError::Spec`], with the old spec still in force, and [`PumpError::Dead`].
+    /// [`PumpError::Spec`], where the old spec still applies, and [`PumpError::Dead`].
     pub fn set_spec(&mut self, direction: Direction, spec: &LinkSpec) -> Result<(), PumpError> {
         spec.validate()?;
         let spec = spec.clone();
@@ -231,7 +231,7 @@ impl TunPump {
     /// Begin anew: models from packet 0 of `seed`, empty counters, lateness and log. What is in flight is forgotten.
     ///
     /// # Errors
-    /// [`PumpError::Spec`], with the old link still in force, and [`PumpError::Dead`].
+    /// [`PumpError::Spec`], where the old link still applies, and [`PumpError::Dead`].
     pub fn restart(&mut self, specs: [&LinkSpec; 2], seed: u64) -> Result<(), PumpError> {
         let models = started_models(specs, seed)?;
         self.ask(move |engine| engine.restart(models))

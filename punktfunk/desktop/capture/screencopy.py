@@ -285,7 +285,7 @@ class Pace:
         self._last_ns: int | None = None
 
     def admits(self, ready_ns: int) -> bool:
-        """Say whether a picture made at ``ready_ns`` may pass."""
+        """Return whether a picture made at ``ready_ns`` may pass."""
         if self._last_ns is not None:
             gained = max(0, ready_ns - self._last_ns) * self._refresh_hz / 1e9
             self._tokens = min(self._depth, self._tokens + gained)

@@ -69,16 +69,16 @@ class Keyboard:
         self.release(EVDEV_NUM_LOCK)
 
     def press(self, evdev: int) -> bool:
-        """Note that a key went down; say whether that changed modifiers or layout."""
+        """Note that a key went down; return whether that changed modifiers or layout."""
         return self._update(evdev, _KEY_DOWN)
 
     def release(self, evdev: int) -> bool:
-        """Note that a key went up; say whether that changed modifiers or layout."""
+        """Note that a key went up; return whether that changed modifiers or layout."""
         return self._update(evdev, _KEY_UP)
 
     @property
     def modifiers(self) -> Modifiers:
-        """What is in force now."""
+        """What applies now."""
         mods = self._library.xkb_state_serialize_mods
         return Modifiers(
             mods(self._state, _MODS_DEPRESSED),

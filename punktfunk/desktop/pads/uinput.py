@@ -71,8 +71,8 @@ def require_uinput(node: Path = NODE) -> None:
 class UinputPad:
     """One pad; see :class:`punktfunk.desktop.pads.Pad`.
 
-    ``open_device`` is ``evdev.UInput`` or what stands in for it. Raises CapabilityError where uinput is not to
-    be had.
+    ``open_device`` is ``evdev.UInput`` or what stands in for it. Raises CapabilityError where uinput is
+    unavailable.
     """
 
     def __init__(self, number: int, on_rumble: OnRumble, *, open_device: Any = None) -> None:
@@ -197,7 +197,7 @@ class UinputPad:
         self._device.end_erase(erase)
 
     def _tell(self) -> None:
-        """Say what the motors do now: the sum of all effects that play, at the gain that was set."""
+        """Report what the motors do now: the sum of all effects that play, at the gain that was set."""
         playing = [self._effects[number] for number in self._playing if number in self._effects]
         low, high = (
             min(_FULL, sum(column)) * self._gain // _FULL for column in zip((0, 0), *playing, strict=True)

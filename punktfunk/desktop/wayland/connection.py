@@ -102,7 +102,7 @@ class Connection:
         return self._display.get_fd()
 
     def offers(self, interface: str, version: int = 1) -> bool:
-        """Say whether the compositor has a global of that interface in at least that version."""
+        """Return whether the compositor has a global of that interface in at least that version."""
         return any(each.version >= version for each in self._globals.get(interface, ()))
 
     def bind(self, interface: str, version: int) -> Any:
@@ -130,7 +130,7 @@ class Connection:
         raise DesktopError("the compositor does not take requests any more")
 
     def dispatch(self, timeout_s: float) -> bool:
-        """Run the handlers of events that are there or come within ``timeout_s``; say whether any ran.
+        """Run the handlers of events that are there or come within ``timeout_s``; return whether any ran.
 
         Raises DesktopError when the compositor is gone or has refused a request.
         """

@@ -96,7 +96,7 @@ async def index() -> Response:
 
 @routes.get("/console/me", include_in_schema=False)
 async def me(who: Who, sign_in: TheSignIn) -> Me:
-    """Say whether the browser is signed in, and whether there is a password to sign in with."""
+    """Return whether the browser is signed in, and whether there is a password to sign in with."""
     return Me(signed_in=who.kind != "anybody", password_set=sign_in.password.is_set)
 
 

@@ -43,7 +43,7 @@ async def unpair(fingerprint: str, control: Control) -> None:
 
 @routes.get("/pair", operation_id="getPairingStatus", responses=failures(401))
 async def pairing(control: Control) -> PinPending:
-    """Say whether a Moonlight client waits for its PIN to be entered here."""
+    """Return whether a Moonlight client waits for its PIN to be entered here."""
     return PinPending(pin_pending=control.gamestream().pin_pending)
 
 

@@ -14,14 +14,14 @@ routes = router("host")
 
 @routes.get("/health", operation_id="getHealth")
 async def health(control: Control) -> Health:
-    """Say that the host is up. Needs no credentials."""
+    """Return that the host is up. Needs no credentials."""
     facts = control.facts()
     return Health(version=facts.version, abi_version=facts.abi_version)
 
 
 @routes.get("/host", operation_id="getHostInfo", responses=failures(401))
 async def host_info(control: Control) -> HostInfo:
-    """Say who the host is and where its planes listen."""
+    """Return who the host is and on which ports it listens."""
     facts = control.facts()
     return HostInfo(
         hostname=facts.hostname,

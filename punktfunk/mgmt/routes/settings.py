@@ -24,13 +24,13 @@ Changes = Annotated[
 
 @routes.get("/settings", operation_id="listSettings", responses=failures(401))
 async def settings(control: Control) -> list[SettingBody]:
-    """List the settings with their values in force."""
+    """List the settings with their effective values."""
     return [SettingBody.model_validate(one) for one in control.settings()]
 
 
 @routes.patch("/settings", operation_id="changeSettings", responses=failures(400, 401, 403, 415, 422, 500))
 async def change(changes: Changes, control: Control) -> list[SettingBody]:
-    """Change settings: all that are named, or none when one of them cannot be meant."""
+    """Change settings: all that are named, or none when one of them is invalid."""
     try:
         await control.change_settings(changes)
     except ConfigError as error:

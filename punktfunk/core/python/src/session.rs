@@ -17,7 +17,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<StreamConfig>()
 }
 
-/// Say what both ends of a stream agree on, and the limits of the receiving one.
+/// What both ends of a stream agree on, and the limits of the receiving one.
 ///
 /// `scheme`, `fec_percent`, `max_block_shards`, `shard_bytes`, `key` (16 bytes, or None for plain packets) and `salt`
 /// (4 bytes) are the Welcome's (punktfunk/1 section 2.1). The others are this receiver's own: `max_frame_bytes` (at most

@@ -93,7 +93,7 @@ fn wait<T: Send>(
 /// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame. `realtime` lets the thread
 /// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does.
 ///
-/// Raises InvalidConfigError for pacing that cannot be meant, OSError or ValueError when `fd` is no UDP socket.
+/// Raises InvalidConfigError for invalid pacing, OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 struct HostStream {
     inner: stream::HostStream,
@@ -320,7 +320,7 @@ impl ClientStream {
         py.detach(|| self.inner.take_loss_report_ppm())
     }
 
-    /// Tell a closed stream how much the host sent, so that what was lost at the very end is counted.
+    /// Note how much the host sent to a stream that is closed, so that what was lost at the very end is counted.
     fn settle(&self, py: Python<'_>, frames: u64, packets: u64) {
         py.detach(|| self.inner.settle(frames, packets));
     }

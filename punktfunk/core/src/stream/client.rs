@@ -176,7 +176,7 @@ impl ClientStream {
         lock(&self.inner.session).take_records()
     }
 
-    /// Tell a closed stream how much the host sent, so that what was lost at the very end is counted.
+    /// Note how much the host sent to a stream that is closed, so that what was lost at the very end is counted.
     pub fn settle(&self, frames: u64, packets: u64) {
         lock(&self.inner.session).settle(Some((frames, packets)), monotonic_ns());
     }

@@ -215,13 +215,13 @@ impl UdpEdge {
         self.gro
     }
 
-    /// Send buffer in force, in the unit of the request (the kernel books twice as much).
+    /// Effective send buffer, in the unit of the request (the kernel books twice as much).
     #[must_use]
     pub fn send_buffer_granted(&self) -> usize {
         self.send_buffer_granted
     }
 
-    /// Receive buffer in force, in the unit of the request (the kernel books twice as much).
+    /// Effective receive buffer, in the unit of the request (the kernel books twice as much).
     #[must_use]
     pub fn receive_buffer_granted(&self) -> usize {
         self.receive_buffer_granted
@@ -293,7 +293,7 @@ enum Buffer {
     Receive,
 }
 
-/// Ask for at least `wanted` bytes, past the system's limit where privileged; report what is in force.
+/// Ask for at least `wanted` bytes, past the system's limit where privileged; report the effective size.
 fn grow_buffer(fd: RawFd, which: Buffer, wanted: usize) -> io::Result<usize> {
     let (plain, force) = match which {
         Buffer::Send => (libc::SO_SNDBUF, libc::SO_SNDBUFFORCE),

@@ -97,7 +97,7 @@ impl Transmitter {
             .map_or(0, |c| c.frame.packets - c.next)
     }
 
-    /// Say what became of the last train: packets that the socket took and packets that it refused for good.
+    /// Account for the last train: packets that the socket took and packets that it refused for good.
     pub fn sent(&mut self, now_ns: u64, sent: u32, refused: u32) {
         let Some(current) = self.current.as_mut() else {
             return;
