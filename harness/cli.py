@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 
 from harness import cli_results
-from harness.linkspec import Backend
-from harness.summary import LOG_WIDTH
-from harness.verdict import INTERRUPTED_EXIT
+from harness.report.summary import LOG_WIDTH
+from harness.run.verdict import INTERRUPTED_EXIT
+from harness.scenario.link import Backend
 from punktfunk.errors import CheckFailedError, PunktfunkError, UsageError
 from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
@@ -60,7 +60,7 @@ def run(
     plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
 ) -> None:
     """Run scenarios, write a report, print the verdict."""
-    from harness import launch
+    from harness.run import launch
 
     request = launch.Request(
         files=tuple(files or ()),
@@ -93,11 +93,11 @@ def schema(
     page: Annotated[bool, typer.Option("--page", help="Print the reference page of scenario files.")] = False,
 ) -> None:
     """Print the JSON schema of scenario files."""
-    from harness import metric_page, reference
-    from harness.schema import schema_text
-    from harness.store import write_atomically
+    from harness.docs import metric_page, scenario_page
+    from harness.docs.schema import schema_text
+    from harness.run.store import write_atomically
 
-    text = metric_page.page() if metrics else reference.page() if page else schema_text()
+    text = metric_page.page() if metrics else scenario_page.page() if page else schema_text()
     if out is None:
         sys.stdout.write(text)
     else:
@@ -110,9 +110,9 @@ def docs(
     check: Annotated[bool, typer.Option("--check", help="Only say what is stale.")] = False,
 ) -> None:
     """Write every generated file of a clone anew: schema and reference pages."""
-    from harness import generated
+    from harness.docs import generated
 
-    names = generated.stale(Path.cwd()) if check else generated.write(Path.cwd())
+    names = generated.stale(Path.cwd(), app) if check else generated.write(Path.cwd(), app)
     for name in names:
         say(f"{'stale' if check else 'written'}: {name}")
     if not names:
@@ -162,7 +162,7 @@ def latency(
 
     from pydantic import ValidationError
 
-    from harness import latency as probing
+    from harness.analysis import latency as probing
     from punktfunk.client.config import ClientConfig
     from punktfunk.trust.open_trust import OpenTrust
 

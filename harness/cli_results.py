@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.results import RunResult
+from harness.analysis.results import RunResult
 from punktfunk.errors import RegressionError, ResultsError
 from punktfunk.terminal import say
 
@@ -35,7 +35,7 @@ def compare(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Show what moved between two runs, with intervals, and whether to believe it. Exit 3 for a regression."""
-    from harness import compare as comparing
+    from harness.analysis import compare as comparing
 
     found = comparing.compare(_load(a, out), _load(b, out))
     say(comparing.text(found).rstrip("\n"))
@@ -52,7 +52,7 @@ def baseline(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Keep a run that passed as its scenario's baseline, or hold it against that. Exit 3 for a regression."""
-    from harness import baseline as keeping
+    from harness.analysis import baseline as keeping
 
     result, _ = _load(run, out)
     path = keeping.path_of(result.scenario, folder)
@@ -98,8 +98,8 @@ def calibrate(
     out: Out = DEFAULT_OUT,
 ) -> None:
     """Show what the latency gate makes of this machine's noise: false alarms, and the changes it would see."""
-    from harness import calibrate as calibrating
-    from harness import records
+    from harness.analysis import calibrate as calibrating
+    from harness.analysis import records
 
     result, folder = _load(run, out)
     tables = [
@@ -117,7 +117,7 @@ def calibrate(
 
 
 def _load(name: str, out: Path) -> tuple[RunResult, Path]:
-    from harness import compare as comparing
+    from harness.analysis import compare as comparing
 
     for path in (Path(name), out / name):
         if path.exists():

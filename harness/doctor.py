@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from harness.linkspec import Backend
+from harness.scenario.link import Backend
 from punktfunk.findings import Finding, collect, tried
 from punktfunk.findings import show as show_findings
 from punktfunk.rich_terminal import Console
@@ -43,7 +43,7 @@ def show(console: Console, *, as_json: bool = False) -> int:
 
 def show_leftovers(console: Console, *, as_json: bool = False) -> int:
     """Remove what dead runs left, print it, and return 5 when something would not go."""
-    from harness import leftovers
+    from harness.network import leftovers
 
     removed = leftovers.clean()
     stuck = leftovers.find()
@@ -79,16 +79,16 @@ def _namespaces() -> Iterator[Finding]:
 
 
 def _tun() -> Iterator[Finding]:
-    from harness import session
+    from harness.run.case import capability
 
-    found = session.capability(Backend.TUN)
+    found = capability(Backend.TUN)
     yield Finding("TUN with segmentation offload", found.ok, "link.backend: tun", found.reason, found.fix)
 
 
 def _netem() -> Iterator[Finding]:
-    from harness import session
+    from harness.run.case import capability
 
-    found = session.capability(Backend.NETEM)
+    found = capability(Backend.NETEM)
     yield Finding("sch_netem", found.ok, "link.backend: netem", found.reason, found.fix or "nox -s netem-vm")
 
 
@@ -144,7 +144,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _make_namespace() -> None:
-    from harness.topology import Topology
+    from harness.network.topology import Topology
 
     with Topology("doctor") as made:
         made.namespace("probe")

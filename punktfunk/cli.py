@@ -218,7 +218,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
     Clients pair once, with a PIN that this host shows on demand.
     """
     from punktfunk.host.front import serve as run_serve
-    from punktfunk.host.serve import ServeConfig
+    from punktfunk.host.serve_config import ServeConfig
 
     config = _config(
         ServeConfig,
@@ -271,7 +271,7 @@ def console(
 @app.command()
 def openapi() -> None:
     """Print the OpenAPI document of the management API."""
-    from punktfunk.mgmt.openapi import document_text
+    from punktfunk.mgmt.document import document_text
 
     sys.stdout.write(document_text())
 

@@ -1,4 +1,6 @@
 """Links: ``sim`` in virtual time, ``tun`` and ``netem`` between network namespaces, and the probe that checks them.
 
-``base`` is what the live ones have in common, ``live`` runs a case on one of them.
+``base`` is what the live ones have in common.
+
+Not here: what runs a case on them (``run``), and the namespaces they join (``network``).
 """

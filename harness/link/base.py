@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from harness.namespaces import Namespace
-from harness.topology import Address, Topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import Address, Topology
 
 Direction = Literal["down", "up"]
 DIRECTIONS: tuple[Direction, Direction] = ("down", "up")

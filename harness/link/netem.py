@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.link import rootless
 from harness.link.base import (
     DIRECTIONS,
     Capability,
@@ -26,8 +25,9 @@ from harness.link.base import (
 from harness.link.packetcount import PacketCounter
 from harness.link.qdisc import Stage, Table, overhead, stages
 from harness.link.schedule import Schedule, timeline
-from harness.namespaces import Namespace, netlink
-from harness.topology import (
+from harness.network import userns
+from harness.network.namespaces import Namespace, netlink
+from harness.network.topology import (
     Topology,
     add_address,
     add_neighbour,
@@ -49,7 +49,7 @@ _EGRESS: dict[Direction, str] = {"down": _TO_CLIENT, "up": _TO_HOST}
 
 def capability() -> Capability:
     """Return whether this kernel has ``sch_netem`` (tried in a namespace of its own)."""
-    if rootless.needed():
+    if userns.needed():
         return _capability_without_root()
     try:
         with Topology("probe-netem") as made:
@@ -60,10 +60,10 @@ def capability() -> Capability:
 
 
 def _capability_without_root() -> Capability:
-    if why := rootless.refusal():
+    if why := userns.refusal():
         return Capability(False, f"network namespaces need root or a user namespace: {why}", "run as root")
     program = "import json; from harness.link import netem; print(json.dumps(netem.capability().reason))"
-    reason = rootless.python(program)
+    reason = userns.python(program)
     return Capability(not reason, reason, "use the tun link instead" if reason else "")
 
 

@@ -7,7 +7,7 @@ import ctypes
 import struct
 from socket import AF_PACKET, SO_RCVBUF, SOCK_RAW, SOL_SOCKET, socket
 
-from harness.namespaces import Namespace
+from harness.network.namespaces import Namespace
 
 _ETH_P_ALL = 0x0003
 _SO_ATTACH_FILTER = 26

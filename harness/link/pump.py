@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.namespaces import Namespace
-from harness.topology import open_tun
+from harness.network.namespaces import Namespace
+from harness.network.topology import open_tun
 from punktfunk.core._core import TunPump
 from punktfunk.terminal import say_json
 

@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.link import rootless
 from harness.link.base import Capability, CoreSpec, Direction, LinkSpecs, LiveLink
 from harness.link.pump import PumpConfig
-from harness.peers.process import PeerProcess
-from harness.topology import (
+from harness.network import userns
+from harness.network.process import NamespaceProcess
+from harness.network.topology import (
     TUN_PATH,
     Topology,
     add_address,
@@ -37,7 +37,7 @@ def capability() -> Capability:
         return Capability(
             False, f"{TUN_PATH} cannot be opened by this user", f"run as root, or once: chmod 0666 {TUN_PATH}"
         )
-    if rootless.needed() and (why := rootless.refusal()):
+    if userns.needed() and (why := userns.refusal()):
         return Capability(False, f"network namespaces need root or a user namespace: {why}", "run as root")
     return Capability(True)
 
@@ -74,7 +74,7 @@ class TunLink(LiveLink):
             ).to_json(),
             encoding="utf-8",
         )
-        self.pump = PeerProcess(
+        self.pump = NamespaceProcess(
             "pump",
             [sys.executable, "-m", "harness.link.pump", str(config)],
             registration=topology.registration,

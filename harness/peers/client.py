@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.link.base import LiveLink
+from harness.network.process import NamespaceProcess
 from harness.peers.host import CONTROL_PORT
-from harness.peers.process import PeerProcess
-from harness.scenario import Session
+from harness.scenario.model import Session
 
 
 def client_config(spec: Session, host: str, artefacts: Path) -> dict[str, Any]:
@@ -31,13 +31,13 @@ def client_config(spec: Session, host: str, artefacts: Path) -> dict[str, Any]:
     }
 
 
-def start_client(spec: Session, link: LiveLink, folder: Path) -> PeerProcess:
+def start_client(spec: Session, link: LiveLink, folder: Path) -> NamespaceProcess:
     """Start a client in its namespace; it connects at once."""
     config = folder / "client.config.json"
     config.write_text(
         json.dumps(client_config(spec, link.host_address.ipv4, folder / "client"), indent=1), encoding="utf-8"
     )
-    process = PeerProcess(
+    process = NamespaceProcess(
         "client",
         [sys.executable, "-m", "punktfunk.client", "--config", str(config)],
         registration=link.topology.registration,

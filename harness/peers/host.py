@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.link.base import LiveLink
-from harness.peers.process import PeerProcess
-from harness.scenario import Media, Session
+from harness.network.process import NamespaceProcess
+from harness.scenario.model import Media, Session
 from punktfunk.errors import CapabilityError
 
 CONTROL_PORT = 9777
@@ -47,13 +47,13 @@ def host_config(spec: Session, bind: str, artefacts: Path) -> dict[str, Any]:
     }
 
 
-def start_host(spec: Session, link: LiveLink, folder: Path) -> PeerProcess:
+def start_host(spec: Session, link: LiveLink, folder: Path) -> NamespaceProcess:
     """Start a host in its namespace; raises :class:`~punktfunk.errors.HarnessError` when it does not come up."""
     config = folder / "host.config.json"
     config.write_text(
         json.dumps(host_config(spec, link.host_address.ipv4, folder / "host"), indent=1), encoding="utf-8"
     )
-    process = PeerProcess(
+    process = NamespaceProcess(
         "host",
         [sys.executable, "-m", "punktfunk.host", "--config", str(config)],
         registration=link.topology.registration,

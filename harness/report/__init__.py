@@ -1,6 +1,6 @@
 """Reports of a run: one HTML page, Markdown for CI, JUnit for whoever collects tests, flat JSON for programs.
 
-Everything is made from the :class:`~harness.results.RunResult` alone, so that a report of an old run can be
+Everything is made from the :class:`~harness.analysis.results.RunResult` alone, so that a report of an old run can be
 made again by a newer version.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from harness.analysis.results import RunResult
 from harness.report import html, json, junit, markdown
-from harness.results import RunResult
 from punktfunk.errors import ResultsError
 
 FILES = {

@@ -11,11 +11,11 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from harness import stages
-from harness.definitions import FREEZE, METRICS, PERCENTILES, STRIP
+from harness.analysis import stages
+from harness.analysis.definitions import FREEZE, METRICS, PERCENTILES, STRIP
+from harness.analysis.results import CaseResult, RunResult, Status
 from harness.report import plots, text
 from harness.report.matrix import grids
-from harness.results import CaseResult, RunResult, Status
 
 _HEADLINE: Final = (
     "recovery",

@@ -6,8 +6,8 @@ import json
 import math
 from typing import Any
 
+from harness.analysis.results import SCHEMA_VERSION, CaseResult, RunResult
 from harness.report.text import layer_of
-from harness.results import SCHEMA_VERSION, CaseResult, RunResult
 
 
 def render(run: RunResult) -> str:

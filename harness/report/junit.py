@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+from harness.analysis.results import CaseResult, Check, RunResult, Status
 from harness.report.text import clean, layers, verdict_line
-from harness.results import CaseResult, Check, RunResult, Status
 
 
 def render(run: RunResult) -> str:

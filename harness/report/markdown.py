@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from harness.analysis.results import CaseResult, RunResult, Status
 from harness.report.text import (
     MARK,
     WORD,
@@ -17,7 +18,6 @@ from harness.report.text import (
     params,
     verdict_line,
 )
-from harness.results import CaseResult, RunResult, Status
 
 ROWS = 40
 """Rows of one table; CI pages have a limit, and the HTML report has the rest."""

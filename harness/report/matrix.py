@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harness.analysis.results import CaseResult, Status
 from harness.report.text import MARK, WORD, clean
-from harness.results import CaseResult, Status
 
 SCALE: Final = (
     "#5b2a0a",

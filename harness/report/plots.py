@@ -19,12 +19,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from harness import stages
-from harness.agreement import curve
-from harness.definitions import QUANTILES
+from harness.analysis import stages
+from harness.analysis.agreement import curve
+from harness.analysis.definitions import QUANTILES
+from harness.analysis.results import CaseResult, RunResult
+from harness.analysis.stats import FloatArray, wilson
 from harness.report.text import clean, layer_of
-from harness.results import CaseResult, RunResult
-from harness.stats import FloatArray, wilson
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")

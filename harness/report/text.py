@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harness.results import CaseResult, Check, Metric, RunResult, Status
+from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
 from punktfunk.printable import printable_lines
 
 MARK: Final[Mapping[Status, str]] = {
@@ -122,3 +122,13 @@ def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     if isinstance(value, list | tuple):
         return [(clean(prefix), clean(", ".join(map(str, value))))]
     return [(clean(prefix), clean(value))]
+
+
+def clock(seconds: float) -> str:
+    """Write a span as people do: ``8 s``, ``2 min 05 s``, ``1 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -13,7 +13,7 @@ from punktfunk.host.history import SessionHistory, ledger_of
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.readiness import examine_host
 from punktfunk.host.report import SessionReport
-from punktfunk.host.serve import Serving
+from punktfunk.host.served import Served
 from punktfunk.host.telemetry import STAGES, TOTAL
 from punktfunk.log import get as get_logger
 from punktfunk.log_ring import LogRing
@@ -37,7 +37,7 @@ _NS_PER_S = 1_000_000_000
 class LiveHost:
     """Implement :class:`~punktfunk.mgmt.live.LiveControl` over what ``punktfunk serve`` runs."""
 
-    def __init__(self, serving: Serving, pairing: NativePairing) -> None:
+    def __init__(self, serving: Served, pairing: NativePairing) -> None:
         self._serving = serving
         self._pairing = pairing
         self._say = get_logger("host")

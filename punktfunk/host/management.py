@@ -14,7 +14,7 @@ from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import examine
 from punktfunk.host.live import LiveHost
 from punktfunk.host.pairing import MAX_WINDOW_S, PENDING_LIFE_NS, NativePairing
-from punktfunk.host.serve import Serving
+from punktfunk.host.served import Served
 from punktfunk.mgmt.interface import (
     Compositor,
     GameStreamStatus,
@@ -39,7 +39,7 @@ class HostManagement(LiveHost):
 
     def __init__(
         self,
-        serving: Serving,
+        serving: Served,
         pairing: NativePairing,
         *,
         fingerprint: str,

@@ -13,7 +13,8 @@ from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.backends import examine
 from punktfunk.errors import CapabilityError
-from punktfunk.host.serve import Serving, describe_encoder, place_of
+from punktfunk.host.describe import describe_encoder, place_of
+from punktfunk.host.served import Served
 from punktfunk.host.sources import DesktopSpec
 from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt.live import Check, ReadinessReport
@@ -26,7 +27,7 @@ LEAST_SEND_BUFFER_BYTES = 1 << 20
 _SNDBUF_LIMIT = Path("/proc/sys/net/core/wmem_max")
 
 
-async def examine_host(serving: Serving) -> ReadinessReport:
+async def examine_host(serving: Served) -> ReadinessReport:
     """Check everything that a stream needs, and what makes it better; takes some 100 ms the first time."""
     here = [_listener(serving), _pairing(serving), _address(serving), _announcement(serving)]
     machine = await asyncio.to_thread(_machine, serving)
@@ -52,7 +53,7 @@ def _headline(checks: tuple[Check, ...], missing: list[Check]) -> str:
     return "Ready to stream"
 
 
-def _listener(serving: Serving) -> Check:
+def _listener(serving: Served) -> Check:
     if serving.host is None:
         return Check(
             "native host", False, "the native host is switched off", "punktfunk serve --native", needed=True
@@ -61,7 +62,7 @@ def _listener(serving: Serving) -> Check:
     return Check("native host", True, f"listens on {where}", needed=True)
 
 
-def _pairing(serving: Serving) -> Check:
+def _pairing(serving: Served) -> Check:
     if serving.config.host.trust is not OpenTrust.NONE:
         return Check("pairing", True, "is off: every client of a private network is let in", needed=True)
     paired = len(serving.pairing.trust.clients("native")) + len(serving.config.host.trusted_clients)
@@ -77,12 +78,12 @@ def _pairing(serving: Serving) -> Check:
     return Check("pairing", False, "no device is paired yet", "punktfunk serve --arm 120", needed=True)
 
 
-def _first_place(serving: Serving) -> str:
+def _first_place(serving: Served) -> str:
     address = reachable_addresses(serving.config.host.bind)[0]
     return place_of(address, serving.host.port if serving.host else serving.config.host.port)
 
 
-def _address(serving: Serving) -> Check:
+def _address(serving: Served) -> Check:
     bind = serving.config.host.bind
     outside = [one for one in reachable_addresses(bind) if not parse_address(one).is_loopback]
     if outside:
@@ -94,7 +95,7 @@ def _address(serving: Serving) -> Check:
     )
 
 
-def _announcement(serving: Serving) -> Check:
+def _announcement(serving: Served) -> Check:
     if serving.announced:
         return Check("announcement", True, "the local network finds this host (multicast DNS)")
     if not serving.config.announce or serving.host is None:
@@ -106,7 +107,7 @@ def _announcement(serving: Serving) -> Check:
     )
 
 
-def _machine(serving: Serving) -> tuple[Check, ...]:
+def _machine(serving: Served) -> tuple[Check, ...]:
     """Look at what has to be tried: a compositor, encoders, sockets, the disk."""
     return (
         _source(serving),
@@ -117,7 +118,7 @@ def _machine(serving: Serving) -> tuple[Check, ...]:
     )
 
 
-def _source(serving: Serving) -> Check:
+def _source(serving: Served) -> Check:
     source = serving.config.host.source
     if serving.desktop is not None:
         return Check("source", True, f"streams {serving.desktop.description}", needed=True)
@@ -130,7 +131,7 @@ def _source(serving: Serving) -> Check:
     return Check("source", True, f"streams the {source.kind} source, no desktop", needed=True)
 
 
-def _encoder(serving: Serving) -> Check:
+def _encoder(serving: Served) -> Check:
     config = serving.config.host
     if isinstance(config.source, SyntheticSpec):
         return Check("encoder", True, "none is needed for synthetic frames", needed=True)

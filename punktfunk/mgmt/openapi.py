@@ -33,13 +33,6 @@ def document(app: FastAPI) -> dict[str, Any]:
     return made
 
 
-def document_text() -> str:
-    """Return the document as it is committed (``docs/api/openapi.json``)."""
-    from punktfunk.mgmt.app import create_app
-
-    return json.dumps(document(create_app()), indent=2, ensure_ascii=False) + "\n"
-
-
 def page(made: dict[str, Any]) -> str:
     """Return a page that lists the operations of a document."""
     rows = [

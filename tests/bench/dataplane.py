@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.namespaces import Namespace
-from harness.topology import Topology, add_address, segment_address
+from harness.network.namespaces import Namespace
+from harness.network.topology import Topology, add_address, segment_address
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.errors import PunktfunkError
 

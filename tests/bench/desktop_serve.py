@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.namespaces import Namespace
-from harness.served_desktop import Pictures, ServedDesktop, compare, connect, pictures
-from harness.topology import add_address, open_tun, segment_address, topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import add_address, open_tun, segment_address, topology
+from harness.peers.served_desktop import Pictures, ServedDesktop, compare, connect, pictures
 from punktfunk.core import _core
 from punktfunk.desktop.vdisplay import output_hz
 from punktfunk.units import Bitrate, Mode

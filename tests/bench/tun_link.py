@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.namespaces import Namespace
-from harness.topology import add_address, open_tun, segment_address, topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
 
 REPEATS = 3

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 import punktfunk
-from harness import latency, stages, stats
-from harness.records import NULL
+from harness.analysis import latency, stages, stats
+from harness.analysis.records import NULL
 from punktfunk.errors import HarnessError
 from punktfunk.media import TestCardSpec
 from punktfunk.trust.open_trust import OpenTrust

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import STAMPS
+from harness.analysis.records import STAMPS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "tests/README.md", *(ROOT / "docs").rglob("*.md")])

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import agreement, ledger, metrics, records, theory
-from harness.results import CaseResult, Check, Metric, RunResult, Status
+from harness.analysis import agreement, ledger, metrics, records, theory
+from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
 
 FRAME_NS = 16_666_667
 

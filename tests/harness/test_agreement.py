@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness import agreement, theory
-from harness.results import CaseResult, RunResult
+from harness.analysis import agreement, theory
+from harness.analysis.results import CaseResult, RunResult
 
 CODE = {"shard_bytes": 1200, "block_shards": 4096, "fec_percent": 20}
 

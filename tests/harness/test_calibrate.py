@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from harness import calibrate, records
+from harness.analysis import calibrate, records
 
 
 def noisy(one_stream: Any, frames: int) -> records.Records:

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from harness import baseline, cli, compare, records, stats, verdict
-from harness.expand import Case
-from harness.results import CaseResult, Check, Metric, RunResult, Status
-from harness.scenario import Session
-from harness.stats import Gate
+from harness import cli
+from harness.analysis import baseline, compare, records, stats
+from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
+from harness.analysis.stats import Gate
+from harness.run import verdict
+from harness.run.order import in_turn
+from harness.scenario.expand import Case
+from harness.scenario.model import Session
 from punktfunk.errors import RegressionError, ResultsError
 
 
@@ -533,7 +536,7 @@ def scheduled(pairs: int) -> list[Case]:
 
 def test_the_two_of_a_pair_run_next_to_each_other_in_an_order_that_a_coin_decides() -> None:
     cases = scheduled(40)
-    order = compare.in_turn(cases)
+    order = in_turn(cases)
     assert sorted(case.id for case in order) == sorted(case.id for case in cases)
     assert [case.layer for case in order] == [case.layer for case in cases]
     inner = [case for case in order if case.layer == "g"]
@@ -541,8 +544,8 @@ def test_the_two_of_a_pair_run_next_to_each_other_in_an_order_that_a_coin_decide
         assert x.repeat == y.repeat
         assert {x.params["ab"], y.params["ab"]} == {"a", "b"}
     assert 8 < sum(case.params["ab"] == "a" for case in inner[::2]) < 32
-    assert compare.in_turn(cases) == order
-    assert compare.in_turn(cases[:2]) == cases[:2]
+    assert in_turn(cases) == order
+    assert in_turn(cases[:2]) == cases[:2]
 
 
 def test_pairs_of_other_axes_stay_together_whatever_their_repeat() -> None:
@@ -553,7 +556,7 @@ def test_pairs_of_other_axes_stay_together_whatever_their_repeat() -> None:
         for side in "ab"
         for n in range(3)
     ]
-    order = compare.in_turn(cases)
+    order = in_turn(cases)
     pairs = list(zip(order[::2], order[1::2], strict=True))
     for x, y in pairs:
         assert (x.repeat, x.params["loss"]) == (y.repeat, y.params["loss"])

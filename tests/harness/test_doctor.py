@@ -10,8 +10,8 @@ import pytest
 
 from harness import doctor
 from harness.cli import main
-from harness.environment import machine_class
-from harness.registry import FOLDER_VARIABLE
+from harness.network.registry import FOLDER_VARIABLE
+from harness.run.environment import machine_class
 
 
 def test_the_core_is_found_and_the_exit_code_says_that_things_can_run(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.expand import Case, expand
-from harness.linkspec import Backend
+from harness.scenario.expand import Case, expand
+from harness.scenario.link import Backend
 from punktfunk.errors import ScenarioError
 from punktfunk.units import Bitrate, Duration
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.expectations import check, parse_value, show
-from harness.results import Metric
-from harness.scenario import Expectation
+from harness.analysis.results import Metric
+from harness.scenario.expectations import check, parse_value, show
+from harness.scenario.model import Expectation
 from punktfunk.errors import UnitError
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import ledger, metrics, records, stages, theory
-from harness.definitions import METRICS, QUANTILES
+from harness.analysis import ledger, metrics, records, stages, theory
+from harness.analysis.definitions import METRICS, QUANTILES
 from punktfunk.errors import ResultsError
 
 MS = 1_000_000

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from harness.expand import expand
+from harness.scenario.expand import expand
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,10 +42,13 @@ def test_every_decision_is_headed_with_the_number_of_its_file() -> None:
 
 def test_the_rooms_of_the_architecture_are_the_packages_that_there_are() -> None:
     page = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
-    rooms = set(
-        re.findall(r"`(punktfunk/\w+|harness)`", "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)))
-    )
-    packages = {f"punktfunk/{path.parent.name}" for path in (ROOT / "punktfunk").glob("*/__init__.py")}
-    assert rooms == packages | {"harness"}
+    rows = "\n".join(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+    rooms = set(re.findall(r"`((?:punktfunk|harness)/\w+)`", rows))
+    packages = {
+        f"{top}/{path.parent.name}"
+        for top in ("punktfunk", "harness")
+        for path in (ROOT / top).glob("*/__init__.py")
+    }
+    assert rooms == packages
     arrows = page.partition("Arrows go ")[2].partition("\n\n")[0]
     assert {package.partition("/")[2] for package in packages} <= set(re.findall(r"\w+", arrows))

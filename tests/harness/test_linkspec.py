@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness import traces
-from harness.expand import expand
-from harness.linkspec import Backend, LinkSpec, Loss
-from harness.scenario import Event
-from harness.session import LIVE
-from harness.traces import read_trace
+from harness.run.case import LIVE
+from harness.scenario import traces
+from harness.scenario.expand import expand
+from harness.scenario.link import Backend, LinkSpec, Loss
+from harness.scenario.model import Event
+from harness.scenario.traces import read_trace
 from punktfunk.core._core import LinkModel
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs/how-to/write-a-scenario.md"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import metric_page, stages
-from harness.definitions import METRICS
+from harness.analysis import stages
+from harness.analysis.definitions import METRICS
+from harness.docs import metric_page
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_committed_page_is_the_generated_one() -> None:
     committed = (ROOT / metric_page.PAGE).read_text(encoding="utf-8")
-    assert committed == metric_page.page(), "python -m harness.metric_page > docs/reference/metrics.md"
+    assert committed == metric_page.page(), "python -m harness.docs.metric_page > docs/reference/metrics.md"
 
 
 def test_every_metric_can_be_found_on_the_page() -> None:

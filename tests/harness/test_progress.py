@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.progress import PlainReporter, Remaining, TerminalReporter, clock
-from harness.results import CaseResult, Status
+from harness.analysis.results import CaseResult, Status
+from harness.run.progress import PlainReporter, Remaining, TerminalReporter, clock
 
 
 def result(name: str, status: Status, reason: str = "") -> CaseResult:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.expand import expand
-from harness.reference import PAGE, page
-from harness.scenario import Scenario
-from harness.validation import known_keys
+from harness.docs.scenario_page import PAGE, page
+from harness.scenario.expand import expand
+from harness.scenario.model import Scenario
+from harness.scenario.validation import known_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness import report
+from harness.analysis.results import Check, RunResult, Status
 from harness.report import html, junit, markdown, matrix, plots, text
-from harness.results import Check, RunResult, Status
 from punktfunk.errors import ResultsError
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

@@ -20,13 +20,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import session
+from harness.analysis.results import CaseResult, Status
 from harness.cli import main
-from harness.expand import expand
-from harness.linkspec import Backend
-from harness.results import CaseResult, Status
-from harness.runner import run_cases
-from harness.store import RunFolder, RunPlan, load_run
+from harness.run import case
+from harness.run.runner import run_cases
+from harness.run.store import RunFolder, RunPlan, load_run
+from harness.scenario.expand import expand
+from harness.scenario.link import Backend
 from punktfunk.errors import ResultsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -224,7 +224,7 @@ def test_what_this_machine_cannot_run_is_a_note_here_and_a_failure_on_ci(
     text = SMALL.replace("name: small", "name: both").replace("backend: sim", 'backend: "${link}"')
     (place / "both.yaml").write_text(text.replace("for: {", "for: {link: [sim, tun], "), encoding="utf-8")
     monkeypatch.setattr(
-        session, "capability", lambda _: SimpleNamespace(ok=False, reason="no TUN here", fix="modprobe tun")
+        case, "capability", lambda _: SimpleNamespace(ok=False, reason="no TUN here", fix="modprobe tun")
     )
     here = harness("run", "both.yaml", cwd=place)
     assert here.returncode == 0, here.stdout + here.stderr

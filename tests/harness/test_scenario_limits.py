@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.expand import expand
-from harness.link.sim import core_spec
-from harness.scenario import Session
+from harness.run.sim import core_spec
+from harness.scenario.expand import expand
+from harness.scenario.model import Session
 from punktfunk.core._core import simulate
 from punktfunk.errors import PunktfunkError, ScenarioError
 

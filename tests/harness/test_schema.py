@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from harness.schema import FIRST_LINE, SCHEMA_FILE, scenario_schema, schema_text
+from harness.docs.schema import FIRST_LINE, SCHEMA_FILE, scenario_schema, schema_text
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 SHIPPED = sorted(SCENARIOS.glob("*.yaml"))

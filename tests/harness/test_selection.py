@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.expand import Case
-from harness.scenario import Session
-from harness.selection import compile_expression, select
+from harness.scenario.expand import Case
+from harness.scenario.model import Session
+from harness.scenario.selection import compile_expression, select
 from punktfunk.errors import UsageError
 
 IDS = ["s.scheme=gf8,loss=2", "s.scheme=gf16,loss=2", "s.scheme=gf16,loss=20", "s.scheme=gf16,loss=2.5"]

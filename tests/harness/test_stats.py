@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import signal
 from scipy import stats as sps
 
-from harness import stats
-from harness.stats import Gate, Verdict
+from harness.analysis import stats
+from harness.analysis.stats import Gate, Verdict
 from punktfunk.errors import UsageError
 
 Floats = NDArray[np.float64]

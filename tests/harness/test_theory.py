@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
-from harness import theory
-from harness.theory import Blocks, GilbertElliott, Independent, Periodic
+from harness.analysis import theory
+from harness.analysis.theory import Blocks, GilbertElliott, Independent, Periodic
 from punktfunk.errors import UsageError
 
 CHAIN = GilbertElliott(p=0.2, r=0.4, bad=0.9, good=0.05, first_bad=0.3)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.results import CaseResult, Check, RunResult, Status
-from harness.verdict import agreement_checks, conclude, exit_code, group_of, sweep_digest
+from harness.analysis.results import CaseResult, Check, RunResult, Status
+from harness.run.verdict import agreement_checks, conclude, exit_code, group_of, sweep_digest
 
 
 def case(name: str, status: Status = Status.PASSED, **values: object) -> CaseResult:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.document import MAX_BYTES
-from harness.expand import expand
+from harness.scenario.document import MAX_BYTES
+from harness.scenario.expand import expand
 from punktfunk.errors import ResultsError, ScenarioError
 
 WRONG = Path(__file__).parent / "wrong"

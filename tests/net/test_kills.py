@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import leftovers
-from harness.registry import FOLDER_VARIABLE, NAME_PREFIX, RUN_VARIABLE, namespace_folder
+from harness.network import leftovers
+from harness.network.registry import FOLDER_VARIABLE, NAME_PREFIX, RUN_VARIABLE, namespace_folder
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import leftovers
-from harness.registry import FOLDER_VARIABLE, RUN_VARIABLE, Registration, namespace_folder
-from harness.topology import Topology
+from harness.network import leftovers
+from harness.network.registry import FOLDER_VARIABLE, RUN_VARIABLE, Registration, namespace_folder
+from harness.network.topology import Topology
 
 pytestmark = pytest.mark.root
 
 _RUNNER = """
 import os, subprocess, time
-from harness.topology import Topology, open_tun
+from harness.network.topology import Topology, open_tun
 made = Topology("killed")
 host = made.namespace("host")
 client = made.namespace("client")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import leftovers
-from harness.link.live import SABOTAGE_VARIABLE
-from harness.registry import FOLDER_VARIABLE
+from harness.network import leftovers
+from harness.network.registry import FOLDER_VARIABLE
+from harness.run.live import SABOTAGE_VARIABLE
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 

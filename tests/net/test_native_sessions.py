@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.namespaces import Namespace
-from harness.topology import add_address, open_tun, segment_address, topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
 
 pytestmark = pytest.mark.root

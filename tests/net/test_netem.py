@@ -11,7 +11,7 @@ import pytest
 from harness.link.base import DIRECTIONS, LinkSpecs
 from harness.link.netem import NetemLink, capability
 from harness.link.verify import Budget, verify
-from harness.topology import topology
+from harness.network.topology import topology
 from punktfunk.errors import CapabilityError, LinkUnverifiedError
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(200)]

@@ -7,9 +7,9 @@ import struct
 
 import pytest
 
-from harness.capture import datagrams
 from harness.link.packetcount import PacketCounter
-from harness.topology import add_address, quiet_ipv6, segment_address, topology, udp_segmentation
+from harness.network.capture import datagrams
+from harness.network.topology import add_address, quiet_ipv6, segment_address, topology, udp_segmentation
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness.namespaces import Namespace
-from harness.topology import add_address, open_tun, segment_address, topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.measures(alone=True)]

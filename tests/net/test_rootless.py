@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.link import rootless
+from harness.network import userns
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(200)]
 
@@ -93,7 +93,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def _user_namespaces(need_tool: Callable[..., str]) -> None:
     need_tool("setpriv", "util-linux")
-    if why := rootless.refusal():
+    if why := userns.refusal():
         pytest.skip(f"no user namespaces here: {why}")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.namespaces import Namespace
-from harness.served_desktop import ServedDesktop, compare, pictures
-from harness.topology import add_address, open_tun, segment_address, topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import add_address, open_tun, segment_address, topology
+from harness.peers.served_desktop import ServedDesktop, compare, pictures
 from punktfunk.core import _core
 from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import leftovers
-from harness.namespaces import netlink
-from harness.registry import NAME_PREFIX, namespace_folder
-from harness.topology import (
+from harness.network import leftovers
+from harness.network.namespaces import netlink
+from harness.network.registry import NAME_PREFIX, namespace_folder
+from harness.network.topology import (
     Topology,
     add_address,
     open_tun,

@@ -12,7 +12,7 @@ from harness.link.base import DIRECTIONS, CoreSpec, Direction, LinkSpecs
 from harness.link.tun import TunLink
 from harness.link.verify import Budget, verify
 from harness.link.verify import _Path as ProbePath
-from harness.topology import topology
+from harness.network.topology import topology
 from punktfunk.errors import HarnessError, LinkUnverifiedError
 
 pytestmark = pytest.mark.root

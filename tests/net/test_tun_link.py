@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.namespaces import Namespace
-from harness.topology import add_address, open_tun, segment_address, topology
+from harness.network.namespaces import Namespace
+from harness.network.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
 from punktfunk.errors import InvalidConfigError
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import records, stages, stats, theory
-from harness.definitions import QUANTILES
-from harness.metrics import quantile_curves
-from harness.theory import Blocks, GilbertElliott, Independent
+from harness.analysis import records, stages, stats, theory
+from harness.analysis.definitions import QUANTILES
+from harness.analysis.metrics import quantile_curves
+from harness.analysis.theory import Blocks, GilbertElliott, Independent
 from punktfunk.core import StreamConfig, _core
 
 calm = settings(deadline=None)  # the machine's load is not the law's concern

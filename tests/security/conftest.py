@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from punktfunk.host.config import HostConfig
-from punktfunk.host.serve import ServeConfig, Serving
+from punktfunk.host.serve import Serving
+from punktfunk.host.serve_config import ServeConfig
 from punktfunk.media import SyntheticSpec
 from punktfunk.units import Mode
 

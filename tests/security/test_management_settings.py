@@ -9,9 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from punktfunk.errors import DriverMissingError, SettingsError
-from punktfunk.host import serve
+from punktfunk.host import describe
 from punktfunk.host.config import HostConfig
-from punktfunk.host.serve import ServeConfig
+from punktfunk.host.serve_config import ServeConfig
 from punktfunk.host.stream import wanted_kbps
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.handshake import Hello, VideoMode
@@ -26,7 +26,7 @@ def test_an_encoder_that_is_not_there_is_refused_and_not_stored(
     def missing(*_: object) -> None:
         raise DriverMissingError("no driver", "install one")
 
-    monkeypatch.setattr(serve, "choose_encoder", missing)
+    monkeypatch.setattr(describe, "choose_encoder", missing)
     host = managed()
     with host.program() as program:
         refused = program.patch(SETTINGS, json={"encoder": "nvenc"})

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from punktfunk.host.config import HostConfig
-from punktfunk.host.serve import ServeConfig, Serving
+from punktfunk.host.serve import Serving
+from punktfunk.host.serve_config import ServeConfig
 from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt import connection as connections
 from punktfunk.mgmt.server import ManagementServer

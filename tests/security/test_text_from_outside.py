@@ -25,9 +25,9 @@ from pydantic import BaseModel
 from zeroconf import DNSAddress, DNSOutgoing, DNSPointer, DNSService, DNSText, const
 
 import punktfunk
-from harness import results
+from harness.analysis import results
 from harness.cli import main
-from harness.scenario import Scenario
+from harness.scenario.model import Scenario
 from punktfunk import input as event
 from punktfunk.native import datagrams, handshake, messages, quic
 from punktfunk.native.dialect import CloseCode, Dialect

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness import agreement, ledger, records, theory
-from harness.results import CaseResult, Check, Status
+from harness.analysis import agreement, ledger, records, theory
+from harness.analysis.results import CaseResult, Check, Status
 from punktfunk.core import _core
 
 SEEDS = {"independent": 20, "bursty": 200}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats as sps
 
-from harness import theory
+from harness.analysis import theory
 from harness.link.expected import Expected, expected
 
 NOTHING = Expected(

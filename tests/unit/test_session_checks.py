@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.link.checks import session_checks
-from harness.records import Records, empty
-from harness.results import Check
-from harness.scenario import Session
+from harness.analysis.records import Records, empty
+from harness.analysis.results import Check
+from harness.run.checks import session_checks
+from harness.scenario.model import Session
 
 SPEC = Session.model_validate(
     {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.served_desktop import ServedDesktop, connect, pictures
+from harness.peers.served_desktop import ServedDesktop, connect, pictures
 from punktfunk.desktop import backends
 from punktfunk.desktop.attached import AttachedDesktop
 from punktfunk.desktop.backends import BackendName

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.served_desktop import ServedDesktop, connect, pictures
+from harness.peers.served_desktop import ServedDesktop, connect, pictures
 from punktfunk.errors import HarnessError
 from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, eventually

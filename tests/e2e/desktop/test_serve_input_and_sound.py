@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import punktfunk
-from harness.served_desktop import ServedDesktop
+from harness.peers.served_desktop import ServedDesktop
 from punktfunk import log
 from punktfunk.client import input as make
 from punktfunk.desktop.audio import pipewire

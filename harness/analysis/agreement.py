@@ -1,0 +1,173 @@
+"""Whether measured frame recovery agrees with theory: one exact test a case, Holm over the sweep.
+
+A case's p-value is exact for the frame sizes that were really sent, whatever the loss process, bursts that
+span frames included; seeds are independent streams, so that the total over seeds (their mean, times a
+constant) has an exact distribution too. A sweep fails when any adjusted p-value is at or below the
+family-wise error, which chance does once in a thousand sweeps; and it states how surely it would have caught
+a codec that makes one recovery shard too few, because a check that cannot fail shows nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from scipy import stats as sps
+
+from harness.analysis import theory
+from harness.analysis.records import NULL, Records
+from harness.analysis.results import CaseResult, Check
+from harness.analysis.stats import holm
+from harness.analysis.theory import Blocks, GilbertElliott, Loss, Prediction
+
+FAMILY_WISE_ERROR: Final = 0.001
+
+
+def case_theory(
+    sizes: Sequence[tuple[int, ...]],
+    complete: int,
+    link: Mapping[str, Any],
+    *,
+    shard_bytes: int,
+    block_shards: int,
+    fec_percent: int,
+) -> dict[str, float]:
+    """Return what theory says of a case beside what was found: empty where the link has no exact theory.
+
+    ``sizes`` are the bytes of the frames that were put on the wire in order, one tuple a seed
+    (:func:`sent_bytes`), ``complete`` how many of them all were complete; ``link`` describes the direction
+    host to client as the core takes it. The keys:
+    ``recovery`` expected share of complete frames, ``recovery_low`` and ``recovery_high`` the 95 % band of
+    the measured share, ``p_value``, ``complete`` and ``frames`` as measured; ``loss``, ``burst_packets`` (1:
+    independent) and the geometry, from which a report draws the curve; ``expected``, ``sd``, ``one_short``,
+    ``one_short_sd`` counts under the announced code and one recovery shard less in each block.
+    """
+    loss = theory.process_of(link)
+    if loss is None or not any(sizes):
+        return {}
+    whole = _predict(sizes, loss, (shard_bytes, block_shards, fec_percent), short=0)
+    short = _predict(sizes, loss, (shard_bytes, block_shards, fec_percent), short=1)
+    low, high = whole.interval()
+    frames = whole.frames
+    every = [size for stream in sizes for size in stream]
+    return {
+        "recovery": whole.rate,
+        "recovery_low": low / frames,
+        "recovery_high": high / frames,
+        "p_value": whole.p_value(complete),
+        "complete": complete,
+        "frames": frames,
+        "seeds": len(sizes),
+        "loss": loss.mean,
+        "burst_packets": burst_packets(loss),
+        "periodic": float(isinstance(loss, theory.Periodic)),
+        "frame_bytes": sum(every) / len(every),
+        "frame_bytes_vary": float(len(set(every)) > 1),
+        "shard_bytes": shard_bytes,
+        "block_shards": block_shards,
+        "fec_percent": fec_percent,
+        "expected": whole.mean,
+        "sd": math.sqrt(whole.variance),
+        "one_short": short.mean,
+        "one_short_sd": math.sqrt(short.variance),
+    }
+
+
+def burst_packets(loss: Loss) -> float:
+    """Return the mean number of packets of a visit to the bad state; 1 for loss without memory."""
+    return 1 / loss.r if isinstance(loss, GilbertElliott) and loss.r > 0 else 1.0
+
+
+def curve(found: Mapping[str, float], losses: Sequence[float]) -> list[float]:
+    """Return the theory's recovery at other mean losses for the code and the burstiness of a case.
+
+    ``found`` is what :func:`case_theory` returned; a stream of one frame of the mean size stands for all.
+    """
+    blocks = theory.geometry(
+        round(found["frame_bytes"]),
+        int(found["shard_bytes"]),
+        int(found["block_shards"]),
+        int(found["fec_percent"]),
+    )
+    burst = found.get("burst_packets", 1.0)
+    values = []
+    for loss in losses:
+        process = theory.bursty(loss, burst) if burst > 1 else theory.Independent(loss)
+        values.append(theory.predict([blocks], process).rate)
+    return values
+
+
+def sweep_check(cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR) -> Check | None:
+    """Return the verdict of a whole sweep; None when no case has a theory."""
+    judged = [case for case in cases if "p_value" in case.theory]
+    if not judged:
+        return None
+    adjusted = holm([case.theory["p_value"] for case in judged])
+    off = [(case, p) for case, p in zip(judged, adjusted, strict=True) if p <= fwer]
+    caught = power_one_short([case.theory for case in judged], fwer)
+    detail = (
+        f"one recovery shard too few would be caught with probability {_chance(caught)}"
+        if caught > 0.01
+        else "one recovery shard too few would not show here"
+    )
+    if off:
+        detail = (
+            "; ".join(
+                f"{case.id}: {case.theory['complete']:.0f} of {case.theory['frames']:.0f} frames complete, "
+                f"expected {case.theory['expected']:.1f} ± {case.theory['sd']:.1f} (adjusted p {p:.2g})"
+                for case, p in sorted(off, key=lambda item: item[1])[:10]
+            )
+            + (f"; and {len(off) - 10} more" if len(off) > 10 else "")
+            + f"; {detail}"
+        )
+    return Check(
+        name="recovery agrees with theory",
+        passed=not off,
+        expected=f"every Holm-adjusted p above {fwer:g} over {len(judged)} cells",
+        measured=f"smallest adjusted p {min(adjusted):.2g}, {len(off)} cells off",
+        detail=detail,
+    )
+
+
+def power_one_short(cells: Sequence[Mapping[str, float]], fwer: float = FAMILY_WISE_ERROR) -> float:
+    """Return how likely a sweep rejects a codec with one recovery shard too few in every block.
+
+    Normal in each cell, Bonferroni over the cells (Holm rejects at least as often), cells independent.
+    """
+    missed = 1.0
+    reach = float(sps.norm.isf(fwer / 2 / max(1, len(cells))))
+    for cell in cells:
+        gap, sd, other = cell["expected"] - cell["one_short"], cell["sd"], cell["one_short_sd"]
+        if other == 0.0:
+            missed *= 0.0 if abs(gap) > reach * sd and gap else 1.0
+        else:
+            low, high = (gap - reach * sd) / other, (gap + reach * sd) / other
+            missed *= float(sps.norm.cdf(high) - sps.norm.cdf(low))
+    return 1.0 - missed
+
+
+def sent_bytes(records: Records) -> tuple[int, ...]:
+    """Return the bytes of each frame that was put on the wire, in order, from the joined records."""
+    sent = (records["host_status"] != 1) & (records["bytes"] != NULL)
+    order = records["index"][sent].argsort(kind="stable")
+    return tuple(records["bytes"][sent][order].tolist())
+
+
+def _predict(
+    sizes: Sequence[tuple[int, ...]], loss: Loss, code: tuple[int, int, int], short: int
+) -> Prediction:
+    def blocks(size: int) -> Blocks:
+        return tuple((k, max(0, m - short)) for k, m in theory.geometry(size, *code))
+
+    streams = [
+        theory.predict([blocks(size) for size in stream], loss).times(count)
+        for stream, count in Counter(sizes).items()
+        if stream
+    ]
+    return streams[0] if len(streams) == 1 else theory.total(streams)
+
+
+def _chance(p: float) -> str:
+    return f"{p:.4f}" if p < 0.9999 else "above 0.9999"

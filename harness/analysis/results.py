@@ -1,0 +1,124 @@
+"""What a run found: typed, versioned, readable for ever (promise P20).
+
+A run is a folder: ``run.json`` (a :class:`RunResult`), one folder a case with ``case.json``
+(a :class:`CaseResult`), ``frames.parquet`` (the frame records) and logs. ``case.json`` is written the moment
+a case ends, so an interrupted run keeps what it has and ``--resume`` goes on from there.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_RESULT_BYTES = 512 << 20
+"""Of a result or baseline file: 20,000 cases, the most of a run, of 25 KiB."""
+SCHEMA_VERSION = 1
+"""Version of every result and baseline file. Readers accept this and every older one."""
+
+
+class Status(StrEnum):
+    """How a case ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNSUPPORTED = "unsupported"  # this machine cannot run it: says why, is neither pass nor failure
+    FAULT = "fault"  # the harness or the link is at fault: nothing is said about the system
+    INTERRUPTED = "interrupted"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", ser_json_inf_nan="null")
+
+
+class Metric(_Model):
+    """One figure. ``value`` is None when it could not be measured: absent, never 0."""
+
+    value: float | None
+    unit: str
+    better: Literal["lower", "higher", "none"] = "none"
+    interval: tuple[float, float] | None = None
+    """Confidence interval (95 % unless the name says otherwise), same unit."""
+    n: int | None = None
+    """Samples behind the figure."""
+
+
+class Check(_Model):
+    """One expectation and what was found."""
+
+    name: str
+    passed: bool
+    expected: str
+    measured: str
+    detail: str = ""
+
+
+class Ledger(_Model):
+    """Counts of the loss ledger of one direction, and the balances that must be zero."""
+
+    counts: dict[str, int] = Field(default_factory=dict)
+    balances: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every balance is zero."""
+        return not any(self.balances.values())
+
+
+class CaseResult(_Model):
+    """What one case (one point of the matrix, one repeat) found."""
+
+    schema_version: int = SCHEMA_VERSION
+    id: str
+    """Stable, filesystem-safe: ``loss=2,fec=20,repeat=0`` style slug; the name of the case's folder."""
+    scenario: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The matrix values of this case."""
+    repeat: int = 0
+    seed: int
+    backend: str
+    status: Status
+    reason: str = ""
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+    checks: list[Check] = Field(default_factory=list)
+    ledgers: dict[str, Ledger] = Field(default_factory=dict)
+    """By direction: ``host_to_client`` (always, once packets flowed), ``client_to_host``."""
+    theory: dict[str, float] = Field(default_factory=dict)
+    series: dict[str, list[float | None]] = Field(default_factory=dict)
+    """Small time series for the report: ``t_s`` plus equally long columns (``harness.analysis.metrics.timeline``)."""
+    quantiles: dict[str, list[float]] = Field(default_factory=dict)
+    """Latency distributions in ms at ``harness.analysis.definitions.QUANTILES``, by span."""
+    digest: str = ""
+    """SHA-256 over the deterministic part; equal for equal seed and scenario in ``sim``."""
+    link: dict[str, Any] = Field(default_factory=dict)
+    """The link as asked for and as the probe found it."""
+    folder: str = ""
+    replay: str = ""
+    duration_s: float = 0.0
+
+
+class RunResult(_Model):
+    """A whole run."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    scenario: str
+    started: str
+    """ISO 8601, UTC."""
+    duration_s: float = 0.0
+    command: str = ""
+    environment: dict[str, Any] = Field(default_factory=dict)
+    """Machine class, kernel, versions, git revision; see ``harness.run.environment``."""
+    cases: list[CaseResult] = Field(default_factory=list)
+    checks: list[Check] = Field(default_factory=list)
+    """Expectations over the whole sweep (agreement with theory, determinism)."""
+    verdict: Status = Status.PASSED
+    notes: list[str] = Field(default_factory=list)
+    """What did not run and why; printed and shown in the report."""
+
+
+def group_of(case: CaseResult) -> str:
+    """Return the part of a case's id that names its scenario and layer."""
+    before, equals, _ = case.id.partition("=")
+    return before.rpartition(".")[0] if equals else before

@@ -1,0 +1,216 @@
+"""Run cases: simulations in a pool of processes, real links one after another, results kept as they come."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import FrameType
+
+from harness.analysis.results import CaseResult, RunResult, Status
+from harness.run import verdict
+from harness.run.case import capability, failed_result, resolve_backend, run_case
+from harness.run.context import RunContext
+from harness.run.environment import describe
+from harness.run.estimate import estimate_s
+from harness.run.order import in_turn
+from harness.run.progress import Reporter
+from harness.run.store import RunFolder
+from harness.scenario.expand import Case
+from harness.scenario.link import Backend
+from punktfunk.errors import CapabilityError, ResultsError
+
+INLINE_BELOW_S = 1.5
+"""Simulations that take less than this altogether are not worth the start of a pool of processes."""
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is left of a run when it ends, in whatever way."""
+
+    run: RunResult
+    interrupted: bool = False
+    trouble: ResultsError | None = None
+    """Results could not be written; what was finished before is kept."""
+    reused: int = 0
+    """Cases whose earlier results ``--resume`` kept."""
+    order: list[str] = field(default_factory=list)
+
+
+def run_cases(
+    cases: Sequence[Case],
+    folder: RunFolder,
+    reporter: Reporter,
+    *,
+    backend: Backend | None = None,
+    jobs: int = 1,
+    strict: bool = False,
+    command: str = "",
+    resume: bool = False,
+) -> Outcome:
+    """Run ``cases`` and return their results in the order of the scenario.
+
+    Each case's result is on disk before the next is reported. SIGINT and SIGTERM end the run with what it
+    has (``interrupted``); a folder that cannot be written ends it, too (``trouble``). Never raises for a case.
+    """
+    began = time.monotonic()
+    environment = describe()
+    context = RunContext(
+        run_id=secrets.token_hex(3),
+        backend=backend,
+        strict=strict,
+        environment_class=str(environment.get("machine_class", "")),
+    )
+    run = RunResult(
+        run_id=folder.run_id,
+        scenario="+".join(dict.fromkeys(case.scenario for case in cases)),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        environment=environment,
+    )
+    outcome = Outcome(run=run)
+    results: dict[str, CaseResult] = {}
+    if resume:
+        for case in cases:
+            earlier = folder.finished(case)
+            if earlier is not None:
+                results[case.id] = earlier
+        outcome.reused = len(results)
+    waiting = [case for case in cases if case.id not in results]
+    simulated, real = _split(waiting, context)
+    real = in_turn(real)
+    costs = {case.id: estimate_s(case, Backend.SIM) for case in simulated}
+    costs |= {case.id: _real_cost(case, context) for case in real}
+    inline = sum(costs[case.id] for case in simulated) < INLINE_BELOW_S or jobs == 1
+    parallel = 1 if inline else jobs
+    reporter.begin(
+        len(waiting),
+        sum(costs[c.id] for c in simulated) / parallel + sum(costs[c.id] for c in real),
+    )
+    try:
+        with _sigterm_interrupts():
+            stream = (
+                _inline(simulated, folder, context) if inline else _pooled(simulated, folder, context, jobs)
+            )
+            for source, share in ((stream, parallel), (_inline(real, folder, context), 1)):
+                for result in source:
+                    results[result.id] = result
+                    folder.write_case(result)
+                    reporter.ended(result, costs[result.id] / share)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+        run.notes.append(f"Interrupted: {len(results)} of {len(cases)} cases have run.")
+    except ResultsError as error:
+        outcome.trouble = error
+        run.notes.append(
+            f"Results could not be written: {error.cause}. {len(results)} of {len(cases)} cases have run."
+        )
+    finally:
+        reporter.close()
+    run.cases = [results[case.id] for case in cases if case.id in results]
+    run.duration_s = time.monotonic() - began
+    verdict.conclude(
+        run,
+        interrupted=outcome.interrupted or outcome.trouble is not None,
+        strict=strict,
+        optional={case.id for case in cases if case.spec.optional},
+    )
+    return outcome
+
+
+def _split(cases: Sequence[Case], context: RunContext) -> tuple[list[Case], list[Case]]:
+    """Part the cases that a simulator carries, which may run side by side, from those that need the machine."""
+    simulated: list[Case] = []
+    real: list[Case] = []
+    for case in cases:
+        try:
+            backend = resolve_backend(case, context)
+        except CapabilityError:
+            backend = Backend.TUN  # run_case says why it cannot run
+        (simulated if backend is Backend.SIM else real).append(case)
+    return simulated, real
+
+
+def _real_cost(case: Case, context: RunContext) -> float:
+    """Return what a case on a real link takes; next to nothing where it will only be said why it cannot run."""
+    asked = context.backend or case.spec.link.backend
+    if asked is Backend.AUTO or capability(asked).ok:
+        return estimate_s(case, Backend.TUN)
+    return 0.01
+
+
+def _inline(cases: Sequence[Case], folder: RunFolder, context: RunContext) -> Iterator[CaseResult]:
+    for case in cases:
+        yield run_case(case, folder.case_folder(case), context)
+
+
+def _pooled(cases: Sequence[Case], folder: RunFolder, context: RunContext, jobs: int) -> Iterator[CaseResult]:
+    """Run simulations in ``jobs`` spawned processes; a process that dies costs its case, not the run."""
+    queue = list(reversed(cases))
+    while queue:
+        pool = ProcessPoolExecutor(
+            max_workers=min(jobs, len(queue)),
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(os.getpid(),),
+        )
+        running: dict[Future[CaseResult], Case] = {}
+        try:
+            while queue or running:
+                while queue and len(running) < jobs + 1:
+                    case = queue.pop()
+                    running[pool.submit(run_case, case, folder.case_folder(case), context)] = case
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    case = running.pop(future)
+                    yield future.result()
+        except BrokenProcessPool:
+            lost = [case, *running.values()]
+            for gone in lost:
+                yield failed_result(
+                    gone, Backend.SIM, Status.FAULT, "its process died (out of memory, or killed)"
+                )
+        finally:
+            for process in list((pool._processes or {}).values()):
+                # A simulation is native code that sees no signal handler; its result is not wanted any more.
+                if running:
+                    process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(parent: int) -> None:
+    """Leave Ctrl-C to the runner, and die with it: a killed runner leaves no process behind."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C while cases run, so that a CI job that is cancelled keeps its results, too."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous: Callable[[int, FrameType | None], object] | int | None
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

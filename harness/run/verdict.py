@@ -1,0 +1,112 @@
+"""What a run as a whole says: agreement with theory, one digest, a verdict, an exit code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from harness.analysis import agreement, compare
+from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
+from harness.scenario.link import Backend
+from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError, RegressionError
+
+INTERRUPTED_EXIT = 130
+
+
+def conclude(
+    run: RunResult,
+    *,
+    interrupted: bool = False,
+    strict: bool = False,
+    optional: Collection[str] = (),
+) -> None:
+    """Add the checks over the whole run, its notes and its verdict.
+
+    With ``strict`` a case that this machine cannot run fails the run, unless its id is ``optional``.
+    """
+    run.checks += agreement_checks(run.cases)
+    for members in _groups(run.cases).values():
+        run.checks += compare.interleaved_checks(members)
+    digest = sweep_digest(run.cases)
+    if digest:
+        run.notes.append(f"digest of the simulated cases: {digest}")
+    run.notes += _not_run(run.cases)
+    run.verdict = _verdict(run, interrupted=interrupted, needed=strict, optional=optional)
+
+
+def agreement_checks(cases: Sequence[CaseResult]) -> list[Check]:
+    """Compare each scenario's layer with theory as a whole, so that more cells make no false alarm likelier."""
+    checks = []
+    for name, members in _groups(cases).items():
+        check = agreement.sweep_check(members)
+        if check is not None:
+            replays = [
+                f"replay: {case.replay}"
+                for case in members
+                if not check.passed and f"{case.id}:" in check.detail
+            ]
+            detail = "\n".join([*check.detail.split("; "), *replays[:3]])
+            checks.append(check.model_copy(update={"name": f"{name}: {check.name}", "detail": detail}))
+    return checks
+
+
+def _groups(cases: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
+    groups: dict[str, list[CaseResult]] = defaultdict(list)
+    for case in cases:
+        groups[group_of(case)].append(case)
+    return groups
+
+
+def sweep_digest(cases: Iterable[CaseResult]) -> str:
+    """Return one digest over the deterministic part of all simulated cases; "" when there are none."""
+    lines = sorted(
+        f"{case.id} {case.digest}" for case in cases if case.digest and case.backend == Backend.SIM
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
+
+
+def exit_code(run: RunResult, *, interrupted: bool = False) -> int:
+    """Return the exit code that tells the verdict to a shell (design: 0, 1, 3, 4, 5, 130)."""
+    if interrupted:
+        return INTERRUPTED_EXIT
+    if run.verdict is Status.FAILED and compare.only_regressed(run):
+        return RegressionError.exit_code
+    return {
+        Status.PASSED: 0,
+        Status.FAILED: CheckFailedError.exit_code,
+        Status.UNSUPPORTED: CapabilityError.exit_code,
+        Status.FAULT: HarnessError.exit_code,
+        Status.INTERRUPTED: INTERRUPTED_EXIT,
+    }[run.verdict]
+
+
+def _verdict(run: RunResult, *, interrupted: bool, needed: bool, optional: Collection[str]) -> Status:
+    states = [case.status for case in run.cases]
+    if Status.FAULT in states:
+        return Status.FAULT
+    if Status.FAILED in states or not all(check.passed for check in run.checks):
+        return Status.FAILED
+    if interrupted:
+        return Status.INTERRUPTED
+    unsupported = [case.id for case in run.cases if case.status is Status.UNSUPPORTED]
+    missed = needed and any(name not in optional for name in unsupported)
+    if unsupported and (missed or len(unsupported) == len(states)):
+        return Status.UNSUPPORTED
+    return Status.PASSED
+
+
+def _not_run(cases: Iterable[CaseResult]) -> list[str]:
+    """Return what did not run and why, once for all cases that share a reason."""
+    reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for case in cases:
+        if case.status is Status.UNSUPPORTED:
+            reasons[case.backend, case.reason].append(case.id)
+    return [
+        f"{len(ids)} case{'s' * (len(ids) != 1)} did not run on {backend}: {reason} ({_few(ids)})"
+        for (backend, reason), ids in reasons.items()
+    ]
+
+
+def _few(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else f"{ids[0]} … {ids[-1]}"

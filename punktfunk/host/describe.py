@@ -1,0 +1,38 @@
+"""A host in words: what it streams, with which encoder, where."""
+
+from __future__ import annotations
+
+from punktfunk.errors import CapabilityError, ConfigError
+from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.media import Codec, choose_encoder
+
+
+def describe_stream(config: HostConfig) -> str:
+    """Return how it is streamed."""
+    mode = str(config.mode) if config.mode else "the client's mode"
+    rate = f"{config.bitrate}" if config.bitrate else "the client's bitrate"
+    fec = f"FEC {config.fec_scheme} {config.fec_percent} %" + (", adaptive" if config.adaptive_fec else "")
+    codec = "no codec" if config.source.kind == "synthetic" else f"codec {config.codec}"
+    return f"{mode}, {codec}, {rate}, {fec}"
+
+
+def describe_encoder(config: HostConfig) -> str:
+    """Return which encoder makes the pictures and why; raise what is missing for one that was asked for by name."""
+    codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
+    return str(choose_encoder(codec, config.encoder))
+
+
+def require_encoder(config: HostConfig) -> None:
+    """Raise ``ConfigError`` when the encoder that is asked for by name is unavailable: no host starts with it."""
+    if config.encoder != "nvenc":
+        return
+    try:
+        describe_encoder(config)
+    except CapabilityError as error:
+        raise ConfigError(f"encoder: {error.cause}", error.hint) from error
+
+
+def place_of(address: str, port: int) -> str:
+    """Return what a client is to be told: the port only where it is not the usual one."""
+    shown = f"[{address}]" if ":" in address else address
+    return shown if port == NATIVE_PORT else f"{shown}:{port}"

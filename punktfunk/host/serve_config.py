@@ -1,0 +1,77 @@
+"""What ``punktfunk serve`` is started with, and the settings that its configuration amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from punktfunk import log
+from punktfunk.host.config import HostConfig
+from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
+from punktfunk.host.service import CHANGEABLE
+from punktfunk.host.settings import Value
+from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
+from punktfunk.units import Bitrate
+
+_SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "log_level")
+
+
+class ServeConfig(BaseModel):
+    """What ``punktfunk serve`` is started with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: HostConfig
+    """The native host; its ``state_dir`` is the process's."""
+    native: bool = True
+    """Serve the native protocol."""
+    announce: bool = True
+    """Announce the native host by multicast DNS."""
+    arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
+    """Arm pairing at the start for this long; the PIN is in the banner."""
+    pin_digits: Literal[4, 6] = 4
+    pairing_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] = DEFAULT_WINDOW_S
+    """How long pairing is armed when nobody says how long."""
+    log_level: log.Level = "info"
+    """Least level of the log lines that are kept in memory."""
+    fixed: dict[str, str] = {}
+    """Settings that flags fix, and the flags: what was stored of them does not count."""
+    management: bool = True
+    """Serve the management API and the console."""
+    mgmt_bind: str = f"127.0.0.1:{MGMT_PORT}"
+    """Their address and port; off loopback they speak HTTPS."""
+
+    @model_validator(mode="after")
+    def _serves_something(self) -> Self:
+        if not self.native and not self.management:
+            raise ValueError("without the native protocol and without the management API nothing is served")
+        if not self.native and self.arm_seconds is not None:
+            raise ValueError("without the native protocol there is nothing to pair with")
+        return self
+
+    @field_validator("mgmt_bind")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        return str(Endpoint.parse(value))
+
+
+def settings_of(config: ServeConfig) -> dict[str, Value]:
+    """Return the settings that a configuration amounts to."""
+    host = config.host
+    return {
+        "bitrate": None if host.bitrate is None else host.bitrate.kbps,
+        "mode": None if host.mode is None else str(host.mode),
+        **{name: getattr(host, name) for name in CHANGEABLE - {"bitrate", "mode"}},
+        **{name: getattr(config, name) for name in _SERVE_SETTINGS},
+    }
+
+
+def with_settings(config: ServeConfig, values: Mapping[str, Value]) -> ServeConfig:
+    """Return a configuration with other settings; raise ``ConfigError`` when they do not fit together."""
+    host: dict[str, Any] = {name: value for name, value in values.items() if name in CHANGEABLE}
+    if host.get("bitrate") is not None:
+        host["bitrate"] = Bitrate.from_kbps(host["bitrate"])
+    own = {name: value for name, value in values.items() if name in _SERVE_SETTINGS}
+    return config.model_copy(update={**own, "host": config.host.changed(**host)})

@@ -1,0 +1,152 @@
+"""What a host process runs: the native host, its desktop, who may come in, its settings and its announcement.
+
+:class:`Served` is what the management API and the banner see. How it starts and ends is ``host/serve.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from punktfunk import log
+from punktfunk.addresses import reachable_addresses
+from punktfunk.clock import monotonic_ns
+from punktfunk.errors import ConfigError
+from punktfunk.host.describe import describe_encoder, describe_stream, place_of, require_encoder
+from punktfunk.host.desktop import DesktopDesk
+from punktfunk.host.pairing import NativePairing
+from punktfunk.host.report import SessionReport
+from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
+from punktfunk.host.service import CHANGEABLE, Host
+from punktfunk.host.settings import Setting, SettingsStore
+from punktfunk.log_ring import LogRing
+from punktfunk.native.discovery import Announcement
+from punktfunk.trust.identity import Identity
+from punktfunk.trust.open_trust import OpenTrust
+
+if TYPE_CHECKING:
+    from punktfunk.mgmt.server import ManagementServer
+
+
+class Served:
+    """Everything that ``punktfunk serve`` runs. Belongs to one event loop.
+
+    Raises ``ConfigError`` without a state folder.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        if config.host.state_dir is None:
+            raise ConfigError("serve keeps its identity and its clients in a folder", "name a --state-dir")
+        self.config = config
+        self.state_dir = config.host.state_dir
+        self.host: Host | None = None
+        self.desktop: DesktopDesk | None = None
+        self.management: ManagementServer | None = None
+        self._identity: Identity | None = None
+        self._pairing: NativePairing | None = None
+        self._announcing: asyncio.Task[Announcement] | None = None
+        self._changing = asyncio.Lock()
+        self._settings: SettingsStore | None = None
+        self.log = LogRing()
+        """The latest log lines of the process and its workers."""
+        self.session_listeners: list[Callable[[SessionReport], None]] = []
+        """Called in the event loop as ``Host.on_session`` is."""
+
+    @property
+    def identity(self) -> Identity:
+        """Certificate and key of the process."""
+        assert self._identity is not None
+        return self._identity
+
+    @property
+    def pairing(self) -> NativePairing:
+        """The pairing desk; its trust store is the process's."""
+        assert self._pairing is not None
+        return self._pairing
+
+    @property
+    def settings(self) -> list[Setting]:
+        """The settings with their effective values."""
+        assert self._settings is not None
+        return self._settings.rows(settings_of(self.config))
+
+    @property
+    def announced(self) -> bool:
+        """Whether the local network has been told of the host."""
+        done = self._announcing is not None and self._announcing.done()
+        return done and self._announcing is not None and self._announcing.result().made
+
+    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+        """Apply other values, all of them or none.
+
+        Raises ``ConfigError`` for what is invalid and ``SettingsError`` when they could not be stored.
+        """
+        assert self._settings is not None
+        async with self._changing:
+            values = self._settings.change(changes)
+            config = with_settings(self.config, {name: values[name] for name in changes})
+            if not changes.keys().isdisjoint({"encoder", "codec"}):
+                await asyncio.to_thread(require_encoder, config.host)
+            await asyncio.to_thread(self._settings.store, values)
+            former, self.config = self.config, config
+            if self.host is not None:
+                self.host.reconfigure(**{name: getattr(config.host, name) for name in CHANGEABLE})
+            self.pairing.use_digits(config.pin_digits)
+            log.keep(self.log, config.log_level)
+            log.get("host").info("settings changed", changes=dict(changes))
+            if config.announce != former.announce:
+                await self._end_announcement()
+                self._announce()
+
+    def banner(self) -> list[str]:
+        """Return what a person reads first: what is streamed and how, where, who this is, what to do next."""
+        config = self.config.host
+        lines = []
+        if self.host is not None:
+            places = [place_of(address, self.host.port) for address in reachable_addresses(config.bind)]
+            what = config.source.kind if self.desktop is None else self.desktop.description
+            lines.append(f"streaming    {what} at {describe_stream(config)}")
+            if config.source.kind != "synthetic":
+                lines.append(f"encoder      {describe_encoder(config)}")
+            lines.append(f"native host  {', '.join(places)} (UDP)")
+        lines.append(f"fingerprint  {self.identity.fingerprint}")
+        paired = len(self.pairing.trust.clients())
+        lines.append(f"clients      {paired} paired in {self.pairing.trust.path}")
+        if config.trust is not OpenTrust.NONE:
+            lines.append(
+                "WARNING      pairing is off: whoever reaches this host from a private address is let in"
+            )
+        if self.management is not None:
+            lines.append(f"console      {self.management.console_link()}  (signs in once, within 10 min)")
+        if self.host is not None:
+            lines.append(f"next         {self._next_step(places[0], paired)}")
+        return lines
+
+    def _next_step(self, place: str, paired: int) -> str:
+        window = self.pairing.window(monotonic_ns())
+        if window is not None:
+            return f"punktfunk pair {place} --pin {window.pin}  (within {self.config.arm_seconds} s)"
+        if self.config.host.trust is not OpenTrust.NONE or paired:
+            return f"punktfunk connect {place}"
+        where = " in the console" if self.management is not None else ""
+        return f"arm pairing{where}, then: punktfunk pair {place} --pin PIN"
+
+    def _announce(self) -> None:
+        if self.config.announce and self.host is not None:
+            announcement = Announcement(
+                name=socket.gethostname(),
+                bind=self.config.host.bind,
+                port=self.host.port,
+                fingerprint=self.identity.fingerprint,
+                pairing_required=self.config.host.trust is OpenTrust.NONE,
+            )
+            # Asking the network whether the name is free takes most of a second; nobody has to wait for it.
+            self._announcing = asyncio.create_task(announcement.__aenter__())
+
+    async def _end_announcement(self) -> None:
+        announcing, self._announcing = self._announcing, None
+        if announcing is not None:
+            announcement = await announcing
+            await announcement.__aexit__(None, None, None)
