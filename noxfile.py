@@ -80,9 +80,14 @@ def _prepare(session: nox.Session) -> None:
 
 
 def _run(session: nox.Session, program: str, *arguments: str) -> None:
-    """Run a program of the environment, which its children find on PATH too."""
+    """Run a program of the environment, which its children find on PATH too.
+
+    Images of containers often forbid bytecode to be written. Then every process of the hundreds that the tests start
+    compiles all of its modules, and every worker of theirs rewrites the asserts of all tests: a fifth of the suite.
+    """
     path = os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
-    session.run(str(ENV / "bin" / program), *arguments, env={"PATH": path}, external=True)
+    env = {"PATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+    session.run(str(ENV / "bin" / program), *arguments, env=env, external=True)
 
 
 @nox.session

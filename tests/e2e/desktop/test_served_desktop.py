@@ -84,7 +84,7 @@ def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_m
 
 
 def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream(
-    desk_with: Callable[..., DesktopDesk], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopDesk], tmp_path: Path
 ) -> None:
     log.configure(level="warning")
     desk = desk_with("sh", "-c", f"echo started >>{tmp_path}/starts; echo out of paper >&2; exit 3")
@@ -97,7 +97,7 @@ def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream
 
 
 def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stream(
-    desk_with: Callable[..., DesktopDesk], capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopDesk]
 ) -> None:
     log.configure(level="warning")
     desk = desk_with("sleep", "60")
