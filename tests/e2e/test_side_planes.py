@@ -30,6 +30,7 @@ from punktfunk.media import SyntheticSpec
 from punktfunk.native.datagrams import Audio, FromHost, Mic
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
+from tests.support.waiting import soon
 
 CONFIG = punktfunk.HostConfig(
     trust=OpenTrust.LOOPBACK, port=0, source=SyntheticSpec(frame_bytes=2000), mode=Mode(1280, 720, 60)
@@ -58,12 +59,6 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 60))
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 def test_every_kind_of_input_arrives_in_order_and_is_let_go_of_at_the_end() -> None:
     async def scenario() -> None:
         sink = Recorder()
@@ -78,7 +73,7 @@ def test_every_kind_of_input_arrives_in_order_and_is_let_go_of_at_the_end() -> N
                 ]
                 for event in sent:
                     client.send(event)
-                await until(lambda: len(sink.events) >= len(sent))
+                await soon(lambda: len(sink.events) >= len(sent), "all events")
                 assert sink.events == sent
                 assert sink.released == 0
                 client.stop()
@@ -103,7 +98,7 @@ def test_sound_and_rich_input_arrive_and_what_is_unknown_is_counted_only() -> No
                 for nonsense in (b"\xee", b"\xc8", b"\xc8\x0c" + bytes(16), b""):
                     link.send_datagram(nonsense)
                 client.send(Mic(1, 6, b""))
-                await until(lambda: len(taken) == 4)
+                await soon(lambda: len(taken) == 4, "what was sent")
                 assert taken == [*sent, Mic(1, 6, b"")]
                 client.stop()
                 [report] = await host.sessions_over(1)
@@ -122,7 +117,7 @@ def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> Non
             address = f"127.0.0.1:{host.port}"
             async with punktfunk.Client(address, CLIENT) as one, punktfunk.Client(address, CLIENT) as two:
                 one.on_side_plane, two.on_side_plane = heard[1].append, heard[2].append
-                await until(lambda: len(host.live()) == 2)
+                await soon(lambda: len(host.live()) == 2, "both sessions")
                 for_all: list[FromHost] = [Audio(0, 1, b"opus"), Rumble(0, 1, 2)]
                 for_one: list[FromHost] = [
                     Lightbar(0, 1, 2, 3),
@@ -132,7 +127,7 @@ def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> Non
                 assert [host.send(datagram) for datagram in for_all] == [2, 2]
                 assert [host.send(datagram, number=1) for datagram in for_one] == [1, 1, 1]
                 assert host.send(Rumble(0, 0, 0), number=7) == 0
-                await until(lambda: len(heard[1]) == 5 and len(heard[2]) == 2)
+                await soon(lambda: len(heard[1]) == 5 and len(heard[2]) == 2, "what each is sent")
                 assert heard == {1: [*for_all, *for_one], 2: for_all}
                 assert two.side_planes == {"audio": 1, "rumble": 1}
 
@@ -203,14 +198,16 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
                 client.send(InputEvent(InputKind.PAD_BUTTON, 0x1000, 1, pad=2))
                 client.send(InputEvent(InputKind.PAD_AXIS, 9, 5, pad=2))
                 client.send(InputEvent(InputKind.PAD_AXIS, 4, 300, pad=2))
-                await until(lambda: bool(pads and pads[0].states and pads[0].states[-1].axes[4]))
+                await soon(
+                    lambda: bool(pads and pads[0].states and pads[0].states[-1].axes[4]), "the pad's state"
+                )
                 assert pads[0].number == 2
                 assert pads[0].states[-1] == PadState(0x1000, (0, 0, 0, 0, 255, 0))
                 pads[0].shake(7, 9)
-                await until(lambda: len(felt) >= 3)
+                await soon(lambda: len(felt) >= 3, "the rumble and its repeats")
                 assert set(felt) == {Rumble(2, 7, 9)}
                 pads[0].shake(0, 0)
-                await until(lambda: felt.count(Rumble(2, 0, 0)) >= 2)
+                await soon(lambda: felt.count(Rumble(2, 0, 0)) >= 2, "repeats of the stop")
                 assert Rumble(2, 7, 9) not in felt[felt.index(Rumble(2, 0, 0)) :]
                 client.stop()
                 [report] = await host.sessions_over(1)
@@ -220,9 +217,16 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
     run(scenario())
 
 
-def test_a_machine_without_pads_says_so_once_and_refuses_their_events() -> None:
+def test_a_machine_without_pads_says_so_once_and_refuses_their_events(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     async def scenario() -> None:
-        tried = 0
+        tried, said = 0, ""
+
+        def told() -> bool:
+            nonlocal said
+            said += capfd.readouterr().err
+            return "no gamepad" in said
 
         def make(_number: int, _on_rumble: Callable[[int, int], None]) -> Motors:
             nonlocal tried
@@ -233,10 +237,10 @@ def test_a_machine_without_pads_says_so_once_and_refuses_their_events() -> None:
             host.side_planes.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 client.send(InputEvent(InputKind.PAD_BUTTON, 1, 1, pad=0))
-                await until(lambda: tried == 1)
+                await soon(told, "a word of there being no pads")
                 for pad in range(4):
                     client.send(InputEvent(InputKind.PAD_BUTTON, 1, 1, pad=pad))
-                await until(lambda: host.live()[0].side_planes["input_refused"] == 4)
+                await soon(lambda: host.live()[0].side_planes["input_refused"] == 4, "four refusals")
                 assert tried == 1
                 client.stop()
                 await host.sessions_over(1)

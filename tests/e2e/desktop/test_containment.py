@@ -30,7 +30,7 @@ def alive(text):
     return found
 
 def eventually(condition):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not condition():
         if time.monotonic() > deadline:
             return False

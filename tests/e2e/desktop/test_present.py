@@ -57,7 +57,7 @@ def press(session: DesktopSession, *keys: int) -> None:
         session.inject(InputEvent(InputKind.KEY_UP, key))
 
 
-def until(done: Callable[[], bool], what: str, limit_s: float = 15.0) -> None:
+def until(done: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
     deadline = time.monotonic() + limit_s
     while not done():
         assert time.monotonic() < deadline, what
@@ -68,7 +68,7 @@ def shown_card(session: DesktopSession, output: str, app: App) -> RawFrame:
     """Capture the session's screen until the host's card is on it, pixel for pixel."""
     capture = open_capture(ScreenSpec(socket=session.socket, output=output), MODE)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert app.status is None, "the client has ended"
             frame = capture.capture()
