@@ -22,6 +22,7 @@ _S = 1_000_000_000
 SOURCE_COOL_DOWN_NS = _S
 MAX_SOURCE_COOL_DOWN_NS = 300 * _S
 """After a wrong password its source waits 1 s, doubled for each further failure, 5 minutes at most."""
+_MOST_DOUBLINGS = (MAX_SOURCE_COOL_DOWN_NS // SOURCE_COOL_DOWN_NS).bit_length()
 MAX_SOURCES = 256
 """Sources whose failures are remembered; the one that was quiet longest is forgotten first."""
 MAX_FRIENDS = 64
@@ -46,9 +47,11 @@ class Wait:
     cause: str
 
 
-@dataclass(slots=True)
-class _Source:
-    failures: int
+@dataclass(frozen=True, slots=True)
+class _Failures:
+    """What is remembered of a source that gave a wrong password."""
+
+    count: int
     quiet_until_ns: int
 
 
@@ -56,7 +59,7 @@ class CoolDown:
     """Which source has to wait before its next try. Times are CLOCK_MONOTONIC ns, given by the caller."""
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[str, _Source] = OrderedDict()
+        self._sources: OrderedDict[str, _Failures] = OrderedDict()
 
     def wait_s(self, source: str, now_ns: int) -> int:
         """Return for how many seconds a source has to wait, rounded up; 0 when it may try."""
@@ -66,9 +69,10 @@ class CoolDown:
     def failed(self, source: str, now_ns: int) -> None:
         """Take note of a wrong password."""
         key = source_of(source)
-        known = self._sources.pop(key, _Source(0, 0))
-        wait = min(SOURCE_COOL_DOWN_NS << min(known.failures, 10), MAX_SOURCE_COOL_DOWN_NS)
-        self._sources[key] = _Source(known.failures + 1, now_ns + wait)
+        known = self._sources.pop(key, None)
+        before = known.count if known is not None else 0
+        wait = min(SOURCE_COOL_DOWN_NS << min(before, _MOST_DOUBLINGS), MAX_SOURCE_COOL_DOWN_NS)
+        self._sources[key] = _Failures(before + 1, now_ns + wait)
         while len(self._sources) > MAX_SOURCES:
             self._sources.popitem(last=False)
 
