@@ -132,7 +132,7 @@ impl<F: Field> Matrix<F> {
     fn inverse(&self, rows: &[usize], columns: &[usize]) -> Vec<F::Element> {
         let group = u64::from(F::GROUP);
         let reduce = |numerator: u64, denominator: u64| -> u32 {
-            let log = (numerator % group + group - denominator % group) % group;
+            let log = (numerator + group - denominator % group) % group;
             u32::try_from(log).expect("below the group order")
         };
         let others = |points: &[usize], first: usize, own: usize| -> u64 {
@@ -180,12 +180,7 @@ fn multiply<E: Copy + Default>(
     coefficient: impl Fn(usize, usize) -> E,
     overwrite: bool,
 ) {
-    if inputs.is_empty() {
-        if overwrite {
-            outputs.iter_mut().for_each(|shard| shard.fill(0));
-        }
-        return;
-    }
+    debug_assert!(!(overwrite && inputs.is_empty()), "nothing to write");
     let mut coefficients = [E::default(); ROWS * COLUMNS];
     for (tile, columns) in inputs.chunks(COLUMNS).enumerate() {
         for (group, rows) in outputs.chunks_mut(ROWS).enumerate() {

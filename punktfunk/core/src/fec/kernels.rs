@@ -113,3 +113,34 @@ fn parts<T>(master: &[T; 64], coefficient: u16) -> [&T; 4] {
         &master[48 + (c >> 12)],
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel says of this machine's CPU.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    #[test]
+    fn every_kernel_that_this_machine_can_run_is_there_the_fastest_last() {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+        let flags: Vec<&str> = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("flags")?.split_once(':'))
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let has = |wanted: &[&str]| wanted.iter().all(|flag| flags.contains(flag));
+        let mut expected = vec!["scalar"];
+        if has(&["avx2"]) {
+            expected.push("avx2");
+        }
+        if has(&["gfni", "avx512f", "avx512bw", "avx512vl"]) {
+            expected.push("avx512-gfni");
+        }
+        let names: Vec<&str> = available().iter().map(|kernel| kernel.name).collect();
+        assert_eq!(names, expected);
+        assert_eq!(best().name, expected[expected.len() - 1]);
+        assert!(available().is_sorted_by_key(|kernel| std::cmp::Reverse(kernel.cost)));
+    }
+}

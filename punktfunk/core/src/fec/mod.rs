@@ -10,6 +10,8 @@ mod gf16;
 mod gf8;
 pub mod kernels;
 pub mod naive;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 use std::fmt;
@@ -325,12 +327,12 @@ fn check_reconstruct(
     if missing == 0 {
         return Ok(0);
     }
-    let mut seen = vec![0_u64; m.div_ceil(64)];
+    let mut seen = vec![false; m];
     for &(j, shard) in recovery {
-        if j >= m || shard.len() != shard_bytes || seen[j / 64] >> (j % 64) & 1 == 1 {
+        if j >= m || shard.len() != shard_bytes || seen[j] {
             return Err(FecError::Recovery(j));
         }
-        seen[j / 64] |= 1 << (j % 64);
+        seen[j] = true;
     }
     if recovery.len() < missing {
         return Err(FecError::TooFewShards {

@@ -102,3 +102,55 @@ pub(super) fn reconstruct(
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoding_changes_to_the_transform_where_its_layers_cost_less_than_the_multiplications() {
+        // The shorter side's multiplications against 4 + 2 log2 of its next power of two.
+        for (shorter, cost, faster) in [
+            (1, 4, false),
+            (1, 5, true),
+            (2, 3, false),
+            (3, 3, true),
+            (7, 1, false),
+            (12, 1, false),
+            (13, 1, true),
+            (200, 1, true),
+        ] {
+            assert_eq!(
+                encodes_faster(1000, shorter, cost),
+                faster,
+                "{shorter} {cost}"
+            );
+            assert_eq!(
+                encodes_faster(shorter, 1000, cost),
+                faster,
+                "{shorter} {cost}"
+            );
+        }
+    }
+
+    #[test]
+    fn decoding_changes_to_the_transform_where_locator_and_positions_cost_less() {
+        for (k, m, missing, cost, faster) in [
+            // 8 positions: 11000 + 360.
+            (4, 3, 2, 1420, false),
+            (4, 3, 2, 1421, true),
+            (3, 4, 2, 1893, false),
+            (3, 4, 2, 1894, true),
+            // 8192 positions: 379640 against 4096 for each lost shard.
+            (4096, 820, 92, 1, false),
+            (4096, 820, 93, 1, true),
+            (4096, 820, 1, 65, false),
+        ] {
+            assert_eq!(
+                decodes_faster(k, m, missing, cost),
+                faster,
+                "({k},{m}) {missing} {cost}"
+            );
+        }
+    }
+}
