@@ -41,13 +41,11 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         prepare_output(config.out, overwrite=overwrite)
     config = await dialled(config)
     client = Client(config.address, config)
-    client.on_progress = lambda progress: say(
-        _second_line(progress, silence_ns(client.welcome.mode.refresh_hz))
-    )
+    client.on_progress = lambda progress: say(_second_line(progress, silence_ns(client.mode.refresh_hz)))
     async with client:
         welcome = client.welcome
         kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
-        say(f"{kind} {welcome.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
+        say(f"{kind} {client.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
         say(f"host fingerprint {client.host_fingerprint}")
         ending = asyncio.ensure_future(until_told_to_end())
         finishing = asyncio.ensure_future(client.finished())

@@ -37,7 +37,7 @@ async def run_client(config: ClientConfig) -> int:
         welcome = client.welcome
         say(
             "ready",
-            mode=str(welcome.mode),
+            mode=str(client.mode),
             frames=welcome.frames,
             fec_percent=welcome.fec_percent,
             shard_bytes=welcome.shard_bytes,

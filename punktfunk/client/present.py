@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from punktfunk.client.window import HELP, StreamWindow
 from punktfunk.input import InputEvent
 from punktfunk.media import DecodedFrame
+from punktfunk.units import Resolution
 
 
 class Presenter:
     """The window of one stream and the picture that waits for it."""
 
-    def __init__(self, title: str, width: int, height: int) -> None:
-        self._window = StreamWindow(title, width, height)
+    def __init__(self, title: str, size: Resolution) -> None:
+        self._window = StreamWindow(title, size)
         self._window.say(HELP)
         self._waiting: tuple[int, DecodedFrame] | None = None
         self._shown = 0

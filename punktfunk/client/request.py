@@ -11,7 +11,7 @@ from punktfunk.media import Codec
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection
 from punktfunk.native.dialect import Dialect
-from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode
+from punktfunk.native.handshake import Codecs, FecCode, Hello, WireMode
 from punktfunk.trust.identity import Identity, Role
 
 _VERIFY_WINDOW_NS = 2 * control.S
@@ -41,12 +41,11 @@ def dialects(config: ClientConfig) -> list[Dialect]:
 
 def hello_for(config: ClientConfig) -> Hello:
     """Make the Hello that asks for what ``config`` wants."""
-    mode = config.mode
     codecs = Codecs(0)
     for codec in config.codecs:
         codecs |= _WIRE_CODECS[codec]
     return Hello(
-        mode=VideoMode(mode.width, mode.height, mode.refresh_hz),
+        mode=WireMode.of(config.mode),
         gamepad=0,
         bitrate_kbps=config.bitrate.kbps if config.bitrate else 0,
         name=config.name or platform.node() or None,
@@ -77,9 +76,7 @@ def receive_order(config: ClientConfig, connection: ClientConnection) -> work.Re
         receive_buffer_bytes=config.receive_buffer_bytes,
         frames=welcome.frames,
         codec=str(codec) if config.decode and not welcome.frames else None,
-        width=welcome.mode.width,
-        height=welcome.mode.height,
-        refresh_hz=welcome.mode.refresh_hz,
+        mode=welcome.mode.checked(),
         # Reading the strip takes time that somebody who watches would rather have.
         read_strip=config.read_strip and not config.present,
         title=_title(config, connection) if config.present and not welcome.frames else None,

@@ -22,7 +22,7 @@ from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
 from punktfunk.native.datagrams import Audio, FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import VideoMode, Welcome
+from punktfunk.native.handshake import Welcome
 from punktfunk.native.quic import Closed
 from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.trust.open_trust import require_open_trust
@@ -105,6 +105,11 @@ class Client:
         return self._connection.welcome
 
     @property
+    def mode(self) -> Mode:
+        """What the host offered to stream."""
+        return self.welcome.mode.checked()
+
+    @property
     def host_fingerprint(self) -> str:
         """Fingerprint of the host's certificate, for pinning."""
         peer = self._connection.peer if self._connection else None
@@ -130,7 +135,7 @@ class Client:
         """Ask for another mode and return the host's answer; raise ``HandshakeError`` when none comes in 10 s."""
         assert self._connection is not None
         self._first_mode_answer = asyncio.get_running_loop().create_future()
-        self._connection.request_mode(VideoMode(mode.width, mode.height, mode.refresh_hz))
+        self._connection.request_mode(mode)
         try:
             async with asyncio.timeout(10):
                 return await self._first_mode_answer

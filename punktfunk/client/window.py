@@ -19,6 +19,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, MediaError
 from punktfunk.input import NOTCH, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import PIXEL_FORMAT
+from punktfunk.units import Resolution
 
 _PLANAR = {PIXEL_FORMAT, "yuvj420p"}
 _BT709 = 2
@@ -47,12 +48,12 @@ class StreamWindow:
     mouse: movement is sent instead of position) and Q (quit).
     """
 
-    def __init__(self, title: str, width: int, height: int) -> None:
+    def __init__(self, title: str, size: Resolution) -> None:
         self.closed = False
         """Set once the user has closed the window."""
         self._sdl: Any = load_sdl()
         self._title = title
-        self._size = width, height
+        self._size = size.width, size.height
         self._texture_size = 0, 0
         self._texture: Any = None
         self._down_keys: set[int] = set()
@@ -67,8 +68,7 @@ class StreamWindow:
             title.encode(),
             sdl.SDL_WINDOWPOS_CENTERED,
             sdl.SDL_WINDOWPOS_CENTERED,
-            width,
-            height,
+            *self._size,
             sdl.SDL_WINDOW_RESIZABLE | sdl.SDL_WINDOW_ALLOW_HIGHDPI,
         )
         # Waiting for the screen's refresh would hold the stream up; the newest picture is shown at once.

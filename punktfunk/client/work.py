@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from punktfunk.input import InputEvent
+from punktfunk.units import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,7 @@ class Receive:
     receive_buffer_bytes: int
     frames: int
     codec: str | None
-    width: int
-    height: int
-    refresh_hz: int
+    mode: Mode
     read_strip: bool
     title: str | None
     """Title of the window to show pictures in; None opens none."""

@@ -59,7 +59,7 @@ class ReceiveProgram:
         self._recording = order.record_frames and order.artefacts is not None
         self._picture_log = self._open_picture_log(order) if self._recording else None
         self._pictures = self._open_pictures(order)
-        self._presenter = None if order.title is None else Presenter(order.title, order.width, order.height)
+        self._presenter = None if order.title is None else Presenter(order.title, order.mode.resolution)
         self._stream = self._open_stream(order, descriptor)
         self._out = self._open_out(order.out)
         self._records = artefacts.RecordStore()
@@ -107,7 +107,7 @@ class ReceiveProgram:
     def _hearing(self, over_ns: int) -> Hearing:
         last = self._stream.last_packet_ns()
         silent = max(0, over_ns - (self._began_ns if last is None else last))
-        return Hearing(last, silent, silence_ns(self._order.refresh_hz))
+        return Hearing(last, silent, silence_ns(self._order.mode.refresh_hz))
 
     def _loop(self) -> _Over:
         now = monotonic_ns()
@@ -292,7 +292,7 @@ class ReceiveProgram:
                 "rounds": clock.rounds,
             },
             "stream": {
-                "mode": f"{order.width}x{order.height}",
+                "mode": str(order.mode.resolution),
                 "codec": order.codec,
                 "fec_scheme": order.fec_scheme,
                 "fec_percent": order.fec_percent,

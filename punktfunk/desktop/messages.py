@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from punktfunk.input import InputEvent
+from punktfunk.units import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,7 @@ class MakeOutput:
     """Add an output."""
 
     number: int
-    width: int
-    height: int
-    refresh_hz: int
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,7 @@ class ChangeOutput:
 
     number: int
     name: str
-    width: int
-    height: int
-    refresh_hz: int
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +60,7 @@ class OutputMade:
 
     number: int
     name: str
-    width: int
-    height: int
-    refresh_hz: int
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,10 +146,8 @@ class DesktopSession:
 
     def create(self, mode: Mode) -> VirtualOutput:
         """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
-        made = self._ask(
-            messages.MakeOutput, width=mode.width, height=mode.height, refresh_hz=mode.refresh_hz
-        )
-        return VirtualOutput(made.name, Mode(made.width, made.height, made.refresh_hz))
+        made = self._ask(messages.MakeOutput, mode=mode)
+        return VirtualOutput(made.name, made.mode)
 
     def provide(self, mode: Mode) -> VirtualOutput:
         """Add an output for a stream; see :class:`punktfunk.desktop.Desktop`."""
@@ -157,14 +155,8 @@ class DesktopSession:
 
     def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
         """Give an output another mode."""
-        made = self._ask(
-            messages.ChangeOutput,
-            name=output.name,
-            width=mode.width,
-            height=mode.height,
-            refresh_hz=mode.refresh_hz,
-        )
-        return VirtualOutput(made.name, Mode(made.width, made.height, made.refresh_hz))
+        made = self._ask(messages.ChangeOutput, name=output.name, mode=mode)
+        return VirtualOutput(made.name, made.mode)
 
     def launch(
         self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None

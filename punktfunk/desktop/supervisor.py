@@ -177,22 +177,16 @@ class Supervisor:
         return {"DBUS_SESSION_BUS_ADDRESS": address}
 
     def _make_output(self, request: Any) -> None:
-        from punktfunk.units import Mode
-
-        mode = Mode(request.width, request.height, request.refresh_hz)
-        self._answer_output(request.number, self._need(self._display).create(mode))
+        self._answer_output(request.number, self._need(self._display).create(request.mode))
 
     def _change_output(self, request: Any) -> None:
         from punktfunk.desktop.vdisplay import VirtualOutput
-        from punktfunk.units import Mode
 
-        mode = Mode(request.width, request.height, request.refresh_hz)
-        output = self._need(self._display).change(VirtualOutput(request.name, mode), mode)
+        output = self._need(self._display).change(VirtualOutput(request.name, request.mode), request.mode)
         self._answer_output(request.number, output)
 
     def _answer_output(self, number: int, output: Any) -> None:
-        mode = output.mode
-        self._send(self._messages.OutputMade(number, output.name, mode.width, mode.height, mode.refresh_hz))
+        self._send(self._messages.OutputMade(number, output.name, output.mode))
 
     def _launch(self, request: Any) -> None:
         from punktfunk.desktop.output import ProgramOutput

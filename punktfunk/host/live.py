@@ -26,7 +26,6 @@ from punktfunk.mgmt.live import (
     SessionEnd,
     SessionInfo,
     Stage,
-    StreamMode,
     Totals,
     Watcher,
 )
@@ -158,7 +157,7 @@ def session_info(report: SessionReport, name: str) -> SessionInfo:
         number=report.number,
         state="ending" if report.state == "ended" else report.state,
         client=Client(name, report.peer.fingerprint, report.peer.address[0]),
-        mode=StreamMode(report.mode.width, report.mode.height, report.mode.refresh_hz),
+        mode=report.mode,
         codec=report.codec,
         encoder=report.encoder,
         source=report.source,

@@ -9,8 +9,8 @@ from typing import Literal
 
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.desktop import Lending
-from punktfunk.native.handshake import VideoMode
 from punktfunk.native.quic import Peer
+from punktfunk.units import Mode
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class SessionReport:
 
     number: int
     peer: Peer
-    mode: VideoMode
+    mode: Mode
     artefacts: Path | None
     name: str = ""
     """What the client calls itself, fit to be shown."""

@@ -32,14 +32,14 @@ from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.datagrams import FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
-from punktfunk.native.handshake import Hello, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Welcome
 from punktfunk.native.host import HostSession
 from punktfunk.native.messages import ProbeResult
 from punktfunk.native.quic import Peer
 from punktfunk.printable import device_name
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust, require_open_trust
-from punktfunk.units import Bitrate, Mode
+from punktfunk.units import Bitrate
 
 CHANGEABLE = frozenset(
     {
@@ -356,8 +356,7 @@ class Host:
                 self._leave(session)
             case work.PortRefused(count, first_ns, last_ns):
                 session.data_refused(count, first_ns, last_ns)
-            case work.ModeInForce(accepted, width, height, refresh_hz):
-                mode = VideoMode(width, height, refresh_hz)
+            case work.ModeInForce(accepted, mode):
                 report.mode = mode if accepted else report.mode
                 session.mode_in_force(accepted, mode)
             case work.ProbeSent():
@@ -424,7 +423,7 @@ class Host:
         return SessionReport(
             number,
             session.peer,
-            welcome.mode,
+            welcome.mode.checked(),
             artefacts,
             name=device_name(hello.name or ""),
             source=config.source.kind,
@@ -466,7 +465,7 @@ class Host:
             async with asyncio.timeout(_CLOSE_LIMIT_S), self._report_done:
                 await self._report_done.wait_for(lambda: not any(one in self._streams for one in former))
         try:
-            screen = await lending.begin(Mode(report.mode.width, report.mode.height, report.mode.refresh_hz))
+            screen = await lending.begin(report.mode)
         except PunktfunkError as error:
             report.failed, report.stream_reason = True, error.cause
             session.stream_failed(f"stream failed: {error}")

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from punktfunk.native.control import (
     clamp_bitrate_kbps,
 )
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
+from punktfunk.native.handshake import Codecs, FecCode, Hello, Welcome, WireMode
 from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.units import MAX_REFRESH_HZ, Bitrate, Mode
 
@@ -64,7 +65,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
     first_release = len(hello.encode()) <= _FIRST_HELLO_BYTES
     codec = _codec(config, hello)
     return Welcome(
-        mode=mode,
+        mode=WireMode.of(mode),
         udp_port=udp_port,
         key=secrets.token_bytes(16),
         fec=FecCode.GF16 if config.fec_scheme == "gf16" else FecCode.GF8,
@@ -82,7 +83,7 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
     )
 
 
-def verified_frames(config: HostConfig, mode: VideoMode) -> int:
+def verified_frames(config: HostConfig, mode: Mode) -> int:
     """Frames that Welcome announces: only a synthetic source of known length can be verified."""
     if not config.verify or not isinstance(config.source, SyntheticSpec):
         return 0
@@ -105,7 +106,7 @@ def prepare(
     codec = _codec(config, hello)
     encoder = EncoderConfig(
         encoder=choose_encoder(codec, config.encoder).name,
-        mode=Mode(welcome.mode.width, welcome.mode.height, welcome.mode.refresh_hz),
+        mode=welcome.mode.checked(),
         bitrate=Bitrate.from_kbps(kbps),
         vbv_frames=config.vbv_frames,
         key_interval=config.key_interval,
@@ -225,10 +226,10 @@ class WorkerStream:
         """Protect the next frames with ``percent``, and follow loss above ``floor`` where there is one."""
         self._use_fec(self._fec.change(percent, floor))
 
-    def set_mode(self, mode: VideoMode) -> None:
+    def set_mode(self, mode: Mode) -> None:
         """Stream another mode."""
         if self._screen_for is None:
-            self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
+            self._send(work.UseMode(mode))
         else:
             change = asyncio.get_running_loop().create_task(self._change_screen(self._screen_for, mode))
             self._changes.add(change)
@@ -250,19 +251,16 @@ class WorkerStream:
             asyncio.get_running_loop().call_soon(self._on_exit, None)
         self._stopped = True
 
-    async def _change_screen(
-        self, screen_for: Callable[[Mode], Awaitable[ScreenSpec]], mode: VideoMode
-    ) -> None:
-        wanted = Mode(mode.width, mode.height, mode.refresh_hz)
+    async def _change_screen(self, screen_for: Callable[[Mode], Awaitable[ScreenSpec]], mode: Mode) -> None:
         try:
             # One by one, so that the last that was asked for is the last that is made.
             async with self._changing:
-                screen = await screen_for(wanted)
+                screen = await screen_for(mode)
         except PunktfunkError:
             # Without a source of its own the worker scales what it captures already.
-            self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz))
+            self._send(work.UseMode(mode))
         else:
-            self._send(work.UseMode(mode.width, mode.height, mode.refresh_hz, screen.model_dump(mode="json")))
+            self._send(work.UseMode(mode, screen.model_dump(mode="json")))
 
     def _use_fec(self, percent: int | None) -> None:
         if percent is not None:
@@ -288,16 +286,16 @@ class WorkerStream:
         self._on_message(message)
 
 
-def _mode(config: HostConfig, hello: Hello) -> VideoMode:
+def _mode(config: HostConfig, hello: Hello) -> Mode:
     if config.mode is not None:
-        return VideoMode(config.mode.width, config.mode.height, config.mode.refresh_hz)
+        return config.mode
     hertz = hello.mode.refresh_hz or DEFAULT_REFRESH_HZ
     if hertz > MAX_REFRESH_HZ:
         raise RejectedError(f"{hertz} frames per second were asked for", close_code=CloseCode.SETUP_FAILED)
-    return VideoMode(hello.mode.width, hello.mode.height, hertz)
+    return replace(hello.mode, refresh_hz=hertz).checked()
 
 
-def _require_room(config: HostConfig, mode: VideoMode) -> None:
+def _require_room(config: HostConfig, mode: Mode) -> None:
     """Refuse a mode that the source cannot draw: told by a worker, it would end as a failure of the data plane."""
     if isinstance(config.source, TestCardSpec) or (
         isinstance(config.source, FileSpec) and config.source.strip

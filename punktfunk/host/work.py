@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from punktfunk.units import Mode
+
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
@@ -69,9 +71,7 @@ class UseFec:
 class UseMode:
     """Stream another mode; answered by :class:`ModeInForce`."""
 
-    width: int
-    height: int
-    refresh_hz: int
+    mode: Mode
     source: dict[str, Any] | None = None
     """Another source, where the mode comes with one."""
 
@@ -140,9 +140,7 @@ class ModeInForce:
     """Worker: whether the mode was changed, and the one that is streamed now."""
 
     accepted: bool
-    width: int
-    height: int
-    refresh_hz: int
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,8 +245,8 @@ class StreamProgram:
                 self._fec_wanted = percent
             case work.SendProbe():
                 self._probes.ask(message)
-            case work.UseMode(width, height, refresh_hz, source):
-                self._change_mode(Mode(width, height, refresh_hz), source)
+            case work.UseMode(mode, source):
+                self._change_mode(mode, source)
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
 
@@ -277,7 +277,7 @@ class StreamProgram:
         self._next_mode.discard(former)
 
     def _answer_mode(self, accepted: bool, mode: Mode) -> None:
-        self._end.send(work.ModeInForce(accepted, mode.width, mode.height, mode.refresh_hz))
+        self._end.send(work.ModeInForce(accepted, mode))
 
     def _counters(self, stream: HostStream) -> dict[str, int]:
         return {

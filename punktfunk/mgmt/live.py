@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from punktfunk.log_ring import LogRing
+from punktfunk.units import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,15 +17,6 @@ class Client:
     name: str
     fingerprint: str | None
     address: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamMode:
-    """What is streamed."""
-
-    width: int
-    height: int
-    refresh_hz: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class SessionInfo:
     number: int
     state: Literal["starting", "streaming", "ending"]
     client: Client
-    mode: StreamMode
+    mode: Mode
     codec: str | None
     encoder: str | None
     source: str

@@ -26,9 +26,10 @@ from punktfunk.native.datagrams import (
 )
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
-from punktfunk.native.handshake import Hello, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Welcome
 from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Peer, PeerLoss
 from punktfunk.trust.identity import Identity
+from punktfunk.units import Mode
 
 DEFAULT_PORT = 9777
 CONNECT_LIMIT_S = 5.0
@@ -218,7 +219,7 @@ class ClientConnection:
         """Send a loss report."""
         self._with_control(lambda machine, _now: machine.report_loss(loss_ppm))
 
-    def request_mode(self, mode: VideoMode) -> None:
+    def request_mode(self, mode: Mode) -> None:
         """Ask for another mode; answered through ``on_output``."""
         self._with_control(lambda machine, _now: void(machine.request_mode(mode)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from punktfunk.errors import HandshakeError, ProtocolError
+from punktfunk.errors import HandshakeError, ProtocolError, UnitError
 from punktfunk.native import messages
 from punktfunk.native.control import (
     CLOCK_ROUND_LIMIT_NS,
@@ -26,7 +26,8 @@ from punktfunk.native.control import (
 )
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome
+from punktfunk.units import Mode
 
 _KEYFRAME_INTERVAL_NS = 50 * MS
 """Least time between two key frame requests, or one round trip if that is longer."""
@@ -128,7 +129,7 @@ class ClientControl:
         if self.state is ClientState.RUNNING and self.dialect is Dialect.PKF1:
             self._send(messages.LossReport(min(max(loss_ppm, 0), 1_000_000)).encode(), "loss_reports")
 
-    def request_mode(self, mode: VideoMode) -> bool:
+    def request_mode(self, mode: Mode) -> bool:
         """Ask for another mode once the clock rounds are over; ``False`` when one request is unanswered yet."""
         if self._mode_pending or self.state is ClientState.CLOSED:
             return False
@@ -177,7 +178,7 @@ class ClientControl:
                 self._echo(message, now_ns)
             case messages.Reconfigured() if self._mode_pending:
                 self._mode_pending = False
-                self._outputs.put(ModeAnswered(message.accepted != 0, message.mode))
+                self._mode_answered(message)
             case messages.BitrateChanged(kbps):
                 self._outputs.put(BitrateAnswered(kbps))
             case messages.ProbeResult():
@@ -186,6 +187,14 @@ class ClientControl:
                 self._outputs.counters["unknown"] += 1
             case _:
                 self._outputs.counters["unexpected"] += 1
+
+    def _mode_answered(self, answer: messages.Reconfigured) -> None:
+        try:
+            mode = answer.mode.checked()
+        except UnitError:
+            self._outputs.counters["malformed"] += 1
+        else:
+            self._outputs.put(ModeAnswered(answer.accepted != 0, mode))
 
     def _probe(self, now_ns: int) -> None:
         self._probe_t1_ns = now_ns + self._offset_ns

@@ -11,10 +11,11 @@ import math
 from collections import Counter, deque
 from dataclasses import dataclass
 
-from punktfunk.errors import ProtocolError
+from punktfunk.errors import ProtocolError, UnitError
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, Welcome
 from punktfunk.native.messages import PairProof, PairRequest, ProbeResult
+from punktfunk.units import Mode
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -124,7 +125,7 @@ class StreamDue:
 class ModeRequested:
     """Host: answer with ``mode_changed``, always."""
 
-    mode: VideoMode
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class ModeAnswered:
     """Client: the host's answer to ``request_mode``."""
 
     accepted: bool
-    mode: VideoMode
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +295,10 @@ def fec_percent_within(percent: int, data_shards: int, welcome_percent: int, max
 
 def check_welcome(welcome: Welcome) -> None:
     """Raise ``ProtocolError`` unless the session can be received by the rules of section 2.6."""
+    try:
+        welcome.mode.checked()
+    except UnitError as error:
+        raise ProtocolError(f"Welcome's mode {welcome.mode} is none: {error.cause}") from error
     shard, block = welcome.shard_bytes, welcome.max_block_shards
     if shard == 0 or shard % 2 or shard > MAX_SHARD_BYTES:
         raise ProtocolError(f"Welcome asks for shards of {shard} bytes; they are even and at most 1984")

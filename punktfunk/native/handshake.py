@@ -12,7 +12,8 @@ import struct
 from dataclasses import dataclass, replace
 from enum import IntEnum, IntFlag
 
-from punktfunk.errors import ProtocolError
+from punktfunk.errors import ProtocolError, UnitError
+from punktfunk.units import Mode, Resolution
 
 MAGIC = b"PKF1"
 WIRE_VERSION = 2
@@ -24,7 +25,6 @@ WELCOME_MIN_BYTES = 53
 START_MIN_BYTES = 6
 MAX_NAME_BYTES = 64
 MAX_LAUNCH_BYTES = 128
-MAX_DIMENSION = 8192
 HDR_BLOCK_BYTES = 28
 
 
@@ -52,8 +52,8 @@ class Cipher(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class VideoMode:
-    """A picture size in pixels and a refresh rate in Hz."""
+class WireMode:
+    """Pixels and Hz of a mode as a peer wrote them, three numbers of 32 bits that may be no mode at all."""
 
     width: int
     height: int
@@ -62,17 +62,30 @@ class VideoMode:
     def __str__(self) -> str:
         return f"{self.width}x{self.height}@{self.refresh_hz}"
 
+    @classmethod
+    def of(cls, mode: Mode) -> WireMode:
+        """Return how a mode is written."""
+        return cls(mode.width, mode.height, mode.refresh_hz)
+
+    def checked(self) -> Mode:
+        """Return the mode; raise ``UnitError`` where these numbers are none."""
+        return Mode(self.width, self.height, self.refresh_hz)
+
     @property
     def dimensions_allowed(self) -> bool:
         """True when width and height are even and within 2..8192 (section 2.3 point 6)."""
-        return all(0 < side <= MAX_DIMENSION and side % 2 == 0 for side in (self.width, self.height))
+        try:
+            Resolution(self.width, self.height)
+        except UnitError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
     """The client's first message; 20 bytes are enough, 21 is the first release's size."""
 
-    mode: VideoMode
+    mode: WireMode
     version: int = WIRE_VERSION
     compositor: int | None = 0
     gamepad: int | None = None
@@ -124,7 +137,7 @@ class Hello:
         version, width, height, hertz = struct.unpack_from("<IIII", payload, 4)
         rest = _Tail(payload, HELLO_MIN_BYTES)
         hello = cls(
-            mode=VideoMode(width, height, hertz),
+            mode=WireMode(width, height, hertz),
             version=version,
             compositor=rest.u8(),
             gamepad=rest.u8(),
@@ -156,7 +169,7 @@ class Welcome:
     ``key`` and ``salt`` are secrets: they are left out of ``repr`` by hand so that no log line carries them.
     """
 
-    mode: VideoMode
+    mode: WireMode
     udp_port: int
     key: bytes
     fec: FecCode = FecCode.GF16
@@ -228,7 +241,7 @@ class Welcome:
         (frames,) = struct.unpack_from("<I", payload, 49)
         rest = _Tail(payload, WELCOME_MIN_BYTES)
         welcome = cls(
-            mode=VideoMode(width, height, hertz),
+            mode=WireMode(width, height, hertz),
             udp_port=port,
             key=payload[29:45],
             fec=FecCode.GF16 if scheme == FecCode.GF16 else FecCode.GF8,

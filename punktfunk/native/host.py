@@ -20,11 +20,12 @@ from punktfunk.native import control
 from punktfunk.native.data_port import DataPort
 from punktfunk.native.datagrams import FromClient, Ignored, decode_from_client
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome
 from punktfunk.native.host_control import HostControl
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult, ProbeResult
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.refusals import Advice, RefusalWatch
+from punktfunk.units import Mode
 
 END_PAUSE_S = 1.0
 """Between the last frame and the close, so that late packets arrive before the news (section 7.2)."""
@@ -50,7 +51,7 @@ class StreamWorker(Protocol):
     def report_loss(self, loss_ppm: int) -> None:
         """Take note of the client's loss, for adaptive FEC."""
 
-    def set_mode(self, mode: VideoMode) -> None:
+    def set_mode(self, mode: Mode) -> None:
         """Stream another mode; the owner answers with ``HostSession.mode_in_force``."""
 
     def probe(self, target_kbps: int, duration_ms: int) -> None:
@@ -267,7 +268,7 @@ class HostSession:
         # Nobody is there to drain for; a client that lives after all has been sent the close.
         link.abandon(reason)
 
-    def mode_in_force(self, accepted: bool, mode: VideoMode) -> None:
+    def mode_in_force(self, accepted: bool, mode: Mode) -> None:
         """Send the client the outcome of its mode request."""
         if self._control is not None:
             self._control.mode_changed(accepted, mode, monotonic_ns())

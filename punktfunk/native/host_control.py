@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from punktfunk.allowance import Allowance, Latest
-from punktfunk.errors import ProtocolError
+from punktfunk.errors import ProtocolError, UnitError
 from punktfunk.native import messages
 from punktfunk.native.control import (
     BITRATE_INTERVAL_NS,
@@ -41,8 +41,8 @@ from punktfunk.native.control import (
 )
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.handshake import ACCEPTED_VERSIONS, Hello, Start, VideoMode, Welcome
-from punktfunk.units import MAX_REFRESH_HZ
+from punktfunk.native.handshake import ACCEPTED_VERSIONS, Hello, Start, Welcome, WireMode
+from punktfunk.units import Mode
 
 
 class HostState(Enum):
@@ -85,7 +85,7 @@ class HostControl:
         self._reader = FrameReader()
         self._outputs = Outputs()
         self._budget = MessageBudget(now_ns)
-        self._modes: Latest[VideoMode] = Latest(Allowance(MODES_BURST, MODE_INTERVAL_NS, now_ns))
+        self._modes: Latest[Mode] = Latest(Allowance(MODES_BURST, MODE_INTERVAL_NS, now_ns))
         self._bitrates: Latest[int] = Latest(Allowance(BITRATES_BURST, BITRATE_INTERVAL_NS, now_ns))
         self._deadline_ns: int | None = now_ns + HANDSHAKE_BUDGET_NS
         self._echoes = 0
@@ -93,7 +93,7 @@ class HostControl:
         self._started_ns = 0
         self._stream_due = False
         self._punched = False
-        self._mode: VideoMode | None = None
+        self._mode: WireMode | None = None
         self._held: list[bytes] = []
 
     @property
@@ -182,10 +182,10 @@ class HostControl:
             self._begin_stream(punched=True)
             self._release_held(now_ns)
 
-    def mode_changed(self, accepted: bool, mode: VideoMode, now_ns: int) -> None:
+    def mode_changed(self, accepted: bool, mode: Mode, now_ns: int) -> None:
         """Answer a Reconfigure; when it was refused the client is told the mode that is still active."""
         if accepted or self._mode is None:
-            self._mode = mode
+            self._mode = WireMode.of(mode)
         self._send(messages.Reconfigured.of(accepted, self._mode).encode(), now_ns)
 
     def bitrate_changed(self, kbps: int, now_ns: int) -> None:
@@ -286,15 +286,17 @@ class HostControl:
         self._last_echo_ns = now_ns
         self._release_held(now_ns)
 
-    def _reconfigure(self, mode: VideoMode, now_ns: int) -> None:
-        if mode.dimensions_allowed and 0 < mode.refresh_hz <= MAX_REFRESH_HZ:
-            replaced = self._modes.ask(mode)
-            if replaced is not None:
-                self._outputs.counters["rate_limited"] += 1
-                self.mode_changed(False, replaced, now_ns)
-            self._release_requests(now_ns)
-        else:
-            self.mode_changed(False, mode, now_ns)
+    def _reconfigure(self, asked: WireMode, now_ns: int) -> None:
+        try:
+            mode = asked.checked()
+        except UnitError:
+            self._send(messages.Reconfigured.of(False, self._mode or asked).encode(), now_ns)
+            return
+        replaced = self._modes.ask(mode)
+        if replaced is not None:
+            self._outputs.counters["rate_limited"] += 1
+            self.mode_changed(False, replaced, now_ns)
+        self._release_requests(now_ns)
 
     def _release_requests(self, now_ns: int) -> None:
         """Pass on what costs the stream much, at its rate; the newest request of a kind is never lost."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
 from punktfunk.errors import ProtocolError
-from punktfunk.native.handshake import MAX_NAME_BYTES, VideoMode
+from punktfunk.native.handshake import MAX_NAME_BYTES, WireMode
+from punktfunk.units import Mode
 
 MAGIC = b"PKFc"
 MAC_BYTES = 32
@@ -51,8 +52,8 @@ class Reconfigure(_Fixed):
     refresh_hz: int
 
     @property
-    def mode(self) -> VideoMode:
-        return VideoMode(self.width, self.height, self.refresh_hz)
+    def mode(self) -> WireMode:
+        return WireMode(self.width, self.height, self.refresh_hz)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,11 @@ class Reconfigured(_Fixed):
     refresh_hz: int
 
     @property
-    def mode(self) -> VideoMode:
-        return VideoMode(self.width, self.height, self.refresh_hz)
+    def mode(self) -> WireMode:
+        return WireMode(self.width, self.height, self.refresh_hz)
 
     @classmethod
-    def of(cls, accepted: bool, mode: VideoMode) -> Reconfigured:
+    def of(cls, accepted: bool, mode: Mode | WireMode) -> Reconfigured:
         return cls(int(accepted), mode.width, mode.height, mode.refresh_hz)
 
 

@@ -16,7 +16,7 @@ from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 from punktfunk.native.host import HostSession
 from punktfunk.native.quic import Closed
 from punktfunk.trust.identity import Identity, Role
@@ -26,7 +26,7 @@ from tests.support.raw_client import dial
 from tests.support.waiting import soon
 
 IDENTITY = Identity.generate(Role.CLIENT)
-HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="hostile").encode())
+HELLO = frame(Hello(mode=WireMode(1280, 720, 60), name="hostile").encode())
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:

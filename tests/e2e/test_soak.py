@@ -174,9 +174,7 @@ def receive_order() -> client_work.Receive:
         fec_percent=0,
         queue_frames=512,
         receive_buffer_bytes=1 << 22,
-        width=MODE.width,
-        height=MODE.height,
-        refresh_hz=MODE.refresh_hz,
+        mode=MODE,
         read_strip=True,
         record_frames=True,
     )

@@ -6,9 +6,9 @@ import pytest
 
 from punktfunk.native import messages
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Codecs, FecCode, Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Codecs, FecCode, Hello, Start, Welcome, WireMode
 
-MODE = VideoMode(1280, 720, 60)
+MODE = WireMode(1280, 720, 60)
 HELLO = "1500504b46310200000000050000d00200003c00000000"
 WELCOME = (
     "3600504b46310200000050c300050000d00200003c00000001140010b00401"
@@ -42,7 +42,7 @@ def test_reconfiguration_matches_its_vectors() -> None:
     asked = messages.Reconfigure(1920, 1080, 144)
     assert frame(asked.encode()).hex() == RECONFIGURE
     assert messages.decode(bytes.fromhex(RECONFIGURE)[2:]) == asked
-    answer = messages.Reconfigured.of(True, VideoMode(1920, 1080, 144))
+    answer = messages.Reconfigured.of(True, WireMode(1920, 1080, 144))
     assert frame(answer.encode()).hex() == RECONFIGURED
     assert messages.decode(bytes.fromhex(RECONFIGURED)[2:]) == answer
 

@@ -31,7 +31,7 @@ from punktfunk.input import (
 from punktfunk.native import messages, pairing
 from punktfunk.native.datagrams import Audio, Datagram, encode
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -42,8 +42,8 @@ def lines(name: str) -> list[str]:
     return (VECTORS / name).read_text().splitlines()
 
 
-MODE = VideoMode(1280, 720, 60)
-FULL_HD = VideoMode(1920, 1080, 144)
+MODE = WireMode(1280, 720, 60)
+FULL_HD = WireMode(1920, 1080, 144)
 CONTROL = {
     "Hello   framed": Hello(mode=MODE).encode(),
     "Welcome framed": Welcome(mode=MODE, udp_port=50000, key=bytes(range(16)), frames=300).encode(),

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from punktfunk.errors import ProtocolError
 from punktfunk.native import handshake, messages
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
 u32 = st.integers(0, 0xFFFFFFFF)
-modes = st.builds(VideoMode, u32, u32, u32)
+modes = st.builds(WireMode, u32, u32, u32)
 
 
 @given(st.sampled_from([Hello, Welcome, Start]), st.binary(max_size=200), st.booleans())
@@ -78,7 +78,7 @@ def test_a_full_hello_survives_the_round_trip_and_unknown_bytes_after_it(hello: 
 
 @given(st.integers(20, 60))
 def test_a_hello_cut_anywhere_keeps_what_came_before_the_cut(length: int) -> None:
-    whole = Hello(mode=VideoMode(640, 480, 30), gamepad=1, bitrate_kbps=9, name="n" * 20, video_caps=2)
+    whole = Hello(mode=WireMode(640, 480, 30), gamepad=1, bitrate_kbps=9, name="n" * 20, video_caps=2)
     cut = Hello.decode(whole.encode()[:length])
     assert cut.mode == whole.mode
     assert cut.gamepad == (1 if length >= 22 else None)

@@ -9,10 +9,10 @@ from punktfunk.native import control, messages
 from punktfunk.native.client_control import ClientControl
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 from punktfunk.native.host_control import HostControl, HostState
 
-MODE = VideoMode(1280, 720, 60)
+MODE = WireMode(1280, 720, 60)
 WELCOME = Welcome(mode=MODE, udp_port=50000, key=bytes(range(16)))
 plausible = st.one_of(
     st.binary(max_size=64),

@@ -27,7 +27,7 @@ from punktfunk.native import link_quota
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 from punktfunk.native.quic import Closed, Peer
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.units import Mode
@@ -38,7 +38,7 @@ LIMIT_S = 2.0
 """For an answer, which usually takes a tenth of it, and for a first packet, which takes the start of a worker process.
 A machine that is slow in calm gets longer: 20 times as long for the one, 4 times for the other."""
 STRANGERS_MEMORY_BYTES = 64_000_000
-HELLO = Hello(mode=VideoMode(1280, 720, 60), name="honest")
+HELLO = Hello(mode=WireMode(1280, 720, 60), name="honest")
 
 
 @dataclass
@@ -75,7 +75,7 @@ class HonestClient:
     async def answer(cls, port: int, identity: Identity = HONEST) -> float:
         """Send a Hello that cannot be served, and return how long it took to be told so."""
         begun = time.monotonic()
-        client = cls.dial(port, Hello(mode=VideoMode(1279, 719, 60)), identity)
+        client = cls.dial(port, Hello(mode=WireMode(1279, 719, 60)), identity)
         async with asyncio.timeout(30):
             await client.over.wait()
         assert client.closed is not None

@@ -15,14 +15,14 @@ from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, VideoMode
+from punktfunk.native.handshake import Hello, WireMode
 from punktfunk.native.quic import Closed, Peer
 from punktfunk.trust.identity import Identity, Role
 
 STRANGER, FRIEND = Identity.generate(Role.CLIENT), Identity.generate(Role.CLIENT)
 HOST_IDENTITY = Identity.generate(Role.HOST)
-HELLO = frame(Hello(mode=VideoMode(1280, 720, 60), name="stranger").encode())
-OF_ANOTHER_WIRE = frame(Hello(mode=VideoMode(1280, 720, 60), name="friend", version=99).encode())
+HELLO = frame(Hello(mode=WireMode(1280, 720, 60), name="stranger").encode())
+OF_ANOTHER_WIRE = frame(Hello(mode=WireMode(1280, 720, 60), name="friend", version=99).encode())
 VISITS = 40
 """More than twice the lines that a source has, on a machine of any speed."""
 

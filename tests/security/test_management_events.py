@@ -16,8 +16,8 @@ from punktfunk.host.report import SessionReport
 from punktfunk.mgmt.events import MAX_STREAMS
 from punktfunk.mgmt.routes import events as events_route
 from punktfunk.native.dialect import Dialect
-from punktfunk.native.handshake import VideoMode
 from punktfunk.native.quic import Peer
+from punktfunk.units import Mode
 
 EVENTS = "/api/v1/events"
 SOON_S = 10.0
@@ -96,7 +96,7 @@ def test_a_reader_that_reads_nothing_is_dropped_and_holds_nobody(deaf: tuple[Any
     report = SessionReport(
         1,
         Peer(("127.0.0.1", 1), Dialect.PKF1, "ab" * 32),
-        VideoMode(1280, 720, 60),
+        Mode(1280, 720, 60),
         None,
         stages={f"stage {n}": [1, 2, 3] for n in range(7)},
         counters={f"counter_{n}": 2**40 for n in range(400)},

@@ -14,7 +14,7 @@ from punktfunk.host.config import HostConfig
 from punktfunk.host.serve_config import ServeConfig
 from punktfunk.host.stream import wanted_kbps
 from punktfunk.media.encoders.base import MAX_BITRATE
-from punktfunk.native.handshake import Hello, VideoMode
+from punktfunk.native.handshake import Hello, WireMode
 from punktfunk.units import Bitrate
 
 SETTINGS = "/api/v1/settings"
@@ -61,5 +61,5 @@ def test_options_that_leave_nothing_to_serve_or_to_pair_are_refused(options: dic
 def test_a_bitrate_that_no_encoder_takes_is_refused_at_the_start_and_capped_for_a_client() -> None:
     with pytest.raises(ValidationError, match="out of range"):
         HostConfig(bitrate=Bitrate(MAX_BITRATE.bits_per_second + 1))
-    hello = Hello(VideoMode(1280, 720, 60), bitrate_kbps=8_000_000)
+    hello = Hello(WireMode(1280, 720, 60), bitrate_kbps=8_000_000)
     assert wanted_kbps(HostConfig(), hello, 1408) == MAX_BITRATE.kbps

@@ -17,12 +17,12 @@ import pytest
 
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import VideoMode, Welcome
+from punktfunk.native.handshake import Welcome, WireMode
 from punktfunk.native.messages import ProbeRequest, Reconfigure, RequestKeyframe, SetBitrate
 from tests.support.host_process import HostProcess
 from tests.support.raw_client import HELLO, first_packet, refusal, welcomed
 
-GREEDY = replace(HELLO, mode=VideoMode(1280, 720, 1000), bitrate_kbps=2**32 - 1)
+GREEDY = replace(HELLO, mode=WireMode(1280, 720, 1000), bitrate_kbps=2**32 - 1)
 MOST = 2**32 - 1
 FEC_PERCENT = 20
 USUAL_SHARD_BITS = 1388 * 8

@@ -34,7 +34,7 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.discovery import SERVICE_TYPE
 from punktfunk.native.endpoint import Dialer, Listener
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 from punktfunk.native.messages import PairRequest
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
@@ -199,7 +199,7 @@ def test_what_clients_say_reaches_the_host_s_terminal_as_text(tmp_path: Path) ->
         )
         async with host:
             port = int((await host.until(r"UDP port (\d+)\s"))[1])
-            hello = Hello(mode=VideoMode(1280, 720, 60), name=SHORT, launch=SHORT)
+            hello = Hello(mode=WireMode(1280, 720, 60), name=SHORT, launch=SHORT)
             for first in (
                 hello.encode(),
                 PairRequest(SHORT, b"A" * 33).encode(),
@@ -258,7 +258,7 @@ def test_a_host_that_closes_in_the_middle_of_a_stream_is_quoted_as_text(tmp_path
             wire.link.send_stream(
                 frame(
                     Welcome(
-                        mode=VideoMode(1280, 720, 60), udp_port=9, key=bytes(range(16)), host_caps=0
+                        mode=WireMode(1280, 720, 60), udp_port=9, key=bytes(range(16)), host_caps=0
                     ).encode()
                 )
             )
@@ -323,7 +323,7 @@ def test_a_client_s_name_is_text_in_the_api_s_lists_and_in_its_log_lines(managed
 
     async def knock() -> None:
         for first in (
-            Hello(mode=VideoMode(1280, 720, 60), name=SHORT, launch=SHORT).encode(),
+            Hello(mode=WireMode(1280, 720, 60), name=SHORT, launch=SHORT).encode(),
             PairRequest(SHORT, b"A" * 33).encode(),
         ):
             wire = Wire()

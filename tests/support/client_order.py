@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from punktfunk.client import work
+from punktfunk.units import Mode
 
 RECEIVE = work.Receive(
     key="",
@@ -19,9 +20,7 @@ RECEIVE = work.Receive(
     receive_buffer_bytes=65536,
     frames=0,
     codec="h264",
-    width=640,
-    height=480,
-    refresh_hz=60,
+    mode=Mode(640, 480, 60),
     read_strip=False,
     title=None,
     reference=None,

@@ -11,11 +11,11 @@ from punktfunk.native.control import PUNCH
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Hello, Start, VideoMode
+from punktfunk.native.handshake import Hello, Start, WireMode
 from punktfunk.native.quic import Closed, Peer
 from punktfunk.trust.identity import Identity, Role
 
-HELLO = Hello(mode=VideoMode(1280, 720, 60), name="hostile")
+HELLO = Hello(mode=WireMode(1280, 720, 60), name="hostile")
 
 
 @dataclass

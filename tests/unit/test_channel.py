@@ -16,6 +16,8 @@ from punktfunk.errors import SessionClosedError
 from punktfunk.host import work as host_work
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.process.channel import Channel
+from punktfunk.units import Mode
+from tests.support.client_order import RECEIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,25 @@ def test_an_input_event_passes_as_it_is(vocabulary: Iterable[type[Any]], event: 
     received = theirs.receive()
     assert received == (event, [])
     assert isinstance(received[0].kind, InputKind)
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        (host_work.VOCABULARY, host_work.UseMode(Mode(2, 8192, 1000), {"kind": "testcard"})),
+        (host_work.VOCABULARY, host_work.ModeInForce(True, Mode(8192, 2, 1))),
+        (client_work.VOCABULARY, RECEIVE),
+        (desktop_messages.VOCABULARY, desktop_messages.ChangeOutput(1, "HEADLESS-1", Mode(640, 480, 60))),
+    ],
+)
+def test_a_mode_passes_as_it_is(vocabulary: Iterable[type[Any]], message: Any) -> None:
+    ours, theirs = (Channel(end, vocabulary) for end in Channel.pair())
+    ours.send(message)
+    received = theirs.receive()
+    assert received == (message, [])
+    assert isinstance(received[0].mode, Mode)
     ours.close()
     theirs.close()
 

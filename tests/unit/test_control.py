@@ -12,10 +12,11 @@ from punktfunk.native.client_control import ClientControl, ClientState
 from punktfunk.native.control import MS, Output, S
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import frame
-from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, VideoMode, Welcome
+from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, Welcome, WireMode
 from punktfunk.native.host_control import HostControl, HostState
+from punktfunk.units import Mode
 
-MODE = VideoMode(1280, 720, 60)
+MODE = WireMode(1280, 720, 60)
 WELCOME = Welcome(mode=MODE, udp_port=50000, key=bytes(range(16)))
 HOST_OFFSET = 1_700_000_000 * S
 T = TypeVar("T", bound=Output)
@@ -195,12 +196,12 @@ def test_requests_during_the_clock_rounds_are_sent_after_them_in_order() -> None
     pair = Pair()
     pair.run(60 * MS)
     assert pair.client.state is ClientState.CLOCK
-    assert pair.client.request_mode(VideoMode(640, 480, 30))
+    assert pair.client.request_mode(Mode(640, 480, 30))
     pair.client.request_bitrate(9000)
     pair.run(1 * S)
     events = [(at, event) for at, event in pair.host_events if at - 1000 * S >= 180 * MS]
     assert events[:2] == [
-        (1000 * S + 190 * MS, control.ModeRequested(VideoMode(640, 480, 30))),
+        (1000 * S + 190 * MS, control.ModeRequested(Mode(640, 480, 30))),
         (1000 * S + 190 * MS, control.BitrateRequested(9000)),
     ]
 
@@ -208,21 +209,35 @@ def test_requests_during_the_clock_rounds_are_sent_after_them_in_order() -> None
 def test_a_reconfigure_is_always_answered_with_the_mode_in_force() -> None:
     pair = Pair()
     pair.run(1 * S)
-    assert pair.client.request_mode(VideoMode(1281, 720, 60))
-    assert not pair.client.request_mode(MODE)
+    # A client of another make need not look at what it asks for.
+    assert pair.client.request_mode(WireMode(1281, 720, 60))  # type: ignore[arg-type]
+    assert not pair.client.request_mode(MODE.checked())
     pair.run(1 * S)
-    assert pair.client_event(control.ModeAnswered)[0][1] == control.ModeAnswered(False, MODE)
+    assert pair.client_event(control.ModeAnswered)[0][1] == control.ModeAnswered(False, MODE.checked())
     absurd = messages.Reconfigure(1280, 720, 2**32 - 1)
     pair.host.receive(frame(absurd.encode()), pair.now)
     pair.run(1 * S)
     assert not pair.host_event(control.ModeRequested)
-    wanted = VideoMode(1920, 1080, 144)
+    wanted = Mode(1920, 1080, 144)
     assert pair.client.request_mode(wanted)
     pair.run(1 * S)
     assert pair.host_event(control.ModeRequested)[0][1].mode == wanted
     pair.host.mode_changed(True, wanted, pair.now)
     pair.run(1 * S)
     assert pair.client_event(control.ModeAnswered)[1][1] == control.ModeAnswered(True, wanted)
+
+
+@pytest.mark.parametrize("answer", [(1, 1281, 720, 60), (1, 0, 0, 0), (0, 1280, 720, 1001), (1, 8194, 2, 1)])
+def test_an_answer_that_names_no_mode_is_counted_and_the_next_request_goes_out(
+    answer: tuple[int, int, int, int],
+) -> None:
+    pair = Pair()
+    pair.run(1 * S)
+    assert pair.client.request_mode(Mode(640, 480, 30))
+    pair.client.receive(frame(messages.Reconfigured(*answer).encode()), pair.now)
+    assert pair.client.counters["malformed"] == 1
+    assert not pair.client_event(control.ModeAnswered)
+    assert pair.client.request_mode(Mode(640, 480, 30))
 
 
 def test_mode_changes_are_passed_on_at_a_rate_each_is_answered_and_the_last_one_is_made() -> None:
@@ -306,9 +321,9 @@ def test_loss_reports_go_only_to_hosts_that_know_them() -> None:
     [
         (Hello(mode=MODE, version=1), None, CloseCode.WIRE_VERSION),
         (Hello(mode=MODE, version=1), CloseCode.DENIED, CloseCode.WIRE_VERSION),
-        (Hello(mode=VideoMode(0, 0, 60)), CloseCode.NO_IDENTITY, CloseCode.NO_IDENTITY),
-        (Hello(mode=VideoMode(1281, 720, 60)), None, CloseCode.SETUP_FAILED),
-        (Hello(mode=VideoMode(8194, 720, 60)), None, CloseCode.SETUP_FAILED),
+        (Hello(mode=WireMode(0, 0, 60)), CloseCode.NO_IDENTITY, CloseCode.NO_IDENTITY),
+        (Hello(mode=WireMode(1281, 720, 60)), None, CloseCode.SETUP_FAILED),
+        (Hello(mode=WireMode(8194, 720, 60)), None, CloseCode.SETUP_FAILED),
     ],
 )
 def test_the_host_checks_version_then_trust_then_dimensions(
@@ -322,7 +337,7 @@ def test_the_host_checks_version_then_trust_then_dimensions(
 
 
 def test_a_refresh_of_zero_and_wire_version_3_pass() -> None:
-    pair = Pair(hello=Hello(mode=VideoMode(1280, 720, 0), version=3))
+    pair = Pair(hello=Hello(mode=WireMode(1280, 720, 0), version=3))
     pair.run(1 * S)
     assert pair.host.state is HostState.STARTED
 
@@ -408,6 +423,12 @@ def test_a_peer_that_floods_is_heard_at_most_200_times_a_second() -> None:
     "welcome",
     [
         Welcome(mode=MODE, udp_port=0, key=b"k" * 16),
+        Welcome(mode=WireMode(0, 0, 60), udp_port=1, key=b"k" * 16),
+        Welcome(mode=WireMode(1281, 720, 60), udp_port=1, key=b"k" * 16),
+        Welcome(mode=WireMode(8194, 720, 60), udp_port=1, key=b"k" * 16),
+        Welcome(mode=WireMode(1280, 2**32 - 1, 60), udp_port=1, key=b"k" * 16),
+        Welcome(mode=WireMode(1280, 720, 0), udp_port=1, key=b"k" * 16),
+        Welcome(mode=WireMode(1280, 720, 1001), udp_port=1, key=b"k" * 16),
         Welcome(mode=MODE, udp_port=1, key=bytes(16)),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, shard_bytes=1201),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, shard_bytes=0),

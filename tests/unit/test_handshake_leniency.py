@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from punktfunk.errors import ProtocolError
+from punktfunk.errors import ProtocolError, UnitError
 from punktfunk.native import messages
-from punktfunk.native.handshake import Cipher, Hello, VideoMode, Welcome
+from punktfunk.native.handshake import Cipher, Hello, Welcome, WireMode
+from punktfunk.units import Mode
 
-MODE = VideoMode(1280, 720, 60)
+MODE = WireMode(1280, 720, 60)
 WELCOME = Welcome(mode=MODE, udp_port=9, key=bytes(range(16)))
 
 
@@ -87,7 +88,24 @@ def test_a_probe_result_reads_its_packet_counts_only_when_both_are_whole() -> No
     assert messages.decode(long.encode() + b"\x00") == long
 
 
-@pytest.mark.parametrize("mode", [VideoMode(0, 720, 60), VideoMode(1281, 720, 60), VideoMode(8194, 720, 60)])
-def test_zero_odd_and_huge_dimensions_are_not_allowed(mode: VideoMode) -> None:
+@pytest.mark.parametrize("mode", [WireMode(0, 720, 60), WireMode(1281, 720, 60), WireMode(8194, 720, 60)])
+def test_zero_odd_and_huge_dimensions_are_not_allowed(mode: WireMode) -> None:
     assert not mode.dimensions_allowed
-    assert VideoMode(8192, 2, 0).dimensions_allowed
+    assert WireMode(8192, 2, 0).dimensions_allowed
+
+
+@pytest.mark.parametrize("mode", [Mode(2, 2, 1), Mode(8192, 8192, 1000), Mode(1280, 720, 60)])
+def test_a_mode_is_written_as_it_is_and_read_as_the_same(mode: Mode) -> None:
+    written = WireMode.of(mode)
+    assert written.checked() == mode
+    assert str(written) == str(mode)
+    assert Welcome.decode(Welcome(mode=written, udp_port=9, key=bytes(16)).encode()).mode.checked() == mode
+    assert messages.Reconfigured.of(True, mode) == messages.Reconfigured.of(True, written)
+
+
+@pytest.mark.parametrize("mode", [(0, 720, 60), (1281, 720, 60), (8194, 720, 60), (2, 2, 0), (2, 2, 1001)])
+def test_numbers_that_are_no_mode_are_read_and_told_apart(mode: tuple[int, int, int]) -> None:
+    read = Hello.decode(Hello(mode=WireMode(*mode)).encode()).mode
+    assert read == WireMode(*mode)
+    with pytest.raises(UnitError):
+        read.checked()

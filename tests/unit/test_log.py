@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from punktfunk import log
-from punktfunk.native.handshake import VideoMode, Welcome
+from punktfunk.native.handshake import Welcome, WireMode
 from punktfunk.trust.identity import Identity, Role
 
 
@@ -38,7 +38,7 @@ KEY = bytes(range(0xA0, 0xB0))
         {"raw": KEY},
         {"header": "Bearer abcdefghijkl"},
         {"management_token": "abcdefghijkl"},
-        {"welcome": Welcome(mode=VideoMode(2, 2, 1), udp_port=1, key=KEY, salt=b"\x70\xa0\x6b\x66")},
+        {"welcome": Welcome(mode=WireMode(2, 2, 1), udp_port=1, key=KEY, salt=b"\x70\xa0\x6b\x66")},
     ],
 )
 def test_no_secret_reaches_the_log(written: io.StringIO, fields: dict[str, object]) -> None:

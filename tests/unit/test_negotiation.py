@@ -16,11 +16,11 @@ from punktfunk.media import FileSpec, SyntheticSpec, TestCardSpec
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Codecs, FecCode, Hello, VideoMode, Welcome
+from punktfunk.native.handshake import Codecs, FecCode, Hello, Welcome, WireMode
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
-MODE = VideoMode(1280, 720, 60)
+MODE = WireMode(1280, 720, 60)
 ALL = Codecs.H264 | Codecs.HEVC | Codecs.AV1
 
 
@@ -44,15 +44,15 @@ def test_the_wire_version_of_the_client_is_echoed() -> None:
 
 
 def test_the_mode_follows_the_client_unless_the_operator_says_otherwise() -> None:
-    asked = VideoMode(1920, 1080, 120)
+    asked = WireMode(1920, 1080, 120)
     assert answer(Hello(mode=asked)).mode == asked
-    assert answer(Hello(mode=asked), mode=Mode(640, 480, 30)).mode == VideoMode(640, 480, 30)
-    assert answer(Hello(mode=VideoMode(1920, 1080, 0))).mode.refresh_hz == 60
+    assert answer(Hello(mode=asked), mode=Mode(640, 480, 30)).mode == WireMode(640, 480, 30)
+    assert answer(Hello(mode=WireMode(1920, 1080, 0))).mode.refresh_hz == 60
 
 
 def test_an_absurd_refresh_rate_is_refused() -> None:
     with pytest.raises(RejectedError) as refused:
-        answer(Hello(mode=VideoMode(1920, 1080, 2**32 - 1)))
+        answer(Hello(mode=WireMode(1920, 1080, 2**32 - 1)))
     assert refused.value.close_code == CloseCode.SETUP_FAILED
 
 
@@ -60,7 +60,7 @@ def test_an_absurd_refresh_rate_is_refused() -> None:
 def test_a_mode_that_the_source_has_no_room_for_is_refused_with_the_reason(
     source: TestCardSpec | FileSpec,
 ) -> None:
-    small = Hello(mode=VideoMode(320, 240, 30), codecs=ALL)
+    small = Hello(mode=WireMode(320, 240, 30), codecs=ALL)
     for fields in ({}, {"mode": Mode(320, 240, 30)}):
         with pytest.raises(RejectedError, match="320x240 has no room for the coded strip") as refused:
             answer(small, source=source, **fields)

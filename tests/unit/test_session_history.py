@@ -7,14 +7,14 @@ import sys
 from punktfunk.host.history import MAX_ENDED, SessionHistory
 from punktfunk.host.report import SessionReport
 from punktfunk.native.dialect import Dialect
-from punktfunk.native.handshake import VideoMode
 from punktfunk.native.quic import Peer
+from punktfunk.units import Mode
 
 PEER = Peer(("192.0.2.1", 1000), Dialect.PKF1, None)
 
 
 def begin(history: SessionHistory) -> SessionReport:
-    report = SessionReport(history.next_number, PEER, VideoMode(1280, 720, 60), None)
+    report = SessionReport(history.next_number, PEER, Mode(1280, 720, 60), None)
     history.begin(report)
     return report
 
