@@ -80,7 +80,7 @@ def draw_testcard(  # noqa: PLR0917 - the options of a command line
     seconds: Annotated[float | None, typer.Option(help="End after this long; default: when told to.")] = None,
     entropy: Annotated[float, typer.Option(min=0, max=1, help="0 is smooth, 1 is noise.")] = 0.3,
     seed: Annotated[int, typer.Option(help="Texture of the card.")] = 0,
-    tag: Annotated[int, typer.Option(min=0, max=65535, help="Number in the strip.")] = 0,
+    tag: Annotated[int, typer.Option(min=0, max=65535, help="Number in the frame marker.")] = 0,
 ) -> None:
     """Draw the coded test card into a Wayland session, fullscreen.
 

@@ -54,8 +54,8 @@ frames_complete | frames | higher | frames whose every byte arrived | client fra
 frames_intact | frames | higher | frames delivered byte-equal to what was sent | compared in a simulation
 frames_corrupt | frames | lower | frames delivered with other bytes than were sent | compared in a simulation
 frames_damaged | frames | none | frames that lost a data shard | data_missing > 0
-frames_recovered | frames | none | complete frames that FEC mended | complete and recovered > 0
-frames_unrecoverable | frames | lower | frames with more losses than FEC mends | client frames_unrecoverable
+frames_recovered | frames | none | complete frames that FEC recovered | complete and recovered > 0
+frames_unrecoverable | frames | lower | frames with more losses than FEC recovers | client frames_unrecoverable
 frames_expired | frames | lower | frames whose shards all came, but after their turn | client frames_expired
 frames_undecodable | frames | lower | complete frames with a reference missing | client frames_undecodable
 frames_queue_dropped | frames | lower | frames dropped from the sender's queue | host frames_queue_dropped
@@ -63,7 +63,7 @@ frames_decoder_late | frames | lower | complete frames dropped before a busy dec
 frames_lost | frames | lower | submitted frames that were not complete | submitted - complete
 frames_decoded | frames | higher | frames that came out of the decoder | decode_end_ns exists
 recovery | fraction | higher | share of sent frames that were complete | complete / (submitted - dropped)
-fec_success | fraction | higher | share of damaged frames that FEC mended | complete / damaged
+fec_success | fraction | higher | share of damaged frames that FEC recovered | complete / damaged
 decodable | fraction | higher | share of submitted frames that could be decoded | decodable / submitted
 undecodable | fraction | lower | share of complete frames with a reference missing | undecodable / complete
 packets
@@ -84,7 +84,7 @@ send_cpu_per_packet | us | lower | CPU time of the send thread per packet | host
 receive_cpu_per_packet | us | lower | CPU time of the receive thread per packet | client cpu_ns / received !
 memory_peak | MiB | lower | most memory held for unfinished frames | client memory_peak_bytes
 picture
-strip_readable | fraction | higher | share of decoded frames whose strip was readable | strip_frame exists !
+strip_readable | fraction | higher | share of decoded frames whose frame marker was readable | strip_frame exists !
 strip_agreement | fraction | higher | share of strips that name the frame they came in | strip_frame = index !
 strip_time_error_max | ms | lower | largest gap of drawn and stamped time | abs(strip_time_us - captured_ns) !
 psnr_mean | dB | higher | mean PSNR of decoded frames against the source | psnr !

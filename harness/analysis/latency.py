@@ -102,7 +102,7 @@ def show(console: Console, found: Probe) -> None:
         what = "glass to glass without camera (time in the pixels to decoded picture)"
     else:
         whole = stages.durations_ms(found.table, stages.BY_NAME["capture_to_decoded"])
-        what = "capture to decoded picture (no readable strip: by the stamp of the stream)"
+        what = "capture to decoded picture (no readable frame marker: by the stamp of the stream)"
     if whole.size:
         p50, p99 = _ms(stats.percentile(whole, 0.5)), _ms(stats.percentile(whole, 0.99))
         interval = stats.percentile_interval(whole, 0.5)

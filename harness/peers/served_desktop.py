@@ -1,6 +1,6 @@
 """A desktop as a person streams it, ``punktfunk serve`` and a client as processes, and what their records say.
 
-The host numbers what it captures by the test card's strip, the client reads the strip of what it decodes: a
+The host numbers what it captures by the test card's frame marker, the client reads that of what it decodes: a
 picture that is not the one that was captured is found, whatever the stamps say. Both ends are on one machine,
 so CLOCK_MONOTONIC is one clock.
 """
@@ -159,7 +159,7 @@ def compare(
 class Pictures:
     """The pictures of a stream from the first one that showed the card, as columns of one length.
 
-    Times in ns (CLOCK_MONOTONIC), -1 for what did not happen. ``drawn_ns`` and ``number`` are from the strip of
+    Times in ns (CLOCK_MONOTONIC), -1 for what did not happen. ``drawn_ns`` and ``number`` are from the frame marker of
     the captured picture's number as the client read it; ``captured_number`` is the host's own reading.
     """
 
@@ -194,12 +194,12 @@ class Pictures:
 
     @property
     def unreadable(self) -> int:
-        """Decoded pictures whose strip fails its CRC or is not there."""
+        """Decoded pictures whose frame marker fails its CRC or is not there."""
         return int(((self.decode_end_ns >= 0) & (self.number < 0)).sum())
 
     @property
     def wrong(self) -> int:
-        """Decoded pictures that are not the captured one: another number in the strip, or damage concealed."""
+        """Decoded pictures that are not the captured one: another number in the frame marker, or damage concealed."""
         shown = self.decode_end_ns >= 0
         other = shown & (self.number >= 0) & (self.number != self.captured_number)
         return int((other | (shown & (self.concealed != 0))).sum())

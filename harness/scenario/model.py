@@ -192,7 +192,7 @@ class Media(Model):
 
     source: Literal["testcard", "file", "synthetic"] = Field(
         default="synthetic",
-        description="Test card with coded strip, a video file, or bytes without an encoder.",
+        description="Test card with frame marker, a video file, or bytes without an encoder.",
     )
     file: Path | None = Field(default=None, description="Video for source: file, relative to the scenario.")
     mode: Mode = Field(default=Mode(1280, 720, 60), description="Width x height @ frames per second.")

@@ -50,7 +50,7 @@ class ClientConfig(BaseModel):
     decode: bool = True
     """Decode video; switched off, access units are received and counted only."""
     read_strip: bool = True
-    """Read the coded strip of every decoded picture."""
+    """Read the frame marker of every decoded picture."""
     present: bool = False
     """Show the pictures in a window and send its input; wants PySDL2 (the extra ``present``)."""
     reference: TestCardSpec | None = None

@@ -1,4 +1,4 @@
-"""Decode access units, read the strip, compare with the test card: what a client learns from its pictures."""
+"""Decode access units, read the frame marker, compare with the test card: what a client learns from its pictures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TIME_STEP = 1 << 48
 
 
 class PictureReader:
-    """Decode one stream; count its pictures, their strips and its damage, and keep nothing of any of them.
+    """Decode one stream; count its pictures, their frame markers and its damage, and keep nothing of any of them.
 
-    With ``log``, each access unit leaves a row there, and what the strip names is drawn again from ``reference`` and
+    With ``log``, each access unit leaves a row there, and what the marker names is drawn again from ``reference`` and
     compared, every ``reference_every``-th picture.
     """
 
@@ -72,7 +72,7 @@ class PictureReader:
     def _compare(
         self, decoded: DecodedFrame | None, reading: strip.StripReading | None
     ) -> tuple[float, float]:
-        """Draw the card that the strip names again and compare luma with it."""
+        """Draw the card that the frame marker names again and compare luma with it."""
         spec = self._reference
         if spec is None or decoded is None or reading is None or reading.frame % self._reference_every:
             return math.nan, math.nan

@@ -1,4 +1,4 @@
-"""What the frame records of a speed test say about a path: rates, delay, loss and its pattern. No I/O, no clock.
+"""What the frame records of a bandwidth probe say about a path: rates, delay, loss and its pattern. No I/O, no clock.
 
 Rates are of whole IP packets. Delay is one way and relative: the least that was seen is 0, because a clock offset
 between two machines is only known to half a round trip and does not matter for variation.
@@ -30,7 +30,7 @@ claim 65,535 shards for each packet that it sends."""
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """One speed test as it was asked for and answered.
+    """One bandwidth probe as it was asked for and answered.
 
     ``began_ns`` is when it was asked for, CLOCK_MONOTONIC; the other counts are of the client while it ran.
     """

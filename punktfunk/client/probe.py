@@ -121,9 +121,9 @@ class PathProbe:
         first = await self._burst(connection, stream, FIRST_KBPS, RAMP_MS)
         if first is None or not first.packets_sent:
             why = (
-                "this host does not know speed tests (its release is older than v0.1.0)"
+                "this host does not know bandwidth probes (its release is older than v0.1.0)"
                 if first is None
-                else "this host refuses speed tests now: they are switched off there, or used up for this session"
+                else "this host refuses bandwidth probes now: they are switched off there, or used up for this session"
             )
             await asyncio.sleep(2 * SATURATE_MS / 1000)
             return self._report(connection, why=why, video=_video(stream.stats()))
@@ -193,7 +193,7 @@ class PathProbe:
     ) -> BurstFigures:
         found = await self._burst(connection, stream, kbps, duration_ms)
         if found is None:
-            raise HandshakeError("the host stopped answering speed tests", "look at the host's log")
+            raise HandshakeError("the host stopped answering bandwidth probes", "look at the host's log")
         return found
 
     async def _burst(

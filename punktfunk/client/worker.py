@@ -1,4 +1,4 @@
-"""The receive worker: core → decoder → strip, in a process of its own. Run by the client only."""
+"""The receive worker: core → decoder → frame marker, in a process of its own. Run by the client only."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, help="end after this long (default: when told to)")
     made.add_argument("--entropy", type=float, default=0.3, help="0 is smooth, 1 is noise (default: 0.3)")
     made.add_argument("--seed", type=int, default=0, help="texture of the card")
-    made.add_argument("--tag", type=int, default=0, help="number in the strip, 0 to 65535")
+    made.add_argument("--tag", type=int, default=0, help="number in the frame marker, 0 to 65535")
     return made
 
 

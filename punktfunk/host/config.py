@@ -87,7 +87,7 @@ class HostConfig(BaseModel):
     realtime: bool = True
     """Let the thread that sends go before all normal ones (SCHED_FIFO), where this process may."""
     probe_limit: Bitrate = Bitrate(1_000_000_000)
-    """Highest rate of the speed tests that clients ask for; 0 refuses them."""
+    """Highest rate of the bandwidth probes that clients ask for; 0 refuses them."""
 
     artefacts: Path | None = None
     """Folder for ``records.npz`` and ``stats.json`` of the first stream; ``stream-2``, … for later ones."""

@@ -264,7 +264,7 @@ class DesktopDesk:
 class Lending:
     """The output of one stream, for as long as the stream is there; belongs to one event loop.
 
-    ``read_strip`` has its pictures numbered by the test card's strip.
+    ``read_strip`` has its pictures numbered by the test card's frame marker.
     """
 
     def __init__(self, desk: DesktopDesk, *, read_strip: bool = False) -> None:

@@ -40,7 +40,7 @@ case some 40 kB."""
 MAX_PENDING = 32
 MAX_PENDING_PER_SOURCE = 4
 PENDING_LIFE_NS = 600 * SECOND_NS
-"""Devices that wait for a person's word (section 2.4: 32 for 10 minutes)."""
+"""Devices that await approval (section 2.4: 32 for 10 minutes)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An unpaired device that knocked."""
+    """An unpaired device that asked to connect."""
 
     fingerprint: str
     name: str

@@ -1,4 +1,4 @@
-"""Speed tests: filler on the data plane, asked for by a client, within limits that the host sets.
+"""Bandwidth probes: filler on the data plane, asked for by a client, within limits that the host sets.
 
 Filler goes through the same session as video: sealed, paced by the core, numbered with the frames. It carries no
 recovery packets, so that the client sees what the path does to every packet, and the picture stands still
@@ -32,7 +32,7 @@ _LEAVE_LIMIT_S = 0.25
 
 
 class ProbeDesk:
-    """Take requests for speed tests and carry them out; ``limit_kbps`` 0 refuses them all.
+    """Take requests for bandwidth probes and carry them out; ``limit_kbps`` 0 refuses them all.
 
     Counters: ``probes`` run, ``probes_refused``, and ``probe_bytes`` of filler.
     """

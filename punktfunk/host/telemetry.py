@@ -61,7 +61,7 @@ class Telemetry:
         elapsed_ns, self._last_ns = now_ns - self._last_ns, now_ns
         wire_bytes, self._bytes_sent = stats["bytes_sent"] - self._bytes_sent, stats["bytes_sent"]
         columns = {name: np.frombuffer(column, "<i8") for name, column in records.items()}
-        # Filler of a speed test is no picture: it counts on the wire and in no other figure.
+        # Filler of a bandwidth probe is no picture: it counts on the wire and in no other figure.
         sent = (
             (columns["status"] == _SENT) & (columns["flags"] & FLAG_PROBE == 0)
             if columns

@@ -86,7 +86,7 @@ class SendProbe:
 
 @dataclass(frozen=True, slots=True)
 class ProbeSent:
-    """Worker: a speed test is over. All zero: it was refused."""
+    """Worker: a bandwidth probe is over. All zero: it was refused."""
 
     goodput_bytes: int = 0
     access_units: int = 0

@@ -188,7 +188,7 @@ class StreamProgram:
             self._end.send(work.PortRefused(*refusals))
 
     def _probe(self, stream: HostStream) -> None:
-        """Send the filler of a speed test while the picture stands still."""
+        """Send the filler of a bandwidth probe while the picture stands still."""
         if not self._probes.waiting:
             return
         self._end.send(self._probes.run(stream, self._clock, self._end.stopping))

@@ -1,4 +1,4 @@
-"""The coded strip: frame number and time in the pixels, readable after encode, loss and decode.
+"""The frame marker: frame number and time in the pixels, readable after encode, loss and decode.
 
 112 cells stand in two rows of 56 in the top left corner of the luma plane, one bit a cell, most significant
 bit first, left to right, upper row first::
@@ -14,7 +14,7 @@ CLOCK_MONOTONIC in microseconds modulo 2^48, the frame number is modulo 2^32.
 
 The CRC is CRC-16/IBM-3740 (polynomial 0x1021, initial value 0xFFFF) over the twelve bytes before it. Over 112
 bits it catches every error of up to three cells and every burst of up to 16; the reader also wants the quiet
-zone dark, so that a picture without a strip is not taken for one.
+zone dark, so that a picture without one is not taken for one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PAYLOAD_BYTES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class StripReading:
-    """What a strip says: frame number (32 bits), time (µs, 48 bits) and tag (16 bits)."""
+    """What a frame marker says: frame number (32 bits), time (µs, 48 bits) and tag (16 bits)."""
 
     frame: int
     time_us: int
@@ -56,7 +56,7 @@ class StripReading:
 
 @dataclass(frozen=True, slots=True)
 class StripLayout:
-    """Where the strip stands in a picture. The outer box, quiet zone included, begins at (0, 0)."""
+    """Where the frame marker stands in a picture. The outer box, quiet zone included, begins at (0, 0)."""
 
     cell: int
     """Side of a cell, pixels."""
@@ -84,13 +84,13 @@ def layout(width: int, height: int) -> StripLayout:
             return candidate
     least = StripLayout(_CELL_SIZES[-1])
     raise MediaError(
-        f"a picture of {width}x{height} has no room for the coded strip",
-        f"use at least {least.width}x{least.height}, or a source without strip",
+        f"a picture of {width}x{height} has no room for the frame marker",
+        f"use at least {least.width}x{least.height}, or a source without frame marker",
     )
 
 
 def draw(luma: Plane, *, frame: int, time_us: int, tag: int = 0) -> None:
-    """Write the strip into ``luma`` (height, width; writable). Values are taken modulo their widths."""
+    """Write the frame marker into ``luma`` (height, width; writable). Values are taken modulo their widths."""
     place = layout(luma.shape[1], luma.shape[0])
     cell = place.cell
     margin = cell // _MARGIN_SHARE
@@ -103,7 +103,7 @@ def draw(luma: Plane, *, frame: int, time_us: int, tag: int = 0) -> None:
 
 
 def read(luma: Plane) -> StripReading | None:
-    """Read the strip of ``luma`` (height, width; uint8); None where there is none or it is damaged."""
+    """Read the frame marker of ``luma`` (height, width; uint8); None where there is none or it is damaged."""
     height, width = luma.shape
     try:
         cell = layout(width, height).cell

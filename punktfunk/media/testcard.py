@@ -1,9 +1,9 @@
-"""The test card: moving texture of controllable entropy under the coded strip.
+"""The test card: moving texture of controllable entropy under the frame marker.
 
 Bands of texture drift past each other in different directions, so that motion search has work to do, and a
 layer of noise that changes from frame to frame sets how much of the picture cannot be predicted at all.
 Every pixel is a function of (seed, picture size, entropy, frame number, time, tag): a receiver that knows the
-first three and reads the others from the strip can draw the very picture that was encoded, and compare.
+first three and reads the others from the marker can draw the very picture that was encoded, and compare.
 """
 
 from __future__ import annotations

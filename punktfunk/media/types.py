@@ -37,7 +37,7 @@ class Stamps:
     captured_ns: int = -1
     """The picture's content was fixed: capture returned it, or drawing of it began."""
     converted_ns: int = -1
-    """The picture is in the encoder's pixel format, strip included."""
+    """The picture is in the encoder's pixel format, frame marker included."""
     encode_begin_ns: int = -1
     encode_end_ns: int = -1
 
@@ -48,7 +48,7 @@ class RawFrame:
 
     ``picture`` is yuv420p and belongs to its source, which may draw into it again two captures later; an
     encoder is done with it when ``encode`` returns. ``frame`` counts from 0 without gaps within one source, or is
-    the number in the strip of a picture that another program drew (-1: none to be read).
+    the number in the frame marker of a picture that another program drew (-1: none to be read).
     """
 
     picture: av.VideoFrame
@@ -67,7 +67,7 @@ class AccessUnit:
     """One coded picture: what the core packetizes. ``data`` is Annex B (h264, hevc) or OBUs (av1).
 
     ``key``: decoding can start here (IDR with its parameter sets in band, or an AV1 key frame).
-    ``frame`` is the source's frame number, the one in the strip. ``pts_ns`` is the capture time on
+    ``frame`` is the source's frame number, the one in the frame marker. ``pts_ns`` is the capture time on
     CLOCK_MONOTONIC; ``punktfunk.clock.SessionClock.to_wire`` turns it into the pts on the wire.
     """
 

@@ -69,7 +69,7 @@ class NativeClient:
 
 @dataclass(frozen=True, slots=True)
 class PendingDevice:
-    """An unpaired device that knocked and waits for a person's word."""
+    """An unpaired device that asked to connect and awaits approval."""
 
     fingerprint: str
     name: str

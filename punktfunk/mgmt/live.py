@@ -110,7 +110,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of being able to stream; ``fix`` is a command or a sentence that mends it."""
+    """One condition of being able to stream; ``fix`` is a command or a sentence that repairs it."""
 
     name: str
     ok: bool

@@ -150,7 +150,7 @@ class NativeClientBody(Body):
 
 
 class PendingBody(Body):
-    """An unpaired device that waits for a person's word."""
+    """An unpaired device that awaits approval."""
 
     fingerprint: str
     name: str

@@ -228,7 +228,7 @@ class ClientConnection:
         self._with_control(lambda machine, _now: machine.request_bitrate(kbps))
 
     def request_probe(self, target_kbps: int, duration_ms: int) -> None:
-        """Ask for a speed test; answered through ``on_output`` by hosts that know it."""
+        """Ask for a bandwidth probe; answered through ``on_output`` by hosts that know it."""
         self._with_control(lambda machine, _now: machine.request_probe(target_kbps, duration_ms))
 
     def close(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:

@@ -143,7 +143,7 @@ class ClientControl:
         self._send(messages.SetBitrate(kbps).encode(), "bitrate_requests")
 
     def request_probe(self, target_kbps: int, duration_ms: int) -> None:
-        """Ask for a speed test (v0.1.0); hosts of the first release ignore it."""
+        """Ask for a bandwidth probe (v0.1.0); hosts of the first release ignore it."""
         self._send(messages.ProbeRequest(target_kbps, duration_ms).encode(), "probe_requests")
 
     def finish(self, code: CloseCode = CloseCode.DONE, reason: str = "done") -> None:

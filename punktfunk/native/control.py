@@ -59,7 +59,7 @@ MAX_BITRATE_KBPS = 8_000_000
 DEFAULT_BITRATE_KBPS = 20_000
 MAX_PROBE_KBPS = 10_000_000
 MAX_PROBE_MS = 5000
-"""What a speed test is clamped to (section 2.4); a host may allow less."""
+"""What a bandwidth probe is clamped to (section 2.4); a host may allow less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class BitrateRequested:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequested:
-    """Host: a speed test is asked for, clamped already; answer with ``probe_over``."""
+    """Host: a bandwidth probe is asked for, clamped already; answer with ``probe_over``."""
 
     target_kbps: int
     duration_ms: int
@@ -202,7 +202,7 @@ class BitrateAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ProbeAnswered:
-    """Client: a speed test is over; a host that refuses one says that nothing was sent."""
+    """Client: a bandwidth probe is over; a host that refuses one says that nothing was sent."""
 
     result: ProbeResult
 

@@ -113,7 +113,7 @@ class BitrateChanged(_Fixed):
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest(_Fixed):
-    """Client asks for a speed test (v0.1.0); the host clamps it to 10 Gbit/s and 5000 ms."""
+    """Client asks for a bandwidth probe (v0.1.0); the host clamps it to 10 Gbit/s and 5000 ms."""
 
     TYPE: ClassVar[int] = 0x20
     BODY: ClassVar[struct.Struct] = struct.Struct("<II")
@@ -123,7 +123,7 @@ class ProbeRequest(_Fixed):
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """Result of a speed test; the two packet counts exist since v0.2.0."""
+    """Result of a bandwidth probe; the two packet counts exist since v0.2.0."""
 
     TYPE: ClassVar[int] = 0x21
     BODY: ClassVar[struct.Struct] = struct.Struct("<QII")

@@ -127,7 +127,7 @@ def _path(
     _row("encode end to complete", (complete - end) / 1e6, "packets, FEC 20 %, AES, UDP on loopback")
     _row("captured to complete", (complete - captured) / 1e6)
     _row("captured to decode end", (decoded_end - captured) / 1e6)
-    _row("draw to decode end", (decoded_end - drawn) / 1e6, "by the strip")
+    _row("draw to decode end", (decoded_end - drawn) / 1e6, "by the frame marker")
     _row("interval of captures", np.diff(captured) / 1e6, f"sd {np.diff(captured).std() / 1e6:.2f}")
     used = {name: round((cpu_after[name] - cpu_before.get(name, 0.0)) / elapsed * 100) for name in cpu_after}
     print(

@@ -64,7 +64,7 @@ def test_loopback_carries_what_is_tried_without_loss_or_reordering() -> None:
 def test_a_host_that_switches_speed_tests_off_says_so_and_counts_it() -> None:
     report, counters = probed(probe_limit="0")
     assert report.verdict is None
-    assert "refuses speed tests" in report.why
+    assert "refuses bandwidth probes" in report.why
     assert (counters["probes"], counters["probes_refused"]) == (0, 1)
     assert report.rtt_ms is not None
     assert report.video["packets_received"] > 5
@@ -77,7 +77,7 @@ def test_a_host_that_does_not_know_speed_tests_is_told_from_one_that_refuses(
     monkeypatch.setattr("punktfunk.client.probe._ANSWER_LIMIT_S", 0.5)
     report, _ = probed()
     assert report.verdict is None
-    assert "does not know speed tests" in report.why
+    assert "does not know bandwidth probes" in report.why
     assert report.video["packets_received"] > 5
     assert any("of the host's own video" in line for line in lines(report))
 

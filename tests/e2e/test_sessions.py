@@ -1,4 +1,4 @@
-"""Host and client over loopback, with their workers: every frame arrives, pictures decode, strips agree."""
+"""Host and client over loopback, with their workers: every frame arrives, pictures decode, frame markers agree."""
 
 from __future__ import annotations
 

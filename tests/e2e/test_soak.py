@@ -58,7 +58,7 @@ BYTES_A_DATAGRAM = 16.0
 PATIENCE_S = 120.0
 """For what takes 10 s on an idle machine."""
 MODE = Mode(480, 64, 60)
-"""The smallest picture with room for the strip, and some of the card."""
+"""The smallest picture with room for the frame marker, and some of the card."""
 UNIT_FRAMES = 60
 KEY, SALT = bytes(range(16)), b"soak"
 UNDER_WAY = 400
@@ -226,7 +226,7 @@ def test_a_client_worker_holds_nothing_of_the_frames_that_it_has_decoded(tmp_pat
         grown = (after - before) / FRAMES
         print(f"{grown:.3f} bytes a frame, {after} in all")
         read, unreadable = (feed.receiver.counter(f"strips_{name}") for name in ("read", "unreadable"))
-        # So few bits may spoil the strip of one picture of the loop, by the times that happen to stand in it.
+        # So few bits may spoil the frame marker of one picture of the loop, by the times that happen to stand in it.
         assert read + unreadable == WARM_UP + FRAMES
         assert read >= 0.9 * (WARM_UP + FRAMES)
         assert grown <= BYTES_A_FRAME

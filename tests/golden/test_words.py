@@ -27,6 +27,9 @@ REPLACED = {
         "are others than before": rf"(?i)\bothers{GAP}than{GAP}before\b",
         "in force": rf"(?i)\bin{GAP}force\b",
         "side planes": rf"(?i)\bside(?:{GAP}|-)planes?\b",
+        "coded strip": rf"(?i)\bcoded{GAP}strip\b",
+        "speed test": rf"(?i)\bspeed(?:{GAP}|-)tests?\b",
+        "a person's word": rf"(?i)\b(?:person's|your){GAP}word\b",
         "say or tell at the head of a docstring": r'(?:"""|/// |//! )(?:Say|Tell)\b',
     }.items()
 }
@@ -72,6 +75,9 @@ def test_the_glossary_names_what_stands_instead(word: str) -> None:
         ("the clients are others than before", [(1, "are others than before")]),
         ("/// Put in\n/// force.", [(1, "in force")]),
         ("Side-plane datagrams, side planes", [(1, "side planes"), (1, "side planes")]),
+        ("the coded strip", [(1, "coded strip")]),
+        ("Speed tests: filler", [(1, "speed test")]),
+        ("Waiting for your word", [(1, "a person's word")]),
         ('"""Say whether', [(1, "say or tell at the head of a docstring")]),
         ("\n    /// Tell it", [(2, "say or tell at the head of a docstring")]),
         ("report.side_planes, enforced, brute force; tell it", []),

@@ -224,7 +224,7 @@ def test_what_was_not_measured_is_none_and_never_zero() -> None:
 
 
 def test_a_stream_worked_by_hand_gives_the_figures_worked_by_hand() -> None:
-    """Four frames at 60 fps: whole, mended, lost, whole but its reference is missing, then a good one."""
+    """Four frames at 60 fps: whole, recovered, lost, whole but its reference is missing, then a good one."""
     base = {"bytes": 2400, "k": 2, "m": 1, "packets_sent": 3, "host_status": 0}
     frame = 16 * MS
     rows = [

@@ -1,4 +1,4 @@
-"""A strip is read right or not at all, whatever happens to the pixels."""
+"""A frame marker is read right or not at all, whatever happens to the pixels."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_packets_a_second_are_bounded_whatever_a_client_asks_for(
         packets = ended["counters"]["packets_sent"]
         print(
             f"\nshards of {welcome.shard_bytes} bytes: {packets / took:.0f} packets a second for {took:.1f} s, "
-            f"bitrate {welcome.bitrate_kbps / 1000:.0f} Mbit/s, {ended['counters']['probes']} speed tests"
+            f"bitrate {welcome.bitrate_kbps / 1000:.0f} Mbit/s, {ended['counters']['probes']} bandwidth probes"
         )
         assert data_packets_per_s <= MAX_DATA_PACKETS_PER_S + 1
         assert packets / took <= MAX_DATA_PACKETS_PER_S * (1 + FEC_PERCENT / 100) * PACING

@@ -170,7 +170,7 @@ def test_a_codec_that_is_one_recovery_shard_short_is_noticed() -> None:
     """With 5 shards lost of 5 announced, only an honest codec brings every frame through."""
     spec = {
         "stream": {"fec_percent": 50, "shard_bytes": 1000},
-        # 15 packets a frame: one in three lost is exactly the five that FEC mends.
+        # 15 packets a frame: one in three lost is exactly the five that FEC recovers.
         "link": {"loss": {"kind": "periodic", "every": 3}},
         "frames": 60,
         "frame_bytes": {"kind": "constant", "bytes": 10_000},

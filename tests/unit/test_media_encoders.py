@@ -42,7 +42,7 @@ def _config(name: EncoderName = EncoderName.X264, mbit: float = 8, **more: objec
 
 @pytest.mark.parametrize("name", _ALL)
 def test_every_picture_comes_out_at_once_and_intact(name: EncoderName) -> None:
-    """One access unit a picture, decoded to a picture at once, with the right strip in it, at 5 Mbit/s."""
+    """One access unit a picture, decoded to a picture at once, with the right frame marker in it, at 5 Mbit/s."""
     producer = open_producer(TestCardSpec(entropy=0.3), _config(name, 5))
     assert producer.codec is not None
     decoder = open_decoder(producer.codec)
@@ -55,7 +55,7 @@ def test_every_picture_comes_out_at_once_and_intact(name: EncoderName) -> None:
         decoded = decoder.decode(unit.data)
         assert decoded is not None, f"frame {number} was held back"
         reading = strip.read(decoded.luma)
-        assert reading is not None, f"the strip of frame {number} is unreadable"
+        assert reading is not None, f"the frame marker of frame {number} is unreadable"
         assert (reading.frame, reading.time_us) == (number, stamps.captured_ns // 1000)
     producer.close()
     assert (decoder.stats.errors, decoder.stats.concealed) == (0, 0)

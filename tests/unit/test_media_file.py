@@ -1,4 +1,4 @@
-"""Any video file plays for ever, at the mode's size, with the strip on top."""
+"""Any video file plays for ever, at the mode's size, with the frame marker on top."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_file_is_scaled_looped_and_numbered(tmp_path: Path, suffix: str) -> No
 
 
 def test_a_file_of_the_modes_size_is_not_spoiled_by_the_strip(tmp_path: Path) -> None:
-    """The decoder predicts from its own pictures: the strip must be drawn into a copy."""
+    """The decoder predicts from its own pictures: the frame marker must be drawn into a copy."""
     path = _write(tmp_path / "same.mp4", width=960, height=540)
     with_strip = open_source(FileSpec(path=path), _MODE)
     without = open_source(FileSpec(path=path, strip=False), _MODE)

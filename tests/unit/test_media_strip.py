@@ -1,4 +1,4 @@
-"""The coded strip: what is drawn is read, and nothing else is."""
+"""The frame marker: what is drawn is read, and nothing else is."""
 
 from __future__ import annotations
 

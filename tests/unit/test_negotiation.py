@@ -62,7 +62,7 @@ def test_a_mode_that_the_source_has_no_room_for_is_refused_with_the_reason(
 ) -> None:
     small = Hello(mode=WireMode(320, 240, 30), codecs=ALL)
     for fields in ({}, {"mode": Mode(320, 240, 30)}):
-        with pytest.raises(RejectedError, match="320x240 has no room for the coded strip") as refused:
+        with pytest.raises(RejectedError, match="320x240 has no room for the frame marker") as refused:
             answer(small, source=source, **fields)
         assert refused.value.close_code == CloseCode.SETUP_FAILED
     assert answer(small, source=SyntheticSpec()).mode == small.mode

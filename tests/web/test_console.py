@@ -143,7 +143,7 @@ def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
 ) -> None:
     page = open_view(console, "home")
     hostile, tablet = device(HOSTILE), device("tablet")
-    waiting = page.get_by_role("region", name="Waiting for your word")
+    waiting = page.get_by_role("region", name="Awaiting approval")
     expect(waiting).to_have_count(0)
     # Both at once: neither is let in, and both wait.
     knocks = [hostile.stream(), tablet.stream()]

@@ -184,7 +184,7 @@ plain_counters! {
         frames_unseen,
         /// of `frames_unrecoverable`, those whose blocks held fewer bytes than the frame claimed
         frames_short,
-        /// complete speed-test filler, never released
+        /// complete filler of a bandwidth probe, never released
         frames_probe,
         frames_released, frames_queue_dropped,
         bytes_received,

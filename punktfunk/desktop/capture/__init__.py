@@ -30,7 +30,7 @@ class ScreenSpec(BaseModel):
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
     """A picture is given again when nothing has changed for this long."""
     read_strip: bool = False
-    """Number pictures by the test card's strip, -1 where there is none to read, so that a measurement can say
+    """Number pictures by the test card's frame marker, -1 where there is none to read, so that a measurement can say
     which picture a client should have seen. Costs 60 µs a picture."""
 
 

@@ -38,7 +38,7 @@ class TestCardSpec(_Spec):
     """0: smooth and predictable; 1: strong texture and noise in every frame."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     tag: int = Field(default=0, ge=0, lt=2**16)
-    """Number in the strip that tells streams apart."""
+    """Number in the frame marker that tells streams apart."""
 
 
 class FileSpec(_Spec):
@@ -47,7 +47,7 @@ class FileSpec(_Spec):
     kind: Literal["file"] = "file"
     path: Path
     strip: bool = True
-    """Draw the coded strip over it."""
+    """Draw the frame marker over it."""
     tag: int = Field(default=0, ge=0, lt=2**16)
 
 

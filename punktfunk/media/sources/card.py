@@ -21,7 +21,7 @@ class TestCardSource:
         self._frame = 0
 
     def capture(self) -> RawFrame:
-        """Draw and return the next picture; its strip shows its number and ``captured_ns`` in µs."""
+        """Draw and return the next picture; its frame marker shows its number and ``captured_ns`` in µs."""
         frame = self._frame
         picture = self._pictures[frame % _PICTURES]
         captured_ns = monotonic_ns()

@@ -1,4 +1,4 @@
-"""Any video file as a source: decoded, scaled to the mode, looped, with the coded strip drawn on top."""
+"""Any video file as a source: decoded, scaled to the mode, looped, with the frame marker drawn on top."""
 
 from __future__ import annotations
 

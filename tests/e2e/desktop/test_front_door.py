@@ -43,7 +43,7 @@ def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
     assert counters["packets_socket_dropped"] == counters["frames_queue_dropped"] == 0
     assert (np.diff(seen.captured_number) >= 0).all()
     assert (np.diff(seen.captured_ns) > 0).all()
-    # Stamps and strip tell one story: drawn, then captured, then complete, then decoded.
+    # Stamps and frame marker tell one story: drawn, then captured, then complete, then decoded.
     for begin, end in (
         ("drawn_ns", "captured_ns"),
         ("captured_ns", "encode_end_ns"),

@@ -204,7 +204,7 @@ impl HostStream {
         self.inner.session().set_rate(rate_kbps);
     }
 
-    /// Return True once after a drop from the queue that no key frame has mended.
+    /// Return True once after a drop from the queue that no key frame has repaired.
     fn take_recovery_request(&self) -> bool {
         self.inner.session().take_recovery_request()
     }

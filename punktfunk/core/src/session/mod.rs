@@ -22,7 +22,7 @@ use crate::packet::{HEADER_BYTES, Limits, MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES, r
 pub const FLAG_PICTURE: u32 = 0x01;
 /// A key frame: decodable without any other.
 pub const FLAG_KEY: u32 = 0x04;
-/// Speed-test filler, taken out before the decoder (section 2.4).
+/// Filler of a bandwidth probe, taken out before the decoder (section 2.4).
 pub const FLAG_PROBE: u32 = 0x08;
 /// The decoder recovers here (section 2.5): intra refresh done, or a reference that the client is known to hold.
 pub const FLAG_RECOVERY_POINT: u32 = 0x10;

@@ -1,6 +1,6 @@
 //! When to ask the host for a key frame.
 
-/// Coalesces requests: one break of the references asks once, until a key frame mends them or a retry is due.
+/// Coalesces requests: one break of the references asks once, until a key frame repairs them or a retry is due.
 #[derive(Debug, Default)]
 pub struct Recovery {
     armed: bool,

@@ -111,7 +111,7 @@ function checkRow(first) {
   const mark = h("span", { class: "mark" });
   const text = h("span", { class: "text" });
   const fix = command("", `fix for ${first.name}`);
-  // This one is mended here, not in a terminal.
+  // This one is repaired here, not in a terminal.
   const here = first.name === "pairing";
   const arm = h("p", { hidden: true }, h("a", { class: "button", href: "#devices" }, "Pair a device"));
   const element = h("li", {}, mark, h("div", { class: "what" }, h("b", {}, first.name), " ", text, fix.element, arm));

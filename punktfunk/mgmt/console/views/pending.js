@@ -1,4 +1,4 @@
-// Devices that knocked and wait for a person's word.
+// Devices that asked to connect and await approval.
 
 import * as api from "../api.js";
 import { ask, follow, h, say, toast } from "../dom.js";
@@ -13,7 +13,7 @@ export function pendingCard(scope, { hideWhenEmpty = false } = {}) {
   const card = h(
     "section",
     { class: "card", "aria-labelledby": "pending-title" },
-    h("h2", { id: "pending-title" }, "Waiting for your word"),
+    h("h2", { id: "pending-title" }, "Awaiting approval"),
     empty,
     list,
   );
@@ -51,7 +51,7 @@ function deviceRow(first) {
     const title = next.name || "a device without a name";
     say(name, title);
     const waited = (performance.now() - next.since) / 1000;
-    say(about, `${next.source} · knocked ${duration(waited)} ago`);
+    say(about, `${next.source} · asked ${duration(waited)} ago`);
     approve.setAttribute("aria-label", `Approve ${title}…`);
     deny.setAttribute("aria-label", `Deny ${title}`);
   };

@@ -103,7 +103,7 @@ impl Shared {
         self.settings_epoch.fetch_add(1, Relaxed);
     }
 
-    /// True once for each loss in the sender's own queue that no key frame has mended yet.
+    /// True once for each loss in the sender's own queue that no key frame has repaired yet.
     pub fn take_recovery_request(&self) -> bool {
         self.recovery_pending.swap(false, Relaxed)
     }
@@ -195,7 +195,7 @@ impl Submitter {
             status: 1,
             ..frame.record
         });
-        // A frame in the queue that needs no reference mends the loss by itself.
+        // A frame in the queue that needs no reference repairs the loss by itself.
         let mended = queue.frames.iter().any(|f| f.flags & FLAGS_DECODABLE != 0);
         if !mended && stats.recovery_armed.swap(1, Relaxed) == 0 {
             self.shared.recovery_pending.store(true, Relaxed);
