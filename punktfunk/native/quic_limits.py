@@ -50,7 +50,7 @@ CONTROL_STREAM = 0
 """The one stream of punktfunk/1, opened by the client and open for the session (section 1.4)."""
 CONTROL_WINDOW_BYTES = 16 * 1024
 """Bytes of the control stream that may be on their way. The longest message of any release has some 300 bytes (Hello
-with name and launch id, section 2.5); one of 64 KiB, the most that the framing can say, passes in several windows."""
+with name and launch id, sections 2.4 and 2.5); one of 64 KiB, the most of the framing, passes in several windows."""
 MAX_HOLES = 64
 """Gaps in received data, as many as aioquic keeps ACK ranges: an honest sender's window of 16 KiB is 14 packets."""
 MAX_CRYPTO_BYTES = 8 * 1024
