@@ -44,7 +44,8 @@ impl Bottleneck {
             return Some(now_ns);
         }
         let begins = now.max(self.free_at);
-        if begins > now {
+        let waits = begins > now;
+        if waits {
             self.forget_begun(now);
             let params = &segment.params;
             if self.waiting.len() >= params.queue_packets
@@ -54,7 +55,7 @@ impl Bottleneck {
             }
         }
         let ends = serve(begins, bytes, timeline, offset_ns)?;
-        if begins > now {
+        if waits {
             self.waiting.push_back(Waiting { begins, bytes });
             self.waiting_bytes += bytes;
             self.longest_wait_ns = self.longest_wait_ns.max((begins - now) / TICKS_PER_NS);

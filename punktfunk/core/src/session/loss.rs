@@ -146,6 +146,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_comes_twice_in_a_row_is_no_reordering() {
+        let mut tracker = LossTracker::new(None);
+        for seq in [0, 1, 1, 2] {
+            tracker.on_packet(seq);
+        }
+        assert_eq!(tracker.reordered(), 0);
+    }
+
+    #[test]
     fn packets_lost_before_the_first_one_count() {
         assert_eq!(lost_after(&[3, 4]), (3, 0));
     }

@@ -173,6 +173,33 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_as_large_as_the_pool_is_kept_and_counted_until_it_is_used() {
+        let pool = BufferPool::new(8192);
+        let kept = |pool: &BufferPool| pool.free.lock().unwrap().bytes;
+        drop(pool.take(8192));
+        assert_eq!(kept(&pool), 8192);
+        drop(pool.take(3072));
+        assert_eq!(kept(&pool), 3072, "the large one made room");
+        let used = pool.take(3072);
+        assert_eq!(kept(&pool), 0);
+        drop(used);
+        assert_eq!(kept(&pool), 3072);
+    }
+
+    #[test]
+    fn a_shortened_buffer_shows_its_beginning_and_goes_back_whole() {
+        let pool = BufferPool::new(1 << 20);
+        let mut buffer = pool.take(100);
+        buffer[39] = 7;
+        buffer.truncate(40);
+        buffer.truncate(90);
+        assert_eq!((buffer.len(), buffer[39]), (40, 7));
+        assert_eq!(buffer.footprint(), 112);
+        drop(buffer);
+        assert_eq!(pool.take(112).footprint(), 112);
+    }
+
+    #[test]
     fn a_buffer_too_small_is_not_handed_out() {
         let pool = BufferPool::new(1 << 20);
         drop(pool.take(4096));
