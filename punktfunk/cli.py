@@ -22,7 +22,7 @@ from punktfunk import cli_desktop, log
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
-from punktfunk.host.sources import DesktopSpec
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.process.program import config_error
 from punktfunk.rich_terminal import Console

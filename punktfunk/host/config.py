@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.addresses import parse_address
 from punktfunk.errors import ConfigError
-from punktfunk.host.sources import HostSource
+from punktfunk.host.stream.sources import HostSource
 from punktfunk.media import EncoderWish, TestCardSpec
 from punktfunk.media.encoders.base import check_bitrate
 from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES

@@ -20,8 +20,7 @@ from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.desktop.session import App, DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError, UsageError
-from punktfunk.host.sound import SoundPlace
-from punktfunk.host.sources import DesktopSpec
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
@@ -30,6 +29,14 @@ _USERS_MONITOR = "@DEFAULT_MONITOR@"
 _WATCHER_LIMIT_S = 2.0
 """For the last word about a program, once its desktop is gone and all programs with it."""
 _TESTCARD = (sys.executable, "-m", "punktfunk", "testcard")
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPlace:
+    """Where a desktop's programs play: a source of a sound server, the user's own where ``server`` is empty."""
+
+    server: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def default_program() -> tuple[str, ...]:
     return (terminal,) if terminal else _TESTCARD
 
 
-class DesktopDesk:
+class DesktopPool:
     """Open a desktop and share it between streams.
 
     A compositor may be unable to take an output away, so one that a stream gave back is kept for the next.
@@ -261,13 +268,13 @@ class DesktopDesk:
         self._log.error("desktop ended", cause=error.cause, hint=error.hint)
 
 
-class Lending:
+class OutputLease:
     """The output of one stream, for as long as the stream is there; belongs to one event loop.
 
     ``read_strip`` has its pictures numbered by the test card's frame marker.
     """
 
-    def __init__(self, desk: DesktopDesk, *, read_strip: bool = False) -> None:
+    def __init__(self, desk: DesktopPool, *, read_strip: bool = False) -> None:
         self._desk = desk
         self._read_strip = read_strip
         self._lent: Lent | None = None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from punktfunk.host.config import NATIVE_PORT, HostConfig
-from punktfunk.host.report import SessionReport
 from punktfunk.host.serve import Serving
 from punktfunk.host.serve_config import ServeConfig
 from punktfunk.host.service import Host
+from punktfunk.host.session_report import SessionReport
 from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say
 

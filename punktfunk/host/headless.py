@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from punktfunk.host.config import HostConfig
-from punktfunk.host.report import SessionReport
 from punktfunk.host.service import Host
+from punktfunk.host.session_report import SessionReport
 from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say_json
 from punktfunk.units import Bitrate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 
-from punktfunk.host.report import SessionReport
+from punktfunk.host.session_report import SessionReport
 
 MAX_ENDED = 100
 """Reports of ended sessions that are kept, some 6 kB each; older ones live on in the totals."""

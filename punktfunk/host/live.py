@@ -12,9 +12,9 @@ from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.history import SessionHistory, ledger_of
 from punktfunk.host.pairing import NativePairing
 from punktfunk.host.readiness import examine_host
-from punktfunk.host.report import SessionReport
 from punktfunk.host.served import Served
-from punktfunk.host.telemetry import STAGES, TOTAL
+from punktfunk.host.session_report import SessionReport
+from punktfunk.host.stream.telemetry import STAGES, TOTAL
 from punktfunk.log import get as get_logger
 from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import (

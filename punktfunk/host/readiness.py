@@ -15,7 +15,7 @@ from punktfunk.desktop.backends import examine
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
 from punktfunk.host.served import Served
-from punktfunk.host.sources import DesktopSpec
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt.live import Check, ReadinessReport
 from punktfunk.trust.open_trust import OpenTrust

@@ -25,7 +25,7 @@ from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, Str
 from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import DesktopError, MediaError, UsageError
-from punktfunk.host.pace import FrameClock, wake_precisely
+from punktfunk.host.stream.pace import FrameClock, wake_precisely
 from punktfunk.media import AccessUnit, Codec, EncoderConfig, Producer
 from punktfunk.units import Mode
 

@@ -17,14 +17,14 @@ from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.host.describe import require_encoder
-from punktfunk.host.desktop import DesktopDesk
+from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.pairing import NativePairing
-from punktfunk.host.report import SessionReport
 from punktfunk.host.serve_config import with_settings
 from punktfunk.host.served import Served
 from punktfunk.host.service import Host
+from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SETTINGS_FILE, SettingsStore
-from punktfunk.host.sources import DesktopSpec
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import Endpoint
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.private_file import require_private_folder
@@ -90,7 +90,7 @@ class Serving(Served):
     async def _open_native(self, identity: Identity, pairing: NativePairing) -> None:
         source = self.config.host.source
         if isinstance(source, DesktopSpec):
-            self.desktop = await asyncio.to_thread(DesktopDesk, source)
+            self.desktop = await asyncio.to_thread(DesktopPool, source)
         self.host = Host(self.config.host, identity=identity, pairing=pairing, desktop=self.desktop)
         self.host.on_session = self._tell_session
         try:

@@ -15,11 +15,11 @@ from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
 from punktfunk.host.describe import describe_encoder, describe_stream, place_of, require_encoder
-from punktfunk.host.desktop import DesktopDesk
+from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.pairing import NativePairing
-from punktfunk.host.report import SessionReport
 from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
 from punktfunk.host.service import CHANGEABLE, Host
+from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import Setting, SettingsStore
 from punktfunk.log_ring import LogRing
 from punktfunk.native.discovery import Announcement
@@ -42,7 +42,7 @@ class Served:
         self.config = config
         self.state_dir = config.host.state_dir
         self.host: Host | None = None
-        self.desktop: DesktopDesk | None = None
+        self.desktop: DesktopPool | None = None
         self.management: ManagementServer | None = None
         self._identity: Identity | None = None
         self._pairing: NativePairing | None = None

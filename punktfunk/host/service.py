@@ -14,18 +14,19 @@ from punktfunk.addresses import source_of
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import CapacityFullError, ConfigError, PunktfunkError, RejectedError
-from punktfunk.host import work
 from punktfunk.host.admission import HostAdmission
 from punktfunk.host.capacity import Claimant
 from punktfunk.host.capacity_loop import CapacityEvents, CapacityLoop
 from punktfunk.host.config import HostConfig
-from punktfunk.host.desktop import DesktopDesk, Lending
+from punktfunk.host.desktop import DesktopPool, OutputLease
 from punktfunk.host.history import SessionHistory
+from punktfunk.host.negotiation import kbps_in_shards, negotiate, prepare, wanted_kbps
 from punktfunk.host.pairing import NativePairing
-from punktfunk.host.report import SessionReport
-from punktfunk.host.side_planes import InputSink, SidePlanes
-from punktfunk.host.sources import DesktopSpec
-from punktfunk.host.stream import WorkerStream, kbps_in_shards, negotiate, prepare, wanted_kbps
+from punktfunk.host.peripherals.router import InputSink, Peripherals
+from punktfunk.host.session_report import SessionReport
+from punktfunk.host.stream import messages
+from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_limit import StrangerLog
 from punktfunk.media import Codec, choose_encoder
 from punktfunk.media.encoders.base import MAX_BITRATE
@@ -67,7 +68,7 @@ class Host:
     has to live as long as the host.
 
     ``input_sink`` gets the input of every client that streams, in place of ``desktop``; see
-    :class:`~punktfunk.host.side_planes.SidePlanes` for what else they send.
+    :class:`~punktfunk.host.peripherals.router.Peripherals` for what else they send.
 
     ``pairing`` lets clients pair, and its trust store lets paired ones in; it is for the fingerprint of
     ``identity``, which is then given too. Without them, ``config`` says who is let in.
@@ -80,11 +81,11 @@ class Host:
         identity: Identity | None = None,
         pairing: NativePairing | None = None,
         input_sink: InputSink | None = None,
-        desktop: DesktopDesk | None = None,
+        desktop: DesktopPool | None = None,
     ) -> None:
         self.config = config
         self.desktop = desktop
-        self.side_planes = SidePlanes(self._listening, desktop=desktop, input_sink=input_sink)
+        self.side_planes = Peripherals(self._listening, desktop=desktop, input_sink=input_sink)
         self.on_session: Callable[[SessionReport], None] = lambda _report: None
         """Called in the event loop when a session begins, changes (about once a second) and has ended."""
         self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
@@ -338,28 +339,28 @@ class Host:
 
     def _worker_says(self, session: HostSession, report: SessionReport, message: Any) -> None:
         match message:
-            case work.Progress(counters, stages, rates):
+            case messages.Progress(counters, stages, rates):
                 report.counters, report.stages, report.rates = counters, stages, rates
                 report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
                 report.state = "ending" if session.ending else "streaming"
                 self.on_session(report)
-            case work.Logged(level, concern, event, fields):
+            case messages.Logged(level, concern, event, fields):
                 self._relay(level, concern, event, {**fields, "session": report.number})
-            case work.Ended(reason, counters):
+            case messages.Ended(reason, counters):
                 report.counters, report.stream_reason = counters, reason
                 session.stream_finished(f"stream ended: {reason}")
                 self._leave(session)
-            case work.Failed(code, cause, hint):
+            case messages.Failed(code, cause, hint):
                 report.failed, report.stream_reason = True, cause
                 session.log.error("stream failed", code=code, cause=cause, hint=hint)
                 session.stream_failed(f"stream failed: {cause}")
                 self._leave(session)
-            case work.PortRefused(count, first_ns, last_ns):
+            case messages.PortRefused(count, first_ns, last_ns):
                 session.data_refused(count, first_ns, last_ns)
-            case work.ModeInForce(accepted, mode):
+            case messages.ModeInForce(accepted, mode):
                 report.mode = mode if accepted else report.mode
                 session.mode_in_force(accepted, mode)
-            case work.ProbeSent():
+            case messages.ProbeSent():
                 session.probe_over(
                     ProbeResult(
                         message.goodput_bytes,
@@ -369,7 +370,7 @@ class Host:
                         message.send_drops,
                     )
                 )
-            case work.Ready(codec, encoder):
+            case messages.Ready(codec, encoder):
                 report.codec, report.encoder = codec, encoder
                 session.log.info("worker ready", pid=report.worker_pid, codec=codec, encoder=encoder)
                 self.on_session(report)
@@ -431,7 +432,7 @@ class Host:
             fec_scheme=config.fec_scheme,
             fec_percent=welcome.fec_percent,
             adaptive_fec=config.adaptive_fec,
-            _lending=None if self.desktop is None else Lending(self.desktop, read_strip=measured),
+            _lending=None if self.desktop is None else OutputLease(self.desktop, read_strip=measured),
         )
 
     def _launch(self, session: HostSession, former: list[HostSession]) -> None:
@@ -453,7 +454,7 @@ class Host:
         self,
         session: HostSession,
         report: SessionReport,
-        lending: Lending,
+        lending: OutputLease,
         former: list[HostSession],
         go_on: Callable[[ScreenSpec], None],
     ) -> None:

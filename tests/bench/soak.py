@@ -256,7 +256,7 @@ def soak_stream(minutes: float, mode: str, folder: Path) -> None:
         for _ in range(int(_WORKER_LIMIT_S / _READ_EVERY_S)):
             # It is started when the client starts, and has a turn to wait for.
             time.sleep(_READ_EVERY_S)
-            host_worker = _child(host.pid, "punktfunk.host.worker")
+            host_worker = _child(host.pid, "punktfunk.host.stream.worker")
             if host_worker is not None:
                 break
         if host_worker is None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import punktfunk
-from punktfunk.host.report import SessionReport
+from punktfunk.host.session_report import SessionReport
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
@@ -276,7 +276,7 @@ def test_artefacts_that_cannot_be_written_fail_the_session_with_a_clear_error(tm
     run(scenario())
 
 
-@pytest.mark.parametrize("module", ["punktfunk.host.worker", "punktfunk.client.worker"])
+@pytest.mark.parametrize("module", ["punktfunk.host.stream.worker", "punktfunk.client.worker"])
 def test_a_worker_started_by_hand_says_that_it_is_not_for_that(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, "--channel", "99"],

@@ -16,8 +16,8 @@ from punktfunk.client.probe import PathProbe, PathReport
 from punktfunk.client.probe_front import lines
 from punktfunk.clock import SessionClock
 from punktfunk.core._core import ClientStream, HostStream, StreamConfig
-from punktfunk.host import probe as host_probe
-from punktfunk.host import work
+from punktfunk.host.stream import messages as work
+from punktfunk.host.stream import probe as host_probe
 from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
 from punktfunk.trust.open_trust import OpenTrust
@@ -94,7 +94,7 @@ class Desk:
         config = StreamConfig(key=KEY, shard_bytes=1200)
         self.host = HostStream(config, self.left.fileno(), rate_kbps=1000)
         self.client = ClientStream(config, self.right.fileno())
-        self.desk = host_probe.ProbeDesk(limit_kbps, 1200)
+        self.desk = host_probe.BandwidthProbes(limit_kbps, 1200)
 
     def run(self, kbps: int, ms: int) -> work.ProbeSent:
         self.desk.ask(work.SendProbe(kbps, ms))
@@ -151,7 +151,7 @@ def test_the_time_and_bytes_of_all_speed_tests_of_a_session_are_bounded(
 
 
 def test_speed_tests_beyond_one_that_waits_are_refused_at_once(tmp_path: Path) -> None:
-    desk = host_probe.ProbeDesk(8000, 1200)
+    desk = host_probe.BandwidthProbes(8000, 1200)
     for _ in range(50):
         desk.ask(work.SendProbe(1000, 5000))
     assert desk.counters["probes_refused"] == 48

@@ -29,7 +29,7 @@ import pytest
 import punktfunk
 from punktfunk.client import work as client_work
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
-from punktfunk.host import work as host_work
+from punktfunk.host.stream import messages as host_work
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec, open_producer
 from punktfunk.media.opus import PACKET_SAMPLES, OpusEncoder

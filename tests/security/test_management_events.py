@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from punktfunk.host.report import SessionReport
+from punktfunk.host.session_report import SessionReport
 from punktfunk.mgmt.events import MAX_STREAMS
 from punktfunk.mgmt.routes import events as events_route
 from punktfunk.native.dialect import Dialect

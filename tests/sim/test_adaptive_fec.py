@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from punktfunk.core import simulate
-from punktfunk.host.adaptive_fec import AdaptiveFec
+from punktfunk.host.stream.adaptive_fec import AdaptiveFec
 
 FRAMES = 600
 REPORT_FRAMES = 45

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from punktfunk.host.adaptive_fec import CALM_PACKETS, AdaptiveFec, FecChoice
 from punktfunk.host.config import HostConfig
+from punktfunk.host.stream.adaptive_fec import CALM_PACKETS, AdaptiveFec, FecChoice
 from punktfunk.native.control import MAX_FEC_PERCENT
 
 

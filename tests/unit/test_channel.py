@@ -13,7 +13,7 @@ import pytest
 from punktfunk.client import work as client_work
 from punktfunk.desktop import messages as desktop_messages
 from punktfunk.errors import SessionClosedError
-from punktfunk.host import work as host_work
+from punktfunk.host.stream import messages as host_work
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.process.channel import Channel
 from punktfunk.units import Mode

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.host.pace import FrameClock, sleep_until
-from punktfunk.host.recovery import KeyframeDesk
+from punktfunk.host.stream.pace import FrameClock, sleep_until
+from punktfunk.host.stream.recovery import KeyframeCoalescer
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -65,7 +65,7 @@ def test_sleeping_ends_early_when_the_stream_is_stopped() -> None:
 
 
 def test_one_loss_that_is_reported_five_times_arms_one_key_frame() -> None:
-    desk = KeyframeDesk(16 * MS)
+    desk = KeyframeCoalescer(16 * MS)
     assert desk.request(0, 20 * MS)
     assert not desk.request(1 * MS, 20 * MS)
     assert not desk.dropped()
@@ -75,14 +75,14 @@ def test_one_loss_that_is_reported_five_times_arms_one_key_frame() -> None:
 
 
 def test_a_request_from_after_the_key_frame_could_have_arrived_is_a_new_loss() -> None:
-    desk = KeyframeDesk(16 * MS)
+    desk = KeyframeCoalescer(16 * MS)
     assert desk.request(0, 20 * MS)
     desk.sent(True, 10 * MS)
     assert desk.request(10 * MS + 36 * MS, 20 * MS)
 
 
 def test_delta_frames_do_not_answer_a_request() -> None:
-    desk = KeyframeDesk(16 * MS)
+    desk = KeyframeCoalescer(16 * MS)
     assert desk.request(0, 0)
     desk.sent(False, 1 * MS)
     assert not desk.request(500 * MS, 0)
@@ -91,6 +91,6 @@ def test_delta_frames_do_not_answer_a_request() -> None:
 
 
 def test_a_frame_dropped_in_the_sender_right_after_a_key_frame_arms_another() -> None:
-    desk = KeyframeDesk(16 * MS)
+    desk = KeyframeCoalescer(16 * MS)
     desk.sent(True, 0)
     assert desk.dropped()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from punktfunk.host.pads import PadStates
+from punktfunk.host.peripherals.gamepads import PadStates
 from punktfunk.input import MAX_PADS, PAD_KINDS, InputEvent, InputKind, PadAxis, SurfaceSize
 from punktfunk.native import datagrams
 from punktfunk.native.datagrams import Ignored

@@ -12,7 +12,7 @@ import pytest
 from punktfunk.desktop.pads import PadState
 from punktfunk.desktop.pads.uinput import UinputPad, require_uinput
 from punktfunk.errors import CapabilityError, DesktopError, PrivilegeError
-from punktfunk.host.pads import PadStates, RumbleBook
+from punktfunk.host.peripherals.gamepads import PadStates, RumbleState
 from punktfunk.input import InputEvent, InputKind, PadAxis, PadButtons, Rumble
 
 evdev = pytest.importorskip("evdev", reason="python-evdev (pip install 'punktfunk[gamepad]')")
@@ -63,7 +63,7 @@ def test_what_means_nothing_makes_no_pad(event: InputEvent) -> None:
 
 
 def test_a_state_is_repeated_while_a_motor_is_on_and_a_stop_a_few_times() -> None:
-    book = RumbleBook()
+    book = RumbleState()
     assert book.quiet
     assert book.change(1, 500, 0) == Rumble(1, 500, 0)
     for _ in range(50):

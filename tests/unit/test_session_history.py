@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from punktfunk.host.history import MAX_ENDED, SessionHistory
-from punktfunk.host.report import SessionReport
+from punktfunk.host.session_report import SessionReport
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.quic import Peer
 from punktfunk.units import Mode

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from punktfunk.core._core import FLAG_PROBE
-from punktfunk.host.telemetry import STAGES, TOTAL, Telemetry, percentile
+from punktfunk.host.stream.telemetry import STAGES, TOTAL, Telemetry, percentile
 
 STAMPS = [STAGES[0][1], *(end for _, _, end in STAGES)]
 SECOND = 1_000_000_000

@@ -128,7 +128,7 @@ def test_nothing_of_a_streamed_desktop_outlives_its_host_for_two_seconds(
 
         def parts() -> set[str]:
             left = " ".join(_left(runtime))
-            return {part for part in ("sway", "punktfunk.host.worker", "testcard") if part in left}
+            return {part for part in ("sway", "punktfunk.host.stream.worker", "testcard") if part in left}
 
         eventually(lambda: len(parts()) == 3, "a stream of the card")
         told = time.monotonic()

@@ -19,9 +19,9 @@ from harness.peers.served_desktop import ServedDesktop
 from punktfunk import log
 from punktfunk.client import input as make
 from punktfunk.desktop.audio import pipewire
-from punktfunk.host.desktop import DesktopDesk, program_of
-from punktfunk.host.sound import SoundDesk, SoundPlace
-from punktfunk.host.sources import DesktopSpec
+from punktfunk.host.desktop import DesktopPool, program_of
+from punktfunk.host.peripherals.audio import AudioCapture, SoundPlace
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.trust.open_trust import OpenTrust
@@ -138,7 +138,7 @@ def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what
     desktop_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipewire, "_PROGRAMS", ("pipewire", "no-such-sound-server"))
-    desk = DesktopDesk(DesktopSpec(backend="headless", app=program_of("punktfunk testcard")))
+    desk = DesktopPool(DesktopSpec(backend="headless", app=program_of("punktfunk testcard")))
 
     async def scenario() -> dict[str, int]:
         config = punktfunk.HostConfig(
@@ -174,7 +174,7 @@ def test_a_sound_server_that_does_not_answer_is_logged_and_ends_the_recorder_onl
 
     async def scenario() -> None:
         heard: list[bytes] = []
-        desk = SoundDesk(
+        desk = AudioCapture(
             lambda: SoundPlace(f"unix:{tmp_path}/nobody", "monitor"), lambda _at, opus: heard.append(opus)
         )
         desk.begin()

@@ -15,8 +15,8 @@ import pytest
 
 import punktfunk
 from punktfunk import log
-from punktfunk.host.desktop import DesktopDesk
-from punktfunk.host.sources import DesktopSpec
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
@@ -26,13 +26,13 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def desk_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DesktopDesk]]:
+def desk_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DesktopPool]]:
     """Open a headless desktop that runs a program."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    opened: list[DesktopDesk] = []
+    opened: list[DesktopPool] = []
 
-    def start(*program: str) -> DesktopDesk:
-        opened.append(DesktopDesk(DesktopSpec(backend="headless", app=program)))
+    def start(*program: str) -> DesktopPool:
+        opened.append(DesktopPool(DesktopSpec(backend="headless", app=program)))
         return opened[-1]
 
     yield start
@@ -57,7 +57,7 @@ CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=MODE)
 
 @pytest.mark.slow
 def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_mode_change(
-    desk_with: Callable[..., DesktopDesk], tmp_path: Path
+    desk_with: Callable[..., DesktopPool], tmp_path: Path
 ) -> None:
     desk = desk_with(sys.executable, "-m", "punktfunk.desktop.testcard")
 
@@ -84,7 +84,7 @@ def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_m
 
 
 def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream(
-    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopDesk], tmp_path: Path
+    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopPool], tmp_path: Path
 ) -> None:
     log.configure(level="warning")
     desk = desk_with("sh", "-c", f"echo started >>{tmp_path}/starts; echo out of paper >&2; exit 3")
@@ -97,7 +97,7 @@ def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream
 
 
 def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stream(
-    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopDesk]
+    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopPool]
 ) -> None:
     log.configure(level="warning")
     desk = desk_with("sleep", "60")
@@ -116,7 +116,7 @@ def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stre
 
 @pytest.mark.slow
 def test_a_client_that_takes_over_gets_the_output_that_shows_its_program(
-    desk_with: Callable[..., DesktopDesk], tmp_path: Path
+    desk_with: Callable[..., DesktopPool], tmp_path: Path
 ) -> None:
     desk = desk_with(sys.executable, "-m", "punktfunk", "testcard")
     identity = Identity.load_or_create(tmp_path, Role.CLIENT)

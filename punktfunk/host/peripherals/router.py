@@ -7,10 +7,10 @@ from typing import Protocol
 
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.desktop.pads.uinput import UinputPad
-from punktfunk.host.desktop import DesktopDesk
-from punktfunk.host.pads import PadDesk
-from punktfunk.host.report import SessionReport
-from punktfunk.host.sound import SoundDesk
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.peripherals.audio import AudioCapture
+from punktfunk.host.peripherals.gamepads import GamepadRouter
+from punktfunk.host.session_report import SessionReport
 from punktfunk.input import PAD_KINDS, InputEvent, RichInput
 from punktfunk.native.datagrams import COUNTER_NAMES, Audio, FromClient, FromHost, Mic, encode
 from punktfunk.native.host import HostSession
@@ -28,7 +28,7 @@ class InputSink(Protocol):
         """Let go of every key and button that is down."""
 
 
-class SidePlanes:
+class Peripherals:
     """Leads datagrams where they belong; belongs to the host's event loop, and nothing in it blocks.
 
     ``listening`` gives the streams that can be sent something. ``input_sink`` gets input in place of ``desktop``.
@@ -38,7 +38,7 @@ class SidePlanes:
         self,
         listening: Callable[[], Iterable[tuple[HostSession, SessionReport]]],
         *,
-        desktop: DesktopDesk | None,
+        desktop: DesktopPool | None,
         input_sink: InputSink | None,
     ) -> None:
         self._listening = listening
@@ -47,8 +47,8 @@ class SidePlanes:
         """Plugs in the pads that clients have; without one their events are input like any other."""
         self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
-        self._pads: dict[int, PadDesk] = {}
-        self._sound = None if desktop is None else SoundDesk(lambda: desktop.sound, self._hear)
+        self._pads: dict[int, GamepadRouter] = {}
+        self._sound = None if desktop is None else AudioCapture(lambda: desktop.sound, self._hear)
 
     def take(self, session: HostSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
@@ -96,7 +96,7 @@ class SidePlanes:
         if event.kind in PAD_KINDS and self.pad_maker is not None:
             pads = self._pads.get(report.number)
             if pads is None:
-                pads = self._pads[report.number] = PadDesk(
+                pads = self._pads[report.number] = GamepadRouter(
                     self.pad_maker,
                     lambda rumble: session.send_datagram(encode(rumble)),
                     lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class KeyframeDesk:
+class KeyframeCoalescer:
     """Decide on each request for a key frame.
 
     One loss is reported more than once: by the sender's queue, by a client that repeats itself, by requests

@@ -1,21 +1,16 @@
-"""A stream as the host sees it: negotiated with the client, carried out by a worker process."""
+"""What a client and the host agree on: the Welcome that answers a Hello, and the order that a worker gets from it."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import socket
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
-from punktfunk.errors import MediaError, PunktfunkError, RejectedError
-from punktfunk.host import work
-from punktfunk.host.adaptive_fec import FecChoice
+from punktfunk.errors import MediaError, RejectedError
 from punktfunk.host.config import HostConfig
+from punktfunk.host.stream import messages
 from punktfunk.media import (
     Codec,
     EncoderConfig,
@@ -32,14 +27,9 @@ from punktfunk.native.control import (
 )
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Codecs, FecCode, Hello, Welcome, WireMode
-from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.units import MAX_REFRESH_HZ, Bitrate, Mode
 
-WORKER_MODULE = "punktfunk.host.worker"
 DEFAULT_REFRESH_HZ = 60
-READY_LIMIT_S = 15.0
-"""A worker that has not opened its source and encoder by then is given up."""
-
 _VERIFY_QUEUE_FRAMES = 512
 """A verification wants every frame, not the newest, also on a machine that stalls."""
 _FIRST_HELLO_BYTES = 21
@@ -100,7 +90,7 @@ def prepare(
     artefacts: Path | None,
     *,
     screen: ScreenSpec | None = None,
-) -> work.Prepare:
+) -> messages.Prepare:
     """Make a worker's first message from what was negotiated; ``screen`` is the output of a desktop."""
     kbps = wanted_kbps(config, hello, welcome.shard_bytes)
     codec = _codec(config, hello)
@@ -112,7 +102,7 @@ def prepare(
         key_interval=config.key_interval,
         threads=config.encoder_threads,
     )
-    return work.Prepare(
+    return messages.Prepare(
         source=(screen or config.source).model_dump(mode="json"),
         encoder=encoder.model_dump(mode="json"),
         key=welcome.key.hex() if welcome.encrypt else "",
@@ -138,152 +128,6 @@ def prepare(
         clock_offset_ns=clock.offset_ns,
         clock_error_ns=clock.error_ns,
     )
-
-
-class WorkerStream:
-    """A stream worker behind the interface that a session wants.
-
-    ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status, or
-    ``None`` when the stream was stopped before it had a worker; ``on_loss`` the client's loss reports, parts per
-    million. FEC follows them from ``fec_percent`` on, never below ``fec_floor`` if there is one; ``packets_sent``
-    gives the stream's count as last heard. No rate is above ``max_kbps``. The worker starts with :meth:`launch` and
-    does nothing until :meth:`prepare`; what it is told before is kept for it. ``screen_for`` gives a desktop's output
-    another mode and returns what to capture then.
-    """
-
-    def __init__(
-        self,
-        *,
-        screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
-        max_kbps: int,
-        fec_percent: int,
-        fec_floor: int | None,
-        packets_sent: Callable[[], int],
-        on_loss: Callable[[int], None],
-        on_message: Callable[[Any], None],
-        on_exit: Callable[[int | None], None],
-    ) -> None:
-        self._max_kbps = max_kbps
-        self._fec = FecChoice(fec_percent, fec_floor)
-        self._packets_sent = packets_sent
-        self._on_loss = on_loss
-        self._on_message = on_message
-        self._on_exit = on_exit
-        self._process: WorkerProcess | None = None
-        self._stopped = False
-        self._screen_for = screen_for
-        self._held: list[Any] | None = []
-        self._data_socket: socket.socket | None = None
-        self._changes: set[asyncio.Task[None]] = set()
-        self._changing = asyncio.Lock()
-        self._ready_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def launched(self) -> bool:
-        """Whether it has, or had, a worker."""
-        return self._process is not None
-
-    def launch(self) -> int:
-        """Start the worker; return its process id. Raises ``CapabilityError`` when there can be no process."""
-        self._process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._received, self._on_exit)
-        self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
-        return self._process.pid
-
-    def prepare(self, order: work.Prepare) -> None:
-        """Let the worker open its source and encoder; what it was told meanwhile follows."""
-        assert self._process is not None
-        self._process.send(order)
-        held, self._held = self._held or [], None
-        for message in held:
-            self._process.send(message)
-        if self._data_socket is not None:
-            self._process.send(work.Begin(), [self._data_socket.fileno()])
-            self._drop_data_socket()
-
-    def begin(self, data_socket: socket.socket) -> None:
-        """Hand the connected data socket over."""
-        if self._held is None and self._process is not None:
-            self._process.send(work.Begin(), [data_socket.fileno()])
-        elif not self._stopped:
-            self._data_socket = data_socket.dup()
-
-    def request_keyframe(self, rtt_ns: int) -> None:
-        """Arm recovery."""
-        self._send(work.WantKeyframe(rtt_ns))
-
-    def set_bitrate(self, kbps: int) -> int:
-        """Encode and pace for another rate, as far as encoders go; return what that is."""
-        kbps = min(kbps, self._max_kbps)
-        self._send(work.UseBitrate(kbps))
-        return kbps
-
-    def report_loss(self, loss_ppm: int) -> None:
-        """Follow the loss with FEC, where that is asked for."""
-        self._on_loss(loss_ppm)
-        self._use_fec(self._fec.reported(loss_ppm, self._packets_sent()))
-
-    def change_fec(self, percent: int, floor: int | None) -> None:
-        """Protect the next frames with ``percent``, and follow loss above ``floor`` where there is one."""
-        self._use_fec(self._fec.change(percent, floor))
-
-    def set_mode(self, mode: Mode) -> None:
-        """Stream another mode."""
-        if self._screen_for is None:
-            self._send(work.UseMode(mode))
-        else:
-            change = asyncio.get_running_loop().create_task(self._change_screen(self._screen_for, mode))
-            self._changes.add(change)
-            change.add_done_callback(self._changes.discard)
-
-    def probe(self, target_kbps: int, duration_ms: int) -> None:
-        """Send filler in place of frames."""
-        self._send(work.SendProbe(target_kbps, duration_ms))
-
-    def stop(self) -> None:
-        """End the worker within two seconds."""
-        if self._ready_timer is not None:
-            self._ready_timer.cancel()
-        self._held = []
-        self._drop_data_socket()
-        if self._process is not None:
-            self._process.stop()
-        elif not self._stopped:
-            asyncio.get_running_loop().call_soon(self._on_exit, None)
-        self._stopped = True
-
-    async def _change_screen(self, screen_for: Callable[[Mode], Awaitable[ScreenSpec]], mode: Mode) -> None:
-        try:
-            # One by one, so that the last that was asked for is the last that is made.
-            async with self._changing:
-                screen = await screen_for(mode)
-        except PunktfunkError:
-            # Without a source of its own the worker scales what it captures already.
-            self._send(work.UseMode(mode))
-        else:
-            self._send(work.UseMode(mode, screen.model_dump(mode="json")))
-
-    def _use_fec(self, percent: int | None) -> None:
-        if percent is not None:
-            self._send(work.UseFec(percent))
-
-    def _send(self, message: Any) -> None:
-        if self._held is None and self._process is not None:
-            self._process.send(message)
-        elif self._held is not None and not isinstance(message, work.WantKeyframe):
-            # The first frame is a key frame anyway, and of rates and percentages the last one counts.
-            if isinstance(message, work.UseBitrate | work.UseFec):
-                self._held = [held for held in self._held if type(held) is not type(message)]
-            self._held.append(message)
-
-    def _drop_data_socket(self) -> None:
-        if self._data_socket is not None:
-            self._data_socket.close()
-            self._data_socket = None
-
-    def _received(self, message: Any) -> None:
-        if isinstance(message, work.Ready | work.Failed) and self._ready_timer is not None:
-            self._ready_timer.cancel()
-        self._on_message(message)
 
 
 def _mode(config: HostConfig, hello: Hello) -> Mode:

@@ -20,13 +20,13 @@ from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.errors import PunktfunkError
-from punktfunk.host import work
-from punktfunk.host.next_mode import NextMode
-from punktfunk.host.pace import FrameClock, sleep_until, wake_precisely
-from punktfunk.host.probe import ProbeDesk
-from punktfunk.host.recovery import KeyframeDesk
-from punktfunk.host.sources import WorkerSource, open_worker_producer
-from punktfunk.host.telemetry import Telemetry
+from punktfunk.host.stream import messages
+from punktfunk.host.stream.next_mode import NextMode
+from punktfunk.host.stream.pace import FrameClock, sleep_until, wake_precisely
+from punktfunk.host.stream.probe import BandwidthProbes
+from punktfunk.host.stream.recovery import KeyframeCoalescer
+from punktfunk.host.stream.sources import WorkerSource, open_worker_producer
+from punktfunk.host.stream.telemetry import Telemetry
 from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
 from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
 from punktfunk.native.control import MessageBudget, fec_percent_within
@@ -46,7 +46,7 @@ _LOG_LINES_PER_S, _LOG_BURST = 20, 100
 class StreamProgram:
     """One stream from its preparation to its artefacts."""
 
-    def __init__(self, end: WorkerEnd, order: work.Prepare) -> None:
+    def __init__(self, end: WorkerEnd, order: messages.Prepare) -> None:
         self._end = end
         self._order = order
         self._source: Any = _read_source(order.source)
@@ -63,14 +63,14 @@ class StreamProgram:
         self._next_mode = NextMode()
         self._key_frames = 0
         self._produce_cpu_ns = 0
-        self._desk = KeyframeDesk(1_000_000_000 // self._encoder.mode.refresh_hz)
+        self._desk = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
-        self._probes = ProbeDesk(order.probe_kbps, order.shard_bytes)
+        self._probes = BandwidthProbes(order.probe_kbps, order.shard_bytes)
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
         codec, encoder = self._producer.codec, self._producer.encoder
-        self._end.send(work.Ready(None if codec is None else str(codec), encoder))
+        self._end.send(messages.Ready(None if codec is None else str(codec), encoder))
         descriptor = self._wait_for_begin()
         if descriptor is None:
             return
@@ -86,7 +86,7 @@ class StreamProgram:
             if received is None:
                 continue
             message, descriptors = received
-            if isinstance(message, work.Begin):
+            if isinstance(message, messages.Begin):
                 return descriptors[0]
             self._obey(message)
         return None
@@ -151,7 +151,7 @@ class StreamProgram:
         """Report the last second to the host; the records are taken once, for this and for the artefacts."""
         counters, records = self._counters(stream), stream.take_records()
         figures = telemetry.sample(records, counters, monotonic_ns())
-        self._end.send(work.Progress(counters, figures.stages, figures.rates))
+        self._end.send(messages.Progress(counters, figures.stages, figures.rates))
         self._keep(records)
 
     def _keep(self, records: dict[str, bytes]) -> None:
@@ -185,7 +185,7 @@ class StreamProgram:
         refusals = stream.take_refusals()
         if refusals is not None:
             self._refusals_due = now + _REFUSALS_NS
-            self._end.send(work.PortRefused(*refusals))
+            self._end.send(messages.PortRefused(*refusals))
 
     def _probe(self, stream: HostStream) -> None:
         """Send the filler of a bandwidth probe while the picture stands still."""
@@ -233,19 +233,19 @@ class StreamProgram:
 
     def _obey(self, message: Any) -> None:
         match message:
-            case work.WantKeyframe(rtt_ns):
+            case messages.WantKeyframe(rtt_ns):
                 if self._desk.request(monotonic_ns(), rtt_ns):
                     self._producer.request_key()
-            case work.UseBitrate(kbps):
+            case messages.UseBitrate(kbps):
                 self._kbps = kbps
                 self._producer.set_bitrate(Bitrate.from_kbps(kbps))
                 if self._stream is not None:
                     self._stream.set_rate(kbps)
-            case work.UseFec(percent):
+            case messages.UseFec(percent):
                 self._fec_wanted = percent
-            case work.SendProbe():
+            case messages.SendProbe():
                 self._probes.ask(message)
-            case work.UseMode(mode, source):
+            case messages.UseMode(mode, source):
                 self._change_mode(mode, source)
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
@@ -277,7 +277,7 @@ class StreamProgram:
         self._next_mode.discard(former)
 
     def _answer_mode(self, accepted: bool, mode: Mode) -> None:
-        self._end.send(work.ModeInForce(accepted, mode))
+        self._end.send(messages.ModeInForce(accepted, mode))
 
     def _counters(self, stream: HostStream) -> dict[str, int]:
         return {
@@ -301,7 +301,7 @@ class StreamProgram:
         self._producer.close()
         if self._order.artefacts is not None:
             self._write(Path(self._order.artefacts), reason, counters)
-        self._end.send(work.Ended(reason, counters))
+        self._end.send(messages.Ended(reason, counters))
 
     def _write(self, folder: Path, reason: str, counters: dict[str, int]) -> None:
         columns = self._records.columns()
@@ -339,22 +339,22 @@ def _read_source(source: dict[str, Any]) -> Any:
 
 def main() -> int:
     """Run the worker; 0 when the stream ended, 1 when it failed (the host has been told why)."""
-    end = WorkerEnd(work.VOCABULARY)
+    end = WorkerEnd(messages.VOCABULARY)
     budget = MessageBudget(monotonic_ns(), per_s=_LOG_LINES_PER_S, burst=_LOG_BURST)
 
     def tell(entry: LogEntry) -> None:
         if budget.take(monotonic_ns()):
             line, _ = entry.within(MAX_ENTRY_BYTES)
-            end.send(work.Logged(line.level, line.concern, line.event, line.fields))
+            end.send(messages.Logged(line.level, line.concern, line.event, line.fields))
 
     log.hand_over(tell)
     received = end.wait(_ORDER_LIMIT_S)
-    if received is None or not isinstance(received[0], work.Prepare):
+    if received is None or not isinstance(received[0], messages.Prepare):
         return 1
     try:
         StreamProgram(end, received[0]).run()
     except PunktfunkError as error:
-        end.send(work.Failed(error.code, error.cause, error.hint))
+        end.send(messages.Failed(error.code, error.cause, error.hint))
         return 1
     except Exception:  # noqa: BLE001 - the last resort of the process
         # A defect: the host learns where, its log being the one that people read.

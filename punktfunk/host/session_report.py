@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from punktfunk.clock import monotonic_ns, realtime_ns
-from punktfunk.host.desktop import Lending
+from punktfunk.host.desktop import OutputLease
 from punktfunk.native.quic import Peer
 from punktfunk.units import Mode
 
@@ -17,8 +17,8 @@ from punktfunk.units import Mode
 class SessionReport:
     """A session that had a stream: what is known of it, and at last how it ended.
 
-    ``counters``, ``stages`` and ``rates`` are the worker's (see :class:`punktfunk.host.work.Progress`), as of its
-    last second or its end. ``stream_reason`` is the worker's own end (frames, seconds, stopped, or what failed),
+    ``counters``, ``stages`` and ``rates`` are the worker's (:class:`~punktfunk.host.stream.messages.Progress`), as of
+    its last second or its end. ``stream_reason`` is the worker's own end (frames, seconds, stopped, or what failed),
     ``reason`` the session's.
     """
 
@@ -54,6 +54,6 @@ class SessionReport:
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
-    _lending: Lending | None = None
+    _lending: OutputLease | None = None
     _worker_gone: bool = False
     _session_gone: bool = False

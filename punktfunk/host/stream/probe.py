@@ -13,8 +13,8 @@ from collections import deque
 
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_PROBE, HostStream
-from punktfunk.host import work
-from punktfunk.host.pace import sleep_until
+from punktfunk.host.stream import messages
+from punktfunk.host.stream.pace import sleep_until
 from punktfunk.native.control import MAX_PROBE_MS, MS, S
 
 MAX_TEST_BYTES = 1 << 30
@@ -31,7 +31,7 @@ _MAX_UNIT_SHARDS = 512
 _LEAVE_LIMIT_S = 0.25
 
 
-class ProbeDesk:
+class BandwidthProbes:
     """Take requests for bandwidth probes and carry them out; ``limit_kbps`` 0 refuses them all.
 
     Counters: ``probes`` run, ``probes_refused``, and ``probe_bytes`` of filler.
@@ -41,7 +41,7 @@ class ProbeDesk:
         self.counters = {"probes": 0, "probes_refused": 0, "probe_bytes": 0}
         self._limit_kbps = limit_kbps
         self._shard_bytes = shard_bytes
-        self._waiting: deque[work.SendProbe] = deque()
+        self._waiting: deque[messages.SendProbe] = deque()
         self._time_left_ns = MAX_SESSION_NS
         self._filler = memoryview(bytes(_MAX_UNIT_SHARDS * shard_bytes))
 
@@ -50,14 +50,14 @@ class ProbeDesk:
         """Whether :meth:`run` has something to do."""
         return bool(self._waiting)
 
-    def ask(self, wanted: work.SendProbe) -> None:
+    def ask(self, wanted: messages.SendProbe) -> None:
         """Take a request; one too many is dropped, since each of those before it is answered."""
         if len(self._waiting) <= MAX_WAITING:
             self._waiting.append(wanted)
         else:
             self.counters["probes_refused"] += 1
 
-    def run(self, stream: HostStream, clock: SessionClock, stopping: threading.Event) -> work.ProbeSent:
+    def run(self, stream: HostStream, clock: SessionClock, stopping: threading.Event) -> messages.ProbeSent:
         """Carry the oldest request out. The caller applies rate and FEC of its stream again."""
         wanted = self._waiting.popleft()
         kbps = min(wanted.target_kbps, self._limit_kbps)
@@ -65,7 +65,7 @@ class ProbeDesk:
         budget = min(MAX_TEST_BYTES, MAX_SESSION_BYTES - self.counters["probe_bytes"])
         if kbps <= 0 or duration_ns <= 0 or budget < self._shard_bytes:
             self.counters["probes_refused"] += 1
-            return work.ProbeSent()
+            return messages.ProbeSent()
         self.counters["probes"] += 1
         stream.flush(_LEAVE_LIMIT_S)
         before = stream.stats()
@@ -85,7 +85,7 @@ class ProbeDesk:
         drops = sum(
             after[name] - before[name] for name in ("packets_socket_dropped", "packets_queue_dropped")
         )
-        return work.ProbeSent(
+        return messages.ProbeSent(
             goodput_bytes=shards * self._shard_bytes,
             access_units=units,
             duration_ms=took_ns // MS,

@@ -50,7 +50,7 @@ class PadStates:
         return number, state
 
 
-class RumbleBook:
+class RumbleState:
     """What each pad's motors do, and when that has to be said again. Needs no clock."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class RumbleBook:
         )
 
 
-class PadDesk:
+class GamepadRouter:
     """The pads of one stream. A pad is there from its first event that means something until ``close``.
 
     ``send`` gets the rumble for the client, ``refused`` why there are no pads here, once. Belongs to one event
@@ -97,7 +97,7 @@ class PadDesk:
         self._states = PadStates()
         self._pads: dict[int, Pad] = {}
         self._plugging: dict[int, asyncio.Task[None]] = {}
-        self._rumble = RumbleBook()
+        self._rumble = RumbleState()
         self._timer: asyncio.TimerHandle | None = None
         self._none_here = False
 

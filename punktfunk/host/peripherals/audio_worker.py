@@ -11,7 +11,7 @@ import sys
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.errors import PunktfunkError
-from punktfunk.host.sound import VOCABULARY, Failed, Packet, Record
+from punktfunk.host.peripherals.audio import VOCABULARY, Failed, Packet, Record
 from punktfunk.media.opus import OpusEncoder
 from punktfunk.process.worker_end import WorkerEnd
 

@@ -8,17 +8,10 @@ from typing import Any
 
 from punktfunk import log
 from punktfunk.errors import CapabilityError
+from punktfunk.host.desktop import SoundPlace
 from punktfunk.process.worker_process import WorkerProcess
 
-WORKER_MODULE = "punktfunk.host.sound_worker"
-
-
-@dataclass(frozen=True, slots=True)
-class SoundPlace:
-    """Where a desktop's programs play: a source of a sound server, the user's own where ``server`` is empty."""
-
-    server: str
-    source: str
+WORKER_MODULE = "punktfunk.host.peripherals.audio_worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +42,7 @@ class Failed:
 VOCABULARY = (Record, Packet, Failed)
 
 
-class SoundDesk:
+class AudioCapture:
     """Record while somebody listens; belongs to one event loop.
 
     ``place`` says where, each time that it begins: a desktop that was opened again plays elsewhere.

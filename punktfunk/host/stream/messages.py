@@ -117,7 +117,7 @@ class Progress:
     """Worker: counters and figures of the stream, about once a second.
 
     Keys of ``counters`` are those of ``HostStream.stats``, and what the worker counts itself; ``stages`` and
-    ``rates`` are those of :class:`punktfunk.host.telemetry.Figures`.
+    ``rates`` are those of :class:`punktfunk.host.stream.telemetry.Figures`.
     """
 
     counters: dict[str, int]

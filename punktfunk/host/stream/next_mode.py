@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from punktfunk.errors import PunktfunkError
-from punktfunk.host.sources import WorkerSource, open_worker_producer
+from punktfunk.host.stream.sources import WorkerSource, open_worker_producer
 from punktfunk.media import EncoderConfig, Producer
 
 
