@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from punktfunk.mgmt.live import LiveControl
+from punktfunk.units import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,14 @@ class MoonlightClient:
 class GameStreamSession:
     """What a GameStream client asked for."""
 
-    width: int
-    height: int
-    fps: int
+    mode: Mode
 
 
 @dataclass(frozen=True, slots=True)
 class GameStreamStream:
     """How the GameStream plane streams."""
 
-    width: int
-    height: int
-    fps: int
+    mode: Mode
     bitrate_kbps: int
     packet_size: int
     min_fec: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
 
 FINGERPRINT_PATTERN = r"^[0-9A-Fa-f]{64}$"
 
@@ -73,17 +73,17 @@ class CompositorBody(Body):
 class GameStreamSessionBody(Body):
     """What a GameStream client asked for."""
 
-    width: int
-    height: int
-    fps: int
+    width: Annotated[int, Field(validation_alias=AliasPath("mode", "width"))]
+    height: Annotated[int, Field(validation_alias=AliasPath("mode", "height"))]
+    fps: Annotated[int, Field(validation_alias=AliasPath("mode", "refresh_hz"))]
 
 
 class GameStreamStreamBody(Body):
     """How the GameStream plane streams."""
 
-    width: int
-    height: int
-    fps: int
+    width: Annotated[int, Field(validation_alias=AliasPath("mode", "width"))]
+    height: Annotated[int, Field(validation_alias=AliasPath("mode", "height"))]
+    fps: Annotated[int, Field(validation_alias=AliasPath("mode", "refresh_hz"))]
     bitrate_kbps: int
     packet_size: int
     min_fec: int

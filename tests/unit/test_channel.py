@@ -117,6 +117,7 @@ def test_values_come_out_as_what_their_field_is_declared_as() -> None:
         ours.send(message)
     received = [theirs.receive() for _ in sent]
     assert received == [(message, []) for message in sent]
+    assert received[0] is not None
     assert isinstance(received[0][0].pen.colour, Colour)
     ours.close()
     theirs.close()
