@@ -121,6 +121,26 @@ proptest! {
 }
 
 #[test]
+fn a_jump_of_any_length_forgets_what_it_passes_and_nothing_else() {
+    let reach = MIN_PACKETS as u64;
+    for jump in [
+        1, 2, 63, 64, 65, 1023, 1024, 1025, 1984, 1985, 2047, 2048, 2049, 2112, 100_000,
+    ] {
+        // From every place in a word, and more than once around the ring of 2048 bits.
+        for last in 2999..2999 + 64 {
+            let mut window = ReplayWindow::new(1, Duration::ZERO);
+            assert!((0..=last).all(|seq| window.check_and_set(seq)), "{last}");
+            let head = last + jump;
+            assert!(window.check_and_set(head));
+            for seq in (head - reach..=head).rev() {
+                let fresh = seq > last && seq != head && head - seq < reach;
+                assert_eq!(window.check_and_set(seq), fresh, "{last} + {jump}: {seq}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_last_sequence_number_is_used_once_and_then_none_is_left() {
     let mut sealer = Sealer::new(KEY, SALT, Direction::HostToClient);
     let mut packet = [0; 64];

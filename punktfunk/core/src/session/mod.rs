@@ -195,3 +195,104 @@ impl StreamConfig {
         recovery_shards(k, percent as usize).min(self.limits().max_total - k)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut StreamConfig)) -> StreamConfig {
+        let mut config = StreamConfig::default();
+        change(&mut config);
+        config
+    }
+
+    fn gf8(max_block_shards: usize) -> StreamConfig {
+        with(|c| {
+            c.scheme = Scheme::Gf8;
+            c.max_block_shards = max_block_shards;
+        })
+    }
+
+    #[test]
+    fn every_parameter_is_accepted_at_its_limit() {
+        for config in [
+            with(|c| c.shard_bytes = 2),
+            with(|c| c.shard_bytes = MAX_SHARD_BYTES),
+            with(|c| c.max_frame_bytes = 1),
+            with(|c| c.max_frame_bytes = MAX_FRAME_BYTES),
+            with(|c| c.max_block_shards = 1),
+            // 212 + 43 shards.
+            gf8(212),
+            with(|c| (c.shard_bytes, c.max_block_shards, c.max_frame_bytes) = (2, 1, 131_070)),
+            with(|c| c.key = Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])),
+            with(|c| c.loss_window_frames = 1),
+            with(|c| c.loss_window_frames = 4096),
+        ] {
+            assert_eq!(config.validate(), Ok(()), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_beyond_its_limit_is_refused_by_name() {
+        let block = |scheme, k, m, limit| ConfigError::Block {
+            k,
+            m,
+            scheme,
+            limit,
+        };
+        for (config, error) in [
+            (with(|c| c.shard_bytes = 0), ConfigError::ShardBytes(0)),
+            (with(|c| c.shard_bytes = 3), ConfigError::ShardBytes(3)),
+            (
+                with(|c| c.shard_bytes = MAX_SHARD_BYTES + 2),
+                ConfigError::ShardBytes(MAX_SHARD_BYTES + 2),
+            ),
+            (with(|c| c.max_frame_bytes = 0), ConfigError::FrameBytes(0)),
+            (
+                with(|c| c.max_frame_bytes = MAX_FRAME_BYTES + 1),
+                ConfigError::FrameBytes(MAX_FRAME_BYTES + 1),
+            ),
+            (
+                with(|c| c.max_block_shards = 0),
+                block(Scheme::Gf16, 0, 0, 65535),
+            ),
+            (gf8(213), block(Scheme::Gf8, 213, 43, 255)),
+            (
+                with(|c| (c.shard_bytes, c.max_block_shards, c.max_frame_bytes) = (2, 1, 131_071)),
+                ConfigError::Blocks(1),
+            ),
+            (with(|c| c.key = Some([0; 16])), ConfigError::ZeroKey),
+            (
+                with(|c| c.loss_window_frames = 0),
+                ConfigError::LossWindow(0),
+            ),
+            (
+                with(|c| c.loss_window_frames = 4097),
+                ConfigError::LossWindow(4097),
+            ),
+        ] {
+            assert_eq!(config.validate(), Err(error));
+        }
+    }
+
+    #[test]
+    fn limits_and_sizes_follow_from_the_parameters() {
+        let limits = with(|c| {
+            c.shard_bytes = 1000;
+            c.max_block_shards = 11;
+            c.max_frame_bytes = 1_000_001;
+        })
+        .limits();
+        assert_eq!((limits.shard_bytes, limits.max_block), (1000, 11));
+        // 3 recovery shards to 11; 1001 shards in blocks of 11.
+        assert_eq!((limits.max_total, limits.max_blocks), (14, 91));
+        assert_eq!(limits.max_frame_bytes, 1_000_001);
+        assert_eq!(gf8(230).limits().max_total, 255);
+
+        let plain = StreamConfig::default();
+        assert_eq!((plain.prefix_bytes(), plain.packet_bytes()), (0, 1240));
+        let sealed = with(|c| c.key = Some([7; 16]));
+        assert_eq!((sealed.prefix_bytes(), sealed.packet_bytes()), (8, 1264));
+        assert_eq!(MAX_SHARD_BYTES + 64, 2048);
+    }
+}
