@@ -8,12 +8,12 @@ the caller or from :mod:`secrets`.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from punktfunk.addresses import source_of
+from punktfunk.attempts import AttemptLimiter
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UsageError
+from punktfunk.host.pending import PENDING_LIFE_NS, Asked, Pending, PendingClients
 from punktfunk.native.control import PROOF_WAIT_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
@@ -33,15 +33,6 @@ SOURCE_COOL_DOWN_NS = 10 * SECOND_NS
 MAX_SOURCE_COOL_DOWN_NS = 300 * SECOND_NS
 """An address whose guess failed waits 10 s, doubled for each further failure, 5 minutes at most."""
 
-MAX_SOURCES = 256
-"""Addresses remembered (an IPv6 network of 64 bits is one); the one that was quiet longest is forgotten first. Worst
-case some 40 kB."""
-
-MAX_PENDING = 32
-MAX_PENDING_PER_SOURCE = 4
-PENDING_LIFE_NS = 600 * SECOND_NS
-"""Devices that await approval (section 2.4: 32 for 10 minutes)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -50,22 +41,6 @@ class Window:
     pin: str
     until_ns: int
     bound_to: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """An unpaired device that asked to connect."""
-
-    fingerprint: str
-    name: str
-    source: str
-    since_ns: int
-
-
-@dataclass(slots=True)
-class _Source:
-    wait_ns: int
-    quiet_until_ns: int
 
 
 class Attempt:
@@ -121,9 +96,8 @@ class NativePairing:
         self._draw = draw
         self._window: Window | None = None
         self._next_ns = 0
-        self._sources: OrderedDict[str, _Source] = OrderedDict()
-        self._pending: OrderedDict[str, Pending] = OrderedDict()
-        self._denied: OrderedDict[str, int] = OrderedDict()
+        self.failures = AttemptLimiter(SOURCE_COOL_DOWN_NS, MAX_SOURCE_COOL_DOWN_NS)
+        self.waiting = PendingClients()
 
     def use_digits(self, pin_digits: int) -> None:
         """Draw PINs of 4 or 6 digits from the next one on; raise ``UsageError`` for another number."""
@@ -183,7 +157,7 @@ class NativePairing:
         self.counters["challenges"] += 1
         ceremony = HostCeremony(window.pin, client_fp, self._host_fp)
         # A client that never sends its proof has used its guess, so it counts as failed until it succeeds.
-        self._failed(source, now_ns)
+        self.failures.failed(source, now_ns)
         return Attempt(ceremony, client_fp.hex(), device_name(request.name), source, now_ns + PROOF_WAIT_NS)
 
     def finish(self, attempt: Attempt, proof: PairProof, now_ns: int, unix_s: int) -> PairResult:
@@ -205,8 +179,8 @@ class NativePairing:
             self.counters["store_failures"] += 1
             self.last_store_error = error
             return PairResult(0)
-        self._sources.pop(source_of(attempt.source), None)
-        self._pending.pop(attempt.fingerprint, None)
+        self.failures.succeeded(attempt.source)
+        self.waiting.settle(attempt.fingerprint)
         self.counters["paired"] += 1
         self.on_change()
         return result
@@ -219,25 +193,13 @@ class NativePairing:
             raise self._refusal(CloseCode.NO_IDENTITY)
         if window.bound_to not in (None, client_fp.hex()):
             raise self._refusal(CloseCode.WINDOW_BOUND)
-        if now_ns < self._next_ns or now_ns < self._quiet_until(source):
+        if now_ns < self._next_ns or self.failures.wait_ns(source, now_ns):
             raise self._refusal(CloseCode.RATE_LIMITED)
         return window, client_fp
 
     def _refusal(self, code: CloseCode) -> PairingRefusedError:
         self.counters["refused"] += 1
         return PairingRefusedError(code.sentence, close_code=int(code))
-
-    def _quiet_until(self, source: str) -> int:
-        known = self._sources.get(source_of(source))
-        return known.quiet_until_ns if known else 0
-
-    def _failed(self, source: str, now_ns: int) -> None:
-        key = source_of(source)
-        known = self._sources.pop(key, None)
-        wait = min(2 * known.wait_ns, MAX_SOURCE_COOL_DOWN_NS) if known else SOURCE_COOL_DOWN_NS
-        self._sources[key] = _Source(wait, now_ns + wait)
-        while len(self._sources) > MAX_SOURCES:
-            self._sources.popitem(last=False)
 
     # --- devices that wait --------------------------------------------------------------------------------
 
@@ -246,55 +208,36 @@ class NativePairing:
 
         Returns ``False``, and counts, when a cap holds it back or the device was denied within the last 10 minutes.
         """
-        self._expire(now_ns)
-        if fingerprint in self._denied:
-            return False
-        if fingerprint in self._pending:
-            return True
-        key = source_of(source)
-        of_source = sum(source_of(p.source) == key for p in self._pending.values())
-        if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
+        asked = self.waiting.ask(fingerprint, name, source, now_ns)
+        if asked is Asked.OVERFLOW:
             self.counters["pending_overflow"] += 1
-            return False
-        self._pending[fingerprint] = Pending(fingerprint, device_name(name), source, now_ns)
-        self.on_change()
-        return True
+        if asked is Asked.NEW:
+            self.on_change()
+        return asked in {Asked.NEW, Asked.KNOWN}
 
     def pending(self, now_ns: int) -> tuple[Pending, ...]:
         """Return the devices that wait, oldest first."""
-        self._expire(now_ns)
-        return tuple(self._pending.values())
+        return self.waiting.all(now_ns)
 
     def approve(self, fingerprint: str, now_ns: int, unix_s: int) -> bool:
         """Pair a device that waits; ``False`` when it does not wait (any more). Raises ``TrustStoreError``."""
-        self._expire(now_ns)
-        device = self._pending.get(fingerprint.lower())
+        device = self.waiting.get(fingerprint.lower(), now_ns)
         if device is None:
             return False
         self.trust.add(PairedClient(device.fingerprint, device.name, "native", unix_s))
-        del self._pending[device.fingerprint]
+        self.waiting.settle(device.fingerprint)
         self.on_change()
         return True
 
     def deny(self, fingerprint: str, now_ns: int) -> bool:
         """Turn a device away for 10 minutes; ``False`` when it does not wait."""
-        self._expire(now_ns)
-        if self._pending.pop(fingerprint.lower(), None) is None:
-            return False
-        self._denied[fingerprint.lower()] = now_ns + PENDING_LIFE_NS
-        while len(self._denied) > MAX_SOURCES:
-            self._denied.popitem(last=False)
-        self.on_change()
-        return True
+        denied = self.waiting.deny(fingerprint.lower(), now_ns)
+        if denied:
+            self.on_change()
+        return denied
 
     def next_expiry_ns(self, now_ns: int) -> int | None:
         """Return when the window or a waiting device runs out by itself; ``None`` while neither is there."""
         window = self.window(now_ns)
         times = [one.since_ns + PENDING_LIFE_NS for one in self.pending(now_ns)]
         return min([*times, *([window.until_ns] if window else [])], default=None)
-
-    def _expire(self, now_ns: int) -> None:
-        for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:
-            del self._pending[key]
-        for key in [k for k, until in self._denied.items() if now_ns >= until]:
-            del self._denied[key]

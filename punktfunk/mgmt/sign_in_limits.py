@@ -16,15 +16,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from punktfunk.addresses import parse_address, source_of
+from punktfunk.attempts import AttemptLimiter
 from punktfunk.clock import monotonic_ns
 
 _S = 1_000_000_000
 SOURCE_COOL_DOWN_NS = _S
 MAX_SOURCE_COOL_DOWN_NS = 300 * _S
 """After a wrong password its source waits 1 s, doubled for each further failure, 5 minutes at most."""
-_MOST_DOUBLINGS = (MAX_SOURCE_COOL_DOWN_NS // SOURCE_COOL_DOWN_NS).bit_length()
-MAX_SOURCES = 256
-"""Sources whose failures are remembered; the one that was quiet longest is forgotten first."""
 MAX_FRIENDS = 64
 """Sources remembered to have signed in; the one that did so longest ago is forgotten first."""
 GUESS_PAUSE_S = 0.5
@@ -47,40 +45,6 @@ class Wait:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Failures:
-    """What is remembered of a source that gave a wrong password."""
-
-    count: int
-    quiet_until_ns: int
-
-
-class CoolDown:
-    """Which source has to wait before its next try. Times are CLOCK_MONOTONIC ns, given by the caller."""
-
-    def __init__(self) -> None:
-        self._sources: OrderedDict[str, _Failures] = OrderedDict()
-
-    def wait_s(self, source: str, now_ns: int) -> int:
-        """Return for how many seconds a source has to wait, rounded up; 0 when it may try."""
-        known = self._sources.get(source_of(source))
-        return 0 if known is None else max(0, -(-(known.quiet_until_ns - now_ns) // _S))
-
-    def failed(self, source: str, now_ns: int) -> None:
-        """Take note of a wrong password."""
-        key = source_of(source)
-        known = self._sources.pop(key, None)
-        before = known.count if known is not None else 0
-        wait = min(SOURCE_COOL_DOWN_NS << min(before, _MOST_DOUBLINGS), MAX_SOURCE_COOL_DOWN_NS)
-        self._sources[key] = _Failures(before + 1, now_ns + wait)
-        while len(self._sources) > MAX_SOURCES:
-            self._sources.popitem(last=False)
-
-    def passed(self, source: str) -> None:
-        """Forget the failures of a source that knew the password."""
-        self._sources.pop(source_of(source), None)
-
-
 class SignInLimits:
     """Let passwords be checked within the limits of this module. Belongs to one event loop."""
 
@@ -89,7 +53,7 @@ class SignInLimits:
         clock: Callable[[], int] = monotonic_ns,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.cool_down = CoolDown()
+        self.failures = AttemptLimiter(SOURCE_COOL_DOWN_NS, MAX_SOURCE_COOL_DOWN_NS)
         self._clock, self._sleep = clock, sleep
         self._friends: OrderedDict[str, None] = OrderedDict()
         self._trying: set[str] = set()
@@ -100,9 +64,9 @@ class SignInLimits:
     async def attempt(self, source: str, check: Callable[[], Awaitable[bool]]) -> bool | Wait:
         """Return what ``check`` says of a source's password, or how long it has to wait before that is asked."""
         key = source_of(source)
-        seconds = self.cool_down.wait_s(key, self._clock())
-        if seconds:
-            return Wait(seconds, "too many attempts from this address")
+        wait_ns = self.failures.wait_ns(key, self._clock())
+        if wait_ns:
+            return Wait(-(-wait_ns // _S), "too many attempts from this address")
         if key in self._trying:
             return Wait(1, "too many attempts at once from this address")
         self._trying.add(key)
@@ -114,7 +78,7 @@ class SignInLimits:
     def signed_in(self, source: str) -> None:
         """Remember a source as one that the host's user signs in from."""
         key = source_of(source)
-        self.cool_down.passed(key)
+        self.failures.succeeded(key)
         self._friends.pop(key, None)
         self._friends[key] = None
         while len(self._friends) > MAX_FRIENDS:
@@ -144,7 +108,7 @@ class SignInLimits:
         if right:
             self.signed_in(key)
         else:
-            self.cool_down.failed(key, self._clock())
+            self.failures.failed(key, self._clock())
         return right
 
 

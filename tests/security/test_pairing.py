@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.attempts import MAX_SOURCES
 from punktfunk.errors import PairingError, PairingRefusedError
 from punktfunk.host.pairing import (
     COOL_DOWN_NS,
-    MAX_PENDING,
-    MAX_PENDING_PER_SOURCE,
     MAX_SOURCE_COOL_DOWN_NS,
-    MAX_SOURCES,
-    PENDING_LIFE_NS,
     SECOND_NS,
     SOURCE_COOL_DOWN_NS,
     NativePairing,
 )
+from punktfunk.host.pending import MAX_DENIED, MAX_PENDING, MAX_PENDING_PER_SOURCE, PENDING_LIFE_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairProof, PairRequest
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
@@ -116,7 +114,7 @@ def test_of_ten_thousand_addresses_that_guess_as_fast_as_they_may_the_last_ones_
     for n, address in enumerate(addresses):
         now = n * COOL_DOWN_NS
         assert _guess(pairing, address, now) is None
-        assert len(pairing._sources) == min(n + 1, MAX_SOURCES)
+        assert len(pairing.failures) == min(n + 1, MAX_SOURCES)
     # The last one waits 10 s from its own guess on, its failure being remembered; the first one's is forgotten.
     assert _guess(pairing, addresses[-1], now + COOL_DOWN_NS) is CloseCode.RATE_LIMITED
     assert _guess(pairing, addresses[0], now + COOL_DOWN_NS) is None
@@ -129,11 +127,12 @@ def test_an_address_that_guesses_on_is_remembered_longer_than_quieter_ones(pairi
         # Five minutes is the longest that it has to wait.
         if n % (MAX_SOURCES // 2) == 0:
             now += 300 * SECOND_NS
-            assert _guess(pairing, "192.0.2.1", now) is None
+            guessed = now
+            assert _guess(pairing, "192.0.2.1", guessed) is None
         now += COOL_DOWN_NS
         assert _guess(pairing, f"10.1.{n // 250}.{n % 250}", now) is None
     # 10, 20, 40, 80 and 160 s were its waits before; one that was forgotten in between begins at 10 s again.
-    assert pairing._sources["192.0.2.1"].wait_ns == MAX_SOURCE_COOL_DOWN_NS
+    assert pairing.failures.wait_ns("192.0.2.1", guessed) == MAX_SOURCE_COOL_DOWN_NS
 
 
 def test_an_ipv6_network_of_64_bits_is_one_address(pairing: NativePairing) -> None:
@@ -267,11 +266,11 @@ def test_waiting_devices_are_capped_in_all_and_of_each_address(pairing: NativePa
 
 
 def test_the_devices_denied_last_are_remembered(pairing: NativePairing) -> None:
-    devices = [f"{n:064x}" for n in range(MAX_SOURCES + 50)]
+    devices = [f"{n:064x}" for n in range(MAX_DENIED + 50)]
     for n, device in enumerate(devices):
         assert pairing.knock(device, "tv", f"10.0.{n // 250}.{n % 250}", n)
         assert pairing.deny(device, n)
-        assert len(pairing._denied) == min(n + 1, MAX_SOURCES)
+        assert pairing.waiting.denied == min(n + 1, MAX_DENIED)
     now = len(devices)
     assert not pairing.knock(devices[-1], "tv", "10.0.0.1", now)
     assert not pairing.knock(devices[50], "tv", "10.0.0.1", now)

@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
+from punktfunk.attempts import MAX_SOURCES, AttemptLimiter
 from punktfunk.mgmt.sign_in_limits import (
     GUESS_PAUSE_S,
     LONGEST_LINE_S,
     MAX_FRIENDS,
     MAX_SOURCE_COOL_DOWN_NS,
-    MAX_SOURCES,
     MAX_WAITING,
     MAX_WAITING_OF_A_NETWORK,
-    CoolDown,
+    SOURCE_COOL_DOWN_NS,
     SignInLimits,
     Wait,
 )
@@ -54,29 +54,29 @@ def local_addresses() -> Any:
 
 
 def test_wrong_passwords_double_the_wait_up_to_a_limit_in_bounded_memory() -> None:
-    cool_down = CoolDown()
+    failures = AttemptLimiter(SOURCE_COOL_DOWN_NS, MAX_SOURCE_COOL_DOWN_NS)
     waits = []
     now = 0
     for _ in range(12):
-        cool_down.failed("10.0.0.1", now)
-        waits.append(cool_down.wait_s("10.0.0.1", now))
-        now += waits[-1] * S
-    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
-    assert max(waits) * S == MAX_SOURCE_COOL_DOWN_NS
-    cool_down.failed("10.0.0.1", now)
-    assert cool_down.wait_s("10.0.0.2", now) == 0, "nobody waits for another's wrong password"
-    cool_down.passed("10.0.0.1")
-    assert cool_down.wait_s("10.0.0.1", now) == 0
+        failures.failed("10.0.0.1", now)
+        waits.append(failures.wait_ns("10.0.0.1", now))
+        now += waits[-1]
+    assert waits == [n * S for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300)]
+    assert max(waits) == MAX_SOURCE_COOL_DOWN_NS
+    failures.failed("10.0.0.1", now)
+    assert failures.wait_ns("10.0.0.2", now) == 0, "nobody waits for another's wrong password"
+    failures.succeeded("10.0.0.1")
+    assert failures.wait_ns("10.0.0.1", now) == 0
     for n in range(10_000):
-        cool_down.failed(f"2001:db8:0:{n:x}::1", now)
-    assert len(cool_down._sources) == MAX_SOURCES
-    cool_down.failed("2001:db8:1::1", now)
-    assert cool_down.wait_s("2001:db8:1::2", now + S // 2) == 1, (
+        failures.failed(f"2001:db8:0:{n:x}::1", now)
+    assert len(failures) == MAX_SOURCES
+    failures.failed("2001:db8:1::1", now)
+    assert failures.wait_ns("2001:db8:1::2", now + S // 4) == 3 * S // 4, (
         "an IPv6 network of 2^64 addresses counts as one"
     )
-    assert cool_down.wait_s("::ffff:10.0.0.9", now) == 0
-    cool_down.failed("::ffff:10.0.0.9", now)
-    assert cool_down.wait_s("10.0.0.9", now) == 1, "a mapped address is the IPv4 address"
+    assert failures.wait_ns("::ffff:10.0.0.9", now) == 0
+    failures.failed("::ffff:10.0.0.9", now)
+    assert failures.wait_ns("10.0.0.9", now) == S, "a mapped address is the IPv4 address"
 
 
 @pytest.mark.parametrize("source", [HERE, "::1", OTHER_HOST, "2001:db8::1"])
