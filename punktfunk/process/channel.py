@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -43,7 +43,7 @@ class Channel:
         """Send one message; raise ``SessionClosedError`` when the other end is gone or does not read."""
         if self._classes.get(type(message).__name__) is not type(message):
             raise TypeError(f"{type(message).__name__} is not in this channel's vocabulary")
-        payload = json.dumps({"message": type(message).__name__, **asdict(message)}).encode()
+        payload = _ENCODER.encode({"message": type(message).__name__, **_values(message)}).encode()
         try:
             socket.send_fds(self._socket, [payload], list(descriptors))
         except OSError as error:
@@ -67,6 +67,14 @@ class Channel:
     def close(self) -> None:
         """Close this end; the other one reads the end of file."""
         self._socket.close()
+
+
+def _values(message: Any) -> dict[str, Any]:
+    """Return the fields of a message, or of a value in one. As they are: ``asdict`` would copy what is in them."""
+    return {field.name: getattr(message, field.name) for field in fields(message)}
+
+
+_ENCODER = json.JSONEncoder(default=_values)
 
 
 def _maker(kind: type[Any]) -> Callable[[dict[str, Any]], Any]:
