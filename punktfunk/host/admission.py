@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns, realtime_ns
-from punktfunk.errors import PairingRefusedError, UntrustedPeerError
+from punktfunk.errors import PairingRefusedError, TrustStoreError, UntrustedPeerError
 from punktfunk.host.pairing import Attempt, NativePairing
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
@@ -67,12 +67,13 @@ class HostAdmission:
         return attempt, await asyncio.to_thread(attempt.challenge, request)
 
     def finish_pairing(self, attempt: Attempt, proof: PairProof) -> PairResult:
-        """Judge the proof; on a match the client is on disk when this returns."""
+        """Judge the proof; on a match the client is on disk when this returns, or the pairing has failed."""
         assert self.pairing is not None
-        unstored = self.pairing.last_store_error
-        result = self.pairing.finish(attempt, proof, monotonic_ns(), realtime_ns() // _S)
-        if (error := self.pairing.last_store_error) is not None and error is not unstored:
+        try:
+            result = self.pairing.finish(attempt, proof, monotonic_ns(), realtime_ns() // _S)
+        except TrustStoreError as error:
             self._log.error("pairing not stored", cause=error.cause, hint=error.hint)
+            result = PairResult(0)
         if result.ok:
             self._log.info("paired", fingerprint=attempt.fingerprint, name=attempt.name)
         else:

@@ -88,8 +88,6 @@ class NativePairing:
             ),
             0,
         )
-        self.last_store_error: TrustStoreError | None = None
-        """Why the last pairing that could not be stored was not; the host's log says it."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when the window, the waiting devices or (by pairing one) the paired ones are others."""
         self._host_fp = host_fingerprint
@@ -163,8 +161,7 @@ class NativePairing:
     def finish(self, attempt: Attempt, proof: PairProof, now_ns: int, unix_s: int) -> PairResult:
         """Check the proof; on a match the client is on disk before it is told so.
 
-        A store that cannot be written is a failure for the client, and is kept in :attr:`last_store_error` for the
-        operator.
+        Raises ``TrustStoreError`` when the store cannot be written: the client is not paired then, and has to be told.
         """
         if now_ns >= attempt.deadline_ns:
             self.counters["proofs_late"] += 1
@@ -175,10 +172,9 @@ class NativePairing:
             return result
         try:
             self.trust.add(PairedClient(attempt.fingerprint, attempt.name, "native", unix_s))
-        except TrustStoreError as error:
+        except TrustStoreError:
             self.counters["store_failures"] += 1
-            self.last_store_error = error
-            return PairResult(0)
+            raise
         self.failures.succeeded(attempt.source)
         self.waiting.settle(attempt.fingerprint)
         self.counters["paired"] += 1
