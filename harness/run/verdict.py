@@ -1,4 +1,4 @@
-"""What a run as a whole says: agreement with theory, one digest, a verdict, an exit code."""
+"""What a run as a whole says: agreement with theory, digests, a verdict, an exit code."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ def conclude(
     run.checks += agreement_checks(run.cases)
     for members in _groups(run.cases).values():
         run.checks += compare.interleaved_checks(members)
-    digest = sweep_digest(run.cases)
-    if digest:
-        run.notes.append(f"digest of the simulated cases: {digest}")
+    run.notes += _digests(run.cases)
     run.notes += _not_run(run.cases)
     run.verdict = _verdict(run, interrupted=interrupted, needed=strict, optional=optional)
 
@@ -56,6 +54,20 @@ def _groups(cases: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
     for case in cases:
         groups[group_of(case)].append(case)
     return groups
+
+
+def _digests(cases: Sequence[CaseResult]) -> list[str]:
+    """Return the digest of all simulated cases, and of each layer where there are several.
+
+    A layer that is added changes the first one; the others say whether an old layer has changed too.
+    """
+    digest = sweep_digest(cases)
+    if not digest:
+        return []
+    by_layer = {name: sweep_digest(members) for name, members in _groups(cases).items()}
+    simulated = {name: one for name, one in by_layer.items() if one}
+    layers = [f"digest of {name}: {one}" for name, one in simulated.items()] if len(simulated) > 1 else []
+    return [f"digest of the simulated cases: {digest}", *layers]
 
 
 def sweep_digest(cases: Iterable[CaseResult]) -> str:

@@ -158,6 +158,25 @@ def test_the_checks_of_all_layers_are_added_to_those_that_the_run_has(one_case: 
     assert result.verdict is Status.FAILED
 
 
+def test_each_of_several_layers_has_a_digest_that_no_other_layer_changes() -> None:
+    def noted(*cases: CaseResult) -> list[str]:
+        result = RunResult(run_id="r", scenario="s", started="", cases=list(cases))
+        conclude(result)
+        return result.notes
+
+    old, new = case("s.old.loss=1", digest="1"), case("s.new.loss=1", digest="2")
+    real = case("s.live.loss=1", digest="3", backend="tun")
+    alone, both = noted(old, real), noted(old, new, real)
+    assert [note.partition(":")[0] for note in both] == [
+        "digest of the simulated cases",
+        "digest of s.old",
+        "digest of s.new",
+    ]
+    assert both[0] != alone[0]
+    assert both[1] == f"digest of s.old: {sweep_digest([old])}"
+    assert alone == [f"digest of the simulated cases: {sweep_digest([old])}"]
+
+
 def test_the_digest_does_not_depend_on_the_order_and_ignores_real_links() -> None:
     a, b = case("a", digest="1"), case("b", digest="2")
     real = case("c", digest="3", backend="tun")
