@@ -113,10 +113,10 @@ def test_three_cases_are_named_by_the_first_and_the_last_and_one_by_itself() -> 
 
 def test_the_digest_of_a_run_is_a_note_of_its_own() -> None:
     result = RunResult(
-        run_id="r", scenario="s", started="", cases=[case("b", digest="2"), case("a", digest="1")]
+        run_id="r", scenario="s", started="", cases=[case("s.l.n=2", digest="2"), case("s.l.n=1", digest="1")]
     )
     conclude(result)
-    wanted = hashlib.sha256(b"a 1\nb 2").hexdigest()
+    wanted = hashlib.sha256(b"s.l.n=1 1\ns.l.n=2 2").hexdigest()
     assert result.notes == [f"digest of the simulated cases: {wanted}"]
 
 
