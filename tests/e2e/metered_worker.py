@@ -64,10 +64,13 @@ def answer(meter: socket.socket) -> None:
         meter.sendall(b"%d\n" % held())
 
 
+WORKERS = {"host": "punktfunk.host.stream.worker", "client": "punktfunk.client.worker"}
+
+
 def main() -> int:
     """Run the worker of the given side."""
     side = sys.argv.pop(1)
-    worker = importlib.import_module(f"punktfunk.{side}.worker")
+    worker = importlib.import_module(WORKERS[side])
     if side == "host":
         clock = VirtualTime()
         worker.monotonic_ns, worker.sleep_until = clock.now, clock.sleep_until
