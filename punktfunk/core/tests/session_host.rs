@@ -5,7 +5,7 @@ mod support;
 use punktfunk_core::packet::Header;
 use punktfunk_core::session::host::HostSettings;
 use punktfunk_core::session::packetize::EmissionOrder;
-use punktfunk_core::session::{HostSession, StreamConfig};
+use punktfunk_core::session::{ClientSession, HostSession, StreamConfig};
 use sha2::{Digest, Sha256};
 use support::{DELTA_FRAME, Host, KEY_FRAME, MS, START, access_unit, config};
 
@@ -311,84 +311,29 @@ fn a_rate_change_reaches_the_pacer() {
 }
 
 #[test]
-fn parameters_outside_the_wires_limits_are_refused() {
-    for (what, config) in [
-        (
-            "odd shard",
-            StreamConfig {
-                shard_bytes: 1201,
-                ..config()
-            },
-        ),
-        (
-            "no shard",
-            StreamConfig {
-                shard_bytes: 0,
-                ..config()
-            },
-        ),
-        (
-            "long shard",
-            StreamConfig {
-                shard_bytes: 1986,
-                ..config()
-            },
-        ),
-        (
-            "gf8 block",
-            StreamConfig {
-                scheme: punktfunk_core::fec::Scheme::Gf8,
-                max_block_shards: 213,
-                ..config()
-            },
-        ),
-        (
-            "no block",
-            StreamConfig {
-                max_block_shards: 0,
-                ..config()
-            },
-        ),
-        (
-            "zero key",
-            StreamConfig {
-                key: Some([0; 16]),
-                ..config()
-            },
-        ),
-        (
-            "frame limit",
-            StreamConfig {
-                max_frame_bytes: (64 << 20) + 1,
-                ..config()
-            },
-        ),
-        (
-            "too many blocks",
-            StreamConfig {
-                shard_bytes: 2,
-                max_block_shards: 1,
-                ..config()
-            },
-        ),
-        (
-            "window",
-            StreamConfig {
-                loss_window_frames: 0,
-                ..config()
-            },
-        ),
-    ] {
-        assert!(
-            HostSession::new(config, &HostSettings::default()).is_err(),
-            "{what}"
-        );
-    }
-    let widest = StreamConfig {
-        shard_bytes: 1984,
-        max_block_shards: 4096,
-        fec_percent: 20,
+fn parameters_outside_the_wires_limits_are_refused_at_both_ends() {
+    // Which they are, src/session/mod.rs tests one by one.
+    let odd = StreamConfig {
+        shard_bytes: 1201,
         ..config()
     };
-    assert!(widest.validate().is_ok());
+    assert!(HostSession::new(odd.clone(), &HostSettings::default()).is_err());
+    assert!(ClientSession::new(odd, true).is_err());
+}
+
+#[test]
+fn the_first_frame_that_the_queue_drops_asks_and_those_after_it_do_not() {
+    let settings = HostSettings {
+        queue_frames: 2,
+        ..HostSettings::default()
+    };
+    let mut host = Host::with(config(), &settings);
+    for index in 0..4 {
+        let data = access_unit(index, 1000);
+        host.session.submit(&data, 0, DELTA_FRAME, START).unwrap();
+        // The third pushes the first out.
+        let asks = host.session.shared().take_recovery_request();
+        assert_eq!(asks, index == 2, "after frame {index}");
+    }
+    assert_eq!(host.stat("frames_queue_dropped"), 2);
 }
