@@ -1,7 +1,7 @@
 """Reports of a run: one HTML page, Markdown for CI, JUnit for whoever collects tests, flat JSON for programs.
 
 Everything is made from the :class:`~harness.analysis.results.RunResult` alone, so that a report of an old run can be
-made again by a newer version.
+made again by a newer version. Not here: figures (``analysis``).
 """
 
 from __future__ import annotations

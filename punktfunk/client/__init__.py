@@ -1,4 +1,6 @@
-"""The reference client: control connection, receive and decode worker.
+"""The reference client: control connection, receive and decode worker, window, path measurement.
+
+Not here: rules of a wire (``native``), decoders (``media``).
 
 ``Client`` and ``ClientConfig`` are loaded when first asked for, so that a receive worker, which lives in this
 package too, does not import the QUIC stack.

@@ -1,4 +1,6 @@
-"""The host: composition, sessions, stream workers.
+"""The host: what it serves, who streams, settings and pairing put together; stream workers in :mod:`.stream`.
+
+Not here: rules of a wire (``native``), HTTP (``mgmt``), a compositor's protocols (``desktop``).
 
 ``Host`` and ``HostConfig`` are loaded when first asked for, so that a stream worker, which lives in this
 package too, does not import the QUIC stack.
