@@ -28,6 +28,9 @@ fn a_host_writes_down_every_figure_of_a_frame() {
     host.now = START + 40 * MS;
     let packets = host.drain();
     assert_eq!(packets.len(), 105);
+    // With 15 of the frame before, each of 100 bytes, its header and its seal.
+    assert_eq!(host.stat("packets_sent"), 120);
+    assert_eq!(host.stat("bytes_sent"), 120 * 164);
     let record = host.session.shared().take_records()[1];
     assert_eq!(
         record,
@@ -52,6 +55,44 @@ fn a_host_writes_down_every_figure_of_a_frame() {
             status: 0,
         }
     );
+}
+
+#[test]
+fn the_pacer_counts_the_recovery_shards_into_the_sessions_rate() {
+    let mut host = Host::new(StreamConfig {
+        fec_percent: 60,
+        shard_bytes: 1200,
+        ..config()
+    });
+    // 250 packets of media a ms, 400 with recovery shards, times 1.25: 2 us a packet.
+    host.session.shared().set_rate(2_400_000);
+    let packets = host.frame(&vec![7; 1200 * 640], KEY_FRAME);
+    assert_eq!(packets.len(), 10 * (64 + 39));
+    let record = host.session.shared().take_records()[0];
+    assert_eq!(
+        record.sent_last_ns - record.sent_first_ns,
+        2000 * (1030 - 32)
+    );
+}
+
+#[test]
+fn a_frame_leaves_the_meter_when_somebody_takes_it_over_or_lets_it_go() {
+    let (mut host, mut client) = (Host::new(config()), Client::new(config()));
+    for taken_over in [true, false] {
+        let mut frames = client.take_all(&host.numbered(0, KEY_FRAME));
+        let before = client.stats().memory_bytes;
+        if taken_over {
+            frames[0].take_over();
+        } else {
+            frames.clear();
+        }
+        // What says which shards came stays for the loss window.
+        let after = client.stats().memory_bytes;
+        assert!(
+            before - after >= 1000 && after < 500,
+            "{taken_over}: {before} {after}"
+        );
+    }
 }
 
 #[test]
