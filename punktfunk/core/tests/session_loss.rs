@@ -231,3 +231,37 @@ fn the_loss_report_starts_from_zero_after_each() {
     client.take_all(&host.numbered(4, KEY_FRAME));
     assert_eq!(report(&mut client), 0, "nor are rebuilt shards in two");
 }
+
+#[test]
+fn a_wait_ends_at_its_very_nanosecond() {
+    let (mut host, mut client) = (Host::new(config()), Client::new(config()));
+    let frames: Vec<_> = (0..3).map(|i| host.numbered(i, KEY_FRAME)).collect();
+    client.take_all(&frames[0]);
+    assert_eq!(client.session.next_timeout(), None);
+    // Complete, behind one of which nothing came: the reorder window.
+    client.take_all(&frames[2]);
+    assert_eq!(client.session.next_timeout(), Some(client.now + 20 * MS));
+    assert!(client.pass(20 * MS - 1).is_empty());
+    assert_eq!(Client::indices(&client.pass(1)), [2]);
+    // Begun, and then nothing more: the loss window.
+    client.take(&host.numbered(3, DELTA_FRAME)[0]);
+    assert_eq!(client.session.next_timeout(), Some(client.now + 120 * MS));
+    client.pass(120 * MS - 1);
+    assert!(!client.session.take_recovery_request(client.now, None));
+    client.pass(1);
+    assert!(client.session.take_recovery_request(client.now, None));
+}
+
+#[test]
+fn a_frame_is_over_when_the_newest_was_captured_more_than_the_loss_window_later() {
+    for (beyond, lost) in [(0, false), (1, true)] {
+        let (mut host, mut client) = (Host::new(config()), Client::new(config()));
+        client.take_all(&host.numbered(0, KEY_FRAME));
+        let captured = host.now;
+        client.take(&host.numbered(1, DELTA_FRAME)[0]);
+        host.now = captured + 120 * MS + beyond;
+        client.take(&host.numbered(2, DELTA_FRAME)[0]);
+        let asks = client.session.take_recovery_request(client.now, None);
+        assert_eq!(asks, lost, "{beyond} ns beyond it");
+    }
+}
