@@ -4,9 +4,11 @@
 //! threads and sockets are a shell around them.
 
 pub mod abi;
+pub mod config;
 pub mod crypto;
 pub mod emulate;
 pub mod fec;
+pub mod memory;
 pub mod pacing;
 pub mod packet;
 pub mod probe;

@@ -312,7 +312,7 @@ fn a_rate_change_reaches_the_pacer() {
 
 #[test]
 fn parameters_outside_the_wires_limits_are_refused_at_both_ends() {
-    // Which they are, src/session/mod.rs tests one by one.
+    // Which they are, src/config.rs tests one by one.
     let odd = StreamConfig {
         shard_bytes: 1201,
         ..config()

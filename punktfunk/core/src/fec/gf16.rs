@@ -1,77 +1,9 @@
 //! GF(2^16) Leopard code (spec 5.2) in its closed form, with the transform for large blocks.
 
-use std::sync::LazyLock;
-
 use super::cauchy::{Field, Matrix};
+use super::field16::Field16;
 use super::kernels::Kernel;
 use super::{Codec, FecError, Scheme, check_encode, check_reconstruct, transform};
-
-/// Feedback polynomial of the register whose states define the discrete logarithm.
-const POLYNOMIAL: u32 = 0x1002D;
-/// Cantor basis: bit `i` of an element selects `BASIS[i]`.
-pub(super) const BASIS: [u16; 16] = [
-    0x0001, 0xACCA, 0x3C0E, 0x163E, 0xC582, 0xED2E, 0x914C, 0x4012, 0x6C98, 0x10D8, 0x6A72, 0xB900,
-    0xFDB8, 0xFB34, 0xFF38, 0x991E,
-];
-const GROUP: u32 = 65535;
-
-struct Tables {
-    log: Vec<u16>,
-    exp: Vec<u16>,
-}
-
-static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-    let mut register_log = vec![0_u16; 65536];
-    let mut state = 1_u32;
-    for log in 0..65535_u16 {
-        register_log[state as usize] = log;
-        state <<= 1;
-        if state & 0x10000 != 0 {
-            state ^= POLYNOMIAL;
-        }
-    }
-    let mut tables = Tables {
-        log: vec![0; 65536],
-        exp: vec![0; 65535],
-    };
-    for element in 1..=65535_u16 {
-        let mut in_register = 0;
-        for (bit, basis) in BASIS.iter().enumerate() {
-            if element >> bit & 1 == 1 {
-                in_register ^= basis;
-            }
-        }
-        let log = register_log[usize::from(in_register)];
-        tables.log[usize::from(element)] = log;
-        tables.exp[usize::from(log)] = element;
-    }
-    tables
-});
-
-/// Product of two elements.
-pub(super) fn multiply(a: u16, b: u16) -> u16 {
-    if a == 0 || b == 0 {
-        return 0;
-    }
-    let log = u32::from(TABLES.log[usize::from(a)]) + u32::from(TABLES.log[usize::from(b)]);
-    TABLES.exp[(log % GROUP) as usize]
-}
-
-/// The field of 65536 elements.
-pub(super) struct Field16;
-
-impl Field for Field16 {
-    type Element = u16;
-    const GROUP: u32 = GROUP;
-
-    fn log(element: usize) -> u32 {
-        u32::from(TABLES.log[element])
-    }
-
-    fn exp(log: u32) -> u16 {
-        TABLES.exp[log as usize]
-    }
-}
 
 /// The GF(2^16) codec: up to 65536 positions, shards of any even length.
 ///

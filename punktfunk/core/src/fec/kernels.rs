@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use super::cauchy::{COLUMNS, MulAdd, ROWS};
-use super::{gf8, gf16};
+use super::{field8, field16};
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -69,8 +69,8 @@ static NIBBLES_8: [Nibbles8; 256] = {
     while c < 256 {
         let mut n = 0;
         while n < 16 {
-            tables[c][n] = gf8::multiply(c as u8, n as u8);
-            tables[c][16 + n] = gf8::multiply(c as u8, (n as u8) << 4);
+            tables[c][n] = field8::multiply(c as u8, n as u8);
+            tables[c][16 + n] = field8::multiply(c as u8, (n as u8) << 4);
             n += 1;
         }
         c += 1;
@@ -89,7 +89,7 @@ static NIBBLES_16: LazyLock<[Nibbles16; 64]> = LazyLock::new(|| {
         let coefficient = nibble(entry);
         let mut table = [0; 128];
         for element in 0..64 {
-            let product = gf16::multiply(coefficient, nibble(element)).to_le_bytes();
+            let product = field16::multiply(coefficient, nibble(element)).to_le_bytes();
             let at = element / 16 * 32 + element % 16;
             table[at] = product[0];
             table[at + 16] = product[1];

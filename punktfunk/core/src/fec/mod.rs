@@ -6,6 +6,8 @@
 //! which makes the same bytes.
 
 mod cauchy;
+mod field16;
+mod field8;
 mod gf16;
 mod gf8;
 pub mod kernels;

@@ -24,7 +24,7 @@ pub fn multiply_8(a: u8, b: u8) -> u8 {
 fn to_polynomial(element: u16) -> u16 {
     (0..16)
         .filter(|bit| element >> bit & 1 == 1)
-        .fold(0, |sum, bit| sum ^ super::gf16::BASIS[bit])
+        .fold(0, |sum, bit| sum ^ super::field16::BASIS[bit])
 }
 
 /// The inverse map, by elimination over GF(2).
@@ -32,7 +32,7 @@ fn from_polynomial(polynomial: u16) -> u16 {
     // Rows (image, preimage) in echelon form, one for each leading bit.
     let mut rows = [(0_u16, 0_u16); 16];
     for bit in 0..16 {
-        let (mut image, mut preimage) = (super::gf16::BASIS[bit], 1_u16 << bit);
+        let (mut image, mut preimage) = (super::field16::BASIS[bit], 1_u16 << bit);
         for lead in (0..16).rev() {
             if image >> lead & 1 == 0 {
                 continue;

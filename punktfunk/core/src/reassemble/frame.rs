@@ -1,8 +1,8 @@
 //! One frame under reassembly.
 
+use crate::memory::meter::Metered;
+use crate::memory::pool::PooledBuf;
 use crate::packet::Header;
-use crate::session::meter::Metered;
-use crate::session::pool::PooledBuf;
 use crate::stats::NULL;
 
 /// How far a frame has come.

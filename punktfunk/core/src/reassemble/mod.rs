@@ -11,11 +11,11 @@ pub use window::Window;
 
 use std::sync::Arc;
 
+use crate::config::StreamConfig;
 use crate::fec::{self, Codec};
+use crate::memory::meter::{Meter, Metered};
+use crate::memory::pool::{self, BufferPool};
 use crate::packet::{Header, Reject};
-use crate::session::StreamConfig;
-use crate::session::meter::{Meter, Metered};
-use crate::session::pool::{self, BufferPool};
 
 /// Unused shard buffers that are kept.
 const POOL_BYTES: usize = 16 << 20;

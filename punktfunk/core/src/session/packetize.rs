@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::StreamConfig;
-use super::pool::{BufferPool, PooledBuf};
 use crate::crypto::{CryptoError, Direction, Sealer};
 use crate::fec::{self, Codec, FecError};
+use crate::memory::pool::{BufferPool, PooledBuf};
 use crate::packet::{
     Geometry, GeometryError, HEADER_BYTES, Header, PACKET_END_OF_FRAME, PACKET_PICTURE,
     PACKET_START_OF_FRAME, VERSION,

@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 };
 use std::sync::LazyLock;
 
-use super::{COLUMNS, Kernel, ROWS, check, gf8, gf16, nibble, parts};
+use super::{COLUMNS, Kernel, ROWS, check, field8, field16, nibble, parts};
 
 static KERNEL: Kernel = Kernel {
     name: "avx512-gfni",
@@ -58,7 +58,7 @@ static MATRICES_8: [u64; 256] = {
         let mut images = [0; 8];
         let mut bit = 0;
         while bit < 8 {
-            images[bit] = gf8::multiply(c as u8, 1 << bit);
+            images[bit] = field8::multiply(c as u8, 1 << bit);
             bit += 1;
         }
         matrices[c] = matrix(images);
@@ -75,8 +75,9 @@ struct Matrices([u64; 4]);
 /// Matrices of the coefficients `n << 4p` of GF(2^16) at `16 p + n`.
 static MATRICES_16: LazyLock<[Matrices; 64]> = LazyLock::new(|| {
     std::array::from_fn(|entry| {
-        let image =
-            |bit: usize, byte: usize| gf16::multiply(nibble(entry), 1 << bit).to_le_bytes()[byte];
+        let image = |bit: usize, byte: usize| {
+            field16::multiply(nibble(entry), 1 << bit).to_le_bytes()[byte]
+        };
         let of =
             |first: usize, byte: usize| matrix(std::array::from_fn(|bit| image(first + bit, byte)));
         Matrices([of(0, 0), of(8, 1), of(8, 0), of(0, 1)])

@@ -1,8 +1,8 @@
 //! An access unit as it is handed out.
 
+use crate::memory::meter::Metered;
+use crate::memory::pool::PooledBuf;
 use crate::session::FLAG_KEY;
-use crate::session::meter::Metered;
-use crate::session::pool::PooledBuf;
 
 /// One access unit, in its turn.
 #[derive(Debug)]
