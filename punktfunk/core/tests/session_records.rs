@@ -106,7 +106,7 @@ fn a_client_writes_down_every_figure_of_a_frame() {
     let packets = host.frame(&access_unit(0, 950), KEY_FRAME);
     assert_eq!(packets.len(), 15);
     // Data shards 3 to 9 and three of five recovery shards; two of them twice.
-    for (at, sent) in [(1, 3..8), (2, 5..7), (3, 8..13)] {
+    for (at, sent) in [(1, 3..8), (2, 5..7), (3, 9..13), (3, 8..9)] {
         client.now = START + at * MS;
         for packet in &packets[sent] {
             client.take(packet);
@@ -141,6 +141,7 @@ fn a_client_writes_down_every_figure_of_a_frame() {
     assert_eq!((stats.packets_received, stats.packets_used), (12, 10));
     assert_eq!(stats.bytes_received, 12 * 140);
     assert_eq!((stats.data_shards_rebuilt, stats.packets_lost), (3, 3));
+    assert_eq!(stats.packets_reordered, 1);
     assert_eq!(stats.memory_bytes, 0);
     assert!(
         (1000..100_000).contains(&stats.memory_peak_bytes),
