@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
 from punktfunk.errors import SessionClosedError
 
@@ -92,10 +92,25 @@ def _maker(kind: type[Any]) -> Callable[[dict[str, Any]], Any]:
 
 
 def _field_maker(hint: Any) -> Callable[[Any], Any] | None:
-    """Return what makes a field's value from its JSON value; ``None`` where that is the value already."""
-    one, *others = [part for part in get_args(hint) or (hint,) if part is not NoneType]
-    if others or not isinstance(one, type):
-        return None
-    if is_dataclass(one):
-        return _maker(one)
-    return one if issubclass(one, Enum) else None
+    """Return what makes a field's value from its JSON value; ``None`` where that is the value already.
+
+    Raises ``TypeError`` for a dataclass or an enumeration in a container or beside another type: it would come out as
+    its JSON value.
+    """
+    of_union = get_origin(hint) in {Union, UnionType}
+    one, *others = [part for part in (get_args(hint) if of_union else (hint,)) if part is not NoneType]
+    if not others and _is_made(one):
+        return one if issubclass(one, Enum) else _maker(one)
+    if any(map(_is_made, _parts(hint))):
+        raise TypeError(f"a field of {hint} would not come out of a channel as it went in")
+    return None
+
+
+def _is_made(hint: Any) -> TypeGuard[type[Any]]:
+    return isinstance(hint, type) and not get_args(hint) and (is_dataclass(hint) or issubclass(hint, Enum))
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    yield hint
+    for part in get_args(hint):
+        yield from _parts(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -119,6 +119,18 @@ def test_values_come_out_as_what_their_field_is_declared_as() -> None:
     assert received == [(message, []) for message in sent]
     assert received[0] is not None
     assert isinstance(received[0][0].pen.colour, Colour)
+    ours.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [list[Pen], tuple[Colour, ...], dict[str, Pen], Pen | int, Pen | Colour | None, list[Pen | None] | None],
+)
+def test_a_field_that_would_come_out_as_something_else_is_a_defect(hint: Any) -> None:
+    ours, theirs = Channel.pair()
+    with pytest.raises(TypeError, match="would not come out of a channel as it went in"):
+        Channel(ours, [make_dataclass("Message", [("field", hint)])])
     ours.close()
     theirs.close()
 
