@@ -247,7 +247,7 @@ def test_a_store_that_fails_is_told_the_operator_each_time_it_fails_and_no_more(
             assert finished(desk, times, knows_the_pin=True) == PairResult(0)
     assert lines(ring) == [unstored, FAILED, unstored, FAILED]
     assert not desk.known(CLIENT_FP.hex())
-    # The last error is still kept for the console; it is no news.
+    # A wrong PIN afterwards, and then a right one, are told as what they are.
     assert finished(desk, times, knows_the_pin=False) == PairResult(0)
     assert finished(desk, times, knows_the_pin=True) == PairResult(1)
     assert lines(ring)[4:] == [FAILED, SUCCEEDED]
