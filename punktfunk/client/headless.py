@@ -83,7 +83,7 @@ async def _change_mode(client: Client, mode: Mode) -> None:
     except HandshakeError as error:
         say("mode", accepted=None, cause=error.cause)
     else:
-        say("mode", accepted=answer.accepted, mode=str(answer.mode))
+        say("mode", accepted=answer.accepted, mode=str(answer.mode or "unknown"))
 
 
 def summary_line(summary: Summary) -> dict[str, Any]:

@@ -193,6 +193,8 @@ class ClientControl:
             mode = answer.mode.checked()
         except UnitError:
             self._outputs.counters["malformed"] += 1
+            # An answer all the same: whoever asked must not wait for another.
+            self._outputs.put(ModeAnswered(False, None))
         else:
             self._outputs.put(ModeAnswered(answer.accepted != 0, mode))
 

@@ -190,7 +190,8 @@ class ModeAnswered:
     """Client: the host's answer to ``request_mode``."""
 
     accepted: bool
-    mode: Mode
+    mode: Mode | None
+    """What is streamed now; ``None`` where the host names nothing that is a mode, which counts as a refusal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 CHILD = """
 import os, signal
 os.kill(os.getpid(), signal.SIGINT)  # while it still imports
-from punktfunk.native import interrupts
+from punktfunk.process import interrupts
 interrupts.ignored()
 os.kill(os.getpid(), signal.SIGINT)
 print("alive")

@@ -228,7 +228,7 @@ def test_a_reconfigure_is_always_answered_with_the_mode_in_force() -> None:
 
 
 @pytest.mark.parametrize("answer", [(1, 1281, 720, 60), (1, 0, 0, 0), (0, 1280, 720, 1001), (1, 8194, 2, 1)])
-def test_an_answer_that_names_no_mode_is_counted_and_the_next_request_goes_out(
+def test_an_answer_that_names_no_mode_is_a_refusal_and_the_next_request_goes_out(
     answer: tuple[int, int, int, int],
 ) -> None:
     pair = Pair()
@@ -236,7 +236,10 @@ def test_an_answer_that_names_no_mode_is_counted_and_the_next_request_goes_out(
     assert pair.client.request_mode(Mode(640, 480, 30))
     pair.client.receive(frame(messages.Reconfigured(*answer).encode()), pair.now)
     assert pair.client.counters["malformed"] == 1
-    assert not pair.client_event(control.ModeAnswered)
+    pair.run(2 * S)
+    assert [answered for _, answered in pair.client_event(control.ModeAnswered)] == [
+        control.ModeAnswered(False, None)
+    ]
     assert pair.client.request_mode(Mode(640, 480, 30))
 
 
