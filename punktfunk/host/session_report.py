@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from punktfunk.clock import monotonic_ns, realtime_ns
+from punktfunk.host.client_session import Remote
 from punktfunk.host.desktop import OutputLease
-from punktfunk.native.quic import Peer
 from punktfunk.units import Mode
 
 
@@ -23,7 +23,7 @@ class SessionReport:
     """
 
     number: int
-    peer: Peer
+    peer: Remote
     mode: Mode
     artefacts: Path | None
     name: str = ""
@@ -54,6 +54,6 @@ class SessionReport:
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
-    _lending: OutputLease | None = None
+    _lease: OutputLease | None = None
     _worker_gone: bool = False
     _session_gone: bool = False

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from punktfunk import log
 from punktfunk.addresses import parse_address, source_of
 from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.ending import EndReason
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.log_limit import StrangerLog
 from punktfunk.native import control
@@ -34,6 +35,14 @@ DATAGRAM_BURST = 4000
 """Datagrams of input and audio that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
 _LAST_LOOK_S = 0.05
 """Between the verdict on a silent client and its end: what it sent may lie unread in the listener's socket."""
+
+
+_END_CODES = {
+    EndReason.HOST_STOPPED: CloseCode.DONE,
+    EndReason.ENDED_AT_HOST: CloseCode.DONE,
+    EndReason.UNPAIRED: CloseCode.DENIED,
+    EndReason.SUPERSEDED: CloseCode.SUPERSEDED,
+}
 
 
 class StreamWorker(Protocol):
@@ -223,14 +232,20 @@ class HostSession:
         self._end_reason = self._end_reason or reason
         self.close(CloseCode.ERROR, "error")
 
-    def refuse(self, code: CloseCode, cause: str) -> None:
-        """End a session that has no stream yet; ``cause`` is for the log, the client is told the code's words."""
-        if self._control is not None:
-            self._control.reject(code, cause)
-            self._drain()
-
-    def revoke(self, code: CloseCode, reason: str) -> None:
+    def end(self, reason: EndReason) -> None:
         """End the session at once, its stream before its connection."""
+        match reason:
+            case EndReason.NOT_STARTED:
+                # It has no stream yet: the cause is for the log, the client is told the code's words.
+                if self._control is not None:
+                    self._control.reject(CloseCode.SETUP_FAILED, reason.value)
+                    self._drain()
+            case EndReason.HOST_STOPPED:
+                self.close(_END_CODES[reason], reason.value)
+            case _:
+                self._revoke(_END_CODES[reason], reason.value)
+
+    def _revoke(self, code: CloseCode, reason: str) -> None:
         self._end_reason = self._end_reason or reason
         if self.worker is not None:
             self.worker.stop()
@@ -264,7 +279,7 @@ class HostSession:
         )
         self.log.warning("client gone", refusals=watch.count, span_ms=watch.span_ns // control.MS)
         self._end_reason = reason
-        self.revoke(CloseCode.ERROR, "data port refused")
+        self._revoke(CloseCode.ERROR, "data port refused")
         # Nobody is there to drain for; a client that lives after all has been sent the close.
         link.abandon(reason)
 
@@ -274,9 +289,12 @@ class HostSession:
             self._control.mode_changed(accepted, mode, monotonic_ns())
             self._drain()
 
-    def probe_over(self, result: ProbeResult) -> None:
+    def probe_over(
+        self, goodput_bytes: int, access_units: int, duration_ms: int, packets_sent: int, send_drops: int
+    ) -> None:
         """Send the client what its bandwidth probe sent."""
         if self._control is not None:
+            result = ProbeResult(goodput_bytes, access_units, duration_ms, packets_sent, send_drops)
             self._control.probe_over(result, monotonic_ns())
             self._drain()
 

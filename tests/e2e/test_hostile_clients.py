@@ -172,7 +172,7 @@ def test_a_host_that_closes_the_clients_ear_does_not_trip_its_requests() -> None
             a_host(frames=90) as host,
             punktfunk.Client(f"127.0.0.1:{host.port}", config) as client,
         ):
-            [session] = host._sessions
+            [session] = host._connected
             assert session._link is not None
             session._link._quic.stop_stream(0, 0)
             session._link.send_datagram(b"\xc9")

@@ -164,7 +164,7 @@ def test_two_hosts_side_by_side_serve_two_clients_each() -> None:
 def test_a_host_forgets_reports_of_old_sessions_and_neither_their_numbers_nor_their_counts() -> None:
     async def scenario() -> None:
         async with punktfunk.Host(host_config(source=SyntheticSpec(frame_bytes=2000), frames=5)) as host:
-            host.history = SessionHistory(max_ended=1)
+            host.sessions.history = SessionHistory(max_ended=1)
             for number in (1, 2, 3):
                 async with punktfunk.Client(address(host), punktfunk.ClientConfig(trust=OPEN)) as client:
                     assert (await client.finished()).verified is True

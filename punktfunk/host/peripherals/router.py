@@ -7,13 +7,13 @@ from typing import Protocol
 
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.desktop.pads.uinput import UinputPad
+from punktfunk.host.client_session import ClientSession
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.peripherals.gamepads import GamepadRouter
 from punktfunk.host.session_report import SessionReport
 from punktfunk.input import PAD_KINDS, InputEvent, RichInput
 from punktfunk.native.datagrams import COUNTER_NAMES, Audio, FromClient, FromHost, Mic, encode
-from punktfunk.native.host import HostSession
 
 _SEQUENCE = 0xFFFF_FFFF
 
@@ -36,7 +36,7 @@ class Peripherals:
 
     def __init__(
         self,
-        listening: Callable[[], Iterable[tuple[HostSession, SessionReport]]],
+        listening: Callable[[], Iterable[tuple[ClientSession, SessionReport]]],
         *,
         desktop: DesktopPool | None,
         input_sink: InputSink | None,
@@ -50,7 +50,7 @@ class Peripherals:
         self._pads: dict[int, GamepadRouter] = {}
         self._sound = None if desktop is None else AudioCapture(lambda: desktop.sound, self._hear)
 
-    def take(self, session: HostSession, report: SessionReport, datagram: FromClient) -> None:
+    def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
         report.side_planes[COUNTER_NAMES[type(datagram)]] += 1
         if not isinstance(datagram, InputEvent):
@@ -81,7 +81,7 @@ class Peripherals:
         if self._sound is not None:
             self._sound.end()
 
-    def session_over(self, session: HostSession, report: SessionReport) -> None:
+    def session_over(self, session: ClientSession, report: SessionReport) -> None:
         """Unplug what a client has plugged in, and let go of what it holds down."""
         report.side_planes.update(session.dropped_datagrams)
         session.log.info("datagrams", session=report.number, **report.side_planes)
@@ -92,7 +92,7 @@ class Peripherals:
             # What this client held down would stay down; other clients press theirs again.
             self._input_sink.release_all()
 
-    def _inject(self, session: HostSession, report: SessionReport, event: InputEvent) -> bool:
+    def _inject(self, session: ClientSession, report: SessionReport, event: InputEvent) -> bool:
         if event.kind in PAD_KINDS and self.pad_maker is not None:
             pads = self._pads.get(report.number)
             if pads is None:

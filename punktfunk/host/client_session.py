@@ -1,0 +1,91 @@
+"""What the host asks of a wire: its sessions, and what it has agreed on with a client that wants a stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from punktfunk.clock import SessionClock
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.ending import EndReason
+from punktfunk.host.stream import messages
+from punktfunk.units import Mode
+
+
+class Remote(Protocol):
+    """Who is at the other end."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it comes from."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the certificate whose key it proved to hold; ``None`` for a client without one."""
+
+
+class ClientSession(Protocol):
+    """A connection of one wire, as the owner of all sessions sees it."""
+
+    def __hash__(self) -> int:
+        """Sessions are told apart by what they are, not by what they hold."""
+
+    clock: SessionClock
+    log: Any
+    dropped_datagrams: Counter[str]
+    """Input, audio and feedback datagrams that were not taken, by reason."""
+
+    @property
+    def peer(self) -> Remote | None:
+        """Who is at the other end, once that is known."""
+
+    @property
+    def ending(self) -> bool:
+        """True once it is settled why the session ends."""
+
+    def end(self, reason: EndReason) -> None:
+        """End the session at once, its stream before its connection."""
+
+    def stream_finished(self, reason: str) -> None:
+        """Close in order once the worker has sent its last frame."""
+
+    def stream_failed(self, reason: str) -> None:
+        """Close as what failed."""
+
+    def data_refused(self, count: int, first_ns: int, last_ns: int) -> None:
+        """Take note that the client's data port refused what was sent."""
+
+    def mode_in_force(self, accepted: bool, mode: Mode) -> None:
+        """Send the client the outcome of its mode request."""
+
+    def probe_over(
+        self, goodput_bytes: int, access_units: int, duration_ms: int, packets_sent: int, send_drops: int
+    ) -> None:
+        """Send the client what its bandwidth probe sent."""
+
+    def send_datagram(self, data: bytes) -> None:
+        """Send one audio or feedback datagram, unreliably."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """What a wire has agreed on with a client, as far as the owner of all sessions has to know it."""
+
+    name: str
+    """What the client calls itself, fit to be shown."""
+    mode: Mode
+    source: str
+    """Kind of what is streamed."""
+    bitrate_kbps: int
+    max_kbps: int
+    fec_scheme: str
+    fec_percent: int
+    fec_floor: int | None
+    """Where FEC follows the client's loss, never below; ``None`` keeps the percentage."""
+    measured: bool
+    """Whether frames are recorded, their numbers read from the picture."""
+    order: Callable[[Path | None, ScreenSpec | None], messages.Prepare]
+    """Makes the worker's order from the folder of its artefacts and the output that it captures."""

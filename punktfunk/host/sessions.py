@@ -1,0 +1,347 @@
+"""Who streams from a host, whatever the wire: capacity, numbers, workers, reports and endings.
+
+A wire brings a :class:`~punktfunk.host.client_session.ClientSession` for each of its connections, and a
+:class:`~punktfunk.host.client_session.StreamRequest` for a stream that it has agreed on with a client. It knows codes
+and bytes; what is counted, limited and shown stands here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from punktfunk import log
+from punktfunk.addresses import source_of
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.ending import EndReason
+from punktfunk.errors import PunktfunkError
+from punktfunk.host.capacity import Claimant
+from punktfunk.host.capacity_loop import CapacityEvents, CapacityLoop
+from punktfunk.host.client_session import ClientSession, Remote, StreamRequest
+from punktfunk.host.desktop import DesktopPool, OutputLease
+from punktfunk.host.history import SessionHistory
+from punktfunk.host.peripherals.router import InputSink, Peripherals
+from punktfunk.host.session_report import SessionReport
+from punktfunk.host.stream import messages
+from punktfunk.host.stream.handle import WorkerStream
+
+CLOSE_LIMIT_S = 1.9
+
+
+class Sessions:
+    """The streams of a host and their workers; belongs to one event loop.
+
+    ``artefacts`` is the folder of what workers leave behind. ``input_sink`` gets input in place of ``desktop``.
+    """
+
+    def __init__(
+        self,
+        *,
+        desktop: DesktopPool | None,
+        input_sink: InputSink | None,
+        artefacts: Callable[[], Path | None],
+    ) -> None:
+        self.history = SessionHistory()
+        """Sessions that got a stream: their reports as far as they are kept, and what all of them add up to."""
+        self.on_change: Callable[[SessionReport], None] = lambda _report: None
+        """Called in the event loop when a session begins, changes (about once a second) and has ended."""
+        self.peripherals = Peripherals(self._listening, desktop=desktop, input_sink=input_sink)
+        self._desktop = desktop
+        self._artefacts_of = artefacts
+        self._capacity: CapacityLoop[ClientSession] | None = None
+        self._requests: dict[ClientSession, StreamRequest] = {}
+        """Of streams that have no worker yet."""
+        self._streams: dict[ClientSession, tuple[WorkerStream, SessionReport]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Condition()
+        self._closing = False
+
+    def open(self, max_sessions: int) -> None:
+        """Begin to let clients in."""
+        self._capacity = CapacityLoop(
+            max_sessions,
+            CapacityEvents(
+                expired=lambda session: session.end(EndReason.NOT_STARTED),
+                superseded=lambda session: session.end(EndReason.SUPERSEDED),
+                unlaunched=self._unlaunched,
+            ),
+        )
+
+    def allow(self, max_sessions: int) -> None:
+        """Let so many streams run from now on; none is ended."""
+        if self._capacity is not None:
+            self._capacity.allow(max_sessions)
+
+    def start_no_more(self) -> None:
+        """Let no worker start any more."""
+        self._closing = True
+        self.capacity.close()
+
+    async def stop(self) -> None:
+        """End all workers, and wait until they are gone, for as long as they may take."""
+        for worker, _ in self._streams.values():
+            worker.stop()
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
+                await self._changed.wait_for(lambda: not self._streams)
+        except TimeoutError:
+            log.get("host").error("a worker did not end in time")
+        self.peripherals.nobody_streams()
+
+    @property
+    def capacity(self) -> CapacityLoop[ClientSession]:
+        """Reservations, streams and workers of a host that has begun to let clients in."""
+        assert self._capacity is not None
+        return self._capacity
+
+    def reserve(self, session: ClientSession) -> None:
+        """Hold a place for a client that asks for a stream; raise ``CapacityFullError`` when there is none."""
+        assert session.peer is not None
+        self.capacity.reserve(session, _claimant(session.peer))
+
+    def start(self, session: ClientSession, request: StreamRequest) -> WorkerStream:
+        """Give a client that starts its stream, whose worker follows as soon as capacity has one for it.
+
+        Raises ``CapacityFullError`` when others were faster, or its reservation has expired.
+        """
+        self.capacity.start(session, lambda former: self._launch(session, former))
+        report = self._report(session, request)
+        lease = report._lease
+        worker = WorkerStream(
+            screen_for=None if lease is None else lease.change,
+            max_kbps=request.max_kbps,
+            fec_percent=request.fec_percent,
+            fec_floor=request.fec_floor,
+            packets_sent=lambda: report.counters.get("packets_sent", 0),
+            on_loss=lambda loss_ppm: _loss_reported(report, loss_ppm),
+            on_message=lambda message: self._worker_says(session, report, message),
+            on_exit=lambda status: self._worker_gone(session, report, status),
+        )
+        self._requests[session] = request
+        self.history.begin(report)
+        self._streams[session] = (worker, report)
+        self.on_change(report)
+        return worker
+
+    def over(self, session: ClientSession, reason: str) -> None:
+        """Take note of a connection's end; its report is complete once its worker is gone too."""
+        self.leave(session)
+        if session in self._streams:
+            report = self._streams[session][1]
+            report.reason = reason
+            report._session_gone = True
+            self.peripherals.session_over(session, report)
+            self._settle(session, report)
+
+    def leave(self, session: ClientSession) -> None:
+        """Free what a session that ends has of the host's capacity, but for its worker."""
+        self._requests.pop(session, None)
+        self.capacity.leave(session)
+
+    def end(self, session: ClientSession, reason: EndReason) -> None:
+        """End a session from the host's side."""
+        session.end(reason)
+        self.leave(session)
+
+    def end_number(self, number: int) -> bool:
+        """End one stream from the host's side; ``False`` when no stream of that number runs."""
+        for session, (_, report) in list(self._streams.items()):
+            if report.number == number and not session.ending:
+                self.end(session, EndReason.ENDED_AT_HOST)
+                return True
+        return False
+
+    def report_of(self, session: ClientSession) -> SessionReport | None:
+        """Return the report of a session that streams and does not end."""
+        found = self._streams.get(session)
+        return None if found is None or session.ending else found[1]
+
+    def live(self) -> list[SessionReport]:
+        """Return the reports of the streams that run, oldest first; they change as their workers report."""
+        return [report for session, (_, report) in self._streams.items() if not session.ending]
+
+    def all(self) -> list[SessionReport]:
+        """Return the reports of all streams that are not over, those included that are ending."""
+        for session, (_, report) in self._streams.items():
+            if session.ending:
+                report.state = "ending"
+        return [report for _, report in self._streams.values()]
+
+    def workers(self) -> list[tuple[WorkerStream, SessionReport]]:
+        """Return the streams that are not over, with their reports."""
+        return list(self._streams.values())
+
+    async def ended(self, count: int) -> None:
+        """Wait until ``count`` streams have ended, workers included."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.history.over >= count)
+
+    def _listening(self) -> Iterator[tuple[ClientSession, SessionReport]]:
+        """Give the streams that can be sent something."""
+        return ((session, report) for session, (_, report) in self._streams.items() if not session.ending)
+
+    def _unlaunched(self, session: ClientSession, error: PunktfunkError) -> None:
+        _, report = self._streams[session]
+        report.failed, report.stream_reason = True, error.cause
+        session.stream_failed(f"stream failed: {error.cause}")
+        self.leave(session)
+
+    def _worker_says(self, session: ClientSession, report: SessionReport, message: Any) -> None:
+        match message:
+            case messages.Progress(counters, stages, rates):
+                report.counters, report.stages, report.rates = counters, stages, rates
+                report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
+                report.state = "ending" if session.ending else "streaming"
+                self.on_change(report)
+            case messages.Logged(level, concern, event, fields):
+                _relay(level, concern, event, {**fields, "session": report.number})
+            case messages.Ended(reason, counters):
+                report.counters, report.stream_reason = counters, reason
+                session.stream_finished(f"stream ended: {reason}")
+                self.leave(session)
+            case messages.Failed(code, cause, hint):
+                report.failed, report.stream_reason = True, cause
+                session.log.error("stream failed", code=code, cause=cause, hint=hint)
+                session.stream_failed(f"stream failed: {cause}")
+                self.leave(session)
+            case messages.PortRefused(count, first_ns, last_ns):
+                session.data_refused(count, first_ns, last_ns)
+            case messages.ModeInForce(accepted, mode):
+                report.mode = mode if accepted else report.mode
+                session.mode_in_force(accepted, mode)
+            case messages.ProbeSent(goodput_bytes, access_units, duration_ms, packets_sent, send_drops):
+                session.probe_over(goodput_bytes, access_units, duration_ms, packets_sent, send_drops)
+            case messages.Ready(codec, encoder):
+                report.codec, report.encoder = codec, encoder
+                session.log.info("worker ready", pid=report.worker_pid, codec=codec, encoder=encoder)
+                self.on_change(report)
+                if not self._closing:
+                    # Not earlier: the start of recorder and worker at once takes longer than one by one.
+                    self.peripherals.somebody_streams()
+
+    def _worker_gone(self, session: ClientSession, report: SessionReport, status: int | None) -> None:
+        """Take note of the end of a worker, or (without a status) that a stream ended before it had one."""
+        report._worker_gone = True
+        if status is not None:
+            self.capacity.worker_gone()
+            self.leave(session)
+        if status is not None and not (report.stream_reason or report._session_gone or session.ending):
+            report.failed, report.stream_reason = True, _exit_words(status)
+            session.log.error("worker gone", pid=report.worker_pid, status=status)
+            session.stream_failed(report.stream_reason)
+        self._settle(session, report)
+
+    def _settle(self, session: ClientSession, report: SessionReport) -> None:
+        if not (report._worker_gone and report._session_gone):
+            return
+        report.stream_reason = report.stream_reason or "stopped"
+        self._streams.pop(session, None)
+        if not self._streams:
+            self.peripherals.nobody_streams()
+        self.history.end(report)
+        report.state = "ended"
+        self.on_change(report)
+        if report._lease is not None:
+            report._lease.end()
+        self._keep(self._announce())
+
+    def _report(self, session: ClientSession, request: StreamRequest) -> SessionReport:
+        assert session.peer is not None
+        number = self.history.next_number
+        artefacts = self._artefacts(number)
+        measured = artefacts is not None and request.measured
+        return SessionReport(
+            number,
+            session.peer,
+            request.mode,
+            artefacts,
+            name=request.name,
+            source=request.source,
+            bitrate_kbps=request.bitrate_kbps,
+            fec_scheme=request.fec_scheme,
+            fec_percent=request.fec_percent,
+            adaptive_fec=request.fec_floor is not None,
+            _lease=None if self._desktop is None else OutputLease(self._desktop, read_strip=measured),
+        )
+
+    def _launch(self, session: ClientSession, former: list[ClientSession]) -> None:
+        """Start a stream's worker, and have a desktop's output made for it meanwhile."""
+        worker, report = self._streams[session]
+        request = self._requests.pop(session)
+
+        def go_on(screen: ScreenSpec | None) -> None:
+            worker.prepare(request.order(report.artefacts, screen))
+
+        report.worker_pid = worker.launch()
+        if report._lease is None:
+            go_on(None)
+        else:
+            self._keep(self._prepare_desktop(session, report, report._lease, former, go_on))
+
+    async def _prepare_desktop(
+        self,
+        session: ClientSession,
+        report: SessionReport,
+        lease: OutputLease,
+        former: list[ClientSession],
+        go_on: Callable[[ScreenSpec], None],
+    ) -> None:
+        """Have an output made for the stream, and let its worker capture that.
+
+        A client that takes over wants the output that it had, with its windows, once that has been given back.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
+                await self._changed.wait_for(lambda: not any(one in self._streams for one in former))
+        try:
+            screen = await lease.begin(report.mode)
+        except PunktfunkError as error:
+            report.failed, report.stream_reason = True, error.cause
+            session.stream_failed(f"stream failed: {error}")
+            self.leave(session)
+        else:
+            if not session.ending:
+                go_on(screen)
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the event loop's other work; the loop itself would not keep it alive."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _announce(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _artefacts(self, number: int) -> Path | None:
+        folder = self._artefacts_of()
+        if folder is None:
+            return None
+        return folder if number == 1 else folder / f"stream-{number}"
+
+
+def _loss_reported(report: SessionReport, loss_ppm: int) -> None:
+    report.loss_reports += 1
+    report.loss_ppm = loss_ppm
+
+
+def _relay(level: str, concern: str, event: str, fields: dict[str, Any]) -> None:
+    """Write a worker's line to the log of this process."""
+    say = getattr(log.get(concern), level if level in log.LEVELS else "error")
+    say(event, **fields)
+
+
+def _claimant(peer: Remote) -> Claimant:
+    """Name a client by its certificate, which nobody else can come with, or else by where it comes from."""
+    if peer.fingerprint is not None:
+        return Claimant(peer.fingerprint, proven=True)
+    return Claimant(source_of(peer.address[0]), proven=False)
+
+
+def _exit_words(status: int) -> str:
+    if status < 0:
+        return f"worker killed by signal {-status}"
+    return f"worker ended with status {status} before the stream did"

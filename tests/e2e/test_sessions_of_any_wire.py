@@ -1,0 +1,261 @@
+"""The owner of all sessions knows no wire: a toy without handshake or codes streams, is shown and is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from punktfunk import log
+from punktfunk.clock import SessionClock
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.ending import EndReason
+from punktfunk.errors import CapacityFullError
+from punktfunk.host.client_session import StreamRequest
+from punktfunk.host.sessions import Sessions
+from punktfunk.host.stream import messages
+from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.media import EncoderConfig, SyntheticSpec
+from punktfunk.units import Bitrate, Mode
+from tests.support.waiting import soon
+
+MODE = Mode(640, 360, 60)
+TV, PHONE = "aa" * 32, "bb" * 32
+
+
+@dataclass(frozen=True)
+class Somebody:
+    address: tuple[str, int]
+    fingerprint: str | None
+
+
+@dataclass(eq=False)
+class Toy:
+    """A session whose client is a socket of this test; its wire ends it as soon as it is asked to."""
+
+    owner: Sessions
+    peer: Somebody
+    clock: SessionClock = field(default_factory=SessionClock.start)
+    log: Any = field(default_factory=lambda: log.get("toy"))
+    dropped_datagrams: Counter[str] = field(default_factory=Counter)
+    why: list[EndReason] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    modes: list[tuple[bool, Mode]] = field(default_factory=list)
+    probes: list[tuple[int, ...]] = field(default_factory=list)
+    worker: WorkerStream | None = None
+    over: bool = False
+
+    @property
+    def ending(self) -> bool:
+        return self.over or bool(self.why or self.said)
+
+    def end(self, reason: EndReason) -> None:
+        self.why.append(reason)
+        self.close(reason.value)
+
+    def close(self, words: str) -> None:
+        if self.worker is not None:
+            self.worker.stop()
+        if not self.over:
+            self.over = True
+            asyncio.get_running_loop().call_soon(self.owner.over, self, words)
+
+    def stream_finished(self, reason: str) -> None:
+        self.said.append(reason)
+        self.close(reason)
+
+    def stream_failed(self, reason: str) -> None:
+        self.said.append(reason)
+        self.close(reason)
+
+    def data_refused(self, count: int, first_ns: int, last_ns: int) -> None: ...
+
+    def mode_in_force(self, accepted: bool, mode: Mode) -> None:
+        self.modes.append((accepted, mode))
+
+    def probe_over(self, *sent: int) -> None:
+        self.probes.append(sent)
+
+    def send_datagram(self, data: bytes) -> None: ...
+
+    def start(self, frames: int | None = None) -> socket.socket:
+        """Begin to stream; return the client's end."""
+        self.worker = self.owner.start(self, request(self.clock, frames))
+        host, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for end in (host, client):
+            end.bind(("127.0.0.1", 0))
+        client.setblocking(False)
+        host.connect(client.getsockname())
+        self.worker.begin(host)
+        host.close()
+        return client
+
+
+def request(clock: SessionClock, frames: int | None) -> StreamRequest:
+    """Ask for a stream of synthetic frames in packets of the core."""
+
+    def order(artefacts: Path | None, screen: ScreenSpec | None) -> messages.Prepare:
+        assert screen is None
+        return messages.Prepare(
+            source=SyntheticSpec(frame_bytes=2000).model_dump(mode="json"),
+            encoder=EncoderConfig(encoder="x264", mode=MODE, bitrate=Bitrate(2_000_000)).model_dump(
+                mode="json"
+            ),
+            key="",
+            salt="00000001",
+            fec_scheme="gf16",
+            fec_percent=20,
+            max_block_shards=64,
+            shard_bytes=1200,
+            rate_kbps=2000,
+            burst_packets=64,
+            packets_per_ms=1000,
+            rate_factor=10.0,
+            queue_frames=8,
+            gso=True,
+            send_buffer_bytes=1 << 20,
+            realtime=False,
+            probe_kbps=0,
+            frames=frames,
+            seconds=None,
+            artefacts=None if artefacts is None else str(artefacts),
+            record_frames=False,
+            clock_offset_ns=clock.offset_ns,
+            clock_error_ns=clock.error_ns,
+        )
+
+    return StreamRequest(
+        name="television",
+        mode=MODE,
+        source="synthetic",
+        bitrate_kbps=2000,
+        max_kbps=5000,
+        fec_scheme="gf16",
+        fec_percent=20,
+        fec_floor=None,
+        measured=False,
+        order=order,
+    )
+
+
+async def packet(client: socket.socket) -> bytes:
+    async with asyncio.timeout(30):
+        return await asyncio.get_running_loop().sock_recv(client, 2048)
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 120))
+
+
+def owner(max_sessions: int = 1) -> Sessions:
+    sessions = Sessions(desktop=None, input_sink=None, artefacts=lambda: None)
+    sessions.open(max_sessions)
+    return sessions
+
+
+def test_a_client_of_any_wire_streams_changes_its_mode_and_is_ended_by_its_number() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        told: list[str] = []
+        sessions.on_change = lambda report: told.append(report.state)
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), TV))
+        sessions.reserve(toy)
+        with toy.start() as client:
+            assert await packet(client)
+            [report] = sessions.live()
+            assert (report.number, report.name, report.source, report.mode) == (
+                1,
+                "television",
+                "synthetic",
+                MODE,
+            )
+            assert report.peer is toy.peer
+            assert not report.adaptive_fec
+            assert toy.worker is not None
+            toy.worker.set_mode(Mode(320, 180, 30))
+            await soon(lambda: toy.modes == [(True, Mode(320, 180, 30))], "the other mode")
+            assert report.mode == Mode(320, 180, 30)
+            toy.worker.probe(1000, 100)
+            await soon(lambda: toy.probes == [(0, 0, 0, 0, 0)], "the refusal of a probe")
+            assert not sessions.end_number(2)
+            assert sessions.end_number(1)
+            assert toy.why == [EndReason.ENDED_AT_HOST]
+            await sessions.ended(1)
+        assert (report.state, report.reason, report.stream_reason, report.failed) == (
+            "ended", "ended at the host", "stopped", False,
+        )  # fmt: skip
+        assert told[0] == "starting"
+        assert told[-1] == "ended"
+        assert not sessions.live()
+        assert sessions.history.ended() == [report]
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_stream_that_is_through_tells_its_session_and_frees_its_place() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        first = Toy(sessions, Somebody(("192.0.2.1", 5), None))
+        sessions.reserve(first)
+        with first.start(frames=20) as client:
+            await packet(client)
+            await sessions.ended(1)
+        assert first.said == ["stream ended: frames"]
+        [report] = sessions.history.ended()
+        assert (report.stream_reason, report.failed) == ("frames", False)
+        assert report.counters["frames_submitted"] == 20
+        second = Toy(sessions, Somebody(("192.0.2.2", 5), None))
+        sessions.reserve(second)
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_client_that_comes_again_takes_its_place_over_and_another_one_finds_none() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        first = Toy(sessions, Somebody(("192.0.2.1", 5), TV))
+        sessions.reserve(first)
+        with first.start() as client:
+            await packet(client)
+            other = Toy(sessions, Somebody(("192.0.2.2", 5), PHONE))
+            with pytest.raises(CapacityFullError):
+                sessions.reserve(other)
+            again = Toy(sessions, Somebody(("192.0.2.9", 5), TV))
+            sessions.reserve(again)
+            with again.start() as next_client:
+                assert await packet(next_client)
+                assert first.why == [EndReason.SUPERSEDED]
+                await sessions.ended(1)
+                assert [report.number for report in sessions.live()] == [2]
+                sessions.end(again, EndReason.UNPAIRED)
+                await sessions.ended(2)
+        assert [report.reason for report in sessions.history.ended()] == ["superseded", "unpaired"]
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_host_that_stops_lets_no_worker_start_and_leaves_none() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), None))
+        sessions.reserve(toy)
+        sessions.start_no_more()
+        with toy.start():
+            toy.end(EndReason.HOST_STOPPED)
+            await sessions.stop()
+        [report] = sessions.history.ended()
+        assert (report.worker_pid, report.reason, report.failed) == (0, "host stopped", False)
+
+    run(scenario())
