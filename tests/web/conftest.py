@@ -216,6 +216,8 @@ class Watched:
     def __init__(self, context: Any) -> None:
         self.context = context
         self.complaints: list[str] = []
+        self.ticket = ""
+        """The one-time ticket that it was signed in by."""
         context.add_init_script(
             "addEventListener('securitypolicyviolation',"
             " e => console.error('CSP: ' + e.violatedDirective + ' ' + e.blockedURI))"
@@ -262,6 +264,7 @@ def console(browser: Any, host: ServedHost, expect: Any) -> Iterator[Watched]:
         permissions=["clipboard-read", "clipboard-write"],
     )
     watched = Watched(context)
+    watched.ticket = host.link.partition("#")[2]
     watched.page.goto(host.link)
     expect(watched.page.get_by_role("navigation", name="Views")).to_be_visible()
     yield watched
