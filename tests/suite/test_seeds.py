@@ -78,6 +78,21 @@ def test_the_order_is_drawn_too_where_it_is_asked_for(inner: Inner) -> None:
     )
 
 
+def test_a_file_that_tells_one_story_is_shuffled_as_a_whole(inner: Inner) -> None:
+    story = (
+        "import pytest\npytestmark = pytest.mark.in_order\n"
+        "@pytest.mark.parametrize('n', range(20))\ndef test_it(n):\n    pass\n"
+    )
+    files = {"test_a.py": story, "test_b.py": story.replace("pytestmark", "unmarked")}
+    options = ("-W", "ignore", "-o", "markers=in_order", "--shuffle", "--seed", "5", "-v")
+    ran = re.findall(r"^(test_.\.py)::test_it\[(\d+)\]", inner(files, *options, plugins=PLUGINS).stdout, re.M)
+    in_turn = [str(n) for n in range(20)]
+    assert [n for file, n in ran if file == "test_a.py"] == in_turn
+    drawn = [n for file, n in ran if file == "test_b.py"]
+    assert drawn != in_turn
+    assert sorted(drawn) == sorted(in_turn)
+
+
 def test_workers_draw_from_the_seed_of_the_run_whether_it_was_given_or_drawn(inner: Inner) -> None:
     text = """
 import pytest

@@ -55,7 +55,10 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle files and the tests in them, where that is asked for; fixtures of a file are made once all the same."""
+    """Shuffle files and the tests in them, where that is asked for; fixtures of a file are made once all the same.
+
+    A file marked ``in_order`` tells one story, and is shuffled as a whole.
+    """
     if not config.option.shuffle:
         return
     drawn = random.Random(config.option.seed)
@@ -65,7 +68,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     names = list(files)
     drawn.shuffle(names)
     for tests in files.values():
-        drawn.shuffle(tests)
+        if tests[0].get_closest_marker("in_order") is None:
+            drawn.shuffle(tests)
     items[:] = [item for name in names for item in files[name]]
 
 

@@ -13,7 +13,11 @@ import pytest
 
 from tests.support.waiting import PATIENCE_S
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # One browser and one host, from the first sign-in to the host's crash, as a person has them.
+    pytest.mark.in_order,
+]
 
 VIEWS = ("home", "devices", "sessions", "settings", "logs", "account")
 PASSWORD = "correct horse battery staple"
