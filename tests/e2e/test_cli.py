@@ -44,7 +44,7 @@ def serving(home: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str, 
         "--source",
         "synthetic",
         "--frames",
-        "60",
+        "180",
         "--frame-bytes",
         "4000",
         "--sessions",
@@ -67,7 +67,7 @@ def serving(home: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], str, 
     process.communicate()
 
 
-def test_a_host_and_a_client_verify_sixty_frames(
+def test_a_host_and_a_client_verify_three_seconds_of_frames(
     serving: tuple[subprocess.Popen[str], str, str], home: dict[str, str], tmp_path: Path
 ) -> None:
     process, address, fingerprint = serving
@@ -75,14 +75,14 @@ def test_a_host_and_a_client_verify_sixty_frames(
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines[0] == "verification of 60 frames 1280x720@60, FEC GF16 20 %"
+    assert lines[0] == "verification of 180 frames 1280x720@60, FEC GF16 20 %"
     assert any(re.search(r"\d+ fps .* Mbit/s  latency p50 \d", line) for line in lines)
-    assert lines[-1] == "verification passed: 60 of 60 frames intact, 0 corrupted · verified"
+    assert lines[-1] == "verification passed: 180 of 180 frames intact, 0 corrupted · verified"
     assert (tmp_path / "record" / "records.npz").exists()
     out, err = process.communicate(timeout=10)
     assert process.returncode == 0
     assert err == ""
-    assert "session 1 127.0.0.1 1280x720@60: 60 frames" in out
+    assert "session 1 127.0.0.1 1280x720@60: 180 frames" in out
 
 
 def test_a_wrong_pin_ends_with_status_1_and_what_to_do(
