@@ -83,7 +83,7 @@ def _run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the environment, which its children find on PATH too.
 
     Images of containers often forbid bytecode to be written. Then every process of the hundreds that the tests start
-    compiles all of its modules, and every worker of theirs rewrites the asserts of all tests: a fifth of the suite.
+    compiles all of its modules, and every worker of theirs rewrites the asserts of all tests.
     """
     path = os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
     env = {"PATH": path, "PYTHONDONTWRITEBYTECODE": ""}

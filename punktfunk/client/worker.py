@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +20,7 @@ from punktfunk.errors import PunktfunkError, ResultsError, SessionClosedError
 from punktfunk.media import TestCardSpec, is_test_frame
 from punktfunk.native.control import LOSS_REPORT_INTERVAL_NS, MS, S
 from punktfunk.process import artefacts
-from punktfunk.process.worker_end import WorkerEnd
+from punktfunk.process.worker_end import WorkerEnd, leave
 
 _ORDER_LIMIT_S = 30.0
 _POLL_S = 0.02
@@ -378,8 +377,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    # Native threads and decoders are done; a library's finalizers must not keep the session waiting.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    leave(main())

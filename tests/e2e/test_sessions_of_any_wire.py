@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.media import EncoderConfig, SyntheticSpec
 from punktfunk.units import Bitrate, Mode
+from tests.support.host_order import PREPARE
 from tests.support.waiting import soon
 
 MODE = Mode(640, 360, 60)
@@ -102,30 +103,15 @@ def request(clock: SessionClock, frames: int | None) -> StreamRequest:
 
     def order(artefacts: Path | None, screen: ScreenSpec | None) -> messages.Prepare:
         assert screen is None
-        return messages.Prepare(
+        return replace(
+            PREPARE,
             source=SyntheticSpec(frame_bytes=2000).model_dump(mode="json"),
             encoder=EncoderConfig(encoder="x264", mode=MODE, bitrate=Bitrate(2_000_000)).model_dump(
                 mode="json"
             ),
-            key="",
-            salt="00000001",
-            fec_scheme="gf16",
-            fec_percent=20,
-            max_block_shards=64,
-            shard_bytes=1200,
             rate_kbps=2000,
-            burst_packets=64,
-            packets_per_ms=1000,
-            rate_factor=10.0,
-            queue_frames=8,
-            gso=True,
-            send_buffer_bytes=1 << 20,
-            realtime=False,
-            probe_kbps=0,
             frames=frames,
-            seconds=None,
             artefacts=None if artefacts is None else str(artefacts),
-            record_frames=False,
             clock_offset_ns=clock.offset_ns,
             clock_error_ns=clock.error_ns,
         )

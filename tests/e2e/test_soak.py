@@ -29,6 +29,7 @@ from punktfunk.media import EncoderConfig, TestCardSpec, open_producer
 from punktfunk.process.channel import Channel
 from punktfunk.units import Bitrate, Mode
 from tests.support.client_order import RECEIVE
+from tests.support.host_order import PREPARE
 
 FRAMES = 100_000
 """Frames between the two readings: half an hour at 60 frames a second."""
@@ -252,30 +253,14 @@ def test_a_recording_takes_its_rows_and_no_more(tmp_path: Path) -> None:
 
 def test_a_host_worker_holds_nothing_of_the_frames_that_it_has_sent(tmp_path: Path) -> None:
     encoder = EncoderConfig(mode=MODE, bitrate=Bitrate(500_000), threads=1)
-    order = host_work.Prepare(
+    order = replace(
+        PREPARE,
         source={"kind": "synthetic", "frame_bytes": 1000},
         encoder=encoder.model_dump(mode="json"),
         key=KEY.hex(),
         salt=SALT.hex(),
-        fec_scheme="gf16",
-        fec_percent=20,
-        max_block_shards=64,
-        shard_bytes=1200,
         rate_kbps=100_000,
-        burst_packets=64,
-        packets_per_ms=1000,
-        rate_factor=10.0,
-        queue_frames=8,
-        gso=True,
-        send_buffer_bytes=1 << 20,
-        realtime=False,
-        probe_kbps=0,
-        frames=None,
-        seconds=None,
-        artefacts=None,
         record_frames=True,
-        clock_offset_ns=0,
-        clock_error_ns=0,
     )
     with data_path() as (host, _client), worker("host", host_work.VOCABULARY, tmp_path) as sender:
         sender.channel.send(order)

@@ -5,15 +5,12 @@ Run by the host only.
 
 from __future__ import annotations
 
-import os
-import sys
-
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.peripherals.audio import VOCABULARY, Failed, Packet, Record
 from punktfunk.media.opus import OpusEncoder
-from punktfunk.process.worker_end import WorkerEnd
+from punktfunk.process.worker_end import WorkerEnd, leave
 
 _ORDER_LIMIT_S = 10.0
 _SILENT_CHUNKS = 100
@@ -53,6 +50,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    sys.stderr.flush()
-    os._exit(status)
+    leave(main())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from array import array
 from pathlib import Path
@@ -31,7 +30,7 @@ from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
 from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
 from punktfunk.native.control import MessageBudget, fec_percent_within
 from punktfunk.process import artefacts
-from punktfunk.process.worker_end import WorkerEnd
+from punktfunk.process.worker_end import WorkerEnd, leave
 from punktfunk.units import Bitrate, Mode
 
 _ORDER_LIMIT_S = 10.0
@@ -364,8 +363,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    # Native threads and decoders are done; a library's finalizers must not keep the session waiting.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    leave(main())

@@ -1,0 +1,50 @@
+"""Where a socket that is bound to every address can be dialled: what people and networks are told of a host."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+
+import pytest
+
+from harness.network import userns
+from punktfunk.addresses import reachable_addresses
+
+
+@pytest.mark.parametrize(("bind", "versions"), [("0.0.0.0", {4}), ("::", {4, 6})])
+def test_for_every_address_those_of_this_machine_are_told(bind: str, versions: set[int]) -> None:
+    found = [ipaddress.ip_address(address) for address in reachable_addresses(bind)]
+    assert found
+    assert {address.version for address in found} <= versions
+    for address in found:
+        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_DGRAM) as own:
+            own.bind((str(address), 0))
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
+def test_without_a_route_that_leads_out_it_is_loopback(bind: str, lack: Callable[[str], None]) -> None:
+    if why := userns.refusal():
+        lack(f"user namespaces: {why}")
+    program = f"import json; from punktfunk.addresses import reachable_addresses as f; print(json.dumps(f({bind!r})))"
+    assert userns.python(program) == ["127.0.0.1"]
+
+
+def test_with_a_route_it_is_the_address_that_a_packet_would_leave_from(lack: Callable[[str], None]) -> None:
+    if why := userns.refusal():
+        lack(f"user namespaces: {why}")
+    program = """if True:
+        import json
+        from pyroute2 import IPRoute
+        from punktfunk.addresses import reachable_addresses
+        with IPRoute() as ip:
+            ip.link("add", ifname="out", kind="veth", peer="away")
+            for name in ("out", "away"):
+                ip.link("set", index=ip.link_lookup(ifname=name)[0], state="up")
+            out = ip.link_lookup(ifname="out")[0]
+            ip.addr("add", index=out, address="10.77.0.5", prefixlen=24)
+            ip.route("add", dst="0.0.0.0/0", oif=out)
+        print(json.dumps([reachable_addresses("0.0.0.0"), reachable_addresses("::")]))
+    """
+    assert userns.python(program) == [["10.77.0.5"], ["10.77.0.5"]]
