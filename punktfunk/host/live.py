@@ -10,7 +10,7 @@ from typing import Any
 
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.history import SessionHistory, ledger_of
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.readiness import examine_host
 from punktfunk.host.served import Served
 from punktfunk.host.session_report import SessionReport

@@ -13,7 +13,7 @@ from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import examine
 from punktfunk.host.live import LiveHost
-from punktfunk.host.pairing import MAX_WINDOW_S, NativePairing
+from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
 from punktfunk.host.served import Served
 from punktfunk.mgmt.interface import (

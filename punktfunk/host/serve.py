@@ -18,7 +18,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.serve_config import with_settings
 from punktfunk.host.served import Served
 from punktfunk.host.service import Host

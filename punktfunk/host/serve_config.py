@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from punktfunk import log
 from punktfunk.host.config import HostConfig
-from punktfunk.host.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
+from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
 from punktfunk.host.service import CHANGEABLE
 from punktfunk.host.settings import Value
 from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint

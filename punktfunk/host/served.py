@@ -16,7 +16,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
 from punktfunk.host.describe import describe_encoder, describe_stream, place_of, require_encoder
 from punktfunk.host.desktop import DesktopPool
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
 from punktfunk.host.service import CHANGEABLE, Host
 from punktfunk.host.session_report import SessionReport

@@ -12,14 +12,14 @@ from punktfunk import log
 from punktfunk.clock import SessionClock
 from punktfunk.ending import EndReason
 from punktfunk.errors import CapacityFullError, ConfigError, RejectedError
-from punktfunk.host.admission import HostAdmission
 from punktfunk.host.capacity_loop import CapacityLoop
 from punktfunk.host.client_session import ClientSession, StreamRequest
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.history import SessionHistory
-from punktfunk.host.negotiation import kbps_in_shards, negotiate, prepare, wanted_kbps
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.native.admission import HostAdmission
+from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, prepare, wanted_kbps
+from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.peripherals.router import InputSink, Peripherals
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.sessions import Sessions

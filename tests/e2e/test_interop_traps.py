@@ -36,7 +36,7 @@ from pydantic import ValidationError
 
 import punktfunk
 from punktfunk.clock import monotonic_ns
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.native.pairing import NativePairing
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust

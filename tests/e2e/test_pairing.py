@@ -23,7 +23,7 @@ from punktfunk.errors import (
     RejectedError,
     UntrustedPeerError,
 )
-from punktfunk.host.pairing import NativePairing
+from punktfunk.host.native.pairing import NativePairing
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.messages import PairChallenge, PairResult

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from punktfunk.errors import DriverMissingError, SettingsError
 from punktfunk.host import describe
 from punktfunk.host.config import HostConfig
-from punktfunk.host.negotiation import wanted_kbps
+from punktfunk.host.native.negotiation import wanted_kbps
 from punktfunk.host.serve_config import ServeConfig
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.handshake import Hello, WireMode

@@ -9,7 +9,7 @@ import pytest
 
 from punktfunk.attempts import MAX_SOURCES
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError
-from punktfunk.host.pairing import (
+from punktfunk.host.native.pairing import (
     COOL_DOWN_NS,
     MAX_SOURCE_COOL_DOWN_NS,
     SECOND_NS,

@@ -14,9 +14,9 @@ import pytest
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError
-from punktfunk.host import admission as admission_module
-from punktfunk.host.admission import HostAdmission
-from punktfunk.host.pairing import COOL_DOWN_NS, SECOND_NS, SOURCE_COOL_DOWN_NS, Attempt, NativePairing
+from punktfunk.host.native import admission as admission_module
+from punktfunk.host.native.admission import HostAdmission
+from punktfunk.host.native.pairing import COOL_DOWN_NS, SECOND_NS, SOURCE_COOL_DOWN_NS, Attempt, NativePairing
 from punktfunk.log_ring import LogRing
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from punktfunk.clock import SessionClock
 from punktfunk.errors import ConfigError, RejectedError
 from punktfunk.host.config import HostConfig
-from punktfunk.host.negotiation import negotiate, prepare
+from punktfunk.host.native.negotiation import negotiate, prepare
 from punktfunk.media import FileSpec, SyntheticSpec, TestCardSpec
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome

@@ -11,7 +11,7 @@ import pytest
 from spake2 import SPAKE2_B
 
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
-from punktfunk.host.pairing import Attempt, NativePairing, Window
+from punktfunk.host.native.pairing import Attempt, NativePairing, Window
 from punktfunk.host.pending import Pending
 from punktfunk.native import pairing
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from punktfunk import log
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UntrustedPeerError
-from punktfunk.host.pairing import Attempt, NativePairing
+from punktfunk.host.native.pairing import Attempt, NativePairing
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.quic import Peer
