@@ -6,21 +6,23 @@ about how it went goes to standard error: readable lines on a terminal, one JSON
 
 from __future__ import annotations
 
+import json as json_
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal, TextIO, get_args
-
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
 
 from punktfunk.log_ring import LogEntry, LogRing
 from punktfunk.printable import printable, printable_lines
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+_RANKS: Mapping[str, int] = {level: logging.getLevelNamesMapping()[level.upper()] for level in LEVELS}
 
 SCRUBBED = "•••"
 _SECRET_NAMES = re.compile(
@@ -30,20 +32,46 @@ _SECRET_NAMES = re.compile(
 _PUBLIC_NAMES = frozenset({"key_interval", "key_frames", "key_frame", "public_key"})
 _PEM_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL)
 _BEARER = re.compile(r"(?i)\b(bearer\s+)\S+")
-_OF_SEVERAL_LINES = frozenset({"exception", "stack"})
-"""Fields of structlog that hold a traceback; every other text is one line."""
+_TRACEBACK = "exception"
+"""The field that holds a traceback; every other text is one line."""
 _MAX_TRACEBACK_CHARACTERS = 16_384
 _KEY_SIZED_HEX = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32}(?![0-9A-Fa-f])")
 
 
-def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Take secrets out of one log entry, however deep in its values they stand.
+Fields = dict[str, Any]
 
-    A value is a secret by its name (key, salt, pin, token, ...), or by its look: PEM private keys, bearer
-    tokens, byte strings, and lone runs of 32 hex digits, the length of an AES-128 key. Fingerprints have 64. What
-    is left is made printable: names and reasons of peers are often part of it.
-    """
-    return {printable(str(name)): _clean(str(name), value) for name, value in event.items()}
+
+class Logger:
+    """What writes the lines of one concern. The fields that are bound to it stand in each of them."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+
+    def bind(self, **fields: Any) -> Logger:
+        """Return a logger whose lines have more fields."""
+        return Logger({**self._fields, **fields})
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write a line at that level, as the next three do."""
+        _outlet.take("debug", event, {**self._fields, **fields})
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write a line of the normal course."""
+        _outlet.take("info", event, {**self._fields, **fields})
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write a line about something that should not be."""
+        _outlet.take("warning", event, {**self._fields, **fields})
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write a line about a failure."""
+        _outlet.take("error", event, {**self._fields, **fields})
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Write a line about a failure, with the traceback of the exception that is being handled."""
+        _outlet.take("error", event, {**self._fields, "exc_info": True, **fields})
 
 
 def configure(
@@ -55,43 +83,39 @@ def configure(
     """Set logging up for this process. ``json`` defaults to "not a terminal"."""
     out = stream if stream is not None else sys.stderr
     as_json = not out.isatty() if json is None else json
-    renderer: Processor = (
-        structlog.processors.JSONRenderer(default=str) if as_json else structlog.dev.ConsoleRenderer()
-    )
-    _outlet.written = _rank(level)
-    structlog.configure(
-        processors=[_outlet.admit, *_COMMON, _outlet.remember, renderer],
-        # Standard error is looked up when a logger is made: a program that swaps it for a while and closes the
-        # substitute must not leave every later line to fail.
-        logger_factory=lambda *_: structlog.WriteLogger(stream if stream is not None else sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    _take_libraries_in()
+    render = _as_json if as_json else _for_a_terminal
+
+    def write(entry: Fields) -> None:
+        # Standard error is looked up for every line: a program that swaps it for a while and closes the substitute
+        # must not leave every later line to fail.
+        to = stream if stream is not None else sys.stderr
+        to.write(render(entry) + "\n")
+        to.flush()
+
+    _outlet.use(write, level)
 
 
 def keep(ring: LogRing | None, level: Level = "info") -> None:
     """Keep lines of ``level`` and above in ``ring``, whatever is written; ``None`` keeps none."""
-    _outlet.ring, _outlet.kept = ring, _rank(level)
+    _outlet.ring, _outlet.kept = ring, _RANKS[level]
 
 
 def hand_over(take: Callable[[LogEntry], None], level: Level = "warning") -> None:
     """Give this process's lines of ``level`` and above to ``take``, scrubbed, and write none."""
-
-    def give(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        take(_entry(event))
-        raise structlog.DropEvent
-
-    _outlet.written = _rank(level)
-    structlog.configure(processors=[_outlet.admit, *_COMMON, give], cache_logger_on_first_use=False)
-    _take_libraries_in()
+    _outlet.use(lambda entry: take(_entry(entry)), level)
 
 
-def get(name: str) -> Any:
+def reset() -> None:
+    """Forget what was configured."""
+    _outlet.write = None
+
+
+def get(name: str) -> Logger:
     """Return the logger of one concern, such as ``"host"`` or ``"client.worker"``."""
-    if not structlog.is_configured():
+    if _outlet.write is None:
         # Used as a library: say only what is wrong, and never on standard output.
         configure(level="warning")
-    return structlog.get_logger(concern=name)
+    return Logger({"concern": name})
 
 
 @dataclass(slots=True)
@@ -101,21 +125,32 @@ class _Outlet:
     written: int = logging.INFO
     kept: int = logging.INFO
     ring: LogRing | None = None
+    write: Callable[[Fields], None] | None = None
 
-    def admit(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """Drop first what nobody wants, before anything is computed for it."""
-        if _rank(method) < (self.written if self.ring is None else min(self.written, self.kept)):
-            raise structlog.DropEvent
-        return event
+    def use(self, write: Callable[[Fields], None], level: Level) -> None:
+        self.write, self.written = write, _RANKS[level]
+        root = logging.getLogger()
+        if not any(isinstance(one, _Libraries) for one in root.handlers):
+            root.addHandler(_Libraries(logging.WARNING))
 
-    def remember(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """Keep the scrubbed line, and go on only with one that is to be written."""
-        rank = _rank(method)
-        if self.ring is not None and rank >= self.kept:
-            self.ring.append(_entry(event))
-        if rank < self.written:
-            raise structlog.DropEvent
-        return event
+    def take(self, level: Level, event: str, fields: Fields) -> None:
+        """Keep and write one line; what nobody wants is dropped before anything is computed for it."""
+        rank, ring = _RANKS[level], self.ring
+        kept = ring is not None and rank >= self.kept
+        written = self.write is not None and rank >= self.written
+        if not (kept or written):
+            return
+        time = datetime.now(UTC).replace(tzinfo=None).isoformat() + "Z"
+        exc_info = fields.pop("exc_info", None)
+        fields = {**fields, "event": event, "level": level, "timestamp": time}
+        trace = _traceback(exc_info) if exc_info else ""
+        if trace:
+            fields[_TRACEBACK] = trace
+        entry = _scrubbed(fields)
+        if ring is not None and kept:
+            ring.append(_entry(entry))
+        if self.write is not None and written:
+            self.write(entry)
 
 
 class _Libraries(logging.Handler):
@@ -130,18 +165,41 @@ class _Libraries(logging.Handler):
             self.handleError(record)
 
 
-def _take_libraries_in() -> None:
-    root = logging.getLogger()
-    if not any(isinstance(one, _Libraries) for one in root.handlers):
-        root.addHandler(_Libraries(logging.WARNING))
+def _scrubbed(entry: Fields) -> Fields:
+    """Take secrets out of one log entry, however deep in its values they stand.
+
+    A value is a secret by its name (key, salt, pin, token, ...), or by its look: PEM private keys, bearer
+    tokens, byte strings, and lone runs of 32 hex digits, the length of an AES-128 key. Fingerprints have 64. What
+    is left is made printable: names and reasons of peers are often part of it.
+    """
+    return {printable(str(name)): _clean(str(name), value) for name, value in entry.items()}
 
 
-def _rank(level: str) -> int:
-    return logging.getLevelNamesMapping()["ERROR" if level == "exception" else level.upper()]
+def _as_json(entry: Fields) -> str:
+    return json_.dumps(entry, default=str)
 
 
-def _entry(event: EventDict) -> LogEntry:
-    fields = dict(event)
+def _for_a_terminal(entry: Fields) -> str:
+    return str(_terminal_renderer()(None, entry["level"], dict(entry)))
+
+
+@cache
+def _terminal_renderer() -> Any:
+    # Loaded with the first line that a person reads: it takes longer than all else that a process needs for its log.
+    import structlog
+
+    return structlog.dev.ConsoleRenderer()
+
+
+def _traceback(exc_info: object) -> str:
+    error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
+    if isinstance(exc_info, tuple):
+        error = exc_info[1]
+    return "" if error is None else "".join(traceback.format_exception(error)).rstrip("\n")
+
+
+def _entry(entry: Fields) -> LogEntry:
+    fields = dict(entry)
     time, level = str(fields.pop("timestamp", "")), str(fields.pop("level", "info"))
     concern, text = str(fields.pop("concern", "")), str(fields.pop("event", ""))
     return LogEntry(time, level, concern, text, fields)
@@ -155,7 +213,7 @@ def _clean(name: str, value: object) -> object:
         case str():
             text = _BEARER.sub(rf"\1{SCRUBBED}", _PEM_KEY.sub(SCRUBBED, value))
             text = _KEY_SIZED_HEX.sub(SCRUBBED, text)
-            several = name in _OF_SEVERAL_LINES
+            several = name == _TRACEBACK
             clean = printable_lines(text, _MAX_TRACEBACK_CHARACTERS) if several else printable(text)
         case bytes() | bytearray() | memoryview():
             clean = f"<{len(value)} bytes>"
@@ -171,10 +229,3 @@ def _clean(name: str, value: object) -> object:
 
 
 _outlet = _Outlet()
-_COMMON: tuple[Processor, ...] = (
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-    scrub,
-)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from punktfunk import log
 from punktfunk.native.handshake import Welcome, WireMode
@@ -20,7 +19,7 @@ def written() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     log.configure(json=True, stream=stream)
     yield stream
-    structlog.reset_defaults()
+    log.reset()
 
 
 KEY = bytes(range(0xA0, 0xB0))
@@ -80,7 +79,7 @@ def test_debug_lines_are_written_only_at_that_level() -> None:
     log.configure(json=True, stream=stream, level="debug")
     log.get("test").debug("detail")
     assert "detail" in stream.getvalue()
-    structlog.reset_defaults()
+    log.reset()
 
 
 def test_a_standard_error_that_was_swapped_and_closed_does_not_silence_later_lines(

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from punktfunk import log
 from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry, LogRing
@@ -20,7 +19,7 @@ def ring() -> Iterator[LogRing]:
     log.keep(kept)
     yield kept
     log.keep(None)
-    structlog.reset_defaults()
+    log.reset()
 
 
 def entry(text: str, **fields: object) -> LogEntry:
@@ -80,7 +79,7 @@ def test_what_is_written_does_not_depend_on_what_is_kept() -> None:
         log.get("host").error("both")
     finally:
         log.keep(None)
-        structlog.reset_defaults()
+        log.reset()
     assert "only for" not in stream.getvalue()
     assert "written, not kept" in stream.getvalue()
     assert [one.event for one in kept.entries()] == ["both"]
@@ -121,7 +120,7 @@ def test_a_worker_hands_its_lines_over_and_writes_none(capsys: pytest.CaptureFix
         except ValueError:
             log.get("host.worker").exception("worker broke", key="secret", frame=7)
     finally:
-        structlog.reset_defaults()
+        log.reset()
     [line] = handed
     assert (line.level, line.concern, line.event) == ("error", "host.worker", "worker broke")
     assert line.fields["frame"] == 7

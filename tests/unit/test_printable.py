@@ -6,7 +6,6 @@ import io
 import unicodedata
 
 import pytest
-import structlog
 from rich.table import Table
 
 from punktfunk import log
@@ -111,7 +110,7 @@ def test_a_log_line_is_harmless_in_its_words_its_fields_and_their_names(as_json:
         except UnicodeEncodeError:
             logger.exception("failed")
     finally:
-        structlog.reset_defaults()
+        log.reset()
     text = stream.getvalue()
     for colour in (
         "\x1b[0m",
