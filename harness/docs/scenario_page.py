@@ -102,7 +102,11 @@ def page() -> str:
 
 def _row(name: str, field: FieldInfo) -> str:
     default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
-    return f"| `{name}` | {_cell(_kind(field.annotation))} | {default} | {_cell(field.description or '')} |"
+    extra = field.json_schema_extra
+    # A text with a list of known words, such as the protocol's.
+    words = extra.get("enum") if isinstance(extra, dict) else None
+    kind = ", ".join(f"`{word}`" for word in words) if isinstance(words, list) else _kind(field.annotation)
+    return f"| `{name}` | {_cell(kind)} | {default} | {_cell(field.description or '')} |"
 
 
 def _default(value: Any) -> str:

@@ -65,7 +65,7 @@ class Backend(StrEnum):
 
 
 class MisfitError(ValueError):
-    """A value that is wrong beside the others of its mapping; ``key`` is the one to point at."""
+    """A value that is wrong beside the others of its mapping; ``key`` is the one to point at, "" the value itself."""
 
     def __init__(self, key: str, cause: str, hint: str = "") -> None:
         super().__init__(cause)

@@ -26,6 +26,7 @@ from harness.scenario.link import (
     existing_file,
     rate_in_reach,
 )
+from harness.scenario.protocols import DEFAULT, PROTOCOLS, ProtocolName
 from punktfunk.core._core import LinkModel, StreamConfig
 from punktfunk.errors import InvalidConfigError
 from punktfunk.native.control import MAX_SHARD_BYTES
@@ -336,6 +337,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 class Session(Model):
     """One case: a stream of media over a link, what happens on the way, and what is expected."""
 
+    protocol: ProtocolName = Field(default=DEFAULT, description="The wire that host and client speak.")
     stream: Stream = Field(default_factory=Stream)
     media: Media = Field(default_factory=Media)
     link: Link = Field(default_factory=Link)
@@ -367,6 +369,8 @@ class Session(Model):
 
     def sim_obstacle(self) -> tuple[str, str] | None:  # noqa: PLR0911 - one return a reason
         """Return the key and the reason why virtual time cannot carry this session; None when it can."""
+        if not PROTOCOLS[self.protocol].simulated:
+            return "protocol", f"{self.protocol} has no simulation"
         if self.media.source != "synthetic":
             return "media", f"the sim link carries synthetic media, not {self.media.source}"
         if self.media.frame_count > MAX_SIMULATED_FRAMES:

@@ -67,8 +67,8 @@ def _problem(detail: Any, model: type[BaseModel], tree: Node) -> Problem:  # noq
         if isinstance(cause, PunktfunkError):
             return Problem(node.at, f"{where}: {cause.cause}", cause.hint)
         if isinstance(cause, MisfitError):
-            child = tree.find((*loc, cause.key))
-            return Problem(child.at, f"{_dotted((*loc, cause.key))}: {cause.cause}", cause.hint)
+            meant = (*loc, cause.key) if cause.key else loc
+            return Problem(tree.find(meant).at, f"{_dotted(meant)}: {cause.cause}", cause.hint)
         return Problem(node.at, f"{where}: {cause}" if where else str(cause))
     if kind in {"literal_error", "enum"}:
         choices = re.findall(r"'([^']*)'|(?<![\w'])(\d+)(?![\w'])", str(ctx.get("expected", "")))

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.run.store import spec_text
 from harness.scenario.expand import Case, expand
 from harness.scenario.link import Backend
+from harness.scenario.protocols import PROTOCOLS, WireProtocol
 from punktfunk.errors import ScenarioError
 from punktfunk.units import Bitrate, Duration
 
@@ -204,3 +206,51 @@ def test_every_scenario_that_ships_expands_and_says_what_it_would_catch(file: Pa
     assert plan.name == file.stem
     assert plan.description
     assert "catch" in file.read_text(encoding="utf-8").split("name:")[0]
+
+
+# --- protocols ----------------------------------------------------------------------------------------------
+
+
+def test_a_scenario_that_names_no_protocol_speaks_punktfunk_1_and_its_cases_are_those_of_before(
+    tmp_path: Path,
+) -> None:
+    [case] = cases(tmp_path, "media: {frames: 3}\n")
+    assert case.spec.protocol == "punktfunk/1"
+    assert "protocol" not in spec_text(case), (
+        "--resume keeps the results of runs from before there was the key"
+    )
+    [named] = cases(tmp_path, "protocol: punktfunk/1\nmedia: {frames: 3}\n")
+    assert (named.spec.protocol, named.seed) == (case.spec.protocol, case.seed)
+
+
+def test_a_layer_and_an_axis_choose_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, "echo", WireProtocol("echo", simulated=False))
+    found = cases(
+        tmp_path,
+        """
+name: m
+protocol: echo
+layers:
+  inherits: {link: {backend: tun}}
+  own: {protocol: punktfunk/1}
+  both: {for: {wire: [punktfunk/1, echo]}, protocol: "${wire}"}
+""",
+    )
+    assert {case.id: case.spec.protocol for case in found} == {
+        "m.inherits": "echo",
+        "m.own": "punktfunk/1",
+        "m.both.wire=punktfunk1": "punktfunk/1",
+        "m.both.wire=echo": "echo",
+    }
+
+
+def test_a_protocol_without_a_simulation_is_refused_where_a_scenario_asks_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PROTOCOLS, "echo", WireProtocol("echo", simulated=False))
+    with pytest.raises(ScenarioError) as refused:
+        cases(tmp_path, "link: {backend: sim}\nprotocol: echo\n")
+    assert "scenario.yaml:2:11: protocol: echo has no simulation" in refused.value.cause
+    assert "use link.backend: tun, netem or auto" in refused.value.cause
+    [elsewhere] = cases(tmp_path, "protocol: echo\n")
+    assert elsewhere.spec.sim_obstacle() == ("protocol", "echo has no simulation")

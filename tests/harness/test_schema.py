@@ -38,7 +38,16 @@ def test_every_scenario_points_editors_at_the_schema_and_satisfies_it(file: Path
 
 @pytest.mark.parametrize(
     "name",
-    ["unknown_key", "bad_unit", "bad_range", "wrong_type", "wrong_choice", "layer_key", "empty_matrix"],
+    [
+        "unknown_key",
+        "bad_unit",
+        "bad_range",
+        "wrong_type",
+        "wrong_choice",
+        "layer_key",
+        "empty_matrix",
+        "protocols",
+    ],
 )
 def test_an_editor_sees_what_the_harness_would_refuse(name: str) -> None:
     assert not validator().is_valid(load(WRONG / f"{name}.yaml"))

@@ -1,0 +1,54 @@
+"""The wires that a scenario may name: the one place where a protocol is added.
+
+``protocol:`` belongs to a session and not to one of its ends: both have to speak it. So a layer or an axis may choose
+it, and one matrix may hold two wires side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field
+
+from harness.scenario.diagnostics import did_you_mean
+from harness.scenario.link import MisfitError
+from punktfunk.printable import printable
+
+_SHOWN: Final = 60
+"""Characters of a name that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireProtocol:
+    """What the harness has to know of a wire before a stream runs over it."""
+
+    name: str
+    """As scenarios and results write it."""
+    simulated: bool
+    """Whether the core can run both of its ends in virtual time (``link.backend: sim``)."""
+
+
+DEFAULT: Final = "punktfunk/1"
+"""What a scenario without ``protocol:`` means, and every result from before there was that key."""
+
+PROTOCOLS: Final[dict[str, WireProtocol]] = {
+    wire.name: wire for wire in (WireProtocol("punktfunk/1", simulated=True),)
+}
+"""Every wire by its name. A second one is one more entry."""
+
+
+def known_protocol(name: str) -> str:
+    """Return the name of a wire; raise MisfitError that lists the known ones for any other."""
+    if name not in PROTOCOLS:
+        raise MisfitError(
+            "",
+            f"there is no protocol '{printable(name, _SHOWN)}' here; known: {', '.join(PROTOCOLS)}",
+            did_you_mean(name, PROTOCOLS),
+        )
+    return name
+
+
+ProtocolName = Annotated[
+    str, AfterValidator(known_protocol), Field(json_schema_extra={"enum": list(PROTOCOLS)})
+]
