@@ -8,7 +8,9 @@ import av
 
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.core._core import ReceivedFrame
-from punktfunk.media import Codec, DecodedFrame, TestCard, TestCardSpec, open_decoder, quality, strip
+from punktfunk.media import Codec, DecodedFrame, TestCardSpec, quality, strip
+from punktfunk.media.decoders import open_decoder
+from punktfunk.media.testcard import TestCard
 from punktfunk.units import Resolution
 
 _TIME_STEP = 1 << 48

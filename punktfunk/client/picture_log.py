@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from punktfunk.media import DecodedFrame, strip
+from punktfunk.media import DecodedFrame
 from punktfunk.process.artefacts import MAX_ROWS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from punktfunk.media import strip
 
 _NAMES: Final = (
     "index",
@@ -75,6 +77,8 @@ class PictureLog:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return all rows as columns of one length."""
+        import numpy as np
+
         table = np.array(self._rows, dtype="<i8").reshape(-1, len(_NAMES))
         columns: dict[str, NDArray[Any]] = {name: table[:, at] for at, name in enumerate(_NAMES)}
         if self._presented:

@@ -10,9 +10,7 @@ import ctypes
 import importlib
 import warnings
 from collections.abc import Iterator
-from typing import Any
-
-import av
+from typing import TYPE_CHECKING, Any
 
 from punktfunk.client.keys import SCANCODE_F11, SCANCODE_M, SCANCODE_Q, VIRTUAL_KEY_OF_SCANCODE
 from punktfunk.clock import monotonic_ns
@@ -20,6 +18,9 @@ from punktfunk.errors import CapabilityError, MediaError
 from punktfunk.input import NOTCH, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import PIXEL_FORMAT
 from punktfunk.units import Resolution
+
+if TYPE_CHECKING:
+    import av
 
 _PLANAR = {PIXEL_FORMAT, "yuvj420p"}
 _BT709 = 2

@@ -6,11 +6,10 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from punktfunk import log
 from punktfunk.client import work
-from punktfunk.client.decode import PictureReader
 from punktfunk.client.ending import Counts, End, Hearing, silence_ns
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.client.present import Presenter
@@ -21,6 +20,9 @@ from punktfunk.media import TestCardSpec, is_test_frame
 from punktfunk.native.control import LOSS_REPORT_INTERVAL_NS, MS, S
 from punktfunk.process import artefacts
 from punktfunk.process.worker_end import WorkerEnd, leave
+
+if TYPE_CHECKING:
+    from punktfunk.client.decode import PictureReader
 
 _ORDER_LIMIT_S = 30.0
 _POLL_S = 0.02
@@ -310,6 +312,9 @@ class ReceiveProgram:
     def _open_pictures(self, order: work.Receive) -> PictureReader | None:
         if order.codec is None:
             return None
+        # FFmpeg and NumPy take longer than all else at the start, and a stream without pictures needs neither.
+        from punktfunk.client.decode import PictureReader
+
         return PictureReader(
             order.codec,
             read_strip=order.read_strip,

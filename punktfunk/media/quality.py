@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.errors import UsageError
-from punktfunk.media.types import Plane
+from punktfunk.media.planes import Plane
 
 _PEAK = 255
 _BLOCK = 4

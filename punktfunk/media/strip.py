@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.errors import MediaError
-from punktfunk.media.types import Plane
+from punktfunk.media.planes import Plane
 
 CELLS: Final = 112
 ROWS: Final = 2

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from punktfunk.errors import UsageError
 from punktfunk.media import strip
-from punktfunk.media.types import PIXEL_FORMAT, Plane, plane_view
+from punktfunk.media.planes import Plane, plane_view
+from punktfunk.media.types import PIXEL_FORMAT
 from punktfunk.units import Resolution
 
 _TILE = 256

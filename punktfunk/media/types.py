@@ -1,20 +1,19 @@
 """What passes between the stages of a stream: raw pictures, access units, decoded pictures, and their stamps.
 
 Times are CLOCK_MONOTONIC in nanoseconds; -1 means that the stage does not exist or has not been reached,
-as in the frame records.
+as in the frame records. What only passes these on loads no codec and no NumPy for them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import av
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import av
 
-Plane = NDArray[np.uint8]
-"""One plane of a picture, shape (rows, columns), 8 bit."""
+    from punktfunk.media.planes import Plane
 
 PIXEL_FORMAT = "yuv420p"
 """The one raw format between sources, encoders and decoders: planar 4:2:0, 8 bit, BT.709, limited range."""
@@ -59,6 +58,8 @@ class RawFrame:
     @property
     def luma(self) -> Plane:
         """The Y plane, shape (height, width), a view without copy."""
+        from punktfunk.media.planes import plane_view
+
         return plane_view(self.picture, 0)
 
 
@@ -100,14 +101,8 @@ class DecodedFrame:
     @property
     def luma(self) -> Plane:
         """The Y plane, shape (height, width), 8 bit: a view where the picture has one, else converted."""
+        from punktfunk.media.planes import plane_view
+
         if self.picture.format.name not in _EIGHT_BIT_LUMA:
             return plane_view(self.picture.reformat(format=PIXEL_FORMAT), 0)
         return plane_view(self.picture, 0)
-
-
-def plane_view(picture: av.VideoFrame, index: int) -> Plane:
-    """Return plane ``index`` (0 Y, 1 U, 2 V) of an 8-bit planar picture: a view, padding left out."""
-    plane = picture.planes[index]
-    rows = np.frombuffer(plane, np.uint8)  # type: ignore[call-overload]
-    view: Plane = rows.reshape(-1, plane.line_size)[: plane.height, : plane.width]
-    return view

@@ -1,6 +1,7 @@
 """What a stream worker leaves behind: ``records.npz``, ``decoded.npz`` and ``stats.json`` in a folder.
 
-Every file is written beside its place and renamed, so that a reader sees a whole file or none.
+Every file is written beside its place and renamed, so that a reader sees a whole file or none. NumPy is loaded when a
+stream is over and has something to leave: most workers never need it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from punktfunk.errors import ResultsError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Columns = Mapping[str, NDArray[Any]]
+
 _VALUE_BYTES = 8
-Columns = Mapping[str, NDArray[Any]]
 
 MAX_ROWS = 1 << 21
 """Frames that a recording keeps until the stream is over: 9.7 hours at 60 a second, 300 MB of records."""
@@ -48,11 +51,15 @@ class RecordStore:
 
     def columns(self) -> dict[str, NDArray[np.int64]]:
         """Return all records, int64 columns of one length, -1 for what does not exist."""
+        import numpy as np
+
         return {name: np.frombuffer(b"".join(pieces), "<i8") for name, pieces in self._pieces.items()}
 
 
 def write_columns(folder: Path, name: str, columns: Columns) -> Path:
     """Write ``name`` (an ``.npz`` file of one array a column); raise ``ResultsError`` when that fails."""
+    import numpy as np
+
     path = folder / name
     temporary = path.with_name(f".{name}")
     try:

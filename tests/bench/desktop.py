@@ -28,7 +28,8 @@ from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
 from punktfunk.desktop.wayland import connect
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
-from punktfunk.media import AccessUnit, EncoderConfig, open_decoder, strip
+from punktfunk.media import AccessUnit, EncoderConfig, strip
+from punktfunk.media.decoders import open_decoder
 from punktfunk.units import Bitrate, Mode
 
 _REPOSITORY = Path(__file__).parents[2]

@@ -20,15 +20,16 @@ from punktfunk.media import (
     AccessUnit,
     EncoderConfig,
     EncoderName,
-    TestCard,
     TestCardSpec,
-    open_decoder,
     open_encoder,
     open_source,
     quality,
     strip,
 )
-from punktfunk.media.types import Codec, plane_view
+from punktfunk.media.decoders import open_decoder
+from punktfunk.media.planes import plane_view
+from punktfunk.media.testcard import TestCard
+from punktfunk.media.types import Codec
 from punktfunk.units import Bitrate, Mode
 
 _CODECS = {EncoderName.X264: Codec.H264, EncoderName.X265: Codec.HEVC, EncoderName.SVT_AV1: Codec.AV1}

@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 
 from punktfunk.errors import CodecUnavailableError, MediaError
-from punktfunk.media import (
-    AccessUnit,
-    Codec,
-    EncoderConfig,
-    EncoderName,
-    TestCardSpec,
-    open_decoder,
-    open_producer,
-    strip,
-)
+from punktfunk.media import AccessUnit, Codec, EncoderConfig, EncoderName, TestCardSpec, open_producer, strip
+from punktfunk.media.decoders import open_decoder
 from punktfunk.media.types import DecodedFrame
 from punktfunk.units import Bitrate, Mode
 

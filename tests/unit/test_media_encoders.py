@@ -16,18 +16,19 @@ from punktfunk.media import (
     EncoderConfig,
     EncoderName,
     RateChange,
-    TestCard,
     TestCardSpec,
     available_encoders,
-    open_decoder,
     open_encoder,
     open_producer,
     quality,
     strip,
 )
 from punktfunk.media.bitstream import unit_types
+from punktfunk.media.decoders import open_decoder
 from punktfunk.media.encoders.x264 import X264Encoder
-from punktfunk.media.types import RawFrame, plane_view
+from punktfunk.media.planes import plane_view
+from punktfunk.media.testcard import TestCard
+from punktfunk.media.types import RawFrame
 from punktfunk.units import Bitrate, Mode
 
 _MODE = Mode(1280, 720, 60)

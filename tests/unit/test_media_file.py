@@ -10,16 +10,9 @@ import numpy as np
 import pytest
 
 from punktfunk.errors import ConfigError, MediaError, UsageError
-from punktfunk.media import (
-    EncoderConfig,
-    FileSpec,
-    SyntheticSpec,
-    open_decoder,
-    open_producer,
-    open_source,
-    strip,
-)
-from punktfunk.media.types import plane_view
+from punktfunk.media import EncoderConfig, FileSpec, SyntheticSpec, open_producer, open_source, strip
+from punktfunk.media.decoders import open_decoder
+from punktfunk.media.planes import plane_view
 from punktfunk.units import Mode
 
 _MODE = Mode(960, 540, 60)

@@ -12,7 +12,7 @@ from av.filter import Graph
 
 from punktfunk.errors import UsageError
 from punktfunk.media import quality
-from punktfunk.media.types import plane_view
+from punktfunk.media.planes import plane_view
 
 
 def _noisy_pair(seed: int, width: int, height: int, deviation: float) -> tuple[np.ndarray, np.ndarray]:

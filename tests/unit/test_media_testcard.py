@@ -9,8 +9,9 @@ import pytest
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import MediaError, UsageError
-from punktfunk.media import TestCard, TestCardSpec, open_source, strip
-from punktfunk.media.types import Plane, plane_view
+from punktfunk.media import TestCardSpec, open_source, strip
+from punktfunk.media.planes import Plane, plane_view
+from punktfunk.media.testcard import TestCard
 from punktfunk.units import Mode, Resolution
 
 _SIZE = Resolution(960, 540)

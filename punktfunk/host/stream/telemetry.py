@@ -1,18 +1,16 @@
 """What a stream worker says of its last second: how long frames spent in each stage, and at which rates they left.
 
 Computed from the frame records of the core once a second, between two frames; a figure that nothing was measured
-for is absent.
+for is absent. In plain Python, 0.4 ms at 240 frames a second: to load NumPy for it took a third of a worker's start.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
 
 from punktfunk.core._core import FLAG_PROBE
 
@@ -60,42 +58,39 @@ class Telemetry:
         """
         elapsed_ns, self._last_ns = now_ns - self._last_ns, now_ns
         wire_bytes, self._bytes_sent = stats["bytes_sent"] - self._bytes_sent, stats["bytes_sent"]
-        columns = {name: np.frombuffer(column, "<i8") for name, column in records.items()}
+        columns = {name: memoryview(column).cast("q").tolist() for name, column in records.items()}
         # Filler of a bandwidth probe is no picture: it counts on the wire and in no other figure.
-        sent = (
-            (columns["status"] == _SENT) & (columns["flags"] & FLAG_PROBE == 0)
-            if columns
-            else np.zeros(0, bool)
-        )
-        columns = {name: column[sent] for name, column in columns.items()}
+        sent = [
+            status == _SENT and not flags & FLAG_PROBE
+            for status, flags in zip(columns.get("status", ()), columns.get("flags", ()), strict=True)
+        ]
+        if not all(sent):
+            columns = {name: list(compress(column, sent)) for name, column in columns.items()}
         stages = {}
         for name, begin, end in (*STAGES, TOTAL):
-            spans = _spans(columns, begin, end)
-            if spans.size:
-                stages[name] = [percentile(spans, 50) // 1000, percentile(spans, 95) // 1000]
-                stages[name].append(int(spans.max()) // 1000)
+            spans = _spans(columns.get(begin, ()), columns.get(end, ()))
+            if spans:
+                stages[name] = [
+                    percentile(spans, 50) // 1000,
+                    percentile(spans, 95) // 1000,
+                    spans[-1] // 1000,
+                ]
         if elapsed_ns <= 0:
             return Figures(stages)
-        media_bytes = int(columns["bytes"].sum()) if "bytes" in columns else 0
+        media_bytes = sum(columns.get("bytes", ()))
         rates = {
-            "fps": round(int(sent.sum()) * _NS_PER_S / elapsed_ns, 2),
+            "fps": round(sum(sent) * _NS_PER_S / elapsed_ns, 2),
             "media_kbps": round(media_bytes * 8e6 / elapsed_ns, 1),
             "wire_kbps": round(wire_bytes * 8e6 / elapsed_ns, 1),
         }
         return Figures(stages, rates)
 
 
-def percentile(values: NDArray[np.int64], percent: int) -> int:
-    """Return a percentile of one value or more as an order statistic: the least value that so many reach."""
-    rank = max(math.ceil(len(values) * percent / 100), 1) - 1
-    return int(np.partition(values, rank)[rank])
+def percentile(ordered: Sequence[int], percent: int) -> int:
+    """Return a percentile of one value or more in ascending order: the least value that so many reach."""
+    return ordered[max(math.ceil(len(ordered) * percent / 100), 1) - 1]
 
 
-def _spans(columns: Mapping[str, NDArray[np.int64]], begin: str, end: str) -> NDArray[np.int64]:
-    """Return the ns between two stamps of the frames that have both."""
-    if begin not in columns or end not in columns:
-        return np.zeros(0, np.int64)
-    first, last = columns[begin], columns[end]
-    both = (first >= 0) & (last >= 0)
-    spans: NDArray[np.int64] = (last - first)[both]
-    return spans
+def _spans(begin: Sequence[int], end: Sequence[int]) -> list[int]:
+    """Return the ns between two stamps of the frames that have both, in ascending order."""
+    return sorted(last - first for first, last in zip(begin, end, strict=False) if first >= 0 and last >= 0)

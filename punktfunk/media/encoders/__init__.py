@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from punktfunk.errors import CodecUnavailableError, UsageError
 from punktfunk.media.encoders.base import (
     Encoder,
     EncoderConfig,
     EncoderName,
-    FfmpegEncoder,
     RateChange,
 )
 from punktfunk.media.encoders.choice import EncoderChoice, EncoderWish, choose_encoder
 from punktfunk.media.encoders.nvenc import CODEC_OF as _NVENC
-from punktfunk.media.encoders.nvenc import NvencEncoder
-from punktfunk.media.encoders.svtav1 import SvtAv1Encoder
-from punktfunk.media.encoders.x264 import X264Encoder
-from punktfunk.media.encoders.x265 import X265Encoder
 from punktfunk.media.types import Codec
 from punktfunk.units import Mode
+
+if TYPE_CHECKING:
+    from punktfunk.media.encoders.ffmpeg import FfmpegEncoder
 
 __all__ = [
     "Encoder",
@@ -35,9 +34,6 @@ __all__ = [
     "open_encoder",
 ]
 
-_FAMILIES: dict[EncoderName, type[FfmpegEncoder]] = {
-    family.name: family for family in (X264Encoder, X265Encoder, SvtAv1Encoder)
-}
 _PROBE_MODE = Mode(320, 240, 60)
 
 
@@ -62,15 +58,17 @@ def open_encoder(config: EncoderConfig) -> Encoder:
             f"{config.encoder} has no intra refresh here", "use encoder x264, or leave intra_refresh off"
         )
     if config.encoder in _NVENC:
+        from punktfunk.media.encoders.nvenc import NvencEncoder
+
         return NvencEncoder(config)
-    return _FAMILIES[config.encoder](config)
+    return _families()[config.encoder](config)
 
 
 @cache
 def available_encoders() -> tuple[EncoderProbe, ...]:
     """Open and close every software encoder and return what came of it, in order of preference. Cached."""
     probes = []
-    for name, family in _FAMILIES.items():
+    for name, family in _families().items():
         reason = ""
         try:
             open_encoder(EncoderConfig(encoder=name, mode=_PROBE_MODE)).close()
@@ -78,3 +76,13 @@ def available_encoders() -> tuple[EncoderProbe, ...]:
             reason = error.cause
         probes.append(EncoderProbe(name, family.codec, not reason, reason))
     return tuple(probes)
+
+
+@cache
+def _families() -> dict[EncoderName, type[FfmpegEncoder]]:
+    """Return the software encoders by name; FFmpeg is loaded with the first that is asked for."""
+    from punktfunk.media.encoders.svtav1 import SvtAv1Encoder
+    from punktfunk.media.encoders.x264 import X264Encoder
+    from punktfunk.media.encoders.x265 import X265Encoder
+
+    return {family.name: family for family in (X264Encoder, X265Encoder, SvtAv1Encoder)}

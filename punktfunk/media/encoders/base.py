@@ -1,27 +1,15 @@
-"""What every encoder offers, how one is configured, and the shell that the FFmpeg encoders share.
-
-A family's file knows its options and how it takes a new bit rate; the shell here opens the context, forces
-key frames, stamps, and holds the promise of zero delay: one access unit out for each picture in.
-"""
+"""What every encoder offers and how one is configured; nothing here loads a codec."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from abc import ABC, abstractmethod
 from enum import StrEnum
-from fractions import Fraction
-from typing import ClassVar, Protocol
+from typing import Protocol
 
-import av
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from punktfunk.clock import monotonic_ns
-from punktfunk.errors import CodecUnavailableError, MediaError, UnitError
-from punktfunk.media import bitstream
-from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps
+from punktfunk.errors import UnitError
+from punktfunk.media.types import AccessUnit, Codec, RawFrame
 from punktfunk.units import Bitrate, Mode
 
 _MAX_THREADS = 4
@@ -124,124 +112,3 @@ class Encoder(Protocol):
     def close(self) -> None:
         """Free the encoder. Closing twice is harmless; encoding afterwards raises MediaError."""
         ...
-
-
-class FfmpegEncoder(ABC):
-    """An encoder of FFmpeg, reached through PyAV."""
-
-    name: ClassVar[EncoderName]
-    codec: ClassVar[Codec]
-    ffmpeg_name: ClassVar[str]
-    in_place_share: ClassVar[float | None] = None
-    """A rate from this share of the opened one up to all of it is applied in place; None: never in place."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        """Open the encoder; raise CodecUnavailableError where this installation cannot."""
-        self._config = config
-        self._accepts = (config.mode.width, config.mode.height, PIXEL_FORMAT)
-        self._opened_bitrate = config.bitrate
-        self._bitrate = config.bitrate
-        self._context: VideoCodecContext | None = self._open(config)
-        self._encoded = 0
-
-    @property
-    def bitrate(self) -> Bitrate:
-        """The rate it aims at now."""
-        return self._bitrate
-
-    @abstractmethod
-    def options(self, config: EncoderConfig) -> dict[str, str]:
-        """Return the encoder's options for a configuration."""
-
-    def encode(self, frame: RawFrame, *, key: bool = False) -> AccessUnit:
-        """Encode one picture; see :class:`Encoder`."""
-        context = self._context
-        if context is None:
-            raise MediaError(f"the {self.name} encoder is closed", "open a new one")
-        picture = frame.picture
-        if (picture.width, picture.height, picture.format.name) != self._accepts:
-            # PyAV would scale it silently, at the price of a scaler a frame.
-            raise MediaError(
-                f"{self.name} is open for {self._config.mode.resolution} {PIXEL_FORMAT}, "
-                f"but frame {frame.frame} is {picture.width}x{picture.height} {picture.format.name}",
-                "open a new encoder when the mode changes",
-            )
-        picture.pts = self._encoded
-        picture.time_base = context.time_base
-        picture.pict_type = PictureType.I if key else PictureType.NONE
-        begin_ns = monotonic_ns()
-        try:
-            packets = context.encode(picture)
-        except av.error.FFmpegError as error:
-            raise MediaError(
-                f"{self.name} failed on frame {frame.frame}: {error}", "close the encoder and open a new one"
-            ) from error
-        if len(packets) != 1:
-            raise MediaError(
-                f"{self.name} returned {len(packets)} access units for frame {frame.frame}, not one",
-                "its options let it look ahead; a low-latency stream cannot use it like this",
-            )
-        data = bytes(packets[0])
-        end_ns = monotonic_ns()
-        self._encoded += 1
-        return AccessUnit(
-            data=data,
-            key=bitstream.is_key(self.codec, data),
-            frame=frame.frame,
-            pts_ns=frame.captured_ns,
-            stamps=Stamps(frame.captured_ns, frame.converted_ns, begin_ns, end_ns),
-        )
-
-    def set_bitrate(self, bitrate: Bitrate) -> RateChange:
-        """Aim at a new rate; see :class:`Encoder`."""
-        context = self._context
-        if context is None:
-            raise MediaError(f"the {self.name} encoder is closed", "open a new one")
-        if bitrate == self._bitrate:
-            return RateChange.UNCHANGED
-        opened = self._opened_bitrate.bits_per_second
-        in_place = (
-            self.in_place_share is not None
-            and opened * self.in_place_share <= bitrate.bits_per_second <= opened
-        )
-        if in_place:
-            context.bit_rate = bitrate.bits_per_second
-            self._bitrate = bitrate
-            return RateChange.IN_PLACE
-        check_bitrate(bitrate)
-        config = self._config.model_copy(update={"bitrate": bitrate})
-        replacement = self._open(config)
-        self.close()
-        self._config, self._context = config, replacement
-        self._opened_bitrate = self._bitrate = bitrate
-        return RateChange.REOPENED
-
-    def close(self) -> None:
-        """Free the encoder; see :class:`Encoder`."""
-        context, self._context = self._context, None
-        if context is not None and self._encoded:
-            # Some encoders complain on standard error when they are freed before being told of the end.
-            with contextlib.suppress(av.error.FFmpegError):
-                context.encode(None)
-
-    def _open(self, config: EncoderConfig) -> VideoCodecContext:
-        try:
-            context = av.CodecContext.create(self.ffmpeg_name, "w")
-            assert isinstance(context, VideoCodecContext)
-            context.width, context.height = config.mode.width, config.mode.height
-            context.pix_fmt = PIXEL_FORMAT
-            context.framerate = Fraction(config.mode.refresh_hz)
-            context.time_base = Fraction(1, config.mode.refresh_hz)
-            context.bit_rate = config.bitrate.bits_per_second
-            context.max_b_frames = 0
-            context.color_range = 1  # limited
-            context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
-            context.options = self.options(config)
-            context.open()
-        except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
-            raise CodecUnavailableError(
-                f"the encoder {self.name} (FFmpeg's {self.ffmpeg_name}) cannot be opened: {error}",
-                "install the PyAV wheel, whose FFmpeg has it (pip install --force-reinstall av), "
-                "or choose another encoder",
-            ) from error
-        return context

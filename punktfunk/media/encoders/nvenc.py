@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from typing import Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Final
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import (
@@ -23,8 +20,12 @@ from punktfunk.errors import (
 )
 from punktfunk.media import bitstream
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName, RateChange, check_bitrate
-from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps, plane_view
+from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CODEC_OF: Final = {
     EncoderName.NVENC_H264: Codec.H264,
@@ -112,6 +113,12 @@ class NvencEncoder:
 
     def __init__(self, config: EncoderConfig) -> None:
         """Open a session; raise as :func:`examine` does."""
+        # Whoever asks which encoders there are does without pictures, and without NumPy.
+        import numpy as np
+
+        from punktfunk.media.planes import plane_view
+
+        self._plane_view = plane_view
         self.name = config.encoder
         self.codec = CODEC_OF[config.encoder]
         examine(self.codec)
@@ -141,9 +148,9 @@ class NvencEncoder:
             )
         begin_ns = monotonic_ns()
         rows = picture.height
-        self._surface[:rows] = plane_view(picture, 0)
-        self._surface[rows:, 0::2] = plane_view(picture, 1)
-        self._surface[rows:, 1::2] = plane_view(picture, 2)
+        self._surface[:rows] = self._plane_view(picture, 0)
+        self._surface[rows:, 0::2] = self._plane_view(picture, 1)
+        self._surface[rows:, 1::2] = self._plane_view(picture, 2)
         flags = int(getattr(self._library.NV_ENC_PIC_FLAGS, _FORCE_IDR)) if key else 0
         try:
             packets = (

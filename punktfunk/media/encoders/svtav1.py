@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from av.video.codeccontext import VideoCodecContext
 
-from punktfunk.media.encoders.base import EncoderConfig, EncoderName, FfmpegEncoder
+from punktfunk.media.encoders.base import EncoderConfig, EncoderName
+from punktfunk.media.encoders.ffmpeg import FfmpegEncoder
 from punktfunk.media.scheduling import scheduling_kept
 from punktfunk.media.types import Codec
 

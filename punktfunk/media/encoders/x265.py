@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from punktfunk.media.encoders.base import EncoderConfig, EncoderName, FfmpegEncoder
+from punktfunk.media.encoders.base import EncoderConfig, EncoderName
+from punktfunk.media.encoders.ffmpeg import FfmpegEncoder
 from punktfunk.media.types import Codec
 
 

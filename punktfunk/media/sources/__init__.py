@@ -8,9 +8,6 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.errors import UsageError
-from punktfunk.media.sources.card import TestCardSource
-from punktfunk.media.sources.file import FileSource
-from punktfunk.media.testcard import TestCard
 from punktfunk.media.types import RawFrame
 from punktfunk.units import Mode
 
@@ -85,9 +82,14 @@ def open_source(spec: TestCardSpec | FileSpec, mode: Mode) -> VideoSource:
     """
     match spec:
         case TestCardSpec():
+            from punktfunk.media.sources.card import TestCardSource
+            from punktfunk.media.testcard import TestCard
+
             card = TestCard(mode.resolution, entropy=spec.entropy, seed=spec.seed, tag=spec.tag)
             return TestCardSource(card)
         case FileSpec():
+            from punktfunk.media.sources.file import FileSource
+
             return FileSource(spec.path, mode, draw_strip=spec.strip, tag=spec.tag)
         case _:
             raise UsageError(f"the source {spec.kind!r} has no pictures", "use a test card or a file")

@@ -11,7 +11,8 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, MediaError
 from punktfunk.media import strip
-from punktfunk.media.types import PIXEL_FORMAT, RawFrame, plane_view
+from punktfunk.media.planes import plane_view
+from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 from punktfunk.units import Mode
 
 

@@ -27,7 +27,7 @@ from punktfunk.media import (
     open_producer,
     strip,
 )
-from punktfunk.media.types import plane_view
+from punktfunk.media.planes import plane_view
 from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(960, 540, 60)

@@ -11,7 +11,8 @@ import numpy as np
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture import ScreenProducer, ScreenSpec, open_capture
 from punktfunk.desktop.session import DesktopSession
-from punktfunk.media import EncoderConfig, open_decoder, strip
+from punktfunk.media import EncoderConfig, strip
+from punktfunk.media.decoders import open_decoder
 from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(960, 540, 60)
