@@ -25,6 +25,13 @@ class Allowance:
         """Take one; only at or after :meth:`due_ns`."""
         self._full_ns = max(self._full_ns, now_ns) + self._interval_ns
 
+    def try_take(self, now_ns: int) -> bool:
+        """Take one if there is one; return whether there was."""
+        if now_ns < self.due_ns():
+            return False
+        self.take(now_ns)
+        return True
+
     def full(self, now_ns: int) -> bool:
         """Return whether it is as good as a new one."""
         return now_ns >= self._full_ns

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
-from punktfunk.host.stream import messages
+from punktfunk.host.stream.spec import RecordOptions, StreamSpec
 from punktfunk.units import Mode
 
 
@@ -85,7 +84,7 @@ class StreamRequest:
     fec_percent: int
     fec_floor: int | None
     """Where FEC follows the client's loss, never below; ``None`` keeps the percentage."""
-    measured: bool
-    """Whether frames are recorded, their numbers read from the picture."""
-    order: Callable[[Path | None, ScreenSpec | None], messages.Prepare]
-    """Makes the worker's order from the folder of its artefacts and the output that it captures."""
+    record_frames: bool
+    """Whether every frame is recorded, its number read from the picture, where there is a folder for that."""
+    spec: Callable[[RecordOptions | None, ScreenSpec | None], StreamSpec]
+    """Describes the stream to its worker, with what that leaves behind and the output that it captures."""

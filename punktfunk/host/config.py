@@ -9,26 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.addresses import parse_address
 from punktfunk.errors import ConfigError
+from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.host.stream.sources import HostSource
+from punktfunk.host.stream.spec import Pacing
 from punktfunk.media import EncoderWish, TestCardSpec
 from punktfunk.media.encoders.base import check_bitrate
-from punktfunk.native.control import MAX_FEC_PERCENT, MAX_SHARD_BYTES
+from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.trust.identity import parse_fingerprint
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
 NATIVE_PORT = 9777
 """The port of the reference host (punktfunk/1 section 7.1)."""
-
-
-class Pacing(BaseModel):
-    """How packets of a frame leave: a burst at once, then at max(``packets_per_ms``, factor × rate)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    burst_packets: int = Field(default=32, ge=1, le=65535)
-    packets_per_ms: int = Field(default=100, ge=1, le=100_000)
-    rate_factor: float = Field(default=1.25, ge=1.0, le=100.0)
 
 
 class HostConfig(BaseModel):

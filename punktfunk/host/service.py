@@ -18,8 +18,9 @@ from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.history import SessionHistory
 from punktfunk.host.native.admission import HostAdmission
-from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, prepare, wanted_kbps
+from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, stream_spec, wanted_kbps
 from punktfunk.host.native.pairing import NativePairing
+from punktfunk.host.native.sender import SENDER
 from punktfunk.host.peripherals.router import InputSink, Peripherals
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.sessions import Sessions
@@ -114,7 +115,7 @@ class Host:
             self._identity = await asyncio.to_thread(_identity, config.state_dir)
         if pairing is not None:
             self._stop_listening_to_trust = pairing.trust.on_removal(self._unpaired)
-        self.sessions.open(config.max_sessions)
+        self.sessions.open(config.max_sessions, [SENDER])
         self._listener = Listener(config.bind, config.port, self._identity, self._make_session)
         self._log.info("listening", bind=config.bind, port=self.port, fingerprint=self.fingerprint)
         return self
@@ -253,9 +254,9 @@ class Host:
             fec_scheme=config.fec_scheme,
             fec_percent=welcome.fec_percent,
             fec_floor=config.fec_floor_percent,
-            measured=config.record_frames,
-            order=lambda artefacts, screen: prepare(
-                config, hello, welcome, session.clock, artefacts, screen=screen
+            record_frames=config.record_frames,
+            spec=lambda records, screen: stream_spec(
+                config, hello, welcome, session.clock, records=records, screen=screen
             ),
         )
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from punktfunk.host.peripherals.router import InputSink, Peripherals
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.host.stream.spec import RecordOptions
 
 CLOSE_LIMIT_S = 1.9
 
@@ -58,9 +59,11 @@ class Sessions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
         self._closing = False
+        self._senders: frozenset[str] = frozenset()
 
-    def open(self, max_sessions: int) -> None:
-        """Begin to let clients in."""
+    def open(self, max_sessions: int, senders: Collection[str]) -> None:
+        """Begin to let clients in; their streams leave by one of ``senders``, ``module:function`` each."""
+        self._senders = frozenset(senders)
         self._capacity = CapacityLoop(
             max_sessions,
             CapacityEvents(
@@ -111,6 +114,7 @@ class Sessions:
         report = self._report(session, request)
         lease = report._lease
         worker = WorkerStream(
+            senders=self._senders,
             screen_for=None if lease is None else lease.change,
             max_kbps=request.max_kbps,
             fec_percent=request.fec_percent,
@@ -252,7 +256,7 @@ class Sessions:
         assert session.peer is not None
         number = self.history.next_number
         artefacts = self._artefacts(number)
-        measured = artefacts is not None and request.measured
+        measured = artefacts is not None and request.record_frames
         return SessionReport(
             number,
             session.peer,
@@ -273,7 +277,13 @@ class Sessions:
         request = self._requests.pop(session)
 
         def go_on(screen: ScreenSpec | None) -> None:
-            worker.prepare(request.order(report.artefacts, screen))
+            folder = report.artefacts
+            records = (
+                None
+                if folder is None
+                else RecordOptions(folder=folder.absolute(), frames=request.record_frames)
+            )
+            worker.prepare(request.spec(records, screen))
 
         report.worker_pid = worker.launch()
         if report._lease is None:

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.errors import ConfigError, SettingsError, UnitError
 from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
+from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.log import Level
 from punktfunk.media import EncoderWish
 from punktfunk.media.encoders.base import MAX_BITRATE
-from punktfunk.native.control import MAX_FEC_PERCENT, MIN_BITRATE_KBPS
+from punktfunk.native.control import MIN_BITRATE_KBPS
 from punktfunk.trust.private_file import read_private, write_private
 from punktfunk.units import Mode
 

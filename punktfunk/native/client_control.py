@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from punktfunk.allowance import Allowance
 from punktfunk.errors import HandshakeError, ProtocolError, UnitError
 from punktfunk.native import messages
 from punktfunk.native.control import (
     CLOCK_ROUND_LIMIT_NS,
     CLOCK_ROUNDS,
     HANDSHAKE_BUDGET_NS,
+    MESSAGE_BURST,
+    MESSAGE_INTERVAL_NS,
     MS,
     BitrateAnswered,
     ClockEstimate,
     ClockRoundsOver,
     CloseConnection,
-    MessageBudget,
     ModeAnswered,
     Output,
     Outputs,
@@ -58,7 +60,7 @@ class ClientControl:
         self._offset_ns = realtime_offset_ns
         self._reader = FrameReader()
         self._outputs = Outputs()
-        self._budget = MessageBudget(now_ns)
+        self._budget = Allowance(MESSAGE_BURST, MESSAGE_INTERVAL_NS, now_ns)
         self._deadline_ns: int | None = now_ns + HANDSHAKE_BUDGET_NS
         self._probe_t1_ns = 0
         self._rounds = 0
@@ -165,7 +167,7 @@ class ClientControl:
         self._outputs.put(WelcomeReceived(welcome))
 
     def _typed(self, payload: bytes, now_ns: int) -> None:
-        if not self._budget.take(now_ns):
+        if not self._budget.try_take(now_ns):
             self._outputs.counters["rate_limited"] += 1
             return
         try:

@@ -41,9 +41,9 @@ PROOF_WAIT_NS = 60 * S
 PAIRED_CLOSE_WAIT_NS = 5 * S
 """How long the host leaves the close of a pairing to the client (section 6.1)."""
 
-MESSAGE_RATE_PER_S = 200
-MESSAGE_BURST = 400
-"""Typed messages a peer may send: answers would pile up in memory when it never acknowledges them."""
+MESSAGE_BURST, MESSAGE_INTERVAL_NS = 400, 5 * MS
+"""Typed messages a peer may send, so many at once, then one each interval: answers
+would pile up in memory when it never acknowledges them."""
 
 MODES_BURST, MODE_INTERVAL_NS = 4, S
 """Mode changes: so many at once, then one each interval. Each opens a source and an encoder, 0.15 s of a core at 8192
@@ -51,7 +51,6 @@ by 8192."""
 BITRATES_BURST, BITRATE_INTERVAL_NS = 8, 250 * MS
 """The same for bitrates; one beyond what an encoder was opened for opens it again. Clients measure for 750 ms."""
 
-MAX_FEC_PERCENT = 50
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_SHARD_BYTES = 1984
 MIN_BITRATE_KBPS = 500
@@ -251,36 +250,9 @@ class Outputs:
         return self._queue.popleft() if self._queue else None
 
 
-class MessageBudget:
-    """Token bucket over received messages."""
-
-    __slots__ = ("_burst", "_filled_ns", "_per_s", "_tokens")
-
-    def __init__(self, now_ns: int, *, per_s: int = MESSAGE_RATE_PER_S, burst: int = MESSAGE_BURST) -> None:
-        self._per_s, self._burst = per_s, float(burst)
-        self._tokens = self._burst
-        self._filled_ns = now_ns
-
-    def take(self, now_ns: int) -> bool:
-        """Return whether one more message may be handled now."""
-        earned = (now_ns - self._filled_ns) * self._per_s / S
-        self._tokens = min(self._burst, self._tokens + earned)
-        self._filled_ns = now_ns
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 def clamp_bitrate_kbps(kbps: int) -> int:
     """Keep a wanted bitrate within 500 kbit/s to 8 Gbit/s (section 2.4)."""
     return min(max(kbps, MIN_BITRATE_KBPS), MAX_BITRATE_KBPS)
-
-
-def fec_percent_for_loss(loss_ppm: int) -> int:
-    """Map a loss report to a FEC percentage: ceil(loss % × 1.4) + 1, within 1..50 (section 2.4)."""
-    percent = -(-loss_ppm * 14 // 100_000) + 1
-    return min(max(percent, 1), MAX_FEC_PERCENT)
 
 
 def fec_percent_within(percent: int, data_shards: int, welcome_percent: int, max_block_shards: int) -> int:

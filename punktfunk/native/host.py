@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from punktfunk import log
 from punktfunk.addresses import parse_address, source_of
+from punktfunk.allowance import Allowance
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.ending import EndReason
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
@@ -136,9 +137,7 @@ class HostSession:
         self._over = False
         self.dropped_datagrams: Counter[str] = Counter()
         """Input, audio and feedback datagrams that were not taken, by reason."""
-        self._datagram_budget = control.MessageBudget(
-            monotonic_ns(), per_s=DATAGRAM_RATE_PER_S, burst=DATAGRAM_BURST
-        )
+        self._datagram_budget = Allowance(DATAGRAM_BURST, control.S // DATAGRAM_RATE_PER_S, monotonic_ns())
         self._refusals = RefusalWatch()
         self._pairing: asyncio.Task[None] | None = None
         self._attempt: Any = None
@@ -189,7 +188,7 @@ class HostSession:
         """Take one datagram of input, audio or feedback: of a client that has a stream, known, and within the rate."""
         if self.worker is None or self.ending:
             self.dropped_datagrams["dropped_early"] += 1
-        elif not self._datagram_budget.take(monotonic_ns()):
+        elif not self._datagram_budget.try_take(monotonic_ns()):
             self.dropped_datagrams["dropped_rate"] += 1
         else:
             datagram = decode_from_client(data)

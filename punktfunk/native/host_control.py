@@ -16,6 +16,8 @@ from punktfunk.native.control import (
     KEEP_QUIET_NS,
     MAX_PROBE_KBPS,
     MAX_PROBE_MS,
+    MESSAGE_BURST,
+    MESSAGE_INTERVAL_NS,
     MODE_INTERVAL_NS,
     MODES_BURST,
     PAIRED_CLOSE_WAIT_NS,
@@ -26,7 +28,6 @@ from punktfunk.native.control import (
     HelloReceived,
     KeyframeRequested,
     LossReported,
-    MessageBudget,
     ModeRequested,
     Output,
     Outputs,
@@ -84,7 +85,7 @@ class HostControl:
         self._offset_ns = realtime_offset_ns
         self._reader = FrameReader()
         self._outputs = Outputs()
-        self._budget = MessageBudget(now_ns)
+        self._budget = Allowance(MESSAGE_BURST, MESSAGE_INTERVAL_NS, now_ns)
         self._modes: Latest[Mode] = Latest(Allowance(MODES_BURST, MODE_INTERVAL_NS, now_ns))
         self._bitrates: Latest[int] = Latest(Allowance(BITRATES_BURST, BITRATE_INTERVAL_NS, now_ns))
         self._deadline_ns: int | None = now_ns + HANDSHAKE_BUDGET_NS
@@ -251,7 +252,7 @@ class HostControl:
             self._begin_stream(punched=True)
 
     def _typed(self, payload: bytes, now_ns: int) -> None:
-        if not self._budget.take(now_ns):
+        if not self._budget.try_take(now_ns):
             self._outputs.counters["rate_limited"] += 1
             return
         try:

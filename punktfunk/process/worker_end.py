@@ -24,14 +24,16 @@ _LAST_WORDS_S = 1.2
 
 
 class WorkerEnd:
-    """The channel of a worker process.
+    """The channel of a worker process, whose command line ``parser`` reads but for ``--channel``.
 
     ``stopping`` is set when the control process closed the channel, sent SIGTERM or died. Messages arrive in
-    ``inbox`` with their descriptors, which belong to the taker.
+    ``inbox`` with their descriptors, which belong to the taker. ``arguments`` are what ``parser`` found.
     """
 
-    def __init__(self, vocabulary: Iterable[type[Any]]) -> None:
-        descriptor = _channel_descriptor()
+    def __init__(
+        self, vocabulary: Iterable[type[Any]], parser: argparse.ArgumentParser | None = None
+    ) -> None:
+        self.arguments, descriptor = _command_line(parser)
         self.stopping = threading.Event()
         self.inbox: queue.SimpleQueue[tuple[Any, list[int]]] = queue.SimpleQueue()
         self._channel = Channel(socket.socket(fileno=descriptor), vocabulary)
@@ -82,16 +84,19 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _channel_descriptor() -> int:
-    parser = argparse.ArgumentParser(description="A stream worker; started by its control process only.")
+def _command_line(more: argparse.ArgumentParser | None) -> tuple[argparse.Namespace, int]:
+    parser = argparse.ArgumentParser(
+        description="A worker; started by its control process only.", parents=[] if more is None else [more]
+    )
     parser.add_argument("--channel", type=int, required=True, metavar="FD")
-    descriptor: int = parser.parse_args().channel
+    arguments = parser.parse_args()
+    descriptor: int = arguments.channel
     try:
         os.fstat(descriptor)
     except OSError:
         sys.exit("this program is started by punktfunk itself")
     os.set_inheritable(descriptor, False)
-    return descriptor
+    return arguments, descriptor
 
 
 def _die_with_parent() -> None:

@@ -23,7 +23,7 @@ STOP_GRACE_S = 1.5
 
 
 class WorkerProcess:
-    """One worker, started from ``module`` with its channel as ``--channel FD``.
+    """One worker, started from ``module`` with its channel as ``--channel FD``, and ``arguments``.
 
     ``on_message`` gets every message; ``on_exit`` is called once, with the exit status as ``subprocess``
     gives it, when the process is gone and everything it had sent was handed on. Belongs to one event loop;
@@ -36,6 +36,7 @@ class WorkerProcess:
         vocabulary: Iterable[type[Any]],
         on_message: Callable[[Any], None],
         on_exit: Callable[[int], None],
+        arguments: Iterable[str] = (),
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_message = on_message
@@ -43,7 +44,7 @@ class WorkerProcess:
         self._kill_timer: asyncio.TimerHandle | None = None
         self.exit_status: int | None = None
         ours, theirs = Channel.pair()
-        command = [sys.executable, "-m", module, "--channel", str(theirs.fileno())]
+        command = [sys.executable, "-m", module, "--channel", str(theirs.fileno()), *arguments]
         try:
             with interrupts.held_back():
                 self._process = subprocess.Popen(

@@ -19,6 +19,9 @@ import sys
 import threading
 import time
 
+from punktfunk.host.native.sender import SENDER
+from punktfunk.host.stream.handle import sender_arguments
+
 
 class VirtualTime:
     """A clock that stands still but for the sleeps of the frame clock, which are over at once."""
@@ -73,6 +76,7 @@ def main() -> int:
     worker = importlib.import_module(WORKERS[side])
     if side == "host":
         clock = VirtualTime()
+        sys.argv += sender_arguments([SENDER])
         worker.monotonic_ns, worker.sleep_until = clock.now, clock.sleep_until
     else:
         worker.S = int(os.environ["REPORT_MS"]) * 1_000_000

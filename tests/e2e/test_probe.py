@@ -14,14 +14,15 @@ import pytest
 import punktfunk
 from punktfunk.client.probe import PathProbe, PathReport
 from punktfunk.client.probe_front import lines
-from punktfunk.clock import SessionClock
-from punktfunk.core._core import ClientStream, HostStream, StreamConfig
+from punktfunk.core._core import ClientStream, StreamConfig
+from punktfunk.host.native.sender import NativeSender
 from punktfunk.host.stream import messages as work
 from punktfunk.host.stream import probe as host_probe
 from punktfunk.media import SyntheticSpec
 from punktfunk.native import messages
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate
+from tests.support.stream_spec import SPEC, TRANSPORT
 
 KEY = bytes(range(16))
 
@@ -92,13 +93,15 @@ class Desk:
         self.left.connect(self.right.getsockname())
         self.right.connect(self.left.getsockname())
         config = StreamConfig(key=KEY, shard_bytes=1200)
-        self.host = HostStream(config, self.left.fileno(), rate_kbps=1000)
+        sealed = TRANSPORT.model_copy(update={"key": KEY.hex(), "salt": "00000000"})
+        spec = SPEC.model_copy(update={"rate_kbps": 1000, "transport": sealed.transport()})
+        self.host = NativeSender(spec, self.left.fileno())
         self.client = ClientStream(config, self.right.fileno())
-        self.desk = host_probe.BandwidthProbes(limit_kbps, 1200)
+        self.desk = host_probe.BandwidthProbes(limit_kbps)
 
     def run(self, kbps: int, ms: int) -> work.ProbeSent:
         self.desk.ask(work.SendProbe(kbps, ms))
-        return self.desk.run(self.host, SessionClock.start(), threading.Event())
+        return self.desk.run(self.host, threading.Event())
 
     def close(self) -> None:
         self.host.close()
@@ -151,7 +154,7 @@ def test_the_time_and_bytes_of_all_speed_tests_of_a_session_are_bounded(
 
 
 def test_speed_tests_beyond_one_that_waits_are_refused_at_once(tmp_path: Path) -> None:
-    desk = host_probe.BandwidthProbes(8000, 1200)
+    desk = host_probe.BandwidthProbes(8000)
     for _ in range(50):
         desk.ask(work.SendProbe(1000, 5000))
     assert desk.counters["probes_refused"] == 48

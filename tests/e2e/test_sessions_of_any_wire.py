@@ -6,8 +6,7 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -18,12 +17,13 @@ from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
 from punktfunk.errors import CapacityFullError
 from punktfunk.host.client_session import StreamRequest
+from punktfunk.host.native.sender import SENDER
 from punktfunk.host.sessions import Sessions
-from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.host.stream.spec import RecordOptions, StreamLimits, StreamSpec
 from punktfunk.media import EncoderConfig, SyntheticSpec
 from punktfunk.units import Bitrate, Mode
-from tests.support.host_order import PREPARE
+from tests.support.stream_spec import SPEC
 from tests.support.waiting import soon
 
 MODE = Mode(640, 360, 60)
@@ -49,6 +49,7 @@ class Toy:
     said: list[str] = field(default_factory=list)
     modes: list[tuple[bool, Mode]] = field(default_factory=list)
     probes: list[tuple[int, ...]] = field(default_factory=list)
+    sender: str = SENDER
     worker: WorkerStream | None = None
     over: bool = False
 
@@ -87,7 +88,7 @@ class Toy:
 
     def start(self, frames: int | None = None) -> socket.socket:
         """Begin to stream; return the client's end."""
-        self.worker = self.owner.start(self, request(self.clock, frames))
+        self.worker = self.owner.start(self, request(self.clock, frames, self.sender))
         host, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for end in (host, client):
             end.bind(("127.0.0.1", 0))
@@ -98,22 +99,21 @@ class Toy:
         return client
 
 
-def request(clock: SessionClock, frames: int | None) -> StreamRequest:
+def request(clock: SessionClock, frames: int | None, sender: str) -> StreamRequest:
     """Ask for a stream of synthetic frames in packets of the core."""
 
-    def order(artefacts: Path | None, screen: ScreenSpec | None) -> messages.Prepare:
+    def spec(records: RecordOptions | None, screen: ScreenSpec | None) -> StreamSpec:
         assert screen is None
-        return replace(
-            PREPARE,
-            source=SyntheticSpec(frame_bytes=2000).model_dump(mode="json"),
-            encoder=EncoderConfig(encoder="x264", mode=MODE, bitrate=Bitrate(2_000_000)).model_dump(
-                mode="json"
-            ),
-            rate_kbps=2000,
-            frames=frames,
-            artefacts=None if artefacts is None else str(artefacts),
-            clock_offset_ns=clock.offset_ns,
-            clock_error_ns=clock.error_ns,
+        return SPEC.model_copy(
+            update={
+                "source": SyntheticSpec(frame_bytes=2000),
+                "encoder": EncoderConfig(encoder="x264", mode=MODE, bitrate=Bitrate(2_000_000)),
+                "rate_kbps": 2000,
+                "limits": StreamLimits(frames=frames),
+                "clock": clock,
+                "transport": SPEC.transport.model_copy(update={"sender": sender}),
+                "records": records,
+            }
         )
 
     return StreamRequest(
@@ -125,8 +125,8 @@ def request(clock: SessionClock, frames: int | None) -> StreamRequest:
         fec_scheme="gf16",
         fec_percent=20,
         fec_floor=None,
-        measured=False,
-        order=order,
+        record_frames=False,
+        spec=spec,
     )
 
 
@@ -141,7 +141,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 def owner(max_sessions: int = 1) -> Sessions:
     sessions = Sessions(desktop=None, input_sink=None, artefacts=lambda: None)
-    sessions.open(max_sessions)
+    sessions.open(max_sessions, [SENDER])
     return sessions
 
 
@@ -243,5 +243,22 @@ def test_a_host_that_stops_lets_no_worker_start_and_leaves_none() -> None:
             await sessions.stop()
         [report] = sessions.history.ended()
         assert (report.worker_pid, report.reason, report.failed) == (0, "host stopped", False)
+
+    run(scenario())
+
+
+def test_a_stream_leaves_by_no_sender_but_those_that_the_host_began_with() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), None), sender="os:system")
+        sessions.reserve(toy)
+        with toy.start():
+            await sessions.ended(1)
+        [report] = sessions.history.ended()
+        assert (report.failed, report.stream_reason) == (
+            True, "the sender 'os:system' is none that this worker was started with",
+        )  # fmt: skip
+        sessions.start_no_more()
+        await sessions.stop()
 
     run(scenario())

@@ -25,11 +25,11 @@ import pytest
 from punktfunk.client import work as client_work
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.host.stream import messages as host_work
-from punktfunk.media import EncoderConfig, TestCardSpec, open_producer
+from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec, open_producer
 from punktfunk.process.channel import Channel
 from punktfunk.units import Bitrate, Mode
 from tests.support.client_order import RECEIVE
-from tests.support.host_order import PREPARE
+from tests.support.stream_spec import SPEC, TRANSPORT
 
 FRAMES = 100_000
 """Frames between the two readings: half an hour at 60 frames a second."""
@@ -253,17 +253,17 @@ def test_a_recording_takes_its_rows_and_no_more(tmp_path: Path) -> None:
 
 def test_a_host_worker_holds_nothing_of_the_frames_that_it_has_sent(tmp_path: Path) -> None:
     encoder = EncoderConfig(mode=MODE, bitrate=Bitrate(500_000), threads=1)
-    order = replace(
-        PREPARE,
-        source={"kind": "synthetic", "frame_bytes": 1000},
-        encoder=encoder.model_dump(mode="json"),
-        key=KEY.hex(),
-        salt=SALT.hex(),
-        rate_kbps=100_000,
-        record_frames=True,
+    sealed = TRANSPORT.model_copy(update={"key": KEY.hex(), "salt": SALT.hex()})
+    spec = SPEC.model_copy(
+        update={
+            "source": SyntheticSpec(frame_bytes=1000),
+            "encoder": encoder,
+            "transport": sealed.transport(),
+            "rate_kbps": 100_000,
+        }
     )
     with data_path() as (host, _client), worker("host", host_work.VOCABULARY, tmp_path) as sender:
-        sender.channel.send(order)
+        sender.channel.send(host_work.Prepare(spec.model_dump(mode="json")))
         sender.until("Ready")
         sender.channel.send(host_work.Begin(), [host.fileno()])
         sender.until("Progress", "frames_submitted", HOST_WARM_UP)

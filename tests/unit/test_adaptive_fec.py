@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from punktfunk.host.config import HostConfig
-from punktfunk.host.stream.adaptive_fec import CALM_PACKETS, AdaptiveFec, FecChoice
-from punktfunk.native.control import MAX_FEC_PERCENT
+from punktfunk.host.stream.adaptive_fec import (
+    CALM_PACKETS,
+    MAX_FEC_PERCENT,
+    AdaptiveFec,
+    FecChoice,
+    percent_for_loss,
+)
 
 
 class Stream:
@@ -23,6 +28,14 @@ class Stream:
     def report(self, loss_ppm: int = 0) -> int:
         self.sent += self._packets
         return self.fec.follow(loss_ppm, self.sent)
+
+
+@pytest.mark.parametrize(
+    ("ppm", "percent"),
+    [(0, 1), (1, 2), (10_000, 3), (50_000, 8), (100_000, 15), (350_000, 50), (1_000_000, 50)],
+)
+def test_reported_loss_maps_to_fec_as_ceil_of_1_4_times_plus_one(ppm: int, percent: int) -> None:
+    assert percent_for_loss(ppm) == percent
 
 
 def test_a_burst_is_answered_with_the_very_next_frame() -> None:

@@ -464,14 +464,6 @@ def test_a_host_that_never_answers_ends_the_client_after_ten_seconds() -> None:
     assert "no Welcome" in pair.client.error.cause
 
 
-@pytest.mark.parametrize(
-    ("ppm", "percent"),
-    [(0, 1), (1, 2), (10_000, 3), (50_000, 8), (100_000, 15), (350_000, 50), (1_000_000, 50)],
-)
-def test_reported_loss_maps_to_fec_as_ceil_of_1_4_times_plus_one(ppm: int, percent: int) -> None:
-    assert control.fec_percent_for_loss(ppm) == percent
-
-
 def test_adaptive_fec_never_outgrows_the_block_that_old_receivers_compute_from_welcome() -> None:
     assert control.fec_percent_within(50, 100, 20, 4096) == 50
     assert control.fec_percent_within(50, 3277, 20, 4096) == 50

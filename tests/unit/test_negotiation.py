@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from punktfunk.clock import SessionClock
 from punktfunk.errors import ConfigError, RejectedError
 from punktfunk.host.config import HostConfig
-from punktfunk.host.native.negotiation import negotiate, prepare
+from punktfunk.host.native.negotiation import negotiate, stream_spec
+from punktfunk.host.stream.messages import Prepare
+from punktfunk.host.stream.spec import StreamSpec
 from punktfunk.media import FileSpec, SyntheticSpec, TestCardSpec
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome
@@ -146,8 +148,8 @@ def test_small_shards_lower_the_highest_bitrate_so_that_they_make_no_more_packet
     welcome = answer(hello)
     assert welcome.bitrate_kbps == kbps
     config = HostConfig(trust=OpenTrust.LOOPBACK, source=FileSpec(path=Path("film.mkv")))
-    order = prepare(config, hello, welcome, SessionClock(5, 1), None)
-    assert (order.rate_kbps, order.probe_kbps) == (kbps, kbps // 2)
+    spec = stream_spec(config, hello, welcome, SessionClock(5, 1))
+    assert (spec.rate_kbps, spec.limits.probe_kbps) == (kbps, kbps // 2)
 
 
 def test_frames_are_announced_only_where_they_can_be_verified() -> None:
@@ -171,10 +173,13 @@ def test_the_workers_order_carries_the_key_and_hides_it() -> None:
     )
     hello = Hello(mode=MODE)
     welcome = negotiate(config, hello, 1, "127.0.0.1")
-    order = prepare(config, hello, welcome, SessionClock(5, 1), None)
-    assert bytes.fromhex(order.key) == welcome.key
-    assert welcome.key.hex() not in repr(order)
-    assert (order.rate_kbps, order.source["kind"], order.source["path"]) == (8000, "file", "film.mkv")
+    spec = stream_spec(config, hello, welcome, SessionClock(5, 1))
+    order = Prepare(spec.model_dump(mode="json"))
+    assert welcome.key.hex() not in f"{spec} {spec!r} {order!r}"
+    received = StreamSpec.model_validate(order.spec)
+    assert received == spec
+    assert bytes.fromhex(received.transport.values["key"]) == welcome.key
+    assert (received.rate_kbps, received.source) == (8000, config.source)
 
 
 def test_encryption_is_switched_off_only_where_nobody_else_can_listen() -> None:

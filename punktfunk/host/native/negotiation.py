@@ -1,16 +1,17 @@
-"""What a client and the host agree on: the Welcome that answers a Hello, and the order that a worker gets from it."""
+"""What a client and the host agree on: the Welcome that answers a Hello, and the stream that follows from both."""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from pathlib import Path
 
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import MediaError, RejectedError
 from punktfunk.host.config import HostConfig
-from punktfunk.host.stream import messages
+from punktfunk.host.native.sender import NativeTransport
+from punktfunk.host.stream.sources import DesktopSpec
+from punktfunk.host.stream.spec import RecordOptions, SendOptions, StreamLimits, StreamSpec
 from punktfunk.media import (
     Codec,
     EncoderConfig,
@@ -82,51 +83,52 @@ def verified_frames(config: HostConfig, mode: Mode) -> int:
     return round(config.seconds * mode.refresh_hz) if config.seconds is not None else 0
 
 
-def prepare(
+def stream_spec(
     config: HostConfig,
     hello: Hello,
     welcome: Welcome,
     clock: SessionClock,
-    artefacts: Path | None,
     *,
+    records: RecordOptions | None = None,
     screen: ScreenSpec | None = None,
-) -> messages.Prepare:
-    """Make a worker's first message from what was negotiated; ``screen`` is the output of a desktop."""
+) -> StreamSpec:
+    """Describe the stream that was negotiated; ``screen`` is the output of a desktop."""
     kbps = wanted_kbps(config, hello, welcome.shard_bytes)
-    codec = _codec(config, hello)
-    encoder = EncoderConfig(
-        encoder=choose_encoder(codec, config.encoder).name,
-        mode=welcome.mode.checked(),
-        bitrate=Bitrate.from_kbps(kbps),
-        vbv_frames=config.vbv_frames,
-        key_interval=config.key_interval,
-        threads=config.encoder_threads,
-    )
-    return messages.Prepare(
-        source=(screen or config.source).model_dump(mode="json"),
-        encoder=encoder.model_dump(mode="json"),
-        key=welcome.key.hex() if welcome.encrypt else "",
-        salt=welcome.salt.hex(),
-        fec_scheme=config.fec_scheme,
-        fec_percent=welcome.fec_percent,
-        max_block_shards=welcome.max_block_shards,
-        shard_bytes=welcome.shard_bytes,
-        rate_kbps=kbps,
-        burst_packets=config.pacing.burst_packets,
-        packets_per_ms=config.pacing.packets_per_ms,
-        rate_factor=config.pacing.rate_factor,
-        queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
-        gso=config.gso,
-        send_buffer_bytes=config.send_buffer_bytes,
-        realtime=config.realtime,
-        # A verification counts every frame by its number; filler would take numbers away.
-        probe_kbps=0 if welcome.frames else kbps_in_shards(config.probe_limit.kbps, welcome.shard_bytes),
+    source = screen or config.source
+    assert not isinstance(source, DesktopSpec)
+    # A verification counts every frame by its number; filler would take numbers away.
+    limits = StreamLimits(
         frames=welcome.frames or config.frames,
         seconds=None if welcome.frames else config.seconds,
-        artefacts=None if artefacts is None else str(artefacts.absolute()),
-        record_frames=config.record_frames,
-        clock_offset_ns=clock.offset_ns,
-        clock_error_ns=clock.error_ns,
+        probe_kbps=0 if welcome.frames else kbps_in_shards(config.probe_limit.kbps, welcome.shard_bytes),
+    )
+    return StreamSpec(
+        source=source,
+        encoder=EncoderConfig(
+            encoder=choose_encoder(_codec(config, hello), config.encoder).name,
+            mode=welcome.mode.checked(),
+            bitrate=Bitrate.from_kbps(kbps),
+            vbv_frames=config.vbv_frames,
+            key_interval=config.key_interval,
+            threads=config.encoder_threads,
+        ),
+        transport=NativeTransport(
+            key=welcome.key.hex() if welcome.encrypt else "",
+            salt=welcome.salt.hex(),
+            fec_scheme=config.fec_scheme,
+            max_block_shards=welcome.max_block_shards,
+            shard_bytes=welcome.shard_bytes,
+        ).transport(),
+        rate_kbps=kbps,
+        fec_percent=welcome.fec_percent,
+        pacing=config.pacing,
+        queue_frames=max(config.queue_frames, _VERIFY_QUEUE_FRAMES if welcome.frames else 0),
+        send=SendOptions(
+            gso=config.gso, send_buffer_bytes=config.send_buffer_bytes, realtime=config.realtime
+        ),
+        clock=clock,
+        limits=limits,
+        records=records,
     )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from punktfunk.native.control import fec_percent_for_loss
-
+MAX_FEC_PERCENT = 50
+"""What a loss report can lead to at most."""
 RETREAT = 0.9
 """What a step down leaves of the percentage: from 20 % to 1 % in 28 steps, at most one a report (every 750 ms)."""
 CALM_PACKETS = 1000
 """Packets sent without a reported loss that allow a step down: with 95 % confidence the path then loses less than
 0.3 % (three in a thousand, the rule of three), which 2 % of recovery packets carry by the formula of the wire."""
+
+
+def percent_for_loss(loss_ppm: int) -> int:
+    """Map a loss report to a FEC percentage: ceil(loss % × 1.4) + 1, within 1..50 (punktfunk/1 section 2.4)."""
+    percent = -(-loss_ppm * 14 // 100_000) + 1
+    return min(max(percent, 1), MAX_FEC_PERCENT)
 
 
 class AdaptiveFec:
@@ -37,7 +43,7 @@ class AdaptiveFec:
         elif packets_sent - self._calm_since >= CALM_PACKETS:
             self._calm_since = packets_sent
             self._percent *= RETREAT
-        self._percent = max(self._percent, fec_percent_for_loss(loss_ppm), self.floor)
+        self._percent = max(self._percent, percent_for_loss(loss_ppm), self.floor)
         return round(self._percent)
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.adaptive_fec import FecChoice
+from punktfunk.host.stream.spec import StreamSpec
 from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.units import Mode
 
 WORKER_MODULE = "punktfunk.host.stream.worker"
 READY_LIMIT_S = 15.0
 """A worker that has not opened its source and encoder by then is given up."""
+
+
+def sender_arguments(senders: Collection[str]) -> list[str]:
+    """Return the arguments that tell a worker by which senders its stream may leave."""
+    return [word for sender in senders for word in ("--sender", sender)]
 
 
 class WorkerStream:
@@ -27,12 +33,13 @@ class WorkerStream:
     million. FEC follows them from ``fec_percent`` on, never below ``fec_floor`` if there is one; ``packets_sent``
     gives the stream's count as last heard. No rate is above ``max_kbps``. The worker starts with :meth:`launch` and
     does nothing until :meth:`prepare`; what it is told before is kept for it. ``screen_for`` gives a desktop's output
-    another mode and returns what to capture then.
+    another mode and returns what to capture then. The worker opens no sender but one of ``senders``.
     """
 
     def __init__(
         self,
         *,
+        senders: Collection[str],
         screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
         max_kbps: int,
         fec_percent: int,
@@ -42,6 +49,7 @@ class WorkerStream:
         on_message: Callable[[Any], None],
         on_exit: Callable[[int | None], None],
     ) -> None:
+        self._senders = senders
         self._max_kbps = max_kbps
         self._fec = FecChoice(fec_percent, fec_floor)
         self._packets_sent = packets_sent
@@ -64,14 +72,16 @@ class WorkerStream:
 
     def launch(self) -> int:
         """Start the worker; return its process id. Raises ``CapabilityError`` when there can be no process."""
-        self._process = WorkerProcess(WORKER_MODULE, messages.VOCABULARY, self._received, self._on_exit)
+        self._process = WorkerProcess(
+            WORKER_MODULE, messages.VOCABULARY, self._received, self._on_exit, sender_arguments(self._senders)
+        )
         self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
         return self._process.pid
 
-    def prepare(self, order: messages.Prepare) -> None:
+    def prepare(self, spec: StreamSpec) -> None:
         """Let the worker open its source and encoder; what it was told meanwhile follows."""
         assert self._process is not None
-        self._process.send(order)
+        self._process.send(messages.Prepare(spec.model_dump(mode="json")))
         held, self._held = self._held or [], None
         for message in held:
             self._process.send(message)

@@ -10,35 +10,12 @@ from punktfunk.units import Mode
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Open source and encoder; the data socket follows with :class:`Begin`.
+    """Open source and encoder; the client's socket follows with :class:`Begin`.
 
-    ``source`` is a source specification and ``encoder`` an encoder configuration as JSON values. ``key`` and
-    ``salt`` are hex and stay out of ``repr``.
+    ``spec`` is a :class:`~punktfunk.host.stream.spec.StreamSpec` as JSON values, with keys in it: not in ``repr``.
     """
 
-    source: dict[str, Any]
-    encoder: dict[str, Any]
-    key: str = field(repr=False)
-    salt: str = field(repr=False)
-    fec_scheme: str
-    fec_percent: int
-    max_block_shards: int
-    shard_bytes: int
-    rate_kbps: int
-    burst_packets: int
-    packets_per_ms: int
-    rate_factor: float
-    queue_frames: int
-    gso: bool
-    send_buffer_bytes: int
-    realtime: bool
-    probe_kbps: int
-    frames: int | None
-    seconds: float | None
-    artefacts: str | None
-    record_frames: bool
-    clock_offset_ns: int
-    clock_error_ns: int
+    spec: dict[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Bandwidth probes: filler on the data plane, asked for by a client, within limits that the host sets.
 
-Filler goes through the same session as video: sealed, paced by the core, numbered with the frames. It carries no
+Filler goes through the same sender as video, sealed, paced and numbered with the frames. It carries no
 recovery packets, so that the client sees what the path does to every packet, and the picture stands still
 meanwhile, so that encoding disturbs nothing. What a client can make a host send is bounded four times: by the
 rate, by five seconds and by the bytes of one test, and by the time and bytes of all tests of a session.
@@ -11,12 +11,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from punktfunk.clock import SessionClock, monotonic_ns
-from punktfunk.core._core import FLAG_PROBE, HostStream
+from punktfunk.clock import monotonic_ns
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.pace import sleep_until
-from punktfunk.native.control import MAX_PROBE_MS, MS, S
+from punktfunk.host.stream.sender import Sender
 
+MS, S = 1_000_000, 1_000_000_000
+MAX_PROBE_MS = 5000
+"""Duration of one test."""
 MAX_TEST_BYTES = 1 << 30
 MAX_SESSION_BYTES = 8 << 30
 MAX_SESSION_NS = 120 * S
@@ -27,7 +29,7 @@ _TICK_NS = 500_000
 """Filler leaves at most this often: single packets up to some 20 Mbit/s, short trains above."""
 _CATCH_UP_NS = 8 * MS
 """A stall longer than this is not made up for: the burst after it would measure the host, not the path."""
-_MAX_UNIT_SHARDS = 512
+_MAX_UNIT_PACKETS = 512
 _LEAVE_LIMIT_S = 0.25
 
 
@@ -37,13 +39,11 @@ class BandwidthProbes:
     Counters: ``probes`` run, ``probes_refused``, and ``probe_bytes`` of filler.
     """
 
-    def __init__(self, limit_kbps: int, shard_bytes: int) -> None:
+    def __init__(self, limit_kbps: int) -> None:
         self.counters = {"probes": 0, "probes_refused": 0, "probe_bytes": 0}
         self._limit_kbps = limit_kbps
-        self._shard_bytes = shard_bytes
         self._waiting: deque[messages.SendProbe] = deque()
         self._time_left_ns = MAX_SESSION_NS
-        self._filler = memoryview(bytes(_MAX_UNIT_SHARDS * shard_bytes))
 
     @property
     def waiting(self) -> bool:
@@ -57,36 +57,34 @@ class BandwidthProbes:
         else:
             self.counters["probes_refused"] += 1
 
-    def run(self, stream: HostStream, clock: SessionClock, stopping: threading.Event) -> messages.ProbeSent:
-        """Carry the oldest request out. The caller applies rate and FEC of its stream again."""
+    def run(self, sender: Sender, stopping: threading.Event) -> messages.ProbeSent:
+        """Carry the oldest request out. The caller applies the rate of its stream again."""
         wanted = self._waiting.popleft()
+        payload = sender.payload_bytes
         kbps = min(wanted.target_kbps, self._limit_kbps)
         duration_ns = min(wanted.duration_ms * MS, MAX_PROBE_MS * MS, self._time_left_ns)
         budget = min(MAX_TEST_BYTES, MAX_SESSION_BYTES - self.counters["probe_bytes"])
-        if kbps <= 0 or duration_ns <= 0 or budget < self._shard_bytes:
+        if kbps <= 0 or duration_ns <= 0 or budget < payload:
             self.counters["probes_refused"] += 1
             return messages.ProbeSent()
         self.counters["probes"] += 1
-        stream.flush(_LEAVE_LIMIT_S)
-        before = stream.stats()
-        stream.set_fec_percent(0)
-        stream.set_rate(kbps)
+        sender.flush(_LEAVE_LIMIT_S)
+        before = sender.stats()
+        sender.set_rate(kbps)
         begun = monotonic_ns()
-        units, shards = self._burst(
-            stream, clock, stopping, kbps=kbps, ends_ns=begun + duration_ns, budget=budget
-        )
-        stream.flush(_LEAVE_LIMIT_S)
+        units, packets = self._burst(sender, stopping, kbps=kbps, ends_ns=begun + duration_ns, budget=budget)
+        sender.flush(_LEAVE_LIMIT_S)
         took_ns = monotonic_ns() - begun
         self._time_left_ns -= took_ns
-        self.counters["probe_bytes"] += shards * self._shard_bytes
+        self.counters["probe_bytes"] += packets * payload
         # A loss in this host's own queue concerns filler only: no picture refers to it.
-        stream.take_recovery_request()
-        after = stream.stats()
+        sender.take_recovery_request()
+        after = sender.stats()
         drops = sum(
             after[name] - before[name] for name in ("packets_socket_dropped", "packets_queue_dropped")
         )
         return messages.ProbeSent(
-            goodput_bytes=shards * self._shard_bytes,
+            goodput_bytes=packets * payload,
             access_units=units,
             duration_ms=took_ns // MS,
             packets_sent=after["packets_sent"] - before["packets_sent"],
@@ -95,29 +93,30 @@ class BandwidthProbes:
 
     def _burst(
         self,
-        stream: HostStream,
-        clock: SessionClock,
+        sender: Sender,
         stopping: threading.Event,
         *,
         kbps: int,
         ends_ns: int,
         budget: int,
     ) -> tuple[int, int]:
-        """Send filler until the time or the bytes are over; return access units and shards."""
-        shard_ns = self._shard_bytes * 8 * MS / kbps
-        unit_shards = min(_MAX_UNIT_SHARDS, budget // self._shard_bytes)
-        units = shards = 0
+        """Send filler until the time or the bytes are over; return access units and packets."""
+        payload = sender.payload_bytes
+        packet_ns = payload * 8 * MS / kbps
+        unit_packets = min(_MAX_UNIT_PACKETS, budget // payload)
+        filler = memoryview(bytes(unit_packets * payload))
+        units = packets = 0
         due_ns = float(monotonic_ns())
         while (now := monotonic_ns()) < ends_ns and not stopping.is_set():
             due_ns = max(due_ns, now - _CATCH_UP_NS)
-            wanted = min(int((now - due_ns) / shard_ns) + 1, unit_shards) if now >= due_ns else 0
+            wanted = min(int((now - due_ns) / packet_ns) + 1, unit_packets) if now >= due_ns else 0
             if wanted:
-                if (shards + wanted) * self._shard_bytes > budget:
+                if (packets + wanted) * payload > budget:
                     break
-                stream.submit(self._filler[: wanted * self._shard_bytes], clock.to_wire(now), FLAG_PROBE)
+                sender.fill(filler[: wanted * payload])
                 # With one unit on its way at a time nothing is ever dropped from the queue.
-                stream.flush(_LEAVE_LIMIT_S)
-                units, shards = units + 1, shards + wanted
-                due_ns += wanted * shard_ns
+                sender.flush(_LEAVE_LIMIT_S)
+                units, packets = units + 1, packets + wanted
+                due_ns += wanted * packet_ns
             sleep_until(min(max(round(due_ns), now + _TICK_NS), ends_ns), stopping)
-        return units, shards
+        return units, packets

@@ -1,34 +1,37 @@
-"""The stream worker: source → encoder → core, in a process of its own. Run by the host only.
+"""The stream worker: source → encoder → sender, in a process of its own. Run by the host only.
 
-The frame's way touches Python once: ``produce`` returns an access unit, ``submit`` hands it to the core's
-send thread. Everything else in the loop is done between frames.
+The frame's way touches Python once: ``produce`` returns an access unit, ``submit`` hands it to the wire's sender, whose
+packets are the core's. Everything else in the loop is done between frames. The host names on the command line which
+senders there are (``--sender MODULE:FUNCTION``); an order can only choose one of them.
 """
 
 from __future__ import annotations
 
-import math
+import argparse
 import os
 import time
 from array import array
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from punktfunk import log
-from punktfunk.clock import SessionClock, monotonic_ns
-from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
+from punktfunk.allowance import Allowance
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.next_mode import NextMode
 from punktfunk.host.stream.pace import FrameClock, sleep_until, wake_precisely
 from punktfunk.host.stream.probe import BandwidthProbes
 from punktfunk.host.stream.recovery import KeyframeCoalescer
+from punktfunk.host.stream.sender import Sender, open_sender
 from punktfunk.host.stream.sources import WorkerSource, open_worker_producer
+from punktfunk.host.stream.spec import StreamSpec
 from punktfunk.host.stream.telemetry import Telemetry
 from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
-from punktfunk.media import EncoderConfig, Producer, SyntheticSpec
-from punktfunk.native.control import MessageBudget, fec_percent_within
+from punktfunk.media import Producer, SyntheticSpec
 from punktfunk.process import artefacts
 from punktfunk.process.worker_end import WorkerEnd, leave
 from punktfunk.units import Bitrate, Mode
@@ -38,23 +41,24 @@ _FLUSH_LIMIT_S = 2.0
 _PROGRESS_NS = 1_000_000_000
 _REFUSALS_NS = 100_000_000
 """Between two messages about a data port that refuses: on loopback every second send is refused."""
-_LOG_LINES_PER_S, _LOG_BURST = 20, 100
-"""Lines of its log that a worker tells the host; a flood must not fill the channel that carries orders."""
+_LOG_BURST, _LOG_INTERVAL_NS = 100, 50_000_000
+"""Lines of its log that a worker tells the host, so many at once, then one each interval: a flood must not fill the
+channel that carries orders."""
 
 
 class StreamProgram:
-    """One stream from its preparation to its artefacts."""
+    """One stream from its preparation to its artefacts; ``senders`` are those that it may leave by."""
 
-    def __init__(self, end: WorkerEnd, order: messages.Prepare) -> None:
+    def __init__(self, end: WorkerEnd, spec: StreamSpec, senders: Collection[str]) -> None:
         self._end = end
-        self._order = order
-        self._source: Any = _read_source(order.source)
-        self._encoder = EncoderConfig.model_validate(order.encoder)
+        self._spec = spec
+        self._senders = senders
+        self._source: Any = spec.source
+        self._encoder = spec.encoder
         self._producer: Producer = open_worker_producer(self._source, self._encoder)
-        self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
-        self._stream: HostStream | None = None
-        self._kbps = order.rate_kbps
-        self._fec_wanted = self._fec_used = order.fec_percent
+        self._sender: Sender | None = None
+        self._kbps = spec.rate_kbps
+        self._fec_percent = spec.fec_percent
         self._records = artefacts.RecordStore()
         self._source_frames = array("q")
         self._restart_clock = False
@@ -64,7 +68,7 @@ class StreamProgram:
         self._produce_cpu_ns = 0
         self._desk = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
-        self._probes = BandwidthProbes(order.probe_kbps, order.shard_bytes)
+        self._probes = BandwidthProbes(spec.limits.probe_kbps)
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
@@ -73,11 +77,11 @@ class StreamProgram:
         descriptor = self._wait_for_begin()
         if descriptor is None:
             return
-        self._stream = self._open_stream(descriptor)
-        reason = self._loop(self._stream)
+        self._sender = self._open_sender(descriptor)
+        reason = self._loop(self._sender)
         if not self._end.stopping.is_set():
-            self._stream.flush(_FLUSH_LIMIT_S)
-        self._leave(reason, self._stream)
+            self._sender.flush(_FLUSH_LIMIT_S)
+        self._leave(reason, self._sender)
 
     def _wait_for_begin(self) -> int | None:
         while not self._end.stopping.is_set():
@@ -90,44 +94,27 @@ class StreamProgram:
             self._obey(message)
         return None
 
-    def _open_stream(self, descriptor: int) -> HostStream:
-        order = self._order
-        config = StreamConfig(
-            scheme="gf16" if order.fec_scheme == "gf16" else "gf8",
-            fec_percent=order.fec_percent,
-            max_block_shards=order.max_block_shards,
-            shard_bytes=order.shard_bytes,
-            key=bytes.fromhex(order.key) if order.key else None,
-            salt=bytes.fromhex(order.salt),
-        )
+    def _open_sender(self, descriptor: int) -> Sender:
         try:
-            return HostStream(
-                config,
-                descriptor,
-                rate_kbps=self._kbps,
-                queue_frames=order.queue_frames,
-                burst_packets=order.burst_packets,
-                packets_per_ms=order.packets_per_ms,
-                rate_factor=order.rate_factor,
-                gso=order.gso,
-                send_buffer_bytes=order.send_buffer_bytes,
-                # The figures of each second are made from the records too, so they are always kept.
-                record_frames=True,
-                realtime=order.realtime,
-            )
+            sender = open_sender(self._spec, descriptor, self._senders)
         finally:
             os.close(descriptor)
+        # What was asked for before there was a socket.
+        if self._kbps != self._spec.rate_kbps:
+            sender.set_rate(self._kbps)
+        sender.set_fec_percent(self._fec_percent)
+        return sender
 
-    def _loop(self, stream: HostStream) -> str:
+    def _loop(self, sender: Sender) -> str:
         wake_precisely()
         started = monotonic_ns()
-        ends = None if self._order.seconds is None else started + round(self._order.seconds * 1e9)
+        ends = None if self._spec.limits.seconds is None else started + round(self._spec.limits.seconds * 1e9)
         progress_due = started + _PROGRESS_NS
         telemetry = Telemetry(started)
         self._restart_clock = True
         submitted = 0
         while not self._end.stopping.is_set():
-            if submitted == self._order.frames:
+            if submitted == self._spec.limits.frames:
                 return "frames"
             if self._restart_clock:
                 self._restart_clock = False
@@ -136,25 +123,25 @@ class StreamProgram:
                 self._frame_clock.skipped = skipped
             if not self._wait_for_turn(ends):
                 return "seconds"
-            self._between_frames(stream)
-            self._probe(stream)
-            self._frame(stream)
+            self._between_frames(sender)
+            self._probe(sender)
+            self._frame(sender)
             submitted += 1
             if monotonic_ns() >= progress_due:
                 # After a stall one report covers all of it.
                 progress_due += _PROGRESS_NS * ((monotonic_ns() - progress_due) // _PROGRESS_NS + 1)
-                self._report(stream, telemetry)
+                self._report(sender, telemetry)
         return "stopped"
 
-    def _report(self, stream: HostStream, telemetry: Telemetry) -> None:
+    def _report(self, sender: Sender, telemetry: Telemetry) -> None:
         """Report the last second to the host; the records are taken once, for this and for the artefacts."""
-        counters, records = self._counters(stream), stream.take_records()
+        counters, records = self._counters(sender), sender.take_records()
         figures = telemetry.sample(records, counters, monotonic_ns())
         self._end.send(messages.Progress(counters, figures.stages, figures.rates))
         self._keep(records)
 
     def _keep(self, records: dict[str, bytes]) -> None:
-        if self._order.artefacts is not None and self._order.record_frames:
+        if self._records_frames:
             self._records.add(records)
 
     def _wait_for_turn(self, ends: int | None) -> bool:
@@ -169,51 +156,39 @@ class StreamProgram:
         sleep_until(deadline, self._end.stopping)
         return True
 
-    def _between_frames(self, stream: HostStream) -> None:
+    def _between_frames(self, sender: Sender) -> None:
         while (received := self._end.poll()) is not None:
             self._obey(received[0])
         self._take_next_mode()
-        if stream.take_recovery_request() and self._desk.dropped():
+        if sender.take_recovery_request() and self._desk.dropped():
             self._producer.request_key()
-        self._tell_refusals(stream)
+        self._tell_refusals(sender)
 
-    def _tell_refusals(self, stream: HostStream) -> None:
+    def _tell_refusals(self, sender: Sender) -> None:
         now = monotonic_ns()
         if now < self._refusals_due:
             return
-        refusals = stream.take_refusals()
+        refusals = sender.take_refusals()
         if refusals is not None:
             self._refusals_due = now + _REFUSALS_NS
             self._end.send(messages.PortRefused(*refusals))
 
-    def _probe(self, stream: HostStream) -> None:
+    def _probe(self, sender: Sender) -> None:
         """Send the filler of a bandwidth probe while the picture stands still."""
         if not self._probes.waiting:
             return
-        self._end.send(self._probes.run(stream, self._clock, self._end.stopping))
-        stream.set_fec_percent(self._fec_used)
-        stream.set_rate(self._kbps)
+        self._end.send(self._probes.run(sender, self._end.stopping))
+        sender.set_rate(self._kbps)
         self._restart_clock = True
 
-    def _frame(self, stream: HostStream) -> None:
+    def _frame(self, sender: Sender) -> None:
         began = time.thread_time_ns()
         unit = self._producer.produce()
         self._produce_cpu_ns += time.thread_time_ns() - began
-        self._use_fec_for(stream, len(unit.data))
-        flags = FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
-        stamps = unit.stamps
-        index = stream.submit(
-            unit.data,
-            self._clock.to_wire(unit.pts_ns),
-            flags,
-            captured_ns=stamps.captured_ns,
-            converted_ns=stamps.converted_ns,
-            encode_begin_ns=stamps.encode_begin_ns,
-            encode_end_ns=stamps.encode_end_ns,
-        )
+        index = sender.submit(unit)
         self._key_frames += unit.key
         self._desk.sent(unit.key, monotonic_ns())
-        if self._order.artefacts is not None and self._order.record_frames:
+        if self._records_frames:
             self._note_source_frame(index, unit.frame)
 
     def _note_source_frame(self, index: int, number: int) -> None:
@@ -221,14 +196,9 @@ class StreamProgram:
         if len(self._source_frames) < 2 * artefacts.MAX_ROWS:
             self._source_frames.extend((index, number))
 
-    def _use_fec_for(self, stream: HostStream, frame_bytes: int) -> None:
-        """Apply the wanted percentage, except for frames whose blocks old receivers would refuse."""
-        order = self._order
-        shards = math.ceil(frame_bytes / order.shard_bytes)
-        percent = fec_percent_within(self._fec_wanted, shards, order.fec_percent, order.max_block_shards)
-        if percent != self._fec_used:
-            stream.set_fec_percent(percent)
-            self._fec_used = percent
+    @property
+    def _records_frames(self) -> bool:
+        return self._spec.records is not None and self._spec.records.frames
 
     def _obey(self, message: Any) -> None:
         match message:
@@ -238,10 +208,12 @@ class StreamProgram:
             case messages.UseBitrate(kbps):
                 self._kbps = kbps
                 self._producer.set_bitrate(Bitrate.from_kbps(kbps))
-                if self._stream is not None:
-                    self._stream.set_rate(kbps)
+                if self._sender is not None:
+                    self._sender.set_rate(kbps)
             case messages.UseFec(percent):
-                self._fec_wanted = percent
+                self._fec_percent = percent
+                if self._sender is not None:
+                    self._sender.set_fec_percent(percent)
             case messages.SendProbe():
                 self._probes.ask(message)
             case messages.UseMode(mode, source):
@@ -278,31 +250,31 @@ class StreamProgram:
     def _answer_mode(self, accepted: bool, mode: Mode) -> None:
         self._end.send(messages.ModeInForce(accepted, mode))
 
-    def _counters(self, stream: HostStream) -> dict[str, int]:
+    def _counters(self, sender: Sender) -> dict[str, int]:
         return {
-            **stream.stats(),
+            **sender.stats(),
             "key_frames": self._key_frames,
             # Of this thread; an encoder's own threads come on top.
             "produce_cpu_ns": self._produce_cpu_ns,
             "keyframe_requests": self._desk.requests,
             "keyframe_requests_coalesced": self._desk.coalesced,
             "source_frames_skipped": self._frame_clock.skipped,
-            "fec_percent": self._fec_used,
+            "fec_percent": sender.fec_percent,
             "rate_kbps": self._kbps,
             **self._probes.counters,
             **{f"capture_{name}": count for name, count in getattr(self._producer, "counters", {}).items()},
         }
 
-    def _leave(self, reason: str, stream: HostStream) -> None:
-        stream.close()
-        counters = self._counters(stream)
-        self._keep(stream.take_records())
+    def _leave(self, reason: str, sender: Sender) -> None:
+        sender.close()
+        counters = self._counters(sender)
+        self._keep(sender.take_records())
         self._producer.close()
-        if self._order.artefacts is not None:
-            self._write(Path(self._order.artefacts), reason, counters)
+        if self._spec.records is not None:
+            self._write(self._spec.records.folder, reason, counters, sender)
         self._end.send(messages.Ended(reason, counters))
 
-    def _write(self, folder: Path, reason: str, counters: dict[str, int]) -> None:
+    def _write(self, folder: Path, reason: str, counters: dict[str, int], sender: Sender) -> None:
         columns = self._records.columns()
         if columns:
             numbers = dict(zip(self._source_frames[::2], self._source_frames[1::2], strict=True))
@@ -317,16 +289,13 @@ class StreamProgram:
             "ended": reason,
             "counters": counters,
             "left_out": {"records": self._records.left_out},
-            "clock": {"offset_ns": self._clock.offset_ns, "error_ns": self._clock.error_ns},
+            "clock": {"offset_ns": self._spec.clock.offset_ns, "error_ns": self._spec.clock.error_ns},
             "stream": {
                 "mode": str(mode),
                 "codec": None if self._producer.codec is None else str(self._producer.codec),
-                "fec_scheme": self._order.fec_scheme,
-                "fec_percent": self._order.fec_percent,
-                "max_block_shards": self._order.max_block_shards,
-                "shard_bytes": self._order.shard_bytes,
-                "rate_kbps": self._order.rate_kbps,
-                "encrypted": bool(self._order.key),
+                "fec_percent": self._spec.fec_percent,
+                "rate_kbps": self._spec.rate_kbps,
+                **sender.describe(),
             },
         }
         artefacts.write_stats(folder, "stats.json", stats)
@@ -338,11 +307,13 @@ def _read_source(source: dict[str, Any]) -> Any:
 
 def main() -> int:
     """Run the worker; 0 when the stream ended, 1 when it failed (the host has been told why)."""
-    end = WorkerEnd(messages.VOCABULARY)
-    budget = MessageBudget(monotonic_ns(), per_s=_LOG_LINES_PER_S, burst=_LOG_BURST)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--sender", action="append", default=[], metavar="MODULE:FUNCTION")
+    end = WorkerEnd(messages.VOCABULARY, parser)
+    budget = Allowance(_LOG_BURST, _LOG_INTERVAL_NS, monotonic_ns())
 
     def tell(entry: LogEntry) -> None:
-        if budget.take(monotonic_ns()):
+        if budget.try_take(monotonic_ns()):
             line, _ = entry.within(MAX_ENTRY_BYTES)
             end.send(messages.Logged(line.level, line.concern, line.event, line.fields))
 
@@ -351,7 +322,7 @@ def main() -> int:
     if received is None or not isinstance(received[0], messages.Prepare):
         return 1
     try:
-        StreamProgram(end, received[0]).run()
+        StreamProgram(end, StreamSpec.model_validate(received[0].spec), end.arguments.sender).run()
     except PunktfunkError as error:
         end.send(messages.Failed(error.code, error.cause, error.hint))
         return 1
