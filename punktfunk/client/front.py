@@ -19,7 +19,6 @@ from punktfunk.client.summary import Summary
 from punktfunk.client.window import load_sdl
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ResultsError, UsageError
-from punktfunk.media.opus import SAMPLE_RATE
 from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.control import S
 from punktfunk.native.discovery import FoundHost, discover
@@ -156,6 +155,8 @@ def _summary_line(summary: Summary) -> str:
         )
     heard = ""
     if "sound_packets" in counters:
+        from punktfunk.media.opus import SAMPLE_RATE
+
         seconds = counters["sound_samples"] / SAMPLE_RATE
         heard = f", heard {seconds:.1f} s of sound ({counters['sound_lost']} packets lost)"
     return (

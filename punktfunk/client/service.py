@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from punktfunk import log
 from punktfunk.client import work
@@ -14,7 +15,6 @@ from punktfunk.client.config import ClientConfig
 from punktfunk.client.ending import NOTHING_CAME_NS, Counts, End
 from punktfunk.client.link_end import end_of
 from punktfunk.client.request import dialects, hello_for, known_pin, load_identity, receive_order
-from punktfunk.client.sound import SoundLog
 from punktfunk.client.summary import Summary
 from punktfunk.errors import HandshakeError, MediaError, ResultsError
 from punktfunk.input import InputEvent
@@ -27,6 +27,9 @@ from punktfunk.native.quic import Closed
 from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.trust.open_trust import require_open_trust
 from punktfunk.units import Bitrate, Mode
+
+if TYPE_CHECKING:
+    from punktfunk.client.sound import SoundLog
 
 WORKER_MODULE = "punktfunk.client.worker"
 UP_LIMIT_S = 9.0
@@ -53,7 +56,7 @@ class Client:
         """Called with audio, rumble and HID output as they come."""
         self._log = log.get("client")
         kept = config.artefacts / SOUND_FILE if config.artefacts and config.record_frames else None
-        self.sound = SoundLog(kept) if config.decode else None
+        self.sound = _sound_log(kept) if config.decode else None
         """What is heard; ``None`` where nothing is decoded."""
         self._connection: ClientConnection | None = None
         self._worker: WorkerProcess | None = None
@@ -338,3 +341,10 @@ class Client:
         self._ended.set()
         if self._summary is None:
             self._summary = Summary("stopped")
+
+
+def _sound_log(path: Path | None) -> SoundLog:
+    # FFmpeg and NumPy take longer to load than all else here, and one that decodes nothing needs neither.
+    from punktfunk.client.sound import SoundLog
+
+    return SoundLog(path)

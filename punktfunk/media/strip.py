@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -29,16 +28,13 @@ from numpy.typing import NDArray
 
 from punktfunk.errors import MediaError
 from punktfunk.media.planes import Plane
+from punktfunk.media.strip_layout import COLUMNS, ROWS, layout
 
-CELLS: Final = 112
-ROWS: Final = 2
-COLUMNS: Final = CELLS // ROWS
 BLACK: Final = 16
 WHITE: Final = 235
 THRESHOLD: Final = 126
 """Cells whose middle is brighter than this on average read as 1."""
 
-_CELL_SIZES: Final = (16, 8)
 _MARGIN_SHARE: Final = 8
 _CRC_START: Final = 0xFFFF
 _TIME_MASK: Final = (1 << 48) - 1
@@ -52,41 +48,6 @@ class StripReading:
     frame: int
     time_us: int
     tag: int
-
-
-@dataclass(frozen=True, slots=True)
-class StripLayout:
-    """Where the frame marker stands in a picture. The outer box, quiet zone included, begins at (0, 0)."""
-
-    cell: int
-    """Side of a cell, pixels."""
-
-    @property
-    def width(self) -> int:
-        """Width of the outer box, pixels."""
-        return (COLUMNS + 2) * self.cell
-
-    @property
-    def height(self) -> int:
-        """Height of the outer box, pixels."""
-        return (ROWS + 2) * self.cell
-
-
-@lru_cache(maxsize=8)
-def layout(width: int, height: int) -> StripLayout:
-    """Return the layout for a picture of that size: the largest cell that fits.
-
-    Raises MediaError when even the smallest does not.
-    """
-    for cell in _CELL_SIZES:
-        candidate = StripLayout(cell)
-        if candidate.width <= width and candidate.height <= height:
-            return candidate
-    least = StripLayout(_CELL_SIZES[-1])
-    raise MediaError(
-        f"a picture of {width}x{height} has no room for the frame marker",
-        f"use at least {least.width}x{least.height}, or a source without frame marker",
-    )
 
 
 def draw(luma: Plane, *, frame: int, time_us: int, tag: int = 0) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from punktfunk.errors import UsageError
 from punktfunk.media import strip
 from punktfunk.media.planes import Plane, plane_view
+from punktfunk.media.strip_layout import layout
 from punktfunk.media.types import PIXEL_FORMAT
 from punktfunk.units import Resolution
 
@@ -42,7 +43,7 @@ class TestCard:
     def __init__(self, resolution: Resolution, *, entropy: float = 0.3, seed: int = 0, tag: int = 0) -> None:
         if not 0.0 <= entropy <= 1.0:
             raise UsageError(f"test card entropy {entropy!r} is not from 0 to 1", "0 is smooth, 1 is noise")
-        strip.layout(resolution.width, resolution.height)
+        layout(resolution.width, resolution.height)
         self.resolution = resolution
         self.entropy = entropy
         self.seed = seed

@@ -145,14 +145,40 @@ def test_identities_are_kept_in_the_state_folder(
 
 
 def test_a_command_pays_for_no_other_one_and_none_for_the_server_of_the_api() -> None:
-    servers = {"fastapi", "uvicorn", "argon2", "prometheus_client"}
+    servers = {"fastapi", "uvicorn", "argon2", "prometheus_client", "zeroconf"}
+    codecs_and_arrays = {"av", "numpy"}
     of_single_commands = {
         "punktfunk.host.service",
         "punktfunk.client.service",
         "punktfunk.desktop.session",
         "pywayland",
     }
-    code = f"import punktfunk.cli, sys; print({servers | of_single_commands} & sys.modules.keys())"
+    code = f"import punktfunk.cli, sys; print({servers | codecs_and_arrays | of_single_commands} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "not_loaded"),
+    [
+        (
+            "punktfunk.host.stream.worker",
+            {"numpy", "av", "structlog", "rich", "asyncio", "cryptography", "aioquic"},
+        ),
+        (
+            "punktfunk.client.worker",
+            {"numpy", "av", "structlog", "rich", "asyncio", "cryptography", "aioquic", "sdl2"},
+        ),
+        ("punktfunk.host.headless", {"numpy", "av", "structlog", "rich", "zeroconf", "fastapi", "pywayland"}),
+        ("punktfunk.client.headless", {"numpy", "av", "structlog", "rich", "zeroconf", "sdl2"}),
+        ("punktfunk.host.serve", {"numpy", "av", "structlog", "rich", "pywayland"}),
+    ],
+)
+def test_a_process_begins_without_what_it_may_never_need(module: str, not_loaded: set[str]) -> None:
+    """Codecs, arrays and servers take longer to load than all else: a stream of checkable bytes needs none of them."""
+    code = f"import {module}, sys; print({not_loaded} & sys.modules.keys())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Samples = NDArray[np.float32]
+    """Interleaved channels, shape (samples, channels), -1 to 1."""
 
 SAMPLE_RATE: Final = 48_000
 CHUNK_SAMPLES: Final = 240
 """Samples of a chunk: 5 ms, one packet of punktfunk/1 section 3.2."""
-
-Samples = NDArray[np.float32]
-"""Interleaved channels, shape (samples, channels), -1 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

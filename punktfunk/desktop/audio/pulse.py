@@ -11,8 +11,6 @@ from ctypes import CDLL, POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_u
 from functools import cache
 from typing import Final, Self
 
-import numpy as np
-
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE, AudioChunk
 from punktfunk.errors import CapabilityError, DesktopError
@@ -76,6 +74,9 @@ class PulseCapture:
         """Wait for the next 5 ms; see :class:`punktfunk.desktop.audio.AudioCapture`."""
         if self._handle is None:
             raise DesktopError("the recording is closed")
+        # Here and not above: the host's control process asks whether there is a library, and reads no sample.
+        import numpy as np
+
         samples = np.empty((CHUNK_SAMPLES, self.channels), np.float32)
         error = c_int(0)
         if self._library.pa_simple_read(self._handle, samples.ctypes.data, self._chunk_bytes, byref(error)):

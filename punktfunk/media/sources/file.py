@@ -12,6 +12,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, MediaError
 from punktfunk.media import strip
 from punktfunk.media.planes import plane_view
+from punktfunk.media.strip_layout import layout
 from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 from punktfunk.units import Mode
 
@@ -32,7 +33,7 @@ class FileSource:
         self._reformatter = VideoReformatter()
         self._frame = 0
         if draw_strip:
-            strip.layout(mode.width, mode.height)
+            layout(mode.width, mode.height)
         try:
             self._container = av.open(str(path))
         except (OSError, av.error.FFmpegError) as error:
