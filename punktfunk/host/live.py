@@ -70,7 +70,7 @@ class LiveHost:
             sessions_begun=history.begun,
             sessions_failed=history.failed,
             ended=history.ledger,
-            pairing=dict(self._pairing.counters),
+            pairing={**self._pairing.counters, "pending_overflow": self._pairing.pending.overflow},
             listener={} if host is None else host.listener_counters,
             http={} if management is None else dict(management.counters),
             log_lines_forgotten=self.log.forgotten,
@@ -107,13 +107,13 @@ class LiveHost:
     def _begin_watching(self) -> None:
         serving = self._serving
         serving.session_listeners.append(self._session)
-        self._pairing.on_change = self._state
+        self._pairing.on_change = self._pairing.pending.on_change = self._state
         stop = self._pairing.trust.on_removal(lambda _fingerprint: self._state())
         self._unwatch = (stop, lambda: serving.session_listeners.remove(self._session))
         self._wait_for_expiry()
 
     def _end_watching(self) -> None:
-        self._pairing.on_change = lambda: None
+        self._pairing.on_change = self._pairing.pending.on_change = lambda: None
         for stop in self._unwatch:
             stop()
         self._unwatch = ()

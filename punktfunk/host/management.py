@@ -116,7 +116,7 @@ class HostManagement(LiveHost):
     def unpair_native(self, fingerprint: str) -> bool:
         """Unpair a client of the native plane and end its sessions."""
         known = self._pairing.trust.find(fingerprint)
-        if known is None or known.plane != "native" or not self._pairing.trust.remove(fingerprint):
+        if known is None or known.wire != "native" or not self._pairing.trust.remove(fingerprint):
             return False
         self._say.info("unpaired", fingerprint=known.fingerprint, name=known.name)
         return True
@@ -132,19 +132,19 @@ class HostManagement(LiveHost):
                 age_secs=(now_ns - one.since_ns) // _S,
                 expires_in_secs=max(0, (one.since_ns + PENDING_LIFE_NS - now_ns) // _S),
             )
-            for one in self._pairing.pending(now_ns)
+            for one in self._pairing.pending.all(now_ns)
         ]
 
     def approve(self, fingerprint: str) -> bool:
         """Pair a device that waits."""
-        approved = self._pairing.approve(fingerprint, monotonic_ns(), realtime_ns() // _S)
+        approved = self._pairing.pending.approve(fingerprint, monotonic_ns(), realtime_ns() // _S)
         if approved:
             self._say.info("device approved", fingerprint=fingerprint)
         return approved
 
     def deny(self, fingerprint: str) -> bool:
         """Turn a device that waits away."""
-        denied = self._pairing.deny(fingerprint, monotonic_ns())
+        denied = self._pairing.pending.deny(fingerprint, monotonic_ns())
         if denied:
             self._say.info("device denied", fingerprint=fingerprint)
         return denied

@@ -1,13 +1,17 @@
-"""Devices that await approval: unpaired clients that asked to connect, and those that were turned away."""
+"""Devices that await approval: unpaired clients that asked to connect over any wire, and those that were turned away.
+
+There is one list for all wires, as there is one of paired clients, so that a person finds every device in one place.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from punktfunk.addresses import source_of
 from punktfunk.printable import device_name
+from punktfunk.trust.store import PairedClient, TrustStore
 
 MAX_PENDING = 32
 MAX_PENDING_PER_SOURCE = 4
@@ -19,30 +23,27 @@ MAX_DENIED = 256
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An unpaired device that asked to connect."""
+    """An unpaired device that asked to connect over a wire."""
 
+    wire: str
     fingerprint: str
     name: str
     source: str
     since_ns: int
 
 
-class Asked(Enum):
-    """What became of a device's request."""
-
-    NEW = auto()
-    KNOWN = auto()
-    """It awaits approval already."""
-    DENIED = auto()
-    """It was turned away within the last 10 minutes."""
-    OVERFLOW = auto()
-    """Too many wait, or too many of its source."""
-
-
 class PendingClients:
-    """Remember who asked, within caps. Times are CLOCK_MONOTONIC ns, given by the caller."""
+    """Remember who asked, within caps, and pair those that a person approves.
 
-    def __init__(self) -> None:
+    Times are CLOCK_MONOTONIC ns, given by the caller.
+    """
+
+    def __init__(self, trust: TrustStore) -> None:
+        self.trust = trust
+        self.overflow = 0
+        """Requests that a cap held back."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when other devices are pending, or (by approval) others are paired."""
         self._pending: OrderedDict[str, Pending] = OrderedDict()
         self._denied: OrderedDict[str, int] = OrderedDict()
 
@@ -51,43 +52,60 @@ class PendingClients:
         """How many devices are remembered to have been turned away."""
         return len(self._denied)
 
-    def ask(self, fingerprint: str, name: str, source: str, now_ns: int) -> Asked:
-        """Remember an unpaired device so that a person can approve it."""
+    def ask(self, wire: str, fingerprint: str, name: str, source: str, now_ns: int) -> bool:
+        """Remember an unpaired device so that a person can approve it.
+
+        Returns ``False``, and counts, when a cap holds it back or the device was denied within the last 10 minutes.
+        """
         self._expire(now_ns)
         if fingerprint in self._denied:
-            return Asked.DENIED
+            return False
         if fingerprint in self._pending:
-            return Asked.KNOWN
+            return True
         key = source_of(source)
         of_source = sum(source_of(p.source) == key for p in self._pending.values())
         if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
-            return Asked.OVERFLOW
-        self._pending[fingerprint] = Pending(fingerprint, device_name(name), source, now_ns)
-        return Asked.NEW
+            self.overflow += 1
+            return False
+        self._pending[fingerprint] = Pending(wire, fingerprint, device_name(name), source, now_ns)
+        self.on_change()
+        return True
 
     def all(self, now_ns: int) -> tuple[Pending, ...]:
-        """Return the devices that wait, oldest first."""
+        """Return the pending devices, oldest first."""
         self._expire(now_ns)
         return tuple(self._pending.values())
 
-    def get(self, fingerprint: str, now_ns: int) -> Pending | None:
-        """Return a device that waits, ``None`` when it does not (any more)."""
+    def approve(self, fingerprint: str, now_ns: int, unix_s: int) -> bool:
+        """Pair a pending device; ``False`` when it is not pending (any more). Raises ``TrustStoreError``."""
         self._expire(now_ns)
-        return self._pending.get(fingerprint)
+        device = self._pending.get(fingerprint.lower())
+        if device is None:
+            return False
+        self.trust.add(PairedClient(device.fingerprint, device.name, device.wire, unix_s))
+        self.settle(device.fingerprint)
+        self.on_change()
+        return True
 
     def settle(self, fingerprint: str) -> None:
         """Take a device off the list: it is paired."""
         self._pending.pop(fingerprint, None)
 
     def deny(self, fingerprint: str, now_ns: int) -> bool:
-        """Turn a device away for 10 minutes; ``False`` when it does not wait."""
+        """Turn a device away for 10 minutes; ``False`` when it is not pending."""
+        fingerprint = fingerprint.lower()
         self._expire(now_ns)
         if self._pending.pop(fingerprint, None) is None:
             return False
         self._denied[fingerprint] = now_ns + PENDING_LIFE_NS
         while len(self._denied) > MAX_DENIED:
             self._denied.popitem(last=False)
+        self.on_change()
         return True
+
+    def next_expiry_ns(self, now_ns: int) -> int | None:
+        """Return when the first pending device runs out by itself; ``None`` while there is none."""
+        return min((one.since_ns + PENDING_LIFE_NS for one in self.all(now_ns)), default=None)
 
     def _expire(self, now_ns: int) -> None:
         for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:

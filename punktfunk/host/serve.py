@@ -19,6 +19,7 @@ from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.native.pairing import NativePairing
+from punktfunk.host.pending import PendingClients
 from punktfunk.host.serve_config import with_settings
 from punktfunk.host.served import Served
 from punktfunk.host.service import Host
@@ -58,7 +59,9 @@ class Serving(Served):
             self._identity = await asyncio.to_thread(Identity.load_or_create, self.state_dir, Role.HOST)
             fingerprint = bytes.fromhex(self._identity.fingerprint)
             trust = TrustStore(self.state_dir / TRUST_FILE)
-            self._pairing = NativePairing(trust, fingerprint, pin_digits=self.config.pin_digits)
+            self._pairing = NativePairing(
+                PendingClients(trust), fingerprint, pin_digits=self.config.pin_digits
+            )
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
             await self._open_management(self._identity, self._pairing)

@@ -11,9 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from punktfunk.errors import TrustStoreError
 from punktfunk.printable import device_name
@@ -26,10 +25,10 @@ MAX_CLIENTS = 1024
 MAX_FILE_BYTES = 8 << 20
 """Of the file: a client takes some 2 KiB with its certificate."""
 
-Plane = Literal["native", "gamestream"]
 RemovalListener = Callable[[str], None]
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_WIRE = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,8 @@ class PairedClient:
 
     fingerprint: str
     name: str
-    plane: Plane
+    wire: str
+    """Over which wire it paired: ``native`` (punktfunk/1), ``gamestream``."""
     paired_unix_s: int
     certificate_pem: str = ""
     """GameStream clients' certificate, which their TLS handshake is checked against."""
@@ -56,9 +56,9 @@ class TrustStore:
         self._listeners: list[RemovalListener] = []
         self._clients = self._load()
 
-    def clients(self, plane: Plane | None = None) -> tuple[PairedClient, ...]:
+    def clients(self, wire: str | None = None) -> tuple[PairedClient, ...]:
         """Return the paired clients, oldest first."""
-        return tuple(c for c in self._clients.values() if plane in (None, c.plane))
+        return tuple(c for c in self._clients.values() if wire in (None, c.wire))
 
     def find(self, fingerprint: str) -> PairedClient | None:
         """Return the client with this fingerprint (any case), or ``None``."""
@@ -93,7 +93,7 @@ class TrustStore:
         return lambda: self._listeners.remove(listener)
 
     def _replace(self, clients: dict[str, PairedClient]) -> None:
-        entries = [asdict(c) for c in clients.values()]
+        entries = [_entry(client) for client in clients.values()]
         text = (
             json.dumps({"schema_version": SCHEMA_VERSION, "clients": entries}, indent=2, ensure_ascii=False)
             + "\n"
@@ -118,6 +118,16 @@ class TrustStore:
             ) from error
 
 
+def _entry(client: PairedClient) -> dict[str, str | int]:
+    return {
+        "fingerprint": client.fingerprint,
+        "name": client.name,
+        "plane": client.wire,
+        "paired_unix_s": client.paired_unix_s,
+        "certificate_pem": client.certificate_pem,
+    }
+
+
 def _parse(raw: bytes) -> dict[str, PairedClient]:
     document = json.loads(raw)
     if not isinstance(document, dict):
@@ -132,7 +142,7 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
         client = PairedClient(
             fingerprint=str(entry["fingerprint"]).lower(),
             name=device_name(str(entry["name"])),
-            plane="gamestream" if entry.get("plane") == "gamestream" else "native",
+            wire=_wire(entry.get("plane", "native")),
             paired_unix_s=int(entry.get("paired_unix_s", 0)),
             certificate_pem=str(entry.get("certificate_pem", "")),
         )
@@ -142,6 +152,12 @@ def _parse(raw: bytes) -> dict[str, PairedClient]:
             raise ValueError("an entry has no SHA-256 fingerprint")
         clients[client.fingerprint] = client
     return clients
+
+
+def _wire(value: object) -> str:
+    if not isinstance(value, str) or not _WIRE.fullmatch(value):
+        raise ValueError("an entry's plane is no name")
+    return value
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -37,6 +37,7 @@ from pydantic import ValidationError
 import punktfunk
 from punktfunk.clock import monotonic_ns
 from punktfunk.host.native.pairing import NativePairing
+from punktfunk.host.pending import PendingClients
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
@@ -640,7 +641,9 @@ def test_trap_14_pairing_binds_raw_hashes_in_the_order_client_host_and_the_pin_a
     right: bool, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        pairing = NativePairing(TrustStore(tmp_path / "trust.json"), bytes.fromhex(HOST_IDENTITY.fingerprint))
+        pairing = NativePairing(
+            PendingClients(TrustStore(tmp_path / "trust.json")), bytes.fromhex(HOST_IDENTITY.fingerprint)
+        )
         certificate = self_signed(ec.generate_private_key(ec.SECP256R1()))
         config = punktfunk.HostConfig(port=0, source=SyntheticSpec(frame_bytes=2000), frames=12)
         async with (

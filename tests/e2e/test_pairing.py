@@ -24,6 +24,7 @@ from punktfunk.errors import (
     UntrustedPeerError,
 )
 from punktfunk.host.native.pairing import NativePairing
+from punktfunk.host.pending import PendingClients
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.messages import PairChallenge, PairResult
@@ -45,7 +46,9 @@ async def paired_only_host(
 ) -> AsyncIterator[tuple[punktfunk.Host, NativePairing, str]]:
     """A host that lets in nobody but paired clients; its pairing desk and its address."""
     identity = Identity.load_or_create(folder / "host", Role.HOST)
-    pairing = NativePairing(TrustStore(folder / "host" / "trust.json"), bytes.fromhex(identity.fingerprint))
+    pairing = NativePairing(
+        PendingClients(TrustStore(folder / "host" / "trust.json")), bytes.fromhex(identity.fingerprint)
+    )
     config = punktfunk.HostConfig(
         port=fields.pop("port", 0),
         source=SyntheticSpec(frame_bytes=5000),
@@ -165,9 +168,9 @@ def test_an_unknown_client_is_refused_waits_for_a_word_and_is_let_in_after_it(tm
                 async with punktfunk.Client(address, laptop):
                     pass
             assert refused.value.close_code == CloseCode.DENIED
-            [waiting] = pairing.pending(monotonic_ns())
+            [waiting] = pairing.pending.all(monotonic_ns())
             assert (waiting.name, waiting.source) == ("lap[31mtop", "127.0.0.1")
-            assert pairing.approve(waiting.fingerprint, monotonic_ns(), int(time.time()))
+            assert pairing.pending.approve(waiting.fingerprint, monotonic_ns(), int(time.time()))
             async with punktfunk.Client(address, laptop) as client:
                 assert (await client.finished()).verified is True
 

@@ -187,7 +187,11 @@ def test_the_state_is_told_again_when_pairing_changes_and_never_with_the_pin(
     reader = Reader(host.program())
     pin = host.program().post("/api/v1/native/pair/arm", json={"ttl_secs": 15}).json()["pin"]
     until(lambda: reader.count("state") == 2)
-    host.call(lambda: host.serving.pairing.knock("cd" * 32, "tablet", "192.0.2.1", time.monotonic_ns()))
+    host.call(
+        lambda: host.serving.pairing.pending.ask(
+            "native", "cd" * 32, "tablet", "192.0.2.1", time.monotonic_ns()
+        )
+    )
     until(lambda: reader.count("state") == 3)
     assert host.program().delete("/api/v1/native/pair").status_code == 204
     until(lambda: reader.count("state") == 4)

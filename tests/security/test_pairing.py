@@ -16,7 +16,13 @@ from punktfunk.host.native.pairing import (
     SOURCE_COOL_DOWN_NS,
     NativePairing,
 )
-from punktfunk.host.pending import MAX_DENIED, MAX_PENDING, MAX_PENDING_PER_SOURCE, PENDING_LIFE_NS
+from punktfunk.host.pending import (
+    MAX_DENIED,
+    MAX_PENDING,
+    MAX_PENDING_PER_SOURCE,
+    PENDING_LIFE_NS,
+    PendingClients,
+)
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairProof, PairRequest
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
@@ -28,7 +34,7 @@ CLIENT_FP = hashlib.sha256(b"client").digest()
 
 @pytest.fixture
 def pairing(tmp_path: Path) -> NativePairing:
-    return NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP)
+    return NativePairing(PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP)
 
 
 def _request(pin: str, fp: bytes = CLIENT_FP) -> tuple[ClientCeremony, PairRequest]:
@@ -140,10 +146,10 @@ def test_an_ipv6_network_of_64_bits_is_one_address(pairing: NativePairing) -> No
     assert _guess(pairing, "2001:db8::ffff", COOL_DOWN_NS) is CloseCode.RATE_LIMITED
     assert _guess(pairing, "2001:db8:0:1::1", COOL_DOWN_NS) is None
     for n in range(MAX_PENDING_PER_SOURCE + 1):
-        waits = pairing.knock(f"{n:064x}", "tv", f"2001:db8::{n:x}", 0)
+        waits = pairing.pending.ask("native", f"{n:064x}", "tv", f"2001:db8::{n:x}", 0)
         assert waits is (n < MAX_PENDING_PER_SOURCE)
-    assert pairing.knock(f"{99:064x}", "tv", "2001:db8:0:1::1", 0)
-    assert pairing.pending(0)[0].source == "2001:db8::0", "a person is shown the address itself"
+    assert pairing.pending.ask("native", f"{99:064x}", "tv", "2001:db8:0:1::1", 0)
+    assert pairing.pending.all(0)[0].source == "2001:db8::0", "a person is shown the address itself"
 
 
 def test_the_cool_down_of_an_address_ends_on_time(pairing: NativePairing) -> None:
@@ -243,64 +249,67 @@ def test_a_message_that_is_no_point_is_refused(pairing: NativePairing, message: 
 
 def test_waiting_devices_are_scrubbed_and_expire(pairing: NativePairing) -> None:
     for n in range(100):
-        pairing.knock(f"{n:064x}", "\x1b[31mred\u202edeb\n" * 20, f"10.0.0.{n % 20}", 0)
-    waiting = pairing.pending(0)
+        pairing.pending.ask("native", f"{n:064x}", "\x1b[31mred\u202edeb\n" * 20, f"10.0.0.{n % 20}", 0)
+    waiting = pairing.pending.all(0)
     assert all(p.name.isprintable() and len(p.name) <= 64 and "\u202e" not in p.name for p in waiting)
-    assert pairing.pending(PENDING_LIFE_NS - 1) == waiting
-    assert pairing.pending(PENDING_LIFE_NS) == ()
+    assert pairing.pending.all(PENDING_LIFE_NS - 1) == waiting
+    assert pairing.pending.all(PENDING_LIFE_NS) == ()
 
 
 def test_waiting_devices_are_capped_in_all_and_of_each_address(pairing: NativePairing) -> None:
-    took = [pairing.knock(f"{n:064x}", "tv", "10.0.0.1", 0) for n in range(MAX_PENDING_PER_SOURCE + 1)]
+    took = [
+        pairing.pending.ask("native", f"{n:064x}", "tv", "10.0.0.1", 0)
+        for n in range(MAX_PENDING_PER_SOURCE + 1)
+    ]
     assert took == [True] * MAX_PENDING_PER_SOURCE + [False]
-    assert pairing.counters["pending_overflow"] == 1
-    others = [pairing.knock(f"{n:064x}", "tv", f"10.0.1.{n}", 0) for n in range(100, 1100)]
+    assert pairing.pending.overflow == 1
+    others = [pairing.pending.ask("native", f"{n:064x}", "tv", f"10.0.1.{n}", 0) for n in range(100, 1100)]
     assert others.count(True) == MAX_PENDING - MAX_PENDING_PER_SOURCE
-    assert len(pairing.pending(0)) == MAX_PENDING
-    assert pairing.counters["pending_overflow"] == 1 + others.count(False)
+    assert len(pairing.pending.all(0)) == MAX_PENDING
+    assert pairing.pending.overflow == 1 + others.count(False)
     # Who waits already is no newcomer, and a place that is given back can be had again.
-    assert pairing.knock(f"{0:064x}", "tv", "10.0.0.1", 0)
-    assert pairing.deny(f"{0:064x}", 0)
-    assert pairing.knock(f"{2000:064x}", "tv", "10.0.2.1", 0)
-    assert not pairing.knock(f"{2001:064x}", "tv", "10.0.2.1", 0)
+    assert pairing.pending.ask("native", f"{0:064x}", "tv", "10.0.0.1", 0)
+    assert pairing.pending.deny(f"{0:064x}", 0)
+    assert pairing.pending.ask("native", f"{2000:064x}", "tv", "10.0.2.1", 0)
+    assert not pairing.pending.ask("native", f"{2001:064x}", "tv", "10.0.2.1", 0)
 
 
 def test_the_devices_denied_last_are_remembered(pairing: NativePairing) -> None:
     devices = [f"{n:064x}" for n in range(MAX_DENIED + 50)]
     for n, device in enumerate(devices):
-        assert pairing.knock(device, "tv", f"10.0.{n // 250}.{n % 250}", n)
-        assert pairing.deny(device, n)
-        assert pairing.waiting.denied == min(n + 1, MAX_DENIED)
+        assert pairing.pending.ask("native", device, "tv", f"10.0.{n // 250}.{n % 250}", n)
+        assert pairing.pending.deny(device, n)
+        assert pairing.pending.denied == min(n + 1, MAX_DENIED)
     now = len(devices)
-    assert not pairing.knock(devices[-1], "tv", "10.0.0.1", now)
-    assert not pairing.knock(devices[50], "tv", "10.0.0.1", now)
-    assert pairing.knock(devices[49], "tv", "10.0.0.1", now)
+    assert not pairing.pending.ask("native", devices[-1], "tv", "10.0.0.1", now)
+    assert not pairing.pending.ask("native", devices[50], "tv", "10.0.0.1", now)
+    assert pairing.pending.ask("native", devices[49], "tv", "10.0.0.1", now)
 
 
 def test_a_denied_device_stays_away_for_ten_minutes(pairing: NativePairing) -> None:
     device = f"{1:064x}"
-    pairing.knock(device, "tv", "10.0.0.1", 0)
-    assert pairing.deny(device, 5)
-    assert not pairing.knock(device, "tv", "10.0.0.1", 4 + PENDING_LIFE_NS)
-    assert pairing.knock(device, "tv", "10.0.0.1", 5 + PENDING_LIFE_NS)
+    pairing.pending.ask("native", device, "tv", "10.0.0.1", 0)
+    assert pairing.pending.deny(device, 5)
+    assert not pairing.pending.ask("native", device, "tv", "10.0.0.1", 4 + PENDING_LIFE_NS)
+    assert pairing.pending.ask("native", device, "tv", "10.0.0.1", 5 + PENDING_LIFE_NS)
 
 
 def test_an_approved_device_is_paired_and_a_denied_one_does_not_come_back_at_once(
     pairing: NativePairing,
 ) -> None:
     one, two = f"{1:064x}", f"{2:064x}"
-    pairing.knock(one, "one", "10.0.0.1", 0)
-    pairing.knock(two, "two", "10.0.0.2", 0)
-    assert pairing.approve(one.upper(), 1, 7)
-    assert pairing.deny(two, 1)
-    assert not pairing.knock(two, "two", "10.0.0.3", 2)
+    pairing.pending.ask("native", one, "one", "10.0.0.1", 0)
+    pairing.pending.ask("native", two, "two", "10.0.0.2", 0)
+    assert pairing.pending.approve(one.upper(), 1, 7)
+    assert pairing.pending.deny(two, 1)
+    assert not pairing.pending.ask("native", two, "two", "10.0.0.3", 2)
     assert [c.fingerprint for c in pairing.trust.clients()] == [one]
-    assert pairing.knock(two, "two", "10.0.0.3", PENDING_LIFE_NS + 1)
+    assert pairing.pending.ask("native", two, "two", "10.0.0.3", PENDING_LIFE_NS + 1)
 
 
 def test_a_store_that_cannot_be_written_is_a_failed_pairing(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    pairing = NativePairing(TrustStore(folder / "trust.json"), HOST_FP)
+    pairing = NativePairing(PendingClients(TrustStore(folder / "trust.json")), HOST_FP)
     folder.write_text("in the way")
     window = pairing.arm(0)
     client, request = _request(window.pin)

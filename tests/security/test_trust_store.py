@@ -198,11 +198,16 @@ def test_a_person_can_read_and_edit_the_file(tmp_path: Path) -> None:
 
 def test_an_entry_needs_no_more_than_its_fingerprint_and_its_name(tmp_path: Path) -> None:
     path = tmp_path / "trust.json"
-    path.write_text(
-        '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "tv", "plane": "other"}]}'
-        % ("AB" * 32)
-    )
+    path.write_text('{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "tv"}]}' % ("AB" * 32))
     assert TrustStore(path).clients() == (PairedClient("ab" * 32, "tv", "native", 0, ""),)
+
+
+def test_a_client_of_a_wire_that_this_release_does_not_serve_stays_one_of_that_wire(tmp_path: Path) -> None:
+    path = tmp_path / "trust.json"
+    store = TrustStore(path)
+    store.add(PairedClient("ab" * 32, "tv", "a-later-wire-of-32-bytes-at-most", 7))
+    assert TrustStore(path).clients("a-later-wire-of-32-bytes-at-most") == store.clients()
+    assert TrustStore(path).clients("native") == ()
 
 
 @pytest.mark.parametrize(
@@ -221,6 +226,18 @@ def test_an_entry_needs_no_more_than_its_fingerprint_and_its_name(tmp_path: Path
             '{"schema_version": 1, "clients": [{"fingerprint": "%s", "name": "", "certificate_pem": "ü"}]}'
             % ("a" * 64),
             "an entry's certificate is no PEM",
+        ),
+        *(
+            (
+                json.dumps(
+                    {
+                        "schema_version": 1,
+                        "clients": [{"fingerprint": "a" * 64, "name": "", "plane": plane}],
+                    }
+                ),
+                "an entry's plane is no name",
+            )
+            for plane in ("", "Native", "a" * 33, "native\n", None, 7)
         ),
     ],
 )

@@ -17,6 +17,7 @@ from punktfunk.errors import PairingError, PairingRefusedError
 from punktfunk.host.native import admission as admission_module
 from punktfunk.host.native.admission import HostAdmission
 from punktfunk.host.native.pairing import COOL_DOWN_NS, SECOND_NS, SOURCE_COOL_DOWN_NS, Attempt, NativePairing
+from punktfunk.host.pending import PendingClients
 from punktfunk.log_ring import LogRing
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
@@ -43,7 +44,7 @@ LOOPBACK = ["127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1"]
 def pairing(tmp_path: Path) -> NativePairing:
     store = TrustStore(tmp_path / "trust.json")
     store.add(PairedClient(PAIRED, "paired", "native", 10))
-    return NativePairing(store, bytes(32))
+    return NativePairing(PendingClients(store), bytes(32))
 
 
 def peer(address: str, fingerprint: str | None) -> Peer:
@@ -101,9 +102,9 @@ def test_a_client_that_knocks_is_remembered_and_one_without_a_certificate_cannot
 ) -> None:
     admission = HostAdmission([], OpenTrust.NONE, pairing)
     admission.knocked(peer("192.0.2.1", None), "nobody")
-    assert pairing.pending(monotonic_ns()) == ()
+    assert pairing.pending.all(monotonic_ns()) == ()
     admission.knocked(peer("192.0.2.1", STRANGER), "\x1b[2Jliving\u202e room")
-    [device] = pairing.pending(monotonic_ns())
+    [device] = pairing.pending.all(monotonic_ns())
     assert (device.fingerprint, device.name, device.source) == (STRANGER, "[2Jliving room", "192.0.2.1")
 
 
@@ -137,7 +138,7 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Times:
 
 @pytest.fixture
 def desk(tmp_path: Path, times: Times) -> HostAdmission:
-    pairing = NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP)
+    pairing = NativePairing(PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP)
     return HostAdmission([], OpenTrust.NONE, pairing)
 
 

@@ -12,7 +12,7 @@ from spake2 import SPAKE2_B
 
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
 from punktfunk.host.native.pairing import Attempt, NativePairing, Window
-from punktfunk.host.pending import Pending
+from punktfunk.host.pending import Pending, PendingClients
 from punktfunk.native import pairing
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
@@ -37,10 +37,12 @@ class Desk(NativePairing):
     """Draws the PIN of the recorded pairing, counts its changes, and sits in front of a store that can be broken."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(TrustStore(folder / "state" / "trust.json"), HOST_FP, draw=lambda _: 4321)
+        super().__init__(
+            PendingClients(TrustStore(folder / "state" / "trust.json")), HOST_FP, draw=lambda _: 4321
+        )
         self.folder = folder
         self.changes = 0
-        self.on_change = self._changed
+        self.on_change = self.pending.on_change = self._changed
 
     def _changed(self) -> None:
         self.changes += 1
@@ -88,9 +90,9 @@ def told(call: Callable[..., object], *arguments: object) -> tuple[str, str, str
 
 
 def test_a_fresh_desk_is_empty(tmp_path: Path) -> None:
-    desk = NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP)
+    desk = NativePairing(PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP)
     assert desk.window(0) is None
-    assert desk.pending(0) == ()
+    assert desk.pending.all(0) == ()
     assert desk.next_expiry_ns(0) is None
     assert set(desk.counters.values()) == {0}
     # Nobody has to listen.
@@ -116,7 +118,9 @@ def test_a_pin_is_one_of_all_numbers_of_its_digits(tmp_path: Path, digits: int, 
         asked.append(below)
         return drawn
 
-    desk = NativePairing(TrustStore(tmp_path / "trust.json"), HOST_FP, pin_digits=digits, draw=draw)
+    desk = NativePairing(
+        PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP, pin_digits=digits, draw=draw
+    )
     assert desk.arm(0).pin == pin
     assert asked == [{4: 10_000, 6: 1_000_000}[digits]]
 
@@ -136,7 +140,9 @@ def test_a_pin_of_other_than_four_or_six_digits_is_not_offered(
     desk.use_digits(6)
     for order in (
         lambda: desk.use_digits(digits),
-        lambda: NativePairing(TrustStore(tmp_path / "other.json"), HOST_FP, pin_digits=digits),
+        lambda: NativePairing(
+            PendingClients(TrustStore(tmp_path / "other.json")), HOST_FP, pin_digits=digits
+        ),
     ):
         with pytest.raises(UsageError) as error:
             order()
@@ -260,7 +266,7 @@ def test_a_proof_may_take_a_minute_from_the_request_and_no_longer(desk: Desk) ->
 
 
 def test_a_wrong_proof_is_counted_and_leaves_everything_as_it_was(desk: Desk) -> None:
-    desk.knock(CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    desk.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
     for wrong in (1, 2, 3):
         now = (wrong - 1) * 40 * S
         attempt, proof = ask(desk, now=now)
@@ -269,7 +275,7 @@ def test_a_wrong_proof_is_counted_and_leaves_everything_as_it_was(desk: Desk) ->
         assert desk.counters["wrong_pin"] == wrong
         assert desk.changes == 0
     assert desk.trust.clients() == ()
-    assert [device.fingerprint for device in desk.pending(0)] == [CLIENT_FP.hex()]
+    assert [device.fingerprint for device in desk.pending.all(0)] == [CLIENT_FP.hex()]
     assert desk.counted() == {"challenges": 3, "wrong_pin": 3}
     # The address goes on waiting: for 40 s, after 10 and 20.
     desk.arm(120 * S - 1)
@@ -285,13 +291,13 @@ def test_a_proof_is_judged_once(desk: Desk) -> None:
 
 
 def test_a_device_that_pairs_by_pin_waits_no_more_and_its_address_neither(desk: Desk) -> None:
-    desk.knock(PHONE, "phone", "192.0.2.7", 0)
-    desk.knock(CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    desk.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
     attempt, proof = ask(desk)
     desk.changes = 0
     assert desk.finish(attempt, proof, 1, 9) == PairResult(1)
     assert desk.changes == 1
-    assert [device.fingerprint for device in desk.pending(1)] == [PHONE]
+    assert [device.fingerprint for device in desk.pending.all(1)] == [PHONE]
     assert desk.counted() == {"challenges": 1, "paired": 1}
     # Two seconds are for everybody; a failure now is the first one again.
     desk.arm(2 * S)
@@ -324,7 +330,7 @@ def test_two_devices_of_one_network_may_both_be_between_challenge_and_proof(desk
 
 
 def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(desk: Desk) -> None:
-    desk.knock(CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    desk.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
     desk.break_store()
     for failure in (1, 2, 3):
         now = (failure - 1) * 40 * S
@@ -335,7 +341,7 @@ def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(desk: 
         assert desk.counters["store_failures"] == failure
         assert desk.changes == 0
         assert desk.trust.clients() == ()
-    assert [device.fingerprint for device in desk.pending(0)] == [CLIENT_FP.hex()]
+    assert [device.fingerprint for device in desk.pending.all(0)] == [CLIENT_FP.hex()]
     desk.mend_store()
     attempt, proof = ask(desk, now=120 * S)
     assert desk.finish(attempt, proof, 120 * S, 9) == PairResult(1)
@@ -346,93 +352,93 @@ def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(desk: 
 
 
 def test_a_device_that_knocks_again_keeps_its_place_and_its_time(desk: Desk) -> None:
-    assert desk.knock(PHONE, "phone\n", "192.0.2.7", 1)
-    assert desk.knock(TABLET, "", "192.0.2.8", 2)
-    assert desk.knock(PHONE, "other", "192.0.2.9", 3)
+    assert desk.pending.ask("native", PHONE, "phone\n", "192.0.2.7", 1)
+    assert desk.pending.ask("native", TABLET, "", "192.0.2.8", 2)
+    assert desk.pending.ask("native", PHONE, "other", "192.0.2.9", 3)
     assert desk.changes == 2
-    assert desk.pending(3) == (
-        Pending(PHONE, "phone", "192.0.2.7", 1),
-        Pending(TABLET, "unnamed device", "192.0.2.8", 2),
+    assert desk.pending.all(3) == (
+        Pending("native", PHONE, "phone", "192.0.2.7", 1),
+        Pending("native", TABLET, "unnamed device", "192.0.2.8", 2),
     )
 
 
 def test_thirty_two_devices_wait_and_four_of_an_address(desk: Desk) -> None:
-    took = [desk.knock(f"{n:064x}", "tv", f"192.0.2.{n // 5}", 0) for n in range(50)]
+    took = [desk.pending.ask("native", f"{n:064x}", "tv", f"192.0.2.{n // 5}", 0) for n in range(50)]
     assert took == [n % 5 < 4 and n < 40 for n in range(50)]
-    assert len(desk.pending(0)) == 32
+    assert len(desk.pending.all(0)) == 32
     assert desk.changes == 32
-    assert desk.counted() == {"pending_overflow": 8 + 10}
+    assert desk.pending.overflow == 8 + 10
 
 
 def test_two_hundred_and_fifty_six_devices_stay_denied(desk: Desk) -> None:
     for n in range(257):
-        assert desk.knock(f"{n:064x}", "tv", "192.0.2.7", 0)
-        assert desk.deny(f"{n:064x}", 0)
-    assert not desk.knock(f"{1:064x}", "tv", "192.0.2.7", 0)
-    assert desk.knock(f"{0:064x}", "tv", "192.0.2.7", 0)
+        assert desk.pending.ask("native", f"{n:064x}", "tv", "192.0.2.7", 0)
+        assert desk.pending.deny(f"{n:064x}", 0)
+    assert not desk.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 0)
+    assert desk.pending.ask("native", f"{0:064x}", "tv", "192.0.2.7", 0)
 
 
 def test_an_approved_device_is_on_disk_and_waits_no_more(desk: Desk) -> None:
-    desk.knock(PHONE, "phone", "192.0.2.7", 0)
-    desk.knock(TABLET, "tablet", "192.0.2.8", 0)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
     desk.changes = 0
-    assert desk.approve(PHONE.upper(), 1, 1_700_000_009) is True
+    assert desk.pending.approve(PHONE.upper(), 1, 1_700_000_009) is True
     assert desk.changes == 1
     paired = PairedClient(PHONE, "phone", "native", 1_700_000_009)
     assert TrustStore(desk.trust.path).clients() == (paired,)
-    assert [device.fingerprint for device in desk.pending(1)] == [TABLET]
-    assert desk.approve(PHONE, 1, 9) is False
-    assert desk.deny(PHONE, 1) is False
+    assert [device.fingerprint for device in desk.pending.all(1)] == [TABLET]
+    assert desk.pending.approve(PHONE, 1, 9) is False
+    assert desk.pending.deny(PHONE, 1) is False
     assert desk.changes == 1
     assert desk.trust.clients() == (paired,)
 
 
 def test_a_denied_device_is_unpaired_and_out_of_sight(desk: Desk) -> None:
-    desk.knock(PHONE, "phone", "192.0.2.7", 0)
-    desk.knock(TABLET, "tablet", "192.0.2.8", 0)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
     desk.changes = 0
-    assert desk.deny(PHONE.upper(), 5) is True
+    assert desk.pending.deny(PHONE.upper(), 5) is True
     assert desk.changes == 1
-    assert [device.fingerprint for device in desk.pending(5)] == [TABLET]
-    assert desk.approve(PHONE, 5, 9) is False
-    assert desk.deny(PHONE, 5) is False
-    assert desk.knock(PHONE, "phone", "192.0.2.9", 600 * S + 4) is False
+    assert [device.fingerprint for device in desk.pending.all(5)] == [TABLET]
+    assert desk.pending.approve(PHONE, 5, 9) is False
+    assert desk.pending.deny(PHONE, 5) is False
+    assert desk.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 4) is False
     assert desk.changes == 1
     assert desk.trust.clients() == ()
     assert desk.counted() == {}
-    assert desk.knock(PHONE, "phone", "192.0.2.9", 600 * S + 5) is True
+    assert desk.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 5) is True
 
 
 def test_who_does_not_wait_can_be_neither_approved_nor_denied(desk: Desk) -> None:
-    assert desk.approve(PHONE, 0, 9) is False
-    assert desk.deny(PHONE, 0) is False
+    assert desk.pending.approve(PHONE, 0, 9) is False
+    assert desk.pending.deny(PHONE, 0) is False
     assert desk.changes == 0
-    assert desk.knock(PHONE, "phone", "192.0.2.7", 0), "it was not turned away"
+    assert desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0), "it was not turned away"
     assert desk.trust.clients() == ()
 
 
 @pytest.mark.parametrize("approved", [True, False])
 def test_a_device_can_be_answered_for_ten_minutes_and_no_longer(desk: Desk, approved: bool) -> None:
     def answer(now: int) -> bool:
-        return desk.approve(PHONE, now, 9) if approved else desk.deny(PHONE, now)
+        return desk.pending.approve(PHONE, now, 9) if approved else desk.pending.deny(PHONE, now)
 
-    desk.knock(PHONE, "phone", "192.0.2.7", 3)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
     assert answer(3 + 600 * S) is False
     assert desk.trust.clients() == ()
-    desk.knock(PHONE, "phone", "192.0.2.7", 3)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
     assert answer(3 + 600 * S - 1) is True
     assert len(desk.trust.clients()) == approved
 
 
 def test_an_approval_that_cannot_be_stored_is_an_error_and_the_device_waits_on(desk: Desk) -> None:
-    desk.knock(PHONE, "phone", "192.0.2.7", 0)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
     desk.changes = 0
     desk.break_store()
     with pytest.raises(TrustStoreError, match="cannot write"):
-        desk.approve(PHONE, 1, 9)
+        desk.pending.approve(PHONE, 1, 9)
     assert desk.changes == 0
     desk.mend_store()
-    assert desk.approve(PHONE, 1, 9)
+    assert desk.pending.approve(PHONE, 1, 9)
 
 
 def test_whoever_looks_at_the_desk_is_told_of_each_change(desk: Desk) -> None:
@@ -452,8 +458,8 @@ def test_whoever_looks_at_the_desk_is_told_of_each_change(desk: Desk) -> None:
 def test_the_next_expiry_is_the_earliest_of_the_window_and_all_that_wait(desk: Desk) -> None:
     desk.arm(7, 15)
     assert desk.next_expiry_ns(7) == 7 + 15 * S
-    desk.knock(PHONE, "phone", "192.0.2.7", 8)
-    desk.knock(TABLET, "tablet", "192.0.2.8", 9)
+    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 8)
+    desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 9)
     assert desk.next_expiry_ns(9) == 7 + 15 * S
     assert desk.next_expiry_ns(7 + 15 * S) == 8 + 600 * S
     desk.arm(10 * S, 600)

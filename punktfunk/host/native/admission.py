@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from punktfunk import log
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UntrustedPeerError
-from punktfunk.host.native.pairing import Attempt, NativePairing
+from punktfunk.host.native.pairing import WIRE, Attempt, NativePairing
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.quic import Peer
@@ -51,7 +51,7 @@ class HostAdmission:
     def knocked(self, peer: Peer, name: str) -> None:
         """Remember a refused client so that a person may approve it."""
         if self.pairing is not None and peer.fingerprint is not None:
-            self.pairing.knock(peer.fingerprint, name, peer.address[0], monotonic_ns())
+            self.pairing.pending.ask(WIRE, peer.fingerprint, name, peer.address[0], monotonic_ns())
 
     async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[Attempt, PairChallenge]:
         """Spend the PIN on this request and compute the challenge in another thread.

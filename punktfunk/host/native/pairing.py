@@ -1,4 +1,4 @@
-"""Pairing as a person operates it: arm, read a PIN, see devices that wait, approve or deny (promises P5, P6, P8).
+"""Pairing by a PIN that the host shows: arm, read it, judge a client's proof (promises P5, P6).
 
 One :class:`NativePairing` is shared by the native host and the management API. It has no I/O of its own but the
 trust store's file, reads no clock (times are CLOCK_MONOTONIC ns, given by the caller) and takes its randomness from
@@ -13,13 +13,16 @@ from dataclasses import dataclass
 
 from punktfunk.attempts import AttemptLimiter
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UsageError
-from punktfunk.host.pending import PENDING_LIFE_NS, Asked, Pending, PendingClients
+from punktfunk.host.pending import PendingClients
 from punktfunk.native.control import PROOF_WAIT_NS
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import HostCeremony
 from punktfunk.printable import device_name
-from punktfunk.trust.store import PairedClient, TrustStore
+from punktfunk.trust.store import PairedClient
+
+WIRE = "native"
+"""The name of punktfunk/1 among a host's wires."""
 
 SECOND_NS = 1_000_000_000
 
@@ -68,14 +71,15 @@ class NativePairing:
 
     def __init__(
         self,
-        trust: TrustStore,
+        pending: PendingClients,
         host_fingerprint: bytes,
         *,
         pin_digits: int = 4,
         draw: Callable[[int], int] = secrets.randbelow,
     ) -> None:
         self.use_digits(pin_digits)
-        self.trust = trust
+        self.pending = pending
+        self.trust = pending.trust
         self.counters: dict[str, int] = dict.fromkeys(
             (
                 "challenges",
@@ -83,19 +87,17 @@ class NativePairing:
                 "wrong_pin",
                 "refused",
                 "proofs_late",
-                "pending_overflow",
                 "store_failures",
             ),
             0,
         )
         self.on_change: Callable[[], None] = lambda: None
-        """Called when the window, the waiting devices or (by pairing one) the paired ones are others."""
+        """Called when the window or (by pairing one) the paired devices are others."""
         self._host_fp = host_fingerprint
         self._draw = draw
         self._window: Window | None = None
         self._next_ns = 0
         self.failures = AttemptLimiter(SOURCE_COOL_DOWN_NS, MAX_SOURCE_COOL_DOWN_NS)
-        self.waiting = PendingClients()
 
     def use_digits(self, pin_digits: int) -> None:
         """Draw PINs of 4 or 6 digits from the next one on; raise ``UsageError`` for another number."""
@@ -171,12 +173,12 @@ class NativePairing:
             self.counters["wrong_pin"] += 1
             return result
         try:
-            self.trust.add(PairedClient(attempt.fingerprint, attempt.name, "native", unix_s))
+            self.trust.add(PairedClient(attempt.fingerprint, attempt.name, WIRE, unix_s))
         except TrustStoreError:
             self.counters["store_failures"] += 1
             raise
         self.failures.succeeded(attempt.source)
-        self.waiting.settle(attempt.fingerprint)
+        self.pending.settle(attempt.fingerprint)
         self.counters["paired"] += 1
         self.on_change()
         return result
@@ -197,43 +199,8 @@ class NativePairing:
         self.counters["refused"] += 1
         return PairingRefusedError(code.sentence, close_code=int(code))
 
-    # --- devices that wait --------------------------------------------------------------------------------
-
-    def knock(self, fingerprint: str, name: str, source: str, now_ns: int) -> bool:
-        """Remember an unpaired device so that a person can approve it.
-
-        Returns ``False``, and counts, when a cap holds it back or the device was denied within the last 10 minutes.
-        """
-        asked = self.waiting.ask(fingerprint, name, source, now_ns)
-        if asked is Asked.OVERFLOW:
-            self.counters["pending_overflow"] += 1
-        if asked is Asked.NEW:
-            self.on_change()
-        return asked in {Asked.NEW, Asked.KNOWN}
-
-    def pending(self, now_ns: int) -> tuple[Pending, ...]:
-        """Return the devices that wait, oldest first."""
-        return self.waiting.all(now_ns)
-
-    def approve(self, fingerprint: str, now_ns: int, unix_s: int) -> bool:
-        """Pair a device that waits; ``False`` when it does not wait (any more). Raises ``TrustStoreError``."""
-        device = self.waiting.get(fingerprint.lower(), now_ns)
-        if device is None:
-            return False
-        self.trust.add(PairedClient(device.fingerprint, device.name, "native", unix_s))
-        self.waiting.settle(device.fingerprint)
-        self.on_change()
-        return True
-
-    def deny(self, fingerprint: str, now_ns: int) -> bool:
-        """Turn a device away for 10 minutes; ``False`` when it does not wait."""
-        denied = self.waiting.deny(fingerprint.lower(), now_ns)
-        if denied:
-            self.on_change()
-        return denied
-
     def next_expiry_ns(self, now_ns: int) -> int | None:
-        """Return when the window or a waiting device runs out by itself; ``None`` while neither is there."""
+        """Return when the window or a pending device runs out by itself; ``None`` while neither is there."""
         window = self.window(now_ns)
-        times = [one.since_ns + PENDING_LIFE_NS for one in self.pending(now_ns)]
-        return min([*times, *([window.until_ns] if window else [])], default=None)
+        times = (None if window is None else window.until_ns, self.pending.next_expiry_ns(now_ns))
+        return min((time for time in times if time is not None), default=None)
