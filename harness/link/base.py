@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from harness.network.namespaces import Namespace
 from harness.network.topology import Address, Topology
+from punktfunk.errors import HarnessError
 
 Direction = Literal["down", "up"]
 DIRECTIONS: tuple[Direction, Direction] = ("down", "up")
 CoreSpec = dict[str, Any]
 """A link spec in the core's form (JSON)."""
+MAX_MEDIA_PORTS: Final = 64
+"""Ports that a link tells apart: the kernel's filter compares them one by one, and its jumps reach 255 instructions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,10 @@ class LiveLink(abc.ABC):
     """A link between the namespaces of host and client; a context manager that closes it.
 
     ``host`` and ``client`` are the namespaces, ``host_address`` and ``client_address`` the addresses to use.
+    ``media_ports`` are the UDP ports at which the host sends and hears the stream. The link does the same to every
+    packet; the ports only tell the stream's packets from the others (control, discovery), which are counted apart. A
+    fragment has no port and is none of the stream's. Raises :class:`HarnessError` for no port, or more than
+    :data:`MAX_MEDIA_PORTS`.
     """
 
     backend: str
@@ -86,10 +93,16 @@ class LiveLink(abc.ABC):
     host_device: str
     client_device: str
 
-    def __init__(self, topology: Topology, control_port: int) -> None:
+    def __init__(self, topology: Topology, media_ports: Iterable[int]) -> None:
         self.topology = topology
-        self.control_port = control_port
-        """UDP port of the host whose packets are the control connection's, not the stream's."""
+        self.media_ports = frozenset(media_ports)
+        if not 1 <= len(self.media_ports) <= MAX_MEDIA_PORTS:
+            raise HarnessError(
+                f"a link tells 1 to {MAX_MEDIA_PORTS} media ports apart, not {len(self.media_ports)}"
+            )
+        wrong = [port for port in self.media_ports if not 1 <= port <= 65_535]
+        if wrong:
+            raise HarnessError(f"{min(wrong)} is no UDP port")
 
     def __enter__(self) -> Self:
         return self

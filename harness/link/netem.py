@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from harness.link.base import (
     steady,
     udp_counts,
 )
-from harness.link.packetcount import PacketCounter
+from harness.link.packetcount import PacketCounter, Port
 from harness.link.qdisc import Stage, Table, overhead, stages
 from harness.link.schedule import Schedule, timeline
 from harness.network import userns
@@ -78,9 +79,9 @@ class NetemLink(LiveLink):
     host_device = client_device = DEVICE
 
     def __init__(
-        self, topology: Topology, folder: Path, control_port: int, *, segmentation: bool = False
+        self, topology: Topology, folder: Path, media_ports: Iterable[int], *, segmentation: bool = False
     ) -> None:
-        super().__init__(topology, control_port)
+        super().__init__(topology, media_ports)
         self.host = topology.namespace("host")
         self.router = topology.namespace("router")
         self.client = topology.namespace("client")
@@ -105,12 +106,12 @@ class NetemLink(LiveLink):
             udp_segmentation(namespace, DEVICE, enable=segmentation)
         self._counters = {
             "down": (
-                PacketCounter(self.router, _TO_HOST, control_port),
-                PacketCounter(self.client, DEVICE, control_port),
+                PacketCounter(self.router, _TO_HOST, Port.SOURCE, self.media_ports),
+                PacketCounter(self.client, DEVICE, Port.SOURCE, self.media_ports),
             ),
             "up": (
-                PacketCounter(self.router, _TO_CLIENT, control_port),
-                PacketCounter(self.host, DEVICE, control_port),
+                PacketCounter(self.router, _TO_CLIENT, Port.DESTINATION, self.media_ports),
+                PacketCounter(self.host, DEVICE, Port.DESTINATION, self.media_ports),
             ),
         }
         topology.callback(self.close)

@@ -35,7 +35,7 @@ class PumpConfig:
     client_namespace: str
     device: str
     folder: str
-    control_port: int
+    media_ports: tuple[int, ...]
     log_packets: bool = False
     coalesce: bool = True
     """Join survivors that leave together into one GSO write, as the receiver's device would."""
@@ -71,7 +71,7 @@ class Pump:
             coalesce=self._config.coalesce,
             log_packets=self._config.log_packets,
             log_rows=_LOG_ROWS,
-            other_port=self._config.control_port,
+            media_ports=self._config.media_ports,
         )
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ class TunLink(LiveLink):
     host_device = client_device = DEVICE
 
     def __init__(
-        self, topology: Topology, folder: Path, control_port: int, *, log_packets: bool = False
+        self, topology: Topology, folder: Path, media_ports: Iterable[int], *, log_packets: bool = False
     ) -> None:
-        super().__init__(topology, control_port)
+        super().__init__(topology, media_ports)
         self.host = topology.namespace("host")
         self.client = topology.namespace("client")
         self.host_address = segment_address(_SEGMENT, 1)
@@ -69,7 +70,7 @@ class TunLink(LiveLink):
                 client_namespace=str(self.client.path),
                 device=DEVICE,
                 folder=str(folder),
-                control_port=control_port,
+                media_ports=tuple(sorted(self.media_ports)),
                 log_packets=log_packets,
             ).to_json(),
             encoding="utf-8",

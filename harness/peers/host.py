@@ -9,11 +9,15 @@ from typing import Any
 
 from harness.link.base import LiveLink
 from harness.network.process import NamespaceProcess
+from harness.network.topology import write_sysctl
 from harness.scenario.model import Media, Session
 from punktfunk.errors import CapabilityError
 
 CONTROL_PORT = 9777
 """UDP port of the control connection inside the namespaces."""
+MEDIA_PORTS = range(20_000, 20_008)
+"""UDP ports of streams: the host takes a free port for each (Welcome, punktfunk/1 section 2.1), and its namespace has
+no others to give. A handshake that is tried again takes another one."""
 
 
 def host_config(spec: Session, bind: str, artefacts: Path) -> dict[str, Any]:
@@ -49,6 +53,7 @@ def host_config(spec: Session, bind: str, artefacts: Path) -> dict[str, Any]:
 
 def start_host(spec: Session, link: LiveLink, folder: Path) -> NamespaceProcess:
     """Start a host in its namespace; raises :class:`~punktfunk.errors.HarnessError` when it does not come up."""
+    write_sysctl(link.host, "ipv4/ip_local_port_range", f"{MEDIA_PORTS[0]} {MEDIA_PORTS[-1]}")
     config = folder / "host.config.json"
     config.write_text(
         json.dumps(host_config(spec, link.host_address.ipv4, folder / "host"), indent=1), encoding="utf-8"

@@ -19,7 +19,7 @@ from harness.link.verify import Verification, verify
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Topology, topology
 from harness.peers.client import start_client
-from harness.peers.host import CONTROL_PORT, start_host
+from harness.peers.host import MEDIA_PORTS, start_host
 from harness.run import checks
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
@@ -116,10 +116,10 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
 
 def _open(backend: Backend, made: Topology, folder: Path, sabotage: str) -> LiveLink:
     if backend is Backend.NETEM:
-        return NetemLink(made, folder, CONTROL_PORT, segmentation=sabotage == "gso")
+        return NetemLink(made, folder, MEDIA_PORTS, segmentation=sabotage == "gso")
     if sabotage == "gso":
         raise UsageError("the tun link decides inside segmentation trains whatever the sender's device does")
-    return TunLink(made, folder, CONTROL_PORT, log_packets=True)
+    return TunLink(made, folder, MEDIA_PORTS, log_packets=True)
 
 
 def _sabotaged(asked: LinkSpecs, sabotage: str) -> LinkSpecs:

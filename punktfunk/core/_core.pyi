@@ -229,13 +229,13 @@ class TunPump:
         log_rows: int = 1000000,
         memory_bytes: int = 268435456,
         spin_us: int = 50,
-        other_port: int | None = None,
+        media_ports: Sequence[int] | None = None,
     ) -> TunPump: ...
     def counters(self) -> dict[str, dict[str, int]]:
         """Counts of ``"ab"`` and ``"ba"``; link_in + duplicated = dropped_total + delivered + in_flight.
 
-        ``other_in``, ``other_delivered`` and ``other_checksum_dropped`` are those of them from or to the UDP port
-        ``other_port``.
+        ``other_in``, ``other_delivered`` and ``other_checksum_dropped`` are those of them that are of none of
+        ``media_ports``, the UDP ports of end a: sources of ``"ab"``, destinations of ``"ba"``. None: no others.
         """
     def lateness_ns(self) -> dict[str, int]:
         """How late datagrams left, both directions: count, p50, p90, p99, p999 (within 3 %), max."""

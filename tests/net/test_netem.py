@@ -45,7 +45,7 @@ def _netem() -> None:
 
 @pytest.mark.parametrize("spec", AS_ASKED.values(), ids=AS_ASKED)
 def test_a_link_that_is_as_asked_passes(spec: dict[str, object], tmp_path: Path) -> None:
-    with topology("netem-ok") as made, NetemLink(made, tmp_path, control_port=9777) as link:
+    with topology("netem-ok") as made, NetemLink(made, tmp_path, media_ports=[5000]) as link:
         # One test proves the way back; it is the same code on another device.
         ways = DIRECTIONS if spec is LOSSY else DIRECTIONS[:1]
         found = verify(link, LinkSpecs(spec, {}, seed=1), budget=BUDGET, directions=ways).findings
@@ -58,7 +58,7 @@ def test_a_link_that_is_as_asked_passes(spec: dict[str, object], tmp_path: Path)
 def test_segmentation_left_on_is_noticed(tmp_path: Path) -> None:
     with (
         topology("netem-gso") as made,
-        NetemLink(made, tmp_path, control_port=9777, segmentation=True) as link,
+        NetemLink(made, tmp_path, media_ports=[5000], segmentation=True) as link,
         pytest.raises(LinkUnverifiedError, match="GSO left on: trains are lost whole"),
     ):
         verify(link, LinkSpecs(LOSSY, {}, seed=1), budget=ONCE, directions=DIRECTIONS[:1])
@@ -77,7 +77,7 @@ def test_a_sabotaged_link_is_refused_with_the_reason(
 ) -> None:
     with (
         topology("netem-bad") as made,
-        NetemLink(made, tmp_path, control_port=9777) as link,
+        NetemLink(made, tmp_path, media_ports=[5000]) as link,
         pytest.raises(LinkUnverifiedError, match=f"down: {reason}: asked"),
     ):
         verify(
@@ -89,23 +89,28 @@ def test_a_sabotaged_link_is_refused_with_the_reason(
         )
 
 
-def test_counters_balance_and_tell_the_control_connection_apart(tmp_path: Path) -> None:
+def test_counters_balance_and_tell_the_streams_ports_from_the_others(tmp_path: Path) -> None:
     import socket
     import time
 
+    video, sound, control = 47_998, 48_000, 47_999
     spec = {"delay_us": 2000.0, "loss": {"kind": "independent", "p": 0.2}}
-    with topology("netem-count") as made, NetemLink(made, tmp_path, control_port=9777) as link:
+    with topology("netem-count") as made, NetemLink(made, tmp_path, media_ports=[video, sound]) as link:
         link.restart(LinkSpecs(spec, {}, seed=1))
-        address = link.client_address.ipv4
         with (
             link.client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sink,
-            link.client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as control,
-            link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender,
+            link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as one,
+            link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as two,
+            link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as other,
         ):
-            sink.bind((address, 5000))
-            control.bind((address, 9777))
+            # The client's own port may have the number of a media port of the host's.
+            sink.bind((link.client_address.ipv4, video))
+            senders = {video: one, sound: two, control: other}
+            for port, sender in senders.items():
+                sender.bind((link.host_address.ipv4, port))
             for number in range(600):
-                sender.sendto(bytes(200), (address, 9777 if number % 6 == 0 else 5000))
+                sender = senders[control if number % 6 == 0 else sound if number % 6 < 3 else video]
+                sender.sendto(bytes(200), sink.getsockname())
             deadline = time.monotonic() + 10
             while (down := link.counters()["down"])["in_flight"] and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -117,7 +122,7 @@ def test_counters_balance_and_tell_the_control_connection_apart(tmp_path: Path) 
 
 
 def test_what_netem_cannot_do_is_named(tmp_path: Path) -> None:
-    with topology("netem-cannot") as made, NetemLink(made, tmp_path, control_port=9777) as link:
+    with topology("netem-cannot") as made, NetemLink(made, tmp_path, media_ports=[5000]) as link:
         for spec in (
             {"loss": {"kind": "periodic", "every": 8, "offset": 0}},
             {"corrupt": 0.1, "corrupt_mode": "payload"},

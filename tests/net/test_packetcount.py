@@ -1,22 +1,31 @@
-"""Packets are counted in the kernel, the stream's apart from the control connection's."""
+"""Packets are counted in the kernel, those of the stream's ports apart from all others."""
 
 from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterator
 
 import pytest
 
-from harness.link.packetcount import PacketCounter
+from harness.link.base import MAX_MEDIA_PORTS
+from harness.link.packetcount import PacketCounter, Port
 from harness.network.capture import datagrams
+from harness.network.namespaces import Namespace
 from harness.network.topology import add_address, quiet_ipv6, segment_address, topology, udp_segmentation
 from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
+MEDIA = (47_998, 48_000)
+CONTROL = 47_999
+TRAIN = (socket.IPPROTO_UDP, 103, struct.pack("=H", 1000))
+FAMILIES = [socket.AF_INET, socket.AF_INET6]
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
-def test_every_datagram_of_the_stream_is_counted_also_of_trains(family: socket.AddressFamily) -> None:
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Namespace, Namespace]]:
+    """Return two namespaces that are joined by a veth pair."""
     with topology("count") as made:
         a, b = made.namespace("host"), made.namespace("client")
         for namespace in (a, b):
@@ -25,29 +34,95 @@ def test_every_datagram_of_the_stream_is_counted_also_of_trains(family: socket.A
         for end, namespace in enumerate((a, b), 1):
             add_address(namespace, "veth0", segment_address(0, end))
         udp_segmentation(a, "veth0", enable=False)
-        counter = PacketCounter(b, "veth0", control_port=9777)
-        to = segment_address(0, 2)
-        address = to.ipv4 if family == socket.AF_INET else to.ipv6
-        with (
-            a.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as stream,
-            a.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as control,
-            b.run(lambda: socket.socket(family, socket.SOCK_DGRAM)) as there,
-        ):
-            there.settimeout(PATIENCE_S)
-            there.bind((address, 9777))
-            control.sendto(b"to the control port", (address, 9777))
-            # The neighbour's address is known now: until then few packets wait, and the others are dropped.
-            assert there.recv(100) == b"to the control port"
-            before = counter.all()  # with the question for the neighbour's address
-            train = (socket.IPPROTO_UDP, 103, struct.pack("=H", 1000))
-            for _ in range(50):
-                # Unconnected: nobody listens there, and refusals are no matter of ours.
-                stream.sendmsg([bytes(10_000)], [train], 0, (address, 5000))
-            control.sendto(b"again", (address, 9777))
-            assert there.recv(100) == b"again"
-        assert counter.stream() == 500
-        assert counter.all() - before >= 501
-        counter.close()
+        yield a, b
+
+
+def address_of(end: int, family: socket.AddressFamily) -> str:
+    address = segment_address(0, end)
+    return address.ipv4 if family == socket.AF_INET else address.ipv6
+
+
+class Sender:
+    """Sends from and to ports of choice, and knows when all has arrived."""
+
+    def __init__(self, a: Namespace, b: Namespace, family: socket.AddressFamily) -> None:
+        self._a, self._family = a, family
+        self._to = address_of(2, family)
+        self._last = b.run(lambda: socket.socket(family, socket.SOCK_DGRAM))
+        self._last.settimeout(PATIENCE_S)
+        self._last.bind((self._to, 7))
+        # Until the neighbour's address is known few packets wait, and the others are dropped.
+        self.until_all_arrived()
+
+    def send(self, source: int, destination: int, data: bytes, *, train: bool = False) -> None:
+        with self._a.run(lambda: socket.socket(self._family, socket.SOCK_DGRAM)) as one:
+            one.bind((address_of(1, self._family), source))
+            # Unconnected: nobody listens there, and refusals are no matter of ours.
+            one.sendmsg([data], [TRAIN] if train else [], 0, (self._to, destination))
+
+    def until_all_arrived(self) -> None:
+        self.send(9, 7, b"the last one")
+        assert self._last.recv(100) == b"the last one"
+
+    def close(self) -> None:
+        self._last.close()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("port", Port)
+def test_datagrams_of_every_media_port_are_counted_also_of_trains_and_no_others(
+    ends: tuple[Namespace, Namespace], family: socket.AddressFamily, port: Port
+) -> None:
+    a, b = ends
+    sender = Sender(a, b, family)
+    counter = PacketCounter(b, "veth0", port, MEDIA)
+
+    def between(media: int, other: int) -> tuple[int, int]:
+        return (media, other) if port is Port.SOURCE else (other, media)
+
+    for media in MEDIA:
+        for _ in range(20):
+            sender.send(*between(media, 50_000), bytes(10_000), train=True)
+        sender.send(*between(media, 50_000), b"alone")
+        sender.until_all_arrived()
+    assert counter.stream() == 2 * 201
+    for others in (between(CONTROL, 50_000), between(MEDIA[0] - 1, 50_000), between(MEDIA[1] + 1, 50_000)):
+        sender.send(*others, bytes(5_000), train=True)
+    # The port of the other end may have the number of a media port: it is none.
+    sender.send(*between(50_000, MEDIA[0]), b"no media")
+    sender.until_all_arrived()
+    assert counter.stream() == 2 * 201
+    assert counter.all() >= 2 * 201 + 15 + 1
+    sender.close()
+    counter.close()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=["IPv4", "IPv6"])
+def test_a_fragment_has_no_port(ends: tuple[Namespace, Namespace], family: socket.AddressFamily) -> None:
+    a, b = ends
+    sender = Sender(a, b, family)
+    counter = PacketCounter(b, "veth0", Port.SOURCE, MEDIA)
+    # Whatever the first two bytes of a later fragment are, they are no port.
+    sender.send(MEDIA[0], 50_000, struct.pack("!H", MEDIA[0]) * 2_000)
+    sender.until_all_arrived()
+    assert counter.stream() == 0
+    if family == socket.AF_INET:  # over IPv6 only what is UDP without more headers is counted at all
+        assert counter.all() >= 3 + 1
+    sender.close()
+    counter.close()
+
+
+def test_as_many_ports_as_a_link_tells_apart_fit_into_the_filter(ends: tuple[Namespace, Namespace]) -> None:
+    a, b = ends
+    ports = range(40_000, 40_000 + MAX_MEDIA_PORTS)
+    sender = Sender(a, b, socket.AF_INET)
+    counter = PacketCounter(b, "veth0", Port.SOURCE, ports)
+    for source in (ports[0] - 1, *ports, ports[-1] + 1):
+        sender.send(source, 50_000, b"one")
+    sender.until_all_arrived()
+    assert counter.stream() == MAX_MEDIA_PORTS
+    sender.close()
+    counter.close()
 
 
 @pytest.mark.parametrize("network", [0, 14])

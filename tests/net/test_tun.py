@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.link.base import DIRECTIONS, CoreSpec, Direction, LinkSpecs
+from harness.link.base import DIRECTIONS, MAX_MEDIA_PORTS, CoreSpec, Direction, LinkSpecs
 from harness.link.tun import TunLink
 from harness.link.verify import Budget, verify
 from harness.link.verify import _Path as ProbePath
 from harness.network.topology import topology
 from punktfunk.errors import HarnessError, LinkUnverifiedError
+from tests.support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.root
 
@@ -35,7 +36,7 @@ AS_ASKED = {
 @pytest.mark.measures  # a probe that stalls and catches up overflows a short queue, and the link is blamed
 @pytest.mark.parametrize("spec", AS_ASKED.values(), ids=AS_ASKED)
 def test_a_link_that_is_as_asked_passes(spec: dict[str, object], tmp_path: Path) -> None:
-    with topology("tun-ok") as made, TunLink(made, tmp_path, control_port=9777) as link:
+    with topology("tun-ok") as made, TunLink(made, tmp_path, media_ports=[5000]) as link:
         found = verify(link, LinkSpecs(spec, {}, seed=11)).findings
     assert all(one.ok for findings in found.values() for one in findings)
     assert {one.name for one in found["down"]} >= {"loss", "duplicates", "delay"}
@@ -53,7 +54,7 @@ def test_a_link_that_is_as_asked_passes(spec: dict[str, object], tmp_path: Path)
 def test_a_sabotaged_link_is_refused_with_the_reason(
     actual: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
-    with topology("tun-bad") as made, TunLink(made, tmp_path, control_port=9777) as link:
+    with topology("tun-bad") as made, TunLink(made, tmp_path, media_ports=[5000]) as link:
         with pytest.raises(LinkUnverifiedError, match=f"down: {reason}: asked") as refused:
             verify(link, LinkSpecs(LOSSY, {}, seed=12), LinkSpecs(actual, {}, seed=12))
         assert refused.value.exit_code == 5
@@ -90,7 +91,7 @@ def test_rate_jitter_corruption_and_order_are_refused_in_the_direction_in_which_
 
     with (
         topology("tun-both") as made,
-        TunLink(made, tmp_path, control_port=9777) as link,
+        TunLink(made, tmp_path, media_ports=[5000]) as link,
         pytest.raises(LinkUnverifiedError) as refused,
     ):
         verify(link, LinkSpecs(ASKED, ASKED, 13), LinkSpecs(spoilt(down), spoilt(up), 13), budget=ONCE)
@@ -107,7 +108,7 @@ def test_rate_jitter_corruption_and_order_are_refused_in_the_direction_in_which_
 def test_the_link_is_left_ideal_and_with_fresh_counters_by_its_probe(delay_us: float, tmp_path: Path) -> None:
     spec: CoreSpec = {"delay_us": 30_000.0, "loss": {"kind": "independent", "p": 0.3}}
     actual = spec | {"delay_us": delay_us}
-    with topology("tun-left") as made, TunLink(made, tmp_path, control_port=9777) as link:
+    with topology("tun-left") as made, TunLink(made, tmp_path, media_ports=[5000]) as link:
         asked, really = LinkSpecs(spec, spec, 14), LinkSpecs(actual, actual, 14)
         if actual == spec:
             verify(link, asked, really)
@@ -127,9 +128,77 @@ def test_the_link_is_left_ideal_and_with_fresh_counters_by_its_probe(delay_us: f
 def test_what_the_probes_own_socket_drops_is_not_called_loss_of_the_link(
     way: Direction, tmp_path: Path
 ) -> None:
-    with topology("tun-own") as made, TunLink(made, tmp_path, control_port=9777) as link:
+    with topology("tun-own") as made, TunLink(made, tmp_path, media_ports=[5000]) as link:
         link.restart(LinkSpecs({}, {}, 15))
         with ProbePath(link, way, 0.2) as path:
             path._sender.shutdown(socket.SHUT_WR)
             with pytest.raises(HarnessError, match="own socket dropped 40 of 40 packets"):
                 path.trains(40, 100_000, 10)
+
+
+VIDEO, SOUND, CONTROL = 47_998, 48_000, 47_999
+SENT = {VIDEO: 200, SOUND: 150, CONTROL: 100}
+HALF_LOST: CoreSpec = {"loss": {"kind": "independent", "p": 0.5}}
+
+
+@pytest.mark.parametrize("way", DIRECTIONS)
+def test_a_link_impairs_every_port_and_counts_those_of_the_stream_apart_from_the_others(
+    way: Direction, tmp_path: Path
+) -> None:
+    with topology("tun-ports") as made, TunLink(made, tmp_path, media_ports=[VIDEO, SOUND]) as link:
+        down = way == "down"
+        link.restart(LinkSpecs(HALF_LOST if down else {}, {} if down else HALF_LOST, 16))
+        arrived = exchange(link, way, SENT)
+        counts = link.counters()[way]
+    for port, sent in SENT.items():
+        assert 0.3 * sent < arrived[port] < 0.7 * sent, port
+    assert counts["link_in"] == sum(SENT.values())
+    assert counts["other_in"] == SENT[CONTROL]
+    assert counts["delivered"] == sum(arrived.values())
+    assert counts["other_delivered"] == arrived[CONTROL]
+
+
+def until_decided(link: TunLink, way: Direction, sent: int) -> None:
+    def decided() -> bool:
+        counts = link.counters()[way]
+        return counts["dropped_total"] + counts["delivered"] == sent
+
+    eventually(decided, "every datagram was lost or delivered")
+
+
+def exchange(link: TunLink, way: Direction, sent: dict[int, int]) -> dict[int, int]:
+    """Send so many datagrams from (down) or to (up) each port of the host and return how many arrived."""
+    arrived = {}
+    for port, count in sent.items():
+        with (
+            link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as at_host,
+            link.client.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as at_client,
+        ):
+            at_host.bind((link.host_address.ipv4, port))
+            # The client's own ports may have the numbers of the host's.
+            at_client.bind((link.client_address.ipv4, VIDEO + SOUND - port if port != CONTROL else VIDEO))
+            near, far = (at_host, at_client) if way == "down" else (at_client, at_host)
+            near.connect(far.getsockname())
+            before = link.counters()[way]
+            for _ in range(count):
+                near.send(bytes(100))
+            until_decided(link, way, before["link_in"] + count)
+            expected = link.counters()[way]["delivered"] - before["delivered"]
+            far.settimeout(PATIENCE_S)
+            arrived[port] = sum(len(far.recv(1000)) == 100 for _ in range(expected))
+    return arrived
+
+
+@pytest.mark.parametrize(
+    ("ports", "said"),
+    [
+        ([], "not 0"),
+        (range(1, MAX_MEDIA_PORTS + 2), "not 65"),
+        ([0], "0 is no UDP port"),
+        ([5, 65_536], "65536 is"),
+    ],
+    ids=["none", "too many", "zero", "too high"],
+)
+def test_a_link_refuses_ports_that_it_cannot_tell_apart(ports: list[int], said: str, tmp_path: Path) -> None:
+    with topology("tun-none") as made, pytest.raises(HarnessError, match=said):
+        TunLink(made, tmp_path, media_ports=ports)

@@ -45,8 +45,9 @@ pub struct PumpOptions {
     pub memory_bytes: usize,
     /// How long before a departure the thread is awake. At most a quarter of the time goes into this.
     pub spin: Duration,
-    /// Datagrams from or to this UDP port are counted apart ([`TunPump::others`]).
-    pub other_port: Option<u16>,
+    /// UDP ports of the stream at the first device's end; a datagram of any other is counted apart
+    /// ([`TunPump::others`]). `None` takes every datagram for the stream's.
+    pub media_ports: Option<Vec<u16>>,
 }
 
 impl Default for PumpOptions {
@@ -57,7 +58,7 @@ impl Default for PumpOptions {
             log_rows: 0,
             memory_bytes: 256 << 20,
             spin: Duration::from_micros(50),
-            other_port: None,
+            media_ports: None,
         }
     }
 }
@@ -144,7 +145,7 @@ impl TunPump {
             options.coalesce,
             options.log_rows,
             options.memory_bytes,
-            options.other_port,
+            options.media_ports.as_deref(),
         );
         let waker = Arc::new(Waker::new()?);
         let (commands, inbox) = channel();
@@ -182,7 +183,7 @@ impl TunPump {
         self.ask(|engine| engine.counters())
     }
 
-    /// Datagrams of [`PumpOptions::other_port`], a to b first; they are in the other counts too.
+    /// Datagrams of no port of [`PumpOptions::media_ports`], a to b first; they are in the other counts too.
     ///
     /// # Errors
     /// [`PumpError::Dead`].

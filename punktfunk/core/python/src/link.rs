@@ -164,7 +164,7 @@ impl TunPump {
     #[new]
     #[pyo3(signature = (
         fd_a, fd_b, spec_ab_json, spec_ba_json, seed, *, realtime = false, coalesce = true, log_packets = false,
-        log_rows = 1_000_000, memory_bytes = 268_435_456, spin_us = 50, other_port = None,
+        log_rows = 1_000_000, memory_bytes = 268_435_456, spin_us = 50, media_ports = None,
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of Python")]
     fn new(
@@ -180,7 +180,7 @@ impl TunPump {
         log_rows: usize,
         memory_bytes: usize,
         spin_us: u64,
-        other_port: Option<u16>,
+        media_ports: Option<Vec<u16>>,
     ) -> PyResult<Self> {
         let (ab, ba) = (parse_spec(spec_ab_json)?, parse_spec(spec_ba_json)?);
         let options = PumpOptions {
@@ -189,7 +189,7 @@ impl TunPump {
             log_rows: if log_packets { log_rows } else { 0 },
             memory_bytes,
             spin: Duration::from_micros(spin_us),
-            other_port,
+            media_ports,
         };
         let pump = py
             .detach(|| tun::TunPump::new([fd_a, fd_b], [&ab, &ba], seed, &options))

@@ -72,13 +72,13 @@ impl Engine {
         coalesce: bool,
         log_rows: usize,
         memory: usize,
-        other_port: Option<u16>,
+        media_ports: Option<&[u16]>,
     ) -> Self {
         let [ab, ba] = models;
         Self {
             lanes: [
-                Lane::new(ab, 0, coalesce, other_port),
-                Lane::new(ba, 1, coalesce, other_port),
+                Lane::new(ab, 0, coalesce, media_ports),
+                Lane::new(ba, 1, coalesce, media_ports),
             ],
             pool: Pool::new(memory),
             log: PacketLog::new(log_rows),

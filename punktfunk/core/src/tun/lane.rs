@@ -16,7 +16,7 @@ const MAX_JOINED: usize = 64;
 /// Most payload of a joined packet: 65535 less the headers of IPv6 and UDP.
 const MAX_JOINED_BYTES: usize = 65_487;
 
-/// Datagrams of a port that is told apart from the rest (a control connection beside a stream).
+/// Datagrams that are not the stream's (a control connection beside it).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct OtherCounters {
     /// Offered to the link.
@@ -44,9 +44,9 @@ pub(super) struct Lane {
     pub writes: u64,
     /// Writes that the device refused.
     pub write_errors: u64,
-    /// Datagrams from or to `other_port`.
+    /// Datagrams of no media port.
     pub others: OtherCounters,
-    other_port: Option<u16>,
+    media_ports: Option<Box<[u16]>>,
     direction: u8,
     coalesce: bool,
     schedule: Schedule,
@@ -60,7 +60,7 @@ impl Lane {
         model: LinkModel,
         direction: u8,
         coalesce: bool,
-        other_port: Option<u16>,
+        media_ports: Option<&[u16]>,
     ) -> Self {
         Self {
             model,
@@ -69,7 +69,7 @@ impl Lane {
             writes: 0,
             write_errors: 0,
             others: OtherCounters::default(),
-            other_port,
+            media_ports: media_ports.map(Into::into),
             direction,
             coalesce,
             schedule: Schedule::new(coalesce),
@@ -114,9 +114,20 @@ impl Lane {
         frame.segments
     }
 
+    /// Whether this is UDP, and not from (a to b) or to (b to a) a media port.
     fn is_other(&self, frame: &Frame, bytes: &[u8]) -> bool {
-        self.other_port
-            .is_some_and(|port| frame.has_port(bytes, port))
+        let Some(media_ports) = &self.media_ports else {
+            return false;
+        };
+        frame.udp
+            && !frame.ports(bytes).is_some_and(|[source, destination]| {
+                let at_a = if self.direction == 0 {
+                    source
+                } else {
+                    destination
+                };
+                media_ports.contains(&at_a)
+            })
     }
 
     fn decide(
@@ -367,6 +378,7 @@ impl Lane {
         while let Some(departure) = self.schedule.pop() {
             pool.release(departure.slot);
         }
-        *self = Self::new(model, self.direction, self.coalesce, self.other_port);
+        let media_ports = self.media_ports.take();
+        *self = Self::new(model, self.direction, self.coalesce, media_ports.as_deref());
     }
 }

@@ -109,12 +109,12 @@ impl Frame {
         })
     }
 
-    /// Whether this is UDP from or to `port`; `bytes` is the packet that was parsed. A fragment never is.
-    pub(super) fn has_port(&self, bytes: &[u8], port: u16) -> bool {
-        self.udp && !self.fragment && {
+    /// Source and destination port of UDP; `bytes` is the packet that was parsed. A fragment has none.
+    pub(super) fn ports(&self, bytes: &[u8]) -> Option<[u16; 2]> {
+        (self.udp && !self.fragment).then(|| {
             let header = &bytes[self.payload_at - UDP_BYTES..];
-            be16(header) == port || be16(&header[2..]) == port
-        }
+            [be16(header), be16(&header[2..])]
+        })
     }
 
     /// Where `count` datagrams from `first` on lie.
