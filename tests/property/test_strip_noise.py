@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from punktfunk.media import strip
+from punktfunk.media import strip, strip_layout
 from punktfunk.media.strip import StripReading
 
 readings = st.builds(
     StripReading, st.integers(0, 2**32 - 1), st.integers(0, 2**48 - 1), st.integers(0, 2**16 - 1)
 )
-_PLACE = strip.layout(1280, 64)
+_PLACE = strip_layout.layout(1280, 64)
 
 
 def _drawn(reading: StripReading) -> np.ndarray:
@@ -23,13 +23,13 @@ def _drawn(reading: StripReading) -> np.ndarray:
 
 
 def _invert(luma: np.ndarray, cell: int) -> None:
-    row, column = divmod(cell, strip.COLUMNS)
+    row, column = divmod(cell, strip_layout.COLUMNS)
     top, left = 16 * (row + 1), 16 * (column + 1)
     box = luma[top : top + 16, left : left + 16]
     box[...] = 251 - box  # 16 and 235 change places
 
 
-@given(readings, st.sets(st.integers(0, strip.CELLS - 1), min_size=1, max_size=3))
+@given(readings, st.sets(st.integers(0, strip_layout.CELLS - 1), min_size=1, max_size=3))
 def test_up_to_three_wrong_cells_are_never_misread(reading: StripReading, wrong: set[int]) -> None:
     luma = _drawn(reading)
     for cell in wrong:
@@ -37,7 +37,7 @@ def test_up_to_three_wrong_cells_are_never_misread(reading: StripReading, wrong:
     assert strip.read(luma) is None
 
 
-@given(readings, st.integers(0, strip.CELLS - 16), st.integers(1, 2**16 - 1))
+@given(readings, st.integers(0, strip_layout.CELLS - 16), st.integers(1, 2**16 - 1))
 def test_a_burst_within_sixteen_cells_is_never_misread(
     reading: StripReading, first: int, pattern: int
 ) -> None:
@@ -63,13 +63,13 @@ def test_noise_of_any_strength_never_gives_a_wrong_reading(
 def test_noise_that_drowns_whole_cells_gives_the_truth_or_nothing(deviation: int) -> None:
     """Damage beyond what the CRC surely catches slips through once in 2^16: the seed is fixed, not drawn."""
     rng = np.random.default_rng([2004, deviation])
-    area = (slice(16, 48), slice(16, 16 + 16 * strip.COLUMNS))
+    area = (slice(16, 48), slice(16, 16 + 16 * strip_layout.COLUMNS))
     read = 0
     for _ in range(1000):
         reading = StripReading(*(int(rng.integers(limit)) for limit in (2**32, 2**48, 2**16)))
         luma = _drawn(reading)
         # One value a cell, so that whole cells flip, as concealment and starved blocks make them do.
-        noise = rng.normal(0, deviation, (2, strip.COLUMNS)).repeat(16, 0).repeat(16, 1)
+        noise = rng.normal(0, deviation, (2, strip_layout.COLUMNS)).repeat(16, 0).repeat(16, 1)
         luma[area] = np.clip(luma[area] + noise, 0, 255).astype(np.uint8)
         result = strip.read(luma)
         assert result in {None, reading}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from punktfunk.errors import MediaError
-from punktfunk.media import strip
+from punktfunk.media import strip, strip_layout
 from punktfunk.media.strip import StripReading
 
 
@@ -37,7 +37,7 @@ def test_values_wrap_at_their_widths() -> None:
 def test_drawing_touches_its_box_only() -> None:
     luma = _plane(level=201)
     strip.draw(luma, frame=2**32 - 1, time_us=2**48 - 1, tag=2**16 - 1)
-    place = strip.layout(1280, 720)
+    place = strip_layout.layout(1280, 720)
     assert (place.cell, place.width, place.height) == (16, 928, 64)
     assert (luma[place.height :] == 201).all()
     assert (luma[:, place.width :] == 201).all()
@@ -112,10 +112,10 @@ def test_a_stream_that_changes_its_size_with_every_picture_is_not_remembered() -
     tracemalloc.start()
     try:
         for width in range(464, 664):
-            strip.layout(width, 64)
+            strip_layout.layout(width, 64)
         before, _ = tracemalloc.get_traced_memory()
         for width in range(664, 4664):
-            strip.layout(width, 64)
+            strip_layout.layout(width, 64)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
