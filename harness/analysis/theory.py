@@ -36,6 +36,8 @@ Blocks: TypeAlias = tuple[tuple[int, int], ...]
 def geometry(frame_bytes: int, shard_bytes: int, max_block_shards: int, fec_percent: int) -> Blocks:
     """Return the blocks ``(k, m)`` of an access unit (punktfunk/1 section 4.5).
 
+    Stated anew on purpose, as everything here: theory judges the core and asks it nothing.
+
     Sizes are in bytes, ``fec_percent`` in percent of the data shards of each block, rounded up per block.
     """
     if frame_bytes < 0 or shard_bytes < 1 or max_block_shards < 1 or fec_percent < 0:

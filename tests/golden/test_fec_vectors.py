@@ -91,4 +91,5 @@ def test_geometry_is_the_worked_example(line: str) -> None:
     found = re.match(r"geometry(?:\((\d+),(\d+)%\))? n=(\d+) blocks=\[(.*)\]", line)
     assert found is not None
     pairs = [(int(k), int(m)) for k, m in re.findall(r"\((\d+), (\d+)\)", found[4])]
-    assert _core.geometry(int(found[3]), int(found[1] or 1200), 4096, int(found[2] or 20)) == pairs
+    config = _core.StreamConfig(shard_bytes=int(found[1] or 1200), fec_percent=int(found[2] or 20))
+    assert _core.geometry(config, int(found[3])) == pairs

@@ -6,7 +6,7 @@ import random
 
 import pytest
 import reed_solomon_leopard as leopard
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from punktfunk.core import FecScheme, _core
@@ -68,17 +68,19 @@ def test_gf16_is_the_code_of_reed_solomon_leopard_both_ways(
 
 @given(
     frame=st.integers(0, 1 << 26),
-    shard=st.integers(2, 1500),
+    shard=st.integers(1, 992).map(lambda half: 2 * half),
     block=st.integers(1, 4096),
-    percent=st.integers(0, 100),
+    percent=st.integers(0, 255),
 )
 def test_geometry_holds_every_byte_and_rounds_recovery_up(
     frame: int, shard: int, block: int, percent: int
 ) -> None:
     total = max(1, -(-frame // shard))
-    if -(-total // block) > 65535:
-        return
-    pairs = _core.geometry(frame, shard, block, percent)
+    assume(-(-total // block) <= 65535)
+    config = _core.StreamConfig(
+        shard_bytes=shard, max_block_shards=block, fec_percent=percent, max_frame_bytes=max(1, frame)
+    )
+    pairs = _core.geometry(config, frame)
     assert sum(k for k, _ in pairs) == total
     assert all(k == block for k, _ in pairs[:-1])
     assert all(m == -(-k * percent // 100) for k, m in pairs)

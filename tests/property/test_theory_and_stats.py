@@ -61,6 +61,7 @@ def test_what_the_core_sends_has_the_geometry_of_theory(
     packets = _core.packetize(config, bytes(frame_bytes), 0, 5, 0, 0)
     sent = [HEADER_COUNTS.unpack_from(packet) for packet in packets]
     found = theory.geometry(frame_bytes, shard, block, fec)
+    assert tuple(_core.geometry(config, frame_bytes)) == found
     assert sent == [
         (index, len(found), k, m, position) for index, (k, m) in enumerate(found) for position in range(k + m)
     ]

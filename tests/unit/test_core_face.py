@@ -52,7 +52,11 @@ def test_a_shard_index_outside_of_the_block_is_refused() -> None:
 
 def test_a_geometry_that_no_header_can_say_is_refused() -> None:
     with pytest.raises(InvalidConfigError, match="65535"):
-        _core.geometry(1 << 26, 64, 1, 20)
+        _core.StreamConfig(shard_bytes=64, max_block_shards=1)
+    config = _core.StreamConfig(max_frame_bytes=1000)
+    assert _core.geometry(config, 1000) == [(1, 1)]
+    with pytest.raises(InvalidConfigError, match="an access unit of 1001 bytes exceeds max_frame_bytes 1000"):
+        _core.geometry(config, 1001)
 
 
 def test_packets_too_short_to_be_sealed_are_refused() -> None:

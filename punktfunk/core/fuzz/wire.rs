@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use punktfunk_core::crypto::{Direction, OVERHEAD_BYTES, Opener, Sealer};
 use punktfunk_core::fec::Scheme;
-use punktfunk_core::packet::{HEADER_BYTES, Header, Limits, MAGIC, MAX_FRAME_BYTES, Reject};
+use punktfunk_core::reject::Reject;
 use punktfunk_core::replay::ReplayWindow;
+use punktfunk_core::session::StreamConfig;
+use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header, MAGIC, MAX_FRAME_BYTES};
 
 const KEY: [u8; 16] = *b"fuzz key, secret";
 
@@ -24,8 +26,17 @@ pub fn header(bytes: &[u8]) {
         (Scheme::Gf16, 1200, 4096),
         (Scheme::Gf16, 32, 65000),
     ] {
-        let limits = Limits::new(scheme, shard_bytes, max_block, 25, MAX_FRAME_BYTES).unwrap();
-        if limits.check(&header, bytes.len()) == Ok(()) {
+        let limits = StreamConfig {
+            scheme,
+            shard_bytes,
+            max_block_shards: max_block,
+            fec_percent: 25,
+            ..StreamConfig::default()
+        }
+        .limits();
+        let shard = header.shard(bytes, shard_bytes);
+        if let Ok(shard) = shard.and_then(|shard| shard.within(&limits)) {
+            assert_eq!(shard.payload, &bytes[HEADER_BYTES..][..shard_bytes]);
             let (k, m) = (
                 usize::from(header.data_shards),
                 usize::from(header.recovery_shards),

@@ -2,7 +2,8 @@
 
 use crate::crypto::{OVERHEAD_BYTES, SEQ_BYTES};
 use crate::fec::Scheme;
-use crate::packet::{HEADER_BYTES, Limits, MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES, recovery_shards};
+use crate::geometry::{Limits, recovery_shards};
+use crate::wire::punktfunk1::{HEADER_BYTES, MAX_DATAGRAM_BYTES, MAX_FRAME_BYTES};
 
 /// Largest shard: a sealed packet must fit a datagram that receivers look at (section 2.6).
 pub const MAX_SHARD_BYTES: usize = MAX_DATAGRAM_BYTES - HEADER_BYTES - OVERHEAD_BYTES;
@@ -101,7 +102,7 @@ impl StreamConfig {
             return Err(ConfigError::FrameBytes(self.max_frame_bytes));
         }
         let k = self.max_block_shards;
-        let m = recovery_shards(k, self.fec_percent as usize);
+        let m = recovery_shards(k, self.fec_percent);
         let limit = self.scheme.max_shards();
         if k == 0 || k.saturating_add(m) > limit {
             return Err(ConfigError::Block {
@@ -123,22 +124,26 @@ impl StreamConfig {
         Ok(())
     }
 
-    /// What a receiver accepts; the ceilings follow from the parameters of the Welcome (section 4.6).
+    /// What frames may look like; the ceilings follow from the parameters of the Welcome (sections 2.6 and 4.6).
+    ///
+    /// # Panics
+    /// If the parameters are not valid.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        let (shard_bytes, max_block) = (self.shard_bytes, self.max_block_shards);
-        let parity = recovery_shards(max_block, self.fec_percent as usize);
-        Limits {
-            shard_bytes,
+        let max_block = self.max_block_shards;
+        let limits = Limits {
+            shard_bytes: self.shard_bytes,
+            head_bytes: 0,
             max_block,
             max_total: max_block
-                .saturating_add(parity)
+                .saturating_add(recovery_shards(max_block, self.fec_percent))
                 .min(self.scheme.max_shards()),
-            max_blocks: self
-                .max_frame_bytes
-                .div_ceil(shard_bytes)
-                .div_ceil(max_block),
+            max_blocks: 0,
             max_frame_bytes: self.max_frame_bytes,
+        };
+        Limits {
+            max_blocks: limits.geometry(self.max_frame_bytes, 0).block_count(),
+            ..limits
         }
     }
 
@@ -160,12 +165,6 @@ impl StreamConfig {
         } else {
             0
         }
-    }
-
-    /// Recovery shards of a block of `k` at `percent`, never above what a receiver accepts (section 2.6, rule 4).
-    #[must_use]
-    pub fn recovery_shards(&self, k: usize, percent: u32) -> usize {
-        recovery_shards(k, percent as usize).min(self.limits().max_total - k)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::packet::Reject;
+use crate::reject::Reject;
 
 /// Null in a record column.
 pub const NULL: i64 = -1;

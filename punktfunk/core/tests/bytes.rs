@@ -4,9 +4,9 @@ mod support;
 
 use punktfunk_core::crypto::{Direction, OVERHEAD_BYTES, Opener, SEQ_BYTES, Sealer};
 use punktfunk_core::fec::{self, Scheme, codec_with_kernel, kernels, naive};
-use punktfunk_core::packet::{HEADER_BYTES, Header};
-use punktfunk_core::session::packetize::EmissionOrder;
+use punktfunk_core::packetize::punktfunk1::EmissionOrder;
 use punktfunk_core::session::{ConfigError, HostSettings, MAX_SHARD_BYTES, StreamConfig};
+use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header};
 use support::{Client, DELTA_FRAME, Host, KEY, KEY_FRAME, MS, access_unit, config};
 
 fn plain() -> StreamConfig {
@@ -19,11 +19,7 @@ fn plain() -> StreamConfig {
 #[test]
 fn the_tail_of_a_last_shard_holds_nothing_of_an_earlier_frame() {
     for order in [EmissionOrder::Blocks, EmissionOrder::DataFirst] {
-        let settings = HostSettings {
-            order,
-            ..HostSettings::default()
-        };
-        let mut host = Host::with(plain(), &settings);
+        let mut host = Host::ordered(plain(), order);
         // Ones everywhere, then frames that leave 1, 50 and 99 bytes of their last shard in the same buffer.
         host.frame(&[0xFF; 1000], KEY_FRAME);
         for bytes in [999, 950, 901] {
@@ -137,6 +133,7 @@ fn a_gf8_session_takes_blocks_of_255_shards_and_none_of_256() {
         let full = of(k, percent);
         let (mut host, mut client) = (Host::new(full.clone()), Client::new(full));
         let packets = host.frame(&access_unit(0, 100 * k), KEY_FRAME);
+        // By hand, and not from the geometry that sends.
         let m = (k * percent as usize).div_ceil(100);
         assert_eq!(packets.len(), k + m);
         let frames = client.take_all(&packets[m..]);

@@ -128,7 +128,9 @@ fn mutation_reaches_past_the_first_checks() {
     let header = BODIES.iter().find(|body| body.name == "header").unwrap();
     let seeds = (header.seeds)();
     let parsed = (0..200)
-        .filter(|_| punktfunk_core::packet::Header::parse(&mutate(&seeds, &mut random)).is_ok())
+        .filter(|_| {
+            punktfunk_core::wire::punktfunk1::Header::parse(&mutate(&seeds, &mut random)).is_ok()
+        })
         .count();
     assert!((20..200).contains(&parsed), "{parsed} of 200 headers parse");
 }

@@ -3,6 +3,7 @@
 mod support;
 
 use proptest::prelude::*;
+use punktfunk_core::packetize::punktfunk1::EmissionOrder;
 use punktfunk_core::session::StreamConfig;
 use support::{Client, DELTA_FRAME, Host, KEY_FRAME, MS, access_unit, config};
 
@@ -66,15 +67,8 @@ proptest! {
         keys in prop::collection::vec(any::<bool>(), 1..8),
         order in prop::bool::ANY,
     ) {
-        let settings = punktfunk_core::session::HostSettings {
-            order: if order {
-                punktfunk_core::session::packetize::EmissionOrder::DataFirst
-            } else {
-                punktfunk_core::session::packetize::EmissionOrder::Blocks
-            },
-            ..Default::default()
-        };
-        let mut host = Host::with(config(), &settings);
+        let order = if order { EmissionOrder::DataFirst } else { EmissionOrder::Blocks };
+        let mut host = Host::ordered(config(), order);
         let mut client = Client::new(config());
         let mut sent = Vec::new();
         for (i, &bytes) in sizes.iter().enumerate() {

@@ -8,8 +8,9 @@ mod support;
 
 use allocation::{LIVE, PEAK};
 use proptest::prelude::*;
-use punktfunk_core::packet::{HEADER_BYTES, Header, Reject};
+use punktfunk_core::reject::Reject;
 use punktfunk_core::session::{ClientSession, HostSettings, Receipt, StreamConfig};
+use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header};
 use support::{Host, KEY_FRAME, MS, config};
 
 const CAP: usize = 1 << 20;
@@ -17,7 +18,7 @@ const CAP: usize = 1 << 20;
 const SLACK: usize = 64 << 10;
 /// Unused buffers that a client keeps at most (`reassemble::POOL_BYTES`).
 const CLIENT_POOL: usize = 16 << 20;
-/// Unused buffers that a host keeps at most (`packetize::POOL_BYTES`).
+/// Unused buffers that a host keeps at most (`packetize::punktfunk1::POOL_BYTES`).
 const HOST_POOL: usize = 32 << 20;
 
 /// A client of a host that may claim anything, and what it holds by the allocator's count.

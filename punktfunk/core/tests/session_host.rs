@@ -2,10 +2,10 @@
 
 mod support;
 
-use punktfunk_core::packet::Header;
+use punktfunk_core::packetize::punktfunk1::EmissionOrder;
 use punktfunk_core::session::host::HostSettings;
-use punktfunk_core::session::packetize::EmissionOrder;
 use punktfunk_core::session::{ClientSession, HostSession, StreamConfig};
+use punktfunk_core::wire::punktfunk1::Header;
 use sha2::{Digest, Sha256};
 use support::{DELTA_FRAME, Host, KEY_FRAME, MS, START, access_unit, config};
 
@@ -82,13 +82,7 @@ fn an_access_unit_beyond_the_limit_is_refused_and_uses_no_number() {
 #[test]
 fn data_first_emission_sends_the_same_shards_in_another_order() {
     let data = access_unit(3, 20_000);
-    let send = |order| {
-        let settings = HostSettings {
-            order,
-            ..HostSettings::default()
-        };
-        Host::with(plain(), &settings).frame(&data, KEY_FRAME)
-    };
+    let send = |order| Host::ordered(plain(), order).frame(&data, KEY_FRAME);
     let (blocks, data_first) = (send(EmissionOrder::Blocks), send(EmissionOrder::DataFirst));
     let first_recovery = |packets: &[Vec<u8>]| {
         headers(packets)

@@ -2,9 +2,10 @@
 
 mod support;
 
-use punktfunk_core::packet::Header;
+use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
 use punktfunk_core::reassemble::Placed;
-use punktfunk_core::session::{Receipt, StreamConfig};
+use punktfunk_core::session::{HostSession, HostSettings, Receipt, StreamConfig};
+use punktfunk_core::wire::punktfunk1::Header;
 use support::{Client, DELTA_FRAME, Host, KEY_FRAME, MS, config};
 
 /// Few enough frames to jump over.
@@ -71,10 +72,12 @@ fn a_receiver_joins_late_only_where_the_host_says_so() {
 
 #[test]
 fn frame_and_packet_numbers_wrap() {
-    let (mut host, mut client) = pair();
-    host.session
-        .submitter
-        .resume(u32::MAX - 2, u32::MAX - 20, 1 << 40);
+    let (_, mut client) = pair();
+    let mut packetizer =
+        Punktfunk1Packetizer::new(config(), EmissionOrder::default(), None).unwrap();
+    packetizer.set_next(u32::MAX - 2, u32::MAX - 20, 1 << 40);
+    let settings = HostSettings::default();
+    let mut host = Host::of(HostSession::of(packetizer, 50, &settings));
     client.session.resume(u32::MAX - 2, u32::MAX - 20);
     let mut released = Vec::new();
     for i in 0..6 {

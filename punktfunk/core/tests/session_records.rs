@@ -2,7 +2,7 @@
 
 mod support;
 
-use punktfunk_core::packet::Reject;
+use punktfunk_core::reject::Reject;
 use punktfunk_core::session::host::SubmitStamps;
 use punktfunk_core::session::{Receipt, StreamConfig};
 use punktfunk_core::stats::{ClientRecord, HostRecord};

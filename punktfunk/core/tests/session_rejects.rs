@@ -2,9 +2,10 @@
 
 mod support;
 
-use punktfunk_core::packet::{Header, Reject};
 use punktfunk_core::reassemble::Placed;
+use punktfunk_core::reject::Reject;
 use punktfunk_core::session::{Receipt, StreamConfig};
+use punktfunk_core::wire::punktfunk1::Header;
 use support::{Client, Host, KEY_FRAME, MS, access_unit, config};
 
 fn pair() -> (Host, Client) {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use punktfunk_core::crypto::{Direction, Opener, Sealer};
 use punktfunk_core::fec::{self, Scheme, kernels};
-use punktfunk_core::packet::{
-    Geometry, HEADER_BYTES, Header, PACKET_END_OF_FRAME, PACKET_PICTURE, PACKET_START_OF_FRAME,
-};
+use punktfunk_core::flags::{FLAG_KEY, FLAG_PICTURE};
+use punktfunk_core::packetize::Packetizer;
+use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
+use punktfunk_core::session::StreamConfig;
 use sha2::{Digest, Sha256};
 
 const GF8: &str = include_str!("../../../tests/golden/vectors/gf8_vectors.txt");
@@ -111,76 +112,28 @@ fn test_frame(index: u32, bytes: usize) -> Vec<u8> {
     frame
 }
 
-fn plain_packets(
+/// The packets that a host sends for its first frame.
+fn packets(
+    key: Option<[u8; 16]>,
+    shard_bytes: usize,
     access_unit: &[u8],
-    geometry: &Geometry,
     pts_ns: u64,
-    user_flags: u32,
 ) -> Vec<Vec<u8>> {
-    let size = geometry.shard_bytes();
-    let mut padded = access_unit.to_vec();
-    padded.resize(geometry.data_shards() * size, 0);
-    let total = geometry.packets();
-    let mut packets = Vec::new();
-    for block in geometry.blocks() {
-        let data = &padded[block.first_shard * size..][..block.data_shards * size];
-        let mut parity = vec![0; block.recovery_shards * size];
-        let codec = fec::codec(Scheme::Gf16);
-        codec
-            .encode(
-                block.data_shards,
-                block.recovery_shards,
-                size,
-                data,
-                &mut parity,
-            )
-            .unwrap();
-        for (index, shard) in data.chunks(size).chain(parity.chunks(size)).enumerate() {
-            let header = Header {
-                pts_ns,
-                frame_index: 0,
-                stream_seq: packets.len() as u32,
-                frame_bytes: access_unit.len() as u32,
-                user_flags,
-                block_index: block.index as u16,
-                block_count: geometry.block_count() as u16,
-                data_shards: block.data_shards as u16,
-                recovery_shards: block.recovery_shards as u16,
-                shard_index: index as u16,
-                shard_bytes: size as u16,
-                version: 1,
-                fec_scheme: 1,
-                flags: PACKET_PICTURE
-                    | if packets.is_empty() {
-                        PACKET_START_OF_FRAME
-                    } else {
-                        0
-                    }
-                    | if packets.len() + 1 == total {
-                        PACKET_END_OF_FRAME
-                    } else {
-                        0
-                    },
-            };
-            let mut packet = vec![0; HEADER_BYTES];
-            header.write((&mut packet[..]).try_into().unwrap());
-            assert_eq!(Header::parse(&packet), Ok(header));
-            packet.extend_from_slice(shard);
-            packets.push(packet);
-        }
-    }
-    packets
-}
-
-fn seal_all(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut sealer = Sealer::new(KEY, *b"pkf1", Direction::HostToClient);
-    let seal = |(seq, plain): (usize, &Vec<u8>)| {
-        let mut packet = vec![0; plain.len() + 24];
-        packet[8..8 + plain.len()].copy_from_slice(plain);
-        sealer.seal_in_place(seq as u64, &mut packet).unwrap();
-        packet
+    let config = StreamConfig {
+        key,
+        shard_bytes,
+        ..StreamConfig::default()
     };
-    packets.iter().enumerate().map(seal).collect()
+    let percent = config.fec_percent;
+    let frame = Punktfunk1Packetizer::new(config, EmissionOrder::default(), None)
+        .unwrap()
+        .packetize(access_unit, pts_ns, FLAG_PICTURE | FLAG_KEY, percent)
+        .unwrap();
+    frame
+        .buffer
+        .chunks_exact(frame.stride)
+        .map(<[u8]>::to_vec)
+        .collect()
 }
 
 #[test]
@@ -192,11 +145,12 @@ fn packets_of_the_small_frame_are_the_specifications_bytes_plain_and_sealed() {
         .collect();
     let access_unit = test_frame(7, 40);
     assert_eq!(hex(&access_unit), fields["frame"]);
-    let geometry = Geometry::new(40, 32, 4096, 20).unwrap();
-    let plain = plain_packets(&access_unit, &geometry, 0x0102_0304_0506_0708, 5);
+    let pts_ns = 0x0102_0304_0506_0708;
+    let plain = packets(None, 32, &access_unit, pts_ns);
+    let mut sealed = packets(Some(KEY), 32, &access_unit, pts_ns);
     let opener = Opener::new(KEY, *b"pkf1", Direction::HostToClient);
-    assert_eq!(plain.len(), 3);
-    for (n, sealed) in seal_all(&plain).iter_mut().enumerate() {
+    assert_eq!((plain.len(), sealed.len()), (3, 3));
+    for (n, sealed) in sealed.iter_mut().enumerate() {
         assert_eq!(hex(&plain[n]), fields[format!("plain{n}").as_str()]);
         assert_eq!(hex(sealed), fields[format!("wire{n}").as_str()]);
         assert_eq!(
@@ -208,15 +162,15 @@ fn packets_of_the_small_frame_are_the_specifications_bytes_plain_and_sealed() {
 
 #[test]
 fn the_reference_hosts_first_synthetic_frame_has_the_recorded_digests() {
-    let geometry = Geometry::new(65536, 1200, 4096, 20).unwrap();
-    let plain = plain_packets(&test_frame(0, 65536), &geometry, 0, 5);
+    let access_unit = test_frame(0, 65536);
+    let plain = packets(None, 1200, &access_unit, 0);
     assert_eq!(plain.len(), 66);
     let digest = hex(&Sha256::digest(plain.concat()));
     assert_eq!(
         digest,
         "1274b36e4991009dd197c5c5b5f884f0f0fddd44383f2c7340bab971b0f0c583"
     );
-    let sealed = seal_all(&plain);
+    let sealed = packets(Some(KEY), 1200, &access_unit, 0);
     assert!(sealed.iter().all(|packet| packet.len() == 1264));
     let digest = hex(&Sha256::digest(sealed.concat()));
     assert_eq!(
@@ -250,11 +204,13 @@ fn geometries_are_those_of_the_worked_examples() {
         };
         let after = |name: &str| line.split_once(name).unwrap().1;
         let bytes: usize = after("n=").split(' ').next().unwrap().parse().unwrap();
-        let geometry = Geometry::new(bytes, shard_bytes, 4096, percent).unwrap();
-        let blocks: Vec<_> = geometry
-            .blocks()
-            .map(|block| (block.data_shards, block.recovery_shards))
-            .collect();
+        let config = StreamConfig {
+            shard_bytes,
+            fec_percent: percent,
+            ..StreamConfig::default()
+        };
+        let geometry = config.limits().geometry(bytes, percent);
+        let blocks: Vec<_> = geometry.blocks().map(|block| (block.k, block.m)).collect();
         assert_eq!(
             format!("{blocks:?}"),
             after("blocks=").split(" packets").next().unwrap()

@@ -1,12 +1,11 @@
 //! FEC, crypto and packets for Python: for tests and tools. Sessions do this themselves, without the interpreter.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use punktfunk_core::crypto::{self, Direction, Opener, Sealer};
 use punktfunk_core::fec::{self, Scheme, kernels};
-use punktfunk_core::packet::Geometry;
-use punktfunk_core::session::packetize::{EmissionOrder, Packetizer};
+use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
+use punktfunk_core::packetize::{Packetizer, SubmitError};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -135,19 +134,20 @@ fn fec_kernel() -> &'static str {
     kernels::best().name
 }
 
+/// The blocks `(k, m)` in which a host of these parameters sends an access unit.
 #[pyfunction]
-fn geometry(
-    frame_bytes: usize,
-    shard_bytes: usize,
-    max_block_shards: usize,
-    fec_percent: usize,
-) -> PyResult<Vec<(usize, usize)>> {
-    let geometry = Geometry::new(frame_bytes, shard_bytes, max_block_shards, fec_percent)
-        .map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
-    Ok(geometry
-        .blocks()
-        .map(|block| (block.data_shards, block.recovery_shards))
-        .collect())
+fn geometry(config: &StreamConfig, frame_bytes: usize) -> PyResult<Vec<(usize, usize)>> {
+    let limits = config.inner.limits();
+    if frame_bytes > limits.max_frame_bytes {
+        let limit = limits.max_frame_bytes;
+        let error = SubmitError::TooLong {
+            bytes: frame_bytes,
+            limit,
+        };
+        return Err(InvalidConfigError::new_err(error.to_string()));
+    }
+    let geometry = limits.geometry(frame_bytes, config.inner.fec_percent);
+    Ok(geometry.blocks().map(|block| (block.k, block.m)).collect())
 }
 
 fn direction(from_host: bool) -> Direction {
@@ -207,15 +207,14 @@ fn packetize<'py>(
 ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let access_unit = access_unit.to_vec(py)?;
     let percent = config.inner.fec_percent;
-    let mut packetizer = Packetizer::new(
-        Arc::new(config.inner.clone()),
-        EmissionOrder::default(),
-        None,
-    );
+    let invalid = |text: String| InvalidConfigError::new_err(text);
+    let mut packetizer =
+        Punktfunk1Packetizer::new(config.inner.clone(), EmissionOrder::default(), None)
+            .map_err(|e| invalid(e.to_string()))?;
     packetizer.set_next(frame_index, stream_seq, u64::from(stream_seq));
     let frame = packetizer
         .packetize(&access_unit, pts_ns, flags, percent)
-        .map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
+        .map_err(|e| invalid(e.to_string()))?;
     Ok(frame
         .buffer
         .chunks_exact(frame.stride)

@@ -133,7 +133,6 @@ impl HostStream {
                 ..PacerConfig::default()
             },
             record_frames,
-            ..HostSettings::default()
         };
         let options = HostOptions {
             gso,
@@ -241,11 +240,11 @@ impl HostStream {
     }
 }
 
-fn submit_error(error: &punktfunk_core::session::packetize::SubmitError) -> PyErr {
-    use punktfunk_core::session::packetize::SubmitError;
+fn submit_error(error: &punktfunk_core::packetize::SubmitError) -> PyErr {
+    use punktfunk_core::packetize::SubmitError;
     let text = error.to_string();
     match error {
-        SubmitError::TooLong { .. } | SubmitError::Geometry(_) => InvalidConfigError::new_err(text),
+        SubmitError::TooLong { .. } => InvalidConfigError::new_err(text),
         SubmitError::Fec { .. } => FecError::new_err(text),
         SubmitError::Crypto(_) => CryptoError::new_err(text),
     }

@@ -3,8 +3,9 @@
 use super::PunktfunkStatus;
 use crate::crypto;
 use crate::fec::Scheme;
-use crate::packet::{self, MAX_FRAME_BYTES};
-use crate::session::{self, StreamConfig};
+use crate::flags;
+use crate::session::StreamConfig;
+use crate::wire::punktfunk1::{self, MAX_FRAME_BYTES};
 
 /// User flag: the frame is a picture.
 pub const FLAG_PICTURE: u32 = 1;
@@ -18,9 +19,10 @@ pub const HEADER_BYTES: usize = 40;
 pub const MAX_DATAGRAM_BYTES: usize = 2048;
 
 // The header can only say numbers that stand here; they are those of the core.
-const _: () = assert!(FLAG_PICTURE == session::FLAG_PICTURE && FLAG_KEY == session::FLAG_KEY);
-const _: () = assert!(SEAL_BYTES == crypto::OVERHEAD_BYTES && HEADER_BYTES == packet::HEADER_BYTES);
-const _: () = assert!(MAX_DATAGRAM_BYTES == packet::MAX_DATAGRAM_BYTES);
+const _: () = assert!(FLAG_PICTURE == flags::FLAG_PICTURE && FLAG_KEY == flags::FLAG_KEY);
+const _: () =
+    assert!(SEAL_BYTES == crypto::OVERHEAD_BYTES && HEADER_BYTES == punktfunk1::HEADER_BYTES);
+const _: () = assert!(MAX_DATAGRAM_BYTES == punktfunk1::MAX_DATAGRAM_BYTES);
 
 /// Stream parameters. Set `struct_size` to `sizeof(PunktfunkConfig)`; a larger struct of a later version is fine.
 #[repr(C)]

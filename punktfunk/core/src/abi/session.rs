@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::config::Role;
 use super::{PunktfunkConfig, PunktfunkFrame, PunktfunkStats, PunktfunkStatus, guard};
+use crate::packetize::SubmitError;
 use crate::session::client::Frame;
 use crate::session::host::{HostSettings, SubmitStamps};
-use crate::session::packetize::SubmitError;
 use crate::session::{ClientSession, HostSession, StreamConfig};
 use crate::stream::{ClientOptions, ClientStream, HostError, HostOptions, HostStream, NextFrame};
 use crate::transport::clock::monotonic_ns;
@@ -202,7 +202,7 @@ fn submit_status(error: &SubmitError) -> PunktfunkStatus {
     match error {
         SubmitError::Fec { .. } => PunktfunkStatus::Fec,
         SubmitError::Crypto(_) => PunktfunkStatus::Crypto,
-        _ => PunktfunkStatus::InvalidArg,
+        SubmitError::TooLong { .. } => PunktfunkStatus::InvalidArg,
     }
 }
 

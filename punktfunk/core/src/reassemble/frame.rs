@@ -2,7 +2,7 @@
 
 use crate::memory::meter::Metered;
 use crate::memory::pool::PooledBuf;
-use crate::packet::Header;
+use crate::shard::Shard;
 use crate::stats::NULL;
 
 /// How far a frame has come.
@@ -53,14 +53,14 @@ pub struct CompleteFrame {
 pub struct FrameState {
     /// How far it has come.
     pub phase: Phase,
-    /// A packet has fixed its size.
+    /// A shard has fixed its size and blocks.
     pub pinned: bool,
     /// Host's capture time; meaningful once pinned.
     pub pts_ns: u64,
     /// User flags; meaningful once pinned.
     pub flags: u32,
-    /// Length of the access unit; meaningful once pinned.
-    pub frame_bytes: u32,
+    /// Length of the access unit, once pinned and where its shards say it.
+    pub frame_bytes: Option<u32>,
     /// Duplicates of its shards.
     pub duplicates: u32,
     /// Packets that came after its turn.
@@ -77,6 +77,8 @@ pub struct FrameState {
     pub decodable: bool,
     pub(super) blocks: Vec<Block>,
     pub(super) blocks_done: usize,
+    /// Data shards of the blocks that were seen.
+    pub(super) data_shards: usize,
     /// What it holds on the memory meter.
     pub(super) memory: Option<Metered>,
 }
@@ -105,7 +107,7 @@ impl FrameState {
             pinned: false,
             pts_ns: 0,
             flags: 0,
-            frame_bytes: 0,
+            frame_bytes: None,
             duplicates: 0,
             late: 0,
             recv_first_ns: NULL,
@@ -115,19 +117,20 @@ impl FrameState {
             decodable: false,
             blocks: Vec::new(),
             blocks_done: 0,
+            data_shards: 0,
             memory: None,
         }
     }
 
-    pub(super) fn pin(&mut self, header: &Header) {
+    pub(super) fn pin(&mut self, shard: &Shard<'_>) {
         self.pinned = true;
-        self.pts_ns = header.pts_ns;
-        self.flags = header.user_flags;
-        self.frame_bytes = header.frame_bytes;
+        self.pts_ns = shard.pts_ns;
+        self.flags = shard.flags;
+        self.frame_bytes = shard.frame_bytes;
+        let blocks = usize::from(shard.blocks);
         // Exactly as many as were put on the meter.
-        self.blocks.reserve_exact(usize::from(header.block_count));
-        self.blocks
-            .resize_with(usize::from(header.block_count), Block::default);
+        self.blocks.reserve_exact(blocks);
+        self.blocks.resize_with(blocks, Block::default);
     }
 
     /// Return the bytes of what is known about its shards, which stays until the frame leaves the window.
@@ -157,7 +160,7 @@ impl FrameState {
     }
 
     /// Sums over the blocks; `expected_data` gives the data shards of a block of which nothing came.
-    pub fn counts(&self, expected_data: impl Fn(usize) -> usize) -> ShardCounts {
+    pub(super) fn counts(&self, expected_data: impl Fn(usize) -> usize) -> ShardCounts {
         let mut sum = ShardCounts::default();
         for (i, block) in self.blocks.iter().enumerate() {
             let k = if block.k == 0 {

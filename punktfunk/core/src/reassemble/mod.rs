@@ -1,21 +1,22 @@
-//! From packets to access units (punktfunk/1 sections 4.6 and 4.8).
+//! From shards to access units, whatever wire they came on.
 //!
-//! Only packets whose tag was right get here. Their geometry is held against the stream's limits, and the memory they
-//! would need against the cap, before anything is allocated.
+//! Only shards get here whose packet authenticated, where a wire does that, and which are within the stream's limits. The
+//! memory that they would need is held against the cap before anything is allocated.
 
 mod frame;
 mod window;
 
-pub use frame::{CompleteFrame, FrameState, Phase};
+pub use frame::{CompleteFrame, FrameState, Phase, ShardCounts};
 pub use window::Window;
 
 use std::sync::Arc;
 
-use crate::config::StreamConfig;
-use crate::fec::{self, Codec};
+use crate::fec::{self, Codec, Scheme};
+use crate::geometry::Limits;
 use crate::memory::meter::{Meter, Metered};
 use crate::memory::pool::{self, BufferPool};
-use crate::packet::{Header, Reject};
+use crate::reject::Reject;
+use crate::shard::Admitted;
 
 /// Unused shard buffers that are kept.
 const POOL_BYTES: usize = 16 << 20;
@@ -40,7 +41,7 @@ pub enum Placed {
 
 /// Holds the shards of unfinished frames.
 pub struct Reassembler {
-    config: Arc<StreamConfig>,
+    limits: Limits,
     codec: &'static dyn Codec,
     pool: Arc<BufferPool>,
     scratch: Vec<bool>,
@@ -50,47 +51,49 @@ pub struct Reassembler {
 }
 
 impl Reassembler {
-    /// An empty one for a validated configuration.
+    /// An empty one for frames within `limits`, of which it holds `memory_cap_bytes` at most.
     #[must_use]
-    pub fn new(config: Arc<StreamConfig>) -> Self {
+    pub fn new(scheme: Scheme, limits: Limits, memory_cap_bytes: usize) -> Self {
         Self {
-            codec: fec::codec(config.scheme),
-            pool: BufferPool::new(POOL_BYTES.min(config.memory_cap_bytes)),
+            limits,
+            codec: fec::codec(scheme),
+            pool: BufferPool::new(POOL_BYTES.min(memory_cap_bytes)),
             scratch: Vec::new(),
             recovered: 0,
             rebuilt: 0,
-            meter: Meter::new(config.memory_cap_bytes),
-            config,
+            meter: Meter::new(memory_cap_bytes),
         }
     }
 
-    /// Put a shard into its frame, whose header passed [`crate::packet::Limits::check`].
+    /// Put a shard into its frame.
     ///
     /// # Errors
-    /// The packet contradicts an earlier one of its frame or block, or the memory cap stands against it.
+    /// The shard contradicts an earlier one of its frame or block, or the memory cap stands against it.
     pub fn insert(
         &mut self,
         frame: &mut FrameState,
-        header: &Header,
-        shard: &[u8],
+        shard: &Admitted<'_>,
     ) -> Result<Placed, Reject> {
-        self.pin(frame, header)?;
+        self.pin(frame, shard)?;
         let given_up = frame.phase == Phase::GivenUp;
-        let (k, m) = (
-            usize::from(header.data_shards),
-            usize::from(header.recovery_shards),
-        );
-        let index = usize::from(header.shard_index);
-        let bytes = self.config.shard_bytes;
-        let block = &mut frame.blocks[usize::from(header.block_index)];
+        let (k, m) = (usize::from(shard.k), usize::from(shard.m));
+        let index = usize::from(shard.index);
+        let bytes = self.limits.shard_bytes;
+        let joined = self.joined_by(frame, k);
+        let block = &mut frame.blocks[usize::from(shard.block)];
         if block.k != 0 && (block.k, block.m) != (k, m) {
             return Err(Reject::BlockMismatch);
         }
         if block.k == 0 {
             let buffer = (k + m) * bytes;
-            let buffer_bytes = if given_up { 0 } else { pool::footprint(buffer) };
-            reserve(&self.meter, &mut frame.memory, buffer_bytes + k + m)?;
+            let need = if given_up {
+                0
+            } else {
+                pool::footprint(buffer) + joined
+            };
+            reserve(&self.meter, &mut frame.memory, need + k + m)?;
             (block.k, block.m) = (k, m);
+            frame.data_shards += k;
             block.present = vec![false; k + m];
             block.buffer = (!given_up).then(|| self.pool.take(buffer));
         }
@@ -109,7 +112,7 @@ impl Reassembler {
         let Some(buffer) = block.buffer.as_mut() else {
             return Ok(Placed::Late);
         };
-        buffer[index * bytes..][..bytes].copy_from_slice(&shard[..bytes]);
+        buffer[index * bytes..][..bytes].copy_from_slice(shard.payload);
         if block.have < k {
             return Ok(Placed::Stored);
         }
@@ -138,27 +141,41 @@ impl Reassembler {
         Ok(Placed::Completed)
     }
 
-    /// The first packet of a frame fixes its size and blocks (section 4.6, rule 5).
-    fn pin(&mut self, frame: &mut FrameState, header: &Header) -> Result<(), Reject> {
-        let blocks = usize::from(header.block_count);
+    /// The first shard of a frame fixes its size and blocks.
+    fn pin(&mut self, frame: &mut FrameState, shard: &Admitted<'_>) -> Result<(), Reject> {
+        let blocks = usize::from(shard.blocks);
         if frame.pinned {
-            let same = frame.frame_bytes == header.frame_bytes && frame.blocks.len() == blocks;
+            let same = frame.frame_bytes == shard.frame_bytes && frame.blocks.len() == blocks;
             return if same {
                 Ok(())
             } else {
                 Err(Reject::FrameMismatch)
             };
         }
-        // The blocks of a frame of several are joined in one more buffer in the end.
-        let joined = if blocks > 1 {
-            pool::footprint(header.frame_bytes as usize)
+        let joined = if self.joins(blocks) {
+            pool::footprint(shard.frame_bytes.unwrap_or(0) as usize)
         } else {
             0
         };
         let need = joined + blocks * size_of::<frame::Block>();
         reserve(&self.meter, &mut frame.memory, need)?;
-        frame.pin(header);
+        frame.pin(shard);
         Ok(())
+    }
+
+    /// A frame of `blocks` comes out in a buffer of its own, and not in that of its only block.
+    fn joins(&self, blocks: usize) -> bool {
+        blocks > 1 || self.limits.head_bytes > 0
+    }
+
+    /// Bytes that a frame needs more to be joined when a block of `k` begins. Where a frame says its length they are on the
+    /// meter from its first shard.
+    fn joined_by(&self, frame: &FrameState, k: usize) -> usize {
+        if frame.frame_bytes.is_some() || !self.joins(frame.block_count()) {
+            return 0;
+        }
+        let joined = |shards: usize| pool::footprint(shards * self.limits.payload_bytes());
+        joined(frame.data_shards + k) - joined(frame.data_shards)
     }
 
     /// Free the shards of a frame that will not be released; what still comes for it is only noted. Those notes stay on
@@ -174,29 +191,37 @@ impl Reassembler {
         }
     }
 
-    /// The access unit of a complete frame; `None` when its blocks hold fewer bytes than the frame claimed (section 4.8).
-    /// The bytes stay on the meter until the result's `memory` is dropped.
+    /// The access unit of a complete frame; `None` when its blocks hold fewer bytes than the frame claimed. A frame that
+    /// claimed nothing comes out as all that its data shards hold. The bytes stay on the meter until the result's `memory`
+    /// is dropped.
     pub fn assemble(&mut self, frame: &mut FrameState) -> Option<CompleteFrame> {
         if !self.holds_frame(frame) {
             return None;
         }
-        let (bytes, len) = (self.config.shard_bytes, frame.frame_bytes as usize);
-        let blocks = frame.block_count();
+        let len = frame
+            .frame_bytes
+            .map_or(self.payload_of(frame), |bytes| bytes as usize);
+        let (bytes, head) = (self.limits.shard_bytes, self.limits.head_bytes);
+        let joins = self.joins(frame.block_count());
         let mut buffers = frame
             .blocks
             .iter_mut()
             .filter_map(|b| Some((b.k * bytes, b.buffer.take()?)));
-        let mut data = if blocks == 1 {
-            buffers.next()?.1
-        } else {
+        let mut data = if joins {
             let mut joined = self.pool.take(len);
             let mut at = 0;
             for (block_bytes, buffer) in buffers {
-                let part = block_bytes.min(len - at);
-                joined[at..at + part].copy_from_slice(&buffer[..part]);
-                at += part;
+                // Where no heads lie between them, the shards of a block are one piece.
+                let piece = if head == 0 { block_bytes } else { bytes };
+                for shard in buffer[..block_bytes].chunks_exact(piece) {
+                    let part = (piece - head).min(len - at);
+                    joined[at..at + part].copy_from_slice(&shard[head..][..part]);
+                    at += part;
+                }
             }
             joined
+        } else {
+            buffers.next()?.1
         };
         data.truncate(len);
         let books = frame.books_bytes();
@@ -222,8 +247,14 @@ impl Reassembler {
     /// The frame's blocks hold at least as many bytes as it claims.
     #[must_use]
     pub fn holds_frame(&self, frame: &FrameState) -> bool {
-        let shards: usize = frame.blocks.iter().map(|b| b.k).sum();
-        shards * self.config.shard_bytes >= frame.frame_bytes as usize
+        frame
+            .frame_bytes
+            .is_none_or(|bytes| self.payload_of(frame) >= bytes as usize)
+    }
+
+    /// Bytes in the data shards of the blocks that were seen.
+    fn payload_of(&self, frame: &FrameState) -> usize {
+        frame.data_shards * self.limits.payload_bytes()
     }
 
     /// Bytes of unfinished and unreleased frames.
@@ -232,15 +263,20 @@ impl Reassembler {
         &self.meter
     }
 
-    /// Data shards that a frame of `frame_bytes` has in block `block` by section 4.5.
+    /// Sums over the blocks of a frame. A block of which nothing came has the data shards that the stream's geometry gives
+    /// it, or without a length as many as the largest of its frame.
     #[must_use]
-    pub fn expected_data(&self, frame_bytes: u32, block: usize) -> usize {
-        let total = (frame_bytes as usize)
-            .div_ceil(self.config.shard_bytes)
-            .max(1);
-        total
-            .saturating_sub(block * self.config.max_block_shards)
-            .min(self.config.max_block_shards)
+    pub fn counts(&self, frame: &FrameState) -> ShardCounts {
+        match frame.frame_bytes {
+            Some(bytes) => {
+                let geometry = self.limits.geometry(bytes as usize, 0);
+                frame.counts(|block| geometry.block(block).k)
+            }
+            None => {
+                let largest = frame.blocks.iter().map(|b| b.k).max();
+                frame.counts(|_| largest.unwrap_or(0))
+            }
+        }
     }
 }
 

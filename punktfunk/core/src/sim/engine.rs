@@ -7,6 +7,7 @@ use super::content::Content;
 use super::report::{self, FrameCounts, SimOutcome};
 use super::spec::{SimSpec, SimSpecError};
 use crate::emulate::{Corruption, Delivery, LinkModel};
+use crate::packetize::punktfunk1::Punktfunk1Packetizer;
 use crate::reassemble::Placed;
 use crate::session::{ClientSession, FLAG_KEY, FLAG_PICTURE, HostSession, Receipt};
 
@@ -105,11 +106,13 @@ impl<'a> Engine<'a> {
     pub fn new(spec: &'a SimSpec) -> Result<Self, SimSpecError> {
         let mut link = LinkModel::new(&spec.link, spec.seed, 0)?;
         link.start(START_NS);
+        let stream = &spec.stream;
+        let packetizer = Punktfunk1Packetizer::new(stream.clone(), spec.order, spec.sabotage)?;
         Ok(Self {
-            host: HostSession::new(spec.stream.clone(), &spec.host)?,
-            client: ClientSession::new(spec.stream.clone(), spec.records)?,
+            host: HostSession::of(packetizer, stream.fec_percent, &spec.host),
+            client: ClientSession::new(stream.clone(), spec.records)?,
             link,
-            wire: Wire::new(spec.stream.packet_bytes()),
+            wire: Wire::new(stream.packet_bytes()),
             content: Content::new(spec.content, spec.seed),
             access_unit: Vec::new(),
             submitted: 0,

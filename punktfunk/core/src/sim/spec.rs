@@ -6,8 +6,8 @@ use super::content::{ContentKind, scatter};
 use crate::emulate::LinkSpec;
 use crate::fec::Scheme;
 use crate::pacing::PacerConfig;
+use crate::packetize::punktfunk1::{EmissionOrder, Sabotage};
 use crate::session::host::HostSettings;
-use crate::session::packetize::{EmissionOrder, Sabotage};
 use crate::session::{ConfigError, StreamConfig};
 
 /// Most frames of one run: 19 hours at 60 Hz, 4 GiB of records.
@@ -219,6 +219,10 @@ pub struct SimSpec {
     pub stream: StreamConfig,
     /// The host's own settings.
     pub host: HostSettings,
+    /// Order of a frame's packets.
+    pub order: EmissionOrder,
+    /// A planted fault, which a check must find.
+    pub sabotage: Option<Sabotage>,
     /// The link from host to client.
     pub link: LinkSpec,
     /// Seed of the link and of random content and sizes.
@@ -288,6 +292,10 @@ impl SimSpec {
                 ..PacerConfig::default()
             },
             record_frames: raw.records,
+        };
+        let spec = Self {
+            stream,
+            host,
             order: match raw.order {
                 OrderSpec::Blocks => EmissionOrder::Blocks,
                 OrderSpec::DataFirst => EmissionOrder::DataFirst,
@@ -295,10 +303,6 @@ impl SimSpec {
             sabotage: raw
                 .sabotage
                 .map(|SabotageSpec::OneRecoveryShort| Sabotage::OneRecoveryShort),
-        };
-        let spec = Self {
-            stream,
-            host,
             link: raw.link,
             seed: raw.seed,
             frames: raw.frames,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::thread::{StreamThread, lock};
 use super::{Closed, StartError};
-use crate::packet::MAX_DATAGRAM_BYTES;
 use crate::reassemble::Placed;
 use crate::session::client::Frame;
 use crate::session::{ClientSession, FLAGS_DECODABLE, Receipt, StreamConfig};
@@ -16,6 +15,7 @@ use crate::stats::ClientRecord;
 use crate::transport::clock::monotonic_ns;
 use crate::transport::udp::{EdgeOptions, Received, UdpEdge};
 use crate::transport::wake::Waker;
+use crate::wire::punktfunk1::MAX_DATAGRAM_BYTES;
 
 /// Longest wait for a datagram; only the thread's statistics depend on it.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);

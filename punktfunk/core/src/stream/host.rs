@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::thread::{StreamThread, lock, sleep_until};
 use super::{Closed, StartError};
+use crate::packetize::SubmitError;
 use crate::session::host::{HostSettings, Shared, SubmitStamps, Submitter, Transmitter};
-use crate::session::packetize::SubmitError;
 use crate::session::{HostSession, StreamConfig};
 use crate::transport::clock::monotonic_ns;
 use crate::transport::udp::{EdgeOptions, Refusals, UdpEdge};

@@ -1,6 +1,7 @@
 //! Two sessions against each other in virtual time.
 #![allow(dead_code)] // each test binary uses a part
 
+use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
 use punktfunk_core::session::client::Frame;
 use punktfunk_core::session::{
     ClientSession, FLAG_KEY, FLAG_PICTURE, HostSession, HostSettings, StreamConfig,
@@ -43,10 +44,25 @@ impl Host {
     }
 
     pub fn with(config: StreamConfig, settings: &HostSettings) -> Self {
+        Self::of(HostSession::new(config, settings).unwrap())
+    }
+
+    pub fn of(session: HostSession) -> Self {
         Self {
-            session: HostSession::new(config, settings).unwrap(),
+            session,
             now: START,
         }
+    }
+
+    /// A host whose packets leave in an order of our choice.
+    pub fn ordered(config: StreamConfig, order: EmissionOrder) -> Self {
+        let percent = config.fec_percent;
+        let packetizer = Punktfunk1Packetizer::new(config, order, None).unwrap();
+        Self::of(HostSession::of(
+            packetizer,
+            percent,
+            &HostSettings::default(),
+        ))
     }
 
     /// Submit at the frame's time (60 Hz) and take all its packets.

@@ -6,18 +6,19 @@ mod turns;
 pub use frame::Frame;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::loss::{LossTracker, ReportWindow};
 use super::recovery::Recovery;
 use super::{ConfigError, StreamConfig};
 use crate::crypto::{CryptoError, Direction, Opener};
+use crate::geometry::Limits;
 use crate::pacing::MAX_SESSION_PACKETS_PER_S;
-use crate::packet::{HEADER_BYTES, Header, Limits, MAX_DATAGRAM_BYTES, Reject};
 use crate::reassemble::{Phase, Placed, Reassembler, Window};
+use crate::reject::Reject;
 use crate::replay::ReplayWindow;
 use crate::stats::{ClientRecord, ClientStats, RecordLog, Rejections};
+use crate::wire::punktfunk1::{Header, MAX_DATAGRAM_BYTES};
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub enum Receipt {
 
 /// A receiver of one stream.
 pub struct ClientSession {
-    config: Arc<StreamConfig>,
+    config: StreamConfig,
     limits: Limits,
     opener: Option<Opener>,
     replay: ReplayWindow,
@@ -61,7 +62,7 @@ impl ClientSession {
     /// [`ConfigError`] for parameters that no session may have.
     pub fn new(config: StreamConfig, record_frames: bool) -> Result<Self, ConfigError> {
         config.validate()?;
-        let config = Arc::new(config);
+        let limits = config.limits();
         let window = Duration::from_nanos(config.loss_window_ns);
         // At the default 120 ms the 131072 sequence numbers of punktfunk/1 section 2.5.
         let replay = ReplayWindow::new(u64::from(MAX_SESSION_PACKETS_PER_S), window);
@@ -71,12 +72,12 @@ impl ClientSession {
         // Where sequence numbers are authenticated the replay window has seen every duplicate already.
         let seen = opener.is_none().then(|| replay.clone());
         Ok(Self {
-            limits: config.limits(),
+            limits,
             opener,
             replay,
             loss: LossTracker::new(seen),
             report: ReportWindow::default(),
-            reassembler: Reassembler::new(Arc::clone(&config)),
+            reassembler: Reassembler::new(config.scheme, limits, config.memory_cap_bytes),
             window: Window::new(config.loss_window_frames),
             next: 0,
             newest_pts_ns: 0,
@@ -135,10 +136,12 @@ impl ClientSession {
             }
         };
         let header = Header::parse(plain)?;
-        self.limits.check(&header, plain.len())?;
+        let shard = header
+            .shard(plain, self.limits.shard_bytes)?
+            .within(&self.limits)?;
         self.loss.on_packet(header.stream_seq);
         self.report.received += 1;
-        let index = match self.window.place(header.frame_index) {
+        let index = match self.window.place(shard.frame) {
             Some(index) if index >= self.window.base() => index,
             _ => {
                 self.stats.packets_late += 1;
@@ -147,7 +150,7 @@ impl ClientSession {
         };
         if index >= self.window.end() {
             self.extend_window(index, received_ns);
-            self.newest_pts_ns = header.pts_ns;
+            self.newest_pts_ns = shard.pts_ns;
         }
         let phase = if index < self.next {
             Phase::GivenUp
@@ -155,9 +158,7 @@ impl ClientSession {
             Phase::Open
         };
         let frame = self.window.entry(index, phase);
-        let placed = self
-            .reassembler
-            .insert(frame, &header, &plain[HEADER_BYTES..])?;
+        let placed = self.reassembler.insert(frame, &shard)?;
         self.note(index, placed, received_ns);
         Ok(placed)
     }

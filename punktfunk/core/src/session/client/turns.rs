@@ -169,8 +169,7 @@ impl ClientSession {
         }
         let (index, frame) = self.window.pop();
         let frame = frame.unwrap_or_else(|| FrameState::new(Phase::GivenUp));
-        let frame_bytes = frame.frame_bytes;
-        let counts = frame.counts(|block| self.reassembler.expected_data(frame_bytes, block));
+        let counts = self.reassembler.counts(&frame);
         self.stats.data_shards_missing += (counts.recovered + counts.unrecoverable) as u64;
         self.stats.data_shards_recovered += counts.recovered as u64;
         self.stats.data_shards_unrecoverable += counts.unrecoverable as u64;
@@ -189,7 +188,7 @@ impl ClientSession {
             index: index as i64,
             pts_ns: when_pinned(frame.pts_ns as i64),
             flags: when_pinned(i64::from(frame.flags)),
-            bytes: when_pinned(i64::from(frame.frame_bytes)),
+            bytes: frame.frame_bytes.map_or(NULL, i64::from),
             k: when_pinned(counts.k as i64),
             m: when_pinned(counts.m as i64),
             blocks: when_pinned(frame.block_count() as i64),

@@ -11,9 +11,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::packetize::{EmissionOrder, Packetizer, Sabotage, SealedFrame, SubmitError};
 use super::{ConfigError, FLAGS_DECODABLE, StreamConfig};
 use crate::pacing::PacerConfig;
+use crate::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
+use crate::packetize::{Packetizer, SealedFrame, SubmitError};
 use crate::stats::{HostRecord, HostStats, NULL, RecordLog, add};
 
 /// What a host decides for itself.
@@ -27,10 +28,6 @@ pub struct HostSettings {
     pub pacer: PacerConfig,
     /// Keep a record of each frame.
     pub record_frames: bool,
-    /// Order of a frame's packets.
-    pub order: EmissionOrder,
-    /// A planted fault (simulation only).
-    pub sabotage: Option<Sabotage>,
 }
 
 impl Default for HostSettings {
@@ -40,8 +37,6 @@ impl Default for HostSettings {
             queue_frames: 8,
             pacer: PacerConfig::default(),
             record_frames: true,
-            order: EmissionOrder::default(),
-            sabotage: None,
         }
     }
 }
@@ -76,7 +71,9 @@ struct Queue {
 
 /// What both halves share.
 pub struct Shared {
-    config: Arc<StreamConfig>,
+    /// Bytes of every packet, and of the access unit in a data packet.
+    packet_bytes: usize,
+    payload_bytes: usize,
     queue: Mutex<Queue>,
     /// Counters, readable at any time.
     pub stats: HostStats,
@@ -121,8 +118,7 @@ impl Shared {
 
     /// Packets per second of the session, recovery shards included.
     fn packets_per_s(&self) -> f64 {
-        let media =
-            f64::from(self.rate_kbps.load(Relaxed)) * 1e3 / 8.0 / self.config.shard_bytes as f64;
+        let media = f64::from(self.rate_kbps.load(Relaxed)) * 1e3 / 8.0 / self.payload_bytes as f64;
         media * (1.0 + f64::from(self.fec_percent.load(Relaxed)) / 100.0)
     }
 }
@@ -130,7 +126,7 @@ impl Shared {
 /// The half that takes access units.
 pub struct Submitter {
     shared: Arc<Shared>,
-    packetizer: Packetizer,
+    packetizer: Box<dyn Packetizer>,
     queue_frames: usize,
 }
 
@@ -175,11 +171,6 @@ impl Submitter {
         Ok(index)
     }
 
-    /// Continue another session's numbers: those of the next frame, the next packet and the next seal.
-    pub fn resume(&mut self, frame_index: u32, stream_seq: u32, seq: u64) {
-        self.packetizer.set_next(frame_index, stream_seq, seq);
-    }
-
     fn drop_oldest(&self, queue: &mut Queue) {
         let Some(frame) = queue.frames.pop_front() else {
             return;
@@ -218,33 +209,44 @@ pub struct HostSession {
 }
 
 impl HostSession {
-    /// A session at its start: every sequence number is 0.
+    /// A session of punktfunk/1 at its start: every sequence number is 0.
     ///
     /// # Errors
     /// [`ConfigError`] when no receiver would accept the parameters.
     pub fn new(config: StreamConfig, settings: &HostSettings) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let config = Arc::new(config);
+        let fec_percent = config.fec_percent;
+        let packetizer = Punktfunk1Packetizer::new(config, EmissionOrder::default(), None)?;
+        Ok(Self::of(packetizer, fec_percent, settings))
+    }
+
+    /// A session of the wire that `packetizer` speaks, which begins with `fec_percent` % of recovery shards.
+    #[must_use]
+    pub fn of(
+        packetizer: impl Packetizer + 'static,
+        fec_percent: u32,
+        settings: &HostSettings,
+    ) -> Self {
         let shared = Arc::new(Shared {
+            packet_bytes: packetizer.packet_bytes(),
+            payload_bytes: packetizer.payload_bytes(),
             queue: Mutex::new(Queue {
                 frames: VecDeque::new(),
                 records: RecordLog::new(settings.record_frames),
             }),
             stats: HostStats::default(),
             rate_kbps: AtomicU32::new(settings.rate_kbps),
-            fec_percent: AtomicU32::new(config.fec_percent),
+            fec_percent: AtomicU32::new(fec_percent),
             recovery_pending: AtomicBool::new(false),
             settings_epoch: AtomicU64::new(0),
-            config: Arc::clone(&config),
         });
-        Ok(Self {
+        Self {
             submitter: Submitter {
                 shared: Arc::clone(&shared),
-                packetizer: Packetizer::new(config, settings.order, settings.sabotage),
+                packetizer: Box::new(packetizer),
                 queue_frames: settings.queue_frames.max(1),
             },
             transmitter: Transmitter::new(shared, settings.pacer),
-        })
+        }
     }
 
     /// As [`Submitter::submit`] at `now_ns`.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Shared;
 use crate::pacing::{Pacer, PacerConfig};
-use crate::session::packetize::SealedFrame;
+use crate::packetize::SealedFrame;
 use crate::stats::{HostRecord, add};
 
 /// Longest train in bytes: what one UDP datagram with segmentation offload can carry.
@@ -37,7 +37,7 @@ pub struct Transmitter {
 
 impl Transmitter {
     pub(super) fn new(shared: Arc<Shared>, mut pacing: PacerConfig) -> Self {
-        let in_a_train = (MAX_TRAIN_BYTES / shared.config.packet_bytes()).max(1) as u32;
+        let in_a_train = (MAX_TRAIN_BYTES / shared.packet_bytes).max(1) as u32;
         pacing.train_packets = pacing.train_packets.clamp(1, in_a_train);
         let pacer = Pacer::new(pacing, shared.packets_per_s());
         Self {

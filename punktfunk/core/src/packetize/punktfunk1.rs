@@ -1,0 +1,278 @@
+//! The packets of punktfunk/1 (sections 4.2 to 4.5): shards behind headers that no code protects, then sealed.
+
+use std::sync::Arc;
+
+use super::{Packetizer, SealedFrame, SubmitError};
+use crate::config::{ConfigError, StreamConfig};
+use crate::crypto::{Direction, Sealer};
+use crate::fec::{self, Codec};
+use crate::geometry::{Block, Limits};
+use crate::memory::pool::BufferPool;
+use crate::stats::HostRecord;
+use crate::wire::punktfunk1::{
+    HEADER_BYTES, Header, PACKET_END_OF_FRAME, PACKET_PICTURE, PACKET_START_OF_FRAME, VERSION,
+};
+
+/// Unused packet buffers that are kept; several frames of a gigabit stream.
+const POOL_BYTES: usize = 32 << 20;
+
+/// Order in which a frame's packets leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EmissionOrder {
+    /// Each block's data, then its recovery shards (section 4.5).
+    #[default]
+    Blocks,
+    /// The data of all blocks, then all recovery shards (section 2.5, from v0.13.0).
+    DataFirst,
+}
+
+/// A fault that a check must catch; never set outside a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Announce m recovery shards a block and send m - 1.
+    OneRecoveryShort,
+}
+
+/// Where the packets of one block stand in the frame's buffer, in packets.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    block: Block,
+    sent_m: usize,
+    data_at: usize,
+    parity_at: usize,
+}
+
+/// Cuts, protects and seals access units; owns every sequence number of the direction.
+pub struct Punktfunk1Packetizer {
+    config: StreamConfig,
+    limits: Limits,
+    codec: &'static dyn Codec,
+    sealer: Option<Sealer>,
+    pool: Arc<BufferPool>,
+    order: EmissionOrder,
+    sabotage: Option<Sabotage>,
+    next_index: u32,
+    next_stream_seq: u32,
+    next_seq: u64,
+    places: Vec<Place>,
+}
+
+impl Punktfunk1Packetizer {
+    /// A packetizer of the host's direction at the start of a session.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when no receiver would accept the parameters.
+    pub fn new(
+        config: StreamConfig,
+        order: EmissionOrder,
+        sabotage: Option<Sabotage>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let sealer = config
+            .key
+            .map(|key| Sealer::new(key, config.salt, Direction::HostToClient));
+        Ok(Self {
+            limits: config.limits(),
+            codec: fec::codec(config.scheme),
+            sealer,
+            pool: BufferPool::new(POOL_BYTES),
+            order,
+            sabotage,
+            next_index: 0,
+            next_stream_seq: 0,
+            next_seq: 0,
+            places: Vec::new(),
+            config,
+        })
+    }
+
+    /// Continue a session: the numbers of the next frame and the next packet.
+    pub fn set_next(&mut self, frame_index: u32, stream_seq: u32, seq: u64) {
+        (self.next_index, self.next_stream_seq, self.next_seq) = (frame_index, stream_seq, seq);
+    }
+
+    /// Place every block of section 4.5; returns the packets that leave and the slots that encoding needs.
+    fn lay_out(&mut self, bytes: usize, percent: u32) -> (usize, usize) {
+        let geometry = self.limits.geometry(bytes, percent);
+        self.places.clear();
+        let (mut at, mut parity_at) = (0, geometry.data_shards());
+        for block in geometry.blocks() {
+            let sent_m = match self.sabotage {
+                Some(Sabotage::OneRecoveryShort) => block.m.saturating_sub(1),
+                None => block.m,
+            };
+            let (data_at, parity) = match self.order {
+                EmissionOrder::Blocks => (at, at + block.k),
+                EmissionOrder::DataFirst => (block.first_shard, parity_at),
+            };
+            self.places.push(Place {
+                block,
+                sent_m,
+                data_at,
+                parity_at: parity,
+            });
+            at += block.k + sent_m;
+            parity_at += sent_m;
+        }
+        (at, at + usize::from(self.sabotage.is_some()))
+    }
+
+    /// Write the headers and seal the packets, in the order in which they leave.
+    fn finish_packets(
+        &mut self,
+        buffer: &mut [u8],
+        frame: Header,
+        packets: usize,
+    ) -> Result<(), SubmitError> {
+        let stride = self.config.packet_bytes();
+        let prefix = self.config.prefix_bytes();
+        let mut position = 0;
+        for (block, shards) in emission(&self.places, self.order) {
+            let mut header = Header {
+                block_index: block.index as u16,
+                data_shards: block.k as u16,
+                recovery_shards: block.m as u16,
+                ..frame
+            };
+            for shard in shards {
+                header.stream_seq = self.next_stream_seq.wrapping_add(position as u32);
+                header.shard_index = shard as u16;
+                header.flags = PACKET_PICTURE;
+                if position == 0 {
+                    header.flags |= PACKET_START_OF_FRAME;
+                }
+                if position + 1 == packets {
+                    header.flags |= PACKET_END_OF_FRAME;
+                }
+                let packet = &mut buffer[position * stride..][..stride];
+                if let Some(head) = packet[prefix..].first_chunk_mut::<HEADER_BYTES>() {
+                    header.write(head);
+                }
+                if let Some(sealer) = &mut self.sealer {
+                    sealer.seal_in_place(self.next_seq + position as u64, packet)?;
+                }
+                position += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, bytes: usize, pts_ns: u64, flags: u32, packets: usize) -> HostRecord {
+        HostRecord {
+            index: i64::from(self.next_index),
+            pts_ns: pts_ns as i64,
+            flags: i64::from(flags),
+            bytes: bytes as i64,
+            k: self.places.iter().map(|p| p.block.k as i64).sum(),
+            m: self.places.iter().map(|p| p.block.m as i64).sum(),
+            blocks: self.places.len() as i64,
+            packets: packets as i64,
+            ..HostRecord::EMPTY
+        }
+    }
+}
+
+impl Packetizer for Punktfunk1Packetizer {
+    fn packetize(
+        &mut self,
+        access_unit: &[u8],
+        pts_ns: u64,
+        flags: u32,
+        percent: u32,
+    ) -> Result<SealedFrame, SubmitError> {
+        let (bytes, limit) = (access_unit.len(), self.limits.max_frame_bytes);
+        if bytes > limit {
+            return Err(SubmitError::TooLong { bytes, limit });
+        }
+        let (packets, slots) = self.lay_out(bytes, percent);
+        let shard_bytes = self.limits.shard_bytes;
+        let stride = self.config.packet_bytes();
+        let payload_at = self.config.prefix_bytes() + HEADER_BYTES;
+        let mut buffer = self.pool.take(slots * stride);
+        for place in &self.places {
+            let Block {
+                first_shard, k, m, ..
+            } = place.block;
+            let data = &access_unit[(first_shard * shard_bytes).min(bytes)..];
+            copy_shards(
+                &mut buffer[place.data_at * stride + payload_at..],
+                data,
+                k,
+                shard_bytes,
+                stride,
+            );
+            if m == 0 {
+                continue;
+            }
+            // Recovery shards are computed in place, inside of the packets that carry them.
+            let (before, after) = buffer.split_at_mut(place.parity_at * stride);
+            let data = &before[place.data_at * stride + payload_at..];
+            let parity = &mut after[payload_at..];
+            self.codec
+                .encode_strided(k, m, shard_bytes, data, stride, parity, stride)
+                .map_err(|source| SubmitError::Fec { k, m, source })?;
+        }
+        let header = Header {
+            pts_ns,
+            frame_index: self.next_index,
+            stream_seq: 0,
+            frame_bytes: bytes as u32,
+            user_flags: flags,
+            block_index: 0,
+            block_count: self.places.len() as u16,
+            data_shards: 0,
+            recovery_shards: 0,
+            shard_index: 0,
+            shard_bytes: shard_bytes as u16,
+            version: VERSION,
+            fec_scheme: self.config.scheme.wire(),
+            flags: PACKET_PICTURE,
+        };
+        self.finish_packets(&mut buffer, header, packets)?;
+        buffer.truncate(packets * stride);
+        let record = self.record(bytes, pts_ns, flags, packets);
+        let index = self.next_index;
+        self.next_index = self.next_index.wrapping_add(1);
+        self.next_stream_seq = self.next_stream_seq.wrapping_add(packets as u32);
+        self.next_seq += packets as u64;
+        Ok(SealedFrame {
+            buffer,
+            stride,
+            packets: packets as u32,
+            index,
+            flags,
+            record,
+        })
+    }
+
+    fn packet_bytes(&self) -> usize {
+        self.config.packet_bytes()
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.limits.payload_bytes()
+    }
+}
+
+/// Blocks and the range of their shards, in emission order.
+fn emission(places: &[Place], order: EmissionOrder) -> Vec<(Block, std::ops::Range<usize>)> {
+    let whole = places.iter().map(|p| (p.block, 0..p.block.k + p.sent_m));
+    match order {
+        EmissionOrder::Blocks => whole.collect(),
+        EmissionOrder::DataFirst => {
+            let data = places.iter().map(|p| (p.block, 0..p.block.k));
+            data.chain(whole.map(|(block, shards)| (block, block.k..shards.end)))
+                .collect()
+        }
+    }
+}
+
+/// Spread a block's part of the access unit over its packets; what the last shard lacks is zero.
+fn copy_shards(payloads: &mut [u8], data: &[u8], k: usize, shard_bytes: usize, stride: usize) {
+    let mut shards = data.chunks(shard_bytes);
+    for payload in payloads.chunks_mut(stride).take(k) {
+        let from = shards.next().unwrap_or_default();
+        payload[..from.len()].copy_from_slice(from);
+        payload[from.len()..shard_bytes].fill(0);
+    }
+}
