@@ -16,7 +16,7 @@ import typer
 
 from harness import cli_results
 from harness.report.summary import LOG_WIDTH
-from harness.run.verdict import INTERRUPTED_EXIT
+from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
 from punktfunk.errors import CheckFailedError, PunktfunkError, UsageError
 from punktfunk.rich_terminal import Console

@@ -10,11 +10,19 @@ import contextlib
 from pathlib import Path
 
 from harness.analysis.results import RunResult
-from harness.report import html, json, junit, markdown
+from harness.report import json, junit, markdown
 from punktfunk.errors import ResultsError
 
+
+def _html(run: RunResult) -> str:
+    # Matplotlib takes a second to load, and most commands draw nothing.
+    from harness.report import html
+
+    return html.render(run)
+
+
 FILES = {
-    "html": ("report.html", html.render),
+    "html": ("report.html", _html),
     "markdown": ("summary.md", markdown.render),
     "junit": ("junit.xml", junit.render),
     "json": ("figures.json", json.render),

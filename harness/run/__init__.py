@@ -2,3 +2,8 @@
 
 Not here: what the links do (``link``), and what the figures mean (``analysis``).
 """
+
+from __future__ import annotations
+
+INTERRUPTED_EXIT = 130
+"""Exit code of a run that was interrupted, as of any program that Ctrl-C ended."""

@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from harness.analysis import agreement, compare
 from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
+from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
 from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError, RegressionError
-
-INTERRUPTED_EXIT = 130
 
 
 def conclude(
