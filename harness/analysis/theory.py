@@ -23,8 +23,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as sps
+from scipy import special
 
+from harness.analysis.distributions import binomial_p_value, binomial_pmf
 from punktfunk.errors import UsageError
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -206,7 +207,7 @@ def _check_probability(name: str, value: float) -> None:
 @lru_cache(maxsize=65536)
 def block_survival(k: int, m: int, p: float) -> float:
     """Return P[Binomial(k + m, p) <= m], the probability that independent loss leaves a block recoverable."""
-    return float(sps.binom.cdf(m, k + m, p))
+    return float(special.bdtr(m, k + m, p))
 
 
 @lru_cache(maxsize=65536)
@@ -344,7 +345,7 @@ def poisson_binomial(probabilities: Sequence[float]) -> Prediction:
     """Return the distribution of the number of successes of independent trials of unequal probability."""
     if len(set(probabilities)) == 1:
         n = len(probabilities)
-        return Prediction(np.asarray(sps.binom.pmf(np.arange(n + 1), n, probabilities[0]), dtype=np.float64))
+        return Prediction(binomial_pmf(np.arange(n + 1), n, probabilities[0]))
     pmf = np.zeros(len(probabilities) + 1)
     pmf[0] = 1.0
     for n, p in enumerate(probabilities, start=1):
@@ -419,8 +420,8 @@ def transport_loss_p_value(packets: int, lost: int, loss: Loss) -> float:
     if not 0 <= lost <= packets:
         raise UsageError(f"{lost} lost packets of {packets} cannot be")
     if isinstance(loss, Independent):
-        return float(sps.binomtest(lost, packets, loss.p).pvalue) if packets else 1.0
+        return binomial_p_value(lost, packets, loss.p)
     mean, variance = loss_moments(packets, loss)
     if variance == 0.0:
         return 1.0 if lost == round(mean) else 0.0
-    return float(2 * sps.norm.sf(abs(lost - mean) / math.sqrt(variance)))
+    return float(2 * special.ndtr(-abs(lost - mean) / math.sqrt(variance)))

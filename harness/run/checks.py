@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats as sps
 
+from harness.analysis.distributions import binomial_p_value
 from harness.analysis.records import NULL, Records
 from harness.analysis.results import Check
 from harness.link.expected import expected
@@ -74,7 +74,7 @@ def _transport_loss(spec: Session, link: Mapping[str, int]) -> Check | None:
     n, lost = link["link_in"], link["dropped_loss"]
     # A bursty count varies like a binomial count of fewer packets.
     effective = max(1, round(n / want.loss_inflation))
-    p_value = float(sps.binomtest(min(effective, round(lost / want.loss_inflation)), effective, asked).pvalue)
+    p_value = binomial_p_value(min(effective, round(lost / want.loss_inflation)), effective, asked)
     return Check(
         name="transport loss is the loss asked for",
         passed=p_value > LOSS_ALPHA,

@@ -11,7 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +21,11 @@ import pytest
 
 from harness.analysis.results import CaseResult, Status
 from harness.cli import main
-from harness.run import case
+from harness.run import case, runner
+from harness.run.context import RunContext
 from harness.run.runner import run_cases
 from harness.run.store import RunFolder, RunPlan, load_run
-from harness.scenario.expand import expand
+from harness.scenario.expand import Case, expand
 from harness.scenario.link import Backend
 from punktfunk.errors import ResultsError
 from tests.support.waiting import eventually
@@ -117,16 +118,28 @@ def test_two_runs_with_one_seed_are_byte_equal_and_another_seed_is_not(place: Pa
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_jobs_do_not_change_a_byte(place: Path) -> None:
+def test_jobs_do_not_change_a_byte(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What takes so little would be run without a pool, whatever the jobs.
+    monkeypatch.setattr(runner, "INLINE_BELOW_S", 0.0)
+    pools: list[int] = []
+    pooled = runner._pooled
+
+    def counted(
+        cases: Sequence[Case], folder: RunFolder, context: RunContext, jobs: int
+    ) -> Iterator[CaseResult]:
+        pools.append(jobs)
+        return pooled(cases, folder, context, jobs)
+
+    monkeypatch.setattr(runner, "_pooled", counted)
     sides = []
     for jobs in ("1", "2"):
-        done = harness(
-            "run", "long.yaml", "-k", "part=1 or part=2", "-j", jobs, "--out", f"jobs{jobs}", cwd=place
-        )
+        done = harness("run", "small.yaml", "--seed", "3", "-j", jobs, "--out", f"jobs{jobs}", cwd=place)
         assert done.returncode == 0, done.stderr
         (folder,) = (place / f"jobs{jobs}").iterdir()
         sides.append({name: case.digest for name, case in results(folder).items()})
+    assert len(sides[0]) == 3
     assert sides[0] == sides[1]
+    assert pools == [2]
 
 
 def test_a_failed_check_says_what_was_measured_and_how_to_replay_it(place: Path) -> None:
@@ -276,7 +289,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_can_be_resumed(place: Path, bl
     assert load_run(folder).verdict is Status.INTERRUPTED
     assert f"--resume reports/{folder.name}" in err
     assert not children_of(process.pid)
-    done = harness("run", "--resume", folder.name, cwd=place)
+    done = harness("run", "--resume", folder.name, "-j", "1", cwd=place)
     assert done.returncode == 0, done.stderr
     assert f"{len(kept)} results of the earlier run were kept" in done.stdout
     assert len(results(folder)) == 6
