@@ -167,7 +167,25 @@ class TriggerEffect:
     effect: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Mic:
+    """Client to host: one Opus packet of its microphone, 48 kHz stereo."""
+
+    seq: int
+    pts_ns: int
+    opus: bytes
+
+
 RichInput = Touchpad | Motion
 """What pads have beyond buttons and axes."""
 PadFeedback = Rumble | Lightbar | PlayerLeds | TriggerEffect
 """What goes back to a client's pads."""
+FromClient = InputEvent | Mic | RichInput
+"""What a client sends beside its control connection."""
+INPUT_NAMES: Final[dict[type, str]] = {
+    InputEvent: "input",
+    Mic: "mic",
+    Touchpad: "touchpad",
+    Motion: "motion",
+}
+"""The names under which all of it is counted."""

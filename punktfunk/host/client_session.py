@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
 from punktfunk.host.stream.spec import RecordOptions, StreamSpec
+from punktfunk.input import PadFeedback
 from punktfunk.units import Mode
 
 
@@ -32,7 +32,6 @@ class ClientSession(Protocol):
     def __hash__(self) -> int:
         """Sessions are told apart by what they are, not by what they hold."""
 
-    clock: SessionClock
     log: Any
     dropped_datagrams: Counter[str]
     """Input, audio and feedback datagrams that were not taken, by reason."""
@@ -65,8 +64,14 @@ class ClientSession(Protocol):
     ) -> None:
         """Send the client what its bandwidth probe sent."""
 
-    def send_datagram(self, data: bytes) -> None:
-        """Send one audio or feedback datagram, unreliably."""
+    def send_sound(self, number: int, encoded_ns: int, opus: bytes) -> None:
+        """Send the session's packet of that number: 5 ms of Opus, 48 kHz stereo; empty: silence (DTX).
+
+        ``encoded_ns`` is CLOCK_MONOTONIC. What does not get through is lost.
+        """
+
+    def send_feedback(self, feedback: PadFeedback) -> None:
+        """Send what a pad of the client is to do; what does not get through is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,8 @@ async def serve(config: ServeConfig) -> int:
     async with Serving(config) as serving:
         for line in serving.banner():
             say(line)
-        if serving.host is not None:
-            await _until_over(serving.host, told)
-        else:
-            await until_told_to_end()
-    if serving.host is not None:
-        told.catch_up(serving.host)
+        await _until_over(serving.host, told)
+    told.catch_up(serving.host)
     return told.status
 
 
@@ -48,10 +44,10 @@ class _Told:
         self.status = 0
 
     def catch_up(self, host: Host) -> None:
-        for report in host.history.ended(since=self.count):
+        for report in host.sessions.history.ended(since=self.count):
             say(_session_line(report))
-        self.count = host.history.over
-        self.status = int(host.history.failed > 0)
+        self.count = host.sessions.history.over
+        self.status = int(host.sessions.history.failed > 0)
 
 
 async def _until_over(host: Host, told: _Told) -> None:

@@ -71,12 +71,12 @@ async def run_host(config: HostConfig) -> int:
                 break
         ending.cancel()
     _tell(host, told)
-    say("ended", sessions=host.history.begun)
-    return int(host.history.failed > 0)
+    say("ended", sessions=host.sessions.history.begun)
+    return int(host.sessions.history.failed > 0)
 
 
 def _tell(host: Host, told: int) -> int:
     """Write a line for each session that ended after the first ``told``; return how many have ended by now."""
-    for report in host.history.ended(since=told):
+    for report in host.sessions.history.ended(since=told):
         say("session", **session_line(report))
-    return host.history.over
+    return host.sessions.history.over

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from punktfunk.clock import monotonic_ns, realtime_ns
-from punktfunk.host.history import SessionHistory, ledger_of
+from punktfunk.host.history import ledger_of
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.readiness import examine_host
 from punktfunk.host.served import Served
@@ -52,29 +52,28 @@ class LiveHost:
 
     def sessions(self) -> list[SessionInfo]:
         """Return the sessions, oldest first."""
-        host = self._serving.host
-        return [] if host is None else [self._info(report) for report in host.streams()]
+        return [self._info(report) for report in self._serving.host.sessions.all()]
 
     def end_session(self, number: int) -> bool:
         """End one from the host's side."""
-        host = self._serving.host
-        return host is not None and host.end_session(number)
+        return self._serving.host.sessions.end_number(number)
 
     def totals(self) -> Totals:
         """Return what was counted."""
         host = self._serving.host
         management = self._serving.management
-        history = SessionHistory() if host is None else host.history
+        history = host.sessions.history
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Totals(
             sessions_begun=history.begun,
             sessions_failed=history.failed,
             ended=history.ledger,
             pairing={**self._pairing.counters, "pending_overflow": self._pairing.pending.overflow},
-            listener={} if host is None else host.listener_counters,
+            listener=host.counters,
             http={} if management is None else dict(management.counters),
             log_lines_forgotten=self.log.forgotten,
-            log_lines_limited=sum(one.stranger_log.left_out for one in (host, management) if one is not None),
+            log_lines_limited=host.stranger_log.left_out
+            + (0 if management is None else management.stranger_log.left_out),
             cpu_seconds=time.process_time() + children.ru_utime + children.ru_stime,
             started_unix_s=self._began_unix_s,
         )

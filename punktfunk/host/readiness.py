@@ -33,7 +33,7 @@ async def examine_host(serving: Served) -> ReadinessReport:
     machine = await asyncio.to_thread(_machine, serving)
     checks = (here[0], *machine[:2], *here[1:], *machine[2:])
     missing = [check for check in checks if check.needed and not check.ok]
-    port = serving.host.port if serving.host else serving.config.host.port
+    port = serving.host.port or serving.config.host.port
     return ReadinessReport(
         ready=not missing,
         headline=_headline(checks, missing),
@@ -54,11 +54,11 @@ def _headline(checks: tuple[Check, ...], missing: list[Check]) -> str:
 
 
 def _listener(serving: Served) -> Check:
-    if serving.host is None:
+    if serving.host.native is None:
         return Check(
             "native host", False, "the native host is switched off", "punktfunk serve --native", needed=True
         )
-    where = f"{serving.config.host.bind} UDP port {serving.host.port}"
+    where = f"{serving.config.host.bind} UDP port {serving.host.native.port}"
     return Check("native host", True, f"listens on {where}", needed=True)
 
 
@@ -80,7 +80,7 @@ def _pairing(serving: Served) -> Check:
 
 def _first_place(serving: Served) -> str:
     address = reachable_addresses(serving.config.host.bind)[0]
-    return place_of(address, serving.host.port if serving.host else serving.config.host.port)
+    return place_of(address, serving.host.port or serving.config.host.port)
 
 
 def _address(serving: Served) -> Check:
@@ -98,7 +98,7 @@ def _address(serving: Served) -> Check:
 def _announcement(serving: Served) -> Check:
     if serving.announced:
         return Check("announcement", True, "the local network finds this host (multicast DNS)")
-    if not serving.config.announce or serving.host is None:
+    if not serving.config.announce or serving.host.native is None:
         return Check(
             "announcement", True, "is switched off: clients have to be given an address", "punktfunk serve --mdns"
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""How ``punktfunk serve`` starts and ends: one process, one state folder, every plane that shares it.
+"""How ``punktfunk serve`` starts and ends: one process, one state folder, every wire that shares it.
 
-Everything that shares one state is made here and nowhere else: the identity, the list of paired clients and the
-pairing desk are given to each plane of the process, so that all of them agree about who is let in.
+Everything that shares one state is made here and nowhere else: the identity, the list of paired clients and that of
+pending devices are given to each wire of the process, so that all of them agree about who is let in.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,9 +21,10 @@ from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.pending import PendingClients
-from punktfunk.host.serve_config import with_settings
+from punktfunk.host.protocol_server import ProtocolFactory
+from punktfunk.host.serve_config import ServeConfig, with_settings
 from punktfunk.host.served import Served
-from punktfunk.host.service import Host
+from punktfunk.host.service import Host, native
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SETTINGS_FILE, SettingsStore
 from punktfunk.host.stream.sources import DesktopSpec
@@ -36,11 +38,15 @@ LOCK_FILE = "host.lock"
 
 
 class Serving(Served):
-    """Everything that ``punktfunk serve`` runs, until the context ends.
+    """Everything that ``punktfunk serve`` runs, until the context ends; ``protocols`` are further wires to serve.
 
     Raises ``ConfigError`` when another host uses the state folder, ``TrustStoreError`` when its list of clients
     cannot be read, and what :class:`~punktfunk.host.service.Host` raises.
     """
+
+    def __init__(self, config: ServeConfig, protocols: Iterable[ProtocolFactory] = ()) -> None:
+        super().__init__(config)
+        self._more_protocols = tuple(protocols)
 
     async def __aenter__(self) -> Self:
         self._lock = _lock(self.state_dir)
@@ -56,20 +62,21 @@ class Serving(Served):
                         f"start with --encoder auto, or take encoder out of {self._settings.path}",
                     ) from error
             log.keep(self.log, self.config.log_level)
-            self._identity = await asyncio.to_thread(Identity.load_or_create, self.state_dir, Role.HOST)
-            fingerprint = bytes.fromhex(self._identity.fingerprint)
-            trust = TrustStore(self.state_dir / TRUST_FILE)
-            self._pairing = NativePairing(
-                PendingClients(trust), fingerprint, pin_digits=self.config.pin_digits
-            )
+            identity = await asyncio.to_thread(Identity.load_or_create, self.state_dir, Role.HOST)
+            self._identity = identity
+            pending = PendingClients(TrustStore(self.state_dir / TRUST_FILE))
+            fingerprint = bytes.fromhex(identity.fingerprint)
+            self._pairing = NativePairing(pending, fingerprint, pin_digits=self.config.pin_digits)
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
-            await self._open_management(self._identity, self._pairing)
-            if self.config.native:
-                await self._open_native(self._identity, self._pairing)
+            self._host = await self._make_host(identity, self._pairing)
+            await self._open_management(identity, self._pairing)
+            await self._host.__aenter__()
+            self._announce()
         except BaseException:
             try:
                 await self._end_management()
+                await self._end_desktop()
             finally:
                 log.keep(None)
                 os.close(self._lock)
@@ -81,27 +88,24 @@ class Serving(Served):
     ) -> None:
         try:
             # Side by side: saying goodbye on the network takes as long as the workers do.
-            ends = [self._end_announcement(), self._end_management()]
-            if self.host is not None:
-                ends.append(self.host.__aexit__(kind, value, trace))
-            await asyncio.gather(*ends)
+            await asyncio.gather(
+                self._end_announcement(), self._end_management(), self.host.__aexit__(kind, value, trace)
+            )
             await self._end_desktop()
         finally:
             log.keep(None)
             os.close(self._lock)
 
-    async def _open_native(self, identity: Identity, pairing: NativePairing) -> None:
+    async def _make_host(self, identity: Identity, pairing: NativePairing) -> Host:
+        protocols = [*([native(pairing)] if self.config.native else []), *self._more_protocols]
         source = self.config.host.source
-        if isinstance(source, DesktopSpec):
+        if protocols and isinstance(source, DesktopSpec):
             self.desktop = await asyncio.to_thread(DesktopPool, source)
-        self.host = Host(self.config.host, identity=identity, pairing=pairing, desktop=self.desktop)
-        self.host.on_session = self._tell_session
-        try:
-            await self.host.__aenter__()
-        except BaseException:
-            await self._end_desktop()
-            raise
-        self._announce()
+        host = Host(
+            self.config.host, identity=identity, pairing=pairing, desktop=self.desktop, protocols=protocols
+        )
+        host.sessions.on_change = self._tell_session
+        return host
 
     def _tell_session(self, report: SessionReport) -> None:
         for listener in tuple(self.session_listeners):

@@ -1,4 +1,4 @@
-"""What a host process runs: the native host, its desktop, who may come in, its settings and its announcement.
+"""What a host process runs: its wires and sessions, its desktop, who may come in, its settings and its announcement.
 
 :class:`Served` is what the management API and the banner see. How it starts and ends is ``host/serve.py``.
 """
@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from punktfunk import log
-from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
-from punktfunk.host.describe import describe_encoder, describe_stream, place_of, require_encoder
+from punktfunk.host.describe import describe_encoder, describe_stream, require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
@@ -41,7 +40,7 @@ class Served:
             raise ConfigError("serve keeps its identity and its clients in a folder", "name a --state-dir")
         self.config = config
         self.state_dir = config.host.state_dir
-        self.host: Host | None = None
+        self._host: Host | None = None
         self.desktop: DesktopPool | None = None
         self.management: ManagementServer | None = None
         self._identity: Identity | None = None
@@ -52,7 +51,13 @@ class Served:
         self.log = LogRing()
         """The latest log lines of the process and its workers."""
         self.session_listeners: list[Callable[[SessionReport], None]] = []
-        """Called in the event loop as ``Host.on_session`` is."""
+        """Called in the event loop as ``Sessions.on_change`` is."""
+
+    @property
+    def host(self) -> Host:
+        """The sessions, and the wires that bring them."""
+        assert self._host is not None
+        return self._host
 
     @property
     def identity(self) -> Identity:
@@ -91,8 +96,7 @@ class Served:
                 await asyncio.to_thread(require_encoder, config.host)
             await asyncio.to_thread(self._settings.store, values)
             former, self.config = self.config, config
-            if self.host is not None:
-                self.host.reconfigure(**{name: getattr(config.host, name) for name in CHANGEABLE})
+            self.host.reconfigure(**{name: getattr(config.host, name) for name in CHANGEABLE})
             self.pairing.use_digits(config.pin_digits)
             log.keep(self.log, config.log_level)
             log.get("host").info("settings changed", changes=dict(changes))
@@ -104,13 +108,13 @@ class Served:
         """Return what a person reads first: what is streamed and how, where, who this is, what to do next."""
         config = self.config.host
         lines = []
-        if self.host is not None:
-            places = [place_of(address, self.host.port) for address in reachable_addresses(config.bind)]
+        if self.host.protocols:
             what = config.source.kind if self.desktop is None else self.desktop.description
             lines.append(f"streaming    {what} at {describe_stream(config)}")
             if config.source.kind != "synthetic":
                 lines.append(f"encoder      {describe_encoder(config)}")
-            lines.append(f"native host  {', '.join(places)} (UDP)")
+            for server in self.host.protocols.values():
+                lines += server.banner()
         lines.append(f"fingerprint  {self.identity.fingerprint}")
         paired = len(self.pairing.trust.clients())
         lines.append(f"clients      {paired} paired in {self.pairing.trust.path}")
@@ -120,8 +124,8 @@ class Served:
             )
         if self.management is not None:
             lines.append(f"console      {self.management.console_link()}  (signs in once, within 10 min)")
-        if self.host is not None:
-            lines.append(f"next         {self._next_step(places[0], paired)}")
+        if self.host.native is not None:
+            lines.append(f"next         {self._next_step(self.host.native.places()[0], paired)}")
         return lines
 
     def _next_step(self, place: str, paired: int) -> str:
@@ -134,11 +138,11 @@ class Served:
         return f"arm pairing{where}, then: punktfunk pair {place} --pin PIN"
 
     def _announce(self) -> None:
-        if self.config.announce and self.host is not None:
+        if self.config.announce and self.host.native is not None:
             announcement = Announcement(
                 name=socket.gethostname(),
                 bind=self.config.host.bind,
-                port=self.host.port,
+                port=self.host.native.port,
                 fingerprint=self.identity.fingerprint,
                 pairing_required=self.config.host.trust is OpenTrust.NONE,
             )

@@ -1,42 +1,28 @@
-"""``punktfunk.Host``: one native host: its listener, who is let in, what is agreed on with each client."""
+"""``punktfunk.Host``: a host: its sessions, and the wires that bring them, started, changed and ended together."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from punktfunk import log
-from punktfunk.clock import SessionClock
-from punktfunk.ending import EndReason
-from punktfunk.errors import CapacityFullError, ConfigError, RejectedError
-from punktfunk.host.capacity_loop import CapacityLoop
-from punktfunk.host.client_session import ClientSession, StreamRequest
+from punktfunk.errors import ConfigError
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
-from punktfunk.host.history import SessionHistory
-from punktfunk.host.native.admission import HostAdmission
-from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, stream_spec, wanted_kbps
 from punktfunk.host.native.pairing import NativePairing
-from punktfunk.host.native.sender import SENDER
-from punktfunk.host.peripherals.router import InputSink, Peripherals
+from punktfunk.host.native.server import NativeServer
+from punktfunk.host.peripherals.router import InputSink
+from punktfunk.host.protocol_server import HostServices, ProtocolFactory, ProtocolServer
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.sessions import Sessions
-from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_limit import StrangerLog
 from punktfunk.media import Codec, choose_encoder
-from punktfunk.media.encoders.base import MAX_BITRATE
-from punktfunk.native.datagrams import FromClient, FromHost
-from punktfunk.native.dialect import CloseCode
-from punktfunk.native.endpoint import Listener
-from punktfunk.native.handshake import Hello, Welcome
-from punktfunk.native.host import HostSession
-from punktfunk.printable import device_name
 from punktfunk.trust.identity import Identity, Role
-from punktfunk.trust.open_trust import OpenTrust, require_open_trust
 from punktfunk.units import Bitrate
 
 CHANGEABLE = frozenset(
@@ -55,18 +41,21 @@ CHANGEABLE = frozenset(
 """Fields of the configuration that :meth:`Host.reconfigure` takes."""
 
 
-class Host:
-    """Serve punktfunk/1 until the context ends.
+def native(pairing: NativePairing | None) -> ProtocolFactory:
+    """Return what makes a server of punktfunk/1."""
+    return lambda services: NativeServer(services, pairing)
 
-    Raises ``CapabilityError`` when the port is taken, ``UntrustedPeerError`` when open trust is asked for
-    where it does not hold, ``ConfigError`` when nobody could connect. Belongs to one event loop, whose thread
-    has to live as long as the host.
+
+class Host:
+    """Serve punktfunk/1, or the wires of ``protocols``, until the context ends.
+
+    Raises ``ConfigError`` for a desktop that was not given, and what :meth:`ProtocolServer.open` of the wires raises.
+    Belongs to one event loop, whose thread has to live as long as the host.
 
     ``input_sink`` gets the input of every client that streams, in place of ``desktop``; see
-    :class:`~punktfunk.host.peripherals.router.Peripherals` for what else they send.
-
-    ``pairing`` lets clients pair, and its trust store lets paired ones in; it is for the fingerprint of
-    ``identity``, which is then given too. Without them, ``config`` says who is let in.
+    :class:`~punktfunk.host.peripherals.router.Peripherals` for what else they send. ``pairing`` lets clients pair, and
+    its trust store lets paired ones in; it is for the fingerprint of ``identity``, which is then given too. Without
+    them, ``config`` says who is let in.
     """
 
     def __init__(
@@ -77,67 +66,72 @@ class Host:
         pairing: NativePairing | None = None,
         input_sink: InputSink | None = None,
         desktop: DesktopPool | None = None,
+        protocols: Iterable[ProtocolFactory] | None = None,
     ) -> None:
         self.config = config
         self.desktop = desktop
         self.sessions = Sessions(
             desktop=desktop, input_sink=input_sink, artefacts=lambda: self.config.artefacts
         )
-        self.admission = HostAdmission(config.trusted_clients, config.trust, pairing)
-        self._log = log.get("host")
-        self.stranger_log = StrangerLog(self._log)
+        self.protocols: dict[str, ProtocolServer] = {}
+        """The wires that are served, by name."""
+        self.stranger_log = StrangerLog(log.get("host"))
         """Where clients that are not known are written of."""
-        self._listener: Listener | None = None
+        self._factories = [native(pairing)] if protocols is None else list(protocols)
+        self._pending = None if pairing is None else pairing.pending
         self._identity = identity
         self._stop_listening_to_trust: Callable[[], None] = lambda: None
-        self._connected: set[HostSession] = set()
-        self._welcomed: dict[HostSession, tuple[HostConfig, Hello, Welcome]] = {}
-        """What was negotiated with clients that have not started, and by which configuration."""
-        self._closing = False
 
     async def __aenter__(self) -> Self:
         config = self.config
-        if isinstance(config.source, DesktopSpec) and self.desktop is None:
+        if self._factories and isinstance(config.source, DesktopSpec) and self.desktop is None:
             raise ConfigError("this host was given no desktop", "punktfunk serve --source desktop opens one")
-        if config.encoder == "nvenc":
+        if self._factories and config.encoder == "nvenc":
             # Better now than with the first client.
             codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
             await asyncio.to_thread(choose_encoder, codec, config.encoder)
-        pairing = self.admission.pairing
-        if config.trust is OpenTrust.NONE and not config.trusted_clients and pairing is None:
-            raise ConfigError(
-                "no client could connect: none is trusted and trust is not open",
-                "name clients' fingerprints in trusted_clients, or open trust on loopback (--open)",
-            )
-        if config.trust is not OpenTrust.NONE:
-            require_open_trust(config.trust, config.bind)
         if self._identity is None:
             self._identity = await asyncio.to_thread(_identity, config.state_dir)
-        if pairing is not None:
-            self._stop_listening_to_trust = pairing.trust.on_removal(self._unpaired)
-        self.sessions.open(config.max_sessions, [SENDER])
-        self._listener = Listener(config.bind, config.port, self._identity, self._make_session)
-        self._log.info("listening", bind=config.bind, port=self.port, fingerprint=self.fingerprint)
+        services = HostServices(config, self._identity, self.sessions, self._pending, self.stranger_log)
+        servers = [make(services) for make in self._factories]
+        self.protocols = {server.name: server for server in servers}
+        if self._pending is not None:
+            self._stop_listening_to_trust = self._pending.trust.on_removal(self._unpaired)
+        self.sessions.open(config.max_sessions, [server.sender for server in servers])
+        try:
+            for server in servers:
+                await server.open()
+        except BaseException:
+            await self._end()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing = True
+        await self._end()
+
+    async def _end(self) -> None:
         self._stop_listening_to_trust()
         self._stop_listening_to_trust = lambda: None
         self.sessions.start_no_more()
-        for session in list(self._connected):
-            session.end(EndReason.HOST_STOPPED)
+        for server in self.protocols.values():
+            server.end_all()
         await self.sessions.stop()
-        if self._listener is not None:
-            self._listener.close()
+        for server in self.protocols.values():
+            server.close()
         self.stranger_log.close()
 
     @property
+    def native(self) -> NativeServer | None:
+        """The server of punktfunk/1, where that is served."""
+        server = self.protocols.get(NativeServer.name)
+        return server if isinstance(server, NativeServer) else None
+
+    @property
     def port(self) -> int:
-        """UDP port of the control connection."""
-        return self._listener.port if self._listener else 0
+        """UDP port of punktfunk/1's control connections."""
+        return self.native.port if self.native else 0
 
     @property
     def fingerprint(self) -> str:
@@ -145,60 +139,26 @@ class Host:
         return self._identity.fingerprint if self._identity else ""
 
     @property
-    def capacity(self) -> CapacityLoop[ClientSession]:
-        """Reservations, streams and workers of a host that has begun to listen."""
-        return self.sessions.capacity
-
-    @property
-    def history(self) -> SessionHistory:
-        """Sessions that got a stream: their reports as far as they are kept, and what all of them add up to."""
-        return self.sessions.history
-
-    @property
-    def side_planes(self) -> Peripherals:
-        """What passes beside the streams: input and gamepads, sound and rumble."""
-        return self.sessions.peripherals
-
-    @property
-    def on_session(self) -> Callable[[SessionReport], None]:
-        """Called in the event loop when a session begins, changes (about once a second) and has ended."""
-        return self.sessions.on_change
-
-    @on_session.setter
-    def on_session(self, listener: Callable[[SessionReport], None]) -> None:
-        self.sessions.on_change = listener
-
-    @property
-    def listener_counters(self) -> dict[str, int]:
-        """What the listener took and dropped, and what became of those that asked for a stream."""
-        return {**self._listener.counters, **self.capacity.counters} if self._listener else {}
+    def counters(self) -> dict[str, int]:
+        """What the wires took and dropped, added up, and what became of those that asked for a stream."""
+        counters: Counter[str] = Counter()
+        for server in self.protocols.values():
+            counters.update(server.counters)
+        return {**counters, **(self.sessions.capacity.counters if self.protocols else {})}
 
     async def sessions_over(self, count: int) -> list[SessionReport]:
         """Wait until ``count`` streams have ended, workers included; return the kept reports as they ended."""
         await self.sessions.ended(count)
-        return self.ended
+        return self.sessions.history.ended()
 
     @property
     def reports(self) -> list[SessionReport]:
         """The reports of the streams that run and of the last :data:`~punktfunk.host.history.MAX_ENDED` others."""
-        return self.history.reports
-
-    @property
-    def ended(self) -> list[SessionReport]:
-        """The reports of the last streams that are over, as they ended."""
-        return self.history.ended()
+        return self.sessions.history.reports
 
     def live(self) -> list[SessionReport]:
         """Return the reports of the streams that run, oldest first; they change as their workers report."""
         return self.sessions.live()
-
-    def streams(self) -> list[SessionReport]:
-        """Return the reports of all streams that are not over, those included that are ending."""
-        return self.sessions.all()
-
-    def end_session(self, number: int) -> bool:
-        """End one stream from the host's side; ``False`` when no stream of that number runs."""
-        return self.sessions.end_number(number)
 
     def request_keyframe(self) -> None:
         """Make the next frame of every stream a key frame."""
@@ -221,87 +181,16 @@ class Host:
             raise ConfigError(f"{sorted(fixed)[0]} cannot change while the host runs", "start the host anew")
         former, config = self.config, self.config.changed(**changes)
         self.config = config
-        self.sessions.allow(config.max_sessions)
-        rate = config.bitrate if config.bitrate != former.bitrate else None
-        for worker, report in self.sessions.workers():
-            if rate is not None:
-                worker.set_bitrate(rate.kbps)
-            report.adaptive_fec = config.adaptive_fec
-            worker.change_fec(config.fec_percent, config.fec_floor_percent)
-
-    def reserve_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Welcome:
-        """Answer a client's Hello; the stream is its own once it starts."""
-        assert session.peer is not None
-        if self._closing:
-            raise _busy()
-        welcome = negotiate(self.config, hello, udp_port, session.local_address)
-        try:
-            self.sessions.reserve(session)
-        except CapacityFullError as error:
-            raise _busy() from error
-        self._welcomed[session] = (self.config, hello, welcome)
-        return welcome
-
-    def start_stream(self, session: HostSession) -> WorkerStream:
-        """Give a client that starts its stream, whose worker follows as soon as capacity has one for it."""
-        config, hello, welcome = self._welcomed[session]
-        request = StreamRequest(
-            name=device_name(hello.name or ""),
-            mode=welcome.mode.checked(),
-            source=config.source.kind,
-            bitrate_kbps=wanted_kbps(config, hello, welcome.shard_bytes),
-            max_kbps=kbps_in_shards(MAX_BITRATE.kbps, welcome.shard_bytes),
-            fec_scheme=config.fec_scheme,
-            fec_percent=welcome.fec_percent,
-            fec_floor=config.fec_floor_percent,
-            record_frames=config.record_frames,
-            spec=lambda records, screen: stream_spec(
-                config, hello, welcome, session.clock, records=records, screen=screen
-            ),
-        )
-        try:
-            worker = self.sessions.start(session, request)
-        except CapacityFullError as error:
-            raise _busy() from error
-        self._welcomed.pop(session)
-        return worker
-
-    def side_plane(self, session: HostSession, datagram: FromClient) -> None:
-        """Pass on what a client that streams has sent beside its control stream."""
-        report = self.sessions.report_of(session)
-        if report is not None:
-            self.side_planes.take(session, report, datagram)
-
-    def send(self, datagram: FromHost, number: int | None = None) -> int:
-        """Send audio, rumble or HID output to one stream's client, or to all; return how many were sent it.
-
-        Raises ``ValueError`` for what does not fit the wire.
-        """
-        return self.side_planes.send(datagram, number)
-
-    def session_over(self, session: HostSession, reason: str) -> None:
-        """Take note of a connection's end; its report is complete once its worker is gone too."""
-        self._connected.discard(session)
-        self._welcomed.pop(session, None)
-        self.sessions.over(session, reason)
+        for server in self.protocols.values():
+            server.reconfigure(config)
+        self.sessions.reconfigure(former, config)
 
     def _unpaired(self, fingerprint: str) -> None:
-        """End what an unpaired client has, streams and handshakes alike."""
-        for session in list(self._connected):
-            if session.peer is not None and session.peer.fingerprint == fingerprint:
-                self.sessions.end(session, EndReason.UNPAIRED)
-
-    def _make_session(self) -> HostSession:
-        session = HostSession(self, SessionClock.start())
-        self._connected.add(session)
-        return session
+        for server in self.protocols.values():
+            server.revoke(fingerprint)
 
 
 def _identity(state_dir: Path | None) -> Identity:
     return (
         Identity.generate(Role.HOST) if state_dir is None else Identity.load_or_create(state_dir, Role.HOST)
     )
-
-
-def _busy() -> RejectedError:
-    return RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)

@@ -21,6 +21,7 @@ from punktfunk.errors import PunktfunkError
 from punktfunk.host.capacity import Claimant
 from punktfunk.host.capacity_loop import CapacityEvents, CapacityLoop
 from punktfunk.host.client_session import ClientSession, Remote, StreamRequest
+from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool, OutputLease
 from punktfunk.host.history import SessionHistory
 from punktfunk.host.peripherals.router import InputSink, Peripherals
@@ -28,6 +29,7 @@ from punktfunk.host.session_report import SessionReport
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.spec import RecordOptions
+from punktfunk.input import FromClient
 
 CLOSE_LIMIT_S = 1.9
 
@@ -129,6 +131,22 @@ class Sessions:
         self._streams[session] = (worker, report)
         self.on_change(report)
         return worker
+
+    def received(self, session: ClientSession, what: FromClient) -> None:
+        """Pass on what a client that streams has sent beside its control connection."""
+        report = self.report_of(session)
+        if report is not None:
+            self.peripherals.take(session, report, what)
+
+    def reconfigure(self, former: HostConfig, config: HostConfig) -> None:
+        """Apply as far as possible to the streams that run what has become another."""
+        self.allow(config.max_sessions)
+        rate = config.bitrate if config.bitrate != former.bitrate else None
+        for worker, report in self._streams.values():
+            if rate is not None:
+                worker.set_bitrate(rate.kbps)
+            report.adaptive_fec = config.adaptive_fec
+            worker.change_fec(config.fec_percent, config.fec_floor_percent)
 
     def over(self, session: ClientSession, reason: str) -> None:
         """Take note of a connection's end; its report is complete once its worker is gone too."""

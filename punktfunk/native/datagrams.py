@@ -16,14 +16,16 @@ from typing import Final
 
 from punktfunk.input import (
     EFFECT_BYTES,
+    INPUT_NAMES,
     PAD_KINDS,
+    FromClient,
     InputEvent,
     InputKind,
     Lightbar,
+    Mic,
     Motion,
     PadFeedback,
     PlayerLeds,
-    RichInput,
     Rumble,
     SurfaceSize,
     Touchpad,
@@ -85,29 +87,16 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
-class Mic:
-    """Client to host: one Opus packet, 48 kHz stereo."""
-
-    seq: int
-    pts_ns: int
-    opus: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Ignored:
     """A datagram that is dropped: ``empty``, ``unknown_tag``, ``unknown_kind`` or ``short``."""
 
     reason: str
 
 
-FromClient = InputEvent | Mic | RichInput
 FromHost = Audio | PadFeedback
 Datagram = FromClient | FromHost
-COUNTER_NAMES: Final[dict[type[Datagram], str]] = {
-    InputEvent: "input",
-    Mic: "mic",
-    Touchpad: "touchpad",
-    Motion: "motion",
+COUNTER_NAMES: Final[dict[type, str]] = {
+    **INPUT_NAMES,
     Audio: "audio",
     Rumble: "rumble",
     Lightbar: "lightbar",

@@ -17,10 +17,11 @@ from punktfunk.allowance import Allowance
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.ending import EndReason
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
+from punktfunk.input import FromClient, PadFeedback
 from punktfunk.log_limit import StrangerLog
 from punktfunk.native import control
 from punktfunk.native.data_port import DataPort
-from punktfunk.native.datagrams import FromClient, Ignored, decode_from_client
+from punktfunk.native.datagrams import Audio, FromHost, Ignored, decode_from_client, encode
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Hello, Start, Welcome
 from punktfunk.native.host_control import HostControl
@@ -34,6 +35,7 @@ END_PAUSE_S = 1.0
 DATAGRAM_RATE_PER_S = 8000
 DATAGRAM_BURST = 4000
 """Datagrams of input and audio that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
+_SEQUENCE = 0xFFFF_FFFF
 _LAST_LOOK_S = 0.05
 """Between the verdict on a silent client and its end: what it sent may lie unread in the listener's socket."""
 
@@ -110,7 +112,7 @@ class SessionOwner(Protocol):
     def start_stream(self, session: HostSession) -> StreamWorker:
         """Give a client that was welcomed and starts its stream; raise as :meth:`reserve_stream` to refuse."""
 
-    def side_plane(self, session: HostSession, datagram: FromClient) -> None:
+    def received(self, session: HostSession, datagram: FromClient) -> None:
         """Take what a client sent beside its control stream."""
 
     def session_over(self, session: HostSession, reason: str) -> None:
@@ -195,12 +197,20 @@ class HostSession:
             if isinstance(datagram, Ignored):
                 self.dropped_datagrams[f"dropped_{datagram.reason}"] += 1
             else:
-                self._owner.side_plane(self, datagram)
+                self._owner.received(self, datagram)
 
-    def send_datagram(self, data: bytes) -> None:
-        """Send one audio or feedback datagram, unreliably."""
+    def send_sound(self, number: int, encoded_ns: int, opus: bytes) -> None:
+        """Send a packet of sound (section 3.2)."""
+        self.send(Audio(number & _SEQUENCE, self.clock.to_wire(encoded_ns), opus))
+
+    def send_feedback(self, feedback: PadFeedback) -> None:
+        """Send rumble or HID output (sections 3.3 and 3.6)."""
+        self.send(feedback)
+
+    def send(self, datagram: FromHost) -> None:
+        """Send one datagram; raise ``ValueError`` for what does not fit the wire."""
         if self._link is not None:
-            self._link.send_datagram(data)
+            self._link.send_datagram(encode(datagram))
 
     def link_closed(self, closed: Closed) -> None:
         """End everything that belongs to the session."""

@@ -16,6 +16,7 @@ from punktfunk.media.opus import PACKET_SAMPLES, OpusEncoder
 from punktfunk.native.datagrams import Audio, FromHost
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
+from tests.support.hosts import send
 from tests.support.waiting import soon
 
 DATAGRAMS, IN_A_ROW, QUIET_S, LOST_AFTER_S = 2400, 8, 0.3, 0.5
@@ -52,7 +53,7 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
             while min(sink.taken, heard) < total:
                 for _ in range(IN_A_ROW):
                     client.send(InputEvent(InputKind.MOUSE_MOVE, 0, 1, -1))
-                    host.send(Audio(sent, sent * 5_000_000, packets[sent % len(packets)]))
+                    send(host, Audio(sent, sent * 5_000_000, packets[sent % len(packets)]))
                     sent += 1
                 # A datagram may be lost, and nobody sends it again.
                 with contextlib.suppress(TimeoutError):

@@ -22,6 +22,7 @@ from punktfunk.native.quic import Closed
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
+from tests.support.hosts import listener_of, server_of
 from tests.support.raw_client import dial
 from tests.support.waiting import soon
 
@@ -111,7 +112,7 @@ def test_streams_that_end_before_they_had_a_worker_are_reported_like_any_other()
             reports = await host.sessions_over(began)
             assert {(report.stream_reason, report.failed) for report in reports} == {("stopped", False)}
             assert host.live() == []
-            assert host.listener_counters["workers_started"] >= CLIENT_WORKERS_BURST
+            assert host.counters["workers_started"] >= CLIENT_WORKERS_BURST
 
     run(scenario())
 
@@ -172,7 +173,7 @@ def test_a_host_that_closes_the_clients_ear_does_not_trip_its_requests() -> None
             a_host(frames=90) as host,
             punktfunk.Client(f"127.0.0.1:{host.port}", config) as client,
         ):
-            [session] = host._connected
+            [session] = server_of(host).connected
             assert session._link is not None
             session._link._quic.stop_stream(0, 0)
             session._link.send_datagram(b"\xc9")
@@ -188,13 +189,13 @@ def test_a_host_that_welcomes_and_closes_at_once_is_reported_and_not_waited_for(
     async def scenario() -> None:
         config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
         async with a_host() as host:
-            welcome = host.reserve_stream
+            welcome = server_of(host).reserve_stream
 
             def welcome_and_close(session: HostSession, hello: Hello, udp_port: int) -> Welcome:
                 asyncio.get_running_loop().call_soon(session.stream_failed, "the desktop has gone")
                 return welcome(session, hello, udp_port)
 
-            host.reserve_stream = welcome_and_close  # type: ignore[method-assign]
+            server_of(host).reserve_stream = welcome_and_close  # type: ignore[method-assign]
             for _ in range(3):
                 with pytest.raises(RejectedError, match="data plane failed"):
                     async with punktfunk.Client(f"127.0.0.1:{host.port}", config):
@@ -212,7 +213,7 @@ def test_a_client_that_says_nothing_is_closed_in_time(monkeypatch: pytest.Monkey
             await wire.over.wait()
             assert wire.closed is not None
             assert (wire.closed.code, wire.closed.by_peer) == (CloseCode.SETUP_FAILED, True)
-            await soon(lambda: host._listener is not None and host._listener.strangers == 0, "its link gone")
+            await soon(lambda: listener_of(host).strangers == 0, "its link gone")
 
     run(scenario())
 
@@ -221,15 +222,14 @@ def test_open_trust_makes_nobody_less_of_a_stranger_before_it_streams() -> None:
     async def scenario() -> None:
         async with a_host() as host:
             dialer, wire = await dial(host.port, IDENTITY)
-            assert host._listener is not None
-            await soon(lambda: host.listener_counters.get("links") == 1, "the link at the host")
-            assert host._listener.strangers == 1
+            await soon(lambda: host.counters.get("links") == 1, "the link at the host")
+            assert listener_of(host).strangers == 1
             dialer.link.send_stream(HELLO)
             await wire.received.wait()
-            assert host._listener.strangers == 1
+            assert listener_of(host).strangers == 1
             dialer.link.send_stream(frame(Start(40000).encode()))
-            await soon(lambda: host.listener_counters.get("admitted") == 1, "the client admitted")
-            assert host._listener.strangers == 0
+            await soon(lambda: host.counters.get("admitted") == 1, "the client admitted")
+            assert listener_of(host).strangers == 0
             dialer.link.close(0)
             await host.sessions_over(1)
 
@@ -240,8 +240,7 @@ def test_a_known_certificate_is_no_stranger_once_its_key_is_proven() -> None:
     async def scenario() -> None:
         async with a_host(trusted_clients=[IDENTITY.fingerprint]) as host:
             await dial(host.port, IDENTITY)
-            await soon(lambda: host.listener_counters.get("admitted") == 1, "the client admitted")
-            assert host._listener is not None
-            assert host._listener.strangers == 0
+            await soon(lambda: host.counters.get("admitted") == 1, "the client admitted")
+            assert listener_of(host).strangers == 0
 
     run(scenario())

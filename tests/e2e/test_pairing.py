@@ -33,6 +33,7 @@ from punktfunk.native.pairing import ClientCeremony
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.store import TrustStore
 from punktfunk.units import Mode
+from tests.support.hosts import listener_of
 from tests.support.waiting import soon
 
 
@@ -274,14 +275,11 @@ def test_whoever_has_the_attempt_of_a_pin_keeps_its_place_at_the_listener(tmp_pa
             ceremony = ClientCeremony(window.pin, bytes.fromhex(identity.fingerprint), host_fp, "slow")
             connection = _PairingConnection(("127.0.0.1", host.port), identity, Dialect.PKF1)
             await connection.established()
-            await soon(
-                lambda: host._listener is not None and host._listener.strangers == 1, "the stranger's link"
-            )
+            await soon(lambda: listener_of(host).strangers == 1, "the stranger's link")
             connection.send(ceremony.request().encode())
             challenge = await connection.message(PairChallenge)
             # It may take a minute over its proof while others flood the listener.
-            assert host._listener is not None
-            assert host._listener.strangers == 0
+            assert listener_of(host).strangers == 0
             connection.send(ceremony.prove(challenge).encode())
             assert (await connection.message(PairResult)).ok
             await connection.close(CloseCode.DONE)

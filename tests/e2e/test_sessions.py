@@ -171,8 +171,12 @@ def test_a_host_forgets_reports_of_old_sessions_and_neither_their_numbers_nor_th
                 [report] = await host.sessions_over(number)
                 assert report.number == number
             assert [report.number for report in host.reports] == [3]
-            assert (host.history.begun, host.history.over, host.history.failed) == (3, 3, 0)
-            assert host.history.ledger["frames_sent"] == 15
+            assert (
+                host.sessions.history.begun,
+                host.sessions.history.over,
+                host.sessions.history.failed,
+            ) == (3, 3, 0)
+            assert host.sessions.history.ledger["frames_sent"] == 15
 
     run(scenario())
 

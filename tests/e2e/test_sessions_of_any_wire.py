@@ -21,6 +21,7 @@ from punktfunk.host.native.sender import SENDER
 from punktfunk.host.sessions import Sessions
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.spec import RecordOptions, StreamLimits, StreamSpec
+from punktfunk.input import PadFeedback
 from punktfunk.media import EncoderConfig, SyntheticSpec
 from punktfunk.units import Bitrate, Mode
 from tests.support.stream_spec import SPEC
@@ -84,7 +85,9 @@ class Toy:
     def probe_over(self, *sent: int) -> None:
         self.probes.append(sent)
 
-    def send_datagram(self, data: bytes) -> None: ...
+    def send_sound(self, number: int, encoded_ns: int, opus: bytes) -> None: ...
+
+    def send_feedback(self, feedback: PadFeedback) -> None: ...
 
     def start(self, frames: int | None = None) -> socket.socket:
         """Begin to stream; return the client's end."""

@@ -19,6 +19,7 @@ from punktfunk.input import (
     InputEvent,
     InputKind,
     Lightbar,
+    Mic,
     Motion,
     PlayerLeds,
     Rumble,
@@ -27,9 +28,10 @@ from punktfunk.input import (
     TriggerEffect,
 )
 from punktfunk.media import SyntheticSpec
-from punktfunk.native.datagrams import Audio, FromHost, Mic
+from punktfunk.native.datagrams import Audio, FromHost
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
+from tests.support.hosts import send
 from tests.support.waiting import soon
 
 CONFIG = punktfunk.HostConfig(
@@ -89,7 +91,7 @@ def test_sound_and_rich_input_arrive_and_what_is_unknown_is_counted_only() -> No
     async def scenario() -> None:
         taken: list[Any] = []
         async with punktfunk.Host(CONFIG) as host:
-            host.side_planes.on_datagram = lambda _report, datagram: taken.append(datagram)
+            host.sessions.peripherals.on_datagram = lambda _report, datagram: taken.append(datagram)
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 sent = [Mic(0, 5, b"opus"), Touchpad(0, 1, True, 9, 9), Motion(0, (1, 2, 3), (4, 5, 6))]
                 for datagram in sent:
@@ -124,9 +126,9 @@ def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> Non
                     PlayerLeds(0, 4),
                     TriggerEffect(0, 1, bytes(11)),
                 ]
-                assert [host.send(datagram) for datagram in for_all] == [2, 2]
-                assert [host.send(datagram, number=1) for datagram in for_one] == [1, 1, 1]
-                assert host.send(Rumble(0, 0, 0), number=7) == 0
+                assert [send(host, datagram) for datagram in for_all] == [2, 2]
+                assert [send(host, datagram, number=1) for datagram in for_one] == [1, 1, 1]
+                assert send(host, Rumble(0, 0, 0), number=7) == 0
                 await soon(lambda: len(heard[1]) == 5 and len(heard[2]) == 2, "what each is sent")
                 assert heard == {1: [*for_all, *for_one], 2: for_all}
                 assert two.side_planes == {"audio": 1, "rumble": 1}
@@ -191,7 +193,7 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
             return pads[-1]
 
         async with punktfunk.Host(CONFIG) as host:
-            host.side_planes.pad_maker = make
+            host.sessions.peripherals.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 felt: list[Rumble] = []
                 client.on_side_plane = lambda what: felt.append(what) if isinstance(what, Rumble) else None
@@ -234,7 +236,7 @@ def test_a_machine_without_pads_says_so_once_and_refuses_their_events(
             raise CapabilityError("no pads", "modprobe uinput")
 
         async with punktfunk.Host(CONFIG) as host:
-            host.side_planes.pad_maker = make
+            host.sessions.peripherals.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 client.send(InputEvent(InputKind.PAD_BUTTON, 1, 1, pad=0))
                 await soon(told, "a word of there being no pads")

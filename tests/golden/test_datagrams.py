@@ -13,6 +13,7 @@ from punktfunk.input import (
     InputEvent,
     InputKind,
     Lightbar,
+    Mic,
     Motion,
     PlayerLeds,
     Rumble,
@@ -21,7 +22,7 @@ from punktfunk.input import (
     TriggerEffect,
 )
 from punktfunk.native import datagrams
-from punktfunk.native.datagrams import Audio, Datagram, Ignored, Mic
+from punktfunk.native.datagrams import Audio, Datagram, Ignored
 
 FROM_CLIENT: list[tuple[Datagram, str]] = [
     (

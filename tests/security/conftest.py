@@ -82,7 +82,6 @@ class ManagedHost:
 
     @property
     def native_address(self) -> str:
-        assert self.serving.host is not None
         return f"127.0.0.1:{self.serving.host.port}"
 
     @property

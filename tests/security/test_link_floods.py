@@ -193,7 +193,7 @@ def test_an_honest_client_gets_in_while_64_addresses_flood_the_listener(
                     answers.append(await HonestClient.answer(host.port))
                     peak = max(peak, resident_bytes())
                 watch.cancel()
-                counters = host.listener_counters
+                counters = host.counters
                 for _ in range(streams):
                     frames.append(await _first_frame(host, len(calm_frames) + len(frames) + 1))
         print(f"\n{kind}: answer after {_words(answers)}, in calm {_words(calm)}")

@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from punktfunk.errors import ProtocolError
-from punktfunk.input import TriggerEffect
+from punktfunk.input import Mic, TriggerEffect
 from punktfunk.native import datagrams, messages
-from punktfunk.native.datagrams import Ignored, Mic
+from punktfunk.native.datagrams import Ignored
 from punktfunk.native.framing import FrameReader, frame
 
 MAGIC = messages.MAGIC

@@ -92,7 +92,7 @@ class NativeSender:
         )
 
     def fill(self, data: bytes | memoryview) -> None:
-        """Send filler of a bandwidth probe (section 2.8)."""
+        """Send filler of a bandwidth probe (section 2.4)."""
         self._protect(0)
         self._stream.submit(data, self._clock.to_wire(monotonic_ns()), FLAG_PROBE)
 

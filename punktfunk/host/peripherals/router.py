@@ -12,10 +12,7 @@ from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.peripherals.gamepads import GamepadRouter
 from punktfunk.host.session_report import SessionReport
-from punktfunk.input import PAD_KINDS, InputEvent, RichInput
-from punktfunk.native.datagrams import COUNTER_NAMES, Audio, FromClient, FromHost, Mic, encode
-
-_SEQUENCE = 0xFFFF_FFFF
+from punktfunk.input import INPUT_NAMES, PAD_KINDS, FromClient, InputEvent, Mic, RichInput
 
 
 class InputSink(Protocol):
@@ -52,24 +49,11 @@ class Peripherals:
 
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
-        report.side_planes[COUNTER_NAMES[type(datagram)]] += 1
+        report.side_planes[INPUT_NAMES[type(datagram)]] += 1
         if not isinstance(datagram, InputEvent):
             self.on_datagram(report, datagram)
         elif not self._inject(session, report, datagram):
             report.side_planes["input_refused"] += 1
-
-    def send(self, datagram: FromHost, number: int | None) -> int:
-        """Send a datagram to one stream's client, or to all; return how many were sent it.
-
-        Raises ``ValueError`` for what does not fit the wire.
-        """
-        data = encode(datagram)
-        sent = 0
-        for session, report in self._listening():
-            if number in (None, report.number):
-                session.send_datagram(data)
-                sent += 1
-        return sent
 
     def somebody_streams(self) -> None:
         """Begin with what takes work: recording the desktop's sound."""
@@ -98,7 +82,7 @@ class Peripherals:
             if pads is None:
                 pads = self._pads[report.number] = GamepadRouter(
                     self.pad_maker,
-                    lambda rumble: session.send_datagram(encode(rumble)),
+                    session.send_feedback,
                     lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
                 )
             return pads.inject(event)
@@ -107,6 +91,5 @@ class Peripherals:
     def _hear(self, encoded_ns: int, opus: bytes) -> None:
         """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
         for session, report in self._listening():
-            number = report.side_planes["audio_sent"]
+            session.send_sound(report.side_planes["audio_sent"], encoded_ns, opus)
             report.side_planes["audio_sent"] += 1
-            session.send_datagram(encode(Audio(number & _SEQUENCE, session.clock.to_wire(encoded_ns), opus)))

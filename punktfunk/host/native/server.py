@@ -1,0 +1,182 @@
+"""The server of punktfunk/1: its listener, who is let in, and what is agreed on with each client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from punktfunk import log
+from punktfunk.addresses import reachable_addresses
+from punktfunk.clock import SessionClock
+from punktfunk.ending import EndReason
+from punktfunk.errors import CapacityFullError, ConfigError, RejectedError
+from punktfunk.host.client_session import StreamRequest
+from punktfunk.host.config import HostConfig
+from punktfunk.host.describe import place_of
+from punktfunk.host.native.admission import HostAdmission
+from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, stream_spec, wanted_kbps
+from punktfunk.host.native.pairing import WIRE, NativePairing
+from punktfunk.host.native.sender import SENDER
+from punktfunk.host.protocol_server import HostServices
+from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.input import FromClient
+from punktfunk.log_limit import StrangerLog
+from punktfunk.media.encoders.base import MAX_BITRATE
+from punktfunk.native.dialect import CloseCode
+from punktfunk.native.endpoint import Listener
+from punktfunk.native.handshake import Hello, Welcome
+from punktfunk.native.host import HostSession
+from punktfunk.printable import device_name
+from punktfunk.trust.open_trust import OpenTrust, require_open_trust
+
+
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """What was negotiated with a client that has not started, and by which configuration."""
+
+    config: HostConfig
+    hello: Hello
+    welcome: Welcome
+
+
+class NativeServer:
+    """A :class:`~punktfunk.host.protocol_server.ProtocolServer` for punktfunk/1.
+
+    ``pairing`` lets clients pair, and its trust store lets paired ones in; it is for the fingerprint of the host's
+    identity. Without it, the configuration says who is let in.
+    """
+
+    name = WIRE
+    sender = SENDER
+
+    def __init__(self, services: HostServices, pairing: NativePairing | None) -> None:
+        self.config = services.config
+        self.admission = HostAdmission(self.config.trusted_clients, self.config.trust, pairing)
+        self.listener: Listener | None = None
+        """Once it is open."""
+        self.connected: set[HostSession] = set()
+        """The sessions of all connections, streams or not."""
+        self._services = services
+        self._sessions = services.sessions
+        self._agreed: dict[HostSession, _Agreed] = {}
+        self._closing = False
+
+    @property
+    def stranger_log(self) -> StrangerLog:
+        """Where to write what clients cause that are not known."""
+        return self._services.stranger_log
+
+    @property
+    def port(self) -> int:
+        """UDP port of the control connections; 0 before it is open."""
+        return self.listener.port if self.listener else 0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the listener took and dropped."""
+        return dict(self.listener.counters) if self.listener else {}
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises ``CapabilityError`` when the port is taken, ``UntrustedPeerError`` when open trust is asked for where it
+        does not hold, ``ConfigError`` when nobody could connect.
+        """
+        config = self.config
+        if config.trust is OpenTrust.NONE and not config.trusted_clients and self.admission.pairing is None:
+            raise ConfigError(
+                "no client could connect: none is trusted and trust is not open",
+                "name clients' fingerprints in trusted_clients, or open trust on loopback (--open)",
+            )
+        if config.trust is not OpenTrust.NONE:
+            require_open_trust(config.trust, config.bind)
+        identity = self._services.identity
+        self.listener = Listener(config.bind, config.port, identity, self._make_session)
+        log.get("host").info("listening", bind=config.bind, port=self.port, fingerprint=identity.fingerprint)
+
+    def end_all(self) -> None:
+        """End every connection and agree on nothing any more."""
+        self._closing = True
+        for session in list(self.connected):
+            session.end(EndReason.HOST_STOPPED)
+
+    def close(self) -> None:
+        """Stop to listen."""
+        if self.listener is not None:
+            self.listener.close()
+
+    def revoke(self, fingerprint: str) -> None:
+        """End what an unpaired client has, streams and handshakes alike."""
+        for session in list(self.connected):
+            if session.peer is not None and session.peer.fingerprint == fingerprint:
+                self._sessions.end(session, EndReason.UNPAIRED)
+
+    def reconfigure(self, config: HostConfig) -> None:
+        """Answer the next Hello by another configuration."""
+        self.config = config
+
+    def banner(self) -> list[str]:
+        """Return the line of its addresses."""
+        return [f"native host  {', '.join(self.places())} (UDP)"]
+
+    def places(self) -> list[str]:
+        """Return what clients may be told to connect to."""
+        return [place_of(address, self.port) for address in reachable_addresses(self.config.bind)]
+
+    # --- what its connections ask (:class:`punktfunk.native.host.SessionOwner`) --------------------------------
+
+    def reserve_stream(self, session: HostSession, hello: Hello, udp_port: int) -> Welcome:
+        """Answer a client's Hello; the stream is its own once it starts."""
+        assert session.peer is not None
+        if self._closing:
+            raise _busy()
+        welcome = negotiate(self.config, hello, udp_port, session.local_address)
+        try:
+            self._sessions.reserve(session)
+        except CapacityFullError as error:
+            raise _busy() from error
+        self._agreed[session] = _Agreed(self.config, hello, welcome)
+        return welcome
+
+    def start_stream(self, session: HostSession) -> WorkerStream:
+        """Give a client that starts its stream, whose worker follows as soon as capacity has one for it."""
+        agreed = self._agreed[session]
+        config, hello, welcome = agreed.config, agreed.hello, agreed.welcome
+        request = StreamRequest(
+            name=device_name(hello.name or ""),
+            mode=welcome.mode.checked(),
+            source=config.source.kind,
+            bitrate_kbps=wanted_kbps(config, hello, welcome.shard_bytes),
+            max_kbps=kbps_in_shards(MAX_BITRATE.kbps, welcome.shard_bytes),
+            fec_scheme=config.fec_scheme,
+            fec_percent=welcome.fec_percent,
+            fec_floor=config.fec_floor_percent,
+            record_frames=config.record_frames,
+            spec=lambda records, screen: stream_spec(
+                config, hello, welcome, session.clock, records=records, screen=screen
+            ),
+        )
+        try:
+            worker = self._sessions.start(session, request)
+        except CapacityFullError as error:
+            raise _busy() from error
+        self._agreed.pop(session)
+        return worker
+
+    def received(self, session: HostSession, datagram: FromClient) -> None:
+        """Pass on what a client that streams has sent beside its control stream."""
+        self._sessions.received(session, datagram)
+
+    def session_over(self, session: HostSession, reason: str) -> None:
+        """Take note of a connection's end; its report is complete once its worker is gone too."""
+        self.connected.discard(session)
+        self._agreed.pop(session, None)
+        self._sessions.over(session, reason)
+
+    def _make_session(self) -> HostSession:
+        session = HostSession(self, SessionClock.start())
+        self.connected.add(session)
+        return session
+
+
+def _busy() -> RejectedError:
+    return RejectedError(CloseCode.BUSY.sentence, close_code=CloseCode.BUSY)
