@@ -27,10 +27,14 @@ class Remote(Protocol):
 
 
 class ClientSession(Protocol):
-    """A connection of one wire, as the owner of all sessions sees it."""
+    """A connection of one wire, as the owner of all sessions sees it.
+
+    A class that inherits from this may leave out what its wire has not: probes, modes that change, sound, feedback.
+    """
 
     def __hash__(self) -> int:
         """Sessions are told apart by what they are, not by what they hold."""
+        return object.__hash__(self)
 
     log: Any
     dropped_datagrams: Counter[str]

@@ -64,7 +64,7 @@ class BandwidthProbes:
         kbps = min(wanted.target_kbps, self._limit_kbps)
         duration_ns = min(wanted.duration_ms * MS, MAX_PROBE_MS * MS, self._time_left_ns)
         budget = min(MAX_TEST_BYTES, MAX_SESSION_BYTES - self.counters["probe_bytes"])
-        if kbps <= 0 or duration_ns <= 0 or budget < payload:
+        if kbps <= 0 or duration_ns <= 0 or not 0 < payload <= budget:
             self.counters["probes_refused"] += 1
             return messages.ProbeSent()
         self.counters["probes"] += 1

@@ -15,52 +15,61 @@ class Sender(Protocol):
     """Frames and packets of one stream on their way out. Nothing in it waits, but for :meth:`flush` and :meth:`close`.
 
     Made by a factory, a function of a :class:`~punktfunk.host.stream.spec.StreamSpec` and the descriptor of the
-    client's socket, which stays the caller's.
+    client's socket, which stays the caller's. A class that inherits from this may leave out what has a body here.
     """
-
-    @property
-    def payload_bytes(self) -> int:
-        """Bytes of a frame that one packet carries."""
-
-    @property
-    def fec_percent(self) -> int:
-        """What pictures are protected with now: as asked for, or less where the wire sets bounds."""
 
     def submit(self, unit: AccessUnit) -> int:
         """Send a picture's access unit, as soon as its turn comes; return its number on the wire."""
 
-    def fill(self, data: bytes | memoryview) -> None:
-        """Send filler in a picture's place, without recovery packets."""
-
     def flush(self, limit_s: float) -> bool:
         """Wait until everything has left, for so long at most; return whether it has."""
 
+    def stats(self) -> dict[str, int]:
+        """Return counters by name; ``bytes_sent``, ``packets_sent`` and ``frames_sent`` at least."""
+
+    def close(self) -> None:
+        """Free everything at once. Closing twice is harmless."""
+
     def set_rate(self, kbps: int) -> None:
-        """Pace for another rate."""
+        """Pace for another rate; without pacing there is nothing to do."""
+        return
+
+    @property
+    def fec_percent(self) -> int:
+        """What pictures are protected with now: as asked for, or less where the wire sets bounds; 0 without FEC."""
+        return 0
 
     def set_fec_percent(self, percent: int) -> None:
         """Protect the next pictures with so much."""
+        return
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of a bandwidth probe that one packet carries; 0 where there are no probes."""
+        return 0
+
+    def fill(self, data: bytes | memoryview) -> None:
+        """Send filler of a bandwidth probe in a picture's place, without recovery packets."""
+        return
 
     def take_recovery_request(self) -> bool:
         """Return, once, whether pictures were lost on this side, so that a key frame has to follow."""
+        return False
 
     def take_refusals(self) -> tuple[int, int, int] | None:
         """Return, once, how often the client's port refused packets, and when first and last (CLOCK_MONOTONIC ns)."""
+        return None
 
     def take_records(self) -> dict[str, bytes]:
         """Return, once, the records of frames that are through: columns of little-endian 64-bit integers.
 
         Names and meaning are those of ``HostStream.take_records``; a wire without records gives none.
         """
-
-    def stats(self) -> dict[str, int]:
-        """Return counters by name; ``bytes_sent``, ``packets_sent`` and ``frames_sent`` at least."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Return JSON values that a reader of the stream's artefacts wants to know of the wire. No keys."""
-
-    def close(self) -> None:
-        """Free everything at once. Closing twice is harmless."""
+        return {}
 
 
 def open_sender(spec: StreamSpec, descriptor: int, allowed: Collection[str]) -> Sender:
