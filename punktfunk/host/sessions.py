@@ -211,7 +211,7 @@ class Sessions:
         session.stream_failed(f"stream failed: {error.cause}")
         self.leave(session)
 
-    def _worker_says(self, session: ClientSession, report: SessionReport, message: Any) -> None:
+    def _worker_says(self, session: ClientSession, report: SessionReport, message: messages.Notice) -> None:
         match message:
             case messages.Progress(counters, stages, rates):
                 report.counters, report.stages, report.rates = counters, stages, rates

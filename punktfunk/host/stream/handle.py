@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection
-from typing import Any
 
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import PunktfunkError
@@ -46,7 +45,7 @@ class WorkerStream:
         fec_floor: int | None,
         packets_sent: Callable[[], int],
         on_loss: Callable[[int], None],
-        on_message: Callable[[Any], None],
+        on_message: Callable[[messages.Notice], None],
         on_exit: Callable[[int | None], None],
     ) -> None:
         self._senders = senders
@@ -59,7 +58,7 @@ class WorkerStream:
         self._process: WorkerProcess | None = None
         self._stopped = False
         self._screen_for = screen_for
-        self._held: list[Any] | None = []
+        self._held: list[messages.Change] | None = []
         self._data_socket: socket.socket | None = None
         self._changes: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
@@ -155,7 +154,7 @@ class WorkerStream:
         if percent is not None:
             self._send(messages.UseFec(percent))
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: messages.Change) -> None:
         if self._held is None and self._process is not None:
             self._process.send(message)
         elif self._held is not None and not isinstance(message, messages.WantKeyframe):
@@ -169,7 +168,7 @@ class WorkerStream:
             self._data_socket.close()
             self._data_socket = None
 
-    def _received(self, message: Any) -> None:
+    def _received(self, message: messages.Notice) -> None:
         if isinstance(message, messages.Ready | messages.Failed) and self._ready_timer is not None:
             self._ready_timer.cancel()
         self._on_message(message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from punktfunk.units import Mode
 
@@ -137,20 +137,10 @@ class Failed:
     hint: str
 
 
-VOCABULARY = (
-    Prepare,
-    Begin,
-    WantKeyframe,
-    UseBitrate,
-    UseFec,
-    UseMode,
-    SendProbe,
-    ProbeSent,
-    PortRefused,
-    Ready,
-    Progress,
-    Logged,
-    ModeInForce,
-    Ended,
-    Failed,
-)
+Change = WantKeyframe | UseBitrate | UseFec | UseMode | SendProbe
+"""What a host asks of a stream that it has prepared."""
+Order = Prepare | Begin | Change
+"""Host to worker."""
+Notice = Ready | Progress | Logged | ModeInForce | ProbeSent | PortRefused | Ended | Failed
+"""Worker to host."""
+VOCABULARY: tuple[type[Any], ...] = (*get_args(Order), *get_args(Notice))

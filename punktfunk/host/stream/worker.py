@@ -53,7 +53,7 @@ class StreamProgram:
         self._end = end
         self._spec = spec
         self._senders = senders
-        self._source: Any = spec.source
+        self._source = spec.source
         self._encoder = spec.encoder
         self._producer: Producer = open_worker_producer(self._source, self._encoder)
         self._sender: Sender | None = None
@@ -200,7 +200,7 @@ class StreamProgram:
     def _records_frames(self) -> bool:
         return self._spec.records is not None and self._spec.records.frames
 
-    def _obey(self, message: Any) -> None:
+    def _obey(self, message: messages.Order) -> None:
         match message:
             case messages.WantKeyframe(rtt_ns):
                 if self._desk.request(monotonic_ns(), rtt_ns):
@@ -301,7 +301,7 @@ class StreamProgram:
         artefacts.write_stats(folder, "stats.json", stats)
 
 
-def _read_source(source: dict[str, Any]) -> Any:
+def _read_source(source: dict[str, Any]) -> WorkerSource:
     return TypeAdapter(WorkerSource).validate_python(source)
 
 
