@@ -67,6 +67,14 @@ COLUMNS: Final = (
 )
 """Every column of a joined table. A stage that does not exist is a column of nulls."""
 
+_CLIENT: Final = frozenset(COLUMNS[COLUMNS.index("packets_received") : COLUMNS.index("decodable") + 1]) | {
+    "recv_first_ns",
+    "recv_last_ns",
+    "complete_ns",
+    "released_ns",
+}
+"""Columns of a simulation's table that are the client's."""
+
 _FLOATS: Final = frozenset({"psnr", "ssim"})
 _STATUS: Final = {"host": "host_status", "client": "client_status"}
 
@@ -125,15 +133,12 @@ def join(
     return joined
 
 
-def from_sim(table: Mapping[str, bytes | ArrayLike]) -> Records:
-    """Take the joined table of a simulation, whose ``status`` is the client's."""
-    records = from_core(table)
-    joined = empty(records["index"].size)
-    for name, column in records.items():
-        target = "client_status" if name == "status" else name
-        if target in joined:
-            joined[target] = column
-    return joined
+def split_sim(table: Mapping[str, bytes | ArrayLike]) -> tuple[Records, Records]:
+    """Return the columns of host and client from a simulation's table, whose ``status`` is the client's."""
+    both = from_core(table)
+    both["client_status"] = both.pop("status")
+    client = {name: column for name, column in both.items() if name in _CLIENT or name == "index"}
+    return {name: column for name, column in both.items() if name not in _CLIENT}, client
 
 
 def load_npz(path: Path) -> Records:

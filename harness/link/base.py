@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from harness.network.namespaces import Namespace
+from harness.network.process import NamespaceProcess
 from harness.network.topology import Address, Topology
 from punktfunk.errors import HarnessError
 
@@ -86,6 +87,8 @@ class LiveLink(abc.ABC):
     """
 
     backend: str
+    pump: NamespaceProcess | None = None
+    """The process that carries the packets, where there is one."""
     host: Namespace
     client: Namespace
     host_address: Address
@@ -121,6 +124,10 @@ class LiveLink(abc.ABC):
     @abc.abstractmethod
     def counters(self) -> dict[str, dict[str, int]]:
         """Return the link counters by direction; those named ``other_`` are not the stream's."""
+
+    def report(self) -> dict[str, Any]:
+        """Return what the link knows of itself beside its counters: ``lateness``, ``realtime``."""
+        return {}
 
     @abc.abstractmethod
     def close(self) -> None:

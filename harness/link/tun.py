@@ -75,7 +75,7 @@ class TunLink(LiveLink):
             ).to_json(),
             encoding="utf-8",
         )
-        self.pump = NamespaceProcess(
+        self.pump: NamespaceProcess = NamespaceProcess(
             "pump",
             [sys.executable, "-m", "harness.link.pump", str(config)],
             registration=topology.registration,

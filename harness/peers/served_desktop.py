@@ -3,6 +3,9 @@
 The host numbers what it captures by the test card's frame marker, the client reads that of what it decodes: a
 picture that is not the one that was captured is found, whatever the stamps say. Both ends are on one machine,
 so CLOCK_MONOTONIC is one clock.
+
+The host is a peer as others are, though no scenario starts it. Its clients are none: :func:`connect` and
+:func:`compare` run one to its end, and nobody has anything to ask of it meanwhile.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.analysis import records
+from harness.analysis.records import Records
 from harness.network.namespaces import Namespace
+from harness.peers.peer import Role, Stats
 from punktfunk.errors import HarnessError, ResultsError
 from punktfunk.units import Mode
 
@@ -38,9 +44,13 @@ Column = NDArray[np.int64]
 class ServedDesktop:
     """``punktfunk serve --source desktop`` for one stream, in a namespace where one is given.
 
-    Lets in who is in a private network; ``env`` adds to its environment. Its records are in ``folder``/host.
-    Raises HarnessError when it does not come up.
+    A :class:`~harness.peers.peer.Peer`, and a context manager that starts and ends it. Lets in who is in a private
+    network; ``env`` adds to its environment. What it leaves is in ``folder``/host.
     """
+
+    role: ClassVar[Role] = "host"
+    program: ClassVar[str] = "punktfunk serve"
+    ports: ClassVar[frozenset[int]] = frozenset()
 
     def __init__(
         self,
@@ -51,17 +61,32 @@ class ServedDesktop:
         namespace: Namespace | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        self.records = folder / "host"
+        self.left = folder / "host"
         folder.mkdir(parents=True, exist_ok=True)
-        command = [
+        self._command = [
             *(*_COMMAND, "serve", "--source", "desktop", "--app", program, "--open", "--no-mdns"),
             *("--mgmt-bind", "127.0.0.1:0"),
             *("--bind", bind, "--native-port", "0", "--state-dir", str(folder / "state"), "--codec", "h264"),
-            *("--record", str(self.records), "--sessions", "1", *options),
+            *("--record", str(self.left), "--sessions", "1", *options),
         ]
         self._errors = folder / "host.log"
-        self._process = _start(command, self._errors, namespace, env)
-        self.banner = self._read_banner()
+        self._namespace, self._env = namespace, env
+        self._started: subprocess.Popen[str] | None = None
+        self.banner = ""
+
+    def start(self) -> None:
+        """Start the program."""
+        self._started = _start(self._command, self._errors, self._namespace, self._env)
+
+    def ready(self) -> None:
+        """Read its banner; raise HarnessError when it does not come up."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.banner += line
+            if line.startswith("next"):
+                return
+        self._process.wait()
+        raise HarnessError(f"punktfunk serve did not come up: {self.banner}{_tail(self._errors)}")
 
     @property
     def address(self) -> str:
@@ -77,10 +102,14 @@ class ServedDesktop:
         """Send its process a signal."""
         self._process.send_signal(number)
 
-    @property
-    def stats(self) -> dict[str, Any]:
-        """The worker's ``stats.json``, once its stream is over."""
-        return _json(self.records / "stats.json")
+    def stats(self) -> Stats:
+        """Return what its worker counted, once the stream is over; raise ResultsError when it left nothing."""
+        return Stats(_json(self.left / "stats.json")["counters"])
+
+    def records(self) -> Records | None:
+        """Return its frame records; None when it left none."""
+        path = self.left / "records.npz"
+        return records.join(host=records.load_npz(path)) if path.is_file() else None
 
     def end(self) -> str:
         """Wait for its end, ask for it where that takes too long, and return what it printed since."""
@@ -92,9 +121,17 @@ class ServedDesktop:
         return str(printed)
 
     def __enter__(self) -> Self:
+        try:
+            self.start()
+            self.ready()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._started is None:
+            return
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -105,21 +142,24 @@ class ServedDesktop:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
-    def _read_banner(self) -> str:
-        banner = ""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            banner += line
-            if line.startswith("next"):
-                return banner
-        self._process.wait()
-        raise HarnessError(f"punktfunk serve did not come up: {banner}{_tail(self._errors)}")
+    @property
+    def _process(self) -> subprocess.Popen[str]:
+        if self._started is None:
+            raise HarnessError("punktfunk serve has not been started")
+        return self._started
 
     def _find(self, pattern: str) -> str:
         found = re.search(pattern, self.banner)
         if found is None:
             raise HarnessError(f"no {pattern!r} in the banner of punktfunk serve: {self.banner}")
         return found[1]
+
+
+if TYPE_CHECKING:
+    from harness.peers.peer import Peer
+
+    def _fulfils(host: ServedDesktop) -> Peer:
+        return host
 
 
 def connect(host: ServedDesktop, folder: Path, mode: Mode, seconds: float, *options: str) -> str:

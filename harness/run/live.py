@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.analysis import agreement, ledger, metrics, records
 from harness.analysis.results import CaseResult, Check, Status
@@ -18,14 +16,13 @@ from harness.link.tun import TunLink
 from harness.link.verify import Verification, verify
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Topology, topology
-from harness.peers.client import start_client
-from harness.peers.host import MEDIA_PORTS, start_host
+from harness.peers.loading import ClientKind, HostKind, live_peers
+from harness.peers.peer import LiveHost, LivePeer, Peer, Place, Role, Stats
 from harness.run import checks
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from harness.scenario.model import Session
-from punktfunk.client.ending import End
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 
 DOWN, UP = "host_to_client", "client_to_host"
@@ -34,7 +31,6 @@ SABOTAGE_VARIABLE = "PUNKTFUNK_LAB_SABOTAGE"
 """Applies another link than the one asked for: ``half-loss``, ``wrong-delay`` or ``gso``. It is there to show
 that a run on such a link is refused."""
 
-_READY_S = 30.0
 _ATTEMPTS = 3
 """Tries at a handshake: over a link that loses a lot, one may fail by chance, which is no matter of this case."""
 
@@ -47,22 +43,26 @@ _END_S = 30.0
 class _Session:
     """What is left of a session once both ends are gone."""
 
-    host: dict[str, Any] | None
-    client: dict[str, Any] | None
+    stats: dict[Role, Stats]
+    """Of the ends that left some."""
+    recorded: set[Role]
+    """The ends that left frame records."""
     table: records.Records
     killed: set[str] = field(default_factory=set)
 
-    def counters(self, side: str) -> dict[str, int] | None:
-        """What a side knows; of loss that a client cannot know the whole of, there is nothing in it."""
-        stats = self.host if side == "host" else self.client
-        return None if stats is None else dict(stats["counters"])
+    def counters(self) -> dict[str, dict[str, int]]:
+        """What each end knows; of loss that it cannot know the whole of, there is nothing in it."""
+        return {role: dict(stats.counters) for role, stats in self.stats.items()}
 
-    def seen(self, side: str) -> dict[str, int] | None:
-        """The same with what a client saw of such loss, which is what has to balance with the other side's."""
-        counters = self.counters(side)
-        if counters is None or side == "host" or self.client is None:
-            return counters
-        return {**counters, **self.client["at_least"]}
+    def seen(self) -> dict[str, dict[str, int]]:
+        """The same with what an end saw of such loss, which is what has to balance with the other end's."""
+        return {role: {**stats.counters, **stats.at_least} for role, stats in self.stats.items()}
+
+    @property
+    def lost_peer(self) -> str:
+        """Why the session ended, where an end lost the other one that nobody had killed."""
+        lost = (stats.lost_peer for stats in self.stats.values() if stats.lost_peer)
+        return "" if self.killed else next(lost, "")
 
 
 def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> CaseResult:
@@ -78,21 +78,22 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         spec.core_link("up"),
         case.seed,
     )
+    kinds = live_peers(spec.protocol)
     sabotage = os.environ.get(SABOTAGE_VARIABLE, "")
-    with topology(context.run_id) as made, _open(backend, made, folder, sabotage) as link:
+    with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
         proof = verify(link, asked, _sabotaged(asked, sabotage))
         if spec.link.capture:
             _capture(link, folder)
         drops = link.device_drops()
-        host, client = _connect(spec, link, folder, asked)
+        host, client = _connect(kinds, spec, Place(link, folder), asked)
         killed = _stream(spec, link, host, client, asked)
         _settle(link)
         counters = link.counters()
         for direction, count in link.device_drops().items():
             counters[direction]["device_dropped"] = count - drops[direction]
-        report = link.report() if isinstance(link, TunLink) else {}
-        outcomes = host.stop(), client.stop()
-    found = _collect(folder, killed)
+        report = link.report()
+        failed: list[LivePeer] = [peer for peer in (host, client) if peer.stop()]
+    found = _collect(host, client, killed)
     records.write(folder / "frames.parquet", found.table, {"case": case.id, "seed": case.seed})
     result = _result(case, backend, found, counters)
     result.link = {
@@ -101,25 +102,33 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         "lateness_ns": report.get("lateness", {}),
         "realtime": report.get("realtime", False),
     }
-    lost = _lost_host(found)
-    if lost is not None:
-        result.status, result.reason = Status.FAILED, lost.measured
-        result.checks.append(lost)
+    if found.lost_peer:
+        result.status, result.reason = Status.FAILED, found.lost_peer
+        result.checks.append(
+            Check(
+                name="the session ends in order",
+                passed=False,
+                expected="closed by the host",
+                measured=found.lost_peer,
+            )
+        )
         return result
     _judge(result, spec, found, counters, proof)
-    if not killed and any(outcomes):
-        names = [role for role, status in zip(("host", "client"), outcomes, strict=True) if status]
-        words = "; ".join(f"{name}: {_last_words(folder, name)}" for name in names)
-        raise HarnessError(f"{' and '.join(names)} failed: {words}", f"see the logs in {folder.name}")
+    if not killed and failed:
+        words = "; ".join(f"{peer.role}: {peer.last_words()}" for peer in failed)
+        names = " and ".join(peer.role for peer in failed)
+        raise HarnessError(f"{names} failed: {words}", f"see the logs in {folder.name}")
     return result
 
 
-def _open(backend: Backend, made: Topology, folder: Path, sabotage: str) -> LiveLink:
+def _open(
+    backend: Backend, made: Topology, folder: Path, media_ports: frozenset[int], sabotage: str
+) -> LiveLink:
     if backend is Backend.NETEM:
-        return NetemLink(made, folder, MEDIA_PORTS, segmentation=sabotage == "gso")
+        return NetemLink(made, folder, media_ports, segmentation=sabotage == "gso")
     if sabotage == "gso":
         raise UsageError("the tun link decides inside segmentation trains whatever the sender's device does")
-    return TunLink(made, folder, MEDIA_PORTS, log_packets=True)
+    return TunLink(made, folder, media_ports, log_packets=True)
 
 
 def _sabotaged(asked: LinkSpecs, sabotage: str) -> LinkSpecs:
@@ -140,15 +149,17 @@ def _sabotaged(asked: LinkSpecs, sabotage: str) -> LinkSpecs:
 
 
 def _connect(
-    spec: Session, link: LiveLink, folder: Path, asked: LinkSpecs
-) -> tuple[NamespaceProcess, NamespaceProcess]:
+    kinds: tuple[HostKind, ClientKind], spec: Session, place: Place, asked: LinkSpecs
+) -> tuple[LiveHost, LivePeer]:
     """Bring host and client together over the link as it is at its start."""
     for attempt in range(1, _ATTEMPTS + 1):
-        link.restart(asked.steady())
-        host = start_host(spec, link, folder)
-        client = start_client(spec, link, folder)
+        place.link.restart(asked.steady())
+        host, client = kinds[0](spec, place), kinds[1](spec, place)
+        host.start()
+        host.ready()
+        client.start()
         try:
-            client.wait_event("ready", _READY_S)
+            client.ready()
         except HarnessError:
             client.stop()
             host.stop()
@@ -159,9 +170,7 @@ def _connect(
     raise AssertionError("unreachable")
 
 
-def _stream(
-    spec: Session, link: LiveLink, host: NamespaceProcess, client: NamespaceProcess, asked: LinkSpecs
-) -> set[str]:
+def _stream(spec: Session, link: LiveLink, host: LiveHost, client: LivePeer, asked: LinkSpecs) -> set[str]:
     """Let the stream run, do what the scenario says at its times, and return what was killed on purpose."""
     begin = time.monotonic()
     if asked.down != asked.steady().down:
@@ -172,16 +181,17 @@ def _stream(
     for event in sorted(spec.events, key=lambda event: event.at):
         if client.wait(max(0.0, begin + event.at.seconds - time.monotonic())) is not None:
             break
-        if event.bitrate is not None and host.returncode is None:
-            host.send({"do": "bitrate", "kbps": event.bitrate.kbps})
+        if event.bitrate is not None and host.running:
+            host.set_bitrate(event.bitrate.kbps)
         if event.kill is not None:
             killed.add(event.kill)
-            victims = {"host": host, "client": client}
+            victims: dict[str, LivePeer] = {"host": host, "client": client}
             (victims.get(event.kill) or _pump(link)).kill()
     limit_s = spec.timeout.seconds if spec.timeout else spec.media.duration_ns / 1e9 * 1.5 + _END_S
     if client.wait(max(0.0, begin + limit_s - time.monotonic())) is None:
         raise HarnessError(
-            f"the session did not end within {limit_s:.0f} s: {client.last_words()}", f"see {client.log.name}"
+            f"the session did not end within {limit_s:.0f} s: {client.last_words()}",
+            f"see {client.role}.log",
         )
     # Also after its client was killed: it finds that out and leaves its records, if it is given the time.
     host.wait(_END_S)
@@ -189,9 +199,9 @@ def _stream(
 
 
 def _pump(link: LiveLink) -> NamespaceProcess:
-    if isinstance(link, TunLink):
-        return link.pump
-    raise UsageError(f"the {link.backend} link has no pump to kill", "link.backend: tun")
+    if link.pump is None:
+        raise UsageError(f"the {link.backend} link has no pump to kill", "link.backend: tun")
+    return link.pump
 
 
 def _settle(link: LiveLink) -> None:
@@ -215,30 +225,23 @@ def _capture(link: LiveLink, folder: Path) -> None:
     process.wait_event("ready", 10.0)
 
 
-def _collect(folder: Path, killed: set[str]) -> _Session:
-    def table(path: Path) -> records.Records | None:
-        return records.load_npz(path) if path.is_file() else None
-
-    def stats(side: str) -> dict[str, Any] | None:
-        path = folder / side / "stats.json"
-        if not path.is_file():
-            if killed:
+def _collect(host: Peer, client: Peer, killed: set[str]) -> _Session:
+    def stats(peer: Peer) -> Stats | None:
+        try:
+            return peer.stats()
+        except ResultsError:
+            if killed:  # on purpose: what a killed process held is lost with it
                 return None
-            raise ResultsError(f"the {side} left no statistics: {_last_words(folder, side)}")
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+            raise
 
-    host, client = folder / "host", folder / "client"
-    joined = records.join(
-        table(host / "records.npz"), table(client / "records.npz"), table(client / "decoded.npz")
+    counted: dict[Role, Stats | None] = {peer.role: stats(peer) for peer in (host, client)}
+    tables: dict[Role, records.Records | None] = {peer.role: peer.records() for peer in (host, client)}
+    return _Session(
+        {role: found for role, found in counted.items() if found is not None},
+        {role for role, table in tables.items() if table is not None},
+        records.join(tables["host"], tables["client"]),
+        killed,
     )
-    return _Session(stats("host"), stats("client"), joined, killed)
-
-
-def _last_words(folder: Path, side: str) -> str:
-    log = folder / f"{side}.log"
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    return next((line[-300:] for line in reversed(lines) if line.strip()), "(it logged nothing)")
 
 
 def _result(
@@ -247,8 +250,7 @@ def _result(
     found: _Session,
     counters: dict[str, dict[str, int]],
 ) -> CaseResult:
-    sides = {side: values for side in ("host", "client") if (values := found.counters(side)) is not None}
-    seen = {side: values for side in sides if (values := found.seen(side)) is not None}
+    sides, seen = found.counters(), found.seen()
     for known in (sides, seen):
         if "client" in known:
             known["client"]["frames_unknown"] = ledger.unknown_frames(found.table)
@@ -268,24 +270,12 @@ def _result(
     )
     down = ledger.balances(seen.get("host"), counters.get("down"), seen.get("client"))
     up = ledger.balances(None, counters.get("up"), None)
-    if found.killed or _lost_host(found) is not None:
+    if found.killed or found.lost_peer:
         # What a killed process held is lost with it, and what a client did not hear of is unknown to it: the
         # counts stand, nothing has to balance.
         down.balances, up.balances = {}, {}
     result.ledgers = {DOWN: down, UP: up}
     return result
-
-
-def _lost_host(found: _Session) -> Check | None:
-    """Return the failed check of a session whose client lost a host that nobody had killed."""
-    if found.killed or found.client is None:
-        return None
-    end = End(found.client["end"])
-    if end not in (End.HOST_GONE, End.HOST_SILENT):
-        return None
-    return Check(
-        name="the session ends in order", passed=False, expected=End.CLOSED, measured=found.client["ended"]
-    )
 
 
 def _judge(
@@ -298,13 +288,14 @@ def _judge(
     del proof  # its findings hold, or verify() had raised
     if found.killed:
         return
-    result.checks += checks.session_checks(
-        spec, found.table, found.seen("host") or {}, found.seen("client") or {}, counters["down"]
-    )
+    seen = found.seen()
+    client = seen.get("client") if "client" in found.recorded else None
+    result.checks += checks.session_checks(spec, found.table, seen.get("host", {}), client, counters["down"])
+
     steady = not any(event.down for event in spec.events) and spec.link.down.trace is None
     loss = spec.link.down.core().get("loss") or {"kind": "none"}
     # The control connection's packets shift the phase of periodic loss, so nothing exact can be said of it.
-    if spec.theory and steady and loss["kind"] != "periodic":
+    if spec.theory and steady and loss["kind"] != "periodic" and found.recorded == {"host", "client"}:
         result.theory = agreement.case_theory(
             [agreement.sent_bytes(found.table)],
             int(((found.table["client_status"] == 0) & (found.table["host_status"] != 1)).sum()),

@@ -7,17 +7,16 @@ equal seeds give equal bytes.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.analysis import agreement, ledger, metrics, records
 from harness.analysis.results import CaseResult, Check, Status
+from harness.peers.loading import simulation_of
+from harness.peers.simulated import Simulation
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
-from harness.scenario.model import Session
-from punktfunk.core import _core
 
 DIRECTION = "host_to_client"
 
@@ -39,14 +38,15 @@ class _Pooled:
 def run(case: Case, folder: Path, context: RunContext) -> CaseResult:
     """Simulate every seed of a case and compare what came out with theory."""
     spec = case.spec
+    simulate = simulation_of(spec.protocol)
     pooled = _Pooled()
     for number in range(spec.seeds):
         seed = seed_of(case.seed, number)
-        result = _core.simulate(json.dumps(core_spec(spec, seed)))
-        _add(pooled, result)
+        simulation = _streamed(simulate(spec, seed))
+        _add(pooled, simulation)
         if number == 0:
-            first = result.digest
-    again = _core.simulate(json.dumps(core_spec(spec, seed_of(case.seed, 0)))).digest
+            first = simulation.streamed().digest
+    again = _streamed(simulate(spec, seed_of(case.seed, 0))).streamed().digest
     found = ledger.balances(pooled.counters["host"], pooled.counters["link"], pooled.counters["client"])
     found.balances |= pooled.unbalanced
     records.write(
@@ -101,54 +101,22 @@ def seed_of(case_seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{case_seed}/{number}".encode()).digest()[:8]) >> 11
 
 
-def core_spec(spec: Session, seed: int) -> dict[str, Any]:
-    """Write a session as the core's simulator takes it."""
-    stream, media = spec.stream, spec.media
-    up = spec.link.up
-    return {
-        "stream": {
-            "scheme": stream.scheme,
-            "fec_percent": stream.fec_percent,
-            "max_block_shards": stream.block,
-            "shard_bytes": stream.shard.bytes,
-            "key": hashlib.sha256(f"key/{seed}".encode()).hexdigest()[:32] if stream.encryption else None,
-            "hold_undecodable": stream.hold_undecodable,
-            "reorder_window_ns": stream.reorder_window.ns,
-        },
-        "link": spec.core_link("down"),
-        "seed": seed,
-        "frames": media.frame_count,
-        "fps": media.fps,
-        "frame_bytes": media.sizes.core(),
-        "key_interval": _key_interval(spec),
-        "content": media.content,
-        "rate_kbps": media.bitrate.kbps,
-        "pacing": {
-            "burst_packets": stream.pacing.burst,
-            "packets_per_ms": stream.pacing.per_ms,
-            "rate_factor": stream.pacing.rate_factor,
-        },
-        # The request travels the way back; its loss is not simulated, its delay is.
-        "recovery_rtt_us": up.delay.us if stream.recovery else None,
-        "verify_content": True,
-        "sabotage": stream.sabotage,
-        "records": True,
-    }
+def _streamed(simulation: Simulation) -> Simulation:
+    for peer in (simulation.host, simulation.client):
+        peer.start()
+        peer.ready()
+    return simulation
 
 
-def _key_interval(spec: Session) -> int:
-    interval = spec.media.key_interval
-    return spec.media.frame_count if interval is None else interval
-
-
-def _add(pooled: _Pooled, result: _core.SimResult) -> None:
-    counts = json.loads(result.ledger_json)
-    for side, sums in pooled.counters.items():
-        pooled.counters[side] = ledger.add(sums, counts[side])
-    pooled.frames = ledger.add(pooled.frames, counts["frames"])
-    one = ledger.balances(counts["host"], counts["link"], counts["client"])
-    for name, count in (counts.get("balances", {}) | one.balances).items():
+def _add(pooled: _Pooled, simulation: Simulation) -> None:
+    host, client = simulation.host.stats().counters, simulation.client.stats().counters
+    found = simulation.streamed()
+    for side, counters in (("host", host), ("client", client), ("link", found.link)):
+        pooled.counters[side] = ledger.add(pooled.counters[side], counters)
+    pooled.frames = ledger.add(pooled.frames, found.frames)
+    own = ledger.balances(host, found.link, client)
+    for name, count in (found.balances | own.balances).items():
         if count:
             pooled.unbalanced[name] = pooled.unbalanced.get(name, 0) + abs(count)
-    pooled.digest.update(result.digest.encode())
-    pooled.tables.append(records.from_sim(result.records()))
+    pooled.digest.update(found.digest.encode())
+    pooled.tables.append(records.join(simulation.host.records(), simulation.client.records()))

@@ -369,7 +369,7 @@ class Session(Model):
 
     def sim_obstacle(self) -> tuple[str, str] | None:  # noqa: PLR0911 - one return a reason
         """Return the key and the reason why virtual time cannot carry this session; None when it can."""
-        if not PROTOCOLS[self.protocol].simulated:
+        if not PROTOCOLS[self.protocol].simulation:
             return "protocol", f"{self.protocol} has no simulation"
         if self.media.source != "synthetic":
             return "media", f"the sim link carries synthetic media, not {self.media.source}"

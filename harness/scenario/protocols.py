@@ -25,15 +25,27 @@ class WireProtocol:
 
     name: str
     """As scenarios and results write it."""
-    simulated: bool
-    """Whether the core can run both of its ends in virtual time (``link.backend: sim``)."""
+    host: str
+    """``module:class`` of the host over a live link: a ``harness.peers.loading.HostKind``."""
+    client: str
+    """``module:class`` of its client: a ``ClientKind``."""
+    simulation: str = ""
+    """``module:class`` of both ends in virtual time (``link.backend: sim``): a ``SimulationKind``; "" for none."""
 
 
 DEFAULT: Final = "punktfunk/1"
 """What a scenario without ``protocol:`` means, and every result from before there was that key."""
 
 PROTOCOLS: Final[dict[str, WireProtocol]] = {
-    wire.name: wire for wire in (WireProtocol("punktfunk/1", simulated=True),)
+    wire.name: wire
+    for wire in (
+        WireProtocol(
+            "punktfunk/1",
+            host="harness.peers.host:PunktfunkHost",
+            client="harness.peers.client:PunktfunkClient",
+            simulation="harness.peers.simulated:Simulation",
+        ),
+    )
 }
 """Every wire by its name. A second one is one more entry."""
 

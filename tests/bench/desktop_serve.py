@@ -68,7 +68,7 @@ def _print_row(what: str, rows: Sequence[list[float]]) -> None:
 
 
 def _print_facts(number: int, seen: Pictures, host: ServedDesktop) -> None:
-    counters = host.stats["counters"]
+    counters = host.stats().counters
     print(
         f"  repeat {number}: {seen.seconds:.1f} s, captured {seen.fps:.2f} fps, {len(seen.captured_ns)} frames; "
         f"dropped by the host {seen.queue_dropped}, its socket {counters['packets_socket_dropped']} packets, "
@@ -90,7 +90,7 @@ def _over_loopback(mode: Mode, bitrate: Bitrate, seconds: float, repeats: int, f
         with ServedDesktop(place, "--bitrate", str(bitrate)) as host:
             connect(host, place, mode, seconds)
             host.end()
-            seen = pictures(host.records, place / "client")
+            seen = pictures(host.left, place / "client")
             _print_facts(number, seen, host)
         rates.append(seen.fps)
         for what, begin, end in _LATENCIES:
@@ -144,7 +144,7 @@ def _over_a_lossy_link(
         ):
             compare(host, place, mode, seconds, every=_COMPARE_EVERY, namespace=link.client)
             host.end()
-            seen = pictures(host.records, place / "client")
+            seen = pictures(host.left, place / "client")
             _print_facts(number, seen, host)
         latency.append(_percentiles(seen.between("captured_ns", "decode_end_ns")))
         recovery, stood = seen.freezes()

@@ -224,7 +224,7 @@ def test_a_scenario_that_names_no_protocol_speaks_punktfunk_1_and_its_cases_are_
 
 
 def test_a_layer_and_an_axis_choose_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PROTOCOLS, "echo", WireProtocol("echo", simulated=False))
+    monkeypatch.setitem(PROTOCOLS, "echo", WireProtocol("echo", host="", client=""))
     found = cases(
         tmp_path,
         """
@@ -247,7 +247,7 @@ layers:
 def test_a_protocol_without_a_simulation_is_refused_where_a_scenario_asks_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PROTOCOLS, "echo", WireProtocol("echo", simulated=False))
+    monkeypatch.setitem(PROTOCOLS, "echo", WireProtocol("echo", host="", client=""))
     with pytest.raises(ScenarioError) as refused:
         cases(tmp_path, "link: {backend: sim}\nprotocol: echo\n")
     assert "scenario.yaml:2:11: protocol: echo has no simulation" in refused.value.cause

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.run.sim import core_spec
+from harness.peers.simulated import core_spec
 from harness.scenario.expand import expand
 from harness.scenario.model import Session
 from punktfunk.core._core import simulate

@@ -56,7 +56,7 @@ def test_at_two_percent_of_loss_no_picture_is_wrong_and_recovery_is_measured(
     with ServedDesktop(tmp_path, *options, bind=address, namespace=inside) as host:
         compare(host, tmp_path, MODE, PATIENCE_S, every=5, namespace=outside)
         host.end()
-    seen = pictures(host.records, tmp_path / "client")
+    seen = pictures(host.left, tmp_path / "client")
     assert (seen.unreadable, seen.wrong) == (0, 0), f"seed {SEED}"
     assert len(seen.captured_ns) > FRAMES / 2, "what shows the card, from its first picture on"
     assert (seen.decode_end_ns >= 0).sum() > 20
@@ -70,4 +70,4 @@ def test_at_two_percent_of_loss_no_picture_is_wrong_and_recovery_is_measured(
         assert len(recovery) > 0, "nothing was lost, or nothing came back"
         assert (recovery > 0).all()
         assert (stood > 1000 / MODE.refresh_hz).all()
-        assert host.stats["counters"]["key_frames"] > 1
+        assert host.stats().counters["key_frames"] > 1

@@ -41,7 +41,7 @@ def simulated(scheme: str, pattern: str, fec: int, loss: float, sabotage: str | 
         found = ledger.balances(counts["host"], counts["link"], counts["client"])
         assert found.balanced, found.balances
         assert counts["frames"]["corrupt"] == 0
-        sizes.append(agreement.sent_bytes(records.from_sim(result.records())))
+        sizes.append(agreement.sent_bytes(records.join(*records.split_sim(result.records()))))
         complete += counts["client"]["frames_complete"]
     case = CaseResult(
         id=f"{scheme},{pattern},{fec},{loss}", scenario="s", seed=1, backend="sim", status=Status.PASSED

@@ -158,3 +158,8 @@ def test_bursts_make_the_count_of_losses_vary_more() -> None:
     for lost, wrong in ((570, False), (640, False), (850, True), (200, True)):
         found = failed(session_checks(spec, table(), {}, {}, link(lost)))
         assert (found == ["transport loss is the loss asked for"]) is wrong, lost
+
+
+def test_of_a_client_that_left_nothing_only_the_link_is_checked() -> None:
+    found = session_checks(SPEC, empty(0), {}, None, link(507))
+    assert [check.name for check in found] == ["transport loss is the loss asked for"]

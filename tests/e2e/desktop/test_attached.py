@@ -89,7 +89,7 @@ def test_serve_streams_the_session_that_runs_and_leaves_it_as_it_was(
         assert "HEADLESS-1" in host.banner
         connect(host, tmp_path, Mode(640, 480, 30), 4.0)
         host.end()
-    seen = pictures(host.records, tmp_path / "client")
+    seen = pictures(host.left, tmp_path / "client")
     assert len(seen.captured_ns) > 30
     assert (seen.wrong, seen.unreadable, seen.not_decoded, seen.queue_dropped) == (0, 0, 0, 0)
     assert session.failure is None, "the session did not survive"

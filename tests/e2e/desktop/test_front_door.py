@@ -34,8 +34,8 @@ def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
         ended = host.end()
     assert "stream 1280x720@30" in printed
     assert "session 1 127.0.0.1 1280x720@30" in ended
-    counters = host.stats["counters"]
-    seen = pictures(host.records, tmp_path / "client")
+    counters = host.stats().counters
+    seen = pictures(host.left, tmp_path / "client")
     assert len(seen.captured_ns) > 45, "the card was not streamed for long"
     assert counters["capture_captured"] > 45
     assert (seen.unreadable, seen.wrong) == (0, 0)

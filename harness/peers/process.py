@@ -1,0 +1,101 @@
+"""A program of this repository as one end of a live link: JSON in a file at its start, JSON lines while it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from harness.analysis import records
+from harness.analysis.records import Records
+from harness.network.namespaces import Namespace
+from harness.network.process import NamespaceProcess
+from harness.peers.peer import Place, Role
+from harness.scenario.model import Session
+from punktfunk.errors import HarnessError, ResultsError
+
+_READY_S = 30.0
+
+
+class ProcessPeer(ABC):
+    """One end that is started as ``python -m PROGRAM --config FILE`` in its namespace.
+
+    It says ``ready`` on standard output and leaves ``stats.json`` and tables of frames in ``folder``/ROLE.
+    """
+
+    role: ClassVar[Role]
+    program: ClassVar[str]
+    ports: ClassVar[frozenset[int]] = frozenset()
+
+    def __init__(self, spec: Session, place: Place) -> None:
+        self._spec = spec
+        self._place = place
+        self._left = place.folder / self.role
+        self._started: NamespaceProcess | None = None
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the program's configuration, as JSON."""
+
+    @abstractmethod
+    def _namespace(self) -> Namespace:
+        """Return where it runs."""
+
+    def start(self) -> None:
+        """Start the program in its namespace; the topology stops it at the latest."""
+        folder, topology = self._place.folder, self._place.link.topology
+        config = folder / f"{self.role}.config.json"
+        config.write_text(json.dumps(self.config(), indent=1), encoding="utf-8")
+        self._started = NamespaceProcess(
+            self.role,
+            [sys.executable, "-m", self.program, "--config", str(config)],
+            registration=topology.registration,
+            folder=folder,
+            namespace=self._namespace(),
+        )
+        topology.callback(self._started.stop)
+
+    def ready(self) -> None:
+        """Wait until it says so; raise HarnessError with its last words when it does not."""
+        self._process.wait_event("ready", _READY_S)
+
+    @property
+    def running(self) -> bool:
+        """Whether it has been started and has not ended."""
+        return self._started is not None and self._started.returncode is None
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its own end; return its exit status or None when it still runs."""
+        return self._process.wait(timeout_s)
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self._process.kill()
+
+    def stop(self) -> int | None:
+        """End it, 9 s at most; return its exit status."""
+        return self._process.stop()
+
+    def last_words(self) -> str:
+        """Return the last line of its log that is not empty."""
+        return self._process.last_words()
+
+    @property
+    def _process(self) -> NamespaceProcess:
+        if self._started is None:
+            raise HarnessError(f"the {self.role} has not been started")
+        return self._started
+
+    def _left_stats(self) -> Mapping[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self._left / "stats.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ResultsError(f"the {self.role} left no statistics: {self.last_words()}") from error
+        return found
+
+    def _table(self, name: str) -> Records | None:
+        path: Path = self._left / name
+        return records.load_npz(path) if path.is_file() else None
