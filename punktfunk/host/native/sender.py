@@ -20,7 +20,7 @@ SENDER = f"{__name__}:open_sender"
 class NativeTransport(BaseModel):
     """What both ends of a stream agreed on in Welcome; ``key`` (none: not encrypted) and ``salt`` are hex."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     key: str = Field(repr=False)
     salt: str = Field(repr=False)

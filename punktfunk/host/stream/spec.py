@@ -57,19 +57,19 @@ class RecordOptions(BaseModel):
 class Transport(BaseModel):
     """How frames leave for the client: by which sender, and what only that one understands."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     sender: str
     """Factory of a :class:`~punktfunk.host.stream.sender.Sender` as ``module:function``. The worker opens it only if it
     is among those that it was started with."""
     values: dict[str, Any] = Field(default_factory=dict, repr=False)
-    """JSON values, keys of the session among them."""
+    """JSON values, keys of the session among them: not in ``repr``, nor in what validation says."""
 
 
 class StreamSpec(BaseModel):
     """Everything that a stream worker has to know before it is given the client's socket."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     source: WorkerSource
     encoder: EncoderConfig
