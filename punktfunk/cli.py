@@ -450,7 +450,8 @@ def _served_source(
 ) -> dict[str, Any]:
     """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
     if source in (ServedSource.AUTO, ServedSource.DESKTOP):
-        from punktfunk.host.desktop import choose_backend, program_of
+        from punktfunk.desktop.program import program_of
+        from punktfunk.host.desktop import choose_backend
 
         try:
             spec = DesktopSpec(app=program_of(program), audio=audio)

@@ -38,7 +38,7 @@ def record(  # noqa: PLR0917 - the options of a command line
     A headless sway shows a program; its pictures are captured and encoded, every access unit is sent through
     the protocol core over loopback and compared byte for byte, and what came out becomes the file.
     """
-    from punktfunk.host.desktop import program_of
+    from punktfunk.desktop.program import program_of
     from punktfunk.host.record import TESTCARD, Watch, check_target, record_desktop
 
     check_target(out, overwrite=overwrite)

@@ -1,35 +1,68 @@
-"""What touches a desktop: virtual displays, capture, input, audio, and the session that owns them.
+"""What touches a desktop: virtual displays, capture, input, audio, gamepads, and the session that owns them.
 
-One protocol class and one file a back end in each of ``vdisplay``, ``capture``, ``inject`` and ``audio``.
-Nothing here knows the network; hosts and the reference client put the parts together, through
-:class:`Desktop` and :func:`punktfunk.desktop.backends.open_desktop`.
+One protocol class and one file a back end in each of ``vdisplay``, ``capture``, ``inject``, ``audio`` and ``pads``;
+:class:`Desktop` puts them together, :mod:`punktfunk.desktop.backends` lists who fulfils it. Who streams, and by which
+wire, is no concern of this package: it knows no network, no session and no client.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from punktfunk.desktop.vdisplay import VirtualOutput
+    from punktfunk.desktop.audio import SoundPlace
+    from punktfunk.desktop.capture import ScreenSpec
+    from punktfunk.desktop.pads import PadMaker
     from punktfunk.errors import PunktfunkError
     from punktfunk.input import InputEvent
     from punktfunk.units import Mode
 
 
-class Desktop(Protocol):
-    """A desktop to stream: outputs to capture, and a place where input goes. Safe for use by several threads.
+class BackendName(StrEnum):
+    """The desktops that can be asked for."""
 
-    Calls block for milliseconds; asyncio programs make them from a thread, ``inject`` excepted.
+    ATTACHED = "attached"
+    """The wlroots session that punktfunk was started in."""
+    HEADLESS = "headless"
+    """A sway of its own without a screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopOptions:
+    """What a desktop is opened with."""
+
+    program: tuple[str, ...] = ()
+    """Argument list of what a desktop of our own runs; () chooses."""
+    audio: bool = True
+    """Stream its sound, where that can be recorded; a desktop without is streamed silently."""
+    keyboard_layout: str = "us"
+    keyboard_variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopOutput:
+    """An output of a desktop that one stream shows."""
+
+    name: str
+    """What the desktop calls it, such as ``HEADLESS-1``."""
+    mode: Mode
+    """The mode that was asked for; the output may have another, and is scaled then."""
+    screen: ScreenSpec
+    """How its pictures are had: a stream worker opens it. Two outputs of a desktop never have the same."""
+
+
+class Desktop(Protocol):
+    """A desktop to stream: outputs that streams show, where input goes, and what is heard. Safe for several threads.
+
+    Calls block for milliseconds, opening and ``provide`` up to seconds; asyncio programs make them from a thread,
+    ``inject`` excepted. What has a compositor, a portal or a PipeWire node behind it only its own file knows.
     """
 
     @property
-    def socket(self) -> str:
-        """Path of the compositor's Wayland socket, for :class:`punktfunk.desktop.capture.ScreenSpec`."""
-        ...
-
-    @property
-    def pulse_server(self) -> str:
-        """Address of the sound server; empty for the user's own or none."""
+    def description(self) -> str:
+        """What is streamed, in words that follow "streaming"."""
         ...
 
     @property
@@ -37,11 +70,32 @@ class Desktop(Protocol):
         """Why the desktop is gone; None while it is there."""
         ...
 
-    def provide(self, mode: Mode) -> VirtualOutput:
+    @property
+    def sound(self) -> SoundPlace | None:
+        """Where its programs play, which changes when it is opened anew; None where that is nowhere."""
+        ...
+
+    @property
+    def make_pad(self) -> PadMaker | None:
+        """What plugs in a client's gamepads; None where its programs could not see them."""
+        ...
+
+    def provide(self, mode: Mode) -> DesktopOutput:
         """Return an output for a stream of that mode: a new one, or one that there is already.
 
         Raises CapabilityError or DesktopError where there is none.
         """
+        ...
+
+    def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
+        """Give a provided output another mode, or leave it and have it scaled; return what to show then.
+
+        Raises DesktopError where it has gone, or the desktop refuses.
+        """
+        ...
+
+    def give_back(self, output: DesktopOutput) -> None:
+        """Keep a provided output for another stream, or take it away. One that has gone already is left alone."""
         ...
 
     def inject(self, event: InputEvent) -> None:

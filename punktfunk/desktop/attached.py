@@ -7,10 +7,15 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from punktfunk.desktop import wayland
+from punktfunk.desktop import DesktopOptions, DesktopOutput, wayland
+from punktfunk.desktop.audio import SoundPlace, why_silent
+from punktfunk.desktop.audio.pulse import require_pulse
+from punktfunk.desktop.capture import WlrScreen
 from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.pads import PadMaker
+from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
@@ -27,10 +32,14 @@ _NEEDED = (
     ("zwlr_virtual_pointer_manager_v1", 2),
     ("zwp_virtual_keyboard_manager_v1", 1),
 )
+_USERS_MONITOR: Final = "@DEFAULT_MONITOR@"
+"""What the user's own sound server plays, by the name that PulseAudio and PipeWire know."""
 
 
 class AttachedDesktop:
-    """The user's own session. Its virtual pointer and keyboard are there while this object is.
+    """The user's own session; see :class:`punktfunk.desktop.Desktop`.
+
+    Its virtual pointer and keyboard are there while this object is.
 
     ``display`` is the compositor's socket and ``ipc_path`` sway's, if it is sway; both default to what the
     environment says. With ``own_output`` each stream gets an output of its own, of its size, that goes when the
@@ -41,36 +50,47 @@ class AttachedDesktop:
     left by ending its compositor, or be a headless session of punktfunk's own.
     """
 
-    pulse_server = ""
+    make_pad: PadMaker | None = UinputPad
 
     def __init__(
         self,
+        options: DesktopOptions | None = None,
+        *,
         display: str | None = None,
         ipc_path: str | None = None,
-        *,
         own_output: bool | None = None,
-        keyboard_layout: str = "us",
-        keyboard_variant: str = "",
     ) -> None:
         """Attach; raise CapabilityError where the compositor lacks what is needed, DesktopError for none."""
+        given = options or DesktopOptions()
         self.socket = session_socket(display)
         self._ipc_path = ipc_path if ipc_path is not None else os.environ.get("SWAYSOCK")
         self._lock = threading.Lock()
         self._failure: PunktfunkError | None = None
         self._closed = False
+        self._audible = not why_silent(require_pulse, wanted=given.audio)
         self._virtual: SwayDisplay | None = None
         self._injector: WlrInjector | None
         self._connection = wayland.connect(self.socket)
         try:
             require_wlroots(self._connection)
             self._output = self._focused()
-            self._keyboard = Keyboard(keyboard_layout, keyboard_variant)
+            self._keyboard = Keyboard(given.keyboard_layout, given.keyboard_variant)
             self._own_output = self._can_remove_outputs() if own_output is None else own_output
             self._pointed_at = self._output
             self._injector = None if self._own_output else self._make_injector(self._output)
         except BaseException:
             self._connection.close()
             raise
+
+    @property
+    def description(self) -> str:
+        """Says whether the user's own outputs are shown."""
+        return "this desktop, on an output of its own" if self._own_output else "this desktop"
+
+    @property
+    def sound(self) -> SoundPlace | None:
+        """What the user's own sound server plays."""
+        return SoundPlace("", _USERS_MONITOR) if self._audible else None
 
     @property
     def failure(self) -> PunktfunkError | None:
@@ -83,15 +103,10 @@ class AttachedDesktop:
         with self._lock:
             return [output.name for output in self._connection.outputs]
 
-    @property
-    def own_output(self) -> bool:
-        """Whether each stream gets an output of its own."""
-        return self._own_output
-
-    def provide(self, mode: Mode) -> VirtualOutput:
-        """Return an output for a stream of that mode; see :class:`punktfunk.desktop.Desktop`."""
+    def provide(self, mode: Mode) -> DesktopOutput:
+        """Return an output made for the stream, or the one that was focused."""
         if not self._own_output:
-            return VirtualOutput(self._output, mode)
+            return self._provided(self._output, mode)
         with self._lock:
             if self._virtual is None:
                 if self._ipc_path is None:
@@ -102,21 +117,21 @@ class AttachedDesktop:
                 self._connection.round_trip()  # to learn of the output
                 self._pointed_at = output.name
                 self._injector = self._make_injector(output.name)
-            return output
+            return self._provided(output.name, mode)
 
-    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
+    def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output of its own another mode; one of the user's stays as it is and is scaled."""
         with self._lock:
-            if self._virtual is None:
-                return VirtualOutput(output.name, mode)
-            return self._virtual.change(output, mode)
+            if self._virtual is not None:
+                self._virtual.change(VirtualOutput(output.name, output.mode), mode)
+            return self._provided(output.name, mode)
 
-    def take_back(self, output: VirtualOutput) -> None:
+    def give_back(self, output: DesktopOutput) -> None:
         """Take an output away that was made for a stream; one of the user's stays."""
         with self._lock, self._noting_failure():
             if self._virtual is None or self._closed:
                 return
-            self._virtual.remove(output)
+            self._virtual.remove(VirtualOutput(output.name, output.mode))
             if output.name == self._pointed_at and self._injector is not None:
                 self._injector.close()
                 self._injector = None  # the next stream's output gets one of its own
@@ -157,6 +172,9 @@ class AttachedDesktop:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _provided(self, name: str, mode: Mode) -> DesktopOutput:
+        return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name))
 
     def _can_remove_outputs(self) -> bool:
         if self._ipc_path is None:

@@ -65,8 +65,7 @@ class DesktopSession:
     """A headless sway with a virtual pointer and keyboard, held by a supervisor process.
 
     Methods block for milliseconds (opening: half a second); use them from a thread in asyncio programs. They
-    are safe to call from several threads. A :class:`punktfunk.desktop.Desktop`, and a
-    :class:`punktfunk.desktop.vdisplay.VirtualDisplay`.
+    are safe to call from several threads. A :class:`punktfunk.desktop.vdisplay.VirtualDisplay`.
     """
 
     def __init__(
@@ -148,10 +147,6 @@ class DesktopSession:
         """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
         made = self._ask(messages.MakeOutput, mode=mode)
         return VirtualOutput(made.name, made.mode)
-
-    def provide(self, mode: Mode) -> VirtualOutput:
-        """Add an output for a stream; see :class:`punktfunk.desktop.Desktop`."""
-        return self.create(mode)
 
     def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
         """Give an output another mode."""

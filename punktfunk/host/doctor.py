@@ -45,13 +45,9 @@ def _core() -> Iterator[Finding]:
 
 
 def _desktops() -> Iterator[Finding]:
-    names = {
-        backends.BackendName.ATTACHED: ("running wlroots session", "serve, in front of all else"),
-        backends.BackendName.HEADLESS: ("headless sway", "serve --source desktop where no session runs"),
-    }
-    for found in backends.examine():
-        name, used_by = names[found.name]
-        yield Finding(name, found.usable, used_by, found.reason, found.hint)
+    for backend in backends.BACKENDS:
+        found = backend.examine()
+        yield Finding(backend.title, found.usable, backend.used_by, found.reason, found.hint)
 
 
 def _test_card() -> Iterator[Finding]:

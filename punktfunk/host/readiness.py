@@ -11,7 +11,7 @@ from pathlib import Path
 
 from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.backends import examine
+from punktfunk.desktop.backends import examine, hint_of, reasons
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
 from punktfunk.host.served import Served
@@ -123,11 +123,10 @@ def _source(serving: Served) -> Check:
     if serving.desktop is not None:
         return Check("source", True, f"streams {serving.desktop.description}", needed=True)
     if isinstance(source, DesktopSpec):
-        findings = examine()
-        usable = [one for one in findings if one.usable]
-        reason = usable[0].reason if usable else "; ".join(f"{one.name}: {one.reason}" for one in findings)
-        hint = next((one.hint for one in findings if one.hint), None)
-        return Check("source", bool(usable), reason, None if usable else hint, needed=True)
+        found = examine()
+        usable = [each for each in found if each.usable]
+        reason = usable[0].reason if usable else reasons(found)
+        return Check("source", bool(usable), reason, None if usable else hint_of(found) or None, needed=True)
     return Check("source", True, f"streams the {source.kind} source, no desktop", needed=True)
 
 

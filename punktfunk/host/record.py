@@ -22,7 +22,7 @@ from av.container import OutputContainer
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
-from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
+from punktfunk.desktop.capture import WlrScreen, open_wlr
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import DesktopError, MediaError, UsageError
 from punktfunk.host.stream.pace import FrameClock, wake_precisely
@@ -160,10 +160,10 @@ def record_desktop(
     with DesktopSession(options) as session:
         output = session.create(encoder.mode)
         app = session.launch(program, cwd=Path.cwd())
-        producer = ScreenProducer(ScreenSpec(socket=session.socket, output=output.name), encoder)
+        producer = open_wlr(WlrScreen(display=session.socket, output=output.name), encoder)
         try:
             recording = record(producer, encoder.mode, out, seconds=seconds, watch=watch)
-            counters = producer.capture.counters
+            counters = dict(producer.counters)
         finally:
             producer.close()
         if app.status:
@@ -179,7 +179,7 @@ def _run(
 ) -> list[tuple[int, int]]:
     """Produce until the time is over; return capture time and size of each access unit."""
     wake_precisely()
-    paced = not getattr(producer, "self_paced", False)
+    paced = not producer.self_paced
     began = monotonic_ns()
     ends = began + round(seconds * 1e9)
     clock = FrameClock(mode.refresh_hz, began)

@@ -100,7 +100,7 @@ class Serving(Served):
         protocols = [*([native(pairing)] if self.config.native else []), *self._more_protocols]
         source = self.config.host.source
         if protocols and isinstance(source, DesktopSpec):
-            self.desktop = await asyncio.to_thread(DesktopPool, source)
+            self.desktop = await asyncio.to_thread(DesktopPool.open, source)
         host = Host(
             self.config.host, identity=identity, pairing=pairing, desktop=self.desktop, protocols=protocols
         )

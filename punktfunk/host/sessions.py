@@ -286,7 +286,7 @@ class Sessions:
             fec_scheme=request.fec_scheme,
             fec_percent=request.fec_percent,
             adaptive_fec=request.fec_floor is not None,
-            _lease=None if self._desktop is None else OutputLease(self._desktop, read_strip=measured),
+            _lease=None if self._desktop is None else OutputLease(self._desktop, read_marker=measured),
         )
 
     def _launch(self, session: ClientSession, former: list[ClientSession]) -> None:

@@ -19,7 +19,7 @@ from punktfunk.media.encoders import (
     choose_encoder,
     open_encoder,
 )
-from punktfunk.media.producer import Producer, open_producer
+from punktfunk.media.producer import PRODUCERS, Opener, Producer, VideoProducer, open_producer
 from punktfunk.media.sources import (
     FileSpec,
     SourceSpec,
@@ -32,6 +32,7 @@ from punktfunk.media.sources.synthetic import is_test_frame, test_frame
 from punktfunk.media.types import AccessUnit, Codec, DecodedFrame, RawFrame, Stamps
 
 __all__ = [
+    "PRODUCERS",
     "AccessUnit",
     "Codec",
     "DecodedFrame",
@@ -42,6 +43,7 @@ __all__ = [
     "EncoderProbe",
     "EncoderWish",
     "FileSpec",
+    "Opener",
     "Producer",
     "RateChange",
     "RawFrame",
@@ -49,6 +51,7 @@ __all__ = [
     "Stamps",
     "SyntheticSpec",
     "TestCardSpec",
+    "VideoProducer",
     "VideoSource",
     "available_encoders",
     "choose_encoder",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import MediaError
@@ -14,7 +16,7 @@ from punktfunk.units import Bitrate, Mode
 
 
 class Producer(Protocol):
-    """Makes the access units of one stream. The caller paces. Not safe for use by two threads at once."""
+    """Makes the access units of one stream. Not safe for use by two threads at once."""
 
     @property
     def codec(self) -> Codec | None:
@@ -29,6 +31,16 @@ class Producer(Protocol):
     @property
     def bitrate(self) -> Bitrate:
         """The rate it aims at now."""
+        ...
+
+    @property
+    def self_paced(self) -> bool:
+        """Whether ``produce`` itself waits until there is something to show; else the caller paces."""
+        ...
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What its source counts itself; empty for nothing."""
         ...
 
     def produce(self) -> AccessUnit:
@@ -71,6 +83,16 @@ class VideoProducer:
         """The encoder's rate."""
         return self._encoder.bitrate
 
+    @property
+    def self_paced(self) -> bool:
+        """The source's word."""
+        return self._source.self_paced
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """The source's."""
+        return self._source.counters
+
     def produce(self) -> AccessUnit:
         """Capture and encode now; see :class:`Producer`."""
         frame = self._source.capture()
@@ -97,6 +119,8 @@ class SyntheticProducer:
 
     codec: Codec | None = None
     encoder: str | None = None
+    self_paced = False
+    counters: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, spec: SyntheticSpec, mode: Mode, bitrate: Bitrate) -> None:
         self._spec = spec
@@ -146,18 +170,35 @@ class SyntheticProducer:
         self._closed = True
 
 
+Opener = Callable[[Any, EncoderConfig], Producer]
+"""Opens a source of one kind and its encoder. The first parameter is that kind's specification, and no other's."""
+
+
 def open_producer(source: TestCardSpec | FileSpec | SyntheticSpec, encoder: EncoderConfig) -> Producer:
     """Open what ``source`` and ``encoder`` describe.
 
     A synthetic source takes only mode and rate from the latter. Raises CodecUnavailableError, ConfigError or
     UsageError as :func:`open_encoder` and :func:`open_source` do.
     """
-    if isinstance(source, SyntheticSpec):
-        return SyntheticProducer(source, encoder.mode, encoder.bitrate)
+    return PRODUCERS[source.kind](source, encoder)
+
+
+def _open_video(source: TestCardSpec | FileSpec, encoder: EncoderConfig) -> Producer:
     opened = open_encoder(encoder)
     try:
-        pictures = open_source(source, encoder.mode)
+        return VideoProducer(open_source(source, encoder.mode), opened)
     except BaseException:
         opened.close()
         raise
-    return VideoProducer(pictures, opened)
+
+
+def _open_synthetic(source: SyntheticSpec, encoder: EncoderConfig) -> Producer:
+    return SyntheticProducer(source, encoder.mode, encoder.bitrate)
+
+
+PRODUCERS: Final[Mapping[str, Opener]] = {
+    "testcard": _open_video,
+    "file": _open_video,
+    "synthetic": _open_synthetic,
+}
+"""What opens a source, by its ``kind``."""

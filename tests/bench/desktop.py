@@ -23,13 +23,15 @@ from numpy.typing import NDArray
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, ReceivedFrame, StreamConfig
-from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
+from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
 from punktfunk.desktop.wayland import connect
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import AccessUnit, EncoderConfig, strip
 from punktfunk.media.decoders import open_decoder
+from punktfunk.media.encoders import open_encoder
+from punktfunk.media.producer import VideoProducer
 from punktfunk.units import Bitrate, Mode
 
 _REPOSITORY = Path(__file__).parents[2]
@@ -63,16 +65,15 @@ def _path(
     session: DesktopSession, output: VirtualOutput, mode: Mode, bitrate: Bitrate, seconds: float
 ) -> None:
     session.launch([sys.executable, "-m", "punktfunk.desktop.testcard"], cwd=_REPOSITORY)
-    producer = ScreenProducer(
-        ScreenSpec(socket=session.socket, output=output.name), EncoderConfig(mode=mode, bitrate=bitrate)
-    )
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), mode)
+    producer = VideoProducer(capture, open_encoder(EncoderConfig(mode=mode, bitrate=bitrate)))
     decoder = open_decoder(producer.codec)
-    while strip.read(producer.capture.capture().luma) is None:
+    while strip.read(capture.capture().luma) is None:
         pass
     producer.request_key()
     link = _Loopback()
     before, cpu_before, own_before = (
-        producer.capture.counters,
+        producer.counters,
         _cpu_seconds(_runtime(session)),
         time.process_time(),
     )
@@ -106,7 +107,7 @@ def _path(
         )
     elapsed = (monotonic_ns() - began) / 1e9
     own = time.process_time() - own_before
-    cpu_after, after = _cpu_seconds(_runtime(session)), producer.capture.counters
+    cpu_after, after = _cpu_seconds(_runtime(session)), producer.counters
     producer.close()
     decoder.close()
     link.close()

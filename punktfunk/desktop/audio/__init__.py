@@ -1,7 +1,8 @@
-"""Sound of a desktop: one protocol class, one file a back end."""
+"""Sound of a desktop: where it plays, and who records it; one protocol class, one file a back end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -12,9 +13,31 @@ if TYPE_CHECKING:
     Samples = NDArray[np.float32]
     """Interleaved channels, shape (samples, channels), -1 to 1."""
 
+from punktfunk.errors import CapabilityError
+
 SAMPLE_RATE: Final = 48_000
 CHUNK_SAMPLES: Final = 240
 """Samples of a chunk: 5 ms, one packet of punktfunk/1 section 3.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundPlace:
+    """Where a desktop's programs play: a source of a sound server, the user's own where ``server`` is empty."""
+
+    server: str
+    source: str
+
+
+def why_silent(*demands: Callable[[], None], wanted: bool) -> str:
+    """Return what keeps a desktop from being heard, "" for nothing; a demand raises CapabilityError."""
+    if not wanted:
+        return "not asked for"
+    try:
+        for demand in demands:
+            demand()
+    except CapabilityError as error:
+        return f"{error.cause} ({error.hint})"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

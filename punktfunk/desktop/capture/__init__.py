@@ -1,67 +1,63 @@
-"""Pictures of a desktop: one protocol class, one file a back end."""
+"""Pictures of a desktop: a tagged description of a screen, one protocol class, one file a back end.
+
+A new way to capture is a class with a ``kind`` of its own in :data:`ScreenSpec`, its opener in :data:`PRODUCERS` and a
+file here. Nothing here makes outputs (``vdisplay``) or codes pictures (``punktfunk.media``).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.desktop.wayland import connect
-from punktfunk.media.encoders import EncoderConfig, open_encoder
-from punktfunk.media.producer import VideoProducer
-from punktfunk.media.types import RawFrame
+from punktfunk.media import (
+    EncoderConfig,
+    Opener,
+    Producer,
+    TestCardSpec,
+    VideoProducer,
+    VideoSource,
+    open_encoder,
+)
 from punktfunk.units import Mode
 
-if TYPE_CHECKING:
-    from punktfunk.desktop.capture.screencopy import ScreencopyCapture
 
-
-class ScreenSpec(BaseModel):
-    """An output of a Wayland compositor as a source, as the host tells it to a worker."""
+class WlrScreen(BaseModel):
+    """An output of a compositor that offers wlr-screencopy, as the host tells it to a worker."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["screen"] = "screen"
-    socket: str
+    kind: Literal["wlr-screencopy"] = "wlr-screencopy"
+    display: str
     """The compositor's socket: an absolute path, or a name within XDG_RUNTIME_DIR."""
     output: str
     cursor: bool = True
     """Have the compositor draw the pointer into the picture."""
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
     """A picture is given again when nothing has changed for this long."""
-    read_strip: bool = False
+    read_marker: bool = False
     """Number pictures by the test card's frame marker, -1 where there is none to read, so that a measurement can say
     which picture a client should have seen. Costs 60 µs a picture."""
 
 
-class ScreenCapture(Protocol):
-    """A source of pictures (``punktfunk.media.VideoSource``) that sets the pace itself.
-
-    ``capture`` returns at the compositor's next picture, or after the keep-alive time with the last one: it
-    waits, but never for long. A caller that paces as well only adds latency.
-    """
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """Pictures captured, given again, and left out by reason."""
-        ...
-
-    def capture(self) -> RawFrame:
-        """Return the next picture (yuv420p, of the mode's size); raise MediaError when there is no more."""
-        ...
-
-    def close(self) -> None:
-        """Free what the source holds. Closing twice is harmless."""
-        ...
+ScreenSpec = Annotated[WlrScreen | TestCardSpec, Field(discriminator="kind")]
+"""How the pictures of a desktop's output are had: captured from a compositor, or drawn, where nothing has to run."""
 
 
-def open_capture(spec: ScreenSpec, mode: Mode) -> ScreencopyCapture:
+def numbered(screen: ScreenSpec) -> ScreenSpec:
+    """Return the same screen with its pictures numbered by the frame marker in them; the test card's always are."""
+    return screen.model_copy(update={"read_marker": True}) if isinstance(screen, WlrScreen) else screen
+
+
+def open_capture(spec: WlrScreen, mode: Mode) -> VideoSource:
     """Open the capture of an output, scaled to ``mode``'s size where its own is another.
 
     Raises CapabilityError where the compositor offers no capture, or pywayland is missing, and DesktopError
     where there is no compositor or no such output.
     """
-    connection = connect(spec.socket)
+    connection = connect(spec.display)
     from punktfunk.desktop.capture.screencopy import ScreencopyCapture
 
     try:
@@ -71,29 +67,22 @@ def open_capture(spec: ScreenSpec, mode: Mode) -> ScreencopyCapture:
             mode,
             cursor=spec.cursor,
             keepalive_ns=spec.keepalive_ms * 1_000_000,
-            read_strip=spec.read_strip,
+            read_marker=spec.read_marker,
         )
     except BaseException:
         connection.close()
         raise
 
 
-class ScreenProducer(VideoProducer):
-    """A captured output and an encoder; ``produce`` waits for the compositor, see :class:`ScreenCapture`."""
+def open_wlr(spec: WlrScreen, encoder: EncoderConfig) -> Producer:
+    """Open the capture of an output, and the encoder; raise what :func:`open_capture` and ``open_encoder`` raise."""
+    opened = open_encoder(encoder)
+    try:
+        return VideoProducer(open_capture(spec, encoder.mode), opened)
+    except BaseException:
+        opened.close()
+        raise
 
-    self_paced = True
 
-    def __init__(self, spec: ScreenSpec, encoder: EncoderConfig) -> None:
-        """Open both; raise what :func:`open_capture` and :func:`punktfunk.media.open_encoder` raise."""
-        opened = open_encoder(encoder)
-        try:
-            self.capture = open_capture(spec, encoder.mode)
-        except BaseException:
-            opened.close()
-            raise
-        super().__init__(self.capture, opened)
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """The capture's, see :class:`ScreenCapture`."""
-        return self.capture.counters
+PRODUCERS: Final[Mapping[str, Opener]] = {"wlr-screencopy": open_wlr}
+"""What opens a screen, by its ``kind``; of a drawn one it is ``punktfunk.media.PRODUCERS``."""

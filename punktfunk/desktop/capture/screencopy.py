@@ -42,11 +42,14 @@ _FFMPEG_FORMATS: Final = {
 
 
 class ScreencopyCapture:
-    """The pictures of one output; see :class:`punktfunk.desktop.capture.ScreenCapture`.
+    """The pictures of one output; see :class:`punktfunk.media.VideoSource`.
 
-    Owns its connection. Pictures come at the compositor's pace, at most ``mode.refresh_hz`` a second on
-    average: headless outputs are run faster than asked for, and those that are too many are left out.
+    ``capture`` waits for the compositor's next picture, but no longer than the keep-alive time: then the last one is
+    given again. At most ``mode.refresh_hz`` a second pass on average: headless outputs are run faster than asked for,
+    and those that are too many are left out. Owns its connection.
     """
+
+    self_paced = True
 
     def __init__(
         self,
@@ -56,14 +59,14 @@ class ScreencopyCapture:
         *,
         cursor: bool = True,
         keepalive_ns: int = 100_000_000,
-        read_strip: bool = False,
+        read_marker: bool = False,
     ) -> None:
         self._connection = connection
         self._output = connection.output(output)
         self._mode = mode
         self._cursor = cursor
         self._keepalive_ns = keepalive_ns
-        self._read_strip = read_strip
+        self._read_marker = read_marker
         self._manager = connection.bind("zwlr_screencopy_manager_v1", 3)
         connection.on_output_gone = self._output_gone
         self._reformatter = VideoReformatter()
@@ -208,7 +211,7 @@ class ScreencopyCapture:
         frame, self._frame = self._frame, self._frame + 1
         self._given_ns = monotonic_ns()
         given = RawFrame(picture, frame, captured_ns, self._given_ns)
-        if self._read_strip:
+        if self._read_marker:
             reading = strip.read(given.luma)
             return replace(given, frame=-1 if reading is None else reading.frame)
         return given

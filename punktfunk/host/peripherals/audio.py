@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from punktfunk import log
+from punktfunk.desktop.audio import SoundPlace
 from punktfunk.errors import CapabilityError
-from punktfunk.host.desktop import SoundPlace
 from punktfunk.process.worker_process import WorkerProcess
 
 WORKER_MODULE = "punktfunk.host.peripherals.audio_worker"

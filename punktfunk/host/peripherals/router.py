@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from punktfunk.desktop.pads import PadMaker
-from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.peripherals.audio import AudioCapture
@@ -40,7 +39,7 @@ class Peripherals:
     ) -> None:
         self._listening = listening
         self._input_sink: InputSink | None = desktop if input_sink is None else input_sink
-        self.pad_maker: PadMaker | None = None if desktop is None else UinputPad
+        self.pad_maker: PadMaker | None = None if desktop is None else desktop.make_pad
         """Plugs in the pads that clients have; without one their events are input like any other."""
         self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""

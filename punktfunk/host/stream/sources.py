@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from punktfunk.desktop.capture import ScreenProducer, ScreenSpec
-from punktfunk.media import EncoderConfig, FileSpec, Producer, SyntheticSpec, TestCardSpec, open_producer
+from punktfunk import media
+from punktfunk.desktop import BackendName, capture
+from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.media import EncoderConfig, FileSpec, Opener, Producer, SyntheticSpec, TestCardSpec
 
 
 class DesktopSpec(BaseModel):
@@ -16,7 +19,7 @@ class DesktopSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["desktop"] = "desktop"
-    backend: Literal["auto", "attached", "headless"] = "auto"
+    backend: Literal["auto"] | BackendName = "auto"
     """``auto`` takes a running wlroots session before a sway of the host's own."""
     app: tuple[str, ...] = ()
     """Argument list of the program that a headless desktop starts with its first stream."""
@@ -28,14 +31,13 @@ class DesktopSpec(BaseModel):
 HostSource = Annotated[TestCardSpec | FileSpec | SyntheticSpec | DesktopSpec, Field(discriminator="kind")]
 """What a host's configuration may name."""
 
-WorkerSource = Annotated[TestCardSpec | FileSpec | SyntheticSpec | ScreenSpec, Field(discriminator="kind")]
-"""What a stream worker is told to open: of a desktop, one output."""
+WorkerSource = Annotated[FileSpec | SyntheticSpec | ScreenSpec, Field(discriminator="kind")]
+"""What a stream worker is told to open: of a desktop, the screen of one output."""
+
+PRODUCERS: Final[Mapping[str, Opener]] = {**media.PRODUCERS, **capture.PRODUCERS}
+"""What opens each of them, by its ``kind``."""
 
 
-def open_worker_producer(
-    source: TestCardSpec | FileSpec | SyntheticSpec | ScreenSpec, encoder: EncoderConfig
-) -> Producer:
-    """Open what a worker streams; raise as :func:`punktfunk.media.open_producer` and ``ScreenProducer`` do."""
-    if isinstance(source, ScreenSpec):
-        return ScreenProducer(source, encoder)
-    return open_producer(source, encoder)
+def open_worker_producer(source: WorkerSource, encoder: EncoderConfig) -> Producer:
+    """Open what a worker streams; raise as :func:`punktfunk.media.open_producer` and ``capture.open_wlr`` do."""
+    return PRODUCERS[source.kind](source, encoder)

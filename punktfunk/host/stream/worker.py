@@ -146,7 +146,7 @@ class StreamProgram:
 
     def _wait_for_turn(self, ends: int | None) -> bool:
         """Wait until the next frame is due; ``False`` when the stream's time is over before."""
-        if getattr(self._producer, "self_paced", False):
+        if self._producer.self_paced:
             # The compositor paces, and capturing waits for it: waiting here as well would only add latency.
             return ends is None or monotonic_ns() < ends
         deadline = self._frame_clock.next_deadline(monotonic_ns())
@@ -262,7 +262,7 @@ class StreamProgram:
             "fec_percent": sender.fec_percent,
             "rate_kbps": self._kbps,
             **self._probes.counters,
-            **{f"capture_{name}": count for name, count in getattr(self._producer, "counters", {}).items()},
+            **{f"capture_{name}": count for name, count in self._producer.counters.items()},
         }
 
     def _leave(self, reason: str, sender: Sender) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -63,7 +64,20 @@ SourceSpec = Annotated[TestCardSpec | FileSpec | SyntheticSpec, Field(discrimina
 
 
 class VideoSource(Protocol):
-    """Something that has a picture whenever it is asked. The caller paces."""
+    """A source of pictures."""
+
+    @property
+    def self_paced(self) -> bool:
+        """Whether ``capture`` itself waits for the next picture: pacing by the caller would only add latency.
+
+        Without, it has a picture whenever it is asked, and the caller paces.
+        """
+        ...
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What it counts itself, such as pictures left out by reason; empty for nothing."""
+        ...
 
     def capture(self) -> RawFrame:
         """Return the next picture (yuv420p, of the mode's size); raise MediaError when there is none."""

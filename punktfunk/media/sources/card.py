@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from punktfunk.clock import monotonic_ns
 from punktfunk.media.testcard import TestCard
 from punktfunk.media.types import RawFrame
@@ -14,6 +17,8 @@ class TestCardSource:
     """Draws a new card at each capture, stamped with the moment that drawing began."""
 
     __test__ = False
+    self_paced = False
+    counters: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, card: TestCard) -> None:
         self.card = card

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import av
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
@@ -23,6 +24,9 @@ class FileSource:
     Decoding happens within ``capture``, before its stamp: use a file that decodes faster than the mode's
     rate.
     """
+
+    self_paced = False
+    counters: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, path: Path, mode: Mode, *, draw_strip: bool = True, tag: int = 0) -> None:
         """Open the file and its first video stream; raise ConfigError where that fails."""

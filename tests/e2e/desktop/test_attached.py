@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from harness.peers.served_desktop import ServedDesktop, connect, pictures
-from punktfunk.desktop import backends
+from punktfunk.desktop import BackendName, DesktopOptions, backends
 from punktfunk.desktop.attached import AttachedDesktop
-from punktfunk.desktop.backends import BackendName
-from punktfunk.desktop.capture import ScreenSpec, open_capture
+from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
@@ -39,13 +38,14 @@ def inside(session: DesktopSession, monkeypatch: pytest.MonkeyPatch) -> DesktopS
 
 
 def test_a_running_session_is_preferred_and_its_focused_output_is_streamed(inside: DesktopSession) -> None:
-    finding = backends.choose()
-    assert finding is not None
-    assert finding.name is BackendName.ATTACHED
-    assert "HEADLESS-1" in finding.reason
-    with backends.open_desktop(BackendName.ATTACHED) as desktop:
+    backend, found = backends.choose()
+    assert backend.name is BackendName.ATTACHED
+    assert "HEADLESS-1" in found.reason
+    with backend.open(DesktopOptions()) as desktop:
         output = desktop.provide(Mode(320, 240, 60))
-        capture = open_capture(ScreenSpec(socket=desktop.socket, output=output.name), output.mode)
+        assert output.screen == WlrScreen(display=inside.socket, output="HEADLESS-1")
+        assert isinstance(output.screen, WlrScreen)
+        capture = open_capture(output.screen, output.mode)
         try:
             frame = capture.capture()
         finally:
@@ -192,9 +192,10 @@ def test_outside_of_any_session_the_headless_one_is_chosen(
     desktop_parts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    finding = backends.choose()
-    assert finding is not None
-    assert finding.name is BackendName.HEADLESS
+    backend, _ = backends.choose()
+    assert backend.name is BackendName.HEADLESS
+    with pytest.raises(CapabilityError, match="attached: no Wayland session"):
+        backends.choose(BackendName.ATTACHED)
     with pytest.raises(CapabilityError, match="WAYLAND_DISPLAY"):
         AttachedDesktop()
 
@@ -204,7 +205,9 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert backends.choose() is None
+    with pytest.raises(CapabilityError, match="headless: sway is not installed") as none:
+        backends.choose()
+    assert none.value.hint == "apt-get install sway"
     attached, headless = backends.examine()
     assert (attached.usable, headless.usable) == (False, False)
     assert headless.hint == "apt-get install sway"

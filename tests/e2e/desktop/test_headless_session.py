@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from punktfunk.desktop.capture import ScreenCapture, ScreenSpec, open_capture
+from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import CLOSE_LIMIT_S, DesktopSession
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, MediaError, PunktfunkError, UsageError
+from punktfunk.media import VideoSource
 from punktfunk.units import Mode
 
 MODE = Mode(640, 480, 60)
@@ -51,7 +52,7 @@ def _eventually(condition: Callable[[], bool], limit_s: float = 5.0) -> bool:
     return True
 
 
-def _capture_for_ever(capture: ScreenCapture) -> None:
+def _capture_for_ever(capture: VideoSource) -> None:
     for _ in range(100):
         capture.capture()
 
@@ -63,7 +64,7 @@ def _x_files(session: DesktopSession) -> list[Path]:
 
 def test_a_created_output_has_the_mode_and_is_captured_at_its_size(session: DesktopSession) -> None:
     output = session.create(MODE)
-    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
     try:
         frame = capture.capture()
     finally:
@@ -77,9 +78,10 @@ def test_a_screen_that_does_not_change_is_given_again_after_the_keepalive_time(
     session: DesktopSession,
 ) -> None:
     output = session.create(MODE)
-    spec = ScreenSpec(socket=session.socket, output=output.name, keepalive_ms=50)
+    spec = WlrScreen(display=session.socket, output=output.name, keepalive_ms=50)
     capture = open_capture(spec, MODE)
-    numbers, gaps_ms = [], []
+    numbers: list[int] = []
+    gaps_ms: list[float] = []
     try:
         last_ns, repeated = 0, 0
         while len(gaps_ms) < 15:
@@ -98,7 +100,7 @@ def test_a_screen_that_does_not_change_is_given_again_after_the_keepalive_time(
 
 def test_what_a_terminal_shows_is_in_the_captured_picture(session: DesktopSession) -> None:
     output = session.create(MODE)
-    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
     try:
         empty = capture.capture().luma.copy()
         session.launch(["foot", "-o", "colors.background=ffffff", "sh", "-c", "sleep 60"])
@@ -110,7 +112,7 @@ def test_what_a_terminal_shows_is_in_the_captured_picture(session: DesktopSessio
 
 def test_a_changed_mode_reaches_an_open_capture(session: DesktopSession) -> None:
     output = session.create(MODE)
-    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
     try:
         capture.capture()
         changed = session.change(output, Mode(800, 600, 60))
@@ -168,7 +170,7 @@ def test_a_program_that_has_ended_is_forgotten(session: DesktopSession) -> None:
 def test_an_unknown_output_is_named_with_those_that_there_are(session: DesktopSession) -> None:
     session.create(MODE)
     with pytest.raises(DesktopError, match="HEADLESS-7") as caught:
-        open_capture(ScreenSpec(socket=session.socket, output="HEADLESS-7"), MODE)
+        open_capture(WlrScreen(display=session.socket, output="HEADLESS-7"), MODE)
     assert "HEADLESS-1" in caught.value.hint
 
 
@@ -199,7 +201,7 @@ def test_a_killed_supervisor_takes_everything_with_it(desktop_parts: None) -> No
         output = session.create(MODE)
         session.launch(["foot"])
         session.launch(["sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1; done' & exit 0"])
-        capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+        capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
         capture.capture()
         assert _eventually(lambda: _runs(runtime, "sh -c trap"))
         os.kill(session.supervisor_pid, signal.SIGKILL)
@@ -253,7 +255,7 @@ def test_two_sessions_know_nothing_of_each_other(session: DesktopSession) -> Non
         assert session.x_display != other.x_display
         session.create(MODE)
         with pytest.raises(DesktopError, match="no output"):
-            open_capture(ScreenSpec(socket=other.socket, output="HEADLESS-1"), MODE)
+            open_capture(WlrScreen(display=other.socket, output="HEADLESS-1"), MODE)
     assert session.failure is None
     assert session.create(MODE).name == "HEADLESS-2"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import punktfunk
-from punktfunk.desktop.capture import ScreenSpec, open_capture
+from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import App, DesktopSession
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import RawFrame, TestCardSpec, strip
@@ -66,7 +66,7 @@ def until(done: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
 
 def shown_card(session: DesktopSession, output: str, app: App) -> RawFrame:
     """Capture the session's screen until the host's card is on it, pixel for pixel."""
-    capture = open_capture(ScreenSpec(socket=session.socket, output=output), MODE)
+    capture = open_capture(WlrScreen(display=session.socket, output=output), MODE)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

@@ -18,9 +18,11 @@ import punktfunk
 from harness.peers.served_desktop import ServedDesktop
 from punktfunk import log
 from punktfunk.client import input as make
-from punktfunk.desktop.audio import pipewire
-from punktfunk.host.desktop import DesktopPool, program_of
-from punktfunk.host.peripherals.audio import AudioCapture, SoundPlace
+from punktfunk.desktop import BackendName
+from punktfunk.desktop.audio import SoundPlace, pipewire
+from punktfunk.desktop.program import program_of
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media.opus import SAMPLE_RATE
@@ -138,7 +140,7 @@ def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what
     desktop_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipewire, "_PROGRAMS", ("pipewire", "no-such-sound-server"))
-    desk = DesktopPool(DesktopSpec(backend="headless", app=program_of("punktfunk testcard")))
+    desk = DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS, app=program_of("punktfunk testcard")))
 
     async def scenario() -> dict[str, int]:
         config = punktfunk.HostConfig(

@@ -15,6 +15,9 @@ import pytest
 
 import punktfunk
 from punktfunk import log
+from punktfunk.desktop import BackendName, DesktopOutput
+from punktfunk.desktop.capture import WlrScreen
+from punktfunk.errors import DesktopError
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.trust.identity import Identity, Role
@@ -32,7 +35,7 @@ def desk_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     opened: list[DesktopPool] = []
 
     def start(*program: str) -> DesktopPool:
-        opened.append(DesktopPool(DesktopSpec(backend="headless", app=program)))
+        opened.append(DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS, app=program)))
         return opened[-1]
 
     yield start
@@ -44,7 +47,7 @@ def host_config(artefacts: Path | None = None) -> punktfunk.HostConfig:
     return punktfunk.HostConfig(
         trust=OpenTrust.LOOPBACK,
         port=0,
-        source=DesktopSpec(backend="headless"),
+        source=DesktopSpec(backend=BackendName.HEADLESS),
         codec="h264",
         bitrate=Bitrate(8_000_000),
         artefacts=artefacts,
@@ -105,15 +108,17 @@ def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stre
     desk = desk_with("sleep", "60")
     lost = desk.lend(MODE)
     with socket.socket(socket.AF_UNIX) as to_compositor:
-        to_compositor.connect(lost.screen.socket)
+        to_compositor.connect(display_of(lost))
         peer = to_compositor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     os.kill(int.from_bytes(peer[:4], sys.byteorder), signal.SIGKILL)
     _said(capfd, "desktop ended")
     first = desk.lend(MODE)
     desk.give_back(lost)
     second = desk.lend(MODE)
-    assert first.screen.socket == second.screen.socket != lost.screen.socket
-    assert first.output.name != second.output.name
+    assert display_of(first) == display_of(second) != display_of(lost)
+    assert first.name != second.name
+    with pytest.raises(DesktopError, match="gone"):
+        desk.change(lost, MODE)
     desk.close()
 
 
@@ -139,6 +144,11 @@ def test_a_client_that_takes_over_gets_the_output_that_shows_its_program(
                     assert [report.number for report in host.live()] == [2]
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def display_of(output: DesktopOutput) -> str:
+    assert isinstance(output.screen, WlrScreen)
+    return output.screen.display
 
 
 def _said(capfd: pytest.CaptureFixture[str], what: str) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.capture import ScreenProducer, ScreenSpec, open_capture
+from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
-from punktfunk.media import EncoderConfig, strip
+from punktfunk.desktop.wayland import connect
+from punktfunk.desktop.wayland.window import Window
+from punktfunk.media import EncoderConfig, VideoSource, strip
 from punktfunk.media.decoders import open_decoder
+from punktfunk.media.encoders import open_encoder
+from punktfunk.media.producer import VideoProducer
 from punktfunk.units import Bitrate, Mode
 
 MODE = Mode(960, 540, 60)
@@ -20,10 +26,10 @@ REPOSITORY = Path(__file__).parents[3]
 CARD = [sys.executable, "-m", "punktfunk", "testcard"]
 
 
-def _first_reading(capture: object) -> None:
+def _first_reading(capture: VideoSource) -> None:
     """Pass over the pictures from before the card's first."""
     for _ in range(500):
-        if strip.read(capture.capture().luma) is not None:  # type: ignore[attr-defined]
+        if strip.read(capture.capture().luma) is not None:
             return
     raise AssertionError("no picture of the card came")
 
@@ -33,7 +39,7 @@ def test_every_captured_picture_carries_a_readable_strip_older_than_its_stamp(
 ) -> None:
     output = session.create(MODE)
     session.launch([*CARD, "--tag", "513"], cwd=REPOSITORY)
-    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
     try:
         _first_reading(capture)
         frames = [capture.capture() for _ in range(60)]
@@ -52,7 +58,7 @@ def test_every_captured_picture_carries_a_readable_strip_older_than_its_stamp(
 def test_stamp_and_strip_agree_on_when_a_picture_was_made(session: DesktopSession) -> None:
     output = session.create(MODE)
     session.launch(CARD, cwd=REPOSITORY)
-    capture = open_capture(ScreenSpec(socket=session.socket, output=output.name), MODE)
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
     try:
         _first_reading(capture)
         ages_ms = []
@@ -70,13 +76,11 @@ def test_stamp_and_strip_agree_on_when_a_picture_was_made(session: DesktopSessio
 def test_a_captured_card_survives_encoder_and_decoder(session: DesktopSession) -> None:
     output = session.create(MODE)
     session.launch(CARD, cwd=REPOSITORY)
-    producer = ScreenProducer(
-        ScreenSpec(socket=session.socket, output=output.name),
-        EncoderConfig(mode=MODE, bitrate=Bitrate(10_000_000)),
-    )
+    capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
+    producer = VideoProducer(capture, open_encoder(EncoderConfig(mode=MODE, bitrate=Bitrate(10_000_000))))
     decoder = open_decoder(producer.codec)
     try:
-        _first_reading(producer.capture)
+        _first_reading(capture)
         producer.request_key()
         read = 0
         for _ in range(45):
@@ -118,3 +122,22 @@ def test_a_card_without_a_compositor_says_so(session: DesktopSession, tmp_path: 
     assert app.ended.wait(15)
     assert app.status == 5
     assert "no compositor answers" in said.read_text()
+
+
+def test_a_window_is_told_of_its_frames_also_when_python_collects_its_garbage_meanwhile(
+    session: DesktopSession,
+) -> None:
+    session.create(MODE)
+    told: list[int] = []
+    with connect(session.socket) as connection:
+        window = Window(connection, "a window")
+        window.on_frame = lambda: told.append(len(told))
+        for frame in range(3):
+            begun = window.begin()
+            assert begun is not None
+            window.show(begun[0])
+            gc.collect()
+            deadline = time.monotonic() + 10
+            while len(told) == frame and time.monotonic() < deadline:
+                connection.dispatch(0.1)
+            assert len(told) == frame + 1, "the compositor's answer was lost"
