@@ -27,7 +27,7 @@ from harness.scenario.link import (
     rate_in_reach,
 )
 from harness.scenario.protocols import DEFAULT, PROTOCOLS, ProtocolName
-from punktfunk.core._core import LinkModel, StreamConfig
+from punktfunk.core._core import LinkModel, StreamConfig, recovery_shards
 from punktfunk.errors import InvalidConfigError
 from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
@@ -99,12 +99,12 @@ class Stream(Model):
                 f"FEC is a whole percentage from 0 % to 255 %, not {self.fec}",
                 "it is one byte on the wire",
             )
-        recovery = -(-self.block * self.fec_percent // 100)
-        if self.scheme == "gf8" and self.block + recovery > 255:
+        largest = self.block + recovery_shards(self.block, self.fec_percent)
+        if self.scheme == "gf8" and largest > 255:
             raise MisfitError(
                 "block",
                 f"gf8 carries at most 255 shards a block; block {self.block} with {self.fec} FEC makes "
-                f"{self.block + recovery}",
+                f"{largest}",
             )
         try:
             StreamConfig(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from punktfunk.client.path import BurstFigures, LossPattern, frame_loss
+from punktfunk.core._core import recovery_shards
 
 HEADROOM = 0.8
 """Share of the capacity to use: key frames and other traffic need the rest, and a queue never fills."""
@@ -77,7 +78,7 @@ def choose_fec(pattern: LossPattern, shape: PathShape, video_wire_kbps: int) -> 
         data = max(
             1, math.ceil(_payload_kbps(video_wire_kbps, percent, shape) * 125 / shape.fps / shape.shard_bytes)
         )
-        spare = -(-data * percent // 100)
+        spare = recovery_shards(data, percent)
         left = frame_loss(data + spare, spare, pattern.share, pattern.mean_run)
         if left <= BEARABLE_FRAME_LOSS:
             break

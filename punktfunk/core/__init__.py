@@ -52,6 +52,7 @@ from punktfunk.core._core import (
     packetize,
     probe_receive,
     probe_send,
+    recovery_shards,
     seal,
     simulate,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "packetize",
     "probe_receive",
     "probe_send",
+    "recovery_shards",
     "seal",
     "simulate",
 ]

@@ -28,6 +28,7 @@ __all__ = [
     "packetize",
     "probe_receive",
     "probe_send",
+    "recovery_shards",
     "seal",
     "simulate",
 ]
@@ -51,7 +52,14 @@ def fec_decode(
     scheme: _FecScheme, data_shards: int, recovery_shards: int, received: Mapping[int, Buffer]
 ) -> dict[int, bytes]: ...
 def fec_kernel() -> str: ...
-def geometry(config: StreamConfig, frame_bytes: int) -> list[tuple[int, int]]: ...
+def geometry(config: StreamConfig, frame_bytes: int) -> list[tuple[int, int]]:
+    """Return the blocks ``(k, m)`` in which a host of these parameters sends an access unit.
+
+    Raises InvalidConfigError beyond ``max_frame_bytes``.
+    """
+
+def recovery_shards(data_shards: int, fec_percent: int) -> int:
+    """Return the recovery shards of a block, rounded up."""
 
 # --- crypto and packets (for tests and tools; sessions do this themselves) ------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from punktfunk.addresses import parse_address
+from punktfunk.core._core import recovery_shards
 from punktfunk.errors import ConfigError
 from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.host.stream.sources import HostSource
@@ -105,7 +106,7 @@ class HostConfig(BaseModel):
     def _consistent(self) -> Self:
         if not self.encrypt and self.trust is OpenTrust.NONE:
             raise ValueError("encrypt: false is for loopback and lab trust only")
-        largest = self.block_shards + -(-self.block_shards * self.fec_percent // 100)
+        largest = self.block_shards + recovery_shards(self.block_shards, self.fec_percent)
         if self.fec_scheme == "gf8" and largest > 255:
             raise ValueError(f"blocks of {largest} shards do not fit gf8; lower max_block_shards")
         return self

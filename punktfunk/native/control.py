@@ -11,6 +11,7 @@ import math
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from punktfunk.core._core import recovery_shards
 from punktfunk.errors import ProtocolError, UnitError
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, Welcome
@@ -261,9 +262,10 @@ def fec_percent_within(percent: int, data_shards: int, welcome_percent: int, max
     Receivers before v0.16.0 compute their largest block from Welcome's percentage, so a block of
     ``data_shards`` must never exceed ``max_block_shards`` shards with that percentage on top.
     """
-    ceiling = max_block_shards + -(-max_block_shards * welcome_percent // 100)
+    ceiling = max_block_shards + recovery_shards(max_block_shards, welcome_percent)
     block = min(data_shards, max_block_shards)
-    return percent if block + -(-block * percent // 100) <= ceiling else min(percent, welcome_percent)
+    fits = block + recovery_shards(block, percent) <= ceiling
+    return percent if fits else min(percent, welcome_percent)
 
 
 def check_welcome(welcome: Welcome) -> None:
@@ -278,7 +280,7 @@ def check_welcome(welcome: Welcome) -> None:
     if block == 0:
         raise ProtocolError("Welcome allows no data shards in a block")
     ceiling = 65535 if welcome.fec is FecCode.GF16 else 255
-    largest = block + -(-block * welcome.fec_percent // 100)
+    largest = block + recovery_shards(block, welcome.fec_percent)
     if largest > ceiling:
         raise ProtocolError(f"Welcome's blocks of {largest} shards do not fit {welcome.fec.name}")
     if math.ceil(math.ceil(MAX_FRAME_BYTES / shard) / block) > 65535:

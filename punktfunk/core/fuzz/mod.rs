@@ -6,6 +6,7 @@
 mod codec;
 mod interface;
 mod session;
+mod shards;
 mod wire;
 
 /// A body with the inputs that mutation starts from.
@@ -19,7 +20,7 @@ pub struct Body {
 }
 
 /// Every body.
-pub const BODIES: [Body; 8] = [
+pub const BODIES: [Body; 9] = [
     Body {
         name: "header",
         run: wire::header,
@@ -39,6 +40,11 @@ pub const BODIES: [Body; 8] = [
         name: "codec",
         run: codec::rebuild,
         seeds: codec::blocks,
+    },
+    Body {
+        name: "shards",
+        run: shards::reassemble,
+        seeds: shards::frames,
     },
     Body {
         name: "client_plain",

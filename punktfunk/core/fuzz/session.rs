@@ -1,6 +1,7 @@
 //! Whole client sessions under hostile and faulty links.
 
 use punktfunk_core::fec::Scheme;
+use punktfunk_core::flags::{FLAG_KEY, FLAG_PICTURE};
 use punktfunk_core::session::{ClientSession, HostSession, HostSettings, StreamConfig};
 use punktfunk_core::stats::ClientStats;
 
@@ -34,7 +35,8 @@ fn packets(config: StreamConfig) -> Vec<Vec<u8>> {
     let mut now = 0;
     for frame in 0..12 {
         now = now.max(u64::from(frame) * FRAME_NS);
-        let flags = if frame % 6 == 0 { 5 } else { 1 };
+        let key = if frame % 6 == 0 { FLAG_KEY } else { 0 };
+        let flags = FLAG_PICTURE | key;
         host.submit(&access_unit(frame), now, flags, now).unwrap();
         while let Some(at) = host.transmitter.next_timeout() {
             now = now.max(at);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use punktfunk_core::crypto::{Direction, OVERHEAD_BYTES, Opener, Sealer};
 use punktfunk_core::fec::Scheme;
+use punktfunk_core::flags::{FLAG_KEY, FLAG_PICTURE};
 use punktfunk_core::reject::Reject;
 use punktfunk_core::replay::ReplayWindow;
 use punktfunk_core::session::StreamConfig;
-use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header, MAGIC, MAX_FRAME_BYTES};
+use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header, MAGIC, MAX_FRAME_BYTES, VERSION};
 
 const KEY: [u8; 16] = *b"fuzz key, secret";
 
@@ -59,14 +60,14 @@ pub fn headers() -> Vec<Vec<u8>> {
             frame_index: 2,
             stream_seq: 3,
             frame_bytes: u32::from(shard_bytes) * u32::from(k),
-            user_flags: 5,
+            user_flags: FLAG_PICTURE | FLAG_KEY,
             block_index: 0,
             block_count: 1,
             data_shards: k,
             recovery_shards: m,
             shard_index: k,
             shard_bytes,
-            version: 1,
+            version: VERSION,
             fec_scheme: 1,
             flags: 1,
         };

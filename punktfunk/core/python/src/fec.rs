@@ -19,6 +19,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(fec_decode, m)?)?;
     m.add_function(wrap_pyfunction!(fec_kernel, m)?)?;
     m.add_function(wrap_pyfunction!(geometry, m)?)?;
+    m.add_function(wrap_pyfunction!(recovery_shards, m)?)?;
     m.add_function(wrap_pyfunction!(seal, m)?)?;
     m.add_function(wrap_pyfunction!(open_sealed, m)?)?;
     m.add_function(wrap_pyfunction!(packetize, m)?)
@@ -148,6 +149,12 @@ fn geometry(config: &StreamConfig, frame_bytes: usize) -> PyResult<Vec<(usize, u
     }
     let geometry = limits.geometry(frame_bytes, config.inner.fec_percent);
     Ok(geometry.blocks().map(|block| (block.k, block.m)).collect())
+}
+
+/// The recovery shards of a block, rounded up.
+#[pyfunction]
+fn recovery_shards(data_shards: usize, fec_percent: u32) -> usize {
+    punktfunk_core::geometry::recovery_shards(data_shards, fec_percent)
 }
 
 fn direction(from_host: bool) -> Direction {
