@@ -30,8 +30,7 @@ class HostServices:
 class ProtocolServer(Protocol):
     """One wire of a host: it lets clients in, agrees on streams with them, and brings their sessions to the owner.
 
-    Belongs to the host's event loop. It is opened once and closed once, and :meth:`close` may follow an
-    :meth:`open` that has failed.
+    Belongs to the host's event loop. It is opened once, and then closed once, also when :meth:`open` has failed.
     """
 
     name: str

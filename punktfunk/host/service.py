@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -77,6 +78,8 @@ class Host:
         """The wires that are served, by name."""
         self.stranger_log = StrangerLog(log.get("host"))
         """Where clients that are not known are written of."""
+        self._begun: list[ProtocolServer] = []
+        """The wires that were told to open."""
         self._factories = [native(pairing)] if protocols is None else list(protocols)
         self._pending = None if pairing is None else pairing.pending
         self._identity = identity
@@ -92,14 +95,19 @@ class Host:
             await asyncio.to_thread(choose_encoder, codec, config.encoder)
         if self._identity is None:
             self._identity = await asyncio.to_thread(_identity, config.state_dir)
-        services = HostServices(config, self._identity, self.sessions, self._pending, self.stranger_log)
+        # Settings may have changed meanwhile: management is served before the wires are.
+        services = HostServices(self.config, self._identity, self.sessions, self._pending, self.stranger_log)
         servers = [make(services) for make in self._factories]
+        names = Counter(server.name for server in servers)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ConfigError(f"two wires of this host are called {twice[0]}", "report this as a defect")
         self.protocols = {server.name: server for server in servers}
         if self._pending is not None:
             self._stop_listening_to_trust = self._pending.trust.on_removal(self._unpaired)
-        self.sessions.open(config.max_sessions, [server.sender for server in servers])
+        self.sessions.open(self.config.max_sessions, [server.sender for server in servers])
         try:
             for server in servers:
+                self._begun.append(server)
                 await server.open()
         except BaseException:
             await self._end()
@@ -115,12 +123,15 @@ class Host:
         self._stop_listening_to_trust()
         self._stop_listening_to_trust = lambda: None
         self.sessions.start_no_more()
-        for server in self.protocols.values():
-            server.end_all()
-        await self.sessions.stop()
-        for server in self.protocols.values():
-            server.close()
-        self.stranger_log.close()
+        begun, self._begun = self._begun, []
+        # From the last line to the first, whatever one of them raises.
+        async with contextlib.AsyncExitStack() as ends:
+            ends.callback(self.stranger_log.close)
+            for server in begun:
+                ends.callback(server.close)
+            ends.push_async_callback(self.sessions.stop)
+            for server in begun:
+                ends.callback(server.end_all)
 
     @property
     def native(self) -> NativeServer | None:

@@ -81,6 +81,7 @@ class EchoServer:
         self.port = 0
         self._services, self._config = services, services.config
         self._sessions: set[EchoSession] = set()
+        self._listener: asyncio.Server | None = None
 
     async def open(self) -> None:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=256)
@@ -91,7 +92,8 @@ class EchoServer:
             session.end(EndReason.HOST_STOPPED)
 
     def close(self) -> None:
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def revoke(self, fingerprint: str) -> None:
         for session in list(self._sessions):
