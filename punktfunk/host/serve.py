@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
@@ -74,24 +74,23 @@ class Serving(Served):
             await self._host.__aenter__()
             self._announce()
         except BaseException:
-            try:
-                await self._end_management()
-                await self._end_desktop()
-            finally:
-                log.keep(None)
-                os.close(self._lock)
+            await self._end()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Side by side: saying goodbye on the network takes as long as the workers do.
+        await self._end(self._end_announcement(), self.host.__aexit__(kind, value, trace))
+
+    async def _end(self, *ends: Coroutine[Any, Any, None]) -> None:
+        """Wait for ``ends``, then let go of the rest, whatever one of them raises."""
         try:
-            # Side by side: saying goodbye on the network takes as long as the workers do.
-            await asyncio.gather(
-                self._end_announcement(), self._end_management(), self.host.__aexit__(kind, value, trace)
-            )
-            await self._end_desktop()
+            try:
+                await asyncio.gather(self._end_management(), *ends)
+            finally:
+                await self._end_desktop()
         finally:
             log.keep(None)
             os.close(self._lock)

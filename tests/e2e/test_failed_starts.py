@@ -60,6 +60,15 @@ class Unclosable(EchoServer):
         raise OSError("the toy does not close")
 
 
+class Desktop:
+    """Stands where a desktop would, and tells whether it was ended."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_a_wire_that_cannot_open_says_so_though_those_after_it_never_opened(tmp_path: Path) -> None:
     async def go() -> None:
         made: list[EchoServer] = []
@@ -86,16 +95,18 @@ def test_those_that_opened_before_one_that_cannot_are_closed(tmp_path: Path) -> 
     run(go())
 
 
-def test_a_wire_that_fails_to_close_keeps_no_other_open(tmp_path: Path) -> None:
+def test_a_wire_that_fails_to_close_keeps_no_other_open_and_no_desktop(tmp_path: Path) -> None:
     async def go() -> None:
         made: list[EchoServer] = []
         host = serving(tmp_path, of(made, Unclosable), of(made))
         await host.__aenter__()
+        desktop = host.desktop = Desktop()  # type: ignore[assignment]
         with pytest.raises(OSError, match="does not close"):
             await host.__aexit__(None, None, None)
         for one in made:
             with socket.socket() as client:
                 assert client.connect_ex(("127.0.0.1", one.port)) != 0, one.name
+        assert desktop.closed
 
     run(go())
 
