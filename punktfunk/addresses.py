@@ -6,6 +6,8 @@ import ipaddress
 import socket
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""Where a datagram comes from or goes to, as :mod:`socket` says it: IPv4, or IPv6 with flow and zone."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _PRIVATE = tuple(

@@ -25,6 +25,25 @@ MAX_SOURCES = 256
 _S = 1_000_000_000
 
 
+class LineWriter(Protocol):
+    """What writes lines, all of them as :class:`punktfunk.log.Logger` does, or within limits as :class:`SourceLog`."""
+
+    def bind(self, **fields: Any) -> LineWriter:
+        """Return a writer whose lines have more fields."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write a line at that level, as the next three do."""
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write a line of the normal course."""
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write a line about something that should not be."""
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write a line about a failure."""
+
+
 class Timer(Protocol):
     """What may still be called off."""
 
@@ -49,7 +68,7 @@ class StrangerLog:
 
     def __init__(
         self,
-        logger: Any,
+        logger: LineWriter,
         *,
         clock: Callable[[], int] = monotonic_ns,
         later: Callable[[float, Callable[[], None]], Timer] | None = None,

@@ -255,7 +255,7 @@ def _share(value: object, what: str, example: str) -> tuple[Decimal, bool]:
 
 
 def _finite(value: object, what: str) -> None:
-    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124
+    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124 - NaN differs from itself
         raise UnitError(f"{value!r} is not a {what}", "write a finite number")
 
 

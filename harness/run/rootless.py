@@ -80,7 +80,7 @@ def main() -> int:
 
     order, answer = (Path(name) for name in sys.argv[1:3])
     # The order was written by the process that started this one, into a folder of the same user.
-    case, folder, context, backend = pickle.loads(order.read_bytes())  # noqa: S301
+    case, folder, context, backend = pickle.loads(order.read_bytes())  # noqa: S301 - see above
     said: dict[str, Any]
     try:
         said = {"result": live.run(case, folder, context, backend).model_dump(mode="json")}

@@ -68,7 +68,7 @@ class Children:
                 stderr=output if output is not None else 2,
                 pass_fds=pass_fds,
                 start_new_session=True,
-                preexec_fn=None if self._containment is Containment.NAMESPACE else die_with_parent,  # noqa: PLW1509 one thread
+                preexec_fn=None if self._containment is Containment.NAMESPACE else die_with_parent,  # noqa: PLW1509 - one thread
             )
         except OSError as error:
             # What could not be used is named by the error: the folder, or the program.

@@ -68,8 +68,8 @@ def sweep(base: Path) -> None:
 
 
 def _x_files(number: int) -> Iterator[Path]:
-    yield Path(f"/tmp/.X{number}-lock")  # noqa: S108 where X servers put them
-    yield Path(f"/tmp/.X11-unix/X{number}")  # noqa: S108
+    yield Path(f"/tmp/.X{number}-lock")  # noqa: S108 - where X servers put them
+    yield Path(f"/tmp/.X11-unix/X{number}")  # noqa: S108 - as above
 
 
 def _base() -> Path:

@@ -120,7 +120,7 @@ class TestCardClient:
             interpolation=Interpolation.POINT,
         )
         plane = shown.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(shown.height, plane.line_size)  # type: ignore[call-overload]
+        rows = np.frombuffer(plane, np.uint8).reshape(shown.height, plane.line_size)  # type: ignore[call-overload]  # has the buffer protocol
         pixels[: shown.height, : shown.width] = rows[:, : shown.width * 4].reshape(
             shown.height, shown.width, 4
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
 from punktfunk.host.stream.spec import RecordOptions, StreamSpec
 from punktfunk.input import PadFeedback
+from punktfunk.log_limit import LineWriter
 from punktfunk.units import Mode
 
 
@@ -36,7 +37,7 @@ class ClientSession(Protocol):
         """Sessions are told apart by what they are, not by what they hold."""
         return object.__hash__(self)
 
-    log: Any
+    log: LineWriter
     dropped_datagrams: Counter[str]
     """Input, audio and feedback datagrams that were not taken, by reason."""
 

@@ -15,9 +15,9 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from aioquic.buffer import Buffer  # type: ignore[attr-defined]
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # from an extension without types
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 from aioquic.quic.packet import (
     QuicHeader,
@@ -29,7 +29,7 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
-from punktfunk.addresses import source_of
+from punktfunk.addresses import SocketAddress, source_of
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, HandshakeError
 from punktfunk.native import link_quota
@@ -136,7 +136,7 @@ class Listener:
             if self._loop.time() >= until:
                 return
 
-    def _datagram(self, data: bytes, address: Any, local: str) -> None:
+    def _datagram(self, data: bytes, address: SocketAddress, local: str) -> None:
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_BYTES)
         except ValueError:
@@ -167,7 +167,7 @@ class Listener:
         self._served[link].local = local
         link.receive(data, address)
 
-    def _newcomer(self, header: QuicHeader, address: Any, local: str) -> Link | None:
+    def _newcomer(self, header: QuicHeader, address: SocketAddress, local: str) -> Link | None:
         """Judge an Initial that no link knows: make a link for it, ask it to prove its address, or drop it."""
         source = source_of(address[0])
         original_cid = self._retried_cid(header, address)
@@ -188,7 +188,7 @@ class Listener:
             return self._accept(header.destination_cid, None, source, local)
         return self._accept(original_cid, header.destination_cid, source, local)
 
-    def _retried_cid(self, header: QuicHeader, address: Any) -> bytes | None:
+    def _retried_cid(self, header: QuicHeader, address: SocketAddress) -> bytes | None:
         """Return the first connection ID of a client that comes back from a Retry.
 
         Any other token is like none: clients may bring one that another host gave them (RFC 9000 section 8.1.3).
@@ -205,7 +205,7 @@ class Listener:
         except ValueError:
             return None
 
-    def _ask_for_retry(self, header: QuicHeader, address: Any, local: str) -> None:
+    def _ask_for_retry(self, header: QuicHeader, address: SocketAddress, local: str) -> None:
         """Send a Retry, an eighth of the Initial in size; nothing is kept."""
         source_cid = os.urandom(CONNECTION_ID_BYTES)
         token = self._tokens.create_token(
@@ -280,7 +280,7 @@ class Listener:
         self._strangers.remove(link)
         self._admitted.remove(link)
 
-    def _send_from(self, link: Link, data: bytes, address: Any) -> None:
+    def _send_from(self, link: Link, data: bytes, address: SocketAddress) -> None:
         served = self._served.get(link)
         if served is not None:
             self._transmit(data, address, served.local)
@@ -288,7 +288,7 @@ class Listener:
     def _bound_address(self) -> str:
         return str(self._socket.getsockname()[0])
 
-    def _transmit(self, data: bytes, address: Any, local: str) -> None:
+    def _transmit(self, data: bytes, address: SocketAddress, local: str) -> None:
         try:
             self._socket.sendmsg([data], _from_address(local), 0, address)
         except OSError:

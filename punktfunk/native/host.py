@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from typing import Any, Protocol
+from typing import Protocol
 
 from punktfunk import log
 from punktfunk.addresses import parse_address, source_of
@@ -18,7 +18,7 @@ from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.ending import EndReason
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.input import FromClient, PadFeedback
-from punktfunk.log_limit import StrangerLog
+from punktfunk.log_limit import LineWriter, StrangerLog
 from punktfunk.native import control
 from punktfunk.native.data_port import DataPort
 from punktfunk.native.datagrams import Audio, FromHost, Ignored, decode_from_client, encode
@@ -73,6 +73,13 @@ class StreamWorker(Protocol):
         """End the stream within two seconds."""
 
 
+class PairingAttempt(Protocol):
+    """One ceremony between its challenge and its proof."""
+
+    def finish(self, proof: PairProof) -> PairResult:
+        """Judge the proof and store the client."""
+
+
 class Admission(Protocol):
     """Who is let in, and how a client becomes one of them."""
 
@@ -82,17 +89,14 @@ class Admission(Protocol):
     def refusal(self, peer: Peer) -> CloseCode | None:
         """Return why a peer is not let in, ``None`` when it is."""
 
-    def knocked(self, peer: Peer, name: str) -> None:
-        """Take note of a client that was refused because it is not known."""
+    def request_pairing(self, peer: Peer, name: str) -> None:
+        """Take a refused client's connection as its pairing request: somebody may approve it."""
 
-    async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[Any, PairChallenge]:
-        """Answer a PairRequest; return what belongs to this attempt, and the challenge.
+    async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[PairingAttempt, PairChallenge]:
+        """Answer a PairRequest: return the attempt that this begins, and the challenge.
 
         Raises ``PairingRefusedError`` with a close code, or another ``PairingError``.
         """
-
-    def finish_pairing(self, attempt: Any, proof: PairProof) -> PairResult:
-        """Judge the proof of an attempt and store the client."""
 
 
 class SessionOwner(Protocol):
@@ -127,7 +131,7 @@ class HostSession:
         self.peer: Peer | None = None
         self.local_address = ""
         self.worker: StreamWorker | None = None
-        self.log: Any = owner.stranger_log.of("")
+        self.log: LineWriter = owner.stranger_log.of("")
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
@@ -142,7 +146,7 @@ class HostSession:
         self._datagram_budget = Allowance(DATAGRAM_BURST, control.S // DATAGRAM_RATE_PER_S, monotonic_ns())
         self._refusals = RefusalWatch()
         self._pairing: asyncio.Task[None] | None = None
-        self._attempt: Any = None
+        self._attempt: PairingAttempt | None = None
 
     @property
     def counters(self) -> dict[str, int]:
@@ -360,7 +364,7 @@ class HostSession:
     ) -> None:
         match output:
             case control.StrangerRefused(hello):
-                self._owner.admission.knocked(peer, hello.name or "")
+                self._owner.admission.request_pairing(peer, hello.name or "")
             case control.PairingRequested(request):
                 self._pairing = self._loop.create_task(self._pair(peer, request))
             case control.PairingProven(proof):
@@ -399,7 +403,8 @@ class HostSession:
 
     def _judge(self, proof: PairProof) -> None:
         assert self._control is not None
-        result = self._owner.admission.finish_pairing(self._attempt, proof)
+        assert self._attempt is not None, "a proof follows a challenge"
+        result = self._attempt.finish(proof)
         self._end_reason = "paired" if result.ok else "pairing failed"
         self._control.pairing_over(result, monotonic_ns())
 

@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Protocol
 
 from aioquic.quic import events
 from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from punktfunk import log
+from punktfunk.addresses import SocketAddress
 from punktfunk.native.dialect import KEEP_ALIVE_S, CloseCode, Dialect
 from punktfunk.native.quic_limits import CONTROL_STREAM, BoundedConnection
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
@@ -40,7 +41,7 @@ _ACK_DELAY_S = 0.02
 """Within the 25 ms that aioquic announces. Its own 1 ms acknowledges each of 200 sound packets a second alone, which
 cost either end 3 % of a core."""
 
-Datagrams = list[tuple[bytes, Any]]
+Datagrams = list[tuple[bytes, SocketAddress]]
 
 
 class _AioquicLog(logging.Handler):
@@ -134,7 +135,7 @@ class Link:
         self,
         quic: BoundedConnection,
         handler: LinkHandler,
-        send: Callable[[bytes, Any], None],
+        send: Callable[[bytes, SocketAddress], None],
         counters: Counter[str] | None = None,
     ) -> None:
         self.peer: Peer | None = None
@@ -180,7 +181,7 @@ class Link:
         self._quic.connect(address, now=self._loop.time())
         self._pump()
 
-    def receive(self, datagram: bytes, address: Any) -> None:
+    def receive(self, datagram: bytes, address: SocketAddress) -> None:
         """Take a UDP datagram. Whatever is in it, nothing is raised."""
         if self.closed is not None:
             return
@@ -252,7 +253,7 @@ class Link:
         """Forget the link at once, without waiting for QUIC to drain."""
         self._give_up(reason, loss)
 
-    def _take(self, datagram: bytes, address: Any, now: float) -> None:
+    def _take(self, datagram: bytes, address: SocketAddress, now: float) -> None:
         idle_at = self._quic._close_at
         self._quic.receive_datagram(datagram, address, now=now)
         # aioquic puts the idle time-out off for what decrypts and for nothing else that comes in.

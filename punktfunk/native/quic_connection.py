@@ -12,7 +12,7 @@ import ssl
 from typing import Any
 
 from aioquic import tls
-from aioquic.buffer import Buffer  # type: ignore[attr-defined]
+from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # from an extension without types
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicProtocolVersion
 
@@ -59,7 +59,7 @@ class _DialectConnection(BoundedConnection):
             # As objects they would take 30 times their size on the wire, as long as the link lives.
             self.tls.received_extensions = []
 
-        self.tls._server_handle_hello = settle_dialect  # type: ignore[method-assign]
+        self.tls._server_handle_hello = settle_dialect  # type: ignore[method-assign]  # aioquic has no hook there
 
     def _wrap_certificate_check(self) -> None:
         verify = self.tls._client_handle_certificate_verify
@@ -70,7 +70,7 @@ class _DialectConnection(BoundedConnection):
             if self._pin is not None and (certificate is None or fingerprint_of(certificate) != self._pin):
                 raise _AlertAccessDenied("the host's certificate is not the pinned one")
 
-        self.tls._client_handle_certificate_verify = check_pin  # type: ignore[method-assign]
+        self.tls._client_handle_certificate_verify = check_pin  # type: ignore[method-assign]  # aioquic has no hook there
 
 
 def _configuration(identity: Identity, *, is_client: bool, dialect: Dialect) -> QuicConfiguration:

@@ -30,7 +30,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aioquic import tls
-from aioquic.buffer import Buffer, encode_uint_var  # type: ignore[attr-defined]
+from aioquic.buffer import Buffer, encode_uint_var  # type: ignore[attr-defined]  # from an extension without types
 from aioquic.quic.connection import (
     CONNECTION_LIMIT_FRAME_CAPACITY,
     MAX_STREAM_DATA_FRAME_CAPACITY,
@@ -45,6 +45,8 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream, QuicStreamReceiver
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from punktfunk.addresses import SocketAddress
 
 CONTROL_STREAM = 0
 """The one stream of punktfunk/1, opened by the client and open for the session (section 1.4)."""
@@ -87,7 +89,7 @@ class BoundedConnection(QuicConnection):
         )
         self._local_max_streams_uni = Limit(QuicFrameType.MAX_STREAMS_UNI, "max_streams_uni", 0)
 
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, SocketAddress]]:
         """Send nothing but ACKs and probes to a peer that leaves too many packets unanswered."""
         unanswered = sum(space.ack_eliciting_in_flight for space in self._spaces.values())
         # With the congestion window used up aioquic holds back exactly what would have to be answered.
@@ -104,7 +106,7 @@ class BoundedConnection(QuicConnection):
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
         check = _on_affordable_keys(self.tls, self.tls._check_certificate_verify_signature)
-        self.tls._check_certificate_verify_signature = check  # type: ignore[method-assign, assignment]
+        self.tls._check_certificate_verify_signature = check  # type: ignore[method-assign, assignment]  # aioquic has no hook there
 
     def _serialize_transport_parameters(self) -> bytes:
         value = encode_uint_var(MAX_UDP_PAYLOAD_BYTES)

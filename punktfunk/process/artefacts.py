@@ -65,7 +65,7 @@ def write_columns(folder: Path, name: str, columns: Columns) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(file, **columns)  # type: ignore[arg-type]
+            np.savez(file, **columns)  # type: ignore[arg-type]  # numpy types keywords as its own options
         temporary.replace(path)
     except OSError as error:
         raise _failed(path, error) from error

@@ -29,6 +29,7 @@ REPLACED = {
         "side planes": rf"(?i)\bside(?:{GAP}|-)planes?\b",
         "coded strip": rf"(?i)\bcoded{GAP}strip\b",
         "speed test": rf"(?i)\bspeed(?:{GAP}|-)tests?\b",
+        "knock": r"(?i)\bknock(?:s|ed|ing)?\b",
         "a person's word": rf"(?i)\b(?:person's|your){GAP}word\b",
         "say or tell at the head of a docstring": r'(?:"""|/// |//! )(?:Say|Tell)\b',
     }.items()
@@ -77,6 +78,7 @@ def test_the_glossary_names_what_stands_instead(word: str) -> None:
         ("Side-plane datagrams, side planes", [(1, "side planes"), (1, "side planes")]),
         ("the coded strip", [(1, "coded strip")]),
         ("Speed tests: filler", [(1, "speed test")]),
+        ("It knocked; a knock.", [(1, "knock"), (1, "knock")]),
         ("Waiting for your word", [(1, "a person's word")]),
         ('"""Say whether', [(1, "say or tell at the head of a docstring")]),
         ("\n    /// Tell it", [(2, "say or tell at the head of a docstring")]),

@@ -321,7 +321,7 @@ def test_hosts_of_the_network_are_listed_with_harmless_names_whatever_they_call_
 def test_a_client_s_name_is_text_in_the_api_s_lists_and_in_its_log_lines(managed: Any) -> None:
     host = managed()
 
-    async def knock() -> None:
+    async def ask_to_pair() -> None:
         for first in (
             Hello(mode=WireMode(1280, 720, 60), name=SHORT, launch=SHORT).encode(),
             PairRequest(SHORT, b"A" * 33).encode(),
@@ -333,14 +333,14 @@ def test_a_client_s_name_is_text_in_the_api_s_lists_and_in_its_log_lines(managed
             dialer.link.send_stream(frame(first))
             await wire.over.wait()
 
-    run(knock())
+    run(ask_to_pair())
     with host.program() as client:
         found = []
         for path in ("native/pending", "logs", "sessions", "host"):
             answer: httpx.Response = client.get(f"/api/v1/{path}")
             assert answer.status_code == 200
             found += list(texts(answer.json()))
-    assert any(text == "[2J" for text in found), "the device that knocked"
+    assert any(text == "[2J" for text in found), "the pending device"
     assert not [ascii(text) for text in found if harm(text)]
 
 

@@ -15,7 +15,7 @@ import pytest
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import PairingError, PairingRefusedError
 from punktfunk.host.native import admission as admission_module
-from punktfunk.host.native.admission import HostAdmission
+from punktfunk.host.native.admission import HostAdmission, OpenAttempt
 from punktfunk.host.native.pairing import COOL_DOWN_NS, SECOND_NS, SOURCE_COOL_DOWN_NS, Attempt, NativePairing
 from punktfunk.host.pending import PendingClients
 from punktfunk.log_ring import LogRing
@@ -97,20 +97,20 @@ def test_without_open_trust_a_stranger_is_denied_and_one_without_a_certificate_i
     assert admission.refusal(peer(address, None)) is CloseCode.NO_IDENTITY
 
 
-def test_a_client_that_knocks_is_remembered_and_one_without_a_certificate_cannot_be(
+def test_a_client_that_asks_to_pair_is_remembered_and_one_without_a_certificate_cannot_be(
     pairing: NativePairing,
 ) -> None:
     admission = HostAdmission([], OpenTrust.NONE, pairing)
-    admission.knocked(peer("192.0.2.1", None), "nobody")
+    admission.request_pairing(peer("192.0.2.1", None), "nobody")
     assert pairing.pending.all(monotonic_ns()) == ()
-    admission.knocked(peer("192.0.2.1", STRANGER), "\x1b[2Jliving\u202e room")
+    admission.request_pairing(peer("192.0.2.1", STRANGER), "\x1b[2Jliving\u202e room")
     [device] = pairing.pending.all(monotonic_ns())
     assert (device.fingerprint, device.name, device.source) == (STRANGER, "[2Jliving room", "192.0.2.1")
 
 
 def test_without_pairing_nobody_is_remembered_and_only_named_certificates_are_known() -> None:
     admission = HostAdmission([NAMED], OpenTrust.NONE, None)
-    admission.knocked(peer("192.0.2.1", STRANGER), "x")
+    admission.request_pairing(peer("192.0.2.1", STRANGER), "x")
     assert admission.known(NAMED)
     assert not admission.known(PAIRED)
 
@@ -157,7 +157,7 @@ def begun(
     request: PairRequest,
     address: str = "192.0.2.7",
     fingerprint: str | None = CLIENT_FP.hex(),
-) -> tuple[Attempt, PairChallenge]:
+) -> tuple[OpenAttempt, PairChallenge]:
     return asyncio.run(desk.begin_pairing(peer(address, fingerprint), request))
 
 
@@ -174,7 +174,7 @@ def finished(desk: HostAdmission, times: Times, *, knows_the_pin: bool) -> PairR
     times.monotonic_ns += 3600 * SECOND_NS
     client, request = ceremony(armed(desk, times))
     attempt, challenge = begun(desk, request)
-    return desk.finish_pairing(attempt, client.prove(challenge) if knows_the_pin else WRONG_PROOF)
+    return attempt.finish(client.prove(challenge) if knows_the_pin else WRONG_PROOF)
 
 
 def lines(ring: LogRing) -> list[tuple[str, str, str, dict[str, Any]]]:
@@ -221,7 +221,7 @@ def test_a_right_proof_counts_for_a_minute_from_the_request_on(
     client, request = ceremony(armed(desk, times))
     attempt, challenge = begun(desk, request)
     times.monotonic_ns += wait_ns
-    assert desk.finish_pairing(attempt, client.prove(challenge)).ok == ok
+    assert attempt.finish(client.prove(challenge)).ok == ok
     assert desk.known(CLIENT_FP.hex()) is bool(ok)
 
 

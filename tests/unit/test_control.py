@@ -356,12 +356,12 @@ def test_a_hello_whose_name_is_no_utf_8_is_served_as_one_without_a_name_and_coun
         assert host.counters.get("dropped_texts", 0) == dropped
 
 
-def test_a_client_without_a_certificate_is_refused_and_does_not_knock() -> None:
-    for refusal, knocks in ((CloseCode.NO_IDENTITY, False), (CloseCode.DENIED, True)):
+def test_a_client_without_a_certificate_is_refused_and_is_not_pending() -> None:
+    for refusal, pending in ((CloseCode.NO_IDENTITY, False), (CloseCode.DENIED, True)):
         host = HostControl(Dialect.PKF1, now_ns=0, realtime_offset_ns=0, refusal=refusal)
         host.receive(frame(Hello(mode=MODE).encode()), 0)
         outputs = list(iter(host.poll, None))
-        assert any(isinstance(output, control.StrangerRefused) for output in outputs) is knocks
+        assert any(isinstance(output, control.StrangerRefused) for output in outputs) is pending
         assert isinstance(outputs[-1], control.CloseConnection)
         assert outputs[-1].code is refusal
 

@@ -351,7 +351,7 @@ def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(desk: 
 # --- devices that wait ------------------------------------------------------------------------------------
 
 
-def test_a_device_that_knocks_again_keeps_its_place_and_its_time(desk: Desk) -> None:
+def test_a_device_that_asks_again_keeps_its_place_and_its_time(desk: Desk) -> None:
     assert desk.pending.ask("native", PHONE, "phone\n", "192.0.2.7", 1)
     assert desk.pending.ask("native", TABLET, "", "192.0.2.8", 2)
     assert desk.pending.ask("native", PHONE, "other", "192.0.2.9", 3)

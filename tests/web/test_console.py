@@ -143,7 +143,7 @@ def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
     expect(page.get_by_role("region", name="Ended since this page was opened")).to_contain_text("unpaired")
 
 
-def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
+def test_a_pending_device_is_approved_or_denied_and_its_name_stays_text(
     console: Any, device: Callable[[str], Any], expect: Any
 ) -> None:
     page = open_view(console, "home")
@@ -151,12 +151,12 @@ def test_a_device_that_knocks_is_approved_or_denied_and_its_name_stays_text(
     waiting = page.get_by_role("region", name="Awaiting approval")
     expect(waiting).to_have_count(0)
     # Both at once: neither is let in, and both wait.
-    knocks = [hostile.stream(), tablet.stream()]
+    requests = [hostile.stream(), tablet.stream()]
     expect(waiting.get_by_text(HOSTILE, exact=True)).to_be_visible()
     expect(waiting.get_by_text("tablet", exact=True)).to_be_visible()
     assert page.locator("img").count() == 0
-    for knock in knocks:
-        refused, _ = knock.communicate(timeout=PATIENCE_S)
+    for request in requests:
+        refused, _ = request.communicate(timeout=PATIENCE_S)
         assert "pair first, or let somebody approve this device" in refused
     console.keep("home-pending-light")
     waiting.get_by_role("button", name=f"Deny {HOSTILE}").click()

@@ -24,7 +24,7 @@ def connect(display: str) -> Connection:
 def require() -> None:
     """Raise CapabilityError unless pywayland can be imported."""
     try:
-        import pywayland  # noqa: F401
+        import pywayland  # noqa: F401 - is it installed?
     except ImportError as error:
         raise CapabilityError(
             f"Wayland needs pywayland, which cannot be imported: {error}", "pip install 'punktfunk[desktop]'"

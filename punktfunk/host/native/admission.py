@@ -1,4 +1,4 @@
-"""Who is let in: the trust list, the pairing desk and open trust, as the native host's sessions ask for them."""
+"""Who is let in: the trust list, pairing and open trust, as the native host's sessions ask for them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from punktfunk import log
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.errors import PairingRefusedError, TrustStoreError, UntrustedPeerError
 from punktfunk.host.native.pairing import WIRE, Attempt, NativePairing
+from punktfunk.log_limit import LineWriter
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.quic import Peer
@@ -48,12 +49,12 @@ class HostAdmission:
             return CloseCode.DENIED
         return None
 
-    def knocked(self, peer: Peer, name: str) -> None:
-        """Remember a refused client so that a person may approve it."""
+    def request_pairing(self, peer: Peer, name: str) -> None:
+        """Make the device of a refused client pending, so that somebody may approve it."""
         if self.pairing is not None and peer.fingerprint is not None:
             self.pairing.pending.ask(WIRE, peer.fingerprint, name, peer.address[0], monotonic_ns())
 
-    async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[Attempt, PairChallenge]:
+    async def begin_pairing(self, peer: Peer, request: PairRequest) -> tuple[OpenAttempt, PairChallenge]:
         """Spend the PIN on this request and compute the challenge in another thread.
 
         Raises ``PairingRefusedError`` or ``PairingError`` as :class:`NativePairing` does.
@@ -64,13 +65,23 @@ class HostAdmission:
             )
         client_fp = None if peer.fingerprint is None else bytes.fromhex(peer.fingerprint)
         attempt = self.pairing.admit(request, client_fp, peer.address[0], monotonic_ns())
-        return attempt, await asyncio.to_thread(attempt.challenge, request)
+        challenge = await asyncio.to_thread(attempt.challenge, request)
+        return OpenAttempt(self.pairing, attempt, self._log), challenge
 
-    def finish_pairing(self, attempt: Attempt, proof: PairProof) -> PairResult:
+
+class OpenAttempt:
+    """A ceremony whose challenge is out; see :class:`punktfunk.native.host.PairingAttempt`."""
+
+    def __init__(self, pairing: NativePairing, attempt: Attempt, writer: LineWriter) -> None:
+        self._pairing = pairing
+        self._attempt = attempt
+        self._log = writer
+
+    def finish(self, proof: PairProof) -> PairResult:
         """Judge the proof; on a match the client is on disk when this returns, or the pairing has failed."""
-        assert self.pairing is not None
+        attempt = self._attempt
         try:
-            result = self.pairing.finish(attempt, proof, monotonic_ns(), realtime_ns() // _S)
+            result = self._pairing.finish(attempt, proof, monotonic_ns(), realtime_ns() // _S)
         except TrustStoreError as error:
             self._log.error("pairing not stored", cause=error.cause, hint=error.hint)
             result = PairResult(0)
