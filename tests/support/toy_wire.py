@@ -42,7 +42,7 @@ def host(address: str, out: Path) -> None:
 
 
 def client(address: str) -> None:
-    """Say hello until something comes, and listen until it is silent."""
+    """Print hello until something comes, and listen until it is silent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
         deadline = time.monotonic() + _PATIENCE_S
         while not select.select([here], [], [], 0.1)[0]:
