@@ -133,7 +133,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def rust(session: nox.Session) -> None:
-    """Check and test the core alone: cargo fmt, clippy -D warnings, cargo test."""
+    """Check and test the core alone: cargo fmt, clippy -D warnings, cargo test (examples in documentation too)."""
     _need_cargo(session)
     manifest = ("--manifest-path", str(CORE / "Cargo.toml"))
     # Link-time optimisation of a dozen test programs costs minutes and finds nothing.
@@ -157,6 +157,7 @@ def rust(session: nox.Session) -> None:
         "punktfunk-core",
         *session.posargs,
         external=True,
+        env=env,
     )
 
 

@@ -4,6 +4,26 @@
 //! becomes of it: lost, dropped by the full queue, or delivered once or twice at given times, intact or with a
 //! flipped bit. The order of the stations is that of Linux's netem: loss, duplication, queue and rate, delay.
 //!
+//! ```
+//! use punktfunk_core::emulate::{LinkModel, LinkSpec, Outcome};
+//!
+//! // 10 Mbit/s after a queue of four, 5 ms of way, and every third packet lost.
+//! let spec = LinkSpec::from_json(
+//!     r#"{"rate_kbps": 10000, "queue_packets": 4, "delay_us": 5000, "loss": {"kind": "periodic", "every": 3}}"#,
+//! )?;
+//! let mut link = LinkModel::new(&spec, 1, 0)?;
+//! let mut arrivals = Vec::new();
+//! for _ in 0..9 {
+//!     let packet = link.offer(0, 1222); // all at once; with the headers of IP and UDP each takes 1 ms
+//!     arrivals.extend(packet.deliveries().iter().map(|delivery| delivery.at_ns / 1_000_000));
+//! }
+//! assert_eq!(arrivals, [6, 7, 8, 9, 10]); // one on its way, four behind it
+//! let counters = link.counters();
+//! assert_eq!((counters.dropped_loss, counters.dropped_queue), (3, 1));
+//! assert_eq!(counters.in_flight(), 5); // until `LinkModel::arrived` is told of each
+//! # Ok::<(), punktfunk_core::emulate::LinkSpecError>(())
+//! ```
+//!
 //! All randomness is a hash of (seed, direction, packet number, purpose): the lost, duplicated and corrupted sets of
 //! a seed do not depend on when packets arrive or how they are batched. Only what the queue drops depends on time.
 

@@ -1,7 +1,7 @@
 //! Forward error correction: two codes behind one trait (punktfunk/1 section 5).
 //!
 //! Both codes are systematic and MDS: a block of `k` data shards gets `m` recovery shards, and any `k` of the
-//! `k + m` rebuild it. They are the two generalised Cauchy codes of [`cauchy`], over GF(2^8) and GF(2^16); a
+//! `k + m` rebuild it. They are the two generalised Cauchy codes of `cauchy`, over GF(2^8) and GF(2^16); a
 //! GF(2^16) block that is too large for the closed form goes through the transform of `reed-solomon-simd`,
 //! which makes the same bytes.
 

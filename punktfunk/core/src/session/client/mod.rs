@@ -29,7 +29,79 @@ pub enum Receipt {
     Rejected(Reject),
 }
 
-/// A receiver of one stream.
+/// A receiver of one stream: datagrams in, access units out in order, and no socket, thread or clock.
+///
+/// # Driving it
+///
+/// * **[`ClientSession::receive`]** every datagram with the time at which it came. Nothing that is in one is an error: the
+///   [`Receipt`] says what became of it, and the counters add up.
+/// * **[`ClientSession::advance`]** after each batch of them, and when [`ClientSession::next_timeout`] is due though nothing came.
+///   This alone ends turns: it releases what is complete and gives up what waited too long.
+/// * **[`ClientSession::poll_frame`]** after that, until it has no more. Frames leave in order, each once; [`Frame::gap`] says how
+///   many were left out before it.
+/// * **[`ClientSession::take_recovery_request`]** after that: true means ask the host for a key frame.
+/// * **[`ClientSession::settle`]** once, at the end: every frame gets its fate, and the counters their balance.
+///
+/// `now_ns` and `received_ns` are of one monotonic clock, with any origin, and `now_ns` never goes back. It is not the host's:
+/// the times of the two ends are never compared, and a frame's `pts_ns` only with that of other frames.
+///
+/// ```
+/// use punktfunk_core::session::{
+///     ClientSession, FLAG_KEY, FLAG_PICTURE, HostSession, HostSettings, StreamConfig,
+/// };
+///
+/// let config = StreamConfig { key: Some([7; 16]), fec_percent: 20, ..StreamConfig::default() };
+/// let mut host = HostSession::new(config.clone(), &HostSettings::default())?;
+/// let mut client = ClientSession::new(config, true)?;
+///
+/// let access_unit = vec![42; 100_000];
+/// host.submit(&access_unit, 1_000, FLAG_PICTURE | FLAG_KEY, 0)?;
+/// let (mut now_ns, mut number) = (0, 0);
+/// while let Some(due_ns) = host.transmitter.next_timeout() {
+///     now_ns = now_ns.max(due_ns);
+///     while let Some(train) = host.transmitter.poll_transmit(now_ns) {
+///         for packet in train.bytes.chunks_exact(train.segment) {
+///             number += 1;
+///             if number % 10 != 0 {
+///                 client.receive(&mut packet.to_vec(), now_ns); // every tenth is lost
+///             }
+///         }
+///         let packets = train.packets;
+///         host.transmitter.sent(now_ns, packets, 0);
+///         client.advance(now_ns);
+///     }
+/// }
+/// let frame = client.poll_frame().expect("10 % of loss, 20 % of recovery shards");
+/// assert_eq!(&*frame.data, access_unit);
+/// assert_eq!((frame.pts_ns, frame.gap, frame.decodable), (1_000, 0, true));
+/// assert!(!client.take_recovery_request(now_ns, None));
+///
+/// // Two more frames, of which the first is lost. The second waits for it until the reorder window is over, and cannot be
+/// // decoded then: it is kept back, and a key frame is to be asked for.
+/// for frame in 1..3 {
+///     host.submit(&access_unit[..1_000], 2_000, FLAG_PICTURE, now_ns)?;
+///     now_ns = host.transmitter.next_timeout().unwrap();
+///     let packets = host.transmitter.poll_transmit(now_ns).unwrap();
+///     if frame == 2 {
+///         for packet in packets.bytes.chunks_exact(packets.segment) {
+///             client.receive(&mut packet.to_vec(), now_ns);
+///         }
+///     }
+///     let count = packets.packets;
+///     host.transmitter.sent(now_ns, count, 0);
+/// }
+/// client.advance(now_ns);
+/// assert_eq!(client.next_timeout(), Some(now_ns + 20_000_000));
+/// now_ns += 20_000_000;
+/// client.advance(now_ns);
+/// assert!(client.poll_frame().is_none());
+/// assert!(client.take_recovery_request(now_ns, None));
+///
+/// client.settle(None, now_ns);
+/// let stats = client.stats();
+/// assert_eq!((stats.frames_decodable, stats.frames_undecodable, stats.frames_unrecoverable), (1, 1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ClientSession {
     config: StreamConfig,
     limits: Limits,

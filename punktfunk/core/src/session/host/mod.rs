@@ -200,7 +200,49 @@ impl Submitter {
     }
 }
 
-/// Both halves of a host's session.
+/// Both halves of a host's session: access units in, paced packets out, and no socket, thread or clock.
+///
+/// # Driving it
+///
+/// * **[`HostSession::submit`]** each access unit as it leaves the encoder. That seals it, queues its packets and never waits:
+///   a full queue drops its oldest frame, which then makes [`Shared::take_recovery_request`] ask for a key frame.
+/// * **[`Transmitter::next_timeout`]** says when packets may leave, `None` while none wait. It changes with every other call, so
+///   ask it anew after each, and again after the next submission where it was `None`.
+/// * **[`Transmitter::poll_transmit`]** at that time, until it has nothing more. Give each [`Train`] to the network as a whole or
+///   packet by packet, and report its fate by **[`Transmitter::sent`]** before the next poll. What is not sent is refused: a
+///   session sends nothing twice.
+///
+/// `now_ns` is the time of one monotonic clock at which the call happens; any origin will do, and it never goes back. A call
+/// that comes late is no error, the pacer only makes up for it with a burst of bounded length. `pts_ns` is the wall clock's
+/// when the picture was captured: the session carries it and reads no time from it.
+///
+/// The two halves may be driven by a thread each: they share a bounded queue and the counters in [`Shared`].
+///
+/// ```
+/// use punktfunk_core::session::{FLAG_KEY, FLAG_PICTURE, HostSession, HostSettings, StreamConfig};
+///
+/// let config = StreamConfig { key: Some([7; 16]), fec_percent: 20, ..StreamConfig::default() };
+/// let mut host = HostSession::new(config, &HostSettings::default())?;
+///
+/// let mut now_ns = 0;
+/// host.submit(&[42; 100_000], 0, FLAG_PICTURE | FLAG_KEY, now_ns)?;
+///
+/// let mut sent = 0;
+/// while let Some(due_ns) = host.transmitter.next_timeout() {
+///     now_ns = now_ns.max(due_ns); // a real host sleeps until then
+///     while let Some(train) = host.transmitter.poll_transmit(now_ns) {
+///         for packet in train.bytes.chunks_exact(train.segment) {
+///             sent += 1; // socket.send(packet)
+///             assert_eq!(packet.len(), 1264); // 8 of number, 40 of header, 1200 of shard, 16 of tag
+///         }
+///         let packets = train.packets;
+///         host.transmitter.sent(now_ns, packets, 0);
+///     }
+/// }
+/// assert_eq!(sent, 84 + 17); // 100 000 bytes in shards of 1200, and 20 % of them rounded up
+/// assert_eq!(now_ns, 690_000); // 32 of them at once, then 100 each millisecond
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct HostSession {
     /// Takes access units.
     pub submitter: Submitter,
