@@ -1,4 +1,4 @@
-"""The one list of paired clients, native and GameStream alike (promise P7).
+"""The one list of paired clients, whatever wire they came by (promise P7).
 
 The list is a small JSON file. A change is on disk, synced and renamed into place before anybody is told that it
 happened; a change that could not be written is an error to whoever asked for it and leaves the list as it was.
@@ -70,6 +70,8 @@ class TrustStore:
             raise TrustStoreError(
                 f"'{client.fingerprint[:80]}' is not a SHA-256 fingerprint in lowercase hex"
             )
+        if not _WIRE.fullmatch(client.wire):
+            raise TrustStoreError(f"'{client.wire[:80]}' is no name of a wire")
         if client.fingerprint not in self._clients and len(self._clients) >= MAX_CLIENTS:
             raise TrustStoreError(f"{MAX_CLIENTS} clients are paired already", "unpair one that is not used")
         self._replace({**self._clients, client.fingerprint: client})

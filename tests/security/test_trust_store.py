@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def test_a_damaged_file_is_an_error_never_an_empty_list(tmp_path: Path, text: st
             TrustStore(path)
     (aside,) = tmp_path.glob("trust.json.corrupt-*")
     assert aside.read_text() == text == path.read_text()
+
+
+@pytest.mark.parametrize("wire", ["", "Echo", "echo 2", "2nd", "é", "a" * 33, "echo\n"])
+def test_no_client_is_written_whose_wire_could_not_be_read_again(tmp_path: Path, wire: str) -> None:
+    store = TrustStore(tmp_path / "trust.json")
+    store.add(ONE)
+    with pytest.raises(TrustStoreError, match="is no name of a wire"):
+        store.add(replace(TWO, wire=wire))
+    assert store.clients() == TrustStore(store.path).clients() == (ONE,)
 
 
 def test_a_failed_write_leaves_list_and_file_as_they_were(
