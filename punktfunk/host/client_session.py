@@ -84,7 +84,7 @@ class StreamRequest:
     """What a wire has agreed on with a client, as far as the owner of all sessions has to know it."""
 
     name: str
-    """What the client calls itself, fit to be shown."""
+    """What the client calls itself; its report has it as people are shown it."""
     mode: Mode
     source: str
     """Kind of what is streamed."""

@@ -30,6 +30,7 @@ from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.spec import RecordOptions
 from punktfunk.input import FromClient
+from punktfunk.printable import device_name
 
 CLOSE_LIMIT_S = 1.9
 
@@ -280,7 +281,7 @@ class Sessions:
             session.peer,
             request.mode,
             artefacts,
-            name=request.name,
+            name=device_name(request.name),
             source=request.source,
             bitrate_kbps=request.bitrate_kbps,
             fec_scheme=request.fec_scheme,

@@ -23,6 +23,7 @@ from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.spec import RecordOptions, StreamLimits, StreamSpec
 from punktfunk.input import PadFeedback
 from punktfunk.media import EncoderConfig, SyntheticSpec
+from punktfunk.printable import device_name
 from punktfunk.units import Bitrate, Mode
 from tests.support.stream_spec import SPEC
 from tests.support.waiting import soon
@@ -51,6 +52,7 @@ class Toy:
     modes: list[tuple[bool, Mode]] = field(default_factory=list)
     probes: list[tuple[int, ...]] = field(default_factory=list)
     sender: str = SENDER
+    name: str = "television"
     worker: WorkerStream | None = None
     over: bool = False
 
@@ -91,7 +93,7 @@ class Toy:
 
     def start(self, frames: int | None = None) -> socket.socket:
         """Begin to stream; return the client's end."""
-        self.worker = self.owner.start(self, request(self.clock, frames, self.sender))
+        self.worker = self.owner.start(self, request(self, frames))
         host, client = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for end in (host, client):
             end.bind(("127.0.0.1", 0))
@@ -102,7 +104,7 @@ class Toy:
         return client
 
 
-def request(clock: SessionClock, frames: int | None, sender: str) -> StreamRequest:
+def request(toy: Toy, frames: int | None) -> StreamRequest:
     """Ask for a stream of synthetic frames in packets of the core."""
 
     def spec(records: RecordOptions | None, screen: ScreenSpec | None) -> StreamSpec:
@@ -113,14 +115,14 @@ def request(clock: SessionClock, frames: int | None, sender: str) -> StreamReque
                 "encoder": EncoderConfig(encoder="x264", mode=MODE, bitrate=Bitrate(2_000_000)),
                 "rate_kbps": 2000,
                 "limits": StreamLimits(frames=frames),
-                "clock": clock,
-                "transport": SPEC.transport.model_copy(update={"sender": sender}),
+                "clock": toy.clock,
+                "transport": SPEC.transport.model_copy(update={"sender": toy.sender}),
                 "records": records,
             }
         )
 
     return StreamRequest(
-        name="television",
+        name=toy.name,
         mode=MODE,
         source="synthetic",
         bitrate_kbps=2000,
@@ -246,6 +248,20 @@ def test_a_host_that_stops_lets_no_worker_start_and_leaves_none() -> None:
             await sessions.stop()
         [report] = sessions.history.ended()
         assert (report.worker_pid, report.reason, report.failed) == (0, "host stopped", False)
+
+    run(scenario())
+
+
+def test_what_a_client_calls_itself_is_made_fit_to_be_shown_for_every_wire() -> None:
+    async def scenario() -> None:
+        sessions = owner(3)
+        for name in ("\x1b[2Jliving\u202e  room\r\n", "tv" * 100, ""):
+            toy = Toy(sessions, Somebody(("192.0.2.1", 5), None), name=name)
+            sessions.reserve(toy)
+            with toy.start():
+                assert sessions.live()[-1].name == device_name(name)
+        sessions.start_no_more()
+        await sessions.stop()
 
     run(scenario())
 

@@ -25,7 +25,6 @@ from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, Welcome
 from punktfunk.native.host import HostSession
-from punktfunk.printable import device_name
 from punktfunk.trust.open_trust import OpenTrust, require_open_trust
 
 
@@ -142,7 +141,7 @@ class NativeServer:
         agreed = self._agreed[session]
         config, hello, welcome = agreed.config, agreed.hello, agreed.welcome
         request = StreamRequest(
-            name=device_name(hello.name or ""),
+            name=hello.name or "",
             mode=welcome.mode.checked(),
             source=config.source.kind,
             bitrate_kbps=wanted_kbps(config, hello, welcome.shard_bytes),
