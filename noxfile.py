@@ -72,11 +72,22 @@ def _prepare(session: nox.Session) -> None:
         # The GPU's encoder is of no use without a GPU; its tests need the driver's absence only.
         optional = {**project["project"]["optional-dependencies"], "nvenc": []}
         extras = [d for extra in optional.values() for d in extra]
-        session.run(*pip, "maturin", *project["project"]["dependencies"], *extras, *groups, external=True)
+        # The independent Leopard code of the tests is built against a PyO3 that knows no Python after 3.12.
+        env = {"PYO3_USE_ABI3_FORWARD_COMPATIBILITY": "1"}
+        wanted = (*project["project"]["dependencies"], *extras, *groups)
+        session.run(*pip, "maturin", *wanted, external=True, env=env)
     session.log("compiling the protocol core (about a minute the first time)")
-    session.run(*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT), external=True)
+    # Outside of a build environment of pip's own, maturin has to be found on PATH.
+    session.run(
+        *pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT), external=True, env={"PATH": _path()}
+    )
     python_stamp.write_text(dependencies)
     core_stamp.write_text(core)
+
+
+def _path() -> str:
+    """Return PATH with the environment's programs first."""
+    return os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
 
 
 def _run(session: nox.Session, program: str, *arguments: str) -> None:
@@ -85,8 +96,7 @@ def _run(session: nox.Session, program: str, *arguments: str) -> None:
     Images of containers often forbid bytecode to be written. Then every process of the hundreds that the tests start
     compiles all of its modules, and every worker of theirs rewrites the asserts of all tests.
     """
-    path = os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
-    env = {"PATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+    env = {"PATH": _path(), "PYTHONDONTWRITEBYTECODE": ""}
     session.run(str(ENV / "bin" / program), *arguments, env=env, external=True)
 
 
