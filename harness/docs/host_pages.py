@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from punktfunk.host.settings import SETTINGS_FILE, Setting, SettingsStore, SettingValues
+from punktfunk.host.settings import SETTINGS_FILE, SettingsStore, SettingValues
 from punktfunk.log_limit import LINES_OF_A_SOURCE, LINES_OF_AN_EVENT, WINDOW_S
 from punktfunk.log_ring import MAX_BYTES, MAX_ENTRIES, MAX_ENTRY_BYTES
 from punktfunk.mgmt.events import LOG_EVENTS, MAX_STREAMS, QUEUE_EVENTS
+from punktfunk.mgmt.live import Setting
 from punktfunk.mgmt.metrics import FAMILIES, FINGERPRINT_CHARACTERS, PREFIX
 
 SETTINGS_PAGE: Final = "docs/reference/settings.md"

@@ -6,6 +6,7 @@ Requests carry a number that their answer repeats. An input event travels as it 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
@@ -128,18 +129,14 @@ class Failed:
     hint: str
 
 
-VOCABULARY = (
-    OpenSession,
-    SessionOpened,
-    MakeOutput,
-    ChangeOutput,
-    OutputMade,
-    Launch,
-    Launched,
-    EndApp,
-    AppEnded,
+Request = OpenSession | MakeOutput | ChangeOutput | Launch | EndApp | ReleaseAll
+"""What a program asks, besides putting input in."""
+
+Answer = SessionOpened | OutputMade | Launched | AppEnded | Released | Failed
+"""What the supervisor says, with the number of the request, or with 0 unasked."""
+
+VOCABULARY: tuple[type[Request | Answer | InputEvent], ...] = (
+    *get_args(Request),
+    *get_args(Answer),
     InputEvent,
-    ReleaseAll,
-    Released,
-    Failed,
 )

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self, TypeVar
 
 from punktfunk.desktop import messages
 from punktfunk.desktop.runtime import RuntimeFolder
@@ -35,6 +35,8 @@ from punktfunk.units import Mode
 OPEN_LIMIT_S: Final = 12.0
 ANSWER_LIMIT_S: Final = 8.0
 CLOSE_LIMIT_S: Final = 2.0
+
+A = TypeVar("A", bound=messages.Answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class DesktopSession:
         require_wayland()
         self._options = options or SessionOptions()
         self._on_end = on_end
-        self._answers: dict[int, queue.SimpleQueue[Any]] = {}
+        self._answers: dict[int, queue.SimpleQueue[messages.Answer | PunktfunkError]] = {}
         self._apps: dict[int, App] = {}
         self._lock = threading.Lock()
         self._next = 1
@@ -95,14 +97,17 @@ class DesktopSession:
         self._reader = threading.Thread(target=self._read, name="desktop-session", daemon=True)
         self._reader.start()
         try:
-            self._opened: messages.SessionOpened = self._ask(
-                messages.OpenSession,
+            self._opened = self._ask(
+                messages.SessionOpened,
+                lambda number: messages.OpenSession(
+                    number,
+                    runtime=str(self._runtime.path),
+                    xwayland=self._options.xwayland,
+                    audio=self._options.audio,
+                    keyboard_layout=self._options.keyboard_layout,
+                    keyboard_variant=self._options.keyboard_variant,
+                ),
                 OPEN_LIMIT_S,
-                runtime=str(self._runtime.path),
-                xwayland=self._options.xwayland,
-                audio=self._options.audio,
-                keyboard_layout=self._options.keyboard_layout,
-                keyboard_variant=self._options.keyboard_variant,
             )
         except BaseException:
             self.close()
@@ -145,12 +150,12 @@ class DesktopSession:
 
     def create(self, mode: Mode) -> VirtualOutput:
         """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
-        made = self._ask(messages.MakeOutput, mode=mode)
+        made = self._ask(messages.OutputMade, lambda number: messages.MakeOutput(number, mode))
         return VirtualOutput(made.name, made.mode)
 
     def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
         """Give an output another mode."""
-        made = self._ask(messages.ChangeOutput, name=output.name, mode=mode)
+        made = self._ask(messages.OutputMade, lambda number: messages.ChangeOutput(number, output.name, mode))
         return VirtualOutput(made.name, made.mode)
 
     def launch(
@@ -161,7 +166,10 @@ class DesktopSession:
         Raises CapabilityError where it cannot be started and UsageError for an empty list.
         """
         launched = self._ask(
-            messages.Launch, argv=list(argv), env=dict(env or {}), cwd=None if cwd is None else str(cwd)
+            messages.Launched,
+            lambda number: messages.Launch(
+                number, list(argv), dict(env or {}), None if cwd is None else str(cwd)
+            ),
         )
         with self._lock:
             app = self._app(launched.app, tuple(argv))
@@ -172,7 +180,7 @@ class DesktopSession:
         """End a program and return its status; one that has ended already is left alone."""
         if app.status is None:
             with contextlib.suppress(DesktopError):  # it ended meanwhile
-                self._ask(messages.EndApp, app=app.number)
+                self._ask(messages.AppEnded, lambda number: messages.EndApp(number, app.number))
             app.ended.wait(ANSWER_LIMIT_S)
         return app.status if app.status is not None else -1
 
@@ -182,8 +190,7 @@ class DesktopSession:
 
     def release_all(self) -> dict[str, int]:
         """Let go of every key and button, as when a client leaves; return the injector's counters."""
-        released: messages.Released = self._ask(messages.ReleaseAll)
-        return released.counters
+        return self._ask(messages.Released, messages.ReleaseAll).counters
 
     def close(self) -> None:
         """End everything in the session, within CLOSE_LIMIT_S. Closing twice is harmless."""
@@ -228,26 +235,34 @@ class DesktopSession:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: messages.Request | InputEvent) -> None:
         if self._failure is not None:
             raise SessionClosedError(f"the desktop session has ended: {self._failure.cause}")
         self._channel.send(message)
 
-    def _ask(self, kind: type[Any], limit_s: float = ANSWER_LIMIT_S, **fields: Any) -> Any:
-        answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    def _ask(
+        self, wanted: type[A], make: Callable[[int], messages.Request], limit_s: float = ANSWER_LIMIT_S
+    ) -> A:
+        """Send a request with a number of its own; return its answer, or raise what the supervisor met."""
+        answers: queue.SimpleQueue[messages.Answer | PunktfunkError] = queue.SimpleQueue()
         with self._lock:
             number, self._next = self._next, self._next + 1
             self._answers[number] = answers
+        request = make(number)
         try:
-            self._send(kind(number=number, **fields))
+            self._send(request)
             answer = answers.get(timeout=limit_s)
         except queue.Empty:
-            raise DesktopError(f"the session supervisor did not answer {kind.__name__}") from None
+            raise DesktopError(f"the session supervisor did not answer {type(request).__name__}") from None
         finally:
             with self._lock:
                 self._answers.pop(number, None)
         if isinstance(answer, PunktfunkError):
             raise answer
+        if not isinstance(answer, wanted):
+            raise DesktopError(
+                f"the session supervisor answered {type(request).__name__} with another matter"
+            )
         return answer
 
     def _read(self) -> None:
@@ -263,7 +278,7 @@ class DesktopSession:
             self._failure = DesktopError("the session supervisor has ended", "see its log above")
         self._over()
 
-    def _received(self, message: Any) -> None:
+    def _received(self, message: messages.Answer) -> None:
         if isinstance(message, messages.AppEnded):
             with self._lock:
                 app = self._app(message.app)

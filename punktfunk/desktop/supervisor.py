@@ -18,13 +18,24 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from punktfunk.desktop import containment
 from punktfunk.desktop.runtime import note_x_display, remove
 from punktfunk.errors import DesktopError, PunktfunkError
 from punktfunk.input import InputEvent
 from punktfunk.process import interrupts
+
+if TYPE_CHECKING:
+    from punktfunk.desktop import messages
+    from punktfunk.desktop.children import Child
+    from punktfunk.desktop.inject.wlr import WlrInjector
+    from punktfunk.desktop.vdisplay import VirtualOutput
+    from punktfunk.desktop.vdisplay.headless import HeadlessSway
+    from punktfunk.desktop.vdisplay.sway import SwayDisplay
+    from punktfunk.desktop.wayland.connection import Connection
+
+P = TypeVar("P")
 
 END_LIMIT_S: Final = 1.8
 _APP_GRACE_S, _COMPOSITOR_GRACE_S, _REST_GRACE_S = 0.4, 0.4, 0.2
@@ -35,7 +46,7 @@ class Supervisor:
 
     def __init__(self, end: socket.socket, held: containment.Containment) -> None:
         from punktfunk.desktop import messages
-        from punktfunk.desktop.children import Child, Children
+        from punktfunk.desktop.children import Children
         from punktfunk.process.channel import Channel
 
         self._messages = messages
@@ -51,10 +62,10 @@ class Supervisor:
         self._ending: dict[int, int] = {}
         self._next_app = 1
         self._runtime: Path | None = None
-        self._compositor: Any = None
-        self._display: Any = None
-        self._connection: Any = None
-        self._injector: Any = None
+        self._compositor: HeadlessSway | None = None
+        self._display: SwayDisplay | None = None
+        self._connection: Connection | None = None
+        self._injector: WlrInjector | None = None
 
     def run(self) -> None:
         """Serve until the channel ends, the compositor ends or SIGTERM comes; then end everything."""
@@ -105,7 +116,7 @@ class Supervisor:
             if not self._ready:
                 self._stop()
 
-    def _obey(self, request: Any) -> None:
+    def _obey(self, request: messages.Request | InputEvent) -> None:
         known = self._messages
         match request:
             case known.OpenSession():
@@ -121,12 +132,13 @@ class Supervisor:
             case known.EndApp():
                 self._end_app(request)
             case known.ReleaseAll():
-                self._need(self._injector).release_all()
-                self._send(known.Released(request.number, self._injector.counters))
+                injector = self._need(self._injector)
+                injector.release_all()
+                self._send(known.Released(request.number, injector.counters))
             case _:
                 raise TypeError(f"{type(request).__name__} is not for a session supervisor")
 
-    def _open(self, request: Any) -> None:
+    def _open(self, request: messages.OpenSession) -> None:
         from punktfunk.desktop import wayland
         from punktfunk.desktop.inject.keymap import Keyboard
         from punktfunk.desktop.vdisplay.headless import HeadlessSway
@@ -154,7 +166,10 @@ class Supervisor:
         from punktfunk.desktop.inject.wlr import WlrInjector
 
         self._injector = WlrInjector(self._connection, keyboard)
-        self._selector.register(self._connection, selectors.EVENT_READ, self._compositor_readable)
+        connection = self._connection
+        self._selector.register(
+            connection, selectors.EVENT_READ, lambda: self._compositor_readable(connection)
+        )
         self._ready = True
         self._send(
             self._messages.SessionOpened(
@@ -176,19 +191,19 @@ class Supervisor:
         self._services.append(self._children.start("dbus-daemon", argv, env))
         return {"DBUS_SESSION_BUS_ADDRESS": address}
 
-    def _make_output(self, request: Any) -> None:
+    def _make_output(self, request: messages.MakeOutput) -> None:
         self._answer_output(request.number, self._need(self._display).create(request.mode))
 
-    def _change_output(self, request: Any) -> None:
+    def _change_output(self, request: messages.ChangeOutput) -> None:
         from punktfunk.desktop.vdisplay import VirtualOutput
 
         output = self._need(self._display).change(VirtualOutput(request.name, request.mode), request.mode)
         self._answer_output(request.number, output)
 
-    def _answer_output(self, number: int, output: Any) -> None:
+    def _answer_output(self, number: int, output: VirtualOutput) -> None:
         self._send(self._messages.OutputMade(number, output.name, output.mode))
 
-    def _launch(self, request: Any) -> None:
+    def _launch(self, request: messages.Launch) -> None:
         from punktfunk.desktop.output import ProgramOutput
 
         env = {**self._need(self._compositor).app_env, **request.env}
@@ -210,7 +225,7 @@ class Supervisor:
             os.close(output.writing_end)
         self._send(self._messages.Launched(request.number, number))
 
-    def _end_app(self, request: Any) -> None:
+    def _end_app(self, request: messages.EndApp) -> None:
         app = self._apps.get(request.app)
         if app is None:
             raise DesktopError(f"no program {request.app} runs in this session")
@@ -222,18 +237,19 @@ class Supervisor:
         answer = self._ending.pop(number, 0)
         self._send(self._messages.AppEnded(answer, number, status if status is not None else -1, words))
 
-    def _sway_exited(self, child: Any) -> None:
+    def _sway_exited(self, child: Child) -> None:
         if not self._stopping:
-            how = f"signal {-child.status}" if child.status < 0 else f"status {child.status}"
+            status = child.status or 0
+            how = f"signal {-status}" if status < 0 else f"status {status}"
             words = self._compositor.last_words() if self._compositor is not None else ""
             self._fail(0, DesktopError(f"the compositor ended ({how}): {words}"))
             self._stop()
 
-    def _compositor_readable(self) -> None:
+    def _compositor_readable(self, connection: Connection) -> None:
         try:
-            self._connection.dispatch(0)
+            connection.dispatch(0)
         except PunktfunkError as error:
-            self._selector.unregister(self._connection)
+            self._selector.unregister(connection)
             # Most often because it has ended, and how it ended says more than that it does not answer.
             if self._sway is not None:
                 self._children.gone([self._sway], _COMPOSITOR_GRACE_S)
@@ -241,12 +257,12 @@ class Supervisor:
                 self._fail(0, error)
                 self._stop()
 
-    def _need(self, part: Any) -> Any:
+    def _need(self, part: P | None) -> P:
         if part is None:
             raise DesktopError("the session is not open yet")
         return part
 
-    def _send(self, message: Any) -> None:
+    def _send(self, message: messages.Answer) -> None:
         with contextlib.suppress(PunktfunkError):  # who started us is gone: the end of the channel follows
             self._channel.send(message)
 

@@ -6,7 +6,6 @@ import asyncio
 import resource
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.history import ledger_of
@@ -25,6 +24,7 @@ from punktfunk.mgmt.live import (
     ReadinessReport,
     SessionEnd,
     SessionInfo,
+    Setting,
     Stage,
     Totals,
     Watcher,
@@ -82,11 +82,11 @@ class LiveHost:
         """Check whether a client could stream now."""
         return await examine_host(self._serving)
 
-    def settings(self) -> list[Any]:
+    def settings(self) -> list[Setting]:
         """Return the settings with their effective values."""
-        return list(self._serving.settings)
+        return self._serving.settings
 
-    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+    async def change_settings(self, changes: Mapping[str, object]) -> None:
         """Apply other values."""
         await self._serving.change_settings(changes)
 

@@ -11,8 +11,8 @@ from punktfunk import log
 from punktfunk.host.config import HostConfig
 from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
 from punktfunk.host.service import CHANGEABLE
-from punktfunk.host.settings import Value
 from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
+from punktfunk.mgmt.live import SettingValue
 from punktfunk.units import Bitrate
 
 _SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "log_level")
@@ -57,7 +57,7 @@ class ServeConfig(BaseModel):
         return str(Endpoint.parse(value))
 
 
-def settings_of(config: ServeConfig) -> dict[str, Value]:
+def settings_of(config: ServeConfig) -> dict[str, SettingValue]:
     """Return the settings that a configuration amounts to."""
     host = config.host
     return {
@@ -68,7 +68,7 @@ def settings_of(config: ServeConfig) -> dict[str, Value]:
     }
 
 
-def with_settings(config: ServeConfig, values: Mapping[str, Value]) -> ServeConfig:
+def with_settings(config: ServeConfig, values: Mapping[str, SettingValue]) -> ServeConfig:
     """Return a configuration with other settings; raise ``ConfigError`` when they do not fit together."""
     host: dict[str, Any] = {name: value for name, value in values.items() if name in CHANGEABLE}
     if host.get("bitrate") is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
@@ -19,8 +19,9 @@ from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
 from punktfunk.host.service import CHANGEABLE, Host
 from punktfunk.host.session_report import SessionReport
-from punktfunk.host.settings import Setting, SettingsStore
+from punktfunk.host.settings import SettingsStore
 from punktfunk.log_ring import LogRing
+from punktfunk.mgmt.live import Setting
 from punktfunk.native.discovery import Announcement
 from punktfunk.trust.identity import Identity
 from punktfunk.trust.open_trust import OpenTrust
@@ -83,7 +84,7 @@ class Served:
         done = self._announcing is not None and self._announcing.done()
         return done and self._announcing is not None and self._announcing.result().made
 
-    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+    async def change_settings(self, changes: Mapping[str, object]) -> None:
         """Apply other values, all of them or none.
 
         Raises ``ConfigError`` for what is invalid and ``SettingsError`` when they could not be stored.

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,6 +21,7 @@ from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.log import Level
 from punktfunk.media import EncoderWish
 from punktfunk.media.encoders.base import MAX_BITRATE
+from punktfunk.mgmt.live import Applies, Setting, SettingKind, SettingValue
 from punktfunk.native.control import MIN_BITRATE_KBPS
 from punktfunk.trust.private_file import read_private, write_private
 from punktfunk.units import Mode
@@ -29,12 +30,7 @@ SETTINGS_FILE = "settings.json"
 SCHEMA_VERSION = 1
 MAX_FILE_BYTES = 65_536
 
-Value: TypeAlias = str | int | bool | None
-Applies: TypeAlias = Literal["now", "next session"]
-Kind: TypeAlias = Literal["integer", "boolean", "text", "choice"]
-
-
-_KINDS: Mapping[str, Kind] = {"integer": "integer", "boolean": "boolean", "string": "text"}
+_KINDS: Mapping[str, SettingKind] = {"integer": "integer", "boolean": "boolean", "string": "text"}
 
 
 class SettingValues(BaseModel):
@@ -92,23 +88,6 @@ TABLE: Mapping[str, About] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table, with its effective value; ``fixed_by`` is the flag that fixes it."""
-
-    name: str
-    value: Value
-    default: Value
-    kind: Kind
-    unit: str | None
-    choices: tuple[str | int, ...] | None
-    minimum: int | None
-    maximum: int | None
-    applies: Applies
-    help: str
-    fixed_by: str | None
-
-
 class SettingsStore:
     """The settings of one state folder; ``fixed`` maps those that flags fix to the flags.
 
@@ -121,11 +100,11 @@ class SettingsStore:
         self._stored = self._load()
 
     @property
-    def chosen(self) -> dict[str, Value]:
+    def chosen(self) -> dict[str, SettingValue]:
         """Return what was changed and is not fixed by a flag."""
         return {name: value for name, value in self._stored.items() if name not in self.fixed}
 
-    def change(self, changes: Mapping[str, Any]) -> dict[str, Value]:
+    def change(self, changes: Mapping[str, object]) -> dict[str, SettingValue]:
         """Check changes as a whole and return all that is chosen with them; nothing is stored yet.
 
         Raises ``ConfigError``, which names the setting and what is wrong with it.
@@ -138,22 +117,22 @@ class SettingsStore:
         checked = _checked({**self._stored, **changes})
         return {name: getattr(checked, name) for name in (*self._stored, *changes)}
 
-    def store(self, values: Mapping[str, Value]) -> None:
+    def store(self, values: Mapping[str, SettingValue]) -> None:
         """Put values that were checked on disk; raise ``SettingsError``, and then nothing was changed."""
         document = {"schema_version": SCHEMA_VERSION, "settings": dict(sorted(values.items()))}
         _write(self.path, (json.dumps(document, indent=2) + "\n").encode())
         self._stored = dict(values)
 
-    def rows(self, in_force: Mapping[str, Value]) -> list[Setting]:
+    def rows(self, effective: Mapping[str, SettingValue]) -> list[Setting]:
         """Return the table with the effective values."""
-        return self.table(in_force, self.fixed)
+        return self.table(effective, self.fixed)
 
     @staticmethod
-    def table(in_force: Mapping[str, Value], fixed: Mapping[str, str] | None = None) -> list[Setting]:
+    def table(effective: Mapping[str, SettingValue], fixed: Mapping[str, str] | None = None) -> list[Setting]:
         """Return the table for any values, without a file."""
-        return [_row(name, in_force[name], (fixed or {}).get(name)) for name in TABLE]
+        return [_row(name, effective[name], (fixed or {}).get(name)) for name in TABLE]
 
-    def _load(self) -> dict[str, Value]:
+    def _load(self) -> dict[str, SettingValue]:
         raw = read_private(self.path, what="the file of settings", error=SettingsError, limit=MAX_FILE_BYTES)
         if raw is None:
             return {}
@@ -169,7 +148,7 @@ class SettingsStore:
             ) from error
 
 
-def _parse(raw: bytes) -> dict[str, Value]:
+def _parse(raw: bytes) -> dict[str, SettingValue]:
     document = json.loads(raw)
     version, settings = document["schema_version"], document["settings"]
     if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION or not isinstance(settings, dict):
@@ -181,7 +160,7 @@ def _parse(raw: bytes) -> dict[str, Value]:
     return {name: getattr(checked, name) for name in settings}
 
 
-def _checked(values: Mapping[str, Any]) -> SettingValues:
+def _checked(values: Mapping[str, object]) -> SettingValues:
     try:
         return SettingValues.model_validate(dict(values))
     except ValidationError as error:
@@ -192,12 +171,12 @@ def _checked(values: Mapping[str, Any]) -> SettingValues:
         raise ConfigError(f"{name[:64]}: {words}") from error
 
 
-def _row(name: str, value: Value, fixed_by: str | None) -> Setting:
+def _row(name: str, value: SettingValue, fixed_by: str | None) -> Setting:
     about, info = TABLE[name], SettingValues.model_fields[name]
     schema = SettingValues.model_json_schema()["properties"][name]
     plain = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
     choices = get_args(info.annotation) if "enum" in plain else None
-    kind: Kind = "choice" if choices else _KINDS[plain["type"]]
+    kind: SettingKind = "choice" if choices else _KINDS[plain["type"]]
     return Setting(
         name,
         value,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 import av
 import numpy as np
@@ -32,7 +32,7 @@ class OpusEncoder:
         self._channels = channels
         options = {"application": "lowdelay", "frame_duration": "5", "vbr": "off"}
         try:
-            context: Any = av.CodecContext.create("libopus", "w")
+            context = av.CodecContext.create("libopus", "w")
             context.sample_rate = SAMPLE_RATE
             context.format = "flt"
             context.layout = _LAYOUTS[channels]
@@ -70,7 +70,7 @@ class OpusDecoder:
     def __init__(self, *, channels: int = 2) -> None:
         """Open the decoder; raise CodecUnavailableError where this FFmpeg has no libopus."""
         try:
-            context: Any = av.CodecContext.create("libopus", "r")
+            context = av.CodecContext.create("libopus", "r")
             context.sample_rate = SAMPLE_RATE
             context.layout = _LAYOUTS[channels]
             context.open()
@@ -92,7 +92,7 @@ class OpusDecoder:
         return np.concatenate(parts)
 
 
-def _interleaved(frame: Any) -> Samples:
+def _interleaved(frame: av.AudioFrame) -> Samples:
     channels = len(frame.layout.channels)
     array: NDArray[np.generic] = frame.to_ndarray()
     samples = array.T if frame.format.is_planar else array.reshape(-1, channels)

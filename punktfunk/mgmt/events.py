@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 MAX_STREAMS = 16
 QUEUE_EVENTS = 64
@@ -19,7 +18,7 @@ LOG_EVENTS = 32
 COMMENT = b": still here\n\n"
 
 
-def render(name: str, data: Any) -> bytes:
+def render(name: str, data: Mapping[str, object]) -> bytes:
     """Return one event of the event stream format (HTML standard, 9.2)."""
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode("utf-8", "replace")
 
@@ -87,7 +86,9 @@ class EventHub:
     ``events``, ``log_lines_left_out``.
     """
 
-    def __init__(self, state: Callable[[], Any], on_audience: Callable[[bool], None]) -> None:
+    def __init__(
+        self, state: Callable[[], Mapping[str, object]], on_audience: Callable[[bool], None]
+    ) -> None:
         self.state = state
         self.counters: Counter[str] = Counter(
             streams=0, refused_full=0, slow_readers=0, events=0, log_lines_left_out=0
@@ -121,7 +122,7 @@ class EventHub:
             if not self._readers:
                 self._on_audience(False)
 
-    def publish(self, name: str, data: Any) -> None:
+    def publish(self, name: str, data: Mapping[str, object]) -> None:
         """Publish to every reader; one that has not taken the last 64 events is dropped."""
         if not self._readers:
             return
@@ -132,7 +133,7 @@ class EventHub:
                 self.counters["slow_readers"] += 1
                 self.leave(reader)
 
-    def publish_log(self, data: Any) -> None:
+    def publish_log(self, data: Mapping[str, object]) -> None:
         """Publish a log line to the readers that keep up."""
         if not self._readers:
             return

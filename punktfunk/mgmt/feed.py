@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
 
 from punktfunk.log_ring import LogEntry
 from punktfunk.mgmt.events import EventHub
@@ -52,7 +51,7 @@ class Feed:
                     self.hub.publish_log, LogLine.model_validate(entry).model_dump()
                 )
 
-    def _state(self) -> Any:
+    def _state(self) -> dict[str, object]:
         control = self._control
         pairing = NativePairingBody.model_validate(control.pairing())
         return StateBody(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from punktfunk.log_ring import LogRing
 from punktfunk.units import Mode
@@ -132,18 +132,24 @@ class ReadinessReport:
     pairing_required: bool
 
 
-class SettingRow(Protocol):
-    """One setting as a table shows it."""
+SettingValue: TypeAlias = str | int | bool | None
+SettingKind: TypeAlias = Literal["integer", "boolean", "text", "choice"]
+Applies: TypeAlias = Literal["now", "next session"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting with its effective value; ``fixed_by`` is the flag that fixes it."""
 
     name: str
-    value: Any
-    default: Any
-    kind: str
+    value: SettingValue
+    default: SettingValue
+    kind: SettingKind
     unit: str | None
-    choices: Any
+    choices: tuple[str | int, ...] | None
     minimum: int | None
     maximum: int | None
-    applies: str
+    applies: Applies
     help: str
     fixed_by: str | None
 
@@ -180,10 +186,10 @@ class LiveControl(Protocol):
     async def readiness(self) -> ReadinessReport:
         """Check whether a client could stream now."""
 
-    def settings(self) -> list[Any]:
-        """Return the settings as :class:`SettingRow`."""
+    def settings(self) -> list[Setting]:
+        """Return the settings with their effective values."""
 
-    async def change_settings(self, changes: Mapping[str, Any]) -> None:
+    async def change_settings(self, changes: Mapping[str, object]) -> None:
         """Apply other values, all of them or none.
 
         Raises ``ConfigError`` for what is invalid and ``SettingsError`` when they could not be stored.

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from punktfunk.mgmt.live import Applies, SettingKind, SettingValue
 from punktfunk.mgmt.models import Body, NativeClientBody, NativePairingBody, PendingBody, Status
 
 
@@ -125,14 +126,14 @@ class SettingBody(Body):
     """One setting."""
 
     name: str
-    value: str | int | bool | None
-    default: str | int | bool | None
-    kind: Literal["integer", "boolean", "text", "choice"]
+    value: SettingValue
+    default: SettingValue
+    kind: SettingKind
     unit: str | None
     choices: list[str | int] | None
     minimum: int | None
     maximum: int | None
-    applies: Literal["now", "next session"]
+    applies: Applies
     help: str
     fixed_by: Annotated[str | None, Field(description="The flag of the command line that fixes it.")]
 

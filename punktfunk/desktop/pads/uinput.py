@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from punktfunk.desktop.pads import OnRumble, PadState
 from punktfunk.errors import CapabilityError, DesktopError, PrivilegeError
 from punktfunk.input import TRIGGERS, PadAxis, PadButtons
+
+if TYPE_CHECKING:
+    import evdev
 
 NODE: Final = Path("/dev/uinput")
 _NAME: Final = "punktfunk pad"
@@ -75,7 +79,9 @@ class UinputPad:
     unavailable.
     """
 
-    def __init__(self, number: int, on_rumble: OnRumble, *, open_device: Any = None) -> None:
+    def __init__(
+        self, number: int, on_rumble: OnRumble, *, open_device: Callable[..., evdev.UInput] | None = None
+    ) -> None:
         if open_device is None:
             require_uinput()
         import evdev
@@ -154,6 +160,7 @@ class UinputPad:
             self._device.close()
 
     def _capabilities(self) -> dict[int, Any]:
+        # Loosely typed: evdev's own type of it has no place for what an axis needs.
         from evdev import AbsInfo
 
         codes = self._codes
@@ -168,7 +175,7 @@ class UinputPad:
             codes.EV_FF: [codes.FF_RUMBLE, codes.FF_GAIN],
         }
 
-    def _answer(self, request: Any) -> None:
+    def _answer(self, request: evdev.InputEvent) -> None:
         """Take or forget an effect; a program that was killed while it asked is not there for the answer."""
         from evdev import UInputError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from punktfunk import log
 from punktfunk.desktop.audio import SoundPlace
@@ -38,6 +37,9 @@ class Failed:
     cause: str
     hint: str
 
+
+Notice = Packet | Failed
+"""What the worker says."""
 
 VOCABULARY = (Record, Packet, Failed)
 
@@ -84,7 +86,7 @@ class AudioCapture:
             worker, self._worker = self._worker, None
             worker.stop()
 
-    def _says(self, message: Any) -> None:
+    def _says(self, message: Notice) -> None:
         if self._worker is None:
             return
         match message:
