@@ -207,6 +207,7 @@ class Sessions:
         return ((session, report) for session, (_, report) in self._streams.items() if not session.ending)
 
     def _unlaunched(self, session: ClientSession, error: PunktfunkError) -> None:
+        """End a stream whose worker could not be started, or not be told what to do."""
         _, report = self._streams[session]
         report.failed, report.stream_reason = True, error.cause
         session.stream_failed(f"stream failed: {error.cause}")
@@ -302,7 +303,13 @@ class Sessions:
                 if folder is None
                 else RecordOptions(folder=folder.absolute(), frames=request.record_frames)
             )
-            worker.prepare(request.spec(records, screen))
+            try:
+                spec = request.spec(records, screen)
+            except PunktfunkError as error:
+                # The worker is there, and its end will be told: raised here, it would count as gone twice.
+                self._unlaunched(session, error)
+            else:
+                worker.prepare(spec)
 
         report.worker_pid = worker.launch()
         if report._lease is None:

@@ -15,7 +15,7 @@ from punktfunk import log
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
-from punktfunk.errors import CapacityFullError
+from punktfunk.errors import CapabilityError, CapacityFullError, PunktfunkError
 from punktfunk.host.client_session import StreamRequest
 from punktfunk.host.native.sender import SENDER
 from punktfunk.host.sessions import Sessions
@@ -53,6 +53,8 @@ class Toy:
     probes: list[tuple[int, ...]] = field(default_factory=list)
     sender: str = SENDER
     name: str = "television"
+    undescribed: PunktfunkError | None = None
+    """Raised when its stream is to be described to the worker."""
     worker: WorkerStream | None = None
     over: bool = False
 
@@ -109,6 +111,8 @@ def request(toy: Toy, frames: int | None) -> StreamRequest:
 
     def spec(records: RecordOptions | None, screen: ScreenSpec | None) -> StreamSpec:
         assert screen is None
+        if toy.undescribed is not None:
+            raise toy.undescribed
         return SPEC.model_copy(
             update={
                 "source": SyntheticSpec(frame_bytes=2000),
@@ -260,6 +264,26 @@ def test_what_a_client_calls_itself_is_made_fit_to_be_shown_for_every_wire() -> 
             sessions.reserve(toy)
             with toy.start():
                 assert sessions.live()[-1].name == device_name(name)
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_stream_that_cannot_be_described_fails_and_its_worker_counts_once() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        toy = Toy(
+            sessions, Somebody(("192.0.2.1", 5), None), undescribed=CapabilityError("the GPU has no AV1")
+        )
+        sessions.reserve(toy)
+        with toy.start():
+            await sessions.ended(1)
+        assert toy.said == ["stream failed: the GPU has no AV1"]
+        [report] = sessions.history.ended()
+        assert (report.failed, report.stream_reason) == (True, "the GPU has no AV1")
+        assert report.worker_pid
+        assert sessions.capacity._capacity.workers_alive == 0
         sessions.start_no_more()
         await sessions.stop()
 
