@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use punktfunk_core::pacing::PacerConfig;
 
+use punktfunk_core::session::HostSession;
 use punktfunk_core::session::host::{HostSettings, SubmitStamps};
 use punktfunk_core::stats::{ClientRecord, Column, HostRecord};
 use punktfunk_core::stream::{self, ClientOptions, HostError, HostOptions, NextFrame, StartError};
@@ -139,8 +140,10 @@ impl HostStream {
             send_buffer_bytes,
             realtime,
         };
-        let inner = stream::HostStream::start(config.inner.clone(), &settings, fd, options)
-            .map_err(start_error)?;
+        let session =
+            HostSession::new(config.inner.clone(), &settings).map_err(|e| start_error(e.into()))?;
+        let inner =
+            stream::HostStream::start(session, fd, options).map_err(|e| start_error(e.into()))?;
         Ok(Self { inner })
     }
 

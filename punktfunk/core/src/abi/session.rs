@@ -81,9 +81,13 @@ fn start(
     socket.connect(peer).map_err(|_| PunktfunkStatus::Io)?;
     let fd = socket.as_raw_fd();
     match role {
-        Role::Host => HostStream::start(config, &host_settings(), fd, HostOptions::default())
-            .map(|stream| End::UdpHost(Box::new(stream)))
-            .map_err(|_| PunktfunkStatus::Io),
+        Role::Host => {
+            let session = HostSession::new(config, &host_settings())
+                .map_err(|_| PunktfunkStatus::InvalidArg)?;
+            HostStream::start(session, fd, HostOptions::default())
+                .map(|stream| End::UdpHost(Box::new(stream)))
+                .map_err(|_| PunktfunkStatus::Io)
+        }
         Role::Client => {
             let options = ClientOptions {
                 record_frames: false,

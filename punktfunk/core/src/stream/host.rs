@@ -1,15 +1,16 @@
 //! A host session with its own send thread.
 
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::Closed;
 use super::thread::{StreamThread, lock, sleep_until};
-use super::{Closed, StartError};
 use crate::packetize::SubmitError;
-use crate::session::host::{HostSettings, Shared, SubmitStamps, Submitter, Transmitter};
-use crate::session::{HostSession, StreamConfig};
+use crate::session::HostSession;
+use crate::session::host::{Shared, SubmitStamps, Submitter, Transmitter};
 use crate::transport::clock::monotonic_ns;
 use crate::transport::udp::{EdgeOptions, Refusals, UdpEdge};
 use crate::transport::wake::Waker;
@@ -104,20 +105,15 @@ pub struct HostStream {
 }
 
 impl HostStream {
-    /// Start the thread on a duplicate of `fd`, a connected UDP socket.
+    /// Start the thread that sends a session's packets on a duplicate of `fd`, a connected UDP socket.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub fn start(
-        config: StreamConfig,
-        settings: &HostSettings,
-        fd: RawFd,
-        options: HostOptions,
-    ) -> Result<Self, StartError> {
+    /// The descriptor is no UDP socket, or the process is out of descriptors or threads.
+    pub fn start(session: HostSession, fd: RawFd, options: HostOptions) -> io::Result<Self> {
         let HostSession {
             submitter,
             transmitter,
-        } = HostSession::new(config, settings)?;
+        } = session;
         let mut edge = UdpEdge::new(
             fd,
             &EdgeOptions {
