@@ -51,7 +51,7 @@ async def run_client(config: ClientConfig) -> int:
             await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
         ending.cancel()
     summary = await client.finished()
-    say("ended", **summary_line(summary), control=client.control_counters, datagrams=client.side_planes)
+    say("ended", **summary_line(summary), control=client.control_counters, datagrams=client.datagrams)
     return exit_status(summary)
 
 

@@ -52,7 +52,7 @@ class Client:
         self.config = config
         self.address = parse_host_port(address)
         self.on_progress: Callable[[work.Progress], None] = lambda _progress: None
-        self.on_side_plane: Callable[[FromHost], None] = lambda _datagram: None
+        self.on_datagram: Callable[[FromHost], None] = lambda _datagram: None
         """Called with audio, rumble and HID output as they come."""
         self._log = log.get("client")
         kept = config.artefacts / SOUND_FILE if config.artefacts and config.record_frames else None
@@ -161,7 +161,7 @@ class Client:
             self._connection.send_datagram(datagram)
 
     @property
-    def side_planes(self) -> dict[str, int]:
+    def datagrams(self) -> dict[str, int]:
         """Input, audio and feedback datagrams taken, dropped (by reason) and sent."""
         return dict(self._connection.datagrams) if self._connection else {}
 
@@ -205,7 +205,7 @@ class Client:
                 self.sound.take(datagram)
             except ResultsError as error:
                 self._log.error("sound not recorded", cause=error.cause, hint=error.hint)
-        self.on_side_plane(datagram)
+        self.on_datagram(datagram)
 
     def _control_says(self, output: control.Output) -> None:
         match output:
@@ -307,7 +307,7 @@ class Client:
         if self.sound is not None and self.sound.counters["sound_packets"]:
             counters = {**counters, **self.sound.counters}
         self._summary = replace(summary, counters=counters, frames_announced=announced)
-        self._log.info("datagrams", **self.side_planes)
+        self._log.info("datagrams", **self.datagrams)
         self._ended.set()
         if connection is not None:
             ours = summary.end is End.FAILED

@@ -49,8 +49,8 @@ class SessionReport:
     loss_reports: int = 0
     loss_ppm: int | None = None
     """The client's last loss report, parts per million."""
-    side_planes: Counter[str] = field(default_factory=Counter)
-    """Datagrams taken, by plane, and at the end those dropped, by ``dropped_`` and the reason."""
+    datagrams: Counter[str] = field(default_factory=Counter)
+    """Datagrams taken, by kind, and at the end those dropped, by ``dropped_`` and the reason."""
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False

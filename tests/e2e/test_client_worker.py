@@ -100,7 +100,7 @@ def test_both_ends_log_how_many_datagrams_of_input_there_were() -> None:
                 for number in range(5):
                     client.send(InputEvent(InputKind.MOUSE_MOVE, 0, number, 0))
                 client.send(Touchpad(0, 1, True, 9, 9))
-                await soon(lambda: host.reports[0].side_planes.total() >= 6, "the host has them")
+                await soon(lambda: host.reports[0].datagrams.total() >= 6, "the host has them")
                 client.stop()
                 await client.finished()
             await host.sessions_over(1)

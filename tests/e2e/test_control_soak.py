@@ -74,7 +74,7 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
         async with punktfunk.Host(config, input_sink=sink) as host:
             client_config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
             async with punktfunk.Client(f"127.0.0.1:{host.port}", client_config) as client:
-                client.on_side_plane = hear
+                client.on_datagram = hear
                 await soon(lambda: host.reports and host.reports[0].state == "streaming", "a stream")
                 tracemalloc.start()
                 try:

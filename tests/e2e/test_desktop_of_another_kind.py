@@ -124,12 +124,12 @@ def test_its_picture_arrives_its_mode_changes_input_reaches_it_and_its_output_co
                 assert (answer.accepted, answer.mode) == (True, OTHER)
                 await seen(client, 10)
                 await soon(lambda: bool(board.pads), "the pad's state")
-                await soon(lambda: host.live()[0].side_planes["input"] == 3, "all input")
+                await soon(lambda: host.live()[0].datagrams["input"] == 3, "all input")
                 client.stop()
                 await client.finished()
                 [report] = await host.sessions_over(1)
         assert not report.failed, report.stream_reason
-        assert report.side_planes["input_refused"] == 1
+        assert report.datagrams["input_refused"] == 1
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
     eventually(lambda: board.free == ["board-0"], "the output comes back")

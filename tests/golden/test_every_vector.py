@@ -51,7 +51,7 @@ CONTROL = {
     "Reconfigure  framed": messages.Reconfigure(1920, 1080, 144).encode(),
     "Reconfigured framed": messages.Reconfigured.of(True, FULL_HD).encode(),
 }
-SIDE_PLANES: dict[str, Datagram] = {
+DATAGRAMS: dict[str, Datagram] = {
     "input MouseMove(-12,34,flags=0xABCD)": InputEvent(
         InputKind.MOUSE_MOVE, 0, -12, 34, SurfaceSize(0, 0xABCD)
     ),
@@ -74,9 +74,9 @@ def test_control_messages_are_the_recorded_bytes(label: str) -> None:
     assert frame(CONTROL[label]).hex() == wire(label)
 
 
-@pytest.mark.parametrize("label", SIDE_PLANES)
-def test_side_planes_are_the_recorded_bytes(label: str) -> None:
-    assert encode(SIDE_PLANES[label]).hex() == wire(label)
+@pytest.mark.parametrize("label", DATAGRAMS)
+def test_datagrams_are_the_recorded_bytes(label: str) -> None:
+    assert encode(DATAGRAMS[label]).hex() == wire(label)
 
 
 def test_hid_output_is_the_recorded_bytes() -> None:
@@ -218,7 +218,7 @@ READ = {
     # Which lines some test reads, by their beginning.
     "wire_vectors.txt": [
         *CONTROL,
-        *SIDE_PLANES,
+        *DATAGRAMS,
         "hid led ",
         "-- ",  # headings
         "frame ",

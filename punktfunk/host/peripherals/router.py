@@ -48,11 +48,11 @@ class Peripherals:
 
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
-        report.side_planes[INPUT_NAMES[type(datagram)]] += 1
+        report.datagrams[INPUT_NAMES[type(datagram)]] += 1
         if not isinstance(datagram, InputEvent):
             self.on_datagram(report, datagram)
         elif not self._inject(session, report, datagram):
-            report.side_planes["input_refused"] += 1
+            report.datagrams["input_refused"] += 1
 
     def somebody_streams(self) -> None:
         """Begin with what takes work: recording the desktop's sound."""
@@ -66,8 +66,8 @@ class Peripherals:
 
     def session_over(self, session: ClientSession, report: SessionReport) -> None:
         """Unplug what a client has plugged in, and let go of what it holds down."""
-        report.side_planes.update(session.dropped_datagrams)
-        session.log.info("datagrams", session=report.number, **report.side_planes)
+        report.datagrams.update(session.dropped_datagrams)
+        session.log.info("datagrams", session=report.number, **report.datagrams)
         pads = self._pads.pop(report.number, None)
         if pads is not None:
             pads.close()
@@ -90,5 +90,5 @@ class Peripherals:
     def _hear(self, encoded_ns: int, opus: bytes) -> None:
         """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
         for session, report in self._listening():
-            session.send_sound(report.side_planes["audio_sent"], encoded_ns, opus)
-            report.side_planes["audio_sent"] += 1
+            session.send_sound(report.datagrams["audio_sent"], encoded_ns, opus)
+            report.datagrams["audio_sent"] += 1

@@ -156,7 +156,7 @@ def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what
                     else None
                 )
                 assert await progressed > 0
-                return client.side_planes
+                return client.datagrams
 
     try:
         assert (

@@ -80,8 +80,8 @@ def test_every_kind_of_input_arrives_in_order_and_is_let_go_of_at_the_end() -> N
                 assert sink.released == 0
                 client.stop()
                 [report] = await host.sessions_over(1)
-            assert report.side_planes["input"] == len(sent)
-            assert report.side_planes["input_refused"] == 2
+            assert report.datagrams["input"] == len(sent)
+            assert report.datagrams["input_refused"] == 2
             assert sink.released == 1
 
     run(scenario())
@@ -104,10 +104,10 @@ def test_sound_and_rich_input_arrive_and_what_is_unknown_is_counted_only() -> No
                 assert taken == [*sent, Mic(1, 6, b"")]
                 client.stop()
                 [report] = await host.sessions_over(1)
-            planes = report.side_planes
-            assert (planes["dropped_unknown_tag"], planes["dropped_unknown_kind"]) == (1, 1)
-            assert (planes["dropped_short"], planes["dropped_empty"]) == (1, 1)
-            assert (planes["mic"], planes["touchpad"], planes["motion"]) == (2, 1, 1)
+            counted = report.datagrams
+            assert (counted["dropped_unknown_tag"], counted["dropped_unknown_kind"]) == (1, 1)
+            assert (counted["dropped_short"], counted["dropped_empty"]) == (1, 1)
+            assert (counted["mic"], counted["touchpad"], counted["motion"]) == (2, 1, 1)
 
     run(scenario())
 
@@ -118,7 +118,7 @@ def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> Non
         async with punktfunk.Host(CONFIG) as host:
             address = f"127.0.0.1:{host.port}"
             async with punktfunk.Client(address, CLIENT) as one, punktfunk.Client(address, CLIENT) as two:
-                one.on_side_plane, two.on_side_plane = heard[1].append, heard[2].append
+                one.on_datagram, two.on_datagram = heard[1].append, heard[2].append
                 await soon(lambda: len(host.live()) == 2, "both sessions")
                 for_all: list[FromHost] = [Audio(0, 1, b"opus"), Rumble(0, 1, 2)]
                 for_one: list[FromHost] = [
@@ -131,12 +131,12 @@ def test_audio_rumble_and_hid_output_reach_the_client_that_they_are_for() -> Non
                 assert send(host, Rumble(0, 0, 0), number=7) == 0
                 await soon(lambda: len(heard[1]) == 5 and len(heard[2]) == 2, "what each is sent")
                 assert heard == {1: [*for_all, *for_one], 2: for_all}
-                assert two.side_planes == {"audio": 1, "rumble": 1}
+                assert two.datagrams == {"audio": 1, "rumble": 1}
 
     run(scenario())
 
 
-def test_a_client_that_floods_side_planes_is_held_to_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_floods_datagrams_is_held_to_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_module, "DATAGRAM_RATE_PER_S", 10)
     monkeypatch.setattr(session_module, "DATAGRAM_BURST", 20)
 
@@ -150,7 +150,7 @@ def test_a_client_that_floods_side_planes_is_held_to_its_rate(monkeypatch: pytes
                 client.stop()
                 [report] = await host.sessions_over(1)
             assert 20 <= len(sink.events) < 100
-            assert report.side_planes["dropped_rate"] >= 50
+            assert report.datagrams["dropped_rate"] >= 50
 
     run(scenario())
 
@@ -196,7 +196,7 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
             host.sessions.peripherals.pad_maker = make
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 felt: list[Rumble] = []
-                client.on_side_plane = lambda what: felt.append(what) if isinstance(what, Rumble) else None
+                client.on_datagram = lambda what: felt.append(what) if isinstance(what, Rumble) else None
                 client.send(InputEvent(InputKind.PAD_BUTTON, 0x1000, 1, pad=2))
                 client.send(InputEvent(InputKind.PAD_AXIS, 9, 5, pad=2))
                 client.send(InputEvent(InputKind.PAD_AXIS, 4, 300, pad=2))
@@ -214,7 +214,7 @@ def test_pads_are_plugged_in_by_their_first_event_rumble_until_stopped_and_go_wi
                 client.stop()
                 [report] = await host.sessions_over(1)
             assert pads[0].closed
-            assert (report.side_planes["input"], report.side_planes["input_refused"]) == (3, 1)
+            assert (report.datagrams["input"], report.datagrams["input_refused"]) == (3, 1)
 
     run(scenario())
 
@@ -242,7 +242,7 @@ def test_a_machine_without_pads_says_so_once_and_refuses_their_events(
                 await soon(told, "a word of there being no pads")
                 for pad in range(4):
                     client.send(InputEvent(InputKind.PAD_BUTTON, 1, 1, pad=pad))
-                await soon(lambda: host.live()[0].side_planes["input_refused"] == 4, "four refusals")
+                await soon(lambda: host.live()[0].datagrams["input_refused"] == 4, "four refusals")
                 assert tried == 1
                 client.stop()
                 await host.sessions_over(1)
