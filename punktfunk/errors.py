@@ -35,6 +35,7 @@
         ├── LinkUnverifiedError     exit 5  PF620  the link is not what was asked for
         ├── LedgerError             exit 5  PF630  packets or frames unaccounted for
         ├── ResultsError            exit 5  PF640  results could not be written or read
+        │   └── LaterVersionError   exit 5  PF641  a later version of the harness wrote them
         ├── CheckFailedError        exit 1  PF650  an expectation did not hold
         └── RegressionError         exit 3  PF660  worse than the baseline
 
@@ -277,6 +278,12 @@ class ResultsError(HarnessError):
     """Results could not be written or read; what was finished before is kept."""
 
     code = "PF640"
+
+
+class LaterVersionError(ResultsError):
+    """Results were written by a later version: nothing is wrong with them."""
+
+    code = "PF641"
 
 
 class CheckFailedError(HarnessError):

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.analysis.definitions import METRICS
-from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, RunResult, Status
+from harness.analysis.results import MAX_RESULT_BYTES, PROTOCOL_OF_VERSION_1, CaseResult, RunResult, Status
 from punktfunk.errors import ResultsError
 from punktfunk.regular_file import read_regular
 
@@ -35,6 +35,7 @@ class BaselineCase(_Model):
     """One simulated case."""
 
     seed: int
+    protocol: str = PROTOCOL_OF_VERSION_1
     digest: str
     """Equal digests: nothing moved, without a look at the figures."""
     figures: dict[str, float] = Field(default_factory=dict)
@@ -112,7 +113,9 @@ def snapshot(run: RunResult, earlier: Baseline | None = None) -> Baseline:
         git=str(run.environment.get("git", "")),
         made=run.started,
         cases={
-            case.id: BaselineCase(seed=case.seed, digest=case.digest, figures=gated(case))
+            case.id: BaselineCase(
+                seed=case.seed, protocol=case.protocol, digest=case.digest, figures=gated(case)
+            )
             for case in run.cases
             if case.backend == "sim" and case.status is Status.PASSED
         },
@@ -136,13 +139,15 @@ def gated(case: CaseResult) -> dict[str, float]:
 def compare(run: RunResult, baseline: Baseline) -> list[Move]:
     """Return every gated figure that moved, worst first. Cases that only one side has are not compared.
 
-    A case whose digest is the same moved nothing. A case with another seed is another experiment: it is left
-    out.
+    A case whose digest is the same moved nothing. A case with another seed or over another protocol is another
+    experiment: it is left out.
     """
     moves = []
     for case in run.cases:
         was = baseline.cases.get(case.id)
-        if was is None or case.backend != "sim" or case.seed != was.seed or case.digest == was.digest:
+        if was is None or case.backend != "sim" or case.digest == was.digest:
+            continue
+        if (case.seed, case.protocol) != (was.seed, was.protocol):
             continue
         if case.status is Status.UNSUPPORTED:
             continue

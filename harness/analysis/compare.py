@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from pydantic import ValidationError
 
 from harness.analysis import baseline, records, stages, stats
 from harness.analysis.definitions import METRICS
-from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Check, RunResult, Status
+from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Check, RunResult, Status, run_from_json
 from harness.analysis.stats import FloatArray, Gate, Judgement, Verdict
 from punktfunk.errors import RegressionError, ResultsError
 from punktfunk.regular_file import read_regular
@@ -78,14 +77,13 @@ def load(path: Path) -> tuple[RunResult, Path]:
     """
     file = path / "run.json" if path.is_dir() else path
     try:
-        return RunResult.model_validate_json(read_regular(file, MAX_RESULT_BYTES)), file.parent
+        text = read_regular(file, MAX_RESULT_BYTES)
     except OSError as error:
         raise ResultsError(
             f"there is no run at {path}: {error.strerror or error}",
             "give the folder of a run, or its run.json",
         ) from error
-    except ValidationError as error:
-        raise ResultsError(f"{file} is not the result of a run: {error.errors()[0]['msg']}") from error
+    return run_from_json(text, file), file.parent
 
 
 def compare(a: tuple[RunResult, Path], b: tuple[RunResult, Path]) -> Comparison:
@@ -114,6 +112,7 @@ def _doubts(a: RunResult, b: RunResult) -> list[str]:
     ids = {c.id for c in a.cases} ^ {c.id for c in b.cases}
     if ids:
         found.append(f"{len(ids)} cases are in one run only and were not compared, such as {min(ids)}")
+    found += _other_ends(a, b)
     seeds = {c.id: c.seed for c in a.cases}
     other = [c.id for c in b.cases if seeds.get(c.id, c.seed) != c.seed]
     if other:
@@ -123,17 +122,43 @@ def _doubts(a: RunResult, b: RunResult) -> list[str]:
     return found
 
 
+def _other_ends(a: RunResult, b: RunResult) -> list[str]:
+    """Return what has to be known of cases that ran over another wire, or between other programs, than before."""
+    found = []
+    earlier = {c.id: c for c in a.cases}
+    pairs = [(earlier[c.id], c) for c in b.cases if c.id in earlier]
+    wires = [(was, now) for was, now in pairs if was.protocol != now.protocol]
+    if wires:
+        was, now = wires[0]
+        found.append(
+            f"{len(wires)} cases ran over another protocol ({was.protocol} and {now.protocol}), such as {now.id}: "
+            "what moved in them is the difference of two wires, and simulated figures do not compare"
+        )
+    others = [
+        (role, was.peers[role].program, now.peers[role].program)
+        for was, now in pairs
+        if was.protocol == now.protocol and was.backend == now.backend
+        for role in was.peers
+        if role in now.peers and was.peers[role].program != now.peers[role].program
+    ]
+    for role, before, after in dict.fromkeys(others):
+        found.append(f"the runs had another {role} ({before} and {after})")
+    return found
+
+
 def _compare_exact(before: RunResult, now: RunResult, found: Comparison) -> None:
     simulated = [case for case in before.cases if case.backend == "sim" and case.status is Status.PASSED]
     kept = baseline.Baseline(
         scenario=before.scenario,
         cases={
-            c.id: baseline.BaselineCase(seed=c.seed, digest=c.digest, figures=baseline.gated(c))
+            c.id: baseline.BaselineCase(
+                seed=c.seed, protocol=c.protocol, digest=c.digest, figures=baseline.gated(c)
+            )
             for c in simulated
         },
     )
-    present = {case.id for case in now.cases if case.backend == "sim"}
-    found.compared += sum(len(c.figures) for name, c in kept.cases.items() if name in present)
+    present = {(case.id, case.protocol) for case in now.cases if case.backend == "sim"}
+    found.compared += sum(len(c.figures) for name, c in kept.cases.items() if (name, c.protocol) in present)
     for move in baseline.compare(now, kept):
         unit = METRICS[move.metric].unit
         found.rows.append(

@@ -1,5 +1,8 @@
 """What a run found: typed, versioned, readable for ever (promise P20).
 
+Version 1 knew one protocol and did not write it down; version 2 says of every case which wire it ran over and which
+programs stood at its ends. A file of version 1 becomes one of version 2 when it is read.
+
 A run is a folder: ``run.json`` (a :class:`RunResult`), one folder a case with ``case.json``
 (a :class:`CaseResult`), ``frames.parquet`` (the frame records) and logs. ``case.json`` is written the moment
 a case ends, so an interrupted run keeps what it has and ``--resume`` goes on from there.
@@ -8,14 +11,20 @@ a case ends, so an interrupted run keeps what it has and ``--resume`` goes on fr
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
+
+from punktfunk.errors import LaterVersionError, ResultsError
+from punktfunk.printable import printable
 
 MAX_RESULT_BYTES = 512 << 20
 """Of a result or baseline file: 20,000 cases, the most of a run, of 25 KiB."""
-SCHEMA_VERSION = 1
-"""Version of every result and baseline file. Readers accept this and every older one."""
+SCHEMA_VERSION: Final = 2
+"""Version of every result file. Readers accept this and every older one."""
+PROTOCOL_OF_VERSION_1: Final = "punktfunk/1"
 
 
 class Status(StrEnum):
@@ -66,10 +75,18 @@ class Ledger(_Model):
         return not any(self.balances.values())
 
 
+class PeerResult(_Model):
+    """What stood at one end of the stream."""
+
+    program: str
+    ports: list[int] = Field(default_factory=list)
+    """UDP ports of its media; empty where the kernel chose."""
+
+
 class CaseResult(_Model):
     """What one case (one point of the matrix, one repeat) found."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     id: str
     """Stable, filesystem-safe: ``loss=2,fec=20,repeat=0`` style slug; the name of the case's folder."""
     scenario: str
@@ -77,6 +94,10 @@ class CaseResult(_Model):
     """The matrix values of this case."""
     repeat: int = 0
     seed: int
+    protocol: str
+    """The wire that host and client spoke; a file may name one that this version does not know."""
+    peers: dict[Literal["host", "client"], PeerResult] = Field(default_factory=dict)
+    """Who they were; empty where none was started, and in what was read from a file of version 1."""
     backend: str
     status: Status
     reason: str = ""
@@ -101,7 +122,7 @@ class CaseResult(_Model):
 class RunResult(_Model):
     """A whole run."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     run_id: str
     scenario: str
     started: str
@@ -116,6 +137,55 @@ class RunResult(_Model):
     verdict: Status = Status.PASSED
     notes: list[str] = Field(default_factory=list)
     """What did not run and why; printed and shown in the report."""
+
+
+_Result = TypeVar("_Result", CaseResult, RunResult)
+
+
+def run_from_json(text: bytes, file: Path) -> RunResult:
+    """Return the run that a file holds.
+
+    Raises :class:`ResultsError` where it holds none, and its :class:`LaterVersionError` for a later version.
+    """
+    return _parse(RunResult, text, file, "the result of a run")
+
+
+def case_from_json(text: bytes, file: Path) -> CaseResult:
+    """Return the case that a file holds; raises likewise."""
+    return _parse(CaseResult, text, file, "the result of a case")
+
+
+def _parse(model: type[_Result], text: bytes, file: Path, what: str) -> _Result:
+    try:
+        document = from_json(text)
+        if isinstance(document, dict):
+            _upgrade(document, file)
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise ResultsError(f"{file} is not {what}: {where + ': ' if where else ''}{first['msg']}") from error
+    except ValueError as error:
+        raise ResultsError(f"{file} is not {what}: {error}") from error
+
+
+def _upgrade(document: dict[str, Any], file: Path) -> None:
+    """Bring a document of an older version, and the cases in it, to this one."""
+    version = document.get("schema_version", 1)
+    cases = document.get("cases")
+    for case in cases if isinstance(cases, list) else ():
+        if isinstance(case, dict):
+            _upgrade(case, file)
+    if type(version) is not int:
+        return  # the model says that it is no version
+    if version == 1:
+        document |= {"schema_version": SCHEMA_VERSION, "protocol": PROTOCOL_OF_VERSION_1, "peers": {}}
+    elif version > SCHEMA_VERSION:
+        raise LaterVersionError(
+            f"{file} has schema version {printable(str(version), 20)}; this version of the harness reads 1 to "
+            f"{SCHEMA_VERSION}",
+            "read it with the version that wrote it or a later one, or run the scenario again",
+        )
 
 
 def group_of(case: CaseResult) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from harness.analysis.records import Records
+from harness.analysis.results import PeerResult
 
 if TYPE_CHECKING:
     from harness.link.base import LiveLink
@@ -104,3 +105,8 @@ class LiveHost(LivePeer, Protocol):
 
         Raises :class:`~punktfunk.errors.CapabilityError` where the program cannot do that while it streams.
         """
+
+
+def described(*peers: Peer) -> dict[Role, PeerResult]:
+    """Return who stood at the ends of a stream, for its result."""
+    return {peer.role: PeerResult(program=peer.program, ports=sorted(peer.ports)) for peer in peers}

@@ -52,6 +52,8 @@ class CaseView:
     href: str
     """Folder of the case, relative to the page; "" when it has none."""
     params: str
+    wire: str
+    """Its protocol, and the programs at its ends."""
     spans: list[tuple[str, list[str]]]
     """Latency table: name of the span, its percentiles."""
     figures: list[tuple[str, str, str, str]]
@@ -83,6 +85,7 @@ def render(run: RunResult) -> str:
         word=text.WORD[run.verdict],
         mark=text.MARK[run.verdict],
         summary=text.verdict_line(run),
+        wires=text.wires(run),
         failures=[
             (None if case is None else _view(case, anchors), check) for case, check in text.failures(run)
         ],
@@ -151,6 +154,7 @@ def _view(case: CaseResult, anchors: Mapping[str, str]) -> CaseView:
         anchor=anchors[case.id],
         href=f"./{quote(case.folder.lstrip('/'))}/" if case.folder else "",
         params=text.params(case) or text.clean(case.id),
+        wire=text.wire(case),
         spans=spans,
         figures=figures,
     )

@@ -37,6 +37,8 @@ def _row(case: CaseResult) -> dict[str, Any]:
         "params": case.params,
         "repeat": case.repeat,
         "seed": case.seed,
+        "protocol": case.protocol,
+        "peers": {role: peer.model_dump() for role, peer in case.peers.items()},
         "backend": case.backend,
         "status": case.status.value,
         "reason": case.reason,

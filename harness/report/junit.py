@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from harness.analysis.results import CaseResult, Check, RunResult, Status
-from harness.report.text import clean, layers, verdict_line
+from harness.report.text import clean, layers, verdict_line, wire
 
 
 def render(run: RunResult) -> str:
@@ -50,7 +50,7 @@ def _case(suite: ET.Element, case: CaseResult) -> None:
     elif case.status is Status.UNSUPPORTED:
         ET.SubElement(test, "skipped", message=clean(case.reason))
     ET.SubElement(test, "system-out").text = clean(
-        f"seed {case.seed}\nreplay: {case.replay}\nfolder: {case.folder}"
+        f"protocol {wire(case)}\nseed {case.seed}\nreplay: {case.replay}\nfolder: {case.folder}"
     )
 
 

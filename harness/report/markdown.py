@@ -16,7 +16,9 @@ from harness.report.text import (
     layers,
     number,
     params,
+    several_protocols,
     verdict_line,
+    wires,
 )
 
 ROWS = 40
@@ -40,12 +42,14 @@ def render(run: RunResult) -> str:
     ]
     parts += _failed(run)
     parts += _checks(run)
+    several = several_protocols(run.cases)
     for name, cases in layers(run).items():
-        parts += _layer(name, cases)
+        parts += _layer(name, cases, protocols=several)
     if run.notes:
         parts += ["### Notes", "\n".join(f"- {_inline(note)}" for note in run.notes)]
     machine = run.environment.get("machine_class", "unknown machine")
-    parts.append(f"Run {_code(run.run_id)}, started {_inline(run.started)}, on {_code(str(machine))}.")
+    over = f", over {_inline('; '.join(wires(run)))}" if run.cases else ""
+    parts.append(f"Run {_code(run.run_id)}, started {_inline(run.started)}, on {_code(str(machine))}{over}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,13 +86,20 @@ def _checks(run: RunResult) -> list[str]:
     return ["### Checks over the sweep", "\n".join(lines)]
 
 
-def _layer(name: str, cases: Sequence[CaseResult]) -> list[str]:
+def _layer(name: str, cases: Sequence[CaseResult], *, protocols: bool) -> list[str]:
     shown = [key for key in FIGURES if any(_measured(case, key) for case in cases)]
     theory = any("recovery" in case.theory for case in cases)
-    head = ("", "case", *(key.replace("_", " ") for key in shown), *(("theory",) if theory else ()))
+    head = (
+        "",
+        "case",
+        *(("protocol",) if protocols else ()),
+        *(key.replace("_", " ") for key in shown),
+        *(("theory",) if theory else ()),
+    )
     rows = []
     for case in sorted(cases, key=lambda c: c.status is Status.PASSED)[:ROWS]:
         row = [MARK[case.status], _inline(params(case) or case.id)]
+        row += [_inline(case.protocol)] if protocols else []
         row += [figure(case.metrics.get(key)) for key in shown]
         if theory:
             row.append(number(case.theory.get("recovery"), "fraction"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
-from harness.report.text import clock
+from harness.report.text import clock, several_protocols, wires
 from punktfunk.rich_terminal import Console
 
 EACH_CASE_UP_TO = 16
@@ -37,6 +37,8 @@ def show(console: Console, run: RunResult, folder: Path, reports: dict[str, Path
         if not check.passed:
             _show_check(console, check)
     console.print(verdict_table(run))
+    if run.cases:
+        console.print(f"protocol: {'; '.join(wires(run))}", markup=False, highlight=False)
     for check in run.checks:
         if check.passed:
             console.print(f"{check.name}: {check.measured}", markup=False, highlight=False)
@@ -57,12 +59,15 @@ def _by_case(cases: Sequence[CaseResult]) -> Table:
     scenarios = {case.scenario for case in cases}
     prefix = f"{scenarios.pop()}." if len(scenarios) == 1 else ""
     table = Table(box=None, pad_edge=False)
-    for name in ("case", "link", "verdict", "frames", "recovered", "p99 ms", "loss", "time"):
-        table.add_column(name, justify="left" if name in {"case", "link", "verdict"} else "right")
+    protocols = several_protocols(cases)
+    words = ("case", "link", *(("protocol",) if protocols else ()), "verdict")
+    for name in (*words, "frames", "recovered", "p99 ms", "loss", "time"):
+        table.add_column(name, justify="left" if name in words else "right")
     for case in cases:
         table.add_row(
             case.id.removeprefix(prefix),
             case.backend,
+            *((case.protocol,) if protocols else ()),
             f"[{_COLOURS[case.status]}]{case.status}[/]",
             _figure(case, "frames_submitted", "{:.0f}"),
             _figure(case, "recovery", "{:.2%}"),
@@ -74,20 +79,21 @@ def _by_case(cases: Sequence[CaseResult]) -> Table:
 
 
 def _by_layer(cases: Sequence[CaseResult]) -> Table:
-    groups: dict[tuple[str, str], list[CaseResult]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[CaseResult]] = defaultdict(list)
     for case in cases:
-        groups[group_of(case), case.backend].append(case)
+        groups[group_of(case), case.backend, case.protocol].append(case)
     table = Table(box=None, pad_edge=False)
+    protocols = several_protocols(cases)
+    words = ("layer", "link", *(("protocol",) if protocols else ()))
     for name in (
-        "layer",
-        "link",
+        *words,
         "cases",
         *map(str, (Status.PASSED, Status.FAILED, Status.FAULT)),
         "not run",
         "frames",
     ):
-        table.add_column(name, justify="left" if name in {"layer", "link"} else "right")
-    for (name, backend), members in groups.items():
+        table.add_column(name, justify="left" if name in words else "right")
+    for (name, backend, protocol), members in groups.items():
         states = [case.status for case in members]
         frames = sum(
             case.metrics["frames_submitted"].value or 0
@@ -97,6 +103,7 @@ def _by_layer(cases: Sequence[CaseResult]) -> Table:
         table.add_row(
             name,
             backend,
+            *((protocol,) if protocols else ()),
             str(len(members)),
             *(
                 _count(states, status)

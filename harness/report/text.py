@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
@@ -81,6 +81,24 @@ def params(case: CaseResult) -> str:
     """Return a case's matrix values in one line."""
     listed = [f"{name} {value}" for name, value in case.params.items()]
     return clean(", ".join([*listed, f"repeat {case.repeat}"] if case.repeat else listed))
+
+
+def wire(case: CaseResult) -> str:
+    """Return a case's protocol with the programs at its ends: ``punktfunk/1 (punktfunk.host → punktfunk.client)``."""
+    programs = dict.fromkeys(case.peers[role].program for role in ("host", "client") if role in case.peers)
+    return clean(f"{case.protocol} ({' → '.join(programs)})" if programs else case.protocol)
+
+
+def wires(run: RunResult) -> list[str]:
+    """Return every wire of a run's cases, once; of a protocol whose peers are known nowhere its name alone."""
+    found = dict.fromkeys(wire(case) for case in run.cases if case.peers)
+    named = {case.protocol for case in run.cases if case.peers}
+    return [*found, *dict.fromkeys(wire(case) for case in run.cases if case.protocol not in named)]
+
+
+def several_protocols(cases: Iterable[CaseResult]) -> bool:
+    """Return whether a table of cases has to say which protocol each ran over."""
+    return len({case.protocol for case in cases}) > 1
 
 
 def failures(run: RunResult) -> list[tuple[CaseResult | None, Check]]:

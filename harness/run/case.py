@@ -125,6 +125,7 @@ def failed_result(case: Case, backend: Backend, status: Status, reason: str) -> 
         params=case.params,
         repeat=case.repeat,
         seed=case.seed,
+        protocol=case.spec.protocol,
         backend=str(backend),
         status=status,
         reason=reason,

@@ -17,7 +17,7 @@ from harness.link.verify import Verification, verify
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Topology, topology
 from harness.peers.loading import ClientKind, HostKind, live_peers
-from harness.peers.peer import LiveHost, LivePeer, Peer, Place, Role, Stats
+from harness.peers.peer import LiveHost, LivePeer, Peer, Place, Role, Stats, described
 from harness.run import checks
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
@@ -96,6 +96,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     found = _collect(host, client, killed)
     records.write(folder / "frames.parquet", found.table, {"case": case.id, "seed": case.seed})
     result = _result(case, backend, found, counters)
+    result.peers = described(host, client)
     result.link = {
         "asked": {"down": asked.down, "up": asked.up},
         "verified": proof.to_dict(),
@@ -262,6 +263,7 @@ def _result(
         params=case.params,
         repeat=case.repeat,
         seed=case.seed,
+        protocol=case.spec.protocol,
         backend=str(backend),
         status=Status.PASSED,
         metrics=metrics.case_metrics(found.table, {**sides, **link}),

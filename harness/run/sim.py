@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import agreement, ledger, metrics, records
-from harness.analysis.results import CaseResult, Check, Status
+from harness.analysis.results import CaseResult, Check, PeerResult, Status
 from harness.peers.loading import simulation_of
+from harness.peers.peer import Role, described
 from harness.peers.simulated import Simulation
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
@@ -32,6 +33,7 @@ class _Pooled:
     tables: list[records.Records] = field(default_factory=list)
     unbalanced: dict[str, int] = field(default_factory=dict)
     """Balances that were not zero in some seed: sums could hide them."""
+    peers: dict[Role, PeerResult] = field(default_factory=dict)
     digest: Any = field(default_factory=hashlib.sha256)
 
 
@@ -58,6 +60,8 @@ def run(case: Case, folder: Path, context: RunContext) -> CaseResult:
         params=case.params,
         repeat=case.repeat,
         seed=case.seed,
+        protocol=spec.protocol,
+        peers=pooled.peers,
         backend="sim",
         status=Status.PASSED,
         metrics=metrics.case_metrics(pooled.tables, pooled.counters, frames=pooled.frames),
@@ -118,5 +122,6 @@ def _add(pooled: _Pooled, simulation: Simulation) -> None:
     for name, count in (found.balances | own.balances).items():
         if count:
             pooled.unbalanced[name] = pooled.unbalanced.get(name, 0) + abs(count)
+    pooled.peers = described(simulation.host, simulation.client)
     pooled.digest.update(found.digest.encode())
     pooled.tables.append(records.join(simulation.host.records(), simulation.client.records()))

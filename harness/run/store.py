@@ -26,14 +26,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.analysis.results import MAX_RESULT_BYTES, SCHEMA_VERSION, CaseResult, RunResult, Status
+from harness.analysis.results import (
+    MAX_RESULT_BYTES,
+    CaseResult,
+    RunResult,
+    Status,
+    case_from_json,
+    run_from_json,
+)
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
-from punktfunk.errors import ResultsError
+from punktfunk.errors import LaterVersionError, ResultsError
 from punktfunk.regular_file import read_regular
 
 FINAL = frozenset({Status.PASSED, Status.FAILED, Status.UNSUPPORTED})
@@ -50,7 +57,7 @@ class RunPlan:
     expression: str
     cases: tuple[str, ...] = ()
     """Exact ids that were asked for; empty means all that the expression selects."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
 
 
 _PLAN = TypeAdapter(RunPlan)
@@ -138,13 +145,18 @@ class RunFolder:
         write_atomically(self.path / "run.json", run.model_dump_json(indent=2) + "\n")
 
     def finished(self, case: Case) -> CaseResult | None:
-        """Return an earlier result of exactly this case (same session, same seed), if it need not run again."""
+        """Return an earlier result of exactly this case (same session, same seed), if it need not run again.
+
+        Raises LaterVersionError for one that must not be written over.
+        """
         folder = self.path / case.id
         try:
             if (folder / "spec.json").read_text(encoding="utf-8") != spec_text(case):
                 return None
-            result = CaseResult.model_validate_json((folder / "case.json").read_bytes())
-        except (OSError, ValidationError):
+            result = case_from_json((folder / "case.json").read_bytes(), folder / "case.json")
+        except LaterVersionError:
+            raise
+        except (OSError, ResultsError):
             return None
         return result if result.status in FINAL and result.seed == case.seed else None
 
@@ -189,12 +201,11 @@ def load_run(path: Path) -> RunResult:
     file = path / "run.json" if path.is_dir() else path
     try:
         if file.is_file():
-            return RunResult.model_validate_json(read_regular(file, MAX_RESULT_BYTES))
+            return run_from_json(read_regular(file, MAX_RESULT_BYTES), file)
         cases = [
-            CaseResult.model_validate_json(read_regular(p, MAX_RESULT_BYTES))
-            for p in sorted(path.glob("*/case.json"))
+            case_from_json(read_regular(p, MAX_RESULT_BYTES), p) for p in sorted(path.glob("*/case.json"))
         ]
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise ResultsError(f"{file} is not the result of a run: {error}") from error
     if not cases:
         raise ResultsError(f"{path} holds no results", "give the folder of a run, below reports/")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import agreement, ledger, metrics, records, theory
-from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
+from harness.analysis.results import CaseResult, Check, Metric, PeerResult, RunResult, Status
 
 FRAME_NS = 16_666_667
 
@@ -163,6 +163,11 @@ def case_of(
         scenario="loss-sweep",
         params=params,
         seed=seed,
+        protocol="punktfunk/1",
+        peers={
+            role: PeerResult(program="simulation" if backend == "sim" else f"punktfunk.{role}")
+            for role in ("host", "client")
+        },
         backend=backend,
         status=Status.PASSED,
         metrics=metrics.case_metrics(tables, counters),

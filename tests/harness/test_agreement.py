@@ -54,7 +54,9 @@ def test_chance_fails_a_true_sweep_no_more_often_than_it_promises() -> None:
         cases = []
         for p, prediction in cells:
             complete = int(rng.choice(len(prediction.pmf), p=prediction.pmf / prediction.pmf.sum()))
-            case = CaseResult(id=str(p), scenario="x", seed=1, backend="sim", status="passed")
+            case = CaseResult(
+                id=str(p), scenario="x", seed=1, protocol="punktfunk/1", backend="sim", status="passed"
+            )
             case.theory = {"p_value": prediction.p_value(complete)} | dict.fromkeys(
                 ("complete", "frames", "expected", "sd", "one_short", "one_short_sd"), 1.0
             )

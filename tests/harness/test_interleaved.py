@@ -39,6 +39,7 @@ def interleaved(pairs: int, seed: int, planted: float = 1.0) -> RunResult:
                     params={"ab": str(side)},
                     repeat=repeat,
                     seed=1,
+                    protocol="punktfunk/1",
                     backend="tun",
                     status=Status.PASSED,
                     metrics={

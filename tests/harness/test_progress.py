@@ -12,7 +12,9 @@ from harness.run.progress import PlainReporter, Remaining, TerminalReporter, clo
 
 
 def result(name: str, status: Status, reason: str = "") -> CaseResult:
-    return CaseResult(id=name, scenario="s", seed=1, backend="sim", status=status, reason=reason)
+    return CaseResult(
+        id=name, scenario="s", seed=1, protocol="punktfunk/1", backend="sim", status=status, reason=reason
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -13,9 +14,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness import report
-from harness.analysis.results import Check, RunResult, Status
-from harness.report import html, junit, markdown, matrix, plots, text
+from harness.analysis.results import Check, PeerResult, RunResult, Status
+from harness.report import html, junit, markdown, matrix, plots, summary, text
 from punktfunk.errors import ResultsError
+from punktfunk.rich_terminal import Console
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -247,11 +249,72 @@ def test_markdown_says_the_verdict_first_and_stays_short(small_run: RunResult) -
 
 def test_json_holds_every_measured_figure_and_none_that_was_not(small_run: RunResult) -> None:
     flat = json.loads(report.FILES["json"][1](small_run))
-    assert flat["schema_version"] == 1
+    assert flat["schema_version"] == 2
     assert len(flat["cases"]) == len(small_run.cases)
     row = flat["cases"][-1]
+    assert row["protocol"] == "punktfunk/1"
+    assert row["peers"]["host"]["program"] in {"simulation", "punktfunk.host"}
     assert row["metrics"]["recovery"]["unit"] == "fraction"
     assert all(metric["value"] is not None for metric in row["metrics"].values())
+
+
+# --- protocols ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_wires(small_run: RunResult) -> RunResult:
+    """A run whose last case, over sockets, spoke another protocol with a client that nobody knows."""
+    run = small_run.model_copy(deep=True)
+    run.cases[-1].protocol = "gamestream"
+    del run.cases[-1].peers["client"]
+    return run
+
+
+def shown(run: RunResult) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    summary.show(console, run, Path("reports/x"), {})
+    return console.export_text()
+
+
+def test_a_run_over_one_protocol_names_it_once_with_the_programs_at_its_ends(
+    small_run: RunResult,
+) -> None:
+    wires = "punktfunk/1 (simulation); punktfunk/1 (punktfunk.host → punktfunk.client)"
+    assert f"over {wires}." in Page(html.render(small_run)).text
+    last = markdown.render(small_run).splitlines()[-1].replace("\\", "")
+    assert last.endswith(f"over {wires}.")
+    assert f"protocol: {wires}\n" in shown(small_run)
+    assert "| protocol |" not in markdown.render(small_run)
+    assert shown(small_run).count("protocol") == 1
+
+
+def test_every_case_says_its_protocol_where_a_run_has_several(two_wires: RunResult) -> None:
+    page = Page(html.render(two_wires)).text
+    assert "gamestream (punktfunk.host)" in page
+    rows = [line for line in markdown.render(two_wires).splitlines() if line.startswith("| ✓ |")]
+    assert len(rows) == len(two_wires.cases)
+    said = [row.split("|")[3].strip() for row in rows]
+    assert said == ["punktfunk/1"] * (len(rows) - 1) + ["gamestream"]
+    table = [line.split() for line in shown(two_wires).splitlines()]
+    assert ["case", "link", "protocol", "verdict"] in [line[:4] for line in table]
+    assert sum("punktfunk/1" in line for line in table) >= len(rows) - 1
+    assert [line for line in table if line[2:5] == ["tun", "gamestream", "passed"]]
+    many = two_wires.model_copy(deep=True)
+    many.cases = [case.model_copy() for case in many.cases for _ in range(10)]
+    grouped = [line.split() for line in shown(many).splitlines()]
+    assert ["layer", "link", "protocol", "cases"] in [line[:4] for line in grouped]
+    assert [line[2:4] for line in grouped if line[2:3] == ["gamestream"]] == [["gamestream", "10"]]
+
+
+def test_of_a_protocol_whose_peers_nobody_wrote_down_the_name_stands_alone(small_run: RunResult) -> None:
+    run = small_run.model_copy(deep=True)
+    for case in run.cases:
+        case.peers = {}
+    assert text.wires(run) == ["punktfunk/1"]
+    run.cases[0].peers = {role: PeerResult(program="one program") for role in ("host", "client")}
+    assert text.wires(run) == ["punktfunk/1 (one program)"], "what did not run adds nothing"
+    run.cases[1].protocol = "gamestream"
+    assert text.wires(run) == ["punktfunk/1 (one program)", "gamestream"]
 
 
 # --- files --------------------------------------------------------------------------------------------------

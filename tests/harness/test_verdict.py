@@ -12,7 +12,14 @@ from harness.run.verdict import agreement_checks, conclude, exit_code, group_of,
 
 
 def case(name: str, status: Status = Status.PASSED, **values: object) -> CaseResult:
-    fields: dict[str, object] = {"id": name, "scenario": "s", "seed": 1, "backend": "sim", "status": status}
+    fields: dict[str, object] = {
+        "id": name,
+        "scenario": "s",
+        "seed": 1,
+        "protocol": "punktfunk/1",
+        "backend": "sim",
+        "status": status,
+    }
     return CaseResult.model_validate(fields | values)
 
 

@@ -462,7 +462,9 @@ def hostile(kind: Any, text: str) -> Any:  # noqa: PLR0911 - one a kind
     if origin is tuple:
         return [hostile(one, text) for one in inner]
     if origin is dict:
-        return {text: hostile(inner[1], text)}
+        # Of a closed set of keys none can be hostile.
+        keys = typing.get_args(inner[0]) if typing.get_origin(inner[0]) is typing.Literal else (text,)
+        return {key: hostile(inner[1], text) for key in keys}
     if origin in {typing.Union, UnionType}:
         return hostile(inner[0], text)
     if origin is typing.Literal:
@@ -475,12 +477,14 @@ def test_a_result_file_full_of_hostile_texts_is_compared_and_reported_as_text(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    document = hostile(results.RunResult, text)
+    document = hostile(results.RunResult, text) | {"schema_version": results.SCHEMA_VERSION}
+    document["cases"][0]["schema_version"] = results.SCHEMA_VERSION
     for name in ("a", "b"):
         Path(name).mkdir()
         document["cases"][0]["metrics"]["frames_submitted"] = {"value": ord(name), "unit": "frames"}
         document["cases"][0]["status"] = "passed"
         document["scenario"] = f"{text}{name}"
+        document["cases"][0]["protocol"] = f"{text}{name}"
         document["environment"] = {"machine_class": f"{text}{name}", text: text}
         (Path(name) / "run.json").write_text(json.dumps(document))
     for command in (

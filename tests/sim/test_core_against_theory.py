@@ -44,7 +44,12 @@ def simulated(scheme: str, pattern: str, fec: int, loss: float, sabotage: str | 
         sizes.append(agreement.sent_bytes(records.join(*records.split_sim(result.records()))))
         complete += counts["client"]["frames_complete"]
     case = CaseResult(
-        id=f"{scheme},{pattern},{fec},{loss}", scenario="s", seed=1, backend="sim", status=Status.PASSED
+        id=f"{scheme},{pattern},{fec},{loss}",
+        scenario="s",
+        seed=1,
+        protocol="punktfunk/1",
+        backend="sim",
+        status=Status.PASSED,
     )
     case.theory = agreement.case_theory(
         sizes, complete, {"loss": spec}, shard_bytes=1200, block_shards=16, fec_percent=fec
