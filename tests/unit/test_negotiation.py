@@ -12,9 +12,10 @@ from punktfunk.clock import SessionClock
 from punktfunk.errors import ConfigError, RejectedError
 from punktfunk.host.config import HostConfig
 from punktfunk.host.native.negotiation import negotiate, stream_spec
+from punktfunk.host.native.sender import NativeTransport
 from punktfunk.host.stream.messages import Prepare
-from punktfunk.host.stream.spec import StreamSpec
-from punktfunk.media import FileSpec, SyntheticSpec, TestCardSpec
+from punktfunk.host.stream.spec import Pacing, RecordOptions, SendOptions, StreamLimits, StreamSpec
+from punktfunk.media import EncoderConfig, EncoderName, FileSpec, SyntheticSpec, TestCardSpec
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome
 from punktfunk.native.dialect import CloseCode
@@ -206,3 +207,46 @@ def test_addresses_are_read_with_and_without_a_port(text: str, address: tuple[st
 def test_what_is_no_address_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_host_port(text)
+
+
+def test_a_stream_is_described_as_the_host_was_configured() -> None:
+    pacing = Pacing(burst_packets=7, packets_per_ms=8, rate_factor=9.0)
+    given: dict[str, Any] = {
+        "source": TestCardSpec(), "pacing": pacing, "queue_frames": 3, "gso": False, "send_buffer_bytes": 5000,
+        "realtime": False, "vbv_frames": 4.0, "key_interval": 30, "encoder_threads": 2, "codec": "h264",
+        "encoder": "x264", "bitrate": Bitrate(3_000_000), "frames": 50, "seconds": 2.5, "fec_percent": 33,
+        "fec_scheme": "gf8", "probe_limit": Bitrate(9_000_000),
+    }  # fmt: skip
+    config = HostConfig(trust=OpenTrust.LOOPBACK, **given)
+    hello, clock = Hello(mode=MODE, codecs=ALL), SessionClock(11, 12)
+    welcome = negotiate(config, hello, 50000, "127.0.0.1")
+    records = RecordOptions(folder=Path("records"), frames=False)
+    spec = stream_spec(config, hello, welcome, clock, records=records)
+    assert spec == StreamSpec(
+        source=TestCardSpec(),
+        encoder=EncoderConfig(
+            encoder=EncoderName.X264, mode=Mode(1280, 720, 60), bitrate=Bitrate(3_000_000), vbv_frames=4.0,
+            key_interval=30, threads=2,
+        ),
+        transport=NativeTransport(
+            key=welcome.key.hex(), salt=welcome.salt.hex(), fec_scheme="gf8", max_block_shards=170, shard_bytes=1408
+        ).transport(),
+        rate_kbps=3000,
+        fec_percent=33,
+        pacing=pacing,
+        queue_frames=3,
+        send=SendOptions(gso=False, send_buffer_bytes=5000, realtime=False),
+        clock=clock,
+        limits=StreamLimits(frames=50, seconds=2.5, probe_kbps=9000),
+        records=records,
+    )  # fmt: skip
+
+
+def test_a_stream_that_is_verified_ends_with_its_frames_drops_none_and_has_no_filler() -> None:
+    config = HostConfig(trust=OpenTrust.LOOPBACK, source=SyntheticSpec(), seconds=2.0)
+    hello = Hello(mode=MODE)
+    welcome = negotiate(config, hello, 50000, "127.0.0.1")
+    spec = stream_spec(config, hello, welcome, SessionClock(0, 0))
+    assert spec.limits == StreamLimits(frames=120, seconds=None, probe_kbps=0)
+    assert spec.queue_frames == 512
+    assert spec.records is None

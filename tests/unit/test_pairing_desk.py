@@ -393,6 +393,20 @@ def test_an_approved_device_is_on_disk_and_waits_no_more(desk: Desk) -> None:
     assert desk.trust.clients() == (paired,)
 
 
+def test_wires_share_one_list_with_its_caps_and_a_device_is_paired_by_the_one_that_it_asked_over(
+    desk: Desk,
+) -> None:
+    for n in range(4):
+        assert desk.pending.ask(("native", "echo")[n % 2], f"{n:064x}", "tv", "192.0.2.7", 0)
+    assert not desk.pending.ask("echo", TABLET, "tablet", "192.0.2.7", 0)
+    assert desk.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 1), "it is known already"
+    assert [device.wire for device in desk.pending.all(1)] == ["native", "echo", "native", "echo"]
+    assert desk.pending.approve(f"{1:064x}", 1, 9)
+    assert desk.trust.clients() == desk.trust.clients("echo") == (PairedClient(f"{1:064x}", "tv", "echo", 9),)
+    assert desk.pending.deny(f"{2:064x}", 1)
+    assert not desk.pending.ask("echo", f"{2:064x}", "tv", "192.0.2.9", 1), "denied over any wire"
+
+
 def test_a_denied_device_is_unpaired_and_out_of_sight(desk: Desk) -> None:
     desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
     desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
