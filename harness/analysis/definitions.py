@@ -85,7 +85,7 @@ receive_cpu_per_packet | us | lower | CPU time of the receive thread per packet 
 memory_peak | MiB | lower | most memory held for unfinished frames | client memory_peak_bytes
 picture
 strip_readable | fraction | higher | share of decoded frames whose frame marker was readable | strip_frame exists !
-strip_agreement | fraction | higher | share of strips that name the frame they came in | strip_frame = index !
+strip_agreement | fraction | higher | share of frame markers that name the frame they came in | strip_frame = index !
 strip_time_error_max | ms | lower | largest gap of drawn and stamped time | abs(strip_time_us - captured_ns) !
 psnr_mean | dB | higher | mean PSNR of decoded frames against the source | psnr !
 psnr_p5 | dB | higher | PSNR that 95 % of decoded frames exceed | psnr !

@@ -38,7 +38,7 @@ class Probe:
     same_clock: bool
     clock_error_ns: int
     """Bound of the error of every span that begins at the host; 0 on one machine."""
-    strips: int
+    markers: int
     reason: str
     """How the session ended."""
     failed: bool = False
@@ -97,7 +97,7 @@ def show(console: Console, found: Probe) -> None:
     split = stages.split(found.table)
     if split:
         _waterfall(console, split)
-    whole = stages.strip_latency_ms(found.table) if found.strips else np.empty(0)
+    whole = stages.marker_latency_ms(found.table) if found.markers else np.empty(0)
     if whole.size:
         what = "glass to glass without camera (time in the pixels to decoded picture)"
     else:

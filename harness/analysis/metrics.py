@@ -251,7 +251,7 @@ def _picture_metrics(rows: Records) -> dict[str, Metric]:
 
 def _latency_metrics(rows: Records, freezes: Sequence[FloatArray]) -> dict[str, Metric]:
     samples = {span.name: stages.durations_ms(rows, span) for span in stages.SPANS}
-    samples[STRIP] = stages.strip_latency_ms(rows)
+    samples[STRIP] = stages.marker_latency_ms(rows)
     samples[FREEZE] = np.concatenate(freezes) if freezes else np.empty(0)
     found: dict[str, Metric] = {}
     for name, values in samples.items():
@@ -271,7 +271,7 @@ def quantile_curves(records: Records) -> dict[str, list[float]]:
         name: stages.durations_ms(records, stages.BY_NAME[name])
         for name in ("transport", "sealed_to_complete", "capture_to_decoded", "glass_to_glass")
     }
-    samples[STRIP] = stages.strip_latency_ms(records)
+    samples[STRIP] = stages.marker_latency_ms(records)
     for name, values in samples.items():
         if values.size:
             ordered = np.sort(values)

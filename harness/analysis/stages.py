@@ -80,7 +80,7 @@ def durations_ms(records: Records, span: Span) -> FloatArray:
     return result
 
 
-def strip_latency_ms(records: Records) -> FloatArray:
+def marker_latency_ms(records: Records) -> FloatArray:
     """Return the camera-free glass-to-glass time in ms: decode end minus the time drawn into the picture."""
     both = (records["strip_time_us"] != NULL) & (records["decode_end_ns"] != NULL)
     result: FloatArray = (records["decode_end_ns"][both] - records["strip_time_us"][both] * 1000) / 1e6

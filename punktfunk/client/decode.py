@@ -8,7 +8,7 @@ import av
 
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.core._core import ReceivedFrame
-from punktfunk.media import Codec, DecodedFrame, TestCardSpec, quality, strip
+from punktfunk.media import Codec, DecodedFrame, TestCardSpec, frame_marker, quality
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.testcard import TestCard
 from punktfunk.units import Resolution
@@ -27,7 +27,7 @@ class PictureReader:
         self,
         codec: str,
         *,
-        read_strip: bool,
+        read_marker: bool,
         log: PictureLog | None = None,
         reference: TestCardSpec | None = None,
         reference_every: int = 1,
@@ -35,7 +35,7 @@ class PictureReader:
         self.strips_read = 0
         self.strips_unreadable = 0
         self._decoder = open_decoder(Codec(codec))
-        self._read_strip = read_strip or reference is not None
+        self._read_marker = read_marker or reference is not None
         self._log = log
         self._reference = reference
         self._reference_every = reference_every
@@ -44,8 +44,8 @@ class PictureReader:
     def take(self, frame: ReceivedFrame) -> DecodedFrame | None:
         """Decode one access unit; damage is counted, never raised."""
         decoded = self._decoder.decode(frame)
-        reading = strip.read(decoded.luma) if decoded is not None and self._read_strip else None
-        if decoded is not None and self._read_strip:
+        reading = frame_marker.read(decoded.luma) if decoded is not None and self._read_marker else None
+        if decoded is not None and self._read_marker:
             self.strips_read += reading is not None
             self.strips_unreadable += reading is None
         if self._log is not None:
@@ -72,7 +72,7 @@ class PictureReader:
         self._decoder.close()
 
     def _compare(
-        self, decoded: DecodedFrame | None, reading: strip.StripReading | None
+        self, decoded: DecodedFrame | None, reading: frame_marker.MarkerReading | None
     ) -> tuple[float, float]:
         """Draw the card that the frame marker names again and compare luma with it."""
         spec = self._reference

@@ -11,7 +11,7 @@ from punktfunk.process.artefacts import MAX_ROWS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from punktfunk.media import strip
+    from punktfunk.media import frame_marker
 
 _NAMES: Final = (
     "index",
@@ -48,7 +48,7 @@ class PictureLog:
         index: int,
         pts_ns: int,
         decoded: DecodedFrame | None,
-        reading: strip.StripReading | None,
+        reading: frame_marker.MarkerReading | None,
         quality: tuple[float, float],
     ) -> None:
         """Keep a row; ``quality`` is PSNR and SSIM."""

@@ -78,7 +78,7 @@ def receive_order(config: ClientConfig, connection: ClientConnection) -> work.Re
         codec=str(codec) if config.decode and not welcome.frames else None,
         mode=welcome.mode.checked(),
         # Reading the frame marker takes time that somebody who watches would rather have.
-        read_strip=config.read_strip and not config.present,
+        read_marker=config.read_strip and not config.present,
         title=_title(config, connection) if config.present and not welcome.frames else None,
         reference=None if config.reference is None else config.reference.model_dump(mode="json"),
         reference_every=config.reference_every,

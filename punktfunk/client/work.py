@@ -35,7 +35,7 @@ class Receive:
     frames: int
     codec: str | None
     mode: Mode
-    read_strip: bool
+    read_marker: bool
     title: str | None
     """Title of the window to show pictures in; None opens none."""
     reference: dict[str, Any] | None

@@ -317,7 +317,7 @@ class ReceiveProgram:
 
         return PictureReader(
             order.codec,
-            read_strip=order.read_strip,
+            read_marker=order.read_marker,
             log=self._picture_log,
             reference=None if order.reference is None else TestCardSpec.model_validate(order.reference),
             reference_every=order.reference_every,

@@ -1,8 +1,8 @@
 """Pictures and coded video: test card, sources, encoders, decoders. No sockets, no desktop.
 
 A host needs :func:`open_producer` and its ``produce()``; a client :func:`decoders.open_decoder`, with
-:func:`strip.read` and :mod:`quality` to look at what it decoded. What is named here is loaded without FFmpeg and NumPy,
-which take longer than all else at the start of a program: they come with the first codec or picture.
+:func:`frame_marker.read` and :mod:`quality` to look at what it decoded. What is named here is loaded without FFmpeg and
+NumPy, which take longer than all else at the start of a program: they come with the first codec or picture.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.errors import UsageError
-from punktfunk.media import strip
+from punktfunk.media import frame_marker
+from punktfunk.media.marker_layout import layout
 from punktfunk.media.planes import Plane, plane_view
-from punktfunk.media.strip_layout import layout
 from punktfunk.media.types import PIXEL_FORMAT
 from punktfunk.units import Resolution
 
@@ -78,7 +78,7 @@ class TestCard:
             luma += self._noise[y : y + luma.shape[0], x : x + luma.shape[1]]
         for index, texture in enumerate(self._chroma, start=1):
             self._draw_bands(plane_view(picture, index), texture, frame, scale=2)
-        strip.draw(luma, frame=frame, time_us=time_us, tag=self.tag)
+        frame_marker.draw(luma, frame=frame, time_us=time_us, tag=self.tag)
 
     def _draw_bands(self, plane: Plane, texture: Plane, frame: int, *, scale: int) -> None:
         width = plane.shape[1]

@@ -28,7 +28,7 @@ from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
 from punktfunk.desktop.wayland import connect
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
-from punktfunk.media import AccessUnit, EncoderConfig, strip
+from punktfunk.media import AccessUnit, EncoderConfig, frame_marker
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.encoders import open_encoder
 from punktfunk.media.producer import VideoProducer
@@ -68,7 +68,7 @@ def _path(
     capture = open_capture(WlrScreen(display=session.socket, output=output.name), mode)
     producer = VideoProducer(capture, open_encoder(EncoderConfig(mode=mode, bitrate=bitrate)))
     decoder = open_decoder(producer.codec)
-    while strip.read(capture.capture().luma) is None:
+    while frame_marker.read(capture.capture().luma) is None:
         pass
     producer.request_key()
     link = _Loopback()
@@ -88,7 +88,7 @@ def _path(
             lost += 1
             continue
         decoded = decoder.decode(bytes(received))
-        reading = strip.read(decoded.luma) if decoded is not None else None
+        reading = frame_marker.read(decoded.luma) if decoded is not None else None
         if decoded is None or reading is None:
             unreadable += 1
             continue

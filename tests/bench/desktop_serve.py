@@ -34,9 +34,9 @@ _COMPARE_EVERY = 10
 _LATENCIES = (
     ("captured to complete, by stamps", "captured_ns", "complete_ns"),
     ("captured to decode_end, by stamps", "captured_ns", "decode_end_ns"),
-    ("drawn to captured, by strip", "drawn_ns", "captured_ns"),
-    ("drawn to complete, by strip", "drawn_ns", "complete_ns"),
-    ("drawn to decode_end, by strip", "drawn_ns", "decode_end_ns"),
+    ("drawn to captured, by frame marker", "drawn_ns", "captured_ns"),
+    ("drawn to complete, by frame marker", "drawn_ns", "complete_ns"),
+    ("drawn to decode_end, by frame marker", "drawn_ns", "decode_end_ns"),
     ("captured to encode_end", "captured_ns", "encode_end_ns"),
     ("encode_end to sent_first", "encode_end_ns", "sent_first_ns"),
     ("encode_end to complete", "encode_end_ns", "complete_ns"),
@@ -72,7 +72,7 @@ def _print_facts(number: int, seen: Pictures, host: ServedDesktop) -> None:
     print(
         f"  repeat {number}: {seen.seconds:.1f} s, captured {seen.fps:.2f} fps, {len(seen.captured_ns)} frames; "
         f"dropped by the host {seen.queue_dropped}, its socket {counters['packets_socket_dropped']} packets, "
-        f"not decoded {seen.not_decoded}, strip unreadable {seen.unreadable}, wrong pictures {seen.wrong}; "
+        f"not decoded {seen.not_decoded}, frame marker unreadable {seen.unreadable}, wrong pictures {seen.wrong}; "
         f"left out above the rate {counters['capture_left_out']}, given again {counters['capture_repeated']}, load "
         f"{os.getloadavg()[0]:.1f}",
         flush=True,

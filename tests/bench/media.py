@@ -1,4 +1,4 @@
-"""Time the media stages: test card, strip, encoders, decoders, quality. Prints figures, judges nothing.
+"""Time the media stages: test card, frame marker, encoders, decoders, quality. Prints figures, judges nothing.
 
 The yardstick beside them is one copy of the picture's planes, the least that any stage can cost.
 
@@ -21,10 +21,10 @@ from punktfunk.media import (
     EncoderConfig,
     EncoderName,
     TestCardSpec,
+    frame_marker,
     open_encoder,
     open_source,
     quality,
-    strip,
 )
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.planes import plane_view
@@ -64,8 +64,8 @@ def _picture_stages(mode: Mode, frames: int) -> None:
         taken = _timed(lambda n, card=card: card.draw(ours, frame=n, time_us=n), frames)  # type: ignore[misc]
         _row(f"test card, entropy {entropy}", taken)
     luma = plane_view(ours, 0)
-    _row("strip draw", _timed(lambda n: strip.draw(luma, frame=n, time_us=n), frames))
-    _row("strip read", _timed(lambda _: strip.read(luma), frames))
+    _row("marker draw", _timed(lambda n: frame_marker.draw(luma, frame=n, time_us=n), frames))
+    _row("marker read", _timed(lambda _: frame_marker.read(luma), frames))
     card.draw(theirs, frame=1, time_us=1)
     other = plane_view(theirs, 0)
     few = min(frames, 30)
@@ -92,8 +92,8 @@ def _codec_stages(mode: Mode, bitrate: Bitrate, frames: int) -> None:
         decoder = open_decoder(_CODECS[name])
         decoded = [decoder.decode(unit.data) for unit in units]
         taken = [(frame.decode_end_ns - frame.decode_begin_ns) / 1e6 for frame in decoded if frame]
-        readable = sum(frame is not None and strip.read(frame.luma) is not None for frame in decoded)
-        _row(f"{_CODECS[name]} decode", taken, f"{readable}/{frames} strips readable")
+        readable = sum(frame is not None and frame_marker.read(frame.luma) is not None for frame in decoded)
+        _row(f"{_CODECS[name]} decode", taken, f"{readable}/{frames} markers readable")
 
 
 def main() -> int:

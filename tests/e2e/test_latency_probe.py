@@ -57,7 +57,7 @@ def test_on_one_machine_the_figure_is_exact_and_pixels_agree_with_stamps(watched
     found = latency.read(watched[0])
     assert found.same_clock
     assert found.clock_error_ns == 0
-    pixels = stages.strip_latency_ms(found.table)
+    pixels = stages.marker_latency_ms(found.table)
     stamps = stages.durations_ms(found.table, stages.BY_NAME["capture_to_decoded"])
     assert pixels.size >= 80
     assert np.all(pixels > 0)
@@ -95,8 +95,8 @@ def test_another_machines_clock_is_translated_and_its_error_is_printed(
     there = latency.read(tmp_path)
     assert not there.same_clock
     assert there.clock_error_ns == 250_000
-    assert np.median(stages.strip_latency_ms(there.table)) == pytest.approx(
-        np.median(stages.strip_latency_ms(here.table)), abs=5.0
+    assert np.median(stages.marker_latency_ms(there.table)) == pytest.approx(
+        np.median(stages.marker_latency_ms(here.table)), abs=5.0
     )
     assert "within ± 0.250 ms" in printed(there)
 

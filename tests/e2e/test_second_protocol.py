@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from punktfunk.media import Codec, TestCardSpec, strip
+from punktfunk.media import Codec, TestCardSpec, frame_marker
 from punktfunk.media.decoders import open_decoder
 from tests.support.echo_client import Television
 from tests.support.echo_protocol import EchoServer
@@ -91,7 +91,7 @@ def test_pictures_of_a_real_worker_leave_by_its_own_sender(serve: Callable[..., 
         numbers = []
         while len(numbers) < 5:
             decoded = decoder.decode(television.frame())
-            reading = None if decoded is None else strip.read(decoded.luma)
+            reading = None if decoded is None else frame_marker.read(decoded.luma)
             assert reading is not None, "each frame follows the one before"
             numbers.append(reading.frame)
         assert numbers == sorted(set(numbers))

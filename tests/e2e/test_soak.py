@@ -162,7 +162,7 @@ def receive_order() -> client_work.Receive:
         queue_frames=512,
         receive_buffer_bytes=1 << 22,
         mode=MODE,
-        read_strip=True,
+        read_marker=True,
         record_frames=True,
     )
 
@@ -226,7 +226,7 @@ def test_a_client_window_holds_nothing_of_the_frames_that_it_has_shown(
         lack("PySDL2 (pip install 'punktfunk[present]')")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     # Few under way: pictures that are overtaken before they could be shown say nothing here.
-    with fed_worker(tmp_path, 4, 1, title="soak", read_strip=False) as feed:
+    with fed_worker(tmp_path, 4, 1, title="soak", read_marker=False) as feed:
         before = feed.decode(WINDOW_FRAMES)
         first = feed.receiver.counter("pictures_presented")
         after = feed.decode(2 * WINDOW_FRAMES)

@@ -132,7 +132,7 @@ def test_stages_of_a_frame_add_up_to_its_whole_way_also_where_a_stamp_is_missing
 def test_the_picture_s_own_clock_gives_the_same_latency_as_the_stamps(one_stream: Any) -> None:
     run = one_stream(3, decoded=True)
     by_stamp = stages.durations_ms(run.table, stages.BY_NAME["capture_to_decoded"])
-    np.testing.assert_allclose(stages.strip_latency_ms(run.table), by_stamp, atol=1e-3)
+    np.testing.assert_allclose(stages.marker_latency_ms(run.table), by_stamp, atol=1e-3)
 
 
 # --- ledger -------------------------------------------------------------------------------------------------

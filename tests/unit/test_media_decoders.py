@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from punktfunk.errors import CodecUnavailableError, MediaError
-from punktfunk.media import AccessUnit, Codec, EncoderConfig, EncoderName, TestCardSpec, open_producer, strip
+from punktfunk.media import (
+    AccessUnit,
+    Codec,
+    EncoderConfig,
+    EncoderName,
+    TestCardSpec,
+    frame_marker,
+    open_producer,
+)
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.types import DecodedFrame
 from punktfunk.units import Bitrate, Mode
@@ -62,7 +70,7 @@ def test_damaged_access_units_are_counted_and_the_next_key_frame_recovers(codec:
     for unit in units[12:]:
         decoded = decoder.decode(unit.data)
         assert decoded is not None
-        reading = strip.read(decoded.luma)
+        reading = frame_marker.read(decoded.luma)
         assert reading is not None
         assert reading.frame == unit.frame
 

@@ -18,10 +18,10 @@ from punktfunk.media import (
     RateChange,
     TestCardSpec,
     available_encoders,
+    frame_marker,
     open_encoder,
     open_producer,
     quality,
-    strip,
 )
 from punktfunk.media.bitstream import unit_types
 from punktfunk.media.decoders import open_decoder
@@ -55,7 +55,7 @@ def test_every_picture_comes_out_at_once_and_intact(name: EncoderName) -> None:
         assert stamps.captured_ns <= stamps.converted_ns <= stamps.encode_begin_ns < stamps.encode_end_ns
         decoded = decoder.decode(unit.data)
         assert decoded is not None, f"frame {number} was held back"
-        reading = strip.read(decoded.luma)
+        reading = frame_marker.read(decoded.luma)
         assert reading is not None, f"the frame marker of frame {number} is unreadable"
         assert (reading.frame, reading.time_us) == (number, stamps.captured_ns // 1000)
     producer.close()
@@ -80,7 +80,7 @@ def test_a_key_frame_comes_first_and_on_demand_only(name: EncoderName) -> None:
     for unit in units[15:]:
         decoded = decoder.decode(unit.data)
         assert decoded is not None
-        reading = strip.read(decoded.luma)
+        reading = frame_marker.read(decoded.luma)
         assert reading is not None
         assert reading.frame == unit.frame
     assert decoder.stats.concealed == 0

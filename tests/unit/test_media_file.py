@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from punktfunk.errors import ConfigError, MediaError, UsageError
-from punktfunk.media import EncoderConfig, FileSpec, SyntheticSpec, open_producer, open_source, strip
+from punktfunk.media import EncoderConfig, FileSpec, SyntheticSpec, frame_marker, open_producer, open_source
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.planes import plane_view
 from punktfunk.units import Mode
@@ -43,23 +43,23 @@ def test_a_file_is_scaled_looped_and_numbered(tmp_path: Path, suffix: str) -> No
         assert frame.luma.shape == (540, 960)
         below = frame.luma[100:]
         assert abs(int(np.median(below)) - (40 + 30 * (number % 5))) <= 4
-        reading = strip.read(frame.luma)
-        assert reading == strip.StripReading(number, frame.captured_ns // 1000, 5)
+        reading = frame_marker.read(frame.luma)
+        assert reading == frame_marker.MarkerReading(number, frame.captured_ns // 1000, 5)
         assert frame.captured_ns <= frame.converted_ns
     source.close()
     source.close()
 
 
-def test_a_file_of_the_modes_size_is_not_spoiled_by_the_strip(tmp_path: Path) -> None:
+def test_a_file_of_the_modes_size_is_not_spoiled_by_the_frame_marker(tmp_path: Path) -> None:
     """The decoder predicts from its own pictures: the frame marker must be drawn into a copy."""
     path = _write(tmp_path / "same.mp4", width=960, height=540)
-    with_strip = open_source(FileSpec(path=path), _MODE)
+    marked = open_source(FileSpec(path=path), _MODE)
     without = open_source(FileSpec(path=path, strip=False), _MODE)
     for _ in range(5):
-        drawn, plain = with_strip.capture(), without.capture()
+        drawn, plain = marked.capture(), without.capture()
         np.testing.assert_array_equal(drawn.luma[64:], plain.luma[64:])
-        assert strip.read(drawn.luma) is not None
-        assert strip.read(plain.luma) is None
+        assert frame_marker.read(drawn.luma) is not None
+        assert frame_marker.read(plain.luma) is None
 
 
 def test_a_file_goes_through_encoder_and_decoder(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_file_goes_through_encoder_and_decoder(tmp_path: Path) -> None:
     for number in range(10):
         decoded = decoder.decode(producer.produce().data)
         assert decoded is not None
-        reading = strip.read(decoded.luma)
+        reading = frame_marker.read(decoded.luma)
         assert reading is not None
         assert reading.frame == number
     producer.close()

@@ -9,7 +9,7 @@ import pytest
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import MediaError, UsageError
-from punktfunk.media import TestCardSpec, open_source, strip
+from punktfunk.media import TestCardSpec, frame_marker, open_source
 from punktfunk.media.planes import Plane, plane_view
 from punktfunk.media.testcard import TestCard
 from punktfunk.units import Mode, Resolution
@@ -41,7 +41,7 @@ def test_every_frame_shows_its_number_its_time_and_the_tag() -> None:
     card = TestCard(_SIZE, tag=0x1234)
     for frame in (0, 1, 59, 2**20):
         luma, *_ = _drawn(card, frame, time_us=frame * 16_667)
-        assert strip.read(luma) == strip.StripReading(frame, frame * 16_667, 0x1234)
+        assert frame_marker.read(luma) == frame_marker.MarkerReading(frame, frame * 16_667, 0x1234)
 
 
 def test_the_picture_stays_within_limited_range_at_every_entropy() -> None:
@@ -58,7 +58,7 @@ def test_more_entropy_leaves_more_that_motion_cannot_predict() -> None:
     for entropy in (0.0, 0.25, 0.5, 0.75, 1.0):
         card = TestCard(_SIZE, entropy=entropy)
         first, second = _drawn(card, 0)[0], _drawn(card, 1)[0]
-        # Within one band, below the strip, the best whole-pixel shift predicts everything but the noise.
+        # Within one band, below the frame marker, the best whole-pixel shift predicts everything but the noise.
         band = slice(100, 170)
         best = min(
             np.abs(
@@ -90,7 +90,7 @@ def test_the_strip_shows_the_capture_stamp() -> None:
     stamps = [stamp for frame in frames for stamp in (frame.captured_ns, frame.converted_ns)]
     assert [before, *stamps, after] == sorted([before, *stamps, after])
     for frame in frames[-2:]:  # earlier pictures have been drawn over, as RawFrame says
-        reading = strip.read(frame.luma)
+        reading = frame_marker.read(frame.luma)
         assert reading is not None
         assert (reading.frame, reading.time_us) == (frame.frame, frame.captured_ns // 1000)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.media import DecodedFrame
-from punktfunk.media.strip import StripReading
+from punktfunk.media.frame_marker import MarkerReading
 from punktfunk.process.artefacts import RecordStore
 
 PICTURE = av.VideoFrame(16, 16, "yuv420p")
@@ -17,7 +17,7 @@ PICTURE = av.VideoFrame(16, 16, "yuv420p")
 
 def test_rows_say_what_was_decoded_read_shown_and_compared() -> None:
     log = PictureLog(compared=True)
-    log.add(7, 1000, DecodedFrame(PICTURE, 11, 12, True), StripReading(3, 4, 5), (40.5, 0.75))
+    log.add(7, 1000, DecodedFrame(PICTURE, 11, 12, True), MarkerReading(3, 4, 5), (40.5, 0.75))
     log.add(8, 2000, None, None, (math.nan, math.nan))
     log.add(9, 3000, DecodedFrame(PICTURE, 31, 32, False), None, (math.nan, math.nan))
     log.presented(9, 33)

@@ -17,7 +17,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland.connection import Connection, Output
 from punktfunk.desktop.wayland.shm import Buffers
 from punktfunk.errors import DesktopError, MediaError
-from punktfunk.media import strip
+from punktfunk.media import frame_marker
 from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 from punktfunk.units import Mode
 
@@ -212,7 +212,7 @@ class ScreencopyCapture:
         self._given_ns = monotonic_ns()
         given = RawFrame(picture, frame, captured_ns, self._given_ns)
         if self._read_marker:
-            reading = strip.read(given.luma)
+            reading = frame_marker.read(given.luma)
             return replace(given, frame=-1 if reading is None else reading.frame)
         return given
 

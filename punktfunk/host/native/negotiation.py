@@ -19,7 +19,7 @@ from punktfunk.media import (
     SyntheticSpec,
     TestCardSpec,
     choose_encoder,
-    strip_layout,
+    marker_layout,
 )
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.control import (
@@ -147,7 +147,7 @@ def _require_room(config: HostConfig, mode: Mode) -> None:
         isinstance(config.source, FileSpec) and config.source.strip
     ):
         try:
-            strip_layout.layout(mode.width, mode.height)
+            marker_layout.layout(mode.width, mode.height)
         except MediaError as error:
             raise RejectedError(error.cause, close_code=CloseCode.SETUP_FAILED) from error
 

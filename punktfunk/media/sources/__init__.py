@@ -104,6 +104,6 @@ def open_source(spec: TestCardSpec | FileSpec, mode: Mode) -> VideoSource:
         case FileSpec():
             from punktfunk.media.sources.file import FileSource
 
-            return FileSource(spec.path, mode, draw_strip=spec.strip, tag=spec.tag)
+            return FileSource(spec.path, mode, draw_marker=spec.strip, tag=spec.tag)
         case _:
             raise UsageError(f"the source {spec.kind!r} has no pictures", "use a test card or a file")

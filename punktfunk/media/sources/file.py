@@ -11,9 +11,9 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, MediaError
-from punktfunk.media import strip
+from punktfunk.media import frame_marker
+from punktfunk.media.marker_layout import layout
 from punktfunk.media.planes import plane_view
-from punktfunk.media.strip_layout import layout
 from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 from punktfunk.units import Mode
 
@@ -28,15 +28,15 @@ class FileSource:
     self_paced = False
     counters: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, path: Path, mode: Mode, *, draw_strip: bool = True, tag: int = 0) -> None:
+    def __init__(self, path: Path, mode: Mode, *, draw_marker: bool = True, tag: int = 0) -> None:
         """Open the file and its first video stream; raise ConfigError where that fails."""
         self._path = path
         self._mode = mode
-        self._draw_strip = draw_strip
+        self._draw_marker = draw_marker
         self._tag = tag
         self._reformatter = VideoReformatter()
         self._frame = 0
-        if draw_strip:
+        if draw_marker:
             layout(mode.width, mode.height)
         try:
             self._container = av.open(str(path))
@@ -64,8 +64,10 @@ class FileSource:
         )
         if picture is decoded:
             picture.make_writable()
-        if self._draw_strip:
-            strip.draw(plane_view(picture, 0), frame=self._frame, time_us=captured_ns // 1000, tag=self._tag)
+        if self._draw_marker:
+            frame_marker.draw(
+                plane_view(picture, 0), frame=self._frame, time_us=captured_ns // 1000, tag=self._tag
+            )
         frame, self._frame = self._frame, self._frame + 1
         return RawFrame(picture, frame, captured_ns, monotonic_ns())
 

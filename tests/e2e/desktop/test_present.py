@@ -16,7 +16,7 @@ import punktfunk
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import App, DesktopSession
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
-from punktfunk.media import RawFrame, TestCardSpec, strip
+from punktfunk.media import RawFrame, TestCardSpec, frame_marker
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
@@ -72,7 +72,7 @@ def shown_card(session: DesktopSession, output: str, app: App) -> RawFrame:
         while time.monotonic() < deadline:
             assert app.status is None, "the client has ended"
             frame = capture.capture()
-            reading = strip.read(frame.luma)
+            reading = frame_marker.read(frame.luma)
             if reading is not None and reading.tag == TAG:
                 return frame
     finally:

@@ -24,8 +24,8 @@ from punktfunk.media import (
     EncoderName,
     SyntheticSpec,
     TestCardSpec,
+    frame_marker,
     open_producer,
-    strip,
 )
 from punktfunk.media.planes import plane_view
 from punktfunk.units import Bitrate, Mode
@@ -80,7 +80,7 @@ def test_a_desktop_is_recorded_and_every_access_unit_passes_the_core(
     assert (probed["codec_name"], probed["width"], probed["height"]) == ("h264", 960, 540)
     assert int(probed["nb_read_frames"]) == recording.frames
     with av.open(str(out)) as container:
-        readings = [strip.read(plane_view(frame, 0)) for frame in container.decode(video=0)]
+        readings = [frame_marker.read(plane_view(frame, 0)) for frame in container.decode(video=0)]
     numbers = [reading.frame for reading in readings if reading is not None]
     assert len(numbers) > 20, "the test card is in the file"
     assert numbers == sorted(numbers)

@@ -15,7 +15,7 @@ from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.wayland import connect
 from punktfunk.desktop.wayland.window import Window
-from punktfunk.media import EncoderConfig, VideoSource, strip
+from punktfunk.media import EncoderConfig, VideoSource, frame_marker
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.encoders import open_encoder
 from punktfunk.media.producer import VideoProducer
@@ -29,12 +29,12 @@ CARD = [sys.executable, "-m", "punktfunk", "testcard"]
 def _first_reading(capture: VideoSource) -> None:
     """Pass over the pictures from before the card's first."""
     for _ in range(500):
-        if strip.read(capture.capture().luma) is not None:
+        if frame_marker.read(capture.capture().luma) is not None:
             return
     raise AssertionError("no picture of the card came")
 
 
-def test_every_captured_picture_carries_a_readable_strip_older_than_its_stamp(
+def test_every_captured_picture_carries_a_readable_marker_older_than_its_stamp(
     session: DesktopSession,
 ) -> None:
     output = session.create(MODE)
@@ -43,7 +43,7 @@ def test_every_captured_picture_carries_a_readable_strip_older_than_its_stamp(
     try:
         _first_reading(capture)
         frames = [capture.capture() for _ in range(60)]
-        readings = [strip.read(frame.luma) for frame in [capture.capture() for _ in range(60)]]
+        readings = [frame_marker.read(frame.luma) for frame in [capture.capture() for _ in range(60)]]
     finally:
         capture.close()
     assert all(reading is not None for reading in readings)
@@ -55,7 +55,7 @@ def test_every_captured_picture_carries_a_readable_strip_older_than_its_stamp(
     assert max(stamps) < monotonic_ns()
 
 
-def test_stamp_and_strip_agree_on_when_a_picture_was_made(session: DesktopSession) -> None:
+def test_stamp_and_marker_agree_on_when_a_picture_was_made(session: DesktopSession) -> None:
     output = session.create(MODE)
     session.launch(CARD, cwd=REPOSITORY)
     capture = open_capture(WlrScreen(display=session.socket, output=output.name), MODE)
@@ -64,7 +64,7 @@ def test_stamp_and_strip_agree_on_when_a_picture_was_made(session: DesktopSessio
         ages_ms = []
         for _ in range(60):
             frame = capture.capture()
-            reading = strip.read(frame.luma)
+            reading = frame_marker.read(frame.luma)
             assert reading is not None
             ages_ms.append((frame.captured_ns - reading.time_us * 1000) / 1e6)
     finally:
@@ -94,7 +94,7 @@ def test_a_captured_card_survives_encoder_and_decoder(session: DesktopSession) -
                 <= stamps.encode_end_ns
             )
             decoded = decoder.decode(unit.data)
-            read += decoded is not None and strip.read(decoded.luma) is not None
+            read += decoded is not None and frame_marker.read(decoded.luma) is not None
     finally:
         producer.close()
         decoder.close()

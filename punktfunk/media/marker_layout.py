@@ -1,4 +1,4 @@
-"""Where the frame marker (:mod:`punktfunk.media.strip`) stands in a picture, and in which pictures it has room."""
+"""Where the frame marker (:mod:`~punktfunk.media.frame_marker`) stands in a picture, and which have room for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CELL_SIZES: Final = (16, 8)
 
 
 @dataclass(frozen=True, slots=True)
-class StripLayout:
+class MarkerLayout:
     """Where the frame marker stands in a picture. The outer box, quiet zone included, begins at (0, 0)."""
 
     cell: int
@@ -33,16 +33,16 @@ class StripLayout:
 
 
 @lru_cache(maxsize=8)
-def layout(width: int, height: int) -> StripLayout:
+def layout(width: int, height: int) -> MarkerLayout:
     """Return the layout for a picture of that size: the largest cell that fits.
 
     Raises MediaError when even the smallest does not.
     """
     for cell in _CELL_SIZES:
-        candidate = StripLayout(cell)
+        candidate = MarkerLayout(cell)
         if candidate.width <= width and candidate.height <= height:
             return candidate
-    least = StripLayout(_CELL_SIZES[-1])
+    least = MarkerLayout(_CELL_SIZES[-1])
     raise MediaError(
         f"a picture of {width}x{height} has no room for the frame marker",
         f"use at least {least.width}x{least.height}, or a source without frame marker",

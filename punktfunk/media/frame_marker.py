@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.errors import MediaError
+from punktfunk.media.marker_layout import COLUMNS, ROWS, layout
 from punktfunk.media.planes import Plane
-from punktfunk.media.strip_layout import COLUMNS, ROWS, layout
 
 BLACK: Final = 16
 WHITE: Final = 235
@@ -42,7 +42,7 @@ _PAYLOAD_BYTES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
-class StripReading:
+class MarkerReading:
     """What a frame marker says: frame number (32 bits), time (µs, 48 bits) and tag (16 bits)."""
 
     frame: int
@@ -63,7 +63,7 @@ def draw(luma: Plane, *, frame: int, time_us: int, tag: int = 0) -> None:
     cells[:, inner, :, inner] = levels[:, None, :, None]
 
 
-def read(luma: Plane) -> StripReading | None:
+def read(luma: Plane) -> MarkerReading | None:
     """Read the frame marker of ``luma`` (height, width; uint8); None where there is none or it is damaged."""
     height, width = luma.shape
     try:
@@ -78,7 +78,7 @@ def read(luma: Plane) -> StripReading | None:
     payload, check = packed[:_PAYLOAD_BYTES], packed[_PAYLOAD_BYTES:]
     if binascii.crc_hqx(payload, _CRC_START) != int.from_bytes(check, "big"):
         return None
-    return StripReading(
+    return MarkerReading(
         frame=int.from_bytes(payload[0:4], "big"),
         time_us=int.from_bytes(payload[4:10], "big"),
         tag=int.from_bytes(payload[10:12], "big"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from punktfunk.errors import MediaError
-from punktfunk.media import strip, strip_layout
-from punktfunk.media.strip import StripReading
+from punktfunk.media import frame_marker, marker_layout
+from punktfunk.media.frame_marker import MarkerReading
 
 
 def _plane(width: int = 1280, height: int = 720, level: int = 90) -> np.ndarray:
@@ -20,34 +20,34 @@ def _plane(width: int = 1280, height: int = 720, level: int = 90) -> np.ndarray:
 def test_what_is_drawn_is_read_at_every_size(size: tuple[int, int]) -> None:
     luma = _plane(*size)
     for reading in (
-        StripReading(0, 0, 0),
-        StripReading(2**32 - 1, 2**48 - 1, 2**16 - 1),
-        StripReading(123_456, 98_765_432_109, 0xBEEF),
+        MarkerReading(0, 0, 0),
+        MarkerReading(2**32 - 1, 2**48 - 1, 2**16 - 1),
+        MarkerReading(123_456, 98_765_432_109, 0xBEEF),
     ):
-        strip.draw(luma, frame=reading.frame, time_us=reading.time_us, tag=reading.tag)
-        assert strip.read(luma) == reading
+        frame_marker.draw(luma, frame=reading.frame, time_us=reading.time_us, tag=reading.tag)
+        assert frame_marker.read(luma) == reading
 
 
 def test_values_wrap_at_their_widths() -> None:
     luma = _plane()
-    strip.draw(luma, frame=2**32 + 5, time_us=2**48 + 6, tag=2**16 + 7)
-    assert strip.read(luma) == StripReading(5, 6, 7)
+    frame_marker.draw(luma, frame=2**32 + 5, time_us=2**48 + 6, tag=2**16 + 7)
+    assert frame_marker.read(luma) == MarkerReading(5, 6, 7)
 
 
 def test_drawing_touches_its_box_only() -> None:
     luma = _plane(level=201)
-    strip.draw(luma, frame=2**32 - 1, time_us=2**48 - 1, tag=2**16 - 1)
-    place = strip_layout.layout(1280, 720)
+    frame_marker.draw(luma, frame=2**32 - 1, time_us=2**48 - 1, tag=2**16 - 1)
+    place = marker_layout.layout(1280, 720)
     assert (place.cell, place.width, place.height) == (16, 928, 64)
     assert (luma[place.height :] == 201).all()
     assert (luma[:, place.width :] == 201).all()
-    assert set(np.unique(luma[: place.height, : place.width])) == {strip.BLACK, strip.WHITE}
+    assert set(np.unique(luma[: place.height, : place.width])) == {frame_marker.BLACK, frame_marker.WHITE}
 
 
 def test_the_strip_lies_in_the_pixels_as_documented() -> None:
     """Hold the format of docs/explanation/test-card.md: bit order, rows, CRC and the margin of a cell."""
     luma = _plane()
-    strip.draw(luma, frame=0x80000001, time_us=0x123456789ABC, tag=0xF00D)
+    frame_marker.draw(luma, frame=0x80000001, time_us=0x123456789ABC, tag=0xF00D)
     expected = bytes.fromhex("80000001123456789abcf00d")
     expected += _crc16(expected).to_bytes(2, "big")
     bits = [byte >> shift & 1 for byte in expected for shift in range(7, -1, -1)]
@@ -73,37 +73,37 @@ def test_the_crc_is_the_catalogued_one() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 16, 126, 127, 235, 255])
-def test_a_plain_picture_carries_no_strip(level: int) -> None:
-    assert strip.read(_plane(level=level)) is None
+def test_a_plain_picture_carries_no_frame_marker(level: int) -> None:
+    assert frame_marker.read(_plane(level=level)) is None
 
 
-def test_a_bright_quiet_zone_is_no_strip() -> None:
+def test_a_bright_quiet_zone_is_no_frame_marker() -> None:
     luma = _plane()
-    strip.draw(luma, frame=1, time_us=2)
+    frame_marker.draw(luma, frame=1, time_us=2)
     luma[0:16, 400:416] = 235
-    assert strip.read(luma) is None
+    assert frame_marker.read(luma) is None
 
 
 def test_two_frames_spliced_between_the_rows_are_not_read() -> None:
     old, new = _plane(), _plane()
-    strip.draw(old, frame=41, time_us=1_000_000)
-    strip.draw(new, frame=42, time_us=1_016_667)
+    frame_marker.draw(old, frame=41, time_us=1_000_000)
+    frame_marker.draw(new, frame=42, time_us=1_016_667)
     new[32:48] = old[32:48]
-    assert strip.read(new) is None
+    assert frame_marker.read(new) is None
 
 
 def test_a_picture_too_small_for_the_strip_is_refused_with_the_least_size() -> None:
     with pytest.raises(MediaError) as raised:
-        strip.draw(_plane(400, 300), frame=0, time_us=0)
+        frame_marker.draw(_plane(400, 300), frame=0, time_us=0)
     assert "464x32" in raised.value.hint
-    assert strip.read(_plane(400, 300)) is None
+    assert frame_marker.read(_plane(400, 300)) is None
 
 
 def test_a_strided_view_is_drawn_and_read_in_place() -> None:
     padded = np.zeros((720, 1344), np.uint8)
     view = padded[:, :1280]
-    strip.draw(view, frame=77, time_us=88, tag=99)
-    assert strip.read(view) == StripReading(77, 88, 99)
+    frame_marker.draw(view, frame=77, time_us=88, tag=99)
+    assert frame_marker.read(view) == MarkerReading(77, 88, 99)
     assert (padded[:, 1280:] == 0).all()
 
 
@@ -112,10 +112,10 @@ def test_a_stream_that_changes_its_size_with_every_picture_is_not_remembered() -
     tracemalloc.start()
     try:
         for width in range(464, 664):
-            strip_layout.layout(width, 64)
+            marker_layout.layout(width, 64)
         before, _ = tracemalloc.get_traced_memory()
         for width in range(664, 4664):
-            strip_layout.layout(width, 64)
+            marker_layout.layout(width, 64)
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
