@@ -104,10 +104,10 @@ def _realtime() -> Iterator[Finding]:
 def _encoders() -> Iterator[Finding]:
     from punktfunk.media import available_encoders
 
-    for probe in available_encoders():
+    for check in available_encoders():
         fix = "python -m pip install --upgrade av"
         yield Finding(
-            f"encoder {probe.name}", probe.available, f"media.codec: {probe.codec}", probe.reason, fix
+            f"encoder {check.name}", check.available, f"media.codec: {check.codec}", check.reason, fix
         )
 
 

@@ -1,4 +1,4 @@
-"""The stages of a frame's way and how long it spends in each: spans between two stamps of the frame records.
+"""The stages of the frame path and how long it spends in each: spans between two stamps of the frame records.
 
 :data:`WATERFALL` names spans that follow each other without a gap, so that they add up to the total; the
 other spans look at a part more closely (pacing, reassembly) or sum several up (transport).

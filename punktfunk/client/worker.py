@@ -74,7 +74,7 @@ class ReceiveProgram:
         """Receive until verified, over or told to stop, then leave the artefacts."""
         self._end.send(work.Ready(self._stream.stats().get("receive_buffer_granted", -1)))
         over = self._loop()
-        # Closing settles the books of the frames that were still waited for, and lets those in turn out.
+        # Closing finalises the accounting of the frames that were still waited for, and lets those in turn out.
         self._stream.close()
         with contextlib.suppress(SessionClosedError):
             while (frame := self._stream.next_frame(0.0)) is not None:
@@ -156,7 +156,7 @@ class ReceiveProgram:
     def _over(self, now: int, *, idle: bool) -> _Over | None:
         """Return why the stream is over, ``None`` while it is not."""
         if self._order.frames and self._checked() >= self._order.frames:
-            # The last frame is complete before its recovery packets are in; they belong to the books.
+            # The last frame is complete before its recovery packets are in, which are counted too.
             if idle and now - self._last_frame_ns >= _TAIL_NS:
                 return self._verdict(now)
         elif self._draining is not None:

@@ -47,7 +47,7 @@ class ClientSession(Protocol):
 
     @property
     def ending(self) -> bool:
-        """True once it is settled why the session ends."""
+        """True once the session ends and it is known why."""
 
     def end(self, reason: EndReason) -> None:
         """End the session at once, its stream before its connection."""
@@ -61,7 +61,7 @@ class ClientSession(Protocol):
     def data_refused(self, count: int, first_ns: int, last_ns: int) -> None:
         """Take note that the client's data port refused what was sent."""
 
-    def mode_in_force(self, accepted: bool, mode: Mode) -> None:
+    def mode_outcome(self, accepted: bool, mode: Mode) -> None:
         """Send the client the outcome of its mode request."""
 
     def probe_over(

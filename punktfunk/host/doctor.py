@@ -61,15 +61,15 @@ def _parts() -> Iterator[Finding]:
 
 
 def _encoders() -> Iterator[Finding]:
-    for probe in available_encoders():
+    for check in available_encoders():
         yield Finding(
-            f"encoder {probe.name}",
-            probe.available,
-            f"{probe.codec} streams",
-            probe.reason,
+            f"encoder {check.name}",
+            check.available,
+            f"{check.codec} streams",
+            check.reason,
             "python -m pip install --upgrade --force-reinstall av",
             # H.264 is what every client decodes.
-            essential=probe.codec is Codec.H264,
+            essential=check.codec is Codec.H264,
         )
 
 

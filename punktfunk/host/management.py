@@ -56,7 +56,7 @@ class HostManagement(LiveHost):
 
     @property
     def native_enabled(self) -> bool:
-        """Whether the native plane is served."""
+        """Whether the native host is served."""
         return self._native_enabled
 
     def facts(self) -> HostFacts:
@@ -108,13 +108,13 @@ class HostManagement(LiveHost):
         self._say.info("pairing disarmed")
 
     def native_clients(self) -> list[NativeClient]:
-        """Return the paired clients, oldest first; none while the plane is off."""
+        """Return the paired clients, oldest first; none while it is off."""
         if not self._native_enabled:
             return []
         return [NativeClient(one.name, one.fingerprint) for one in self._pairing.trust.clients("native")]
 
     def unpair_native(self, fingerprint: str) -> bool:
-        """Unpair a client of the native plane and end its sessions."""
+        """Unpair a client of the native host and end its sessions."""
         known = self._pairing.trust.find(fingerprint)
         if known is None or known.wire != "native" or not self._pairing.trust.remove(fingerprint):
             return False
@@ -150,7 +150,7 @@ class HostManagement(LiveHost):
         return denied
 
     def gamestream(self) -> GameStreamStatus:
-        """Return an idle plane: GameStream is not served."""
+        """Return an idle one: GameStream is not served."""
         return GameStreamStatus()
 
     def moonlight_clients(self) -> list[MoonlightClient]:

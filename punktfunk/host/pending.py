@@ -83,11 +83,11 @@ class PendingClients:
         if device is None:
             return False
         self.trust.add(PairedClient(device.fingerprint, device.name, device.wire, unix_s))
-        self.settle(device.fingerprint)
+        self.resolve(device.fingerprint)
         self.on_change()
         return True
 
-    def settle(self, fingerprint: str) -> None:
+    def resolve(self, fingerprint: str) -> None:
         """Take a device off the list: it is paired."""
         self._pending.pop(fingerprint, None)
 

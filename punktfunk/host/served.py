@@ -68,7 +68,7 @@ class Served:
 
     @property
     def pairing(self) -> NativePairing:
-        """The pairing desk; its trust store is the process's."""
+        """Pairing; its trust store is the process's."""
         assert self._pairing is not None
         return self._pairing
 

@@ -157,7 +157,7 @@ class Sessions:
             report.reason = reason
             report._session_gone = True
             self.peripherals.session_over(session, report)
-            self._settle(session, report)
+            self._complete(session, report)
 
     def leave(self, session: ClientSession) -> None:
         """Free what a session that ends has of the host's capacity, but for its worker."""
@@ -233,9 +233,9 @@ class Sessions:
                 self.leave(session)
             case messages.PortRefused(count, first_ns, last_ns):
                 session.data_refused(count, first_ns, last_ns)
-            case messages.ModeInForce(accepted, mode):
+            case messages.ModeOutcome(accepted, mode):
                 report.mode = mode if accepted else report.mode
-                session.mode_in_force(accepted, mode)
+                session.mode_outcome(accepted, mode)
             case messages.ProbeSent(goodput_bytes, access_units, duration_ms, packets_sent, send_drops):
                 session.probe_over(goodput_bytes, access_units, duration_ms, packets_sent, send_drops)
             case messages.Ready(codec, encoder):
@@ -256,9 +256,9 @@ class Sessions:
             report.failed, report.stream_reason = True, _exit_words(status)
             session.log.error("worker gone", pid=report.worker_pid, status=status)
             session.stream_failed(report.stream_reason)
-        self._settle(session, report)
+        self._complete(session, report)
 
-    def _settle(self, session: ClientSession, report: SessionReport) -> None:
+    def _complete(self, session: ClientSession, report: SessionReport) -> None:
         if not (report._worker_gone and report._session_gone):
             return
         report.stream_reason = report.stream_reason or "stopped"

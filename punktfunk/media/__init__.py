@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from punktfunk.media.encoders import (
     Encoder,
+    EncoderCheck,
     EncoderChoice,
     EncoderConfig,
     EncoderName,
-    EncoderProbe,
     EncoderWish,
     RateChange,
     available_encoders,
@@ -37,10 +37,10 @@ __all__ = [
     "Codec",
     "DecodedFrame",
     "Encoder",
+    "EncoderCheck",
     "EncoderChoice",
     "EncoderConfig",
     "EncoderName",
-    "EncoderProbe",
     "EncoderWish",
     "FileSpec",
     "Opener",

@@ -15,7 +15,7 @@ from punktfunk.units import Mode
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Ports of the planes; those of GameStream are fixed by its protocol."""
+    """Ports of the protocols; those of GameStream are fixed by its protocol."""
 
     mgmt: int
     http: int = 47989
@@ -51,7 +51,7 @@ class Compositor:
 
 @dataclass(frozen=True, slots=True)
 class PairingState:
-    """The pairing window of the native plane; ``pin`` and ``expires_in_secs`` are ``None`` when it is closed."""
+    """The pairing window of the native host; ``pin`` and ``expires_in_secs`` are ``None`` when it is closed."""
 
     enabled: bool
     armed: bool
@@ -62,7 +62,7 @@ class PairingState:
 
 @dataclass(frozen=True, slots=True)
 class NativeClient:
-    """A paired client of the native plane."""
+    """A paired client of the native host."""
 
     name: str
     fingerprint: str
@@ -81,7 +81,7 @@ class PendingDevice:
 
 @dataclass(frozen=True, slots=True)
 class MoonlightClient:
-    """A paired client of the GameStream plane, by its certificate."""
+    """A paired client of the GameStream host, by its certificate."""
 
     fingerprint: str
     subject: str
@@ -98,7 +98,7 @@ class GameStreamSession:
 
 @dataclass(frozen=True, slots=True)
 class GameStreamStream:
-    """How the GameStream plane streams."""
+    """How the GameStream host streams."""
 
     mode: Mode
     bitrate_kbps: int
@@ -109,7 +109,7 @@ class GameStreamStream:
 
 @dataclass(frozen=True, slots=True)
 class GameStreamStatus:
-    """The GameStream plane; the defaults are an idle one."""
+    """The GameStream host; the defaults are an idle one."""
 
     video_streaming: bool = False
     audio_streaming: bool = False
@@ -128,7 +128,7 @@ class HostControl(LiveControl, Protocol):
 
     @property
     def native_enabled(self) -> bool:
-        """Whether the native plane is served; without it nothing of it can be changed."""
+        """Whether the native host is served; without it nothing of it can be changed."""
 
     def facts(self) -> HostFacts:
         """Return who the host is."""
@@ -164,10 +164,10 @@ class HostControl(LiveControl, Protocol):
         """Turn a device that waits away; ``False`` when it does not."""
 
     def gamestream(self) -> GameStreamStatus:
-        """Return the state of the GameStream plane."""
+        """Return the state of the GameStream host."""
 
     def moonlight_clients(self) -> list[MoonlightClient]:
-        """Return the paired clients of the GameStream plane."""
+        """Return the paired clients of the GameStream host."""
 
     def unpair_moonlight(self, fingerprint: str) -> bool:
         """Unpair one of them; ``False`` when it is not paired."""

@@ -39,7 +39,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a frame's way through the host, as :class:`Latency`."""
+    """One stage of the frame path through the host, as :class:`Latency`."""
 
     name: str
     p50_us: int
@@ -57,7 +57,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One session. ``stages`` are in the order of a frame's way, and only those that were measured."""
+    """One session. ``stages`` are in the order of the frame path, and only those that were measured."""
 
     number: int
     state: Literal["starting", "streaming", "ending"]

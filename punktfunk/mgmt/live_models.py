@@ -43,7 +43,7 @@ class LatencyBody(Body):
 
 
 class StageBody(Body):
-    """One stage of a frame's way through the host, over the frames of the last second."""
+    """One stage of the frame path through the host, over the frames of the last second."""
 
     name: Annotated[str, Field(description="convert, encode wait, encode, seal, queue, send.")]
     p50_us: int

@@ -72,7 +72,7 @@ FAMILIES: Final = {
         ),
         Family("pairing_events_total", "counter", "What happened in pairing.", ("event",)),
         Family("pairing_armed", "gauge", "1 while a PIN is armed."),
-        Family("paired_clients", "gauge", "Paired clients of the native plane."),
+        Family("paired_clients", "gauge", "Paired clients of the native host."),
         Family("pending_devices", "gauge", "Devices that wait for approval."),
         Family(
             "listener_events_total",

@@ -36,7 +36,7 @@ class Health(Body):
 
 
 class PortsBody(Body):
-    """Ports of the planes."""
+    """Ports of the protocols."""
 
     mgmt: int
     http: int
@@ -79,7 +79,7 @@ class GameStreamSessionBody(Body):
 
 
 class GameStreamStreamBody(Body):
-    """How the GameStream plane streams."""
+    """How the GameStream host streams."""
 
     width: Annotated[int, Field(validation_alias=AliasPath("mode", "width"))]
     height: Annotated[int, Field(validation_alias=AliasPath("mode", "height"))]
@@ -91,7 +91,7 @@ class GameStreamStreamBody(Body):
 
 
 class Status(Body):
-    """State of the GameStream plane."""
+    """State of the GameStream host."""
 
     video_streaming: bool
     audio_streaming: bool
@@ -102,7 +102,7 @@ class Status(Body):
 
 
 class MoonlightClientBody(Body):
-    """A paired client of the GameStream plane."""
+    """A paired client of the GameStream host."""
 
     fingerprint: str
     subject: str
@@ -123,7 +123,7 @@ class PinOrder(Order):
 
 
 class NativePairingBody(Body):
-    """The pairing window of the native plane."""
+    """The pairing window of the native host."""
 
     enabled: bool
     armed: bool
@@ -143,7 +143,7 @@ class ArmOrder(Order):
 
 
 class NativeClientBody(Body):
-    """A paired client of the native plane."""
+    """A paired client of the native host."""
 
     name: str
     fingerprint: str

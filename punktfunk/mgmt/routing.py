@@ -28,7 +28,7 @@ _MEANINGS = {
     422: "the body has not the shape that is asked for",
     429: "too many attempts; Retry-After says when to try again",
     500: "the change could not be stored; nothing was changed",
-    503: "the native plane is not served",
+    503: "the native host is not served",
 }
 
 

@@ -64,7 +64,7 @@ class StreamWorker(Protocol):
         """Take note of the client's loss, for adaptive FEC."""
 
     def set_mode(self, mode: Mode) -> None:
-        """Stream another mode; the owner answers with ``HostSession.mode_in_force``."""
+        """Stream another mode; the owner answers with ``HostSession.mode_outcome``."""
 
     def probe(self, target_kbps: int, duration_ms: int) -> None:
         """Send filler at a rate for a while; the owner answers with ``HostSession.probe_over``."""
@@ -155,7 +155,7 @@ class HostSession:
 
     @property
     def ending(self) -> bool:
-        """True once it is settled why the session ends."""
+        """True once the session ends and it is known why."""
         return self._over or bool(self._end_reason)
 
     def link_made(self, link: Link, local_address: str) -> None:
@@ -296,7 +296,7 @@ class HostSession:
         # Nobody is there to drain for; a client that lives after all has been sent the close.
         link.abandon(reason)
 
-    def mode_in_force(self, accepted: bool, mode: Mode) -> None:
+    def mode_outcome(self, accepted: bool, mode: Mode) -> None:
         """Send the client the outcome of its mode request."""
         if self._control is not None:
             self._control.mode_changed(accepted, mode, monotonic_ns())

@@ -45,7 +45,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 async def paired_only_host(
     folder: Path, **fields: Any
 ) -> AsyncIterator[tuple[punktfunk.Host, NativePairing, str]]:
-    """A host that lets in nobody but paired clients; its pairing desk and its address."""
+    """A host that lets in nobody but paired clients; its pairing and its address."""
     identity = Identity.load_or_create(folder / "host", Role.HOST)
     pairing = NativePairing(
         PendingClients(TrustStore(folder / "host" / "trust.json")), bytes.fromhex(identity.fingerprint)

@@ -84,7 +84,7 @@ def test_a_host_that_does_not_know_speed_tests_is_told_from_one_that_refuses(
 
 
 class Desk:
-    """A probe desk on a real stream whose other end is read."""
+    """Bandwidth probes on a real stream whose other end is read."""
 
     def __init__(self, limit_kbps: int) -> None:
         self.left, self.right = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))

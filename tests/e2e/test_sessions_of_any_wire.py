@@ -83,7 +83,7 @@ class Toy:
 
     def data_refused(self, count: int, first_ns: int, last_ns: int) -> None: ...
 
-    def mode_in_force(self, accepted: bool, mode: Mode) -> None:
+    def mode_outcome(self, accepted: bool, mode: Mode) -> None:
         self.modes.append((accepted, mode))
 
     def probe_over(self, *sent: int) -> None:

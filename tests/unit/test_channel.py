@@ -92,7 +92,7 @@ def test_an_input_event_passes_as_it_is(vocabulary: Iterable[type[Any]], event: 
     ("vocabulary", "message"),
     [
         (host_work.VOCABULARY, host_work.UseMode(Mode(2, 8192, 1000), {"kind": "testcard"})),
-        (host_work.VOCABULARY, host_work.ModeInForce(True, Mode(8192, 2, 1))),
+        (host_work.VOCABULARY, host_work.ModeOutcome(True, Mode(8192, 2, 1))),
         (client_work.VOCABULARY, RECEIVE),
         (desktop_messages.VOCABULARY, desktop_messages.ChangeOutput(1, "HEADLESS-1", Mode(640, 480, 60))),
     ],

@@ -1,4 +1,4 @@
-"""The frame clock and the key frame desk, without waiting for anything."""
+"""The frame clock and the coalescing of key frame requests, without waiting for anything."""
 
 from __future__ import annotations
 

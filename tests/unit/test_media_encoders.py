@@ -196,13 +196,13 @@ def test_periodic_key_frames_come_at_their_interval() -> None:
 
 
 def test_every_encoder_of_the_wheel_opens() -> None:
-    probes = available_encoders()
-    assert [(probe.name, probe.codec) for probe in probes] == [
+    checks = available_encoders()
+    assert [(check.name, check.codec) for check in checks] == [
         (EncoderName.X264, Codec.H264),
         (EncoderName.X265, Codec.HEVC),
         (EncoderName.SVT_AV1, Codec.AV1),
     ]
-    assert all(probe.available and probe.reason == "" for probe in probes)
+    assert all(check.available and check.reason == "" for check in checks)
 
 
 def test_an_encoder_that_ffmpeg_lacks_is_reported_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:

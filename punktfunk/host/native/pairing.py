@@ -38,7 +38,7 @@ MAX_SOURCE_COOL_DOWN_NS = 300 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PairingWindow:
     """An armed PIN."""
 
     pin: str
@@ -95,7 +95,7 @@ class NativePairing:
         """Called when the window or (by pairing one) the paired devices are others."""
         self._host_fp = host_fingerprint
         self._draw = draw
-        self._window: Window | None = None
+        self._window: PairingWindow | None = None
         self._next_ns = 0
         self.failures = AttemptLimiter(SOURCE_COOL_DOWN_NS, MAX_SOURCE_COOL_DOWN_NS)
 
@@ -107,7 +107,9 @@ class NativePairing:
 
     # --- the window ---------------------------------------------------------------------------------------
 
-    def arm(self, now_ns: int, seconds: int = DEFAULT_WINDOW_S, *, bound_to: str | None = None) -> Window:
+    def arm(
+        self, now_ns: int, seconds: int = DEFAULT_WINDOW_S, *, bound_to: str | None = None
+    ) -> PairingWindow:
         """Open a window with a fresh uniform PIN; one that was open is replaced.
 
         ``seconds`` is clamped to 15..600. ``bound_to`` lets only the device of that fingerprint try.
@@ -116,7 +118,7 @@ class NativePairing:
         pin = f"{self._draw(10**self._digits):0{self._digits}d}"
         # An empty text names no device, so it lets none in: only None means any.
         bound_to = None if bound_to is None else bound_to.lower()
-        self._window = Window(pin, now_ns + seconds * SECOND_NS, bound_to)
+        self._window = PairingWindow(pin, now_ns + seconds * SECOND_NS, bound_to)
         self.on_change()
         return self._window
 
@@ -125,7 +127,7 @@ class NativePairing:
         self._window = None
         self.on_change()
 
-    def window(self, now_ns: int) -> Window | None:
+    def window(self, now_ns: int) -> PairingWindow | None:
         """Return the armed window, or ``None`` when there is none or it has run out."""
         if self._window is not None and now_ns >= self._window.until_ns:
             self._window = None
@@ -178,12 +180,12 @@ class NativePairing:
             self.counters["store_failures"] += 1
             raise
         self.failures.succeeded(attempt.source)
-        self.pending.settle(attempt.fingerprint)
+        self.pending.resolve(attempt.fingerprint)
         self.counters["paired"] += 1
         self.on_change()
         return result
 
-    def _admit(self, client_fp: bytes | None, source: str, now_ns: int) -> tuple[Window, bytes]:
+    def _admit(self, client_fp: bytes | None, source: str, now_ns: int) -> tuple[PairingWindow, bytes]:
         window = self.window(now_ns)
         if window is None:
             raise self._refusal(CloseCode.PAIRING_NOT_ARMED)

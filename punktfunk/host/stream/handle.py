@@ -27,7 +27,7 @@ def sender_arguments(senders: Collection[str]) -> list[str]:
 class WorkerStream:
     """A stream worker behind the interface that a session wants.
 
-    ``on_message`` gets Ready, Progress, Logged, ModeInForce, Ended and Failed; ``on_exit`` the exit status, or
+    ``on_message`` gets Ready, Progress, Logged, ModeOutcome, Ended and Failed; ``on_exit`` the exit status, or
     ``None`` when the stream was stopped before it had a worker; ``on_loss`` the client's loss reports, parts per
     million. FEC follows them from ``fec_percent`` on, never below ``fec_floor`` if there is one; ``packets_sent``
     gives the stream's count as last heard. No rate is above ``max_kbps``. The worker starts with :meth:`launch` and

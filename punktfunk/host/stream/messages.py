@@ -46,7 +46,7 @@ class UseFec:
 
 @dataclass(frozen=True, slots=True)
 class UseMode:
-    """Stream another mode; answered by :class:`ModeInForce`."""
+    """Stream another mode; answered by :class:`ModeOutcome`."""
 
     mode: Mode
     source: dict[str, Any] | None = None
@@ -113,7 +113,7 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
-class ModeInForce:
+class ModeOutcome:
     """Worker: whether the mode was changed, and the one that is streamed now."""
 
     accepted: bool
@@ -141,6 +141,6 @@ Change = WantKeyframe | UseBitrate | UseFec | UseMode | SendProbe
 """What a host asks of a stream that it has prepared."""
 Order = Prepare | Begin | Change
 """Host to worker."""
-Notice = Ready | Progress | Logged | ModeInForce | ProbeSent | PortRefused | Ended | Failed
+Notice = Ready | Progress | Logged | ModeOutcome | ProbeSent | PortRefused | Ended | Failed
 """Worker to host."""
 VOCABULARY: tuple[type[Any], ...] = (*get_args(Order), *get_args(Notice))

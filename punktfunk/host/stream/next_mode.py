@@ -35,7 +35,7 @@ class NextMode:
         return True
 
     def take(self) -> Built | None:
-        """Return what was asked for once it is settled, ``None`` before."""
+        """Return what was asked for once it is known, ``None`` before."""
         try:
             built = self._done.get_nowait()
         except queue.Empty:
@@ -44,7 +44,7 @@ class NextMode:
         return built
 
     def discard(self, producer: Producer) -> None:
-        """Free a producer that streams no longer, away from the frame's way."""
+        """Free a producer that streams no longer, off the frame path."""
         threading.Thread(target=producer.close, name="old-mode", daemon=True).start()
 
     def _open(self, source: WorkerSource, encoder: EncoderConfig) -> None:

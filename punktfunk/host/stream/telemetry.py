@@ -22,7 +22,7 @@ STAGES: Final = (
     ("queue", "sealed_ns", "sent_first_ns"),
     ("send", "sent_first_ns", "sent_last_ns"),
 )
-"""The host's part of a frame's way, without a gap: name, first and last stamp of each stage."""
+"""The host's part of the frame path, without a gap: name, first and last stamp of each stage."""
 
 TOTAL: Final = ("total", "captured_ns", "sent_last_ns")
 """The whole of it."""

@@ -1,6 +1,6 @@
 """The stream worker: source → encoder → sender, in a process of its own. Run by the host only.
 
-The frame's way touches Python once: ``produce`` returns an access unit, ``submit`` hands it to the wire's sender, whose
+The frame path touches Python once: ``produce`` returns an access unit, ``submit`` hands it to the wire's sender, whose
 packets are the core's. Everything else in the loop is done between frames. The host names on the command line which
 senders there are (``--sender MODULE:FUNCTION``); an order can only choose one of them.
 """
@@ -66,7 +66,7 @@ class StreamProgram:
         self._next_mode = NextMode()
         self._key_frames = 0
         self._produce_cpu_ns = 0
-        self._desk = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
+        self._keyframes = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
         self._probes = BandwidthProbes(spec.limits.probe_kbps)
 
@@ -160,7 +160,7 @@ class StreamProgram:
         while (received := self._end.poll()) is not None:
             self._obey(received[0])
         self._take_next_mode()
-        if sender.take_recovery_request() and self._desk.dropped():
+        if sender.take_recovery_request() and self._keyframes.dropped():
             self._producer.request_key()
         self._tell_refusals(sender)
 
@@ -187,7 +187,7 @@ class StreamProgram:
         self._produce_cpu_ns += time.thread_time_ns() - began
         index = sender.submit(unit)
         self._key_frames += unit.key
-        self._desk.sent(unit.key, monotonic_ns())
+        self._keyframes.sent(unit.key, monotonic_ns())
         if self._records_frames:
             self._note_source_frame(index, unit.frame)
 
@@ -203,7 +203,7 @@ class StreamProgram:
     def _obey(self, message: messages.Order) -> None:
         match message:
             case messages.WantKeyframe(rtt_ns):
-                if self._desk.request(monotonic_ns(), rtt_ns):
+                if self._keyframes.request(monotonic_ns(), rtt_ns):
                     self._producer.request_key()
             case messages.UseBitrate(kbps):
                 self._kbps = kbps
@@ -248,7 +248,7 @@ class StreamProgram:
         self._next_mode.discard(former)
 
     def _answer_mode(self, accepted: bool, mode: Mode) -> None:
-        self._end.send(messages.ModeInForce(accepted, mode))
+        self._end.send(messages.ModeOutcome(accepted, mode))
 
     def _counters(self, sender: Sender) -> dict[str, int]:
         return {
@@ -256,8 +256,8 @@ class StreamProgram:
             "key_frames": self._key_frames,
             # Of this thread; an encoder's own threads come on top.
             "produce_cpu_ns": self._produce_cpu_ns,
-            "keyframe_requests": self._desk.requests,
-            "keyframe_requests_coalesced": self._desk.coalesced,
+            "keyframe_requests": self._keyframes.requests,
+            "keyframe_requests_coalesced": self._keyframes.coalesced,
             "source_frames_skipped": self._frame_clock.skipped,
             "fec_percent": sender.fec_percent,
             "rate_kbps": self._kbps,

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Encoder",
+    "EncoderCheck",
     "EncoderChoice",
     "EncoderConfig",
     "EncoderName",
-    "EncoderProbe",
     "EncoderWish",
     "RateChange",
     "available_encoders",
@@ -34,11 +34,11 @@ __all__ = [
     "open_encoder",
 ]
 
-_PROBE_MODE = Mode(320, 240, 60)
+_CHECK_MODE = Mode(320, 240, 60)
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderProbe:
+class EncoderCheck:
     """Whether an encoder opens here. ``reason`` says why not ("" when it does)."""
 
     name: EncoderName
@@ -65,17 +65,17 @@ def open_encoder(config: EncoderConfig) -> Encoder:
 
 
 @cache
-def available_encoders() -> tuple[EncoderProbe, ...]:
+def available_encoders() -> tuple[EncoderCheck, ...]:
     """Open and close every software encoder and return what came of it, in order of preference. Cached."""
-    probes = []
+    checks = []
     for name, family in _families().items():
         reason = ""
         try:
-            open_encoder(EncoderConfig(encoder=name, mode=_PROBE_MODE)).close()
+            open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
         except CodecUnavailableError as error:
             reason = error.cause
-        probes.append(EncoderProbe(name, family.codec, not reason, reason))
-    return tuple(probes)
+        checks.append(EncoderCheck(name, family.codec, not reason, reason))
+    return tuple(checks)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The GameStream plane: Moonlight clients, their PIN, their session."""
+"""The GameStream host: Moonlight clients, their PIN, their session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIN = re.compile(r"[0-9]{1,16}")
 
 @routes.get("/status", operation_id="getStatus", responses=failures(401))
 async def status(control: Control) -> Status:
-    """Return the state of the GameStream plane."""
+    """Return the state of the GameStream host."""
     return Status.model_validate(control.gamestream())
 
 

@@ -1,4 +1,4 @@
-"""Pairing and clients of the native plane."""
+"""Pairing and clients of the native host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ routes = router("native")
 
 def _require_native(control: Control) -> None:
     if not control.native_enabled:
-        raise ApiError(503, "the native plane is not served (--no-native)")
+        raise ApiError(503, "the native host is not served (--no-native)")
 
 
 Served = Depends(_require_native)

@@ -63,7 +63,7 @@ impl LossTracker {
         }
     }
 
-    /// Close the books: the peer sent `packets` in all.
+    /// Finalise the accounting: the peer sent `packets` in all.
     pub fn settle(&mut self, packets: u64) {
         if let Some(last) = packets.checked_sub(1) {
             self.highest = Some(self.highest.map_or(last, |h| h.max(last)));

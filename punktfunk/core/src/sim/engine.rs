@@ -128,7 +128,7 @@ impl<'a> Engine<'a> {
             .then(|| START_NS + (f64::from(self.submitted) * self.spec.frame_interval_ns) as u64)
     }
 
-    /// Run to the end and close the books.
+    /// Run to the end and finalise the accounting.
     ///
     /// # Errors
     /// An access unit that no packets can carry.

@@ -1,4 +1,4 @@
-// Who streams now, and how it goes: where the time goes, what a minute looked like, the books.
+// Who streams now, and how it goes: where the time goes, what a minute looked like, the counts.
 
 import * as api from "../api.js";
 import { Timeline } from "../charts.js";
@@ -58,7 +58,7 @@ function sessionCard(first) {
       ],
     },
   ]);
-  const books = new Books();
+  const counts = new Counts();
   const element = h(
     "section",
     { class: "card session", "aria-labelledby": name.id },
@@ -68,7 +68,7 @@ function sessionCard(first) {
     waterfall.element,
     h("h3", {}, "The last minute"),
     timeline.element,
-    books.element,
+    counts.element,
   );
   const update = (session) => {
     const { client, mode } = session;
@@ -83,7 +83,7 @@ function sessionCard(first) {
     figures.show(session);
     waterfall.show(session.stages, session.total ?? null, mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
     timeline.show(known.histories.get(session.number) ?? [], performance.now());
-    books.show(session);
+    counts.show(session);
   };
   return { element, update };
 }
@@ -132,11 +132,11 @@ class Figures {
 }
 
 /** What was counted: frames and packets, and input by kind. */
-class Books {
+class Counts {
   #ledger = h("tbody", {});
   #input = h("tbody", {});
   #inputTable = table("Input from the client", this.#input);
-  element = h("details", { class: "books" }, h("summary", {}, "Packets, frames and input, counted"), h("div", { class: "columns" }, table("Sent", this.#ledger), this.#inputTable));
+  element = h("details", { class: "counts" }, h("summary", {}, "Packets, frames and input, counted"), h("div", { class: "columns" }, table("Sent", this.#ledger), this.#inputTable));
 
   show(session) {
     if (!this.element.open && this.#ledger.childElementCount > 0) return;

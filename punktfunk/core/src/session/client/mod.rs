@@ -267,7 +267,7 @@ impl ClientSession {
         }
     }
 
-    /// Close the books: every frame that is still open has had its turn.
+    /// Finalise the accounting: every frame that is still open has had its turn.
     ///
     /// `sent` is what the host says it sent, frames and packets, if it said so: what was lost at the very end is only
     /// known from there.

@@ -1,4 +1,4 @@
-"""The pairing desk: what a person's orders and a device's messages leave behind, and every refusal by its words."""
+"""Pairing: what a person's orders and a device's messages leave behind, and every refusal by its words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from spake2 import SPAKE2_B
 
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
-from punktfunk.host.native.pairing import Attempt, NativePairing, Window
+from punktfunk.host.native.pairing import Attempt, NativePairing, PairingWindow
 from punktfunk.host.pending import Pending, PendingClients
 from punktfunk.native import pairing
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
@@ -152,9 +152,9 @@ def test_a_pin_of_other_than_four_or_six_digits_is_not_offered(
 
 
 def test_a_window_is_two_minutes_long_for_any_device_unless_ordered_otherwise(desk: Desk) -> None:
-    assert desk.arm(7) == Window("4321", 7 + 120 * S, None)
-    assert desk.arm(7, 14) == Window("4321", 7 + 15 * S, None)
-    assert desk.arm(7, 601, bound_to=PHONE.upper()) == Window("4321", 7 + 600 * S, PHONE)
+    assert desk.arm(7) == PairingWindow("4321", 7 + 120 * S, None)
+    assert desk.arm(7, 14) == PairingWindow("4321", 7 + 15 * S, None)
+    assert desk.arm(7, 601, bound_to=PHONE.upper()) == PairingWindow("4321", 7 + 600 * S, PHONE)
 
 
 def test_a_window_that_runs_out_does_not_come_back(desk: Desk) -> None:
