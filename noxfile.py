@@ -58,6 +58,8 @@ def _prepare(session: nox.Session) -> None:
     dependencies = _fingerprint(session, ROOT / "pyproject.toml", CONSTRAINTS)
     core = _fingerprint(session, CORE, ROOT / "pyproject.toml")
     module = CORE / "_core.abi3.so"
+    for counting in CORE.glob("_core.cpython-*.so"):
+        counting.unlink()  # left by a coverage run that was killed: Python would take it before the module
     if _current(python_stamp, dependencies) and _current(core_stamp, core) and module.exists():
         return
     _need_cargo(session)
@@ -104,9 +106,12 @@ def _run(session: nox.Session, program: str, *arguments: str) -> None:
 def tests(session: nox.Session) -> None:
     """Run the test suite (pass pytest arguments after --; named tests run one after the other)."""
     _prepare(session)
+    _run(session, "python", "-m", "pytest", *_side_by_side(session), "--durations=30", *session.posargs)
+
+
+def _side_by_side(session: nox.Session) -> tuple[str, ...]:
     named = any(not argument.startswith("-") for argument in session.posargs)
-    side_by_side = () if named else ("-n", str(_workers()), "--dist", "loadscope")
-    _run(session, "python", "-m", "pytest", *side_by_side, "--durations=30", *session.posargs)
+    return () if named else ("-n", str(_workers()), "--dist", "loadscope")
 
 
 def _workers() -> int:
@@ -231,6 +236,14 @@ def mutants(session: nox.Session) -> None:
             external=True,
         )  # fmt: skip
     _run(session, "python", "-m", "tests.mutants", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Count the lines of Python and Rust that tests reach, together (pass pytest arguments after --); by hand."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.coverage", *_side_by_side(session), *session.posargs)
 
 
 @nox.session(name="netem-vm")
