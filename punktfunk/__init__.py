@@ -1,4 +1,6 @@
-"""The front door of punktfunk.
+"""The front door of punktfunk: host, client and what both are made of, a room each.
+
+Not here: what measures them (``harness``).
 
 ``Host`` and ``Client`` are asynchronous context managers; they and their configurations are loaded when first
 asked for::

@@ -1,5 +1,7 @@
 """The typed face of the native protocol core: FEC, packets, crypto, pacing, sessions, link emulation.
 
+Not here: pictures (``media``), and control messages (``native``); the core itself is the Rust beside this file.
+
 A stream is a :class:`HostStream` on one side and a :class:`ClientStream` on the other, each with its own native
 thread around the same state machine that :func:`simulate` drives in virtual time::
 

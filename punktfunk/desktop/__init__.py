@@ -1,8 +1,9 @@
 """What touches a desktop: virtual displays, capture, input, audio, gamepads, and the session that owns them.
 
 One protocol class and one file a back end in each of ``vdisplay``, ``capture``, ``inject``, ``audio`` and ``pads``;
-:class:`Desktop` puts them together, :mod:`punktfunk.desktop.backends` lists who fulfils it. Who streams, and by which
-wire, is no concern of this package: it knows no network, no session and no client.
+:class:`Desktop` puts them together, :mod:`punktfunk.desktop.backends` lists who fulfils it.
+
+Not here: who streams and by which wire (``host``), and how pictures and sound are coded (``media``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Pictures and coded video: test card, sources, encoders, decoders. No sockets, no desktop.
+"""Pictures and coded video: test card, sources, encoders, decoders.
+
+Not here: capture of a desktop (``desktop``), and how frames travel (``core``, ``host/stream``).
 
 A host needs :func:`open_producer` and its ``produce()``; a client :func:`decoders.open_decoder`, with
 :func:`frame_marker.read` and :mod:`quality` to look at what it decoded. What is named here is loaded without FFmpeg and

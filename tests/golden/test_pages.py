@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -73,6 +74,41 @@ def test_the_glossary_points_at_files_routes_and_names_that_there_are() -> None:
     stamps = [name for name in names if name.endswith("_ns")]
     assert len(stamps) > 3
     assert set(stamps) <= set(STAMPS)
+
+
+def test_the_architecture_points_at_files_routes_and_functions_that_there_are() -> None:
+    page = (ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    names = re.findall(r"`([^`\n]+)`", page) + re.findall(r"(?<![\w./-])[a-z_]+/[\w/]*\w\.py\b", page)
+    roots = [ROOT, ROOT / "punktfunk", ROOT / "punktfunk/core", ROOT / "harness"]
+    paths = [
+        name for name in names if re.match(r"[a-z_]+/[\w./]+$", name) and not name.startswith("application/")
+    ]
+    assert len(paths) > 90
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+    openapi = (ROOT / "docs/api/openapi.json").read_text(encoding="utf-8")
+    routes = [name.partition(" ")[2] for name in names if re.match(r"(GET|POST) /", name)]
+    assert len(routes) > 2
+    assert [route for route in routes if f'"{route}"' not in openapi] == []
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for path in sorted((ROOT / "punktfunk").rglob("*.py"))
+    )
+    functions = [name.rpartition(".")[2] for name in names if re.match(r"[A-Z]\w+\.[a-z_]+$", name)]
+    assert len(functions) > 6
+    assert [name for name in functions if f"def {name}(" not in source] == []
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        str(path.parent.relative_to(ROOT))
+        for root in ("punktfunk", "harness")
+        for path in sorted((ROOT / root).rglob("__init__.py"))
+    ],
+)
+def test_each_package_says_what_belongs_there_and_what_does_not(package: str) -> None:
+    words = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text(encoding="utf-8"))) or ""
+    assert words.partition("\n")[0].endswith("."), "the first line says what it is"
+    assert "Not here: " in words
 
 
 def test_the_glossary_has_each_word_once() -> None:

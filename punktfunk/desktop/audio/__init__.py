@@ -1,4 +1,7 @@
-"""Sound of a desktop: where it plays, and who records it; one protocol class, one file a back end."""
+"""Sound of a desktop: where it plays, and who records it; one protocol class, one file a back end.
+
+Not here: how it is coded (``media``) and sent (``host/peripherals``).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Pictures of a desktop: a tagged description of a screen, one protocol class, one file a back end.
 
 A new way to capture is a class with a ``kind`` of its own in :data:`ScreenSpec`, its opener in :data:`PRODUCERS` and a
-file here. Nothing here makes outputs (``vdisplay``) or codes pictures (``punktfunk.media``).
+file here.
+
+Not here: what makes outputs (``vdisplay``), and what codes pictures (``media``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Input into a session: one protocol class, one file a back end; the event is :mod:`punktfunk.input`'s."""
+"""Input into a session: one protocol class, one file a back end; the event is :mod:`punktfunk.input`'s.
+
+Not here: gamepads (``pads``), and what events look like on a wire (``native``).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Gamepads: what programs see of a client's pads; one protocol class, one file a back end."""
+"""Gamepads: what programs see of a client's pads; one protocol class, one file a back end.
+
+Not here: which client has which pad, and when rumble is repeated (``host/peripherals``).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Virtual displays: outputs that exist for a stream and go away with it."""
+"""Virtual displays: outputs that exist for a stream and go away with it, and the compositor of our own.
+
+Not here: who gets which output (``host/desktop.py``), and its pictures (``capture``).
+"""
 
 from __future__ import annotations
 

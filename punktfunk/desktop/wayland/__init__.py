@@ -1,4 +1,7 @@
-"""Wayland client connections, through pywayland where it is installed (``punktfunk[desktop]``)."""
+"""Wayland client connections, through pywayland where it is installed (``punktfunk[desktop]``).
+
+Not here: what they are used for (``capture``, ``inject``); this is the protocol's plumbing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Encoders without delay: one picture in, one access unit out."""
+"""Encoders without delay: one picture in, one access unit out.
+
+Not here: which codec a client gets (``host/native/negotiation.py``), and decoders (``media/decoders.py``).
+"""
 
 from __future__ import annotations
 

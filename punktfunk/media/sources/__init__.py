@@ -1,4 +1,7 @@
-"""Where pictures come from when no desktop is captured: the test card, or a video file."""
+"""Where pictures come from when no desktop is captured: the test card, or a video file.
+
+Not here: a desktop's screens (``desktop/capture``), and encoders.
+"""
 
 from __future__ import annotations
 
