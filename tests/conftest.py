@@ -12,7 +12,12 @@ import pytest
 from punktfunk import log
 from punktfunk.log_ring import LogRing
 
-pytest_plugins = ("tests.support.seeds", "tests.support.measuring", "tests.support.groups")
+pytest_plugins = (
+    "tests.support.seeds",
+    "tests.support.measuring",
+    "tests.support.groups",
+    "tests.support.cpu",
+)
 
 # The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

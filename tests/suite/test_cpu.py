@@ -1,0 +1,58 @@
+"""``--cpu`` lists the tests that take the CPU, with the processes that they start, also when they run side by side."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+FILES = {
+    "test_work.py": """\
+import time
+
+def test_its_own():
+    end = time.process_time() + 0.3
+    while time.process_time() < end: pass
+
+def test_that_waits():
+    time.sleep(0.5)
+""",
+    "test_processes.py": """\
+import subprocess, sys
+import pytest
+
+BURN = "import time\\nwhile time.process_time() < 0.6: pass"
+
+@pytest.fixture
+def program():
+    yield
+    subprocess.run([sys.executable, "-c", BURN], check=True)
+
+def test_of_its_fixture(program):
+    pass
+""",
+}
+
+
+@pytest.mark.parametrize("side_by_side", [(), ("-n", "2", "--dist", "loadscope")], ids=["one", "two"])
+def test_cpu_is_counted_with_processes_and_fixtures_and_without_waiting(
+    inner: Callable[..., subprocess.CompletedProcess[str]], side_by_side: tuple[str, ...]
+) -> None:
+    done = inner(FILES, *side_by_side, "--cpu", plugins=("tests.support.cpu",))
+    assert done.returncode == 0, done.stdout
+    lines = re.findall(r"^ *([\d.]+)  \S+::(\w+)$", done.stdout, re.MULTILINE)
+    taken = {name: float(seconds) for seconds, name in lines}
+    assert list(taken) == ["test_of_its_fixture", "test_its_own", "test_that_waits"], done.stdout
+    # The kernel counts in ticks of 10 ms.
+    assert taken["test_of_its_fixture"] >= 0.55
+    assert 0.25 <= taken["test_its_own"] < 0.55
+    assert taken["test_that_waits"] < 0.25
+    assert re.search(r"^ *\d+\.\d+  all 3 tests$", done.stdout, re.MULTILINE)
+
+
+def test_without_the_option_nothing_is_printed(
+    inner: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    assert "CPU seconds" not in inner(FILES, plugins=("tests.support.cpu",)).stdout
