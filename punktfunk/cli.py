@@ -160,7 +160,7 @@ def host(  # noqa: PLR0917 - the options of a command line
     )
 
     async def serve(config: HostConfig) -> int:
-        from punktfunk.host.front import serve_host
+        from punktfunk.host.commands import serve_host
 
         return await serve_host(config)
 
@@ -217,7 +217,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
 
     Clients pair once, with a PIN that this host shows on demand.
     """
-    from punktfunk.host.front import serve as run_serve
+    from punktfunk.host.commands import serve as run_serve
     from punktfunk.host.serve_config import ServeConfig
 
     config = _config(
@@ -317,7 +317,7 @@ def connect(  # noqa: PLR0917 - the options of a command line
         _fail(UsageError("--present shows decoded pictures", "leave --no-decode out"))
 
     async def stream(config: ClientConfig) -> int:
-        from punktfunk.client.front import receive
+        from punktfunk.client.commands import receive
 
         return await receive(config, overwrite=overwrite)
 
@@ -340,7 +340,7 @@ def pair(
     shown = pin if pin is not None else typer.prompt("PIN")
 
     async def pairing(config: ClientConfig) -> int:
-        from punktfunk.client.front import pair_device
+        from punktfunk.client.commands import pair_device
 
         return await pair_device(config, shown)
 
@@ -376,7 +376,7 @@ def probe(  # noqa: PLR0917 - the options of a command line
         _fail(error)
 
     async def measure(config: ClientConfig) -> int:
-        from punktfunk.client.probe_front import probe_path
+        from punktfunk.client.probe_command import probe_path
 
         return await probe_path(config, limit=highest, fps=fps, as_json=as_json)
 
@@ -407,7 +407,7 @@ def discover_hosts(
     config = _config(ClientConfig, state_dir=state_dir or default_state_dir())
 
     async def listen(config: ClientConfig) -> int:
-        from punktfunk.client.front import list_hosts
+        from punktfunk.client.commands import list_hosts
 
         return await list_hosts(config, seconds, interface or [])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.headless import run_client
+from punktfunk.client.json_lines import run_client
 from punktfunk.process.program import run_program
 
 if __name__ == "__main__":

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.path import Burst, BurstFigures, LossPattern, carried_kbps, figures, loss_pattern
+from punktfunk.client.path_figures import (
+    Burst,
+    BurstFigures,
+    LossPattern,
+    carried_kbps,
+    figures,
+    loss_pattern,
+)
 from punktfunk.client.request import dialects, hello_for, known_pin, load_identity
 from punktfunk.client.verdict import LimitedBy, PathShape, Verdict, held_back, judge, saturated
 from punktfunk.clock import monotonic_ns

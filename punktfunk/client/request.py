@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.media import Codec
@@ -57,11 +57,11 @@ def hello_for(config: ClientConfig) -> Hello:
     )
 
 
-def receive_order(config: ClientConfig, connection: ClientConnection) -> work.Receive:
+def receive_order(config: ClientConfig, connection: ClientConnection) -> messages.Receive:
     welcome = connection.welcome
     assert welcome is not None
     codec = next((name for name, bit in _WIRE_CODECS.items() if bit == welcome.codec), Codec.HEVC)
-    return work.Receive(
+    return messages.Receive(
         key=welcome.key.hex() if welcome.encrypt else "",
         salt=welcome.salt.hex(),
         fec_scheme="gf16" if welcome.fec is FecCode.GF16 else "gf8",

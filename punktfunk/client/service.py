@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from punktfunk import log
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.ending import NOTHING_CAME_NS, Counts, End
 from punktfunk.client.link_end import end_of
@@ -45,13 +45,13 @@ class Client:
 
     Entering raises ``HandshakeError``, ``RejectedError``, ``UntrustedPeerError`` or ``ConfigError``. Belongs to
     one event loop, whose thread has to live as long as the client. ``on_progress`` is called about once a
-    second with the worker's :class:`~punktfunk.client.work.Progress`.
+    second with the worker's :class:`~punktfunk.client.messages.Progress`.
     """
 
     def __init__(self, address: str, config: ClientConfig) -> None:
         self.config = config
         self.address = parse_host_port(address)
-        self.on_progress: Callable[[work.Progress], None] = lambda _progress: None
+        self.on_progress: Callable[[messages.Progress], None] = lambda _progress: None
         self.on_datagram: Callable[[FromHost], None] = lambda _datagram: None
         """Called with audio, rumble and HID output as they come."""
         self._log = log.get("client")
@@ -66,7 +66,7 @@ class Client:
         self._ended = asyncio.Event()
         self._summary: Summary | None = None
         self._closed_as: tuple[End, str, str] | None = None
-        self._progress: work.Progress | None = None
+        self._progress: messages.Progress | None = None
         self._first_mode_answer: asyncio.Future[control.ModeAnswered] | None = None
         self._end_timer: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -78,7 +78,9 @@ class Client:
             require_open_trust(config.trust, self.address[0])
         identity = await asyncio.to_thread(load_identity, config)
         # The worker's imports take longer than the QUIC handshake: they run side by side.
-        self._worker = WorkerProcess(WORKER_MODULE, work.VOCABULARY, self._worker_says, self._worker_exited)
+        self._worker = WorkerProcess(
+            WORKER_MODULE, messages.VOCABULARY, self._worker_says, self._worker_exited
+        )
         try:
             self._connection = await ClientConnection.open(
                 self.address,
@@ -214,7 +216,9 @@ class Client:
                     "clock known", offset_us=estimate.offset_ns // 1000, rtt_us=estimate.rtt_ns // 1000
                 )
                 self._worker.send(
-                    work.HostClock(estimate.offset_ns, estimate.error_ns, estimate.rtt_ns, estimate.rounds)
+                    messages.HostClock(
+                        estimate.offset_ns, estimate.error_ns, estimate.rtt_ns, estimate.rounds
+                    )
                 )
             case control.ModeAnswered() if self._first_mode_answer and not self._first_mode_answer.done():
                 self._first_mode_answer.set_result(output)
@@ -230,33 +234,33 @@ class Client:
         else:
             self._log.info("connection over", reason=closed.sentence)
         if self._worker is not None:
-            self._worker.send(work.Drain(reason, end))
+            self._worker.send(messages.Drain(reason, end))
 
     def _worker_says(self, message: Any) -> None:
         match message:
-            case work.Up():
+            case messages.Up():
                 self._worker_up.set()
-            case work.Ready(receive_buffer_bytes):
+            case messages.Ready(receive_buffer_bytes):
                 self._log.info("worker ready", pid=self.worker_pid, receive_buffer_bytes=receive_buffer_bytes)
                 self._worker_ready.set()
-            case work.NeedKeyframe() if self._connection is not None:
+            case messages.NeedKeyframe() if self._connection is not None:
                 self._connection.request_keyframe()
             case InputEvent():
                 self.send(message)
-            case work.Loss(ppm) if self._connection is not None:
+            case messages.Loss(ppm) if self._connection is not None:
                 self._connection.report_loss(ppm)
-            case work.Progress():
+            case messages.Progress():
                 self._progress = message
                 self.on_progress(message)
-            case work.Ended():
+            case messages.Ended():
                 self._worker_ended(message)
-            case work.Failed(code, cause, hint):
+            case messages.Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
                 self._end(self._so_far(End.FAILED, cause, hint))
             case _:
                 pass
 
-    def _worker_ended(self, message: work.Ended) -> None:
+    def _worker_ended(self, message: messages.Ended) -> None:
         end, hint, failed = End(message.end), "", False
         if self._closed_as is not None:
             # A host that fails right after the last frame has failed, whatever became of the frames.
@@ -318,7 +322,7 @@ class Client:
         self._log.info("ending", reason=reason)
         self._stopping = True
         if self._worker is not None:
-            self._worker.send(work.Drain(reason, End.STOPPED))
+            self._worker.send(messages.Drain(reason, End.STOPPED))
         if self._connection is not None:
             self._connection.close(CloseCode.DONE, "done")
 

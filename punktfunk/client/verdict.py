@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from punktfunk.client.path import BurstFigures, LossPattern, frame_loss
+from punktfunk.client.path_figures import BurstFigures, LossPattern, frame_loss
 from punktfunk.core._core import recovery_shards
 
 HEADROOM = 0.8

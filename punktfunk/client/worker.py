@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from punktfunk import log
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.client.ending import Counts, End, Hearing, silence_ns
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.client.present import Presenter
@@ -52,11 +52,11 @@ class _Over:
 class ReceiveProgram:
     """One stream from its first packet to its artefacts."""
 
-    def __init__(self, end: WorkerEnd, order: work.Receive, descriptor: int) -> None:
+    def __init__(self, end: WorkerEnd, order: messages.Receive, descriptor: int) -> None:
         self._end = end
         self._order = order
         self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
-        self._host_clock: work.HostClock | None = None
+        self._host_clock: messages.HostClock | None = None
         self._recording = order.record_frames and order.artefacts is not None
         self._picture_log = self._open_picture_log(order) if self._recording else None
         self._pictures = self._open_pictures(order)
@@ -64,7 +64,7 @@ class ReceiveProgram:
         self._stream = self._open_stream(order, descriptor)
         self._out = self._open_out(order.out)
         self._records = artefacts.RecordStore()
-        self._counts = dict.fromkeys(work.COUNTERS, 0)
+        self._counts = dict.fromkeys(messages.COUNTERS, 0)
         self._draining: _Over | None = None
         self._began_ns = self._last_frame_ns = monotonic_ns()
         self._second_latency: list[int] = []
@@ -72,7 +72,7 @@ class ReceiveProgram:
 
     def run(self) -> None:
         """Receive until verified, over or told to stop, then leave the artefacts."""
-        self._end.send(work.Ready(self._stream.stats().get("receive_buffer_granted", -1)))
+        self._end.send(messages.Ready(self._stream.stats().get("receive_buffer_granted", -1)))
         over = self._loop()
         # Closing finalises the accounting of the frames that were still waited for, and lets those in turn out.
         self._stream.close()
@@ -95,7 +95,7 @@ class ReceiveProgram:
         if self._order.artefacts is not None:
             self._write(Path(self._order.artefacts), over.end, reason, counts, hearing)
         self._end.send(
-            work.Ended(
+            messages.Ended(
                 over.end,
                 reason,
                 counts.counters,
@@ -127,7 +127,7 @@ class ReceiveProgram:
             if now >= loss_due:
                 loss_due += LOSS_REPORT_INTERVAL_NS
                 if self._order.loss_reports:
-                    self._end.send(work.Loss(self._stream.take_loss_report_ppm()))
+                    self._end.send(messages.Loss(self._stream.take_loss_report_ppm()))
             if now >= progress_due:
                 progress_due += S
                 self._report()
@@ -212,7 +212,7 @@ class ReceiveProgram:
             return
         if self._stream.take_recovery_request(self._patience_s()) and self._draining is None:
             self._counts["recovery_requests"] += 1
-            self._end.send(work.NeedKeyframe())
+            self._end.send(messages.NeedKeyframe())
 
     def _patience_s(self) -> float:
         """Return when to ask for a key frame again: waiting longer than one can take only freezes the picture."""
@@ -223,9 +223,9 @@ class ReceiveProgram:
 
     def _obey(self, message: Any, now: int) -> None:
         match message:
-            case work.HostClock():
+            case messages.HostClock():
                 self._host_clock = message
-            case work.Drain(reason, end) if self._draining is None:
+            case messages.Drain(reason, end) if self._draining is None:
                 self._draining = _Over(End(end), reason, now)
             case _:
                 pass
@@ -233,7 +233,7 @@ class ReceiveProgram:
     def _report(self) -> None:
         latency = sorted(self._second_latency)
         self._end.send(
-            work.Progress(
+            messages.Progress(
                 counters=self._counters(),
                 frames=self._second_frames,
                 bytes=self._second_bytes,
@@ -306,10 +306,10 @@ class ReceiveProgram:
         artefacts.write_stats(folder, "stats.json", stats)
 
     @staticmethod
-    def _open_picture_log(order: work.Receive) -> PictureLog | None:
+    def _open_picture_log(order: messages.Receive) -> PictureLog | None:
         return None if order.codec is None else PictureLog(compared=order.reference is not None)
 
-    def _open_pictures(self, order: work.Receive) -> PictureReader | None:
+    def _open_pictures(self, order: messages.Receive) -> PictureReader | None:
         if order.codec is None:
             return None
         # FFmpeg and NumPy take longer than all else at the start, and a stream without pictures needs neither.
@@ -323,7 +323,7 @@ class ReceiveProgram:
             reference_every=order.reference_every,
         )
 
-    def _open_stream(self, order: work.Receive, descriptor: int) -> ClientStream:
+    def _open_stream(self, order: messages.Receive, descriptor: int) -> ClientStream:
         config = StreamConfig(
             scheme="gf16" if order.fec_scheme == "gf16" else "gf8",
             fec_percent=order.fec_percent,
@@ -361,22 +361,22 @@ class ReceiveProgram:
 
 def main() -> int:
     """Run the worker; 0 when the stream ended, 1 when it failed (the client has been told why)."""
-    end = WorkerEnd(work.VOCABULARY)
-    end.send(work.Up())
+    end = WorkerEnd(messages.VOCABULARY)
+    end.send(messages.Up())
     received = end.wait(_ORDER_LIMIT_S)
-    if received is None or not isinstance(received[0], work.Receive):
+    if received is None or not isinstance(received[0], messages.Receive):
         return 1
     order, descriptors = received
     try:
         ReceiveProgram(end, order, descriptors[0]).run()
     except PunktfunkError as error:
-        end.send(work.Failed(error.code, error.cause, error.hint))
+        end.send(messages.Failed(error.code, error.cause, error.hint))
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort of the process
         # A defect: the client hears of it, and the traceback stands in the log that it shares with its worker.
         log.get("client.worker").exception("worker broke")
         what = f"the receive worker broke: {type(error).__name__}: {error}"
-        end.send(work.Failed(PunktfunkError.code, what, "the log has a traceback: please report it"))
+        end.send(messages.Failed(PunktfunkError.code, what, "the log has a traceback: please report it"))
         return 1
     return 0
 

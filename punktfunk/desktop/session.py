@@ -17,7 +17,7 @@ from typing import Final, Self, TypeVar
 from punktfunk.desktop import messages
 from punktfunk.desktop.runtime import RuntimeFolder
 from punktfunk.desktop.vdisplay import VirtualOutput
-from punktfunk.desktop.vdisplay.headless import require_sway
+from punktfunk.desktop.vdisplay.headless_sway import require_sway
 from punktfunk.desktop.wayland import require as require_wayland
 from punktfunk.errors import (
     CapabilityError,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from punktfunk.desktop.children import Child
     from punktfunk.desktop.inject.wlr import WlrInjector
     from punktfunk.desktop.vdisplay import VirtualOutput
-    from punktfunk.desktop.vdisplay.headless import HeadlessSway
+    from punktfunk.desktop.vdisplay.headless_sway import HeadlessSway
     from punktfunk.desktop.vdisplay.sway import SwayDisplay
     from punktfunk.desktop.wayland.connection import Connection
 
@@ -141,7 +141,7 @@ class Supervisor:
     def _open(self, request: messages.OpenSession) -> None:
         from punktfunk.desktop import wayland
         from punktfunk.desktop.inject.keymap import Keyboard
-        from punktfunk.desktop.vdisplay.headless import HeadlessSway
+        from punktfunk.desktop.vdisplay.headless_sway import HeadlessSway
         from punktfunk.desktop.vdisplay.sway import SwayDisplay
 
         wayland.require()

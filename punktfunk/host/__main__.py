@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from punktfunk.host.config import HostConfig
-from punktfunk.host.headless import run_host
+from punktfunk.host.json_lines import run_host
 from punktfunk.process.program import run_program
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.mgmt.sessions import Session, Sessions
+from punktfunk.mgmt.console_sessions import Session, Sessions
 from punktfunk.mgmt.token import BearerToken
 
 OPEN_PATHS = frozenset(

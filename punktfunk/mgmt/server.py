@@ -19,11 +19,11 @@ from punktfunk.errors import CredentialError
 from punktfunk.log_limit import StrangerLog
 from punktfunk.mgmt.app import compose
 from punktfunk.mgmt.connection import KEEP_ALIVE_S, Connection, Connections
+from punktfunk.mgmt.console_sessions import Sessions
 from punktfunk.mgmt.endpoint import Endpoint
 from punktfunk.mgmt.gate import Gate, own_names
 from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.login import Password
-from punktfunk.mgmt.sessions import Sessions
 from punktfunk.mgmt.shell import MAX_HEAD_BYTES
 from punktfunk.mgmt.sign_in import SignIn
 from punktfunk.mgmt.token import URL_FILE, BearerToken, load_or_create_token

@@ -171,8 +171,11 @@ def test_a_command_pays_for_no_other_one_and_none_for_the_server_of_the_api() ->
             "punktfunk.client.worker",
             {"numpy", "av", "structlog", "rich", "asyncio", "cryptography", "aioquic", "sdl2"},
         ),
-        ("punktfunk.host.headless", {"numpy", "av", "structlog", "rich", "zeroconf", "fastapi", "pywayland"}),
-        ("punktfunk.client.headless", {"numpy", "av", "structlog", "rich", "zeroconf", "sdl2"}),
+        (
+            "punktfunk.host.json_lines",
+            {"numpy", "av", "structlog", "rich", "zeroconf", "fastapi", "pywayland"},
+        ),
+        ("punktfunk.client.json_lines", {"numpy", "av", "structlog", "rich", "zeroconf", "sdl2"}),
         ("punktfunk.host.serve", {"numpy", "av", "structlog", "rich", "pywayland"}),
     ],
 )

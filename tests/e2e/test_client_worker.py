@@ -15,7 +15,7 @@ import pytest
 
 import punktfunk
 from punktfunk import log
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.client.ending import End
 from punktfunk.client.service import WORKER_MODULE
 from punktfunk.errors import PunktfunkError, ResultsError
@@ -36,14 +36,14 @@ def test_a_defect_of_the_worker_is_told_and_leaves_a_traceback(capfd: pytest.Cap
     async def scenario() -> None:
         said: list[Any] = []
         status: list[int] = []
-        process = WorkerProcess(WORKER_MODULE, work.VOCABULARY, said.append, status.append)
+        process = WorkerProcess(WORKER_MODULE, messages.VOCABULARY, said.append, status.append)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as data:
             data.connect(("127.0.0.1", 9))
             # A codec that no control process asks for stands for what nobody has thought of.
             process.send(replace(RECEIVE, codec="nonsense"), [data.fileno()])
             await soon(lambda: status, "the worker ends")
         failed = said[-1]
-        assert isinstance(failed, work.Failed)
+        assert isinstance(failed, messages.Failed)
         assert failed.code == PunktfunkError.code
         assert failed.cause.startswith("the receive worker broke: ValueError: ")
         assert failed.hint

@@ -13,7 +13,7 @@ import pytest
 
 import punktfunk
 from punktfunk.client.probe import PathProbe, PathReport
-from punktfunk.client.probe_front import lines
+from punktfunk.client.probe_command import lines
 from punktfunk.core._core import ClientStream, StreamConfig
 from punktfunk.host.native.sender import NativeSender
 from punktfunk.host.stream import messages as work

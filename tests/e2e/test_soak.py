@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from punktfunk.client import work as client_work
+from punktfunk.client import messages as client_work
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, HostStream, StreamConfig
 from punktfunk.host.stream import messages as host_work
 from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec, open_producer

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from punktfunk.mgmt.sessions import (
+from punktfunk.mgmt.console_sessions import (
     MAX_SESSIONS,
     MAX_TICKETS,
     SESSION_IDLE_NS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.units import Mode
 
-RECEIVE = work.Receive(
+RECEIVE = messages.Receive(
     key="",
     salt="706b6631",
     fec_scheme="gf16",

@@ -12,10 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from punktfunk.mgmt.connection import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Connections
-from punktfunk.mgmt.events import LOG_EVENTS, QUEUE_EVENTS, EventHub
-from punktfunk.mgmt.gate import Gate
-from punktfunk.mgmt.models import ArmOrder
-from punktfunk.mgmt.sessions import (
+from punktfunk.mgmt.console_sessions import (
     MAX_SESSIONS,
     MAX_TICKETS,
     SESSION_IDLE_NS,
@@ -23,6 +20,9 @@ from punktfunk.mgmt.sessions import (
     TICKET_LIFE_NS,
     Sessions,
 )
+from punktfunk.mgmt.events import LOG_EVENTS, QUEUE_EVENTS, EventHub
+from punktfunk.mgmt.gate import Gate
+from punktfunk.mgmt.models import ArmOrder
 from punktfunk.mgmt.shell import MAX_BODY_BYTES, MAX_DRAIN_BYTES, MAX_HEAD_BYTES, Message, Shell
 from punktfunk.mgmt.token import BearerToken
 

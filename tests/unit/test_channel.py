@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from punktfunk.client import work as client_work
+from punktfunk.client import messages as client_work
 from punktfunk.desktop import messages as desktop_messages
 from punktfunk.errors import SessionClosedError
 from punktfunk.host.stream import messages as host_work

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from punktfunk.client import front, headless, work
+from punktfunk.client import commands, json_lines, messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.ending import LOSS_COUNTERS, Counts, End, Hearing, silence_ns
 from punktfunk.client.link_end import end_of
@@ -123,7 +123,7 @@ def test_unknown_loss_is_in_no_counter_and_kept_as_a_lower_bound() -> None:
 def test_of_a_worker_that_left_no_figures_nothing_is_claimed() -> None:
     summary = Summary("receive worker killed by signal 9", end=End.FAILED, failed=True)
     assert (summary.packets_lost, summary.frames_lost, summary.last_packet_ns) == (None, None, None)
-    line = front._summary_line(summary)
+    line = commands._summary_line(summary)
     assert "received unknown frames, decoded unknown, packets lost unknown, frames lost unknown" in line
 
 
@@ -144,20 +144,20 @@ def test_json_says_null_where_loss_is_unknown_and_the_exit_status_that_the_sessi
         last_packet_ns=5,
         silent_ns=8 * S,
     )
-    line = json.loads(json.dumps(headless.summary_line(summary)))
+    line = json.loads(json.dumps(json_lines.summary_line(summary)))
     assert (line["end"], line["failed"], line["silent_ns"]) == ("host silent", True, 8 * S)
     assert (line["packets_lost"], line["frames_lost"]) == (None, None)
     assert "packets_lost" not in line["counters"]
     assert line["at_least"]["packets_lost"] == 7
-    assert headless.exit_status(summary) == 1
-    assert headless.exit_status(Summary("host: the session ended", FULL, end=End.CLOSED)) == 0
+    assert json_lines.exit_status(summary) == 1
+    assert json_lines.exit_status(Summary("host: the session ended", FULL, end=End.CLOSED)) == 0
 
 
 def test_a_second_without_a_packet_claims_no_loss_of_0() -> None:
     quiet = {**FULL, **dict.fromkeys(LOSS_COUNTERS, 0)}
 
     def line(last_packet_ns: int | None) -> str:
-        return front._second_line(work.Progress(quiet, 0, 0, None, last_packet_ns), S)
+        return commands._second_line(messages.Progress(quiet, 0, 0, None, last_packet_ns), S)
 
     assert "latency unknown  packets lost 0, frames lost 0" in line(monotonic_ns())
     assert "nothing came for 3." in line(monotonic_ns() - 3 * S)

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.mgmt.console_sessions import Sessions
 from punktfunk.mgmt.gate import LOGIN_PATH, OPEN_PATHS, Gate, Principal, Refusal, own_names
-from punktfunk.mgmt.sessions import Sessions
 from punktfunk.mgmt.token import BearerToken
 
 TOKEN = "0123456789abcdef"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.path import (
+from punktfunk.client.path_figures import (
     MAX_PATTERN_PACKETS,
     Burst,
     BurstFigures,

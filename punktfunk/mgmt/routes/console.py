@@ -12,11 +12,11 @@ from pydantic import Field
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
+from punktfunk.mgmt.console_sessions import FRESH_TICKET_NS, TICKET_LIFE_NS
 from punktfunk.mgmt.gate import Gate, Principal
 from punktfunk.mgmt.login import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from punktfunk.mgmt.models import Body, Order
 from punktfunk.mgmt.routing import ApiError, router
-from punktfunk.mgmt.sessions import FRESH_TICKET_NS, TICKET_LIFE_NS
 from punktfunk.mgmt.sign_in import SignIn
 
 FOLDER = Path(__file__).parents[1] / "console"

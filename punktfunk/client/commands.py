@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from punktfunk.addresses import parse_address
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
 from punktfunk.client.ending import Counts, silence_ns
-from punktfunk.client.headless import exit_status
+from punktfunk.client.json_lines import exit_status
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.client.pair import pair
 from punktfunk.client.service import Client
@@ -126,7 +126,7 @@ def _place(address: str, port: int) -> str:
     return shown if port == DEFAULT_PORT else f"{shown}:{port}"
 
 
-def _second_line(progress: work.Progress, patience_ns: int) -> str:
+def _second_line(progress: messages.Progress, patience_ns: int) -> str:
     counters = progress.counters
     latency = "latency unknown"
     if progress.latency_us is not None:

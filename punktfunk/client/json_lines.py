@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from punktfunk.client import work
+from punktfunk.client import messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.service import Client
 from punktfunk.client.summary import Summary
@@ -109,7 +109,7 @@ def exit_status(summary: Summary) -> int:
     return int(summary.failed or summary.verified is False)
 
 
-def _second(progress: work.Progress) -> None:
+def _second(progress: messages.Progress) -> None:
     say(
         "second",
         frames=progress.frames,

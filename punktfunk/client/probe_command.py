@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
-from punktfunk.client.path import BurstFigures
+from punktfunk.client.path_figures import BurstFigures
 from punktfunk.client.probe import PathProbe, PathReport
 from punktfunk.client.verdict import rate
 from punktfunk.terminal import say, say_json
