@@ -200,6 +200,10 @@ def docs(session: nox.Session) -> None:
     """Write every generated file anew: schema, references, C header (tests fail when one drifted)."""
     _prepare(session)
     _run(session, "python", "-m", "harness", "docs", *session.posargs)
+    session.run(
+        "cargo", "test", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", "--release", "-p", "punktfunk-core",
+        "--test", "abi", external=True, env={"PUNKTFUNK_RENEW_HEADER": "1"},
+    )  # fmt: skip
 
 
 @nox.session

@@ -2,6 +2,9 @@
 
 Wires decode to these types at their edge and encode from them; desktops, pads and processes know no other. Values are
 as a peer sent them where their range is the field's own; whoever applies an event drops what means nothing there.
+
+What is for the desktop is an :class:`InputEvent`; :data:`RichInput` is what pads have beyond it and does not reach the
+desktop. ``docs/explanation/architecture.md`` has the way of an event, which a new one has to go.
 """
 
 from __future__ import annotations

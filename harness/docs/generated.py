@@ -1,7 +1,7 @@
 """Every file of the repository that is made from code: where it stands and what makes it.
 
 ``python -m harness docs`` writes them, ``--check`` only compares; a test holds each against what is committed.
-The C header is made by the core's own tests (``punktfunk/core/tests/abi.rs``).
+The C header is made by the core's own tests (``punktfunk/core/tests/abi.rs``); ``nox -s docs`` has both.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""One self-contained HTML page of a run: verdict first, then why, then everything else."""
+"""One self-contained HTML page of a run: verdict first, then why, then everything else.
+
+Columns of the table of cases are ``_HEADLINE``, those of the ledger ``_FLOW``; a figure that there is not yet begins in
+``harness/analysis/definitions.py``.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 A file is a :class:`Scenario`; each of its cases is a :class:`Session`. Quantities are written with their unit
 (``20 ms``, ``2 %``, ``10 Mbit/s``, ``64 KiB``) and are the types of ``punktfunk.units`` from here on.
 
+A key is handed over to the programs in ``harness/peers`` (``host``, ``client``, ``simulated``); what the simulation
+cannot do is said in :meth:`Session.sim_obstacle`.
+
 The models know nothing of YAML, files or positions; ``harness.scenario.expand`` turns files into cases.
 """
 
@@ -75,7 +78,8 @@ class Stream(Model):
     )
     recovery: bool = Field(default=True, description="Lost frames make the client ask for a key frame.")
     queue_frames: Annotated[int, Field(ge=1, le=65_535)] = Field(
-        default=8, description="Frames in the sender's queue before the oldest is dropped."
+        default=8,
+        description="Frames in the sender's queue before the oldest is dropped; virtual time has no such queue.",
     )
     pacing: Pacing = Field(default_factory=Pacing)
     gso: bool = Field(

@@ -1,4 +1,4 @@
-"""A desktop that runs already, of any wlroots compositor: one of its outputs is streamed as it is."""
+"""A desktop that runs already, of any wlroots compositor and no other: one of its outputs is streamed as it is."""
 
 from __future__ import annotations
 

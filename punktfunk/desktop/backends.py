@@ -1,4 +1,9 @@
-"""The desktops that can be streamed: what each needs of this machine, how it is opened, and the choice between them."""
+"""The desktops that can be streamed: what each needs of this machine, how it is opened, and the choice between them.
+
+Another one is a name in ``BackendName``, a class that fulfils ``Desktop`` (:class:`AttachedDesktop` serves wlroots
+alone, :class:`HeadlessDesktop`, ``session`` and ``supervisor`` a sway of our own) and an entry in :data:`BACKENDS`;
+where it is captured otherwise, a kind in ``capture`` as well.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +38,8 @@ class Backend:
     """One kind of desktop. ``examine`` starts nothing, but may connect to a session that runs."""
 
     name: BackendName
+    compositor: str
+    """Which compositors it is for, as the management API names them: kwin, gamescope, mutter, wlroots."""
     title: str
     """What it is, as the doctor lists it."""
     used_by: str
@@ -120,6 +127,7 @@ def _examine_headless() -> Availability:
 BACKENDS: Final = (
     Backend(
         BackendName.ATTACHED,
+        "wlroots",
         "running wlroots session",
         "serve, in front of all else",
         _examine_attached,
@@ -127,6 +135,7 @@ BACKENDS: Final = (
     ),
     Backend(
         BackendName.HEADLESS,
+        "wlroots",
         "headless sway",
         "serve --source desktop where no session runs",
         _examine_headless,

@@ -1,6 +1,7 @@
 """``punktfunk doctor``: what this machine can stream, and how well, before a host runs on it.
 
-Everything is tried on the real thing: encoders are opened, sockets bound, the core sends to itself over loopback.
+Everything is tried on the real thing: encoders are opened, sockets bound, the core sends to itself over loopback. The
+checks of a host that runs, which the console shows, are in ``readiness``; those of the lab in ``harness/doctor.py``.
 """
 
 from __future__ import annotations

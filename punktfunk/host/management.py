@@ -11,7 +11,7 @@ from importlib import metadata
 from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
-from punktfunk.desktop.backends import examine
+from punktfunk.desktop.backends import BACKENDS, examine
 from punktfunk.host.live import LiveHost
 from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
@@ -72,13 +72,13 @@ class HostManagement(LiveHost):
         )
 
     async def compositors(self) -> list[Compositor]:
-        """Return what the machine has; only wlroots compositors can be used so far."""
+        """Return what the machine has: what a back end that can run here is for, the preferred one by default."""
         findings = await asyncio.to_thread(examine)
-        usable = any(one.usable for one in findings)
+        usable = [
+            backend.compositor for backend, found in zip(BACKENDS, findings, strict=True) if found.usable
+        ]
         return [
-            Compositor(
-                name, label, available=name == "wlroots" and usable, default=name == "wlroots" and usable
-            )
+            Compositor(name, label, available=name in usable, default=name in usable[:1])
             for name, label in _COMPOSITORS
         ]
 

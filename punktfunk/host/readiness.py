@@ -1,4 +1,4 @@
-"""Whether a client could stream from this host now, and if not, what to do about it."""
+"""Whether a client could stream from this host now, and if not, what to do about it. Before a host runs: ``doctor``."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
 from punktfunk.mgmt.live import SettingValue
 from punktfunk.units import Bitrate
 
-_SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "log_level")
+SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "log_level")
 
 
 class ServeConfig(BaseModel):
@@ -64,7 +64,7 @@ def settings_of(config: ServeConfig) -> dict[str, SettingValue]:
         "bitrate": None if host.bitrate is None else host.bitrate.kbps,
         "mode": None if host.mode is None else str(host.mode),
         **{name: getattr(host, name) for name in CHANGEABLE - {"bitrate", "mode"}},
-        **{name: getattr(config, name) for name in _SERVE_SETTINGS},
+        **{name: getattr(config, name) for name in SERVE_SETTINGS},
     }
 
 
@@ -73,5 +73,5 @@ def with_settings(config: ServeConfig, values: Mapping[str, SettingValue]) -> Se
     host: dict[str, Any] = {name: value for name, value in values.items() if name in CHANGEABLE}
     if host.get("bitrate") is not None:
         host["bitrate"] = Bitrate.from_kbps(host["bitrate"])
-    own = {name: value for name, value in values.items() if name in _SERVE_SETTINGS}
+    own = {name: value for name, value in values.items() if name in SERVE_SETTINGS}
     return config.model_copy(update={**own, "host": config.host.changed(**host)})

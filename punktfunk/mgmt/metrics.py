@@ -2,6 +2,9 @@
 
 Names carry their unit. Labels are bounded: sessions by number and by the start of their client's fingerprint, and only
 while they run; stages, quantiles and events by fixed lists. Counters cover the life of the host.
+
+A metric is a :class:`Family` and a sample in :class:`_Snapshot`; a number that the host does not tell yet is a field in
+``live``, which ``host/live.py`` fills.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ import pytest
 
 from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.host.config import HostConfig
+from punktfunk.host.serve_config import SERVE_SETTINGS, ServeConfig, settings_of
+from punktfunk.host.service import CHANGEABLE
 from punktfunk.host.settings import TABLE, SettingsStore, SettingValues
 from punktfunk.units import Bitrate
 
@@ -33,6 +35,12 @@ def test_every_setting_is_explained_and_has_a_default_within_its_own_limits() ->
             assert row.minimum is not None
             assert row.maximum is not None
             assert row.default is None or row.minimum <= int(row.default) <= row.maximum
+
+
+def test_every_setting_is_one_of_the_configuration_and_has_its_default_there(tmp_path: Path) -> None:
+    assert set(TABLE) == CHANGEABLE | set(SERVE_SETTINGS)
+    assert not CHANGEABLE & set(SERVE_SETTINGS)
+    assert settings_of(ServeConfig(host=HostConfig(state_dir=tmp_path))) == DEFAULTS
 
 
 def test_changes_survive_a_restart_in_a_private_file(path: Path) -> None:

@@ -6,6 +6,10 @@
 //!  |  u64   |    u32    |    u32    |    u32    |   u32    |    u16    |    u16    | u16| u16| u16 | u16 |
 //!  36 magic 0xC9   37 version 1   38 fec scheme   39 flags                         all little-endian
 //! ```
+//!
+//! A field that is added here is written by `packetize/punktfunk1.rs` and, where an application is to see it, goes the way
+//! `Shard` → `reassemble/frame.rs` → `session/client/frame.rs` → `abi/session.rs` and `python/src/frame.rs`. Section 4.4 of
+//! `docs/reference/wire/punktfunk1.md` has it too, and Python's tests read packets by offset (`git grep "4.4" tests`).
 
 use crate::reject::Reject;
 use crate::shard::Shard;
