@@ -28,7 +28,7 @@ FRESH_TICKET_NS = 10 * _MINUTE_NS
 
 
 @dataclass(slots=True)
-class Session:
+class ConsoleSession:
     """Somebody who is signed in."""
 
     began_ns: int
@@ -40,25 +40,25 @@ class Session:
         return now_ns - self.seen_ns >= SESSION_IDLE_NS or now_ns - self.began_ns >= SESSION_LIFE_NS
 
 
-class Sessions:
+class ConsoleSessions:
     """Sessions and tickets of one host."""
 
     def __init__(self) -> None:
         self.on_close: Callable[[], None] = lambda: None
         """Called after sessions were ended: what they still read ends with them."""
-        self._sessions: OrderedDict[bytes, Session] = OrderedDict()
+        self._sessions: OrderedDict[bytes, ConsoleSession] = OrderedDict()
         self._tickets: OrderedDict[bytes, int] = OrderedDict()
 
     def open(self, now_ns: int, *, by_ticket: bool) -> str:
         """Begin a session; return the cookie's value."""
         self._expire(now_ns)
         value = secrets.token_urlsafe(32)
-        self._sessions[_digest(value)] = Session(now_ns, now_ns, by_ticket)
+        self._sessions[_digest(value)] = ConsoleSession(now_ns, now_ns, by_ticket)
         while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return value
 
-    def find(self, value: str, now_ns: int) -> Session | None:
+    def find(self, value: str, now_ns: int) -> ConsoleSession | None:
         """Return the session of a cookie and take note that it is used; ``None`` when there is none (any more)."""
         key = _digest(value)
         session = self._sessions.get(key)
@@ -71,17 +71,17 @@ class Sessions:
         self._sessions.move_to_end(key)
         return session
 
-    def holds(self, session: Session, now_ns: int) -> bool:
+    def holds(self, session: ConsoleSession, now_ns: int) -> bool:
         """Return whether a session is still there, without using it: long answers such as event streams ask."""
         return any(one is session for one in self._sessions.values()) and not session.over(now_ns)
 
-    def close(self, session: Session) -> None:
+    def close(self, session: ConsoleSession) -> None:
         """End one session."""
         for key in [key for key, one in self._sessions.items() if one is session]:
             del self._sessions[key]
         self.on_close()
 
-    def close_others(self, kept: Session | None) -> None:
+    def close_others(self, kept: ConsoleSession | None) -> None:
         """End every session but this one."""
         for key in [key for key, one in self._sessions.items() if one is not kept]:
             del self._sessions[key]

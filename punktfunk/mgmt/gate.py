@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.mgmt.console_sessions import Session, Sessions
+from punktfunk.mgmt.console_sessions import ConsoleSession, ConsoleSessions
 from punktfunk.mgmt.token import BearerToken
 
 OPEN_PATHS = frozenset(
@@ -46,7 +46,7 @@ class Principal:
     """Who asks: nobody known, a program with the token, a browser with a session."""
 
     kind: Literal["anybody", "bearer", "session"]
-    session: Session | None = None
+    session: ConsoleSession | None = None
 
 
 ANYBODY = Principal("anybody")
@@ -63,7 +63,7 @@ class Gate:
     def __init__(
         self,
         token: BearerToken,
-        sessions: Sessions,
+        sessions: ConsoleSessions,
         *,
         port: int,
         secure: bool = False,
@@ -106,7 +106,7 @@ class Gate:
         scheme, _, presented = authorization.partition(b" ")
         return BEARER if scheme == b"Bearer" and self._token.matches(presented) else ANYBODY
 
-    def _session(self, headers: Mapping[bytes, bytes]) -> Session | None:
+    def _session(self, headers: Mapping[bytes, bytes]) -> ConsoleSession | None:
         # A page of another port of this machine is of the same site, and its requests would carry the cookie.
         if headers.get(b"sec-fetch-site", b"none") not in (b"same-origin", b"none"):
             return None

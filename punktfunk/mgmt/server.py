@@ -19,7 +19,7 @@ from punktfunk.errors import CredentialError
 from punktfunk.log_limit import StrangerLog
 from punktfunk.mgmt.app import compose
 from punktfunk.mgmt.connection import KEEP_ALIVE_S, Connection, Connections
-from punktfunk.mgmt.console_sessions import Sessions
+from punktfunk.mgmt.console_sessions import ConsoleSessions
 from punktfunk.mgmt.endpoint import Endpoint
 from punktfunk.mgmt.gate import Gate, own_names
 from punktfunk.mgmt.interface import HostControl
@@ -97,7 +97,7 @@ class ManagementServer:
         try:
             self.port = listener.getsockname()[1]
             self._gate = Gate(
-                token, Sessions(), port=self.port, secure=self.endpoint.secure, names=own_names()
+                token, ConsoleSessions(), port=self.port, secure=self.endpoint.secure, names=own_names()
             )
             config = Config(
                 compose(self._control, self._gate, sign_in, self.closing, self.counters),

@@ -15,7 +15,7 @@ from punktfunk.mgmt.console_sessions import (
     SESSION_IDLE_NS,
     SESSION_LIFE_NS,
     TICKET_LIFE_NS,
-    Sessions,
+    ConsoleSessions,
 )
 
 S = 1_000_000_000
@@ -169,7 +169,7 @@ def test_a_ticket_opens_one_session_and_then_none(shared_host: Any) -> None:
 
 
 def test_a_ticket_expires_and_the_oldest_gives_way() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     late = sessions.issue_ticket(0)
     assert not sessions.redeem(late, TICKET_LIFE_NS)
     tickets = [sessions.issue_ticket(0) for _ in range(MAX_TICKETS + 1)]
@@ -179,7 +179,7 @@ def test_a_ticket_expires_and_the_oldest_gives_way() -> None:
 
 
 def test_a_session_ends_when_idle_and_in_any_case_after_its_life_and_there_are_only_so_many() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     idle = sessions.open(0, by_ticket=False)
     assert sessions.find(idle, SESSION_IDLE_NS - 1) is not None
     assert sessions.find(idle, 2 * SESSION_IDLE_NS) is None

@@ -18,7 +18,7 @@ from punktfunk.mgmt.console_sessions import (
     SESSION_IDLE_NS,
     SESSION_LIFE_NS,
     TICKET_LIFE_NS,
-    Sessions,
+    ConsoleSessions,
 )
 from punktfunk.mgmt.events import LOG_EVENTS, QUEUE_EVENTS, EventHub
 from punktfunk.mgmt.gate import Gate
@@ -42,7 +42,7 @@ class Exchange:
         self.heard = 0
         self._pieces: Iterator[bytes] = iter(pieces)
         self._left = len(pieces)
-        gate = Gate(BearerToken(TOKEN), Sessions(), port=1)
+        gate = Gate(BearerToken(TOKEN), ConsoleSessions(), port=1)
         common = [(b"host", b"localhost"), (b"authorization", b"Bearer " + token.encode())]
         scope = {"type": "http", "method": "POST", "path": "/x", "headers": [*common, *headers]}
         asyncio.run(Shell(self._app, gate, self.counters)(scope, self._receive, self._send))
@@ -156,7 +156,7 @@ def test_what_a_connection_held_is_forgotten_with_it() -> None:
 
 
 def test_a_session_lasts_to_the_end_of_its_idle_time_and_of_its_life() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     idle = sessions.open(0, by_ticket=False)
     assert sessions.find(idle, SESSION_IDLE_NS - 1) is not None
     assert sessions.find(idle, 2 * SESSION_IDLE_NS - 1) is None, "idle since it was last used"
@@ -168,7 +168,7 @@ def test_a_session_lasts_to_the_end_of_its_idle_time_and_of_its_life() -> None:
 
 
 def test_the_session_that_was_quiet_longest_gives_way_and_not_the_one_that_is_oldest() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     values = [sessions.open(n, by_ticket=False) for n in range(MAX_SESSIONS)]
     assert sessions.find(values[0], MAX_SESSIONS) is not None
     sessions.open(MAX_SESSIONS, by_ticket=False)
@@ -177,7 +177,7 @@ def test_the_session_that_was_quiet_longest_gives_way_and_not_the_one_that_is_ol
 
 
 def test_a_session_that_is_over_takes_no_place() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     kept = sessions.open(SESSION_IDLE_NS, by_ticket=False)
     for _ in range(MAX_SESSIONS - 1):
         sessions.open(0, by_ticket=False)
@@ -186,7 +186,7 @@ def test_a_session_that_is_over_takes_no_place() -> None:
 
 
 def test_looking_whether_a_session_holds_does_not_use_it() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     session = sessions.find(sessions.open(0, by_ticket=True), 0)
     assert session is not None
     assert session.by_ticket
@@ -195,7 +195,7 @@ def test_looking_whether_a_session_holds_does_not_use_it() -> None:
 
 
 def test_a_ticket_is_good_to_the_end_of_its_life_and_once() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     first, second = sessions.issue_ticket(0), sessions.issue_ticket(0)
     assert sessions.redeem(first, TICKET_LIFE_NS - 1)
     assert not sessions.redeem(first, TICKET_LIFE_NS - 1)
@@ -203,13 +203,13 @@ def test_a_ticket_is_good_to_the_end_of_its_life_and_once() -> None:
 
 
 def test_as_many_tickets_as_the_limit_are_good_at_once() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     tickets = [sessions.issue_ticket(0) for _ in range(MAX_TICKETS + 1)]
     assert [sessions.redeem(ticket, 1) for ticket in tickets] == [False, *[True] * MAX_TICKETS]
 
 
 def test_ending_other_sessions_spares_the_one_named_and_tells_readers() -> None:
-    sessions = Sessions()
+    sessions = ConsoleSessions()
     told: list[bool] = []
     sessions.on_close = lambda: told.append(True)
     kept, other = (sessions.open(0, by_ticket=False) for _ in range(2))

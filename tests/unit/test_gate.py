@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.mgmt.console_sessions import Sessions
+from punktfunk.mgmt.console_sessions import ConsoleSessions
 from punktfunk.mgmt.gate import LOGIN_PATH, OPEN_PATHS, Gate, Principal, Refusal, own_names
 from punktfunk.mgmt.token import BearerToken
 
@@ -17,7 +17,9 @@ OWN_PAGE = {b"x-punktfunk-console": b"1", b"sec-fetch-site": b"same-origin"}
 
 
 def gate(*, secure: bool = False) -> Gate:
-    return Gate(BearerToken(TOKEN), Sessions(), port=47990, secure=secure, names=["Desk", "desk.local"])
+    return Gate(
+        BearerToken(TOKEN), ConsoleSessions(), port=47990, secure=secure, names=["Desk", "desk.local"]
+    )
 
 
 def kind(
