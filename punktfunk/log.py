@@ -130,7 +130,7 @@ class _Outlet:
     def use(self, write: Callable[[Fields], None], level: Level) -> None:
         self.write, self.written = write, _RANKS[level]
         root = logging.getLogger()
-        if not any(isinstance(one, _Libraries) for one in root.handlers):
+        if not any(isinstance(handler, _Libraries) for handler in root.handlers):
             root.addHandler(_Libraries(logging.WARNING))
 
     def take(self, level: Level, event: str, fields: Fields) -> None:

@@ -90,6 +90,6 @@ class LogRing:
 
         def stop() -> None:
             with self._lock:
-                self._listeners = tuple(one for one in self._listeners if one is not listener)
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
 
         return stop

@@ -85,8 +85,8 @@ def metrics_page() -> str:
     """Return the page of metrics as Markdown."""
     lines = ["| name | kind | labels | meaning |", "| --- | --- | --- | --- |"]
     lines += [
-        f"| `{PREFIX}{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.help} |"
-        for one in FAMILIES.values()
+        f"| `{PREFIX}{each.name}` | {each.kind} | {', '.join(f'`{name}`' for name in each.labels)} | {each.help} |"
+        for each in FAMILIES.values()
     ]
     return _METRICS + "\n" + "\n".join(lines) + "\n" + _LIMITS
 

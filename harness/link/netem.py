@@ -227,7 +227,7 @@ class NetemLink(LiveLink):
             follow.start()
 
     def _stop_schedules(self, direction: Direction | None = None) -> None:
-        for schedule in [one for one in self._schedules if direction in (None, one.name)]:
+        for schedule in [planned for planned in self._schedules if direction in (None, planned.name)]:
             schedule.stop()
             self._schedules.remove(schedule)
 

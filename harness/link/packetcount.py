@@ -125,7 +125,7 @@ def _stream(port: Port, media_ports: list[int]) -> list[_Row]:
         (_JUMP_EQUAL, 0, _REFUSE, 17),
         (_LD_HALF, 0, 0, 54 + port.value),
     ]
-    found = [(_JUMP_EQUAL, len(media_ports) - at, 0, one) for at, one in enumerate(media_ports)]
+    found = [(_JUMP_EQUAL, len(media_ports) - at, 0, port) for at, port in enumerate(media_ports)]
     rows = [*find, *found, (_RETURN, 0, 0, 0), (_RETURN, 0, 0, 1)]
     refuse = len(rows) - 2
 

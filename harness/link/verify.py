@@ -89,7 +89,9 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for a case's result."""
-        plain: dict[str, Any] = {way: [asdict(one) for one in found] for way, found in self.findings.items()}
+        plain: dict[str, Any] = {
+            way: [asdict(finding) for finding in found] for way, found in self.findings.items()
+        }
         return plain | {"repeated": self.repeated}
 
 
@@ -121,16 +123,16 @@ def verify(
                         if last:
                             raise
                     else:
-                        if all(one.ok for one in findings[direction]):
+                        if all(finding.ok for finding in findings[direction]):
                             break
                     repeated += not last
     finally:
         link.restart(LinkSpecs({}, {}, asked.seed))
     wrong = [
-        f"{direction}: {one.name}: asked {one.asked}, found {one.found}"
+        f"{direction}: {finding.name}: asked {finding.asked}, found {finding.found}"
         for direction, found in findings.items()
-        for one in found
-        if not one.ok
+        for finding in found
+        if not finding.ok
     ]
     if wrong:
         raise LinkUnverifiedError(

@@ -109,8 +109,8 @@ def main() -> int:
                     packet, ancillary, _flags, _address = source.recvmsg(70_000, 64)
                     stamp = next((data for _level, kind, data in ancillary if kind == _SO_TIMESTAMPNS), None)
                     seconds, ns = struct.unpack("qq", stamp[:16]) if stamp else (0, 0)
-                    for one in datagrams(packet, 14 if ethernet else 0):
-                        out.write(seconds * 10**9 + ns, one)
+                    for datagram in datagrams(packet, 14 if ethernet else 0):
+                        out.write(seconds * 10**9 + ns, datagram)
                         seen += 1
                 elif sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1):
                     break

@@ -154,9 +154,9 @@ def add_neighbour(namespace: Namespace, device: str, address: Address, hardware:
 
     def talk(ip: Any) -> None:
         index = index_of(ip, device)
-        for one in (address.ipv4, address.ipv6):
+        for neighbour in (address.ipv4, address.ipv6):
             # NUD_PERMANENT (linux/neighbour.h)
-            ip.neigh("replace", dst=one, lladdr=hardware, ifindex=index, state=0x80)
+            ip.neigh("replace", dst=neighbour, lladdr=hardware, ifindex=index, state=0x80)
 
     netlink(namespace, talk)
 

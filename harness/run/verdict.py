@@ -64,8 +64,10 @@ def _digests(cases: Sequence[CaseResult]) -> list[str]:
     if not digest:
         return []
     by_layer = {name: sweep_digest(members) for name, members in _groups(cases).items()}
-    simulated = {name: one for name, one in by_layer.items() if one}
-    layers = [f"digest of {name}: {one}" for name, one in simulated.items()] if len(simulated) > 1 else []
+    simulated = {name: digest for name, digest in by_layer.items() if digest}
+    layers = (
+        [f"digest of {name}: {digest}" for name, digest in simulated.items()] if len(simulated) > 1 else []
+    )
     return [f"digest of the simulated cases: {digest}", *layers]
 
 

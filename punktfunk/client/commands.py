@@ -97,12 +97,12 @@ async def pair_device(config: ClientConfig, pin: str) -> int:
 
 async def list_hosts(config: ClientConfig, seconds: float, interfaces: list[str]) -> int:
     """Print the hosts of the local network; 1 when there is none."""
-    for one in interfaces:
+    for interface in interfaces:
         try:
-            parse_address(one)
+            parse_address(interface)
         except ValueError:
             raise UsageError(
-                f"{one!r} is no address", "name one of this machine's, as ip addr lists them"
+                f"{interface!r} is no address", "name one of this machine's, as ip addr lists them"
             ) from None
     hosts = await discover(seconds, interfaces)
     known = set() if config.state_dir is None else {h.fingerprint for h in KnownHosts(config.state_dir).all()}

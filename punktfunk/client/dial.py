@@ -67,7 +67,7 @@ def _at_announced(config: ClientConfig, host: FoundHost, port: int) -> ClientCon
         return None
     changes: dict[str, str] = {"address": _written(host.addresses[0], port or host.port)}
     if config.pin is None and config.state_dir is not None:
-        known = {one.fingerprint for one in KnownHosts(config.state_dir).all()}
+        known = {host.fingerprint for host in KnownHosts(config.state_dir).all()}
         # An announcement may lie about the fingerprint; the pin then ends the handshake.
         if host.fingerprint in known:
             changes["pin"] = host.fingerprint

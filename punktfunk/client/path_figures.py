@@ -162,8 +162,8 @@ def carried_kbps(ramp: Sequence[BurstFigures]) -> int:
 
     Bursts of which more than half was lost count only where no other came: a path may lose that much at any rate.
     """
-    whole = [one.delivered_kbps for one in ramp if one.loss < 0.5]
-    return max(whole or [one.delivered_kbps for one in ramp], default=0)
+    whole = [burst.delivered_kbps for burst in ramp if burst.loss < 0.5]
+    return max(whole or [burst.delivered_kbps for burst in ramp], default=0)
 
 
 def loss_pattern(records: Records, bursts: Sequence[Burst], at: int) -> LossPattern:

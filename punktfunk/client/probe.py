@@ -148,7 +148,7 @@ class PathProbe:
         found = figures(records, self._bursts, packet_bytes=packet_bytes)
         pattern = loss_pattern(records, self._bursts, single_at)
         # With all units on record the rates of the bursts are exact.
-        capacity = max(one.delivered_kbps for one in found[:capacity_at])
+        capacity = max(burst.delivered_kbps for burst in found[:capacity_at])
         verdict = judge(
             self._shape,
             capacity_kbps=capacity,
@@ -167,7 +167,7 @@ class PathProbe:
         wanted = self._target(FIRST_KBPS)
         while True:
             last = ramp[-1]
-            base = min(one.loss for one in ramp)
+            base = min(burst.loss for burst in ramp)
             if last.kernel_dropped > last.packets_sent * 0.01:
                 return ramp, "client"
             if saturated(last, base):
@@ -192,7 +192,7 @@ class PathProbe:
         # A longer burst a little above the rate that came through: it shows the rate without a flood.
         above = self._target(min(1.3 * ramp[-1].delivered_kbps, 2 * self._limit_kbps))
         last = await self._must(connection, stream, max(above, FIRST_KBPS // 10), SATURATE_MS)
-        unhurt = max((one.delivered_kbps for one in ramp[:-1]), default=0)
+        unhurt = max((burst.delivered_kbps for burst in ramp[:-1]), default=0)
         return max(last.delivered_kbps, unhurt)
 
     async def _must(

@@ -111,7 +111,9 @@ class HostManagement(LiveHost):
         """Return the paired clients, oldest first; none while it is off."""
         if not self._native_enabled:
             return []
-        return [NativeClient(one.name, one.fingerprint) for one in self._pairing.trust.clients("native")]
+        return [
+            NativeClient(client.name, client.fingerprint) for client in self._pairing.trust.clients("native")
+        ]
 
     def unpair_native(self, fingerprint: str) -> bool:
         """Unpair a client of the native host and end its sessions."""
@@ -126,13 +128,13 @@ class HostManagement(LiveHost):
         now_ns = monotonic_ns()
         return [
             PendingDevice(
-                one.fingerprint,
-                one.name,
-                one.source,
-                age_secs=(now_ns - one.since_ns) // _S,
-                expires_in_secs=max(0, (one.since_ns + PENDING_LIFE_NS - now_ns) // _S),
+                device.fingerprint,
+                device.name,
+                device.source,
+                age_secs=(now_ns - device.since_ns) // _S,
+                expires_in_secs=max(0, (device.since_ns + PENDING_LIFE_NS - now_ns) // _S),
             )
-            for one in self._pairing.pending.all(now_ns)
+            for device in self._pairing.pending.all(now_ns)
         ]
 
     def approve(self, fingerprint: str) -> bool:

@@ -105,7 +105,7 @@ class PendingClients:
 
     def next_expiry_ns(self, now_ns: int) -> int | None:
         """Return when the first pending device runs out by itself; ``None`` while there is none."""
-        return min((one.since_ns + PENDING_LIFE_NS for one in self.all(now_ns)), default=None)
+        return min((device.since_ns + PENDING_LIFE_NS for device in self.all(now_ns)), default=None)
 
     def _expire(self, now_ns: int) -> None:
         for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:

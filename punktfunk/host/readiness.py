@@ -38,7 +38,7 @@ async def examine_host(serving: Served) -> ReadinessReport:
         ready=not missing,
         headline=_headline(checks, missing),
         checks=checks,
-        addresses=tuple(place_of(one, port) for one in reachable_addresses(serving.config.host.bind)),
+        addresses=tuple(place_of(address, port) for address in reachable_addresses(serving.config.host.bind)),
         fingerprint=serving.identity.fingerprint,
         pairing_required=serving.config.host.trust is OpenTrust.NONE,
     )
@@ -85,7 +85,7 @@ def _first_place(serving: Served) -> str:
 
 def _address(serving: Served) -> Check:
     bind = serving.config.host.bind
-    outside = [one for one in reachable_addresses(bind) if not parse_address(one).is_loopback]
+    outside = [address for address in reachable_addresses(bind) if not parse_address(address).is_loopback]
     if outside:
         return Check("network", True, f"other machines reach this one at {', '.join(outside)}")
     if parse_address(bind).is_unspecified:
@@ -151,10 +151,10 @@ def _disk(folder: Path) -> Check:
 
 def _send_buffer(wanted: int) -> Check:
     """Ask a socket what the kernel grants; the worker of each stream asks the same."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wanted)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probed:
+        probed.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, wanted)
         # The kernel doubles what is asked for, to cover its own bookkeeping, and reports that.
-        granted = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
+        granted = probed.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
     if granted >= min(wanted, LEAST_SEND_BUFFER_BYTES):
         return Check("send buffer", True, f"the kernel grants {granted >> 10} KiB")
     limit = f" (limit {_SNDBUF_LIMIT.read_text().strip()})" if _SNDBUF_LIMIT.exists() else ""

@@ -331,7 +331,7 @@ class Sessions:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
-                await self._changed.wait_for(lambda: not any(one in self._streams for one in former))
+                await self._changed.wait_for(lambda: not any(earlier in self._streams for earlier in former))
         try:
             screen = await lease.begin(report.mode)
         except PunktfunkError as error:

@@ -178,7 +178,7 @@ def _checked(values: Mapping[str, object]) -> SettingValues:
 def _row(name: str, value: SettingValue, fixed_by: str | None) -> Setting:
     about, info = TABLE[name], SettingValues.model_fields[name]
     schema = SettingValues.model_json_schema()["properties"][name]
-    plain = next((one for one in schema.get("anyOf", ()) if one.get("type") != "null"), schema)
+    plain = next((variant for variant in schema.get("anyOf", ()) if variant.get("type") != "null"), schema)
     choices = get_args(info.annotation) if "enum" in plain else None
     kind: SettingKind = "choice" if choices else _KINDS[plain["type"]]
     return Setting(

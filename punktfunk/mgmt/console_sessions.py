@@ -73,17 +73,17 @@ class ConsoleSessions:
 
     def holds(self, session: ConsoleSession, now_ns: int) -> bool:
         """Return whether a session is still there, without using it: long answers such as event streams ask."""
-        return any(one is session for one in self._sessions.values()) and not session.over(now_ns)
+        return any(other is session for other in self._sessions.values()) and not session.over(now_ns)
 
     def close(self, session: ConsoleSession) -> None:
         """End one session."""
-        for key in [key for key, one in self._sessions.items() if one is session]:
+        for key in [key for key, other in self._sessions.items() if other is session]:
             del self._sessions[key]
         self.on_close()
 
     def close_others(self, kept: ConsoleSession | None) -> None:
         """End every session but this one."""
-        for key in [key for key, one in self._sessions.items() if one is not kept]:
+        for key in [key for key, other in self._sessions.items() if other is not kept]:
             del self._sessions[key]
         self.on_close()
 
@@ -102,7 +102,7 @@ class ConsoleSessions:
         return until_ns is not None and now_ns < until_ns
 
     def _expire(self, now_ns: int) -> None:
-        for key in [key for key, one in self._sessions.items() if one.over(now_ns)]:
+        for key in [key for key, session in self._sessions.items() if session.over(now_ns)]:
             del self._sessions[key]
         for key in [key for key, until_ns in self._tickets.items() if now_ns >= until_ns]:
             del self._tickets[key]

@@ -56,8 +56,8 @@ class Feed:
         pairing = NativePairingBody.model_validate(control.pairing())
         return StateBody(
             status=Status.model_validate(control.gamestream()),
-            sessions=[SessionBody.model_validate(one) for one in control.sessions()],
+            sessions=[SessionBody.model_validate(session) for session in control.sessions()],
             pairing=pairing.model_copy(update={"pin": None}),
-            pending=[PendingBody.model_validate(one) for one in control.pending()],
-            clients=[NativeClientBody.model_validate(one) for one in control.native_clients()],
+            pending=[PendingBody.model_validate(device) for device in control.pending()],
+            clients=[NativeClientBody.model_validate(client) for client in control.native_clients()],
         ).model_dump()

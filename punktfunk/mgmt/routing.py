@@ -93,7 +93,7 @@ def handle_errors(app: FastAPI) -> None:
     async def shape(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         # Where and what, never the value: it may be a secret that stands in the wrong place.
-        words = "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+        words = "; ".join(f"{_place(problem['loc'])}: {problem['msg']}" for problem in error.errors()[:5])
         return error_response(422, words)
 
     async def http(_request: Request, error: Exception) -> Response:

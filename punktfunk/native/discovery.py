@@ -117,7 +117,9 @@ def _open(interfaces: list[str]) -> AsyncZeroconf:
     try:
         return AsyncZeroconf(
             interfaces=interfaces or InterfaceChoice.Default,
-            ip_version=IPVersion.All if any(":" in one for one in interfaces) else IPVersion.V4Only,
+            ip_version=IPVersion.All
+            if any(":" in interface for interface in interfaces)
+            else IPVersion.V4Only,
         )
     except OSError as error:
         raise CapabilityError(

@@ -65,6 +65,13 @@ def test_no_replaced_word_is_in_use() -> None:
     assert found == []
 
 
+def test_a_loop_names_the_thing_and_not_one() -> None:
+    files = [path for folder in ("punktfunk", "harness") for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(files) > 250
+    found = [str(path.relative_to(ROOT)) for path in files if re.search(r"\bfor one in\b", path.read_text())]
+    assert found == []
+
+
 @pytest.mark.parametrize("word", sorted(REPLACED.keys() - {"say or tell at the head of a docstring"}))
 def test_the_glossary_names_what_stands_instead(word: str) -> None:
     rows = (ROOT / GLOSSARY).read_text(encoding="utf-8").partition("## Instead of")[2].splitlines()

@@ -36,7 +36,7 @@ class Meter:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Say with the last report of a try what it took; under pytest-xdist another process adds up."""
+        """Report with the last report of a try what it took; under pytest-xdist another process adds up."""
         if call.when == "teardown":
             now = _seconds()
             item.user_properties.append((_NAME, now - self._began))

@@ -24,7 +24,7 @@ async def status(control: Control) -> Status:
 @routes.get("/clients", operation_id="listPairedClients", responses=failures(401))
 async def clients(control: Control) -> list[MoonlightClientBody]:
     """List the paired Moonlight clients."""
-    return [MoonlightClientBody.model_validate(one) for one in control.moonlight_clients()]
+    return [MoonlightClientBody.model_validate(client) for client in control.moonlight_clients()]
 
 
 @routes.delete(

@@ -21,7 +21,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES, description="How many of the 
 @routes.get("/logs", operation_id="listLogLines", responses=failures(401, 422))
 async def lines(control: Control, limit: Limit = 500) -> list[LogLine]:
     """List the newest log lines, newest last; secrets were scrubbed before a line was kept."""
-    return [LogLine.model_validate(one) for one in control.log.entries(limit)]
+    return [LogLine.model_validate(entry) for entry in control.log.entries(limit)]
 
 
 @routes.get(
@@ -44,7 +44,7 @@ async def download(
     if redact is not None:
         names = {client.name for client in control.native_clients()}
         names |= {device.name for device in control.pending()} | {
-            one.client.name for one in control.sessions()
+            session.client.name for session in control.sessions()
         }
         redaction = Redaction(names | {control.facts().hostname})
     # A tenth of a second for a full log, which the event loop has better uses for.

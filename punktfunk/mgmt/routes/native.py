@@ -53,7 +53,7 @@ async def disarm(control: Control) -> None:
 @routes.get("/native/clients", operation_id="listNativeClients", responses=failures(401))
 async def clients(control: Control) -> list[NativeClientBody]:
     """List the paired clients."""
-    return [NativeClientBody.model_validate(one) for one in control.native_clients()]
+    return [NativeClientBody.model_validate(client) for client in control.native_clients()]
 
 
 @routes.delete(
@@ -72,7 +72,7 @@ async def unpair(fingerprint: Fingerprint, control: Control) -> None:
 @routes.get("/native/pending", operation_id="listPendingDevices", responses=failures(401))
 async def pending(control: Control) -> list[PendingBody]:
     """List the devices that were refused because they are not paired, and wait for a word."""
-    return [PendingBody.model_validate(one) for one in control.pending()]
+    return [PendingBody.model_validate(device) for device in control.pending()]
 
 
 @routes.post(

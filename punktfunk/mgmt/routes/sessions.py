@@ -15,7 +15,7 @@ routes = router("sessions")
 @routes.get("/sessions", operation_id="listSessions", responses=failures(401))
 async def sessions(control: Control) -> list[SessionBody]:
     """List the sessions, oldest first, with the figures of their last second."""
-    return [SessionBody.model_validate(one) for one in control.sessions()]
+    return [SessionBody.model_validate(session) for session in control.sessions()]
 
 
 @routes.delete(

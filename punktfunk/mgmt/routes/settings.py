@@ -25,7 +25,7 @@ Changes = Annotated[
 @routes.get("/settings", operation_id="listSettings", responses=failures(401))
 async def settings(control: Control) -> list[SettingBody]:
     """List the settings with their effective values."""
-    return [SettingBody.model_validate(one) for one in control.settings()]
+    return [SettingBody.model_validate(setting) for setting in control.settings()]
 
 
 @routes.patch("/settings", operation_id="changeSettings", responses=failures(400, 401, 403, 415, 422, 500))
@@ -35,4 +35,4 @@ async def change(changes: Changes, control: Control) -> list[SettingBody]:
         await control.change_settings(changes)
     except ConfigError as error:
         raise ApiError(422, error.cause) from None
-    return [SettingBody.model_validate(one) for one in control.settings()]
+    return [SettingBody.model_validate(setting) for setting in control.settings()]
