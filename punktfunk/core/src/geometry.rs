@@ -90,12 +90,6 @@ impl Geometry {
         self.data_shards.div_ceil(self.max_block)
     }
 
-    /// Packets over all blocks: data and recovery shards.
-    #[must_use]
-    pub fn packets(&self) -> usize {
-        self.blocks().map(|block| block.k + block.m).sum()
-    }
-
     /// Block `index`; one behind the last is empty.
     #[must_use]
     pub fn block(&self, index: usize) -> Block {

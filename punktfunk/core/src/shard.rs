@@ -40,6 +40,7 @@ impl<'a> Shard<'a> {
     ///
     /// # Errors
     /// The first of [`Reject::ShardBytes`], [`Reject::Geometry`], [`Reject::FrameBytes`] that applies.
+    #[inline]
     pub fn within(self, limits: &Limits) -> Result<Admitted<'a>, Reject> {
         if self.payload.len() != limits.shard_bytes {
             return Err(Reject::ShardBytes);

@@ -77,7 +77,7 @@ fn frame_and_packet_numbers_wrap() {
         Punktfunk1Packetizer::new(config(), EmissionOrder::default(), None).unwrap();
     packetizer.set_next(u32::MAX - 2, u32::MAX - 20, 1 << 40);
     let settings = HostSettings::default();
-    let mut host = Host::of(HostSession::of(packetizer, 50, &settings));
+    let mut host = Host::of(HostSession::with_packetizer(packetizer, 50, &settings));
     client.session.resume(u32::MAX - 2, u32::MAX - 20);
     let mut released = Vec::new();
     for i in 0..6 {

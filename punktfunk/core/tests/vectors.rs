@@ -215,7 +215,8 @@ fn geometries_are_those_of_the_worked_examples() {
             format!("{blocks:?}"),
             after("blocks=").split(" packets").next().unwrap()
         );
-        assert_eq!(geometry.packets().to_string(), after("packets="));
+        let packets: usize = blocks.iter().map(|(k, m)| k + m).sum();
+        assert_eq!(packets.to_string(), after("packets="));
         seen += 1;
     }
     assert_eq!(seen, 10);

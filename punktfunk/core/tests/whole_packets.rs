@@ -22,7 +22,7 @@ const DESCRIPTION: &str = include_str!("../../../docs/reference/wire/gamestream.
 
 fn host(percent: u32) -> Host {
     let packetizer = WholePackets::new(PACKET_SIZE, 77);
-    Host::of(HostSession::of(
+    Host::of(HostSession::with_packetizer(
         packetizer,
         percent,
         &HostSettings::default(),

@@ -57,7 +57,7 @@ pub struct FrameState {
     pub pinned: bool,
     /// Host's capture time; meaningful once pinned.
     pub pts_ns: u64,
-    /// User flags; meaningful once pinned.
+    /// What the frame says about itself; meaningful once pinned.
     pub flags: u32,
     /// Length of the access unit, once pinned and where its shards say it.
     pub frame_bytes: Option<u32>,

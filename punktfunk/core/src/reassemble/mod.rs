@@ -79,24 +79,14 @@ impl Reassembler {
         let (k, m) = (usize::from(shard.k), usize::from(shard.m));
         let index = usize::from(shard.index);
         let bytes = self.limits.shard_bytes;
-        let joined = self.joined_by(frame, k);
-        let block = &mut frame.blocks[usize::from(shard.block)];
-        if block.k != 0 && (block.k, block.m) != (k, m) {
+        let at = usize::from(shard.block);
+        let known = &frame.blocks[at];
+        if known.k == 0 {
+            self.begin(frame, at, k, m)?;
+        } else if (known.k, known.m) != (k, m) {
             return Err(Reject::BlockMismatch);
         }
-        if block.k == 0 {
-            let buffer = (k + m) * bytes;
-            let need = if given_up {
-                0
-            } else {
-                pool::footprint(buffer) + joined
-            };
-            reserve(&self.meter, &mut frame.memory, need + k + m)?;
-            (block.k, block.m) = (k, m);
-            frame.data_shards += k;
-            block.present = vec![false; k + m];
-            block.buffer = (!given_up).then(|| self.pool.take(buffer));
-        }
+        let block = &mut frame.blocks[at];
         if std::mem::replace(&mut block.present[index], true) {
             return Ok(Placed::Duplicate);
         }
@@ -160,6 +150,30 @@ impl Reassembler {
         let need = joined + blocks * size_of::<frame::Block>();
         reserve(&self.meter, &mut frame.memory, need)?;
         frame.pin(shard);
+        Ok(())
+    }
+
+    /// The first shard of a block fixes its counts. Of a frame that was given up only what came is noted.
+    fn begin(
+        &mut self,
+        frame: &mut FrameState,
+        at: usize,
+        k: usize,
+        m: usize,
+    ) -> Result<(), Reject> {
+        let given_up = frame.phase == Phase::GivenUp;
+        let buffer = (k + m) * self.limits.shard_bytes;
+        let need = if given_up {
+            0
+        } else {
+            pool::footprint(buffer) + self.joined_by(frame, k)
+        };
+        reserve(&self.meter, &mut frame.memory, need + k + m)?;
+        frame.data_shards += k;
+        let block = &mut frame.blocks[at];
+        (block.k, block.m) = (k, m);
+        block.present = vec![false; k + m];
+        block.buffer = (!given_up).then(|| self.pool.take(buffer));
         Ok(())
     }
 

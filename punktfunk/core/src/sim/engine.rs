@@ -109,7 +109,7 @@ impl<'a> Engine<'a> {
         let stream = &spec.stream;
         let packetizer = Punktfunk1Packetizer::new(stream.clone(), spec.order, spec.sabotage)?;
         Ok(Self {
-            host: HostSession::of(packetizer, stream.fec_percent, &spec.host),
+            host: HostSession::with_packetizer(packetizer, stream.fec_percent, &spec.host),
             client: ClientSession::new(stream.clone(), spec.records)?,
             link,
             wire: Wire::new(stream.packet_bytes()),

@@ -120,6 +120,7 @@ impl Header {
     ///
     /// # Errors
     /// [`Reject::ShardBytes`] or [`Reject::TooShort`], in the order of section 4.6.
+    #[inline]
     pub fn shard<'a>(&self, packet: &'a [u8], shard_bytes: usize) -> Result<Shard<'a>, Reject> {
         if usize::from(self.shard_bytes) != shard_bytes {
             return Err(Reject::ShardBytes);

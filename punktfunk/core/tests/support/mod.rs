@@ -58,7 +58,7 @@ impl Host {
     pub fn ordered(config: StreamConfig, order: EmissionOrder) -> Self {
         let percent = config.fec_percent;
         let packetizer = Punktfunk1Packetizer::new(config, order, None).unwrap();
-        Self::of(HostSession::of(
+        Self::of(HostSession::with_packetizer(
             packetizer,
             percent,
             &HostSettings::default(),

@@ -11,7 +11,7 @@ pub struct Frame {
     pub index: u32,
     /// Host's capture time.
     pub pts_ns: u64,
-    /// User flags.
+    /// What the frame says about itself ([`crate::flags`]).
     pub flags: u32,
     /// Every frame it refers to was released before it.
     pub decodable: bool,

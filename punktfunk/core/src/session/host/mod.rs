@@ -258,12 +258,12 @@ impl HostSession {
     pub fn new(config: StreamConfig, settings: &HostSettings) -> Result<Self, ConfigError> {
         let fec_percent = config.fec_percent;
         let packetizer = Punktfunk1Packetizer::new(config, EmissionOrder::default(), None)?;
-        Ok(Self::of(packetizer, fec_percent, settings))
+        Ok(Self::with_packetizer(packetizer, fec_percent, settings))
     }
 
     /// A session of the wire that `packetizer` speaks, which begins with `fec_percent` % of recovery shards.
     #[must_use]
-    pub fn of(
+    pub fn with_packetizer(
         packetizer: impl Packetizer + 'static,
         fec_percent: u32,
         settings: &HostSettings,
