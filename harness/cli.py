@@ -41,7 +41,7 @@ def run(
     *,
     list_: Annotated[bool, typer.Option("--list", help="Print the names of the cases and stop.")] = False,
     dry_run: Annotated[
-        bool, typer.Option(help="Print the cases with the time that each should take.")
+        bool, typer.Option(help="Print the cases with an estimate of the time each takes.")
     ] = False,
     expression: Annotated[
         str,
@@ -49,14 +49,14 @@ def run(
     ] = "",
     case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Run exactly this case.")] = None,
     resume: Annotated[
-        str, typer.Option(metavar="RUN", help="Go on with an earlier run, by name or folder.")
+        str, typer.Option(metavar="RUN", help="Resume an earlier run, by name or folder.")
     ] = "",
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=0, max=256, help="Simulations at a time; 0: one a core.")
     ] = 0,
-    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the scenario's seed.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Override the scenario's seed.")] = None,
     out: Annotated[Path, typer.Option(help="Folder below which the run's own is made.")] = DEFAULT_OUT,
-    backend: Annotated[Backend | None, typer.Option(help="Instead of every link.backend.")] = None,
+    backend: Annotated[Backend | None, typer.Option(help="Override link.backend of every case.")] = None,
     plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
 ) -> None:
     """Run scenarios, write a report, print the verdict."""

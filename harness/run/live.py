@@ -34,7 +34,7 @@ that a run on such a link is refused."""
 _ATTEMPTS = 3
 """Tries at a handshake: over a link that loses a lot, one may fail by chance, which is no matter of this case."""
 
-_SETTLE_S = 2.0
+_DRAIN_S = 2.0
 _END_S = 30.0
 """What ending takes at most once the last frame is sent: the client's drain, artefacts, idle limits."""
 
@@ -87,7 +87,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         drops = link.device_drops()
         host, client = _connect(kinds, spec, Place(link, folder), asked)
         killed = _stream(spec, link, host, client, asked)
-        _settle(link)
+        _drain(link)
         counters = link.counters()
         for direction, count in link.device_drops().items():
             counters[direction]["device_dropped"] = count - drops[direction]
@@ -205,9 +205,9 @@ def _pump(link: LiveLink) -> NamespaceProcess:
     return link.pump
 
 
-def _settle(link: LiveLink) -> None:
+def _drain(link: LiveLink) -> None:
     """Wait until nothing is under way on the link any more."""
-    deadline = time.monotonic() + _SETTLE_S
+    deadline = time.monotonic() + _DRAIN_S
     while time.monotonic() < deadline:
         if not any(counts.get("in_flight", 0) for counts in link.counters().values()):
             return

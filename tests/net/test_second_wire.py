@@ -38,6 +38,11 @@ def test_a_wire_whose_client_tells_nothing_is_streamed_counted_and_judged_by_wha
     monkeypatch.setitem(PROTOCOLS, TOY.name, TOY)
     result = run(tmp_path, SCENARIO)
     assert result.status is Status.PASSED, result.reason
+    assert result.protocol == "toy/1"
+    assert {role: (peer.program, peer.ports) for role, peer in result.peers.items()} == {
+        "host": ("toy host", [VIDEO, SOUND]),
+        "client": ("toy client", []),
+    }
     ledger = result.ledgers["host_to_client"]
     assert ledger.counts["packets_sent"] == COUNTS[VIDEO] + COUNTS[SOUND]
     assert ledger.counts["other_in"] == COUNTS[CONTROL], "the third port is none of the stream's"
