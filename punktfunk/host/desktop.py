@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Self
 
 from punktfunk import log
@@ -65,11 +65,11 @@ class DesktopPool:
 
     def lend(self, mode: Mode) -> DesktopOutput:
         """Return an output of that mode for one stream."""
-        return self._work.submit(self._desktop.provide, mode).result()
+        return self._in_turn(lambda: self._desktop.provide(mode))
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give a lent output another mode; a desktop that cannot is captured scaled."""
-        return self._work.submit(self._desktop.change, output, mode).result()
+        return self._in_turn(lambda: self._desktop.change(output, mode))
 
     def give_back(self, output: DesktopOutput) -> None:
         """Let the desktop keep a stream's output for another one, or take it away."""
@@ -92,6 +92,15 @@ class DesktopPool:
         self._closed = True
         self._work.shutdown(wait=False, cancel_futures=True)
         self._desktop.close()
+
+    def _in_turn(self, work: Callable[[], DesktopOutput]) -> DesktopOutput:
+        """Do something that is waited for; raise ``SessionClosedError`` when the desktop is closed before its turn."""
+        if self._closed:
+            raise SessionClosedError("the desktop is closed")
+        try:
+            return self._work.submit(work).result()
+        except CancelledError:
+            raise SessionClosedError("the desktop was closed") from None
 
     def _later(self, work: Callable[[], None]) -> None:
         """Do something that nobody waits for; a desktop that is closed has nothing lent and nothing pressed."""

@@ -16,7 +16,7 @@ import punktfunk
 from punktfunk.desktop import DesktopOutput
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.pads import PadMaker, PadState
-from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent, InputKind
@@ -185,6 +185,31 @@ def test_an_output_that_is_given_back_is_there_for_whoever_asks_next_and_nobody_
     pool.release_all()
     pool.give_back(first[0])
     assert board.done[-1] == "close", "what is closed is asked for nothing"
+    with pytest.raises(SessionClosedError):
+        pool.change(first[0], MODE)
+
+
+def test_who_waits_for_an_output_of_a_desktop_that_is_closed_is_told_so() -> None:
+    board = Blackboard(outputs=2)
+    board.may_go_on.clear()
+    pool = DesktopPool(board)
+    told: list[PunktfunkError] = []
+
+    def lend() -> None:
+        try:
+            pool.lend(MODE)
+        except SessionClosedError as error:
+            told.append(error)
+
+    lending = [threading.Thread(target=lend) for _ in range(2)]
+    for thread in lending:
+        thread.start()
+    eventually(lambda: pool._work._work_queue.qsize() == 1, "one is at the desktop, one waits its turn")
+    pool.close()
+    board.may_go_on.set()
+    for thread in lending:
+        thread.join(30)
+    assert len(told) == 1
 
 
 def host_config() -> punktfunk.HostConfig:
