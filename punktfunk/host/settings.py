@@ -3,9 +3,9 @@
 A setting that a flag of the command line names is fixed by it; another one that was changed comes from the file; the
 rest have their defaults. A change is checked as a whole and is on disk before any of it takes effect.
 
-A setting is a field of :class:`SettingValues` and a row of :data:`TABLE`, and with the same default a field of the
-configuration: of ``HostConfig`` and a name in ``CHANGEABLE`` (``service``), or of ``ServeConfig`` and a name in
-``SERVE_SETTINGS`` (``serve_config``). ``Sessions.reconfigure`` or ``Served.change_settings`` makes it take effect.
+A setting is a field of :class:`SettingValues` and a row of :data:`TABLE`, and also one of the configuration, of
+``HostConfig`` with a name in ``CHANGEABLE`` (``service``) or of ``ServeConfig`` with one in ``SERVE_SETTINGS``
+(``serve_config``). ``Sessions.reconfigure`` or ``Served.change_settings`` makes it take effect.
 """
 
 from __future__ import annotations
