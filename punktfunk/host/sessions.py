@@ -304,12 +304,10 @@ class Sessions:
                 else RecordOptions(folder=folder.absolute(), frames=request.record_frames)
             )
             try:
-                spec = request.spec(records, screen)
+                worker.prepare(request.spec(records, screen))
             except PunktfunkError as error:
                 # The worker is there, and its end will be told: raised here, it would count as gone twice.
                 self._unlaunched(session, error)
-            else:
-                worker.prepare(spec)
 
         report.worker_pid = worker.launch()
         if report._lease is None:

@@ -16,7 +16,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeGuard, Union, get_args, get_origin, get_type_hints
 
-from punktfunk.errors import SessionClosedError
+from punktfunk.errors import ConfigError, SessionClosedError
 
 _MAX_MESSAGE_BYTES = 1 << 17
 _MAX_DESCRIPTORS = 4
@@ -40,10 +40,19 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: Any, descriptors: Iterable[int] = ()) -> None:
-        """Send one message; raise ``SessionClosedError`` when the other end is gone or does not read."""
+        """Send one message.
+
+        Raises ``SessionClosedError`` when the other end is gone or does not read, ``ConfigError`` for a message that it
+        would not read whole.
+        """
         if self._classes.get(type(message).__name__) is not type(message):
             raise TypeError(f"{type(message).__name__} is not in this channel's vocabulary")
         payload = _ENCODER.encode({"message": type(message).__name__, **_values(message)}).encode()
+        if len(payload) > _MAX_MESSAGE_BYTES:
+            raise ConfigError(
+                f"a worker is told {_MAX_MESSAGE_BYTES} bytes at once at most, and this is {len(payload)}",
+                "give what it is about shorter names",
+            )
         try:
             socket.send_fds(self._socket, [payload], list(descriptors))
         except OSError as error:

@@ -12,7 +12,7 @@ import pytest
 
 from punktfunk.client import messages as client_work
 from punktfunk.desktop import messages as desktop_messages
-from punktfunk.errors import SessionClosedError
+from punktfunk.errors import ConfigError, SessionClosedError
 from punktfunk.host.stream import messages as host_work
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.process.channel import Channel
@@ -171,3 +171,15 @@ def test_a_message_outside_the_vocabulary_is_a_defect() -> None:
         ours.send(client_work.Up())
     ours.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("length", [1 << 17, 1 << 20])
+def test_a_message_that_the_other_end_would_not_read_whole_is_not_sent(length: int) -> None:
+    ours, theirs = pair()
+    with pytest.raises(ConfigError, match="131072 bytes"):
+        ours.send(host_work.Prepare({"long": "x" * length}))
+    longest = (1 << 17) - len('{"message": "Prepare", "spec": {"long": ""}}')
+    ours.send(host_work.Prepare({"long": "x" * longest}))
+    received = theirs.receive()
+    assert received is not None
+    assert received[0].spec == {"long": "x" * longest}
