@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from punktfunk import Host
-from punktfunk.errors import CapabilityError, ConfigError
+from punktfunk.errors import CapabilityError, ConfigError, UntrustedPeerError
 from punktfunk.host.config import HostConfig
 from punktfunk.host.protocol_server import HostServices, ProtocolFactory
 from punktfunk.host.serve import Serving
 from punktfunk.host.serve_config import ServeConfig
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.open_trust import OpenTrust
 from tests.support.echo_protocol import EchoServer
@@ -130,6 +131,29 @@ def test_what_is_set_while_a_host_starts_holds_for_its_first_client() -> None:
         await starting
         assert host.native is not None
         assert host.native.config == host.config
+        host.reconfigure(fec_percent=8)
+        assert host.native.config == host.config, "and so does what is set later"
         await host.__aexit__(None, None, None)
+
+    run(go())
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "why"),
+    [
+        ({}, ConfigError, "no client could connect"),
+        ({"trust": OpenTrust.LOOPBACK, "bind": "0.0.0.0"}, UntrustedPeerError, "open trust is for loopback"),
+        ({"trust": OpenTrust.LOOPBACK, "source": DesktopSpec()}, ConfigError, "was given no desktop"),
+    ],
+)
+def test_a_host_that_could_let_in_nobody_or_anybody_or_show_nothing_does_not_open(
+    fields: dict[str, Any], kind: type[Exception], why: str
+) -> None:
+    async def go() -> None:
+        port = free_port()
+        with pytest.raises(kind, match=why):
+            await Host(HostConfig(port=port, **fields)).__aenter__()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.bind((fields.get("bind", "127.0.0.1"), port))
 
     run(go())

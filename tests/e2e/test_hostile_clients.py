@@ -113,6 +113,31 @@ def test_streams_that_end_before_they_had_a_worker_are_reported_like_any_other()
             assert {(report.stream_reason, report.failed) for report in reports} == {("stopped", False)}
             assert host.live() == []
             assert host.counters["workers_started"] >= CLIENT_WORKERS_BURST
+            assert host.sessions._requests == {}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("said", [[], [HELLO], [HELLO, frame(Start(40000).encode())]])
+def test_a_host_holds_nothing_of_clients_that_came_and_left(said: list[bytes]) -> None:
+    async def scenario() -> None:
+        async with a_host() as host:
+            server = server_of(host)
+            for links in (1, 2):
+                dialer, wire = await dial(host.port, IDENTITY)
+                for message in said:
+                    wire.received.clear()
+                    dialer.link.send_stream(message)
+                    if message is HELLO:
+                        await wire.received.wait()
+                        assert len(server._agreed) == 1
+                await soon(lambda links=links: host.counters["links"] == links, "the link at the host")
+                assert len(server.connected) == 1
+                dialer.link.close(0, "done")
+                await soon(lambda: not server.connected, "its end")
+                assert server._agreed == {}
+            await host.sessions_over(2 * (len(said) == 2))
+            assert (host.sessions.all(), host.sessions._requests) == ([], {})
 
     run(scenario())
 

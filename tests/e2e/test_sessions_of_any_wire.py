@@ -17,6 +17,7 @@ from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
 from punktfunk.errors import CapabilityError, CapacityFullError, PunktfunkError
 from punktfunk.host.client_session import StreamRequest
+from punktfunk.host.config import HostConfig
 from punktfunk.host.native.sender import SENDER
 from punktfunk.host.sessions import Sessions
 from punktfunk.host.stream.handle import WorkerStream
@@ -29,6 +30,7 @@ from tests.support.stream_spec import SPEC
 from tests.support.waiting import soon
 
 MODE = Mode(640, 360, 60)
+TELLING = "tests.support.telling_sender:TellingSender"
 TV, PHONE = "aa" * 32, "bb" * 32
 
 
@@ -53,6 +55,8 @@ class Toy:
     probes: list[tuple[int, ...]] = field(default_factory=list)
     sender: str = SENDER
     name: str = "television"
+    probe_kbps: int = 0
+    transport: dict[str, Any] = field(default_factory=dict)
     undescribed: PunktfunkError | None = None
     """Raised when its stream is to be described to the worker."""
     worker: WorkerStream | None = None
@@ -118,9 +122,9 @@ def request(toy: Toy, frames: int | None) -> StreamRequest:
                 "source": SyntheticSpec(frame_bytes=2000),
                 "encoder": EncoderConfig(encoder="x264", mode=MODE, bitrate=Bitrate(2_000_000)),
                 "rate_kbps": 2000,
-                "limits": StreamLimits(frames=frames),
+                "limits": StreamLimits(frames=frames, probe_kbps=toy.probe_kbps),
                 "clock": toy.clock,
-                "transport": SPEC.transport.model_copy(update={"sender": toy.sender}),
+                "transport": SPEC.transport.model_copy(update={"sender": toy.sender, **toy.transport}),
                 "records": records,
             }
         )
@@ -150,7 +154,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 def owner(max_sessions: int = 1) -> Sessions:
     sessions = Sessions(desktop=None, input_sink=None, artefacts=lambda: None)
-    sessions.open(max_sessions, [SENDER])
+    sessions.open(max_sessions, [SENDER, TELLING])
     return sessions
 
 
@@ -284,6 +288,96 @@ def test_a_stream_that_cannot_be_described_fails_and_its_worker_counts_once() ->
         assert (report.failed, report.stream_reason) == (True, "the GPU has no AV1")
         assert report.worker_pid
         assert sessions.capacity._capacity.workers_alive == 0
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_what_was_asked_for_before_a_stream_began_is_asked_of_its_sender() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        for number, asked in enumerate((False, True), 1):
+            toy = Toy(sessions, Somebody((f"192.0.2.{number}", 5), None), sender=TELLING)
+            sessions.reserve(toy)
+            with toy.start(frames=3):
+                assert toy.worker is not None
+                if asked:
+                    assert toy.worker.set_bitrate(9000) == 5000, "as far as its wire goes"
+                    toy.worker.change_fec(35, None)
+                await sessions.ended(number)
+        unasked, asked_of = (report.counters for report in sessions.history.ended())
+        assert (unasked["rates_asked"], unasked["last_fec_asked"], unasked["rate_kbps"]) == (0, 20, 2000)
+        assert (asked_of["last_rate_asked"], asked_of["last_fec_asked"], asked_of["rate_kbps"]) == (
+            5000,
+            35,
+            5000,
+        )
+        for counters in (unasked, asked_of):
+            assert (counters["frames_sent"], counters["closed"], counters["descriptor_is_open"]) == (3, 1, 0)
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_what_an_operator_changes_takes_hold_of_streams_and_nothing_else_does() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        former = HostConfig(bitrate=Bitrate(3_000_000))
+        for number, changes in enumerate(
+            ({"adaptive_fec": True, "fec_percent": 35}, {"bitrate": Bitrate(4_000_000)}), 1
+        ):
+            toy = Toy(sessions, Somebody((f"192.0.2.{number}", 5), None), sender=TELLING)
+            sessions.reserve(toy)
+            with toy.start(frames=3):
+                sessions.reconfigure(former, former.changed(**changes))
+                assert sessions.live()[0].adaptive_fec is ("adaptive_fec" in changes)
+                await sessions.ended(number)
+        protected, rated = (report.counters for report in sessions.history.ended())
+        assert (protected["rates_asked"], protected["last_fec_asked"]) == (0, 35)
+        assert (rated["last_rate_asked"], rated["last_fec_asked"]) == (4000, 20)
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_stream_has_its_own_rate_again_after_a_probe_by_any_sender() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), None), sender=TELLING, probe_kbps=8000)
+        sessions.reserve(toy)
+        with toy.start(frames=60):
+            assert toy.worker is not None
+            toy.worker.probe(1_000_000, 100)
+            await sessions.ended(1)
+        [(goodput_bytes, access_units, duration_ms, packets, drops)] = toy.probes
+        assert goodput_bytes == packets * 1000 > 0
+        assert duration_ms >= 100
+        assert drops == 0
+        [report] = sessions.history.ended()
+        assert report.counters["filled"] == access_units
+        assert (report.counters["rates_asked"], report.counters["last_rate_asked"]) == (2, 2000)
+        assert report.counters["probe_bytes"] == goodput_bytes
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_stream_whose_description_is_too_long_for_a_worker_says_so_at_once() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        values = {"values": {"long": "x" * 200_000}}
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), None), transport=values)
+        sessions.reserve(toy)
+        with toy.start():
+            await sessions.ended(1)
+        [report] = sessions.history.ended()
+        assert report.failed
+        assert "bytes" in report.stream_reason
+        assert toy.said == [f"stream failed: {report.stream_reason}"]
         sessions.start_no_more()
         await sessions.stop()
 

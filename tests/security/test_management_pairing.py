@@ -210,3 +210,12 @@ def test_on_a_full_disk_nothing_is_paired_or_unpaired_and_both_sides_are_told(
     assert [one["fingerprint"] for one in api.get("/api/v1/native/clients").json()] == [
         waiting["fingerprint"]
     ]
+
+
+def test_requests_that_the_caps_of_pending_devices_held_back_are_counted(managed: Callable[..., Any]) -> None:
+    host = managed()
+    pending = host.serving.pairing.pending
+    took = [host.call(lambda n=n: pending.ask("echo", f"{n:064x}", "tv", "192.0.2.7", 0)) for n in range(6)]
+    assert took == [True] * 4 + [False] * 2
+    metrics = host.program().get("/metrics").text.splitlines()
+    assert 'punktfunk_pairing_events_total{event="pending_overflow"} 2.0' in metrics

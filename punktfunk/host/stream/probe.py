@@ -81,7 +81,8 @@ class BandwidthProbes:
         sender.take_recovery_request()
         after = sender.stats()
         drops = sum(
-            after[name] - before[name] for name in ("packets_socket_dropped", "packets_queue_dropped")
+            after.get(name, 0) - before.get(name, 0)
+            for name in ("packets_socket_dropped", "packets_queue_dropped")
         )
         return messages.ProbeSent(
             goodput_bytes=packets * payload,

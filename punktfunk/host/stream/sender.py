@@ -25,7 +25,10 @@ class Sender(Protocol):
         """Wait until everything has left, for so long at most; return whether it has."""
 
     def stats(self) -> dict[str, int]:
-        """Return counters by name; ``bytes_sent``, ``packets_sent`` and ``frames_sent`` at least."""
+        """Return counters by name; ``bytes_sent``, ``packets_sent`` and ``frames_sent`` at least.
+
+        Where packets can be lost on this side, ``packets_socket_dropped`` and ``packets_queue_dropped`` say how many.
+        """
 
     def close(self) -> None:
         """Free everything at once. Closing twice is harmless."""
