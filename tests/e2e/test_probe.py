@@ -83,7 +83,7 @@ def test_a_host_that_does_not_know_speed_tests_is_told_from_one_that_refuses(
     assert any("of the host's own video" in line for line in lines(report))
 
 
-class Desk:
+class ProbedStream:
     """Bandwidth probes on a real stream whose other end is read."""
 
     def __init__(self, limit_kbps: int) -> None:
@@ -97,11 +97,11 @@ class Desk:
         spec = SPEC.model_copy(update={"rate_kbps": 1000, "transport": sealed.transport()})
         self.host = NativeSender(spec, self.left.fileno())
         self.client = ClientStream(config, self.right.fileno())
-        self.desk = host_probe.BandwidthProbes(limit_kbps)
+        self.probes = host_probe.BandwidthProbes(limit_kbps)
 
     def run(self, kbps: int, ms: int) -> work.ProbeSent:
-        self.desk.ask(work.SendProbe(kbps, ms))
-        return self.desk.run(self.host, threading.Event())
+        self.probes.ask(work.SendProbe(kbps, ms))
+        return self.probes.run(self.host, threading.Event())
 
     def close(self) -> None:
         self.host.close()
@@ -114,48 +114,48 @@ class Desk:
 def test_rate_duration_and_bytes_of_a_speed_test_are_held_to_the_hosts_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk = Desk(8000)
+    stream = ProbedStream(8000)
     try:
-        sent = desk.run(1_000_000, 200)
+        sent = stream.run(1_000_000, 200)
         # 8 Mbit/s for 0.2 s are 200 kB, and one unit may go beyond.
         assert 150_000 < sent.goodput_bytes <= 205_000
         assert sent.packets_sent == sent.goodput_bytes // 1200
         assert 200 <= sent.duration_ms < 400
         monkeypatch.setattr(host_probe, "MAX_TEST_BYTES", 12_000)
         # The units are as large as they are late: the last one may not fit.
-        assert 9_000 <= desk.run(8000, 1000).goodput_bytes <= 12_000
+        assert 9_000 <= stream.run(8000, 1000).goodput_bytes <= 12_000
         monkeypatch.setattr(host_probe, "MAX_PROBE_MS", 50)
-        assert desk.run(1000, 4_000_000_000).duration_ms < 200
-        assert desk.desk.counters["probes"] == 3
+        assert stream.run(1000, 4_000_000_000).duration_ms < 200
+        assert stream.probes.counters["probes"] == 3
     finally:
-        desk.close()
+        stream.close()
 
 
 def test_the_time_and_bytes_of_all_speed_tests_of_a_session_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(host_probe, "MAX_SESSION_NS", 120_000_000)
-    desk = Desk(8000)
+    stream = ProbedStream(8000)
     try:
-        assert desk.run(8000, 100).goodput_bytes > 0
-        desk.run(8000, 100)
-        assert desk.run(8000, 100) == work.ProbeSent()
-        assert desk.desk.counters["probes_refused"] == 1
+        assert stream.run(8000, 100).goodput_bytes > 0
+        stream.run(8000, 100)
+        assert stream.run(8000, 100) == work.ProbeSent()
+        assert stream.probes.counters["probes_refused"] == 1
     finally:
-        desk.close()
+        stream.close()
     monkeypatch.setattr(host_probe, "MAX_SESSION_BYTES", 50_000)
-    desk = Desk(8000)
+    stream = ProbedStream(8000)
     try:
-        desk.run(8000, 60)
-        desk.run(8000, 60)
-        assert desk.desk.counters["probe_bytes"] <= 50_000
+        stream.run(8000, 60)
+        stream.run(8000, 60)
+        assert stream.probes.counters["probe_bytes"] <= 50_000
     finally:
-        desk.close()
+        stream.close()
 
 
 def test_speed_tests_beyond_one_that_waits_are_refused_at_once(tmp_path: Path) -> None:
-    desk = host_probe.BandwidthProbes(8000)
+    probes = host_probe.BandwidthProbes(8000)
     for _ in range(50):
-        desk.ask(work.SendProbe(1000, 5000))
-    assert desk.counters["probes_refused"] == 48
-    assert desk.waiting
+        probes.ask(work.SendProbe(1000, 5000))
+    assert probes.counters["probes_refused"] == 48
+    assert probes.waiting

@@ -137,14 +137,14 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Times:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, times: Times) -> HostAdmission:
+def host(tmp_path: Path, times: Times) -> HostAdmission:
     pairing = NativePairing(PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP)
     return HostAdmission([], OpenTrust.NONE, pairing)
 
 
-def armed(desk: HostAdmission, times: Times) -> str:
-    assert desk.pairing is not None
-    return desk.pairing.arm(times.monotonic_ns).pin
+def armed(host: HostAdmission, times: Times) -> str:
+    assert host.pairing is not None
+    return host.pairing.arm(times.monotonic_ns).pin
 
 
 def ceremony(pin: str) -> tuple[ClientCeremony, PairRequest]:
@@ -153,27 +153,27 @@ def ceremony(pin: str) -> tuple[ClientCeremony, PairRequest]:
 
 
 def begun(
-    desk: HostAdmission,
+    host: HostAdmission,
     request: PairRequest,
     address: str = "192.0.2.7",
     fingerprint: str | None = CLIENT_FP.hex(),
 ) -> tuple[OpenAttempt, PairChallenge]:
-    return asyncio.run(desk.begin_pairing(peer(address, fingerprint), request))
+    return asyncio.run(host.begin_pairing(peer(address, fingerprint), request))
 
 
-def refusal_to_begin(desk: HostAdmission, address: str, fingerprint: str | None) -> tuple[str, int] | None:
+def refusal_to_begin(host: HostAdmission, address: str, fingerprint: str | None) -> tuple[str, int] | None:
     try:
-        begun(desk, ceremony("4321")[1], address, fingerprint)
+        begun(host, ceremony("4321")[1], address, fingerprint)
     except PairingRefusedError as refused:
         return refused.cause, refused.close_code
     return None
 
 
-def finished(desk: HostAdmission, times: Times, *, knows_the_pin: bool) -> PairResult:
+def finished(host: HostAdmission, times: Times, *, knows_the_pin: bool) -> PairResult:
     """Go through one ceremony, long enough after the last one."""
     times.monotonic_ns += 3600 * SECOND_NS
-    client, request = ceremony(armed(desk, times))
-    attempt, challenge = begun(desk, request)
+    client, request = ceremony(armed(host, times))
+    attempt, challenge = begun(host, request)
     return attempt.finish(client.prove(challenge) if knows_the_pin else WRONG_PROOF)
 
 
@@ -191,44 +191,44 @@ SUCCEEDED = (
 
 
 def test_a_client_that_knows_the_pin_is_on_disk_with_the_date_and_the_operator_reads_who_it_is(
-    desk: HostAdmission, times: Times, ring: LogRing
+    host: HostAdmission, times: Times, ring: LogRing
 ) -> None:
-    assert desk.pairing is not None
-    assert finished(desk, times, knows_the_pin=True) == PairResult(1)
-    [stored] = TrustStore(desk.pairing.trust.path).clients()
+    assert host.pairing is not None
+    assert finished(host, times, knows_the_pin=True) == PairResult(1)
+    [stored] = TrustStore(host.pairing.trust.path).clients()
     assert stored == PairedClient(CLIENT_FP.hex(), "laptop[31m", "native", 1_700_000_000)
     assert isinstance(stored.paired_unix_s, int)
-    assert '"paired_unix_s": 1700000000,' in desk.pairing.trust.path.read_text(), "whole seconds"
-    assert desk.refusal(peer("192.0.2.7", CLIENT_FP.hex())) is None
+    assert '"paired_unix_s": 1700000000,' in host.pairing.trust.path.read_text(), "whole seconds"
+    assert host.refusal(peer("192.0.2.7", CLIENT_FP.hex())) is None
     assert lines(ring) == [SUCCEEDED]
 
 
 def test_a_client_that_guesses_is_not_paired_and_the_operator_reads_who_failed(
-    desk: HostAdmission, times: Times, ring: LogRing
+    host: HostAdmission, times: Times, ring: LogRing
 ) -> None:
-    assert desk.pairing is not None
-    assert finished(desk, times, knows_the_pin=False) == PairResult(0)
-    assert desk.pairing.trust.clients() == ()
-    assert desk.pairing.counters["wrong_pin"] == 1
-    assert desk.refusal(peer("192.0.2.7", CLIENT_FP.hex())) is CloseCode.DENIED
+    assert host.pairing is not None
+    assert finished(host, times, knows_the_pin=False) == PairResult(0)
+    assert host.pairing.trust.clients() == ()
+    assert host.pairing.counters["wrong_pin"] == 1
+    assert host.refusal(peer("192.0.2.7", CLIENT_FP.hex())) is CloseCode.DENIED
     assert lines(ring) == [FAILED]
 
 
 @pytest.mark.parametrize(("wait_ns", "ok"), [(60 * SECOND_NS - 1, 1), (60 * SECOND_NS, 0)])
 def test_a_right_proof_counts_for_a_minute_from_the_request_on(
-    desk: HostAdmission, times: Times, wait_ns: int, ok: int
+    host: HostAdmission, times: Times, wait_ns: int, ok: int
 ) -> None:
-    client, request = ceremony(armed(desk, times))
-    attempt, challenge = begun(desk, request)
+    client, request = ceremony(armed(host, times))
+    attempt, challenge = begun(host, request)
     times.monotonic_ns += wait_ns
     assert attempt.finish(client.prove(challenge)).ok == ok
-    assert desk.known(CLIENT_FP.hex()) is bool(ok)
+    assert host.known(CLIENT_FP.hex()) is bool(ok)
 
 
 def test_a_store_that_fails_is_told_the_operator_each_time_it_fails_and_no_more(
-    desk: HostAdmission, times: Times, ring: LogRing, monkeypatch: pytest.MonkeyPatch
+    host: HostAdmission, times: Times, ring: LogRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert desk.pairing is not None
+    assert host.pairing is not None
 
     def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -238,69 +238,69 @@ def test_a_store_that_fails_is_told_the_operator_each_time_it_fails_and_no_more(
         "error",
         "pairing not stored",
         {
-            "cause": f"cannot write {desk.pairing.trust.path}: No space left on device",
+            "cause": f"cannot write {host.pairing.trust.path}: No space left on device",
             "hint": "free some space or fix the mode of its folder; nothing was changed",
         },
     )
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", no_space)
         for _ in range(2):
-            assert finished(desk, times, knows_the_pin=True) == PairResult(0)
+            assert finished(host, times, knows_the_pin=True) == PairResult(0)
     assert lines(ring) == [unstored, FAILED, unstored, FAILED]
-    assert not desk.known(CLIENT_FP.hex())
+    assert not host.known(CLIENT_FP.hex())
     # A wrong PIN afterwards, and then a right one, are told as what they are.
-    assert finished(desk, times, knows_the_pin=False) == PairResult(0)
-    assert finished(desk, times, knows_the_pin=True) == PairResult(1)
+    assert finished(host, times, knows_the_pin=False) == PairResult(0)
+    assert finished(host, times, knows_the_pin=True) == PairResult(1)
     assert lines(ring)[4:] == [FAILED, SUCCEEDED]
 
 
 def test_without_a_pairing_desk_a_request_is_answered_as_by_one_that_is_not_armed(
-    desk: HostAdmission,
+    host: HostAdmission,
 ) -> None:
     not_armed = ("the host is not armed for pairing", 0x60)
     without = HostAdmission([], OpenTrust.NONE, None)
     assert refusal_to_begin(without, "192.0.2.7", CLIENT_FP.hex()) == not_armed
-    assert refusal_to_begin(desk, "192.0.2.7", CLIENT_FP.hex()) == not_armed
+    assert refusal_to_begin(host, "192.0.2.7", CLIENT_FP.hex()) == not_armed
 
 
 def test_a_request_without_a_certificate_is_refused_and_leaves_the_pin_to_others(
-    desk: HostAdmission, times: Times
+    host: HostAdmission, times: Times
 ) -> None:
-    armed(desk, times)
+    armed(host, times)
     no_identity = ("the host wants a client certificate and got none", 0x63)
-    assert refusal_to_begin(desk, "192.0.2.7", None) == no_identity
-    assert refusal_to_begin(desk, "192.0.2.7", CLIENT_FP.hex()) is None
+    assert refusal_to_begin(host, "192.0.2.7", None) == no_identity
+    assert refusal_to_begin(host, "192.0.2.7", CLIENT_FP.hex()) is None
 
 
 def test_an_address_that_has_tried_cools_down_whatever_its_certificate_and_another_does_not(
-    desk: HostAdmission, times: Times
+    host: HostAdmission, times: Times
 ) -> None:
     cooling_down = ("too many attempts, the host is cooling down", 0x62)
-    armed(desk, times)
-    assert refusal_to_begin(desk, "192.0.2.7", CLIENT_FP.hex()) is None
+    armed(host, times)
+    assert refusal_to_begin(host, "192.0.2.7", CLIENT_FP.hex()) is None
     times.monotonic_ns += COOL_DOWN_NS
-    armed(desk, times)
-    assert refusal_to_begin(desk, "192.0.2.7", STRANGER) == cooling_down
-    assert refusal_to_begin(desk, "192.0.2.8", CLIENT_FP.hex()) is None
+    armed(host, times)
+    assert refusal_to_begin(host, "192.0.2.7", STRANGER) == cooling_down
+    assert refusal_to_begin(host, "192.0.2.8", CLIENT_FP.hex()) is None
     times.monotonic_ns += SOURCE_COOL_DOWN_NS - COOL_DOWN_NS
-    armed(desk, times)
-    assert refusal_to_begin(desk, "192.0.2.7", STRANGER) is None
+    armed(host, times)
+    assert refusal_to_begin(host, "192.0.2.7", STRANGER) is None
 
 
-def test_a_message_that_is_no_point_spends_the_pin(desk: HostAdmission, times: Times) -> None:
-    armed(desk, times)
+def test_a_message_that_is_no_point_spends_the_pin(host: HostAdmission, times: Times) -> None:
+    armed(host, times)
     with pytest.raises(PairingError, match="33 bytes"):
-        begun(desk, PairRequest("x", bytes(32)))
-    assert desk.pairing is not None
-    assert desk.pairing.window(times.monotonic_ns) is None
+        begun(host, PairRequest("x", bytes(32)))
+    assert host.pairing is not None
+    assert host.pairing.window(times.monotonic_ns) is None
 
 
 def test_the_pin_is_spent_at_once_and_only_the_computation_leaves_the_loops_thread(
-    desk: HostAdmission, times: Times, monkeypatch: pytest.MonkeyPatch
+    host: HostAdmission, times: Times, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert desk.pairing is not None
+    assert host.pairing is not None
     threads: dict[str, int] = {}
-    admit, challenge = desk.pairing.admit, Attempt.challenge
+    admit, challenge = host.pairing.admit, Attempt.challenge
 
     def seen_admit(*arguments: Any) -> Attempt:
         threads["admit"] = threading.get_ident()
@@ -310,7 +310,7 @@ def test_the_pin_is_spent_at_once_and_only_the_computation_leaves_the_loops_thre
         threads["challenge"] = threading.get_ident()
         return challenge(attempt, request)
 
-    monkeypatch.setattr(desk.pairing, "admit", seen_admit)
+    monkeypatch.setattr(host.pairing, "admit", seen_admit)
     monkeypatch.setattr(Attempt, "challenge", seen_challenge)
-    begun(desk, ceremony(armed(desk, times))[1])
+    begun(host, ceremony(armed(host, times))[1])
     assert threads["admit"] == threading.get_ident() != threads["challenge"]

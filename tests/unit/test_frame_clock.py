@@ -65,32 +65,32 @@ def test_sleeping_ends_early_when_the_stream_is_stopped() -> None:
 
 
 def test_one_loss_that_is_reported_five_times_arms_one_key_frame() -> None:
-    desk = KeyframeCoalescer(16 * MS)
-    assert desk.request(0, 20 * MS)
-    assert not desk.request(1 * MS, 20 * MS)
-    assert not desk.dropped()
-    desk.sent(True, 10 * MS)
-    assert not desk.request(45 * MS, 20 * MS)
-    assert (desk.requests, desk.coalesced) == (4, 3)
+    keyframes = KeyframeCoalescer(16 * MS)
+    assert keyframes.request(0, 20 * MS)
+    assert not keyframes.request(1 * MS, 20 * MS)
+    assert not keyframes.dropped()
+    keyframes.sent(True, 10 * MS)
+    assert not keyframes.request(45 * MS, 20 * MS)
+    assert (keyframes.requests, keyframes.coalesced) == (4, 3)
 
 
 def test_a_request_from_after_the_key_frame_could_have_arrived_is_a_new_loss() -> None:
-    desk = KeyframeCoalescer(16 * MS)
-    assert desk.request(0, 20 * MS)
-    desk.sent(True, 10 * MS)
-    assert desk.request(10 * MS + 36 * MS, 20 * MS)
+    keyframes = KeyframeCoalescer(16 * MS)
+    assert keyframes.request(0, 20 * MS)
+    keyframes.sent(True, 10 * MS)
+    assert keyframes.request(10 * MS + 36 * MS, 20 * MS)
 
 
 def test_delta_frames_do_not_answer_a_request() -> None:
-    desk = KeyframeCoalescer(16 * MS)
-    assert desk.request(0, 0)
-    desk.sent(False, 1 * MS)
-    assert not desk.request(500 * MS, 0)
-    desk.sent(True, 501 * MS)
-    assert desk.request(600 * MS, 0)
+    keyframes = KeyframeCoalescer(16 * MS)
+    assert keyframes.request(0, 0)
+    keyframes.sent(False, 1 * MS)
+    assert not keyframes.request(500 * MS, 0)
+    keyframes.sent(True, 501 * MS)
+    assert keyframes.request(600 * MS, 0)
 
 
 def test_a_frame_dropped_in_the_sender_right_after_a_key_frame_arms_another() -> None:
-    desk = KeyframeCoalescer(16 * MS)
-    desk.sent(True, 0)
-    assert desk.dropped()
+    keyframes = KeyframeCoalescer(16 * MS)
+    keyframes.sent(True, 0)
+    assert keyframes.dropped()

@@ -33,7 +33,7 @@ def recorded(label: str) -> bytes:
     return bytes.fromhex(found)
 
 
-class Desk(NativePairing):
+class RecordedPairing(NativePairing):
     """Draws the PIN of the recorded pairing, counts its changes, and sits in front of a store that can be broken."""
 
     def __init__(self, folder: Path) -> None:
@@ -58,23 +58,23 @@ class Desk(NativePairing):
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def native(tmp_path: Path) -> RecordedPairing:
+    return RecordedPairing(tmp_path)
 
 
 def ask(
-    desk: NativePairing, fingerprint: bytes = CLIENT_FP, source: str = "192.0.2.7", now: int = 0
+    native: NativePairing, fingerprint: bytes = CLIENT_FP, source: str = "192.0.2.7", now: int = 0
 ) -> tuple[Attempt, PairProof]:
     """Arm, ask with the right PIN, and return the attempt with the proof that would finish it."""
-    pin = desk.arm(now).pin
+    pin = native.arm(now).pin
     client = ClientCeremony(pin, fingerprint, HOST_FP, "laptop")
-    attempt, challenge = desk.begin(client.request(), fingerprint, source, now)
+    attempt, challenge = native.begin(client.request(), fingerprint, source, now)
     return attempt, client.prove(challenge)
 
 
-def refusal(desk: NativePairing, fingerprint: bytes | None, source: str, now: int) -> PairingRefusedError:
+def refusal(native: NativePairing, fingerprint: bytes | None, source: str, now: int) -> PairingRefusedError:
     with pytest.raises(PairingRefusedError) as refused:
-        desk.admit(PairRequest("laptop", b""), fingerprint, source, now)
+        native.admit(PairRequest("laptop", b""), fingerprint, source, now)
     return refused.value
 
 
@@ -90,14 +90,14 @@ def told(call: Callable[..., object], *arguments: object) -> tuple[str, str, str
 
 
 def test_a_fresh_desk_is_empty(tmp_path: Path) -> None:
-    desk = NativePairing(PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP)
-    assert desk.window(0) is None
-    assert desk.pending.all(0) == ()
-    assert desk.next_expiry_ns(0) is None
-    assert set(desk.counters.values()) == {0}
+    native = NativePairing(PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP)
+    assert native.window(0) is None
+    assert native.pending.all(0) == ()
+    assert native.next_expiry_ns(0) is None
+    assert set(native.counters.values()) == {0}
     # Nobody has to listen.
-    desk.disarm()
-    assert desk.window(0) is None
+    native.disarm()
+    assert native.window(0) is None
 
 
 @pytest.mark.parametrize(
@@ -118,28 +118,28 @@ def test_a_pin_is_one_of_all_numbers_of_its_digits(tmp_path: Path, digits: int, 
         asked.append(below)
         return drawn
 
-    desk = NativePairing(
+    native = NativePairing(
         PendingClients(TrustStore(tmp_path / "trust.json")), HOST_FP, pin_digits=digits, draw=draw
     )
-    assert desk.arm(0).pin == pin
+    assert native.arm(0).pin == pin
     assert asked == [{4: 10_000, 6: 1_000_000}[digits]]
 
 
-def test_a_pin_has_four_digits_until_six_are_asked_for(desk: Desk) -> None:
-    assert desk.arm(0).pin == "4321"
-    desk.use_digits(6)
-    assert desk.arm(0).pin == "004321"
-    desk.use_digits(4)
-    assert desk.arm(0).pin == "4321"
+def test_a_pin_has_four_digits_until_six_are_asked_for(native: RecordedPairing) -> None:
+    assert native.arm(0).pin == "4321"
+    native.use_digits(6)
+    assert native.arm(0).pin == "004321"
+    native.use_digits(4)
+    assert native.arm(0).pin == "4321"
 
 
 @pytest.mark.parametrize("digits", [-4, 0, 1, 3, 5, 7, 8, 64])
 def test_a_pin_of_other_than_four_or_six_digits_is_not_offered(
-    desk: Desk, tmp_path: Path, digits: int
+    native: RecordedPairing, tmp_path: Path, digits: int
 ) -> None:
-    desk.use_digits(6)
+    native.use_digits(6)
     for order in (
-        lambda: desk.use_digits(digits),
+        lambda: native.use_digits(digits),
         lambda: NativePairing(
             PendingClients(TrustStore(tmp_path / "other.json")), HOST_FP, pin_digits=digits
         ),
@@ -148,339 +148,353 @@ def test_a_pin_of_other_than_four_or_six_digits_is_not_offered(
             order()
         assert error.value.cause == f"a PIN of {digits} digits is not offered"
         assert error.value.hint == "choose 4 (every client) or 6"
-    assert desk.arm(0).pin == "004321", "the number that was chosen before stays"
+    assert native.arm(0).pin == "004321", "the number that was chosen before stays"
 
 
-def test_a_window_is_two_minutes_long_for_any_device_unless_ordered_otherwise(desk: Desk) -> None:
-    assert desk.arm(7) == PairingWindow("4321", 7 + 120 * S, None)
-    assert desk.arm(7, 14) == PairingWindow("4321", 7 + 15 * S, None)
-    assert desk.arm(7, 601, bound_to=PHONE.upper()) == PairingWindow("4321", 7 + 600 * S, PHONE)
+def test_a_window_is_two_minutes_long_for_any_device_unless_ordered_otherwise(
+    native: RecordedPairing,
+) -> None:
+    assert native.arm(7) == PairingWindow("4321", 7 + 120 * S, None)
+    assert native.arm(7, 14) == PairingWindow("4321", 7 + 15 * S, None)
+    assert native.arm(7, 601, bound_to=PHONE.upper()) == PairingWindow("4321", 7 + 600 * S, PHONE)
 
 
-def test_a_window_that_runs_out_does_not_come_back(desk: Desk) -> None:
-    desk.arm(0, 15)
-    assert desk.window(15 * S) is None
-    assert desk.window(0) is None
+def test_a_window_that_runs_out_does_not_come_back(native: RecordedPairing) -> None:
+    native.arm(0, 15)
+    assert native.window(15 * S) is None
+    assert native.window(0) is None
 
 
-def test_the_device_that_a_window_is_bound_to_gets_in(desk: Desk) -> None:
-    desk.arm(0, bound_to=PHONE_FP.hex().upper())
-    attempt = desk.admit(PairRequest("phone", b""), PHONE_FP, "192.0.2.7", 0)
+def test_the_device_that_a_window_is_bound_to_gets_in(native: RecordedPairing) -> None:
+    native.arm(0, bound_to=PHONE_FP.hex().upper())
+    attempt = native.admit(PairRequest("phone", b""), PHONE_FP, "192.0.2.7", 0)
     assert (attempt.fingerprint, attempt.name, attempt.source) == (PHONE_FP.hex(), "phone", "192.0.2.7")
 
 
-def test_a_window_bound_to_an_empty_name_lets_nobody_in(desk: Desk) -> None:
-    desk.arm(0, bound_to="")
-    assert refusal(desk, CLIENT_FP, "192.0.2.7", 0).close_code == 0x61
+def test_a_window_bound_to_an_empty_name_lets_nobody_in(native: RecordedPairing) -> None:
+    native.arm(0, bound_to="")
+    assert refusal(native, CLIENT_FP, "192.0.2.7", 0).close_code == 0x61
 
 
-def test_a_disarmed_desk_admits_nobody_but_finishes_what_was_challenged(desk: Desk) -> None:
-    attempt, proof = ask(desk)
-    desk.arm(1)
-    desk.disarm()
-    assert desk.window(1) is None
-    assert refusal(desk, PHONE_FP, "192.0.2.8", 60 * S - 1).close_code == 0x60
-    assert desk.finish(attempt, proof, 60 * S - 1, 9) == PairResult(1)
+def test_a_disarmed_desk_admits_nobody_but_finishes_what_was_challenged(native: RecordedPairing) -> None:
+    attempt, proof = ask(native)
+    native.arm(1)
+    native.disarm()
+    assert native.window(1) is None
+    assert refusal(native, PHONE_FP, "192.0.2.8", 60 * S - 1).close_code == 0x60
+    assert native.finish(attempt, proof, 60 * S - 1, 9) == PairResult(1)
 
 
-def test_each_refusal_has_its_close_code_and_words_and_spends_nothing(desk: Desk) -> None:
+def test_each_refusal_has_its_close_code_and_words_and_spends_nothing(native: RecordedPairing) -> None:
     def words(error: PairingRefusedError) -> tuple[str, str, int]:
         assert type(error.close_code) is int, "it goes into a frame as a plain number"
         return error.cause, error.hint, error.close_code
 
-    unarmed = refusal(desk, CLIENT_FP, "192.0.2.7", 0)
+    unarmed = refusal(native, CLIENT_FP, "192.0.2.7", 0)
     assert words(unarmed) == ("the host is not armed for pairing", "", 0x60)
-    window = desk.arm(0)
-    nobody = refusal(desk, None, "192.0.2.7", 0)
+    window = native.arm(0)
+    nobody = refusal(native, None, "192.0.2.7", 0)
     assert words(nobody) == ("the host wants a client certificate and got none", "", 0x63)
-    assert desk.window(0) == window
-    window = desk.arm(0, bound_to=PHONE)
-    other = refusal(desk, CLIENT_FP, "192.0.2.7", 0)
+    assert native.window(0) == window
+    window = native.arm(0, bound_to=PHONE)
+    other = refusal(native, CLIENT_FP, "192.0.2.7", 0)
     assert words(other) == ("the pairing window belongs to another device", "", 0x61)
-    assert desk.window(0) == window
-    desk.arm(0)
-    desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 0)
-    window = desk.arm(0)
-    soon = refusal(desk, PHONE_FP, "192.0.2.8", 2 * S - 1)
+    assert native.window(0) == window
+    native.arm(0)
+    native.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 0)
+    window = native.arm(0)
+    soon = refusal(native, PHONE_FP, "192.0.2.8", 2 * S - 1)
     assert words(soon) == ("too many attempts, the host is cooling down", "", 0x62)
-    again = refusal(desk, CLIENT_FP, "192.0.2.7", 10 * S - 1)
+    again = refusal(native, CLIENT_FP, "192.0.2.7", 10 * S - 1)
     assert words(again) == ("too many attempts, the host is cooling down", "", 0x62)
-    assert desk.window(0) == window
-    assert desk.counted() == {"refused": 5, "challenges": 1}
+    assert native.window(0) == window
+    assert native.counted() == {"refused": 5, "challenges": 1}
 
 
-def test_an_address_waits_ten_seconds_and_twice_as_long_each_time_up_to_five_minutes(desk: Desk) -> None:
+def test_an_address_waits_ten_seconds_and_twice_as_long_each_time_up_to_five_minutes(
+    native: RecordedPairing,
+) -> None:
     now = 0
     for wait in (10, 20, 40, 80, 160, 300, 300):
-        desk.arm(now)
-        desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", now)
-        desk.arm(now + wait * S - 1)
-        assert refusal(desk, CLIENT_FP, "192.0.2.7", now + wait * S - 1).close_code == 0x62
+        native.arm(now)
+        native.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", now)
+        native.arm(now + wait * S - 1)
+        assert refusal(native, CLIENT_FP, "192.0.2.7", now + wait * S - 1).close_code == 0x62
         now += wait * S
 
 
 @pytest.mark.parametrize(("others", "wait"), [(255, 20), (256, 10)])
 def test_the_failure_of_an_address_is_remembered_until_256_others_have_failed(
-    desk: Desk, others: int, wait: int
+    native: RecordedPairing, others: int, wait: int
 ) -> None:
     def fail(source: str, now: int) -> None:
-        desk.arm(now)
-        desk.admit(PairRequest("laptop", b""), CLIENT_FP, source, now)
+        native.arm(now)
+        native.admit(PairRequest("laptop", b""), CLIENT_FP, source, now)
 
     fail("192.0.2.7", 0)
     for n in range(1, others + 1):
         fail(f"10.0.{n // 250}.{n % 250}", 2 * n * S)
     again = 2 * (others + 1) * S
     fail("192.0.2.7", again)
-    desk.arm(again)
-    assert refusal(desk, CLIENT_FP, "192.0.2.7", again + wait * S - 1).close_code == 0x62
+    native.arm(again)
+    assert refusal(native, CLIENT_FP, "192.0.2.7", again + wait * S - 1).close_code == 0x62
     fail("192.0.2.7", again + wait * S)
 
 
-# --- the ceremony at the desk -----------------------------------------------------------------------------
+# --- the ceremony at the host -------------------------------------------------------------------------------
 
 
-def test_the_desk_speaks_the_recorded_pairing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_desk_speaks_the_recorded_pairing(
+    native: RecordedPairing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         pairing, "SPAKE2_B", lambda *a, **k: SPAKE2_B(*a, **k, entropy_f=lambda count: b"\x02" * count)
     )
-    desk.arm(0)
+    native.arm(0)
     request = PairRequest("  lap\x1b[2Jtop ", recorded("msgA"))
-    attempt, challenge = desk.begin(request, CLIENT_FP, "192.0.2.7", 0)
+    attempt, challenge = native.begin(request, CLIENT_FP, "192.0.2.7", 0)
     assert challenge == PairChallenge(recorded("msgB"), recorded("punktfunk-pair-host"))
-    assert desk.finish(attempt, PairProof(recorded("punktfunk-pair-client")), 1, 1_700_000_009) == PairResult(
-        1
-    )
+    assert native.finish(
+        attempt, PairProof(recorded("punktfunk-pair-client")), 1, 1_700_000_009
+    ) == PairResult(1)
     stored = PairedClient("11" * 32, "lap[2Jtop", "native", 1_700_000_009)
-    assert desk.trust.clients() == TrustStore(desk.trust.path).clients() == (stored,)
+    assert native.trust.clients() == TrustStore(native.trust.path).clients() == (stored,)
 
 
-def test_a_proof_may_take_a_minute_from_the_request_and_no_longer(desk: Desk) -> None:
+def test_a_proof_may_take_a_minute_from_the_request_and_no_longer(native: RecordedPairing) -> None:
     for late, start in enumerate((5, 10 * S, 30 * S), 1):
-        attempt, proof = ask(desk, source=f"192.0.2.{late}", now=start)
-        assert desk.finish(attempt, proof, start + 60 * S, 9) == PairResult(0)
-        assert desk.counters["proofs_late"] == late
-    assert desk.trust.clients() == ()
-    assert desk.finish(attempt, proof, start + 60 * S - 1, 9) == PairResult(1)
-    assert desk.counted() == {"challenges": 3, "proofs_late": 3, "paired": 1}
+        attempt, proof = ask(native, source=f"192.0.2.{late}", now=start)
+        assert native.finish(attempt, proof, start + 60 * S, 9) == PairResult(0)
+        assert native.counters["proofs_late"] == late
+    assert native.trust.clients() == ()
+    assert native.finish(attempt, proof, start + 60 * S - 1, 9) == PairResult(1)
+    assert native.counted() == {"challenges": 3, "proofs_late": 3, "paired": 1}
 
 
-def test_a_wrong_proof_is_counted_and_leaves_everything_as_it_was(desk: Desk) -> None:
-    desk.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+def test_a_wrong_proof_is_counted_and_leaves_everything_as_it_was(native: RecordedPairing) -> None:
+    native.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
     for wrong in (1, 2, 3):
         now = (wrong - 1) * 40 * S
-        attempt, proof = ask(desk, now=now)
-        desk.changes = 0
-        assert desk.finish(attempt, PairProof(proof.mac[:-1] + b"?"), now, 9) == PairResult(0)
-        assert desk.counters["wrong_pin"] == wrong
-        assert desk.changes == 0
-    assert desk.trust.clients() == ()
-    assert [device.fingerprint for device in desk.pending.all(0)] == [CLIENT_FP.hex()]
-    assert desk.counted() == {"challenges": 3, "wrong_pin": 3}
+        attempt, proof = ask(native, now=now)
+        native.changes = 0
+        assert native.finish(attempt, PairProof(proof.mac[:-1] + b"?"), now, 9) == PairResult(0)
+        assert native.counters["wrong_pin"] == wrong
+        assert native.changes == 0
+    assert native.trust.clients() == ()
+    assert [device.fingerprint for device in native.pending.all(0)] == [CLIENT_FP.hex()]
+    assert native.counted() == {"challenges": 3, "wrong_pin": 3}
     # The address goes on waiting: for 40 s, after 10 and 20.
-    desk.arm(120 * S - 1)
-    assert refusal(desk, CLIENT_FP, "192.0.2.7", 120 * S - 1).close_code == 0x62
+    native.arm(120 * S - 1)
+    assert refusal(native, CLIENT_FP, "192.0.2.7", 120 * S - 1).close_code == 0x62
 
 
-def test_a_proof_is_judged_once(desk: Desk) -> None:
-    attempt, proof = ask(desk)
-    assert desk.finish(attempt, PairProof(bytes(32)), 0, 9) == PairResult(0)
+def test_a_proof_is_judged_once(native: RecordedPairing) -> None:
+    attempt, proof = ask(native)
+    assert native.finish(attempt, PairProof(bytes(32)), 0, 9) == PairResult(0)
     with pytest.raises(PairingError, match="a proof came before the challenge"):
-        desk.finish(attempt, proof, 0, 9)
-    assert desk.trust.clients() == ()
+        native.finish(attempt, proof, 0, 9)
+    assert native.trust.clients() == ()
 
 
-def test_a_device_that_pairs_by_pin_waits_no_more_and_its_address_neither(desk: Desk) -> None:
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    desk.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
-    attempt, proof = ask(desk)
-    desk.changes = 0
-    assert desk.finish(attempt, proof, 1, 9) == PairResult(1)
-    assert desk.changes == 1
-    assert [device.fingerprint for device in desk.pending.all(1)] == [PHONE]
-    assert desk.counted() == {"challenges": 1, "paired": 1}
+def test_a_device_that_pairs_by_pin_waits_no_more_and_its_address_neither(native: RecordedPairing) -> None:
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    native.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    attempt, proof = ask(native)
+    native.changes = 0
+    assert native.finish(attempt, proof, 1, 9) == PairResult(1)
+    assert native.changes == 1
+    assert [device.fingerprint for device in native.pending.all(1)] == [PHONE]
+    assert native.counted() == {"challenges": 1, "paired": 1}
     # Two seconds are for everybody; a failure now is the first one again.
-    desk.arm(2 * S)
-    desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 2 * S)
-    desk.arm(12 * S)
-    desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 12 * S)
+    native.arm(2 * S)
+    native.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 2 * S)
+    native.arm(12 * S)
+    native.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 12 * S)
 
 
-def test_pairing_from_one_address_does_not_free_another(desk: Desk) -> None:
-    desk.arm(0)
-    desk.admit(PairRequest("phone", b""), PHONE_FP, "192.0.2.8", 0)
-    attempt, proof = ask(desk, now=2 * S)
-    assert desk.finish(attempt, proof, 3 * S, 9) == PairResult(1)
-    desk.arm(4 * S)
-    assert refusal(desk, PHONE_FP, "192.0.2.8", 10 * S - 1).close_code == 0x62
+def test_pairing_from_one_address_does_not_free_another(native: RecordedPairing) -> None:
+    native.arm(0)
+    native.admit(PairRequest("phone", b""), PHONE_FP, "192.0.2.8", 0)
+    attempt, proof = ask(native, now=2 * S)
+    assert native.finish(attempt, proof, 3 * S, 9) == PairResult(1)
+    native.arm(4 * S)
+    assert refusal(native, PHONE_FP, "192.0.2.8", 10 * S - 1).close_code == 0x62
 
 
-def test_two_devices_of_one_network_may_both_be_between_challenge_and_proof(desk: Desk) -> None:
-    first = ask(desk, CLIENT_FP, "2001:db8::1", 0)
-    second = ask(desk, PHONE_FP, "2001:db8::2", 10 * S)
-    assert desk.finish(*first, 11 * S, 5) == PairResult(1)
-    assert desk.finish(*second, 12 * S, 6) == PairResult(1)
-    assert desk.trust.clients() == (
+def test_two_devices_of_one_network_may_both_be_between_challenge_and_proof(native: RecordedPairing) -> None:
+    first = ask(native, CLIENT_FP, "2001:db8::1", 0)
+    second = ask(native, PHONE_FP, "2001:db8::2", 10 * S)
+    assert native.finish(*first, 11 * S, 5) == PairResult(1)
+    assert native.finish(*second, 12 * S, 6) == PairResult(1)
+    assert native.trust.clients() == (
         PairedClient(CLIENT_FP.hex(), "laptop", "native", 5),
         PairedClient(PHONE_FP.hex(), "laptop", "native", 6),
     )
-    assert desk.counted() == {"challenges": 2, "paired": 2}
-    desk.arm(12 * S)
-    desk.admit(PairRequest("phone", b""), PHONE_FP, "2001:db8::3", 12 * S)
+    assert native.counted() == {"challenges": 2, "paired": 2}
+    native.arm(12 * S)
+    native.admit(PairRequest("phone", b""), PHONE_FP, "2001:db8::3", 12 * S)
 
 
-def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(desk: Desk) -> None:
-    desk.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
-    desk.break_store()
+def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(native: RecordedPairing) -> None:
+    native.pending.ask("native", CLIENT_FP.hex(), "laptop", "192.0.2.7", 0)
+    native.break_store()
     for failure in (1, 2, 3):
         now = (failure - 1) * 40 * S
-        attempt, proof = ask(desk, now=now)
-        desk.changes = 0
-        with pytest.raises(TrustStoreError, match=re.escape(f"cannot write {desk.trust.path}")):
-            desk.finish(attempt, proof, now, 9)
-        assert desk.counters["store_failures"] == failure
-        assert desk.changes == 0
-        assert desk.trust.clients() == ()
-    assert [device.fingerprint for device in desk.pending.all(0)] == [CLIENT_FP.hex()]
-    desk.mend_store()
-    attempt, proof = ask(desk, now=120 * S)
-    assert desk.finish(attempt, proof, 120 * S, 9) == PairResult(1)
-    assert desk.counted() == {"challenges": 4, "store_failures": 3, "paired": 1}
+        attempt, proof = ask(native, now=now)
+        native.changes = 0
+        with pytest.raises(TrustStoreError, match=re.escape(f"cannot write {native.trust.path}")):
+            native.finish(attempt, proof, now, 9)
+        assert native.counters["store_failures"] == failure
+        assert native.changes == 0
+        assert native.trust.clients() == ()
+    assert [device.fingerprint for device in native.pending.all(0)] == [CLIENT_FP.hex()]
+    native.mend_store()
+    attempt, proof = ask(native, now=120 * S)
+    assert native.finish(attempt, proof, 120 * S, 9) == PairResult(1)
+    assert native.counted() == {"challenges": 4, "store_failures": 3, "paired": 1}
 
 
 # --- devices that wait ------------------------------------------------------------------------------------
 
 
-def test_a_device_that_asks_again_keeps_its_place_and_its_time(desk: Desk) -> None:
-    assert desk.pending.ask("native", PHONE, "phone\n", "192.0.2.7", 1)
-    assert desk.pending.ask("native", TABLET, "", "192.0.2.8", 2)
-    assert desk.pending.ask("native", PHONE, "other", "192.0.2.9", 3)
-    assert desk.changes == 2
-    assert desk.pending.all(3) == (
+def test_a_device_that_asks_again_keeps_its_place_and_its_time(native: RecordedPairing) -> None:
+    assert native.pending.ask("native", PHONE, "phone\n", "192.0.2.7", 1)
+    assert native.pending.ask("native", TABLET, "", "192.0.2.8", 2)
+    assert native.pending.ask("native", PHONE, "other", "192.0.2.9", 3)
+    assert native.changes == 2
+    assert native.pending.all(3) == (
         Pending("native", PHONE, "phone", "192.0.2.7", 1),
         Pending("native", TABLET, "unnamed device", "192.0.2.8", 2),
     )
 
 
-def test_thirty_two_devices_wait_and_four_of_an_address(desk: Desk) -> None:
-    took = [desk.pending.ask("native", f"{n:064x}", "tv", f"192.0.2.{n // 5}", 0) for n in range(50)]
+def test_thirty_two_devices_wait_and_four_of_an_address(native: RecordedPairing) -> None:
+    took = [native.pending.ask("native", f"{n:064x}", "tv", f"192.0.2.{n // 5}", 0) for n in range(50)]
     assert took == [n % 5 < 4 and n < 40 for n in range(50)]
-    assert len(desk.pending.all(0)) == 32
-    assert desk.changes == 32
-    assert desk.pending.overflow == 8 + 10
+    assert len(native.pending.all(0)) == 32
+    assert native.changes == 32
+    assert native.pending.overflow == 8 + 10
 
 
-def test_two_hundred_and_fifty_six_devices_stay_denied(desk: Desk) -> None:
+def test_two_hundred_and_fifty_six_devices_stay_denied(native: RecordedPairing) -> None:
     for n in range(257):
-        assert desk.pending.ask("native", f"{n:064x}", "tv", "192.0.2.7", 0)
-        assert desk.pending.deny(f"{n:064x}", 0)
-    assert not desk.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 0)
-    assert desk.pending.ask("native", f"{0:064x}", "tv", "192.0.2.7", 0)
+        assert native.pending.ask("native", f"{n:064x}", "tv", "192.0.2.7", 0)
+        assert native.pending.deny(f"{n:064x}", 0)
+    assert not native.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 0)
+    assert native.pending.ask("native", f"{0:064x}", "tv", "192.0.2.7", 0)
 
 
-def test_an_approved_device_is_on_disk_and_waits_no_more(desk: Desk) -> None:
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
-    desk.changes = 0
-    assert desk.pending.approve(PHONE.upper(), 1, 1_700_000_009) is True
-    assert desk.changes == 1
+def test_an_approved_device_is_on_disk_and_waits_no_more(native: RecordedPairing) -> None:
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    native.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
+    native.changes = 0
+    assert native.pending.approve(PHONE.upper(), 1, 1_700_000_009) is True
+    assert native.changes == 1
     paired = PairedClient(PHONE, "phone", "native", 1_700_000_009)
-    assert TrustStore(desk.trust.path).clients() == (paired,)
-    assert [device.fingerprint for device in desk.pending.all(1)] == [TABLET]
-    assert desk.pending.approve(PHONE, 1, 9) is False
-    assert desk.pending.deny(PHONE, 1) is False
-    assert desk.changes == 1
-    assert desk.trust.clients() == (paired,)
+    assert TrustStore(native.trust.path).clients() == (paired,)
+    assert [device.fingerprint for device in native.pending.all(1)] == [TABLET]
+    assert native.pending.approve(PHONE, 1, 9) is False
+    assert native.pending.deny(PHONE, 1) is False
+    assert native.changes == 1
+    assert native.trust.clients() == (paired,)
 
 
 def test_wires_share_one_list_with_its_caps_and_a_device_is_paired_by_the_one_that_it_asked_over(
-    desk: Desk,
+    native: RecordedPairing,
 ) -> None:
     for n in range(4):
-        assert desk.pending.ask(("native", "echo")[n % 2], f"{n:064x}", "tv", "192.0.2.7", 0)
-    assert not desk.pending.ask("echo", TABLET, "tablet", "192.0.2.7", 0)
-    assert desk.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 1), "it is known already"
-    assert [device.wire for device in desk.pending.all(1)] == ["native", "echo", "native", "echo"]
-    assert desk.pending.approve(f"{1:064x}", 1, 9)
-    assert desk.trust.clients() == desk.trust.clients("echo") == (PairedClient(f"{1:064x}", "tv", "echo", 9),)
-    assert desk.pending.deny(f"{2:064x}", 1)
-    assert not desk.pending.ask("echo", f"{2:064x}", "tv", "192.0.2.9", 1), "denied over any wire"
+        assert native.pending.ask(("native", "echo")[n % 2], f"{n:064x}", "tv", "192.0.2.7", 0)
+    assert not native.pending.ask("echo", TABLET, "tablet", "192.0.2.7", 0)
+    assert native.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 1), "it is known already"
+    assert [device.wire for device in native.pending.all(1)] == ["native", "echo", "native", "echo"]
+    assert native.pending.approve(f"{1:064x}", 1, 9)
+    assert (
+        native.trust.clients()
+        == native.trust.clients("echo")
+        == (PairedClient(f"{1:064x}", "tv", "echo", 9),)
+    )
+    assert native.pending.deny(f"{2:064x}", 1)
+    assert not native.pending.ask("echo", f"{2:064x}", "tv", "192.0.2.9", 1), "denied over any wire"
 
 
-def test_a_denied_device_is_unpaired_and_out_of_sight(desk: Desk) -> None:
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
-    desk.changes = 0
-    assert desk.pending.deny(PHONE.upper(), 5) is True
-    assert desk.changes == 1
-    assert [device.fingerprint for device in desk.pending.all(5)] == [TABLET]
-    assert desk.pending.approve(PHONE, 5, 9) is False
-    assert desk.pending.deny(PHONE, 5) is False
-    assert desk.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 4) is False
-    assert desk.changes == 1
-    assert desk.trust.clients() == ()
-    assert desk.counted() == {}
-    assert desk.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 5) is True
+def test_a_denied_device_is_unpaired_and_out_of_sight(native: RecordedPairing) -> None:
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    native.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
+    native.changes = 0
+    assert native.pending.deny(PHONE.upper(), 5) is True
+    assert native.changes == 1
+    assert [device.fingerprint for device in native.pending.all(5)] == [TABLET]
+    assert native.pending.approve(PHONE, 5, 9) is False
+    assert native.pending.deny(PHONE, 5) is False
+    assert native.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 4) is False
+    assert native.changes == 1
+    assert native.trust.clients() == ()
+    assert native.counted() == {}
+    assert native.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 5) is True
 
 
-def test_who_does_not_wait_can_be_neither_approved_nor_denied(desk: Desk) -> None:
-    assert desk.pending.approve(PHONE, 0, 9) is False
-    assert desk.pending.deny(PHONE, 0) is False
-    assert desk.changes == 0
-    assert desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0), "it was not turned away"
-    assert desk.trust.clients() == ()
+def test_who_does_not_wait_can_be_neither_approved_nor_denied(native: RecordedPairing) -> None:
+    assert native.pending.approve(PHONE, 0, 9) is False
+    assert native.pending.deny(PHONE, 0) is False
+    assert native.changes == 0
+    assert native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0), "it was not turned away"
+    assert native.trust.clients() == ()
 
 
 @pytest.mark.parametrize("approved", [True, False])
-def test_a_device_can_be_answered_for_ten_minutes_and_no_longer(desk: Desk, approved: bool) -> None:
+def test_a_device_can_be_answered_for_ten_minutes_and_no_longer(
+    native: RecordedPairing, approved: bool
+) -> None:
     def answer(now: int) -> bool:
-        return desk.pending.approve(PHONE, now, 9) if approved else desk.pending.deny(PHONE, now)
+        return native.pending.approve(PHONE, now, 9) if approved else native.pending.deny(PHONE, now)
 
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
     assert answer(3 + 600 * S) is False
-    assert desk.trust.clients() == ()
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
+    assert native.trust.clients() == ()
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
     assert answer(3 + 600 * S - 1) is True
-    assert len(desk.trust.clients()) == approved
+    assert len(native.trust.clients()) == approved
 
 
-def test_an_approval_that_cannot_be_stored_is_an_error_and_the_device_waits_on(desk: Desk) -> None:
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    desk.changes = 0
-    desk.break_store()
+def test_an_approval_that_cannot_be_stored_is_an_error_and_the_device_waits_on(
+    native: RecordedPairing,
+) -> None:
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
+    native.changes = 0
+    native.break_store()
     with pytest.raises(TrustStoreError, match="cannot write"):
-        desk.pending.approve(PHONE, 1, 9)
-    assert desk.changes == 0
-    desk.mend_store()
-    assert desk.pending.approve(PHONE, 1, 9)
+        native.pending.approve(PHONE, 1, 9)
+    assert native.changes == 0
+    native.mend_store()
+    assert native.pending.approve(PHONE, 1, 9)
 
 
-def test_whoever_looks_at_the_desk_is_told_of_each_change(desk: Desk) -> None:
+def test_whoever_looks_at_the_desk_is_told_of_each_change(native: RecordedPairing) -> None:
     changes = []
     for order in (
-        lambda: desk.arm(0),
-        lambda: desk.arm(0),
-        desk.disarm,
-        lambda: desk.arm(0),
-        lambda: desk.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 0),
+        lambda: native.arm(0),
+        lambda: native.arm(0),
+        native.disarm,
+        lambda: native.arm(0),
+        lambda: native.admit(PairRequest("laptop", b""), CLIENT_FP, "192.0.2.7", 0),
     ):
         order()
-        changes.append(desk.changes)
+        changes.append(native.changes)
     assert changes == [1, 2, 3, 4, 5]
 
 
-def test_the_next_expiry_is_the_earliest_of_the_window_and_all_that_wait(desk: Desk) -> None:
-    desk.arm(7, 15)
-    assert desk.next_expiry_ns(7) == 7 + 15 * S
-    desk.pending.ask("native", PHONE, "phone", "192.0.2.7", 8)
-    desk.pending.ask("native", TABLET, "tablet", "192.0.2.8", 9)
-    assert desk.next_expiry_ns(9) == 7 + 15 * S
-    assert desk.next_expiry_ns(7 + 15 * S) == 8 + 600 * S
-    desk.arm(10 * S, 600)
-    assert desk.next_expiry_ns(10 * S) == 8 + 600 * S
-    assert desk.next_expiry_ns(8 + 600 * S) == 9 + 600 * S
-    assert desk.next_expiry_ns(9 + 600 * S) == 610 * S
-    assert desk.next_expiry_ns(610 * S) is None
+def test_the_next_expiry_is_the_earliest_of_the_window_and_all_that_wait(native: RecordedPairing) -> None:
+    native.arm(7, 15)
+    assert native.next_expiry_ns(7) == 7 + 15 * S
+    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 8)
+    native.pending.ask("native", TABLET, "tablet", "192.0.2.8", 9)
+    assert native.next_expiry_ns(9) == 7 + 15 * S
+    assert native.next_expiry_ns(7 + 15 * S) == 8 + 600 * S
+    native.arm(10 * S, 600)
+    assert native.next_expiry_ns(10 * S) == 8 + 600 * S
+    assert native.next_expiry_ns(8 + 600 * S) == 9 + 600 * S
+    assert native.next_expiry_ns(9 + 600 * S) == 610 * S
+    assert native.next_expiry_ns(610 * S) is None
 
 
 # --- the two sides of the ceremony ------------------------------------------------------------------------

@@ -140,13 +140,13 @@ def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what
     desktop_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipewire, "_PROGRAMS", ("pipewire", "no-such-sound-server"))
-    desk = DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS, app=program_of("punktfunk testcard")))
+    pool = DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS, app=program_of("punktfunk testcard")))
 
     async def scenario() -> dict[str, int]:
         config = punktfunk.HostConfig(
             trust=OpenTrust.LOOPBACK, port=0, source=DesktopSpec(), codec="h264", bitrate=Bitrate(4_000_000)
         )
-        async with punktfunk.Host(config, desktop=desk) as host:
+        async with punktfunk.Host(config, desktop=pool) as host:
             seen = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=MODE)
             async with punktfunk.Client(f"127.0.0.1:{host.port}", seen) as client:
                 progressed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -160,12 +160,12 @@ def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what
 
     try:
         assert (
-            "without sound: no-such-sound-server not installed (apt-get install pipewire" in desk.description
+            "without sound: no-such-sound-server not installed (apt-get install pipewire" in pool.description
         )
-        assert desk.sound is None
+        assert pool.sound is None
         assert "audio" not in asyncio.run(asyncio.wait_for(scenario(), 60))
     finally:
-        desk.close()
+        pool.close()
 
 
 def test_a_sound_server_that_does_not_answer_is_logged_and_ends_the_recorder_only(
@@ -176,16 +176,16 @@ def test_a_sound_server_that_does_not_answer_is_logged_and_ends_the_recorder_onl
 
     async def scenario() -> None:
         heard: list[bytes] = []
-        desk = AudioCapture(
+        capture = AudioCapture(
             lambda: SoundPlace(f"unix:{tmp_path}/nobody", "monitor"), lambda _at, opus: heard.append(opus)
         )
-        desk.begin()
-        assert desk.recording
-        await _until(lambda: not desk.recording)
+        capture.begin()
+        assert capture.recording
+        await _until(lambda: not capture.recording)
         assert not heard
-        desk.begin()
-        desk.end()
-        assert not desk.recording
+        capture.begin()
+        capture.end()
+        assert not capture.recording
 
     log.configure(level="warning")
     asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def desk_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DesktopPool]]:
+def pool_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., DesktopPool]]:
     """Open a headless desktop that runs a program."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     opened: list[DesktopPool] = []
@@ -60,12 +60,12 @@ CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=MODE)
 
 @pytest.mark.slow
 def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_mode_change(
-    desk_with: Callable[..., DesktopPool], tmp_path: Path
+    pool_with: Callable[..., DesktopPool], tmp_path: Path
 ) -> None:
-    desk = desk_with(sys.executable, "-m", "punktfunk.desktop.testcard")
+    pool = pool_with(sys.executable, "-m", "punktfunk.desktop.testcard")
 
     async def scenario() -> None:
-        async with punktfunk.Host(host_config(tmp_path / "host"), desktop=desk) as host:
+        async with punktfunk.Host(host_config(tmp_path / "host"), desktop=pool) as host:
             config = CLIENT.model_copy(update={"artefacts": tmp_path / "client"})
             client = punktfunk.Client(f"127.0.0.1:{host.port}", config)
             async with client:
@@ -87,53 +87,53 @@ def test_the_card_that_a_session_draws_is_read_back_by_the_client_also_after_a_m
 
 
 def test_a_program_that_failed_is_told_of_and_started_again_with_the_next_stream(
-    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopPool], tmp_path: Path
+    capfd: pytest.CaptureFixture[str], pool_with: Callable[..., DesktopPool], tmp_path: Path
 ) -> None:
     log.configure(level="warning")
-    desk = desk_with("sh", "-c", f"echo started >>{tmp_path}/starts; echo out of paper >&2; exit 3")
-    first = desk.lend(MODE)
+    pool = pool_with("sh", "-c", f"echo started >>{tmp_path}/starts; echo out of paper >&2; exit 3")
+    first = pool.lend(MODE)
     _said(capfd, "out of paper")
-    desk.give_back(first)
-    desk.lend(MODE)
+    pool.give_back(first)
+    pool.lend(MODE)
     _said(capfd, "out of paper")
     assert (tmp_path / "starts").read_text().count("started") == 2
     # capfd's file is closed before the fixtures are torn down, so whoever writes has to be gone by then.
-    desk.close()
+    pool.close()
 
 
 def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stream(
-    capfd: pytest.CaptureFixture[str], desk_with: Callable[..., DesktopPool]
+    capfd: pytest.CaptureFixture[str], pool_with: Callable[..., DesktopPool]
 ) -> None:
     log.configure(level="warning")
-    desk = desk_with("sleep", "60")
-    lost = desk.lend(MODE)
+    pool = pool_with("sleep", "60")
+    lost = pool.lend(MODE)
     with socket.socket(socket.AF_UNIX) as to_compositor:
         to_compositor.connect(display_of(lost))
         peer = to_compositor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     os.kill(int.from_bytes(peer[:4], sys.byteorder), signal.SIGKILL)
     _said(capfd, "desktop ended")
-    first = desk.lend(MODE)
-    desk.give_back(lost)
-    second = desk.lend(MODE)
+    first = pool.lend(MODE)
+    pool.give_back(lost)
+    second = pool.lend(MODE)
     assert display_of(first) == display_of(second) != display_of(lost)
     assert first.name != second.name
     with pytest.raises(DesktopError, match="gone"):
-        desk.change(lost, MODE)
-    desk.close()
+        pool.change(lost, MODE)
+    pool.close()
 
 
 @pytest.mark.slow
 def test_a_client_that_takes_over_gets_the_output_that_shows_its_program(
-    desk_with: Callable[..., DesktopPool], tmp_path: Path
+    pool_with: Callable[..., DesktopPool], tmp_path: Path
 ) -> None:
-    desk = desk_with(sys.executable, "-m", "punktfunk", "testcard")
+    pool = pool_with(sys.executable, "-m", "punktfunk", "testcard")
     identity = Identity.load_or_create(tmp_path, Role.CLIENT)
     config = host_config().model_copy(
         update={"trust": OpenTrust.NONE, "trusted_clients": [identity.fingerprint]}
     )
 
     async def scenario() -> None:
-        async with punktfunk.Host(config, desktop=desk) as host:
+        async with punktfunk.Host(config, desktop=pool) as host:
             mine = CLIENT.model_copy(update={"state_dir": tmp_path})
             async with punktfunk.Client(f"127.0.0.1:{host.port}", mine) as first:
                 await _seen(first, 10)
