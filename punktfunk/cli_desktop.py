@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -95,7 +96,7 @@ def draw_testcard(  # noqa: PLR0917 - the options of a command line
 _ENDINGS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _stopper(stop: threading.Event) -> Any:
+def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 

@@ -6,7 +6,7 @@ What is done in the window travels as the :class:`punktfunk.input.InputEvent` th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
@@ -150,4 +150,10 @@ COUNTERS = (
 )
 """What a worker counts beside its stream; see :mod:`punktfunk.client.worker`."""
 
-VOCABULARY = (Receive, HostClock, Drain, Up, Ready, NeedKeyframe, Loss, InputEvent, Progress, Ended, Failed)
+Order = Receive | HostClock | Drain
+"""What the control process tells its worker."""
+
+Notice = Up | Ready | NeedKeyframe | Loss | InputEvent | Progress | Ended | Failed
+"""What the worker tells."""
+
+VOCABULARY: tuple[type[Order | Notice], ...] = (*get_args(Order), *get_args(Notice))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from punktfunk import log
 from punktfunk.client import messages
@@ -236,7 +236,7 @@ class Client:
         if self._worker is not None:
             self._worker.send(messages.Drain(reason, end))
 
-    def _worker_says(self, message: Any) -> None:
+    def _worker_says(self, message: messages.Notice) -> None:
         match message:
             case messages.Up():
                 self._worker_up.set()

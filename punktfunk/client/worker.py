@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from punktfunk import log
 from punktfunk.client import messages
@@ -221,7 +221,7 @@ class ReceiveProgram:
             return _REPEAT_RECOVERY_S
         return min(_REPEAT_RECOVERY_S, 2 * clock.rtt_ns / 1e9 + _KEY_FRAME_S)
 
-    def _obey(self, message: Any, now: int) -> None:
+    def _obey(self, message: messages.Order, now: int) -> None:
         match message:
             case messages.HostClock():
                 self._host_clock = message
