@@ -11,7 +11,7 @@ from punktfunk.desktop import DesktopOptions, DesktopOutput
 from punktfunk.desktop.audio import SoundPlace, why_silent
 from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
-from punktfunk.desktop.capture import WlrScreen
+from punktfunk.desktop.capture import ScreenSpec, WlrScreen
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.desktop.program import default_program, name_of, require_program
@@ -39,7 +39,7 @@ class HeadlessDesktop:
         self._program = options.program or default_program()
         require_program(self._program)
         self._lock = threading.Lock()
-        self._lent: set[WlrScreen] = set()
+        self._lent: set[ScreenSpec] = set()
         self._kept: list[VirtualOutput] = []
         self._app: App | None = None
         self._watcher: threading.Thread | None = None
@@ -93,7 +93,7 @@ class HeadlessDesktop:
     def give_back(self, output: DesktopOutput) -> None:
         """Keep an output for the next stream; one of a session that has ended went with it."""
         with self._lock:
-            if isinstance(output.screen, WlrScreen) and output.screen in self._lent:
+            if output.screen in self._lent:
                 self._lent.remove(output.screen)
                 self._kept.append(VirtualOutput(output.name, output.mode))
 
