@@ -53,7 +53,7 @@ class PendingClients:
         return len(self._denied)
 
     def ask(self, wire: str, fingerprint: str, name: str, source: str, now_ns: int) -> bool:
-        """Remember an unpaired device so that a person can approve it.
+        """Remember an unpaired device so that a person can approve it; its wire has seen it hold the certificate's key.
 
         Returns ``False``, and counts, when a cap holds it back or the device was denied within the last 10 minutes.
         """
