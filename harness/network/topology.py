@@ -198,7 +198,14 @@ def quiet_ipv6(namespace: Namespace) -> None:
     Call it before the devices are made, which inherit it.
     """
     for interface in ("all", "default"):
-        for name, value in (("router_solicitations", "0"), ("accept_dad", "0"), ("addr_gen_mode", "1")):
+        for name, value in (
+            ("router_solicitations", "0"),
+            ("accept_dad", "0"),
+            ("addr_gen_mode", "1"),
+            # Groups that a device joins are reported twice, at random times: at once instead of within a second.
+            ("mldv1_unsolicited_report_interval", "1"),
+            ("mldv2_unsolicited_report_interval", "1"),
+        ):
             write_sysctl(namespace, f"ipv6/conf/{interface}/{name}", value)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from harness.network.topology import (
     Topology,
     add_address,
     open_tun,
+    quiet_ipv6,
     segment_address,
     topology,
     udp_segmentation,
@@ -109,3 +112,28 @@ def test_the_runner_itself_stays_in_its_own_namespace() -> None:
         assert host.inode() != before
         assert host.run(lambda: Path("/proc/thread-self/ns/net").stat().st_ino) == host.inode()
     assert Path("/proc/self/ns/net").stat().st_ino == before
+
+
+def test_the_kernel_has_said_all_that_it_has_to_say_before_anything_is_measured() -> None:
+    """Reports of multicast groups that came up to a second later were lost on a link that counted none of them."""
+    pairs = 6
+    with topology("quiet") as made:
+        ends = made.namespace("host"), made.namespace("client")
+        for namespace in ends:
+            quiet_ipv6(namespace)
+        for pair in range(pairs):
+            made.veth(ends[0], f"veth{pair}", ends[1], f"veth{pair}")
+            for end, namespace in enumerate(ends, 1):
+                add_address(namespace, f"veth{pair}", segment_address(pair, end))
+        time.sleep(0.5)
+        every = 0x0003  # ETH_P_ALL (linux/if_ether.h)
+        listeners = [
+            namespace.run(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(every)))
+            for namespace in ends
+        ]
+        try:
+            heard, _, _ = select.select(listeners, [], [], 1.2)
+            assert not heard, [listener.recv(2000).hex() for listener in heard]
+        finally:
+            for listener in listeners:
+                listener.close()
