@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import socket
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 
 from punktfunk import log
@@ -167,14 +167,14 @@ class EchoSender(Sender):
 
     def __init__(self, _spec: StreamSpec, descriptor: int) -> None:
         self._socket = socket.socket(fileno=os.dup(descriptor))
-        self._unsent: deque[bytes] = deque()
+        self._unsent = b""
         self._counts = Counter(bytes_sent=0, packets_sent=0, frames_sent=0, frames_submitted=0)
         self._dropped = False
 
     def submit(self, unit: AccessUnit) -> int:
         self._counts["frames_submitted"] += 1
         if self.flush(0):
-            self._unsent.append(len(unit.data).to_bytes(4, "big") + unit.data)
+            self._unsent = len(unit.data).to_bytes(4, "big") + unit.data
             self._counts["frames_sent"] += 1
             self.flush(0)
         else:
@@ -184,11 +184,9 @@ class EchoSender(Sender):
     def flush(self, limit_s: float) -> bool:
         with contextlib.suppress(OSError):  # full, or gone, which the host sees as well
             while self._unsent:
-                sent = self._socket.send(self._unsent[0])
-                self._unsent[0] = self._unsent[0][sent:]
+                sent = self._socket.send(self._unsent)
+                self._unsent = self._unsent[sent:]
                 self._counts.update(bytes_sent=sent, packets_sent=1)
-                if not self._unsent[0]:
-                    self._unsent.popleft()
         return not self._unsent
 
     def take_recovery_request(self) -> bool:
