@@ -38,6 +38,9 @@ WARM_UP, HOST_WARM_UP = 10_000, 150_000
 WINDOW_FRAMES = 16_000
 RECORDED = 15_000
 BYTES_A_FRAME = 1.0
+BYTES_A_REPORT = 40
+"""What each leaves behind, some 20 bytes: a report a second, so 70 kB an hour. A busy machine has more of them to
+a frame."""
 BYTES_A_PICTURE = 24.0
 """Over fewer, so that what is under way at one moment weighs more; a number that is kept weighs 100 and more."""
 READINGS = 5
@@ -50,7 +53,7 @@ KEY, SALT = bytes(range(16)), b"soak"
 UNDER_WAY = 400
 """Frames to the client's worker, whose queue holds 512."""
 REPORT_MS = 50
-"""What a report leaves behind, 20 bytes, weighs little: in an hour it is a report a second."""
+"""Often enough to feed the worker by, and seldom enough that what reports leave weighs little."""
 PROGRAM = Path(__file__).with_name("metered_worker.py")
 
 
@@ -59,6 +62,7 @@ class MeteredWorker:
 
     def __init__(self, side: str, vocabulary: Any, log: Path, report_ms: int) -> None:
         self.messages: dict[str, Any] = {}
+        self.reports = 0
         self._news = threading.Condition()
         ours, theirs = Channel.pair()
         self._meter, meter = socket.socketpair()
@@ -117,6 +121,7 @@ class MeteredWorker:
         while (received := self.channel.receive()) is not None:
             with self._news:
                 self.messages[type(received[0]).__name__] = received[0]
+                self.reports += type(received[0]).__name__ == "Progress"
                 self._news.notify_all()
         with self._news:
             self.messages["end"] = True
@@ -209,9 +214,10 @@ def fed_worker(
 
 def test_a_client_worker_holds_nothing_of_the_frames_that_it_has_decoded(tmp_path: Path) -> None:
     with fed_worker(tmp_path) as feed:
-        before, after = feed.decode(WARM_UP), feed.decode(WARM_UP + FRAMES)
-        grown = (after - before) / FRAMES
-        print(f"{grown:.3f} bytes a frame, {after} in all")
+        before, first = feed.decode(WARM_UP), feed.receiver.reports
+        after, reports = feed.decode(WARM_UP + FRAMES), feed.receiver.reports - first
+        grown = (after - before - reports * BYTES_A_REPORT) / FRAMES
+        print(f"{grown:.3f} bytes a frame beside {reports} reports, {after - before} grown, {after} in all")
         read, unreadable = (feed.receiver.counter(f"strips_{name}") for name in ("read", "unreadable"))
         # So few bits may spoil the frame marker of one picture of the loop, by the times that happen to stand in it.
         assert read + unreadable == WARM_UP + FRAMES
