@@ -22,7 +22,10 @@ NOTCH: Final = 120
 
 
 class InputKind(IntEnum):
-    """What an input event is about; the numbers are those of punktfunk/1 section 3.1."""
+    """What an input event is about; the numbers are those of punktfunk/1 section 3.1.
+
+    12 to 15 are taken by later releases (section 2.5).
+    """
 
     KEY_DOWN = 0
     KEY_UP = 1

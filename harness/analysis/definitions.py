@@ -1,6 +1,7 @@
 """Every figure that a case can report: name, unit, which way is better, and what it is computed from.
 
-The one table that scenarios, reports, baselines and the reference page share.
+The one table that scenarios, reports, baselines and the reference page share. A row is a name alone: its value is made
+in ``metrics``.
 """
 
 from __future__ import annotations

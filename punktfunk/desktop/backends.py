@@ -2,7 +2,8 @@
 
 Another one is a name in ``BackendName``, a class that fulfils ``Desktop`` (:class:`AttachedDesktop` serves wlroots
 alone, :class:`HeadlessDesktop`, ``session`` and ``supervisor`` a sway of our own) and an entry in :data:`BACKENDS`;
-where it is captured otherwise, a kind in ``capture`` as well.
+where it is captured otherwise, a kind in ``capture`` as well. The management API names compositors in
+``host/management.py``.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from punktfunk.mgmt.interface import (
 
 _S = 1_000_000_000
 _CODECS = ("h264", "h265", "av1")
-_COMPOSITORS = (("kwin", "KWin"), ("gamescope", "gamescope"), ("mutter", "Mutter"), ("wlroots", "wlroots"))
+COMPOSITORS = (("kwin", "KWin"), ("gamescope", "gamescope"), ("mutter", "Mutter"), ("wlroots", "wlroots"))
 
 
 class HostManagement(LiveHost):
@@ -79,7 +79,7 @@ class HostManagement(LiveHost):
         ]
         return [
             Compositor(name, label, available=name in usable, default=name in usable[:1])
-            for name, label in _COMPOSITORS
+            for name, label in COMPOSITORS
         ]
 
     def pairing(self) -> PairingState:
