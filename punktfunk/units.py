@@ -12,6 +12,7 @@ The types can be used as field types of pydantic models: they validate from text
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -255,7 +256,7 @@ def _share(value: object, what: str, example: str) -> tuple[Decimal, bool]:
 
 
 def _finite(value: object, what: str) -> None:
-    if isinstance(value, float) and (value != value or value in {float("inf"), float("-inf")}):  # noqa: PLR0124 - NaN differs from itself
+    if isinstance(value, float) and not math.isfinite(value):
         raise UnitError(f"{value!r} is not a {what}", "write a finite number")
 
 

@@ -39,8 +39,7 @@ WINDOW_FRAMES = 16_000
 RECORDED = 15_000
 BYTES_A_FRAME = 1.0
 BYTES_A_REPORT = 40
-"""What each leaves behind, some 20 bytes: a report a second, so 70 kB an hour. A busy machine has more of them to
-a frame."""
+"""What each may leave behind: a report a second, so 144 kB an hour. A busy machine has more of them to a frame."""
 BYTES_A_PICTURE = 24.0
 """Over fewer, so that what is under way at one moment weighs more; a number that is kept weighs 100 and more."""
 READINGS = 5

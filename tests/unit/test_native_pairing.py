@@ -12,7 +12,7 @@ from spake2 import SPAKE2_B
 
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
 from punktfunk.host.native.pairing import Attempt, NativePairing, PairingWindow
-from punktfunk.host.pending import Pending, PendingClients
+from punktfunk.host.pending import PendingClients
 from punktfunk.native import pairing
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
@@ -354,119 +354,7 @@ def test_a_pairing_that_cannot_be_stored_is_none_and_the_reason_is_raised(native
     assert native.counted() == {"challenges": 4, "store_failures": 3, "paired": 1}
 
 
-# --- devices that wait ------------------------------------------------------------------------------------
-
-
-def test_a_device_that_asks_again_keeps_its_place_and_its_time(native: RecordedPairing) -> None:
-    assert native.pending.ask("native", PHONE, "phone\n", "192.0.2.7", 1)
-    assert native.pending.ask("native", TABLET, "", "192.0.2.8", 2)
-    assert native.pending.ask("native", PHONE, "other", "192.0.2.9", 3)
-    assert native.changes == 2
-    assert native.pending.all(3) == (
-        Pending("native", PHONE, "phone", "192.0.2.7", 1),
-        Pending("native", TABLET, "unnamed device", "192.0.2.8", 2),
-    )
-
-
-def test_thirty_two_devices_wait_and_four_of_an_address(native: RecordedPairing) -> None:
-    took = [native.pending.ask("native", f"{n:064x}", "tv", f"192.0.2.{n // 5}", 0) for n in range(50)]
-    assert took == [n % 5 < 4 and n < 40 for n in range(50)]
-    assert len(native.pending.all(0)) == 32
-    assert native.changes == 32
-    assert native.pending.overflow == 8 + 10
-
-
-def test_two_hundred_and_fifty_six_devices_stay_denied(native: RecordedPairing) -> None:
-    for n in range(257):
-        assert native.pending.ask("native", f"{n:064x}", "tv", "192.0.2.7", 0)
-        assert native.pending.deny(f"{n:064x}", 0)
-    assert not native.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 0)
-    assert native.pending.ask("native", f"{0:064x}", "tv", "192.0.2.7", 0)
-
-
-def test_an_approved_device_is_on_disk_and_waits_no_more(native: RecordedPairing) -> None:
-    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    native.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
-    native.changes = 0
-    assert native.pending.approve(PHONE.upper(), 1, 1_700_000_009) is True
-    assert native.changes == 1
-    paired = PairedClient(PHONE, "phone", "native", 1_700_000_009)
-    assert TrustStore(native.trust.path).clients() == (paired,)
-    assert [device.fingerprint for device in native.pending.all(1)] == [TABLET]
-    assert native.pending.approve(PHONE, 1, 9) is False
-    assert native.pending.deny(PHONE, 1) is False
-    assert native.changes == 1
-    assert native.trust.clients() == (paired,)
-
-
-def test_wires_share_one_list_with_its_caps_and_a_device_is_paired_by_the_one_that_it_asked_over(
-    native: RecordedPairing,
-) -> None:
-    for n in range(4):
-        assert native.pending.ask(("native", "echo")[n % 2], f"{n:064x}", "tv", "192.0.2.7", 0)
-    assert not native.pending.ask("echo", TABLET, "tablet", "192.0.2.7", 0)
-    assert native.pending.ask("native", f"{1:064x}", "tv", "192.0.2.7", 1), "it is known already"
-    assert [device.wire for device in native.pending.all(1)] == ["native", "echo", "native", "echo"]
-    assert native.pending.approve(f"{1:064x}", 1, 9)
-    assert (
-        native.trust.clients()
-        == native.trust.clients("echo")
-        == (PairedClient(f"{1:064x}", "tv", "echo", 9),)
-    )
-    assert native.pending.deny(f"{2:064x}", 1)
-    assert not native.pending.ask("echo", f"{2:064x}", "tv", "192.0.2.9", 1), "denied over any wire"
-
-
-def test_a_denied_device_is_unpaired_and_out_of_sight(native: RecordedPairing) -> None:
-    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    native.pending.ask("native", TABLET, "tablet", "192.0.2.8", 0)
-    native.changes = 0
-    assert native.pending.deny(PHONE.upper(), 5) is True
-    assert native.changes == 1
-    assert [device.fingerprint for device in native.pending.all(5)] == [TABLET]
-    assert native.pending.approve(PHONE, 5, 9) is False
-    assert native.pending.deny(PHONE, 5) is False
-    assert native.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 4) is False
-    assert native.changes == 1
-    assert native.trust.clients() == ()
-    assert native.counted() == {}
-    assert native.pending.ask("native", PHONE, "phone", "192.0.2.9", 600 * S + 5) is True
-
-
-def test_who_does_not_wait_can_be_neither_approved_nor_denied(native: RecordedPairing) -> None:
-    assert native.pending.approve(PHONE, 0, 9) is False
-    assert native.pending.deny(PHONE, 0) is False
-    assert native.changes == 0
-    assert native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0), "it was not turned away"
-    assert native.trust.clients() == ()
-
-
-@pytest.mark.parametrize("approved", [True, False])
-def test_a_device_can_be_answered_for_ten_minutes_and_no_longer(
-    native: RecordedPairing, approved: bool
-) -> None:
-    def answer(now: int) -> bool:
-        return native.pending.approve(PHONE, now, 9) if approved else native.pending.deny(PHONE, now)
-
-    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
-    assert answer(3 + 600 * S) is False
-    assert native.trust.clients() == ()
-    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 3)
-    assert answer(3 + 600 * S - 1) is True
-    assert len(native.trust.clients()) == approved
-
-
-def test_an_approval_that_cannot_be_stored_is_an_error_and_the_device_waits_on(
-    native: RecordedPairing,
-) -> None:
-    native.pending.ask("native", PHONE, "phone", "192.0.2.7", 0)
-    native.changes = 0
-    native.break_store()
-    with pytest.raises(TrustStoreError, match="cannot write"):
-        native.pending.approve(PHONE, 1, 9)
-    assert native.changes == 0
-    native.mend_store()
-    assert native.pending.approve(PHONE, 1, 9)
+# --- what a person is shown --------------------------------------------------------------------------------
 
 
 def test_whoever_looks_at_the_desk_is_told_of_each_change(native: RecordedPairing) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from punktfunk.host.native.sender import NativeSender, open_sender
+from punktfunk.host.native.sender import NativeSender
 from punktfunk.media import AccessUnit, Stamps
 from tests.support.stream_spec import SPEC, TRANSPORT
 
@@ -22,7 +22,7 @@ class Wire:
         for end in self.ends:
             end.bind(("127.0.0.1", 0))
         self.ends[0].connect(self.ends[1].getsockname())
-        self.sender: NativeSender = open_sender(SPEC, self.ends[0].fileno())
+        self.sender = NativeSender(SPEC, self.ends[0].fileno())
 
     def packets_of(self, shards: int) -> int:
         """Send a picture of so many shards; return how many packets left for it."""

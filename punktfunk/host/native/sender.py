@@ -13,7 +13,7 @@ from punktfunk.host.stream.spec import StreamSpec, Transport
 from punktfunk.media import AccessUnit
 from punktfunk.native.control import fec_percent_within
 
-SENDER = f"{__name__}:open_sender"
+SENDER = f"{__name__}:NativeSender"
 """The factory, as a stream names it."""
 
 
@@ -34,7 +34,7 @@ class NativeTransport(BaseModel):
 
 
 class NativeSender:
-    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream."""
+    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream; raises as ``HostStream`` does."""
 
     def __init__(self, spec: StreamSpec, descriptor: int) -> None:
         self._agreed = NativeTransport.model_validate(spec.transport.values)
@@ -141,8 +141,3 @@ class NativeSender:
         if percent != self._in_core:
             self._in_core = percent
             self._stream.set_fec_percent(percent)
-
-
-def open_sender(spec: StreamSpec, descriptor: int) -> NativeSender:
-    """Open the core's stream on a connected socket; raise as ``HostStream`` does."""
-    return NativeSender(spec, descriptor)
