@@ -20,41 +20,25 @@ from punktfunk.errors import HarnessError, ResultsError
 _READY_S = 30.0
 
 
-class ProcessPeer(ABC):
-    """One end that is started as ``python -m PROGRAM --config FILE`` in its namespace.
-
-    It says ``ready`` on standard output and leaves ``stats.json`` and tables of frames in ``folder``/ROLE.
-    """
+class ProgramPeer:
+    """One end that is any program in a namespace; it says ``ready`` on standard output."""
 
     role: ClassVar[Role]
-    program: ClassVar[str]
     ports: ClassVar[frozenset[int]] = frozenset()
 
-    def __init__(self, spec: Session, place: Place) -> None:
-        self._spec = spec
+    def __init__(self, place: Place) -> None:
         self._place = place
-        self._left = place.folder / self.role
         self._started: NamespaceProcess | None = None
 
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """Return the program's configuration, as JSON."""
-
-    @abstractmethod
-    def _namespace(self) -> Namespace:
-        """Return where it runs."""
-
-    def start(self) -> None:
-        """Start the program in its namespace; the topology stops it at the latest."""
-        folder, topology = self._place.folder, self._place.link.topology
-        config = folder / f"{self.role}.config.json"
-        config.write_text(json.dumps(self.config(), indent=1), encoding="utf-8")
+    def _run(self, command: list[str], namespace: Namespace) -> None:
+        """Start a command; the topology stops it at the latest."""
+        topology = self._place.link.topology
         self._started = NamespaceProcess(
             self.role,
-            [sys.executable, "-m", self.program, "--config", str(config)],
+            command,
             registration=topology.registration,
-            folder=folder,
-            namespace=self._namespace(),
+            folder=self._place.folder,
+            namespace=namespace,
         )
         topology.callback(self._started.stop)
 
@@ -88,6 +72,34 @@ class ProcessPeer(ABC):
         if self._started is None:
             raise HarnessError(f"the {self.role} has not been started")
         return self._started
+
+
+class ProcessPeer(ProgramPeer, ABC):
+    """One end that is started as ``python -m PROGRAM --config FILE`` in its namespace.
+
+    It leaves ``stats.json`` and tables of frames in ``folder``/ROLE.
+    """
+
+    program: ClassVar[str]
+
+    def __init__(self, spec: Session, place: Place) -> None:
+        super().__init__(place)
+        self._spec = spec
+        self._left = place.folder / self.role
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the program's configuration, as JSON."""
+
+    @abstractmethod
+    def _namespace(self) -> Namespace:
+        """Return where it runs."""
+
+    def start(self) -> None:
+        """Start the program in its namespace."""
+        config = self._place.folder / f"{self.role}.config.json"
+        config.write_text(json.dumps(self.config(), indent=1), encoding="utf-8")
+        self._run([sys.executable, "-m", self.program, "--config", str(config)], self._namespace())
 
     def _left_stats(self) -> Mapping[str, Any]:
         try:

@@ -67,52 +67,22 @@ if __name__ == "__main__":
     sys.exit(0)
 
 from harness.analysis.records import Records  # noqa: E402 - the program above needs nothing of it
-from harness.network.namespaces import Namespace  # noqa: E402
-from harness.network.process import NamespaceProcess  # noqa: E402
 from harness.peers.peer import Place, Role, Stats  # noqa: E402
+from harness.peers.process import ProgramPeer  # noqa: E402
 from harness.scenario.model import Session  # noqa: E402
 
 
-class _Toy:
-    role: ClassVar[Role]
+class _Toy(ProgramPeer):
     program: ClassVar[str]
-    ports: ClassVar[frozenset[int]] = frozenset()
 
     def __init__(self, spec: Session, place: Place) -> None:
-        self._place = place
+        super().__init__(place)
         self._out = place.folder / "toy.json"
 
     def start(self) -> None:
         link = self._place.link
         words = [self.role, link.host_address.ipv4, str(self._out)]
-        namespace: Namespace = link.host if self.role == "host" else link.client
-        self._process = NamespaceProcess(
-            self.role,
-            [sys.executable, __file__, *words],
-            registration=link.topology.registration,
-            folder=self._place.folder,
-            namespace=namespace,
-        )
-        link.topology.callback(self._process.stop)
-
-    def ready(self) -> None:
-        self._process.wait_event("ready", _PATIENCE_S)
-
-    @property
-    def running(self) -> bool:
-        return self._process.returncode is None
-
-    def wait(self, timeout_s: float) -> int | None:
-        return self._process.wait(timeout_s)
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def stop(self) -> int | None:
-        return self._process.stop()
-
-    def last_words(self) -> str:
-        return self._process.last_words()
+        self._run([sys.executable, __file__, *words], link.host if self.role == "host" else link.client)
 
     def stats(self) -> Stats | None:
         return None
