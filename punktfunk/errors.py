@@ -21,6 +21,7 @@
     ├── ProtocolError               exit 5  PF400  the peer broke the control protocol
     │   ├── HandshakeError          exit 5  PF410  the handshake did not complete
     │   ├── RejectedError           exit 1  PF420  the host refused this client (carries the close code)
+    │   ├── StatusError             exit 1  PF450  a request of GameStream that is refused (carries the status code)
     │   ├── UntrustedPeerError      exit 1  PF430  pin mismatch, or open trust off loopback
     │   └── PairingError            exit 1  PF440  a pairing did not come about
     │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
@@ -186,6 +187,20 @@ class RejectedError(ProtocolError):
     def __init__(self, cause: str, hint: str = "", *, close_code: int | None = None) -> None:
         super().__init__(cause, hint)
         self.close_code = close_code
+
+
+class StatusError(ProtocolError):
+    """A request of GameStream is refused, by HTTP or RTSP; ``status`` is what its client is answered with, and shows.
+
+    Clients show ``cause`` too, as the words that go with the status (gamestream section 2.1).
+    """
+
+    code = "PF450"
+    exit_code = 1
+
+    def __init__(self, cause: str, hint: str = "", *, status: int) -> None:
+        super().__init__(cause, hint)
+        self.status = status
 
 
 class UntrustedPeerError(ProtocolError):
