@@ -1,0 +1,34 @@
+"""An app as clients see and start it (gamestream section 4.1): a program of the host's own list, or the desktop itself.
+
+What runs is the host owner's choice alone: a client names an app by its number, and nothing of a request becomes part
+of a command (promise P12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_APP_ID = 2**31 - 1
+"""Clients keep the number in 31 bits, and take 0 for "nothing runs"."""
+
+Place = Literal["desktop", "own"]
+"""Where a program runs: on the desktop that all clients share, or on a headless one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Something that a client can launch. ``id`` never changes: clients keep pictures and shortcuts by it."""
+
+    id: int
+    """1 to :data:`MAX_APP_ID`."""
+    title: str
+    command: tuple[str, ...] = ()
+    """A program and its arguments, run without a shell; empty: the desktop itself, which has no process."""
+    folder: str = ""
+    """The program's working folder; empty: the host's."""
+    place: Place = "desktop"
+
+
+DESKTOP = App(1, "Desktop")
+"""The app that every host has: clients show an empty list as an error."""
