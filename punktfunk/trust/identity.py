@@ -1,7 +1,8 @@
 """Certificates that name a host and a client, and the fingerprints by which peers pin each other.
 
-Both are self-signed (punktfunk/1 section 1.2): the host's RSA-2048 with CN ``punktfunk`` and no extension,
-the client's P-256 with SAN ``punktfunk-client``. A fingerprint is the SHA-256 of the DER of the leaf
+All are self-signed (punktfunk/1 section 1.2): the host's RSA-2048 with CN ``punktfunk`` and no extension,
+the client's P-256 with SAN ``punktfunk-client``, that of a GameStream client RSA-2048 with the CN that all of its kind
+have (gamestream section 3.1). A fingerprint is the SHA-256 of the DER of the leaf
 certificate, written as 64 lowercase hex digits.
 """
 
@@ -36,6 +37,14 @@ class Role(Enum):
 
     HOST = ""
     CLIENT = "client-"
+    GAMESTREAM_CLIENT = "gamestream-client-"
+
+
+_NAMES = {
+    Role.HOST: "punktfunk",
+    Role.CLIENT: "punktfunk-client",
+    Role.GAMESTREAM_CLIENT: "NVIDIA GameStream Client",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +65,12 @@ class Identity:
     @classmethod
     def generate(cls, role: Role) -> Identity:
         """Make a fresh identity of the kind that ``role`` shows."""
+        name = _NAMES[role]
         key: PrivateKey
-        if role is Role.HOST:
-            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-            name = "punktfunk"
-        else:
+        if role is Role.CLIENT:
             key = ec.generate_private_key(ec.SECP256R1())
-            name = "punktfunk-client"
+        else:
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = (
             x509.CertificateBuilder()
@@ -85,7 +93,7 @@ class Identity:
 
     @classmethod
     def load_or_create(cls, folder: Path, role: Role) -> Identity:
-        """Read ``cert.pem`` and ``key.pem`` (``client-`` before both for a client), making them if both are absent.
+        """Read ``cert.pem`` and ``key.pem`` (with the role's stem before both), making them if both are absent.
 
         Raises ``ConfigError`` when the files cannot be used, or when one of them is missing: a new identity in place of
         a lost one would be refused by every peer that pinned it.

@@ -36,6 +36,16 @@ def test_the_client_certificate_is_p256_with_its_dns_name() -> None:
     assert names.get_values_for_type(x509.DNSName) == ["punktfunk-client"]
 
 
+def test_the_certificate_of_a_gamestream_client_is_what_its_hosts_know() -> None:
+    certificate = Identity.generate(Role.GAMESTREAM_CLIENT).certificate
+    assert certificate.subject.rfc4514_string() == "CN=NVIDIA GameStream Client"
+    assert certificate.version is x509.Version.v3
+    assert list(certificate.extensions) == []
+    key = certificate.public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    assert key.key_size == 2048
+
+
 def test_the_fingerprint_is_sha256_of_the_der() -> None:
     der = CLIENT.certificate.public_bytes(serialization.Encoding.DER)
     assert CLIENT.fingerprint == hashlib.sha256(der).hexdigest()
