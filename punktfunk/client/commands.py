@@ -13,6 +13,7 @@ from punktfunk.client.dial import dialled
 from punktfunk.client.ending import Counts, silence_ns
 from punktfunk.client.json_lines import exit_status
 from punktfunk.client.known_hosts import KnownHosts
+from punktfunk.client.latency import latency_words
 from punktfunk.client.pair import pair
 from punktfunk.client.service import Client
 from punktfunk.client.summary import Summary
@@ -130,8 +131,8 @@ def _second_line(progress: messages.Progress, patience_ns: int) -> str:
     counters = progress.counters
     latency = "latency unknown"
     if progress.latency_us is not None:
-        p50, p95, largest = (value / 1000 for value in progress.latency_us)
-        latency = f"latency p50 {p50:.2f} ms p95 {p95:.2f} ms max {largest:.2f} ms"
+        p50, p95, largest = (latency_words(value, progress.latency_error_us) for value in progress.latency_us)
+        latency = f"latency p50 {p50} p95 {p95} max {largest}"
     last = progress.last_packet_ns
     silent_ns = None if last is None else monotonic_ns() - last
     if silent_ns is None:

@@ -115,5 +115,6 @@ def _second(progress: messages.Progress) -> None:
         frames=progress.frames,
         bytes=progress.bytes,
         latency_us=progress.latency_us,
+        latency_error_us=progress.latency_error_us,
         last_packet_ns=progress.last_packet_ns,
     )

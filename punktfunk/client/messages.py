@@ -99,8 +99,9 @@ class Progress:
     """Worker: the last second and all counters so far.
 
     ``latency_us`` is capture to complete access unit, p50, p95 and largest of the last second, ``None`` when
-    no frame came or the clocks are not known. Counter keys are those of ``ClientStream.stats`` and of
-    :data:`COUNTERS`. ``last_packet_ns`` (CLOCK_MONOTONIC) is ``None`` before the first packet.
+    no frame came or the clocks are not known; each is wrong by at most ``latency_error_us``, below zero too.
+    Counter keys are those of ``ClientStream.stats`` and of :data:`COUNTERS`. ``last_packet_ns`` (CLOCK_MONOTONIC)
+    is ``None`` before the first packet.
     """
 
     counters: dict[str, int]
@@ -108,6 +109,7 @@ class Progress:
     bytes: int
     latency_us: list[int] | None
     last_packet_ns: int | None
+    latency_error_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

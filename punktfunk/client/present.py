@@ -46,10 +46,9 @@ class Presenter:
         """Take what the user did since the last call."""
         return self._window.events()
 
-    def say(self, frames: int, latency_ns: int | None) -> None:
-        """Show the figures of the last second: frames received and shown, and the median latency."""
-        latency = "latency unknown" if latency_ns is None else f"latency {latency_ns / 1e6:.1f} ms"
-        self._window.say(f"{frames} fps, {self._shown} shown, {latency}")
+    def say(self, frames: int, latency: str) -> None:
+        """Show the figures of the last second: frames received and shown, and the median latency in words."""
+        self._window.say(f"{frames} fps, {self._shown} shown, latency {latency}")
         self._shown = 0
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 from punktfunk import log
 from punktfunk.client import messages
 from punktfunk.client.ending import Counts, End, Hearing, silence_ns
+from punktfunk.client.latency import latency_words
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.client.present import Presenter
 from punktfunk.clock import SessionClock, monotonic_ns
@@ -231,24 +232,27 @@ class ReceiveProgram:
                 pass
 
     def _report(self) -> None:
-        latency = sorted(self._second_latency)
+        latency = [ns // 1000 for ns in sorted(self._second_latency)]
+        error_us = 0 if self._host_clock is None else -(-self._host_clock.error_ns // 1000)
         self._end.send(
             messages.Progress(
                 counters=self._counters(),
                 frames=self._second_frames,
                 bytes=self._second_bytes,
                 latency_us=[
-                    latency[len(latency) // 2] // 1000,
-                    latency[len(latency) * 95 // 100] // 1000,
-                    latency[-1] // 1000,
+                    latency[len(latency) // 2],
+                    latency[len(latency) * 95 // 100],
+                    latency[-1],
                 ]
                 if latency
                 else None,
                 last_packet_ns=self._stream.last_packet_ns(),
+                latency_error_us=error_us,
             )
         )
         if self._presenter is not None:
-            self._presenter.say(self._second_frames, latency[len(latency) // 2] if latency else None)
+            median = latency_words(latency[len(latency) // 2], error_us) if latency else "unknown"
+            self._presenter.say(self._second_frames, median)
         self._records.add(self._stream.take_records())
         self._second_latency.clear()
         self._second_frames = self._second_bytes = 0

@@ -76,7 +76,8 @@ def test_a_host_and_a_client_verify_three_seconds_of_frames(
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert lines[0] == "verification of 180 frames 1280x720@60, FEC GF16 20 %"
-    assert any(re.search(r"\d+ fps .* Mbit/s  latency p50 \d", line) for line in lines)
+    # Beside other programs the clock rounds may leave an error above the latency of loopback: "<0.90 ms" then.
+    assert any(re.search(r"\d+ fps .* Mbit/s  latency p50 <?\d", line) for line in lines), done.stdout
     assert lines[-1] == "verification passed: 180 of 180 frames intact, 0 corrupted · verified"
     assert (tmp_path / "record" / "records.npz").exists()
     out, err = process.communicate(timeout=10)

@@ -165,6 +165,17 @@ def test_a_second_without_a_packet_claims_no_loss_of_0() -> None:
         assert "packets lost unknown, frames lost unknown" in line(last)
 
 
+def test_a_latency_below_what_the_clocks_can_tell_is_an_upper_limit() -> None:
+    def line(latency_us: list[int], error_us: int) -> str:
+        progress = messages.Progress(FULL, 60, 0, latency_us, monotonic_ns(), error_us)
+        return commands._second_line(progress, S)
+
+    assert "latency p50 0.00 ms p95 1.25 ms max 30.00 ms  packets" in line([0, 1250, 30_000], 900)
+    assert "latency p50 <0.50 ms p95 <0.90 ms max 0.02 ms  packets" in line([-410, -10, 20], 910)
+    assert "latency p50 <0.00 ms p95 0.01 ms" in line([-900, 10, 20], 900)
+    assert "latency p50 unknown p95 0.01 ms" in line([-901, 10, 20], 900)
+
+
 @pytest.mark.parametrize("text", ["499 ms", "601 s"])
 def test_an_idle_time_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="idle time"):
