@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from punktfunk.errors import StatusError
+from punktfunk.gamestream.surround import SurroundParams
 
 STEREO = 196_610
 """``surroundAudioInfo`` of stereo, which a client that leaves it out means: mask 3 in the upper half, 2 channels."""
-MAX_SURROUND_PARAMS = 16
-"""Characters of a custom surround layout: three digits and one for each of at most 8 channels."""
 MILLI_HZ_FROM = 1000
 """Rates from here on are thousandths of a frame a second: one client sends them so."""
 
 _KEY = re.compile(r"[0-9A-Fa-f]{32}")
 _INTEGER = re.compile(r"-?[0-9]{1,10}")
 _MODE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,7}(?:\.[0-9]{1,6})?)")
-_SURROUND_PARAMS = re.compile(r"[0-9]{9}|[0-9]{11}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ class LaunchRequest:
     host_audio: bool
     """Whether the host's speakers go on playing."""
     surround: Surround
-    surround_params: str | None
-    """A layout of the client's own (section 9.3): channels, streams, coupled streams, one digit for each channel."""
+    surround_params: SurroundParams | None
+    """A layout of the client's own, for 6 or 8 channels."""
     gamepads: int
     """Bit mask of the gamepads that are there."""
     persist_gamepads: bool
@@ -140,16 +138,12 @@ def _mode(text: str) -> ModeHint | None:
     return ModeHint(int(match[1]), int(match[2]), fps / 1000 if fps >= MILLI_HZ_FROM else fps)
 
 
-def _surround_params(text: str) -> str | None:
+def _surround_params(text: str) -> SurroundParams | None:
     """Return a custom layout that an encoder can be set up by; ``None`` when the client has none."""
-    if not text:
-        return None
-    if _SURROUND_PARAMS.fullmatch(text):
-        channels, streams, coupled, *mapping = (int(digit) for digit in text)
-        fits = len(mapping) == channels and streams + coupled == channels and streams >= coupled
-        if fits and all(digit < channels for digit in mapping):
-            return text
-    raise StatusError("surroundParams is no layout of 6 or 8 channels", status=400)
+    found = SurroundParams.parse(text) if text else None
+    if text and (found is None or found.channels == 2):
+        raise StatusError("surroundParams is no layout of 6 or 8 channels", status=400)
+    return found
 
 
 def rtsp_url(address: str, port: int, *, encrypted: bool) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 from collections.abc import Callable
 from importlib import metadata
@@ -12,6 +11,7 @@ from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import BACKENDS, examine
+from punktfunk.gamestream.serverinfo import unique_id
 from punktfunk.host.live import LiveHost
 from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
@@ -63,7 +63,7 @@ class HostManagement(LiveHost):
         """Return who the host is."""
         return HostFacts(
             hostname=socket.gethostname(),
-            unique_id=hashlib.sha256(b"uniqueid" + bytes.fromhex(self._fingerprint)).hexdigest()[:16],
+            unique_id=unique_id(self._fingerprint),
             local_ip=reachable_addresses(self._bind)[0],
             version=program_version(),
             abi_version=ABI_VERSION,

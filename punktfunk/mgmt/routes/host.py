@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from punktfunk.gamestream.serverinfo import APP_VERSION, GFE_VERSION
 from punktfunk.mgmt.models import CompositorBody, Health, HostInfo, PortsBody
 from punktfunk.mgmt.routing import Control, failures, router
-
-APP_VERSION = "7.1.431.-1"
-GFE_VERSION = "3.23.0.74"
-"""What GameStream clients take the host for (punktfunk/1 section 8, ``GET /host``)."""
 
 routes = router("host")
 
