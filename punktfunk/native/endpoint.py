@@ -2,7 +2,7 @@
 
 The listener answers from the very address that a client dialled (packet info), because clients connect their
 data socket to the pair they know (punktfunk/1 section 2.6 point 6). What strangers may hold and cost is limited by
-:mod:`punktfunk.native.link_quota` and :mod:`punktfunk.native.quic_limits`.
+:mod:`punktfunk.link_quota` and :mod:`punktfunk.native.quic_limits`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.retry import QuicRetryTokenHandler
 
+from punktfunk import link_quota
 from punktfunk.addresses import SocketAddress, source_of
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, HandshakeError
-from punktfunk.native import link_quota
+from punktfunk.link_quota import FairQuota, HandshakeGate, Verdict
 from punktfunk.native.dialect import CloseCode, Dialect
-from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict
 from punktfunk.native.quic import Link, LinkHandler, PeerLoss
 from punktfunk.native.quic_connection import client_connection, host_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES

@@ -290,7 +290,7 @@ def test_ipv6_and_mapped_ipv4_clients_share_a_dual_stack_listener() -> None:
 
 
 def test_a_full_listener_lets_the_oldest_stranger_go_and_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("punktfunk.native.link_quota.MAX_STRANGERS", 2)
+    monkeypatch.setattr("punktfunk.link_quota.MAX_STRANGERS", 2)
 
     async def scenario() -> None:
         bench = Bench()
@@ -311,8 +311,8 @@ def test_a_full_listener_lets_the_oldest_stranger_go_and_tells_it(monkeypatch: p
 
 
 def test_an_admitted_link_is_no_stranger_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("punktfunk.native.link_quota.MAX_STRANGERS", 1)
-    monkeypatch.setattr("punktfunk.native.link_quota.MAX_ADMITTED_PER_CERTIFICATE", 2)
+    monkeypatch.setattr("punktfunk.link_quota.MAX_STRANGERS", 1)
+    monkeypatch.setattr("punktfunk.link_quota.MAX_ADMITTED_PER_CERTIFICATE", 2)
 
     async def scenario() -> None:
         bench = Bench()
@@ -340,7 +340,7 @@ def test_an_admitted_link_is_no_stranger_and_stays(monkeypatch: pytest.MonkeyPat
 def test_under_load_a_client_proves_its_address_first_and_gets_in(
     monkeypatch: pytest.MonkeyPatch, dialect: Dialect
 ) -> None:
-    monkeypatch.setattr("punktfunk.native.link_quota.RETRY_FROM_STRANGERS", 0)
+    monkeypatch.setattr("punktfunk.link_quota.RETRY_FROM_STRANGERS", 0)
 
     async def scenario() -> None:
         bench = Bench()

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 import punktfunk
+from punktfunk import link_quota
 from punktfunk.media import SyntheticSpec
-from punktfunk.native import link_quota
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import FrameReader, frame

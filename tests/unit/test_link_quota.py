@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from punktfunk.native import link_quota
-from punktfunk.native.link_quota import FairQuota, HandshakeGate, Verdict
+from punktfunk import link_quota
+from punktfunk.link_quota import FairQuota, HandshakeGate, Verdict
 
 
 def test_a_key_that_has_its_share_loses_its_own_oldest() -> None:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Generic, TypeVar
 
 MAX_STRANGERS = 64
-"""Links whose peer is not admitted, in whatever state; each costs at most `quic_limits.WORST_LINK_BYTES`."""
+"""QUIC links whose peer is not admitted, in whatever state; each costs at most `quic_limits.WORST_LINK_BYTES`."""
 MAX_STRANGERS_PER_SOURCE = 16
 MAX_ADMITTED = 128
 """Twice the most sessions that a host may be configured for."""
@@ -130,7 +130,8 @@ class HandshakeGate:
     def judge(self, source: str, *, strangers: int, of_source: int, validated: bool, now_s: float) -> Verdict:
         """Judge an Initial: ``strangers`` links are held in all, ``of_source`` by its source.
 
-        ``validated`` says that it carries a token of a Retry, which only whoever receives at its source can.
+        ``validated`` says that it carries a token of a Retry, which only whoever receives at its source can, or that it
+        came by TCP, where the kernel has seen to that.
         """
         known = self._sources.get(source) or _Source(now_s)
         bucket = known.share
