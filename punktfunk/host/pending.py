@@ -30,6 +30,8 @@ class Pending:
     name: str
     source: str
     since_ns: int
+    needs_pin: bool = False
+    """Whether it is paired by the PIN that it shows; a word of approval alone would prove nothing of it."""
 
 
 class PendingClients:
@@ -46,16 +48,28 @@ class PendingClients:
         """Called when other devices are pending, or (by approval) others are paired."""
         self._pending: OrderedDict[str, Pending] = OrderedDict()
         self._denied: OrderedDict[str, int] = OrderedDict()
+        self._on_gone: dict[str, Callable[[], None]] = {}
 
     @property
     def denied(self) -> int:
         """How many devices are remembered to have been turned away."""
         return len(self._denied)
 
-    def ask(self, wire: str, fingerprint: str, name: str, source: str, now_ns: int) -> bool:
+    def ask(
+        self,
+        wire: str,
+        fingerprint: str,
+        name: str,
+        source: str,
+        now_ns: int,
+        *,
+        on_gone: Callable[[], None] | None = None,
+    ) -> bool:
         """Remember an unpaired device so that a person can approve it; its wire has seen it hold the certificate's key.
 
-        Returns ``False``, and counts, when a cap holds it back or the device was denied within the last 10 minutes.
+        With ``on_gone`` it needs a PIN instead, and its wire has seen nothing yet: it is called when the device is
+        turned away or its time is over. Returns ``False``, and counts, when a cap holds it back or the device was
+        denied within the last 10 minutes.
         """
         self._expire(now_ns)
         if fingerprint in self._denied:
@@ -67,7 +81,11 @@ class PendingClients:
         if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
             self.overflow += 1
             return False
-        self._pending[fingerprint] = Pending(wire, fingerprint, device_name(name), source, now_ns)
+        self._pending[fingerprint] = Pending(
+            wire, fingerprint, device_name(name), source, now_ns, needs_pin=on_gone is not None
+        )
+        if on_gone is not None:
+            self._on_gone[fingerprint] = on_gone
         self.on_change()
         return True
 
@@ -76,11 +94,19 @@ class PendingClients:
         self._expire(now_ns)
         return tuple(self._pending.values())
 
+    def is_denied(self, fingerprint: str, now_ns: int) -> bool:
+        """Return whether a device was turned away within the last 10 minutes."""
+        self._expire(now_ns)
+        return fingerprint in self._denied
+
     def approve(self, fingerprint: str, now_ns: int, unix_s: int) -> bool:
-        """Pair a pending device; ``False`` when it is not pending (any more). Raises ``TrustStoreError``."""
+        """Pair a pending device; ``False`` when it is not pending (any more) or needs a PIN.
+
+        Raises ``TrustStoreError``.
+        """
         self._expire(now_ns)
         device = self._pending.get(fingerprint.lower())
-        if device is None:
+        if device is None or device.needs_pin:
             return False
         self.trust.add(PairedClient(device.fingerprint, device.name, device.wire, unix_s))
         self.resolve(device.fingerprint)
@@ -90,6 +116,13 @@ class PendingClients:
     def resolve(self, fingerprint: str) -> None:
         """Take a device off the list: it is paired."""
         self._pending.pop(fingerprint, None)
+        self._on_gone.pop(fingerprint, None)
+
+    def withdraw(self, fingerprint: str) -> None:
+        """Take a device off the list that does not wait any more."""
+        if fingerprint in self._pending:
+            self.resolve(fingerprint)
+            self.on_change()
 
     def deny(self, fingerprint: str, now_ns: int) -> bool:
         """Turn a device away for 10 minutes; ``False`` when it is not pending."""
@@ -100,6 +133,7 @@ class PendingClients:
         self._denied[fingerprint] = now_ns + PENDING_LIFE_NS
         while len(self._denied) > MAX_DENIED:
             self._denied.popitem(last=False)
+        self._tell_gone(fingerprint)
         self.on_change()
         return True
 
@@ -110,5 +144,11 @@ class PendingClients:
     def _expire(self, now_ns: int) -> None:
         for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:
             del self._pending[key]
+            self._tell_gone(key)
         for key in [k for k, until in self._denied.items() if now_ns >= until]:
             del self._denied[key]
+
+    def _tell_gone(self, fingerprint: str) -> None:
+        on_gone = self._on_gone.pop(fingerprint, None)
+        if on_gone is not None:
+            on_gone()
