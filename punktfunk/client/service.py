@@ -17,10 +17,10 @@ from punktfunk.client.link_end import end_of
 from punktfunk.client.request import dialects, hello_for, known_pin, load_identity, receive_order
 from punktfunk.client.summary import Summary
 from punktfunk.errors import HandshakeError, MediaError, ResultsError
-from punktfunk.input import FromClient, InputEvent
+from punktfunk.input import InputEvent
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
-from punktfunk.native.datagrams import Audio, FromHost
+from punktfunk.native.datagrams import Audio, FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Welcome
 from punktfunk.native.quic import Closed

@@ -14,11 +14,11 @@ from typing import Any
 from punktfunk import log
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import ConfigError, HandshakeError, ProtocolError, RejectedError, UntrustedPeerError
-from punktfunk.input import FromClient
 from punktfunk.native import control
 from punktfunk.native.client_control import ClientControl
 from punktfunk.native.datagrams import (
     COUNTER_NAMES,
+    FromClient,
     FromHost,
     Ignored,
     decode_from_host,

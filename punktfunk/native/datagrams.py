@@ -12,20 +12,20 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, get_args
 
 from punktfunk.input import (
     EFFECT_BYTES,
     INPUT_NAMES,
     PAD_KINDS,
-    FromClient,
+    WIRE_INPUT_KINDS,
     InputEvent,
     InputKind,
     Lightbar,
     Mic,
     Motion,
-    PadFeedback,
     PlayerLeds,
+    RichInput,
     Rumble,
     SurfaceSize,
     Touchpad,
@@ -93,10 +93,14 @@ class Ignored:
     reason: str
 
 
-FromHost = Audio | PadFeedback
+FromClient = InputEvent | Mic | RichInput
+"""What a client of this wire sends of :data:`punktfunk.input.FromClient`."""
+Feedback = Rumble | Lightbar | PlayerLeds | TriggerEffect
+"""What a host of this wire sends of :data:`punktfunk.input.PadFeedback`."""
+FromHost = Audio | Feedback
 Datagram = FromClient | FromHost
 COUNTER_NAMES: Final[dict[type, str]] = {
-    **INPUT_NAMES,
+    **{kind: INPUT_NAMES[kind] for kind in get_args(FromClient)},
     Audio: "audio",
     Rumble: "rumble",
     Lightbar: "lightbar",
@@ -163,6 +167,10 @@ def _host_bytes(datagram: FromHost) -> bytes:
 
 def _flags_of(event: InputEvent) -> int:
     """Return the one field that holds a pad's index for pads and the surface for all else (section 3.1)."""
+    if event.kind not in WIRE_INPUT_KINDS or event.contact is not None:
+        raise ValueError(
+            f"{event.kind.name} with {event.contact} does not fit the wire: it has no place there"
+        )
     if event.kind in PAD_KINDS:
         if event.surface is not None:
             raise ValueError(f"{event.kind.name} does not fit the wire with a surface: there its pad stands")
@@ -181,10 +189,9 @@ def _input(data: bytes) -> InputEvent | Ignored:
     if len(data) < _INPUT.size:
         return _SHORT
     _, number, code, x, y, flags = _INPUT.unpack_from(data)
-    try:
-        kind = InputKind(number)
-    except ValueError:
+    if number not in WIRE_INPUT_KINDS:
         return _UNKNOWN_KIND
+    kind = InputKind(number)
     if kind in PAD_KINDS:
         return InputEvent(kind, code, x, y, pad=flags)
     # Where there is no position either, a client may send what means nothing: whoever applies the event ignores it.

@@ -17,11 +17,19 @@ from punktfunk.allowance import Allowance
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.ending import EndReason
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
-from punktfunk.input import FromClient, PadFeedback
+from punktfunk.input import PadFeedback
 from punktfunk.log_limit import LineWriter, StrangerLog
 from punktfunk.native import control
 from punktfunk.native.data_port import DataPort
-from punktfunk.native.datagrams import Audio, FromHost, Ignored, decode_from_client, encode
+from punktfunk.native.datagrams import (
+    Audio,
+    Feedback,
+    FromClient,
+    FromHost,
+    Ignored,
+    decode_from_client,
+    encode,
+)
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Hello, Start, Welcome
 from punktfunk.native.host_control import HostControl
@@ -208,8 +216,9 @@ class HostSession:
         self.send(Audio(number & _SEQUENCE, self.clock.to_wire(encoded_ns), opus))
 
     def send_feedback(self, feedback: PadFeedback) -> None:
-        """Send rumble or HID output (sections 3.3 and 3.6)."""
-        self.send(feedback)
+        """Send rumble or HID output (sections 3.3 and 3.6); this wire has no message for anything else."""
+        if isinstance(feedback, Feedback):
+            self.send(feedback)
 
     def send(self, datagram: FromHost) -> None:
         """Send one datagram; raise ``ValueError`` for what does not fit the wire."""

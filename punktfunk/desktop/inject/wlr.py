@@ -97,7 +97,7 @@ class WlrInjector:
             InputKind.TOUCH_DOWN: self._touch,
             InputKind.TOUCH_MOVE: self._touch,
             InputKind.TOUCH_UP: self._touch,
-        }[event.kind]
+        }.get(event.kind, self._no_such_device)
         return means(event)
 
     def _key_event(self, event: InputEvent) -> str | None:
@@ -116,6 +116,9 @@ class WlrInjector:
 
     def _no_gamepad(self, _event: InputEvent) -> str | None:
         return "no_gamepad"
+
+    def _no_such_device(self, _event: InputEvent) -> str | None:
+        return "no_such_device"
 
     def _move_by(self, event: InputEvent) -> str | None:
         dx, dy = (max(-_MAX_MOVE, min(_MAX_MOVE, value)) for value in (event.x, event.y))

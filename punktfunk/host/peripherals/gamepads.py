@@ -8,7 +8,19 @@ from typing import Final
 
 from punktfunk.desktop.pads import Pad, PadMaker, PadState
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
-from punktfunk.input import MAX_PADS, TRIGGERS, InputEvent, InputKind, PadAxis, PadButtons, Rumble
+from punktfunk.input import (
+    MAX_PADS,
+    TRIGGERS,
+    InputEvent,
+    InputKind,
+    PadArrival,
+    PadAxis,
+    PadButtons,
+    PadInput,
+    PadRemoval,
+    PadReport,
+    Rumble,
+)
 
 REPEAT_S: Final = 0.5
 """A motor's state is told again this often, for datagrams get lost (punktfunk/1 section 3.3)."""
@@ -27,27 +39,40 @@ class PadStates:
         """Return the state of a pad."""
         return self._states.get(number, PadState())
 
-    def take(self, event: InputEvent) -> tuple[int, PadState] | None:
+    def take(self, event: InputEvent | PadReport | PadArrival) -> tuple[int, PadState] | None:
         """Return the pad's number and its new state; ``None`` for an event that means nothing."""
         number = event.pad
         if not 0 <= number < MAX_PADS:
             return None
         state = self.of(number)
+        if isinstance(event, InputEvent):
+            changed = self._changed(state, event)
+            if changed is None:
+                return None
+            state = changed
+        elif isinstance(event, PadReport):
+            state = PadState(event.buttons & _KNOWN_BUTTONS, event.axes)
+        self._states[number] = state
+        return number, state
+
+    def forget(self, number: int) -> None:
+        """Let a pad that is gone begin at rest when it comes back."""
+        self._states.pop(number, None)
+
+    @staticmethod
+    def _changed(state: PadState, event: InputEvent) -> PadState | None:
         if event.kind is InputKind.PAD_BUTTON:
             bit = event.code & _KNOWN_BUTTONS
             if not bit or event.code.bit_count() != 1:
                 return None
             buttons = state.buttons | bit if event.x else state.buttons & ~bit
-            state = PadState(buttons, state.axes)
-        elif event.kind is InputKind.PAD_AXIS and event.code in set(PadAxis):
+            return PadState(buttons, state.axes)
+        if event.kind is InputKind.PAD_AXIS and event.code in set(PadAxis):
             low, high = (0, 255) if event.code in TRIGGERS else (-32768, 32767)
             axes = list(state.axes)
             axes[event.code] = max(low, min(high, event.x))
-            state = PadState(state.buttons, (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]))
-        else:
-            return None
-        self._states[number] = state
-        return number, state
+            return PadState(state.buttons, (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]))
+        return None
 
 
 class RumbleState:
@@ -97,13 +122,19 @@ class GamepadRouter:
         self._states = PadStates()
         self._pads: dict[int, Pad] = {}
         self._plugging: dict[int, asyncio.Task[None]] = {}
+        self._leaving: set[int] = set()
+        """Pads that are being made, and whose client has lost them meanwhile."""
         self._rumble = RumbleState()
         self._timer: asyncio.TimerHandle | None = None
         self._none_here = False
 
-    def inject(self, event: InputEvent) -> bool:
-        """Put a pad event in; ``False`` when it means nothing, or there are no pads here."""
+    def inject(self, event: InputEvent | PadInput) -> bool:
+        """Put in what a pad is or does; ``False`` when it means nothing here, or there are no pads."""
         if self._none_here:
+            return False
+        if isinstance(event, PadRemoval):
+            return self._removed(event.pad)
+        if not isinstance(event, InputEvent | PadReport | PadArrival):
             return False
         taken = self._states.take(event)
         if taken is None:
@@ -112,7 +143,9 @@ class GamepadRouter:
         pad = self._pads.get(number)
         if pad is not None:
             self._report(number, pad, state)
-        elif number not in self._plugging:
+        elif number in self._plugging:
+            self._leaving.discard(number)
+        else:
             self._plugging[number] = self._loop.create_task(self._plug_in(number))
         return True
 
@@ -124,6 +157,17 @@ class GamepadRouter:
         for number in list(self._pads):
             self._unplug(number)
         self._none_here = True
+
+    def _removed(self, number: int) -> bool:
+        """Unplug a pad whose client has lost it; one that is being made is unplugged once it is there."""
+        self._states.forget(number)
+        if number in self._plugging:
+            self._leaving.add(number)
+        elif number in self._pads:
+            self._unplug(number)
+        else:
+            return False
+        return True
 
     async def _plug_in(self, number: int) -> None:
         """Make a pad, in a thread: the kernel and udev take their time."""
@@ -138,7 +182,8 @@ class GamepadRouter:
             return
         finally:
             self._plugging.pop(number, None)
-        if self._none_here:
+        if self._none_here or number in self._leaving:
+            self._leaving.discard(number)
             pad.close()
             return
         self._pads[number] = pad

@@ -11,7 +11,15 @@ from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.peripherals.gamepads import GamepadRouter
 from punktfunk.host.session_report import SessionReport
-from punktfunk.input import INPUT_NAMES, PAD_KINDS, FromClient, InputEvent, Mic, RichInput
+from punktfunk.input import (
+    INPUT_NAMES,
+    PAD_KINDS,
+    FromClient,
+    InputEvent,
+    Mic,
+    PadInput,
+    RichInput,
+)
 
 
 class InputSink(Protocol):
@@ -49,7 +57,7 @@ class Peripherals:
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
         report.datagrams[INPUT_NAMES[type(datagram)]] += 1
-        if not isinstance(datagram, InputEvent):
+        if isinstance(datagram, Mic | RichInput):
             self.on_datagram(report, datagram)
         elif not self._inject(session, report, datagram):
             report.datagrams["input_refused"] += 1
@@ -75,17 +83,19 @@ class Peripherals:
             # What this client held down would stay down; other clients press theirs again.
             self._input_sink.release_all()
 
-    def _inject(self, session: ClientSession, report: SessionReport, event: InputEvent) -> bool:
-        if event.kind in PAD_KINDS and self.pad_maker is not None:
-            pads = self._pads.get(report.number)
-            if pads is None:
-                pads = self._pads[report.number] = GamepadRouter(
-                    self.pad_maker,
-                    session.send_feedback,
-                    lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
-                )
-            return pads.inject(event)
-        return self._input_sink is None or self._input_sink.inject(event)
+    def _inject(self, session: ClientSession, report: SessionReport, event: InputEvent | PadInput) -> bool:
+        if isinstance(event, InputEvent) and (event.kind not in PAD_KINDS or self.pad_maker is None):
+            return self._input_sink is None or self._input_sink.inject(event)
+        if self.pad_maker is None:
+            return False
+        pads = self._pads.get(report.number)
+        if pads is None:
+            pads = self._pads[report.number] = GamepadRouter(
+                self.pad_maker,
+                session.send_feedback,
+                lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
+            )
+        return pads.inject(event)
 
     def _hear(self, encoded_ns: int, opus: bytes) -> None:
         """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
