@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import Any
 
 from punktfunk import log
 from punktfunk.client import messages
-from punktfunk.client.ending import Counts, End, Hearing, silence_ns
+from punktfunk.client.ending import End, Hearing, silence_ns
 from punktfunk.client.latency import latency_words
-from punktfunk.client.picture_log import PictureLog
 from punktfunk.client.present import Presenter
+from punktfunk.client.reception import Keeping, Over, Reception
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.core._core import FLAG_PROBE, ClientStream, ReceivedFrame, StreamConfig
-from punktfunk.errors import PunktfunkError, ResultsError, SessionClosedError
-from punktfunk.media import TestCardSpec, is_test_frame
+from punktfunk.errors import PunktfunkError, SessionClosedError
+from punktfunk.media import is_test_frame
 from punktfunk.native.control import LOSS_REPORT_INTERVAL_NS, MS, S
-from punktfunk.process import artefacts
 from punktfunk.process.worker_end import WorkerEnd, leave
-
-if TYPE_CHECKING:
-    from punktfunk.client.decode import PictureReader
 
 _ORDER_LIMIT_S = 30.0
 _POLL_S = 0.02
@@ -58,18 +53,22 @@ class ReceiveProgram:
         self._order = order
         self._clock = SessionClock(order.clock_offset_ns, order.clock_error_ns)
         self._host_clock: messages.HostClock | None = None
-        self._recording = order.record_frames and order.artefacts is not None
-        self._picture_log = self._open_picture_log(order) if self._recording else None
-        self._pictures = self._open_pictures(order)
+        self._reception = Reception(
+            Keeping(
+                codec=order.codec,
+                read_marker=order.read_marker,
+                reference=order.reference,
+                reference_every=order.reference_every,
+                artefacts=order.artefacts,
+                record_frames=order.record_frames,
+                out=order.out,
+            )
+        )
         self._presenter = None if order.title is None else Presenter(order.title, order.mode.resolution)
         self._stream = self._open_stream(order, descriptor)
-        self._out = self._open_out(order.out)
-        self._records = artefacts.RecordStore()
         self._counts = dict.fromkeys(messages.COUNTERS, 0)
         self._draining: _Over | None = None
         self._began_ns = self._last_frame_ns = monotonic_ns()
-        self._second_latency: list[int] = []
-        self._second_frames = self._second_bytes = 0
 
     def run(self) -> None:
         """Receive until verified, over or told to stop, then leave the artefacts."""
@@ -81,30 +80,10 @@ class ReceiveProgram:
             while (frame := self._stream.next_frame(0.0)) is not None:
                 self._take(frame)
         over = self._verdict(over.at_ns) or over
-        hearing = self._hearing(over.at_ns)
-        counts = Counts.of(self._counters(), loss_known=hearing.knows_loss(over.end))
-        reason = over.reason
-        if hearing.tells_of(over.end):
-            reason = f"{reason}; {hearing.sentence(self._clock.offset_ns)}"
-        self._records.add(self._stream.take_records())
         if self._presenter is not None:
             self._presenter.close()
-        if self._pictures is not None:
-            self._pictures.close()
-        if self._out is not None:
-            self._out.close()
-        if self._order.artefacts is not None:
-            self._write(Path(self._order.artefacts), over.end, reason, counts, hearing)
-        self._end.send(
-            messages.Ended(
-                over.end,
-                reason,
-                counts.counters,
-                counts.at_least,
-                hearing.last_packet_ns,
-                hearing.silent_ns,
-            )
-        )
+        ended = Over(over.end, over.reason, self._hearing(over.at_ns), self._clock.offset_ns)
+        self._end.send(self._reception.finish(self._stream, ended, self._counts, self._statistics()))
 
     def _hearing(self, over_ns: int) -> Hearing:
         last = self._stream.last_packet_ns()
@@ -148,8 +127,7 @@ class ReceiveProgram:
         shown = presenter.show()
         if shown is not None:
             self._counts["pictures_presented"] += 1
-            if self._picture_log is not None:
-                self._picture_log.presented(*shown)
+            self._reception.presented(*shown)
         for event in presenter.events():
             self._end.send(event)
         return presenter.closed
@@ -183,30 +161,16 @@ class ReceiveProgram:
         if frame.flags & FLAG_PROBE:
             self._counts["probe_frames"] += 1
             return
-        self._second_frames += 1
-        self._second_bytes += len(frame)
-        self._counts["bytes_received"] += len(frame)
+        latency = None
         if self._host_clock is not None:
             captured = frame.pts_ns - self._host_clock.offset_ns - self._clock.offset_ns
-            self._second_latency.append(frame.complete_ns - captured)
+            latency = frame.complete_ns - captured
         if self._order.frames:
             intact = is_test_frame(frame.index, frame)
             self._counts["test_frames_intact" if intact else "test_frames_mismatched"] += 1
-        if self._out is not None:
-            self._write_out(self._out, frame)
-        if self._pictures is not None and frame.decodable:
-            decoded = self._pictures.take(frame)
-            if self._presenter is not None and decoded is not None:
-                self._presenter.offer(frame.index, decoded)
-
-    def _write_out(self, out: IO[bytes], frame: ReceivedFrame) -> None:
-        try:
-            out.write(frame)
-        except OSError as error:
-            raise ResultsError(
-                f"{self._order.out} cannot be written: {error.strerror}",
-                "free space there, or name another --out file",
-            ) from error
+        decoded = self._reception.take(frame, latency)
+        if self._presenter is not None and decoded is not None:
+            self._presenter.offer(frame.index, decoded)
 
     def _recover(self) -> None:
         if not self._order.recovery:
@@ -232,61 +196,17 @@ class ReceiveProgram:
                 pass
 
     def _report(self) -> None:
-        latency = [ns // 1000 for ns in sorted(self._second_latency)]
         error_us = 0 if self._host_clock is None else -(-self._host_clock.error_ns // 1000)
-        self._end.send(
-            messages.Progress(
-                counters=self._counters(),
-                frames=self._second_frames,
-                bytes=self._second_bytes,
-                latency_us=[
-                    latency[len(latency) // 2],
-                    latency[len(latency) * 95 // 100],
-                    latency[-1],
-                ]
-                if latency
-                else None,
-                last_packet_ns=self._stream.last_packet_ns(),
-                latency_error_us=error_us,
-            )
-        )
+        progress = self._reception.progress(self._stream, self._counts, error_us)
+        self._end.send(progress)
         if self._presenter is not None:
-            median = latency_words(latency[len(latency) // 2], error_us) if latency else "unknown"
-            self._presenter.say(self._second_frames, median)
-        self._records.add(self._stream.take_records())
-        self._second_latency.clear()
-        self._second_frames = self._second_bytes = 0
+            latency = progress.latency_us
+            median = "unknown" if latency is None else latency_words(latency[0], error_us)
+            self._presenter.say(progress.frames, median)
 
-    def _counters(self) -> dict[str, int]:
-        if self._pictures is not None:
-            self._counts["pictures"] = self._pictures.pictures
-            self._counts["pictures_concealed"] = self._pictures.concealed
-            self._counts["decode_errors"] = self._pictures.errors
-            self._counts["strips_read"] = self._pictures.strips_read
-            self._counts["strips_unreadable"] = self._pictures.strips_unreadable
-        return {**self._stream.stats(), **self._counts}
-
-    def _write(self, folder: Path, end: End, reason: str, counts: Counts, hearing: Hearing) -> None:
-        order = self._order
-        columns = self._records.columns()
-        if columns:
-            artefacts.write_columns(folder, "records.npz", columns)
-        if self._picture_log is not None:
-            artefacts.write_columns(folder, "decoded.npz", self._picture_log.columns())
-        clock = self._host_clock
-        stats = {
-            "schema_version": 1,
-            "role": "client",
-            "end": end,
-            "ended": reason,
-            "last_packet_ns": hearing.last_packet_ns,
-            "silent_ns": hearing.silent_ns,
-            "counters": counts.counters,
-            "at_least": counts.at_least,
-            "left_out": {
-                "records": self._records.left_out,
-                "pictures": 0 if self._picture_log is None else self._picture_log.left_out,
-            },
+    def _statistics(self) -> dict[str, Any]:
+        order, clock = self._order, self._host_clock
+        return {
             "clock": {"offset_ns": self._clock.offset_ns, "error_ns": self._clock.error_ns},
             "host_clock": None
             if clock is None
@@ -307,25 +227,6 @@ class ReceiveProgram:
                 "encrypted": bool(order.key),
             },
         }
-        artefacts.write_stats(folder, "stats.json", stats)
-
-    @staticmethod
-    def _open_picture_log(order: messages.Receive) -> PictureLog | None:
-        return None if order.codec is None else PictureLog(compared=order.reference is not None)
-
-    def _open_pictures(self, order: messages.Receive) -> PictureReader | None:
-        if order.codec is None:
-            return None
-        # FFmpeg and NumPy take longer than all else at the start, and a stream without pictures needs neither.
-        from punktfunk.client.decode import PictureReader
-
-        return PictureReader(
-            order.codec,
-            read_marker=order.read_marker,
-            log=self._picture_log,
-            reference=None if order.reference is None else TestCardSpec.model_validate(order.reference),
-            reference_every=order.reference_every,
-        )
 
     def _open_stream(self, order: messages.Receive, descriptor: int) -> ClientStream:
         config = StreamConfig(
@@ -346,21 +247,10 @@ class ReceiveProgram:
                 queue_frames=order.queue_frames,
                 gro=order.gro,
                 receive_buffer_bytes=order.receive_buffer_bytes,
-                record_frames=self._recording,
+                record_frames=order.record_frames and order.artefacts is not None,
             )
         finally:
             os.close(descriptor)
-
-    @staticmethod
-    def _open_out(path: str | None) -> IO[bytes] | None:
-        if path is None:
-            return None
-        try:
-            return Path(path).open("ab", buffering=0)
-        except OSError as error:
-            raise ResultsError(
-                f"{path} cannot be written: {error.strerror}", "name another --out file"
-            ) from error
 
 
 def main() -> int:
