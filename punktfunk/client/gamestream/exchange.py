@@ -6,7 +6,6 @@ The host is known by nothing yet but its address. What proves it is that it know
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -16,12 +15,12 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from punktfunk.client.gamestream.known_hosts import MAX_CERTIFICATE
 from punktfunk.client.gamestream.reply import Reply
 from punktfunk.errors import PairingError
+from punktfunk.gamestream.pairing import commit, decrypt, encrypt, pairing_key, signing_key
 from punktfunk.trust.identity import Identity
 
 BLOCK: Final = 16
@@ -36,11 +35,6 @@ Query = dict[str, str]
 def new_pin() -> str:
     """Return four digits."""
     return f"{secrets.randbelow(10_000):04}"
-
-
-def pairing_key(salt: bytes, pin: str) -> bytes:
-    """Return the AES key that both ends make of salt and PIN."""
-    return hashlib.sha256(salt + pin.encode("ascii")).digest()[:BLOCK]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +64,7 @@ class PairingExchange:
     def __init__(self, identity: Identity, pin: str, drawn: Secrets | None = None) -> None:
         self._identity = identity
         self._drawn = drawn or Secrets.draw()
-        cipher = Cipher(algorithms.AES(pairing_key(self._drawn.salt, pin)), modes.ECB())  # noqa: S305 - the wire's
-        self._cipher = cipher
+        self._key = pairing_key(self._drawn.salt, pin)
         self._host: x509.Certificate | None = None
         self._host_key: object = None
         self._proof = b""
@@ -100,7 +93,7 @@ class PairingExchange:
             raise PairingError("the certificate that the host sent cannot be read") from error
         if not isinstance(self._host_key, rsa.RSAPublicKey):
             raise PairingError("the certificate that the host sent has no RSA key")
-        return {"clientchallenge": self._encrypt(self._drawn.challenge).hex()}
+        return {"clientchallenge": encrypt(self._key, self._drawn.challenge).hex()}
 
     def response(self, reply: Reply) -> Query:
         """Take the host's proof, to be judged when its secret is known, and its challenge; return phase 3."""
@@ -108,10 +101,10 @@ class PairingExchange:
         answer = _hex(reply, "challengeresponse", DIGEST + BLOCK)
         if len(answer) != DIGEST + BLOCK:
             raise PairingError("the host's answer to the challenge has another length")
-        opened = self._decrypt(answer)
+        opened = decrypt(self._key, answer)
         self._proof, challenge = opened[:DIGEST], opened[DIGEST:]
-        ours = hashlib.sha256(challenge + self._identity.certificate.signature + self._drawn.secret)
-        return {"serverchallengeresp": self._encrypt(ours.digest()).hex()}
+        ours = commit(challenge, self._identity.certificate.signature, self._drawn.secret)
+        return {"serverchallengeresp": encrypt(self._key, ours).hex()}
 
     def secret(self, reply: Reply) -> Query:
         """Judge the host: whether it knows the PIN, and holds the key of its certificate; return phase 4."""
@@ -124,12 +117,10 @@ class PairingExchange:
             self._host_key.verify(signature, secret, padding.PKCS1v15(), hashes.SHA256())
         except InvalidSignature as error:
             raise PairingError("the host does not hold the key of its certificate", _PAIR_HINT) from error
-        expected = hashlib.sha256(self._drawn.challenge + self._host.signature + secret).digest()
+        expected = commit(self._drawn.challenge, self._host.signature, secret)
         if not hmac.compare_digest(expected, self._proof):
             raise PairingError("another PIN was typed at the host", _PAIR_HINT)
-        ours = self._identity.key
-        assert isinstance(ours, rsa.RSAPrivateKey)
-        signed = ours.sign(self._drawn.secret, padding.PKCS1v15(), hashes.SHA256())
+        signed = signing_key(self._identity).sign(self._drawn.secret, padding.PKCS1v15(), hashes.SHA256())
         return {"clientpairingsecret": (self._drawn.secret + signed).hex()}
 
     @staticmethod
@@ -137,14 +128,6 @@ class PairingExchange:
         """Take the host's word that it has kept this client; return phase 5, which goes by HTTPS."""
         _require_paired(reply, "the host did not take this device's proof")
         return {"phrase": "pairchallenge"}
-
-    def _encrypt(self, blocks: bytes) -> bytes:
-        encryptor = self._cipher.encryptor()
-        return encryptor.update(blocks) + encryptor.finalize()
-
-    def _decrypt(self, blocks: bytes) -> bytes:
-        decryptor = self._cipher.decryptor()
-        return decryptor.update(blocks) + decryptor.finalize()
 
 
 def _require_paired(reply: Reply, what: str) -> None:
