@@ -12,6 +12,7 @@ from punktfunk.ending import EndReason
 from punktfunk.host.stream.spec import RecordOptions, StreamSpec
 from punktfunk.input import PadFeedback
 from punktfunk.log_limit import LineWriter
+from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
 from punktfunk.units import Mode
 
 
@@ -70,7 +71,7 @@ class ClientSession(Protocol):
         """Send the client what its bandwidth probe sent."""
 
     def send_sound(self, number: int, encoded_ns: int, opus: bytes) -> None:
-        """Send the session's packet of that number: 5 ms of Opus, 48 kHz stereo; empty: silence (DTX).
+        """Send the session's packet of that number, in the format of its request; empty: silence (DTX).
 
         ``encoded_ns`` is CLOCK_MONOTONIC. What does not get through is lost.
         """
@@ -98,3 +99,5 @@ class StreamRequest:
     """Whether every frame is recorded, its number read from the picture, where there is a folder for that."""
     spec: Callable[[RecordOptions | None, ScreenSpec | None], StreamSpec]
     """Describes the stream to its worker, with what that leaves behind and the output that it captures."""
+    sound: SoundFormat = DEFAULT_SOUND
+    """How what is to be heard is coded; all streams that want it alike get the same packets."""

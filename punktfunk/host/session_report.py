@@ -10,6 +10,7 @@ from typing import Literal
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.client_session import Remote
 from punktfunk.host.desktop import OutputLease
+from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
 from punktfunk.units import Mode
 
 
@@ -54,6 +55,7 @@ class SessionReport:
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
+    _sound: SoundFormat = DEFAULT_SOUND
     _lease: OutputLease | None = None
     _worker_gone: bool = False
     _session_gone: bool = False

@@ -242,9 +242,9 @@ class Sessions:
                 report.codec, report.encoder = codec, encoder
                 session.log.info("worker ready", pid=report.worker_pid, codec=codec, encoder=encoder)
                 self.on_change(report)
-                if not self._closing:
+                if not self._closing and not session.ending:
                     # Not earlier: the start of recorder and worker at once takes longer than one by one.
-                    self.peripherals.somebody_streams()
+                    self.peripherals.listen(session, report._sound)
 
     def _worker_gone(self, session: ClientSession, report: SessionReport, status: int | None) -> None:
         """Take note of the end of a worker, or (without a status) that a stream ended before it had one."""
@@ -288,6 +288,7 @@ class Sessions:
             fec_scheme=request.fec_scheme,
             fec_percent=request.fec_percent,
             adaptive_fec=request.fec_floor is not None,
+            _sound=request.sound,
             _lease=None if self._desktop is None else OutputLease(self._desktop, read_marker=measured),
         )
 

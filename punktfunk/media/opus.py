@@ -1,9 +1,9 @@
-"""Opus packets for streams: 5 ms, low delay, constant bit rate (punktfunk/1 section 3.2)."""
+"""Opus packets of one or two channels: low delay, constant bit rate (punktfunk/1 section 3.2)."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 import av
 import numpy as np
@@ -14,7 +14,7 @@ from punktfunk.units import Bitrate
 
 SAMPLE_RATE: Final = 48_000
 PACKET_SAMPLES: Final = 240
-"""Samples of a packet, 5 ms."""
+"""Samples of a packet of 5 ms."""
 DEFAULT_BITRATE: Final = Bitrate(128_000)
 _LAYOUTS: Final = {1: "mono", 2: "stereo"}
 
@@ -23,14 +23,17 @@ Samples = NDArray[np.float32]
 
 
 class OpusEncoder:
-    """Makes one packet of every 240 samples. Not safe for use by two threads at once."""
+    """Makes one packet of the samples of ``packet_ms``. Not safe for use by two threads at once."""
 
-    def __init__(self, *, channels: int = 2, bitrate: Bitrate = DEFAULT_BITRATE) -> None:
+    def __init__(
+        self, *, channels: int = 2, bitrate: Bitrate = DEFAULT_BITRATE, packet_ms: Literal[5, 10] = 5
+    ) -> None:
         """Open the encoder; raise CodecUnavailableError where this FFmpeg has no libopus."""
         if channels not in _LAYOUTS:
             raise CodecUnavailableError(f"Opus with {channels} channels is not made here", "use 1 or 2")
         self._channels = channels
-        options = {"application": "lowdelay", "frame_duration": "5", "vbr": "off"}
+        self._samples = SAMPLE_RATE * packet_ms // 1000
+        options = {"application": "lowdelay", "frame_duration": str(packet_ms), "vbr": "off"}
         try:
             context = av.CodecContext.create("libopus", "w")
             context.sample_rate = SAMPLE_RATE
@@ -47,17 +50,17 @@ class OpusEncoder:
         self._position = 0
 
     def encode(self, samples: Samples) -> bytes:
-        """Return the packet of these samples, shape (240, channels); raise MediaError for other shapes."""
-        if samples.shape != (PACKET_SAMPLES, self._channels):
+        """Return the packet of these samples, shape (240, channels) for 5 ms; raise MediaError for other shapes."""
+        if samples.shape != (self._samples, self._channels):
             raise MediaError(
-                f"an Opus packet is made of {PACKET_SAMPLES}x{self._channels} samples, not {samples.shape}"
+                f"an Opus packet is made of {self._samples}x{self._channels} samples, not {samples.shape}"
             )
         interleaved = np.ascontiguousarray(samples, np.float32).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(interleaved, format="flt", layout=_LAYOUTS[self._channels])
         frame.sample_rate = SAMPLE_RATE
         frame.time_base = Fraction(1, SAMPLE_RATE)
         frame.pts = self._position
-        self._position += PACKET_SAMPLES
+        self._position += self._samples
         packets = self._context.encode(frame)
         if len(packets) != 1:
             raise MediaError(f"Opus gave {len(packets)} packets for one chunk of sound")

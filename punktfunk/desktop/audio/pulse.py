@@ -22,12 +22,23 @@ _UNSET: Final = 0xFFFFFFFF
 _BYTES_PER_SAMPLE: Final = 4
 _BACKLOG_CHUNKS: Final = 8
 """What a reader that fell behind may find waiting, 40 ms; older sound is dropped by the server."""
-MAX_CHANNELS: Final = 2
-"""More need a channel map; surround sound is not captured."""
+_POSITIONS: Final = {
+    1: (0,),
+    2: (1, 2),
+    # Front left and right, centre, LFE, rear left and right, side left and right, as pa_channel_position counts.
+    6: (1, 2, 3, 7, 5, 6),
+    8: (1, 2, 3, 7, 5, 6, 10, 11),
+}
+"""What each channel is. The server mixes what is played for other speakers."""
+_MAX_POSITIONS: Final = 32
 
 
 class _SampleSpec(ctypes.Structure):
     _fields_ = [("format", c_int), ("rate", c_uint32), ("channels", c_uint8)]
+
+
+class _ChannelMap(ctypes.Structure):
+    _fields_ = [("channels", c_uint8), ("map", c_int * _MAX_POSITIONS)]
 
 
 class _BufferAttr(ctypes.Structure):
@@ -35,19 +46,20 @@ class _BufferAttr(ctypes.Structure):
 
 
 class PulseCapture:
-    """Records ``source`` of the server at ``server``, or its default ones.
+    """Records ``source`` of the server at ``server``, or its default ones; channels FL FR C LFE RL RR SL SR.
 
     Raises CapabilityError without the library and DesktopError where the server refuses or does not answer.
     PipeWire takes its default source for a name that it does not know.
     """
 
     def __init__(self, server: str | None = None, source: str | None = None, *, channels: int = 2) -> None:
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise CapabilityError(f"{channels} channels are not captured", "use 1 or 2")
+        if channels not in _POSITIONS:
+            raise CapabilityError(f"{channels} channels are not captured", "use 1, 2, 6 or 8")
         self._library = _load()
         self.channels = channels
         self._chunk_bytes = CHUNK_SAMPLES * channels * _BYTES_PER_SAMPLE
         spec = _SampleSpec(_FLOAT32LE, SAMPLE_RATE, channels)
+        positions = _ChannelMap(channels, (c_int * _MAX_POSITIONS)(*_POSITIONS[channels]))
         buffering = _BufferAttr(
             _BACKLOG_CHUNKS * self._chunk_bytes, _UNSET, _UNSET, _UNSET, self._chunk_bytes
         )
@@ -59,7 +71,7 @@ class PulseCapture:
             source.encode() if source else None,
             b"capture",
             byref(spec),
-            None,
+            byref(positions),
             byref(buffering),
             byref(error),
         )
@@ -121,7 +133,7 @@ def _load() -> CDLL:
         c_char_p,
         c_char_p,
         POINTER(_SampleSpec),
-        c_void_p,
+        POINTER(_ChannelMap),
         POINTER(_BufferAttr),
         POINTER(c_int),
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from punktfunk import log
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.errors import CapabilityError
+from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
 from punktfunk.process.worker_process import WorkerProcess
 
 WORKER_MODULE = "punktfunk.host.peripherals.audio_worker"
@@ -15,15 +16,15 @@ WORKER_MODULE = "punktfunk.host.peripherals.audio_worker"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """First message to the worker: record this."""
+    """First message to the worker: record this, or nothing, and code it so."""
 
-    server: str
-    source: str
+    place: SoundPlace | None
+    sound: SoundFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Worker: 5 ms of sound as an Opus packet, in hex, "" for silence; ``encoded_ns`` is CLOCK_MONOTONIC."""
+    """Worker: a packet of the format, in hex, "" for silence; ``encoded_ns`` is CLOCK_MONOTONIC."""
 
     encoded_ns: int
     opus: str
@@ -45,17 +46,22 @@ VOCABULARY = (Record, Packet, Failed)
 
 
 class AudioCapture:
-    """Record while somebody listens; belongs to one event loop.
+    """Record sound of one format while somebody listens; belongs to one event loop.
 
-    ``place`` says where, each time that it begins: a desktop that was opened again plays elsewhere.
-    ``on_packet`` is called with each Opus packet and the time at which it was made. Sound that fails is logged
-    and left out until the next one begins to listen: a stream goes on without.
+    ``place`` says where, each time that it begins: a desktop that was opened again plays elsewhere. Where it is
+    nowhere nothing is recorded, but of a format that is continuous: that is silence then. ``on_packet`` is called with
+    each Opus packet and the time at which it was made. Sound that fails is logged and left out until the next one
+    begins to listen: a stream goes on without.
     """
 
     def __init__(
-        self, place: Callable[[], SoundPlace | None], on_packet: Callable[[int, bytes], None]
+        self,
+        place: Callable[[], SoundPlace | None],
+        on_packet: Callable[[int, bytes], None],
+        sound: SoundFormat = DEFAULT_SOUND,
     ) -> None:
         self._place = place
+        self._sound = sound
         self._on_packet = on_packet
         self._worker: WorkerProcess | None = None
         self._log = log.get("host.sound")
@@ -68,7 +74,7 @@ class AudioCapture:
     def begin(self) -> None:
         """Record, unless that is done already."""
         place = self._place()
-        if self._worker is not None or place is None:
+        if self._worker is not None or (place is None and not self._sound.continuous):
             return
         try:
             worker = WorkerProcess(
@@ -78,7 +84,7 @@ class AudioCapture:
             self._log.warning("no sound", cause=error.cause, hint=error.hint)
             return
         self._worker = worker
-        worker.send(Record(place.server, place.source))
+        worker.send(Record(place, self._sound))
 
     def end(self) -> None:
         """Stop recording: nobody listens any more."""

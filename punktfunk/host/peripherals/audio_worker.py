@@ -1,37 +1,92 @@
-"""Record a desktop's sound and code it: every 5 ms one Opus packet to the host, ten a second in silence.
+"""Record a desktop's sound and code it: an Opus packet to the host for every 5 or 10 ms.
 
-Run by the host only.
+In silence they become ten a second, unless the stream has to have them all; then they go on though there is nothing to
+record, or nothing any more. Run by the host only.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
+import numpy as np
+
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.audio import CHUNK_SAMPLES, AudioCapture, SoundPlace
 from punktfunk.desktop.audio.pulse import PulseCapture
-from punktfunk.errors import PunktfunkError
+from punktfunk.desktop.audio.silence import SilentCapture
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
 from punktfunk.host.peripherals.audio import VOCABULARY, Failed, Packet, Record
-from punktfunk.media.opus import OpusEncoder
+from punktfunk.media.multistream import MultistreamEncoder
+from punktfunk.media.opus import Samples
 from punktfunk.process.worker_end import WorkerEnd, leave
 
 _ORDER_LIMIT_S = 10.0
-_SILENT_CHUNKS = 100
-"""After half a second without any sound, packets become empty ones (DTX) and few: nothing is to be heard."""
-_SILENT_EVERY = 20
+_SILENT_MS = 500
+"""After so long without any sound, packets become empty ones (DTX) and few: nothing is to be heard."""
+_SILENT_EVERY_MS = 100
+
+
+class Recording:
+    """What is to be heard, 5 ms at a time; what must go on goes on silently without its server."""
+
+    def __init__(self, end: WorkerEnd, order: Record) -> None:
+        self._end, self._order = end, order
+        self._open = ExitStack()
+        self._capture: AudioCapture = self._begin(order.place)
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def read(self) -> Samples:
+        """Wait for the next chunk; raise ``DesktopError`` when the server goes that a stream may end with."""
+        try:
+            return self._capture.read().samples
+        except DesktopError as error:
+            if not self._order.sound.continuous or self._end.stopping.is_set():
+                raise
+            self._fail(error)
+            return self._capture.read().samples
+
+    def _begin(self, place: SoundPlace | None) -> AudioCapture:
+        channels = self._order.sound.channels
+        if place is None:
+            return SilentCapture(channels)
+        try:
+            return self._open.enter_context(
+                PulseCapture(place.server or None, place.source, channels=channels)
+            )
+        except (CapabilityError, DesktopError) as error:
+            if not self._order.sound.continuous:
+                raise
+            self._tell(error)
+            return SilentCapture(channels)
+
+    def _fail(self, error: DesktopError) -> None:
+        self._tell(error)
+        self._open.close()
+        self._capture = SilentCapture(self._order.sound.channels)
+
+    def _tell(self, error: PunktfunkError) -> None:
+        self._end.send(Failed(error.code, error.cause, error.hint))
 
 
 def record(end: WorkerEnd, order: Record) -> None:
     """Record until the host says stop; raise DesktopError when the sound server goes."""
-    encoder = OpusEncoder()
-    silent = 0
-    with PulseCapture(order.server or None, order.source) as capture:
+    encoder = MultistreamEncoder(order.sound)
+    packet_ms, chunks = order.sound.packet_ms, encoder.samples // CHUNK_SAMPLES
+    silent_ms = 0
+    with Recording(end, order) as recording:
         while not end.stopping.is_set():
-            chunk = capture.read()
-            silent = 0 if chunk.samples.any() else silent + 1
-            if silent > _SILENT_CHUNKS:
-                if silent % _SILENT_EVERY == 0:
+            samples = np.concatenate([recording.read() for _ in range(chunks)])
+            silent_ms = 0 if samples.any() else silent_ms + packet_ms
+            if silent_ms > _SILENT_MS and not order.sound.continuous:
+                if silent_ms % _SILENT_EVERY_MS == 0:
                     end.send(Packet(monotonic_ns(), ""))
                 continue
-            opus = encoder.encode(chunk.samples)
-            end.send(Packet(monotonic_ns(), opus.hex()))
+            end.send(Packet(monotonic_ns(), encoder.encode(samples).hex()))
 
 
 def main() -> int:

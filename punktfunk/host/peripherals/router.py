@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.desktop import DesktopPool
@@ -20,6 +21,7 @@ from punktfunk.input import (
     PadInput,
     RichInput,
 )
+from punktfunk.media.sound import SoundFormat
 
 
 class InputSink(Protocol):
@@ -52,7 +54,10 @@ class Peripherals:
         self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
         self._pads: dict[int, GamepadRouter] = {}
-        self._sound = None if desktop is None else AudioCapture(lambda: desktop.sound, self._hear)
+        self._place: Callable[[], SoundPlace | None] = lambda: None if desktop is None else desktop.sound
+        self._sounds: dict[SoundFormat, AudioCapture] = {}
+        """What is recorded, each format once for all who want it."""
+        self._listeners: dict[ClientSession, SoundFormat] = {}
 
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
@@ -62,18 +67,25 @@ class Peripherals:
         elif not self._inject(session, report, datagram):
             report.datagrams["input_refused"] += 1
 
-    def somebody_streams(self) -> None:
-        """Begin with what takes work: recording the desktop's sound."""
-        if self._sound is not None:
-            self._sound.begin()
+    def listen(self, session: ClientSession, sound: SoundFormat) -> None:
+        """Begin to record the desktop's sound for a stream, unless its format is recorded already."""
+        self._listeners[session] = sound
+        capture = self._sounds.get(sound)
+        if capture is None:
+            capture = AudioCapture(self._place, lambda at, opus: self._hear(sound, at, opus), sound)
+            self._sounds[sound] = capture
+        capture.begin()
 
     def nobody_streams(self) -> None:
-        """Stop that."""
-        if self._sound is not None:
-            self._sound.end()
+        """Record nothing any more."""
+        for capture in self._sounds.values():
+            capture.end()
+        self._sounds.clear()
+        self._listeners.clear()
 
     def session_over(self, session: ClientSession, report: SessionReport) -> None:
         """Unplug what a client has plugged in, and let go of what it holds down."""
+        self._deafen(session)
         report.datagrams.update(session.dropped_datagrams)
         session.log.info("datagrams", session=report.number, **report.datagrams)
         pads = self._pads.pop(report.number, None)
@@ -97,8 +109,14 @@ class Peripherals:
             )
         return pads.inject(event)
 
-    def _hear(self, encoded_ns: int, opus: bytes) -> None:
-        """Send a packet of the desktop's sound to everyone who streams, each with a count and a clock of its own."""
+    def _deafen(self, session: ClientSession) -> None:
+        sound = self._listeners.pop(session, None)
+        if sound is not None and sound not in self._listeners.values():
+            self._sounds.pop(sound).end()
+
+    def _hear(self, sound: SoundFormat, encoded_ns: int, opus: bytes) -> None:
+        """Send a packet to everyone who streams with that format, each with a count and a clock of its own."""
         for session, report in self._listening():
-            session.send_sound(report.datagrams["audio_sent"], encoded_ns, opus)
-            report.datagrams["audio_sent"] += 1
+            if self._listeners.get(session) == sound:
+                session.send_sound(report.datagrams["audio_sent"], encoded_ns, opus)
+                report.datagrams["audio_sent"] += 1

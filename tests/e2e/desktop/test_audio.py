@@ -102,9 +102,9 @@ def test_a_server_that_is_not_there_is_an_error_of_the_desktop(
         PulseCapture(f"unix:{tmp_path}/nothing")
 
 
-def test_surround_sound_is_refused_before_anything_is_opened() -> None:
-    with pytest.raises(CapabilityError, match="6 channels"):
-        PulseCapture(channels=6)
+def test_channels_that_no_wire_has_are_refused_before_anything_is_opened() -> None:
+    with pytest.raises(CapabilityError, match="4 channels"):
+        PulseCapture(channels=4)
 
 
 def _read_for_ever(capture: PulseCapture) -> None:
