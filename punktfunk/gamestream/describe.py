@@ -29,6 +29,7 @@ class CodecModes(IntFlag):
 
 ANY_HEVC = CodecModes.HEVC | CodecModes.HEVC_10 | CodecModes.HEVC_444 | CodecModes.HEVC_444_10
 ANY_AV1 = CodecModes.AV1 | CodecModes.AV1_10 | CodecModes.AV1_444 | CodecModes.AV1_444_10
+ANY_10_BIT = CodecModes.HEVC_10 | CodecModes.AV1_10 | CodecModes.HEVC_444_10 | CodecModes.AV1_444_10
 
 
 class Encryption(IntFlag):
