@@ -13,6 +13,7 @@ __all__ = [
     "FLAG_RECOVERY_ANCHOR",
     "FLAG_RECOVERY_POINT",
     "ClientStream",
+    "GameStreamConfig",
     "HostStream",
     "LinkModel",
     "ReceivedFrame",
@@ -66,7 +67,14 @@ def recovery_shards(data_shards: int, fec_percent: int) -> int:
 def seal(key: Buffer, salt: Buffer, from_host: bool, seq: int, plaintext: Buffer) -> bytes: ...
 def open_sealed(key: Buffer, salt: Buffer, from_host: bool, packet: Buffer) -> bytes: ...
 def packetize(
-    config: StreamConfig, access_unit: Buffer, pts_ns: int, flags: int, frame_index: int, stream_seq: int
+    config: StreamConfig | GameStreamConfig,
+    access_unit: Buffer,
+    pts_ns: int,
+    flags: int,
+    frame_index: int,
+    stream_seq: int,
+    *,
+    age_ns: int | None = None,
 ) -> list[bytes]: ...
 
 # --- sessions -------------------------------------------------------------------------------------------------
@@ -99,12 +107,38 @@ class StreamConfig:
     def encrypted(self) -> bool: ...
 
 @final
+class GameStreamConfig:
+    """GameStream's video (gamestream section 7); ``packet_size`` is the announced one, ``key`` the session's rikey."""
+
+    def __new__(
+        cls,
+        *,
+        packet_size: int,
+        fec_percent: int = 20,
+        min_fec: int = 2,
+        key: Buffer | None = None,
+        codec: Literal["h264", "hevc", "av1"] = "h264",
+        origin_ns: int = 0,
+        hold_undecodable: bool = True,
+        reorder_window_ns: int = 20_000_000,
+        loss_window_frames: int = 64,
+        loss_window_ns: int = 120_000_000,
+        memory_cap_bytes: int = 268435456,
+    ) -> GameStreamConfig: ...
+    @property
+    def packet_size(self) -> int: ...
+    @property
+    def payload_bytes(self) -> int: ...
+    @property
+    def encrypted(self) -> bool: ...
+
+@final
 class HostStream:
     """Own send thread around a host session; takes a duplicate of a connected UDP socket's descriptor."""
 
     def __new__(
         cls,
-        config: StreamConfig,
+        config: StreamConfig | GameStreamConfig,
         fd: int,
         *,
         rate_kbps: int,
@@ -143,7 +177,7 @@ class ClientStream:
 
     def __new__(
         cls,
-        config: StreamConfig,
+        config: StreamConfig | GameStreamConfig,
         fd: int,
         *,
         queue_frames: int = 16,
@@ -183,6 +217,8 @@ class ReceivedFrame(Buffer):
     def recv_last_ns(self) -> int: ...
     @property
     def complete_ns(self) -> int: ...
+    @property
+    def host_latency_ns(self) -> int: ...
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
 

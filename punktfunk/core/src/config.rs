@@ -40,6 +40,47 @@ pub enum ConfigError {
     LossWindow(u32),
 }
 
+/// What a receiver keeps, and for how long. It decides that alone, whatever the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receiving {
+    /// Keep frames back whose references are missing, until the stream can be decoded again.
+    pub hold_undecodable: bool,
+    /// Longest wait of a complete frame for an earlier incomplete one.
+    pub reorder_window_ns: u64,
+    /// A frame is given up when it is more than this many frames behind the newest one.
+    pub loss_window_frames: u32,
+    /// ... or when its pts is more than this behind the newest one's.
+    pub loss_window_ns: u64,
+    /// Most bytes of unfinished and unreleased frames.
+    pub memory_cap_bytes: usize,
+}
+
+impl Default for Receiving {
+    fn default() -> Self {
+        Self {
+            hold_undecodable: true,
+            reorder_window_ns: 20_000_000,
+            loss_window_frames: 64,
+            loss_window_ns: 120_000_000,
+            memory_cap_bytes: 256 << 20,
+        }
+    }
+}
+
+impl Receiving {
+    /// Hold the window against what its frames may cost.
+    ///
+    /// # Errors
+    /// [`ConfigError::LossWindow`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if (1..=4096).contains(&self.loss_window_frames) {
+            Ok(())
+        } else {
+            Err(ConfigError::LossWindow(self.loss_window_frames))
+        }
+    }
+}
+
 /// What both ends of a stream agree on, and the limits of the receiving one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamConfig {
@@ -71,6 +112,13 @@ pub struct StreamConfig {
 
 impl Default for StreamConfig {
     fn default() -> Self {
+        let Receiving {
+            hold_undecodable,
+            reorder_window_ns,
+            loss_window_frames,
+            loss_window_ns,
+            memory_cap_bytes,
+        } = Receiving::default();
         Self {
             scheme: Scheme::Gf16,
             fec_percent: 20,
@@ -79,11 +127,11 @@ impl Default for StreamConfig {
             key: None,
             salt: *b"pkf1",
             max_frame_bytes: MAX_FRAME_BYTES,
-            hold_undecodable: true,
-            reorder_window_ns: 20_000_000,
-            loss_window_frames: 64,
-            loss_window_ns: 120_000_000,
-            memory_cap_bytes: 256 << 20,
+            hold_undecodable,
+            reorder_window_ns,
+            loss_window_frames,
+            loss_window_ns,
+            memory_cap_bytes,
         }
     }
 }
@@ -118,10 +166,19 @@ impl StreamConfig {
         if self.key == Some([0; 16]) {
             return Err(ConfigError::ZeroKey);
         }
-        if !(1..=4096).contains(&self.loss_window_frames) {
-            return Err(ConfigError::LossWindow(self.loss_window_frames));
+        self.receiving().validate()
+    }
+
+    /// What a receiver of the stream keeps.
+    #[must_use]
+    pub const fn receiving(&self) -> Receiving {
+        Receiving {
+            hold_undecodable: self.hold_undecodable,
+            reorder_window_ns: self.reorder_window_ns,
+            loss_window_frames: self.loss_window_frames,
+            loss_window_ns: self.loss_window_ns,
+            memory_cap_bytes: self.memory_cap_bytes,
         }
-        Ok(())
     }
 
     /// What frames may look like; the ceilings follow from the parameters of the Welcome (sections 2.6 and 4.6).

@@ -78,6 +78,22 @@ pub struct Block {
 }
 
 impl Geometry {
+    /// Cut `data_shards` into at most `blocks` of one size, but for the last, which has the rest; none has recovery shards.
+    ///
+    /// # Panics
+    /// If there are no shards or no blocks.
+    #[must_use]
+    pub const fn even(data_shards: usize, blocks: usize) -> Self {
+        assert!(data_shards > 0);
+        let max_block = data_shards.div_ceil(blocks);
+        Self {
+            data_shards,
+            max_block,
+            max_total: max_block,
+            percent: 0,
+        }
+    }
+
     /// Data shards over all blocks.
     #[must_use]
     pub const fn data_shards(&self) -> usize {

@@ -6,6 +6,7 @@
 pub mod abi;
 pub mod config;
 pub mod crypto;
+pub mod depacketize;
 pub mod emulate;
 pub mod fec;
 pub mod flags;

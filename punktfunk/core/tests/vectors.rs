@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use punktfunk_core::crypto::{Direction, Opener, Sealer};
 use punktfunk_core::fec::{self, Scheme, kernels};
 use punktfunk_core::flags::{FLAG_KEY, FLAG_PICTURE};
-use punktfunk_core::packetize::Packetizer;
 use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
+use punktfunk_core::packetize::{Outgoing, Packetizer};
 use punktfunk_core::session::StreamConfig;
 use sha2::{Digest, Sha256};
 
@@ -127,7 +127,15 @@ fn packets(
     let percent = config.fec_percent;
     let frame = Punktfunk1Packetizer::new(config, EmissionOrder::default(), None)
         .unwrap()
-        .packetize(access_unit, pts_ns, FLAG_PICTURE | FLAG_KEY, percent)
+        .packetize(
+            Outgoing {
+                data: access_unit,
+                pts_ns,
+                flags: FLAG_PICTURE | FLAG_KEY,
+                age_ns: None,
+            },
+            percent,
+        )
         .unwrap();
     frame
         .buffer

@@ -1,32 +1,43 @@
-//! One reassembler for two kinds of wire: packets that are protected whole, whose frames do not say their length.
+//! One reassembler for two kinds of wire: GameStream's packets are protected whole, and its frames do not say their length.
 
 mod support;
-#[path = "support/whole_packets.rs"]
-mod wire;
 
 use proptest::prelude::*;
+use punktfunk_core::depacketize::Depacketizer;
+use punktfunk_core::depacketize::gamestream::GameStreamDepacketizer;
 use punktfunk_core::fec::Scheme;
+use punktfunk_core::flags::FLAG_KEY;
 use punktfunk_core::geometry::Limits;
 use punktfunk_core::reassemble::{FrameState, Phase, Placed, Reassembler};
 use punktfunk_core::reject::Reject;
 use punktfunk_core::session::{HostSession, HostSettings};
 use punktfunk_core::shard::Shard;
+use punktfunk_core::wire::gamestream::{
+    GameStreamConfig, SHORT_HEADER_BYTES, Stamp, limits, ticks_to_ns,
+};
 use support::{DELTA_FRAME, Host, KEY_FRAME, access_unit};
-use wire::{SHORT_HEADER_BYTES, WholePackets};
 
 /// Small packets: 48 bytes of a frame in each.
 const PACKET_SIZE: usize = 64;
 const PAYLOAD: usize = 48;
 const CAP: usize = 16 << 20;
-const DESCRIPTION: &str = include_str!("../../../docs/reference/wire/gamestream.md");
+
+fn config(percent: u32) -> GameStreamConfig {
+    GameStreamConfig {
+        packet_size: PACKET_SIZE,
+        fec_percent: percent,
+        ..GameStreamConfig::default()
+    }
+}
 
 fn host(percent: u32) -> Host {
-    let packetizer = WholePackets::new(PACKET_SIZE, 77);
-    Host::of(HostSession::with_packetizer(
-        packetizer,
-        percent,
-        &HostSettings::default(),
-    ))
+    Host::of(HostSession::gamestream(config(percent), &HostSettings::default()).unwrap())
+}
+
+/// The shard that a packet is.
+fn shard(packet: &[u8]) -> Result<Shard<'_>, Reject> {
+    let stamp = Stamp::parse(packet)?;
+    stamp.shard(packet, ticks_to_ns(u64::from(stamp.ticks)))
 }
 
 /// A frame under way and what receives it.
@@ -44,7 +55,7 @@ impl Receiver {
     }
 
     fn take(&mut self, packet: &[u8]) -> Result<Placed, Reject> {
-        let shard = wire::shard(packet)?.within(&wire::limits(PACKET_SIZE))?;
+        let shard = shard(packet)?.within(&limits(PACKET_SIZE))?;
         self.reassembler.insert(&mut self.frame, &shard)
     }
 
@@ -57,8 +68,10 @@ impl Receiver {
         let complete = self.reassembler.assemble(&mut self.frame)?;
         let held = complete.memory.as_ref().map(|_| complete.data.len());
         assert_eq!(held, Some(complete.data.len()), "stays on the meter");
-        let (access_unit, key) = wire::unwrap(&complete.data, PAYLOAD)?;
-        Some((access_unit.to_vec(), key))
+        let wire = GameStreamDepacketizer::new(&config(20)).unwrap();
+        let content = wire.content(&complete.data, 0)?;
+        let access_unit = complete.data[content.bytes].to_vec();
+        Some((access_unit, content.flags & FLAG_KEY != 0))
     }
 }
 
@@ -66,7 +79,7 @@ impl Receiver {
 fn blocks(packets: &[Vec<u8>]) -> Vec<Vec<&[u8]>> {
     let mut blocks = Vec::new();
     for packet in packets {
-        let shard = wire::shard(packet).unwrap();
+        let shard = shard(packet).unwrap();
         blocks.resize(usize::from(shard.blocks), Vec::new());
         blocks[usize::from(shard.block)].push(packet.as_slice());
     }
@@ -74,32 +87,8 @@ fn blocks(packets: &[Vec<u8>]) -> Vec<Vec<&[u8]>> {
 }
 
 fn shape(block: &[&[u8]]) -> (usize, usize) {
-    let shard = wire::shard(block[0]).unwrap();
+    let shard = shard(block[0]).unwrap();
     (usize::from(shard.k), usize::from(shard.m))
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len() / 2)
-        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap())
-        .collect()
-}
-
-#[test]
-fn packets_are_those_of_the_worked_example() {
-    let example = DESCRIPTION.split_once("[video] packetSize 64").unwrap().1;
-    let lines = |mark: &str| -> Vec<Vec<u8>> {
-        let hex = example
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix(mark));
-        hex.map(unhex).collect()
-    };
-    let (data, expected) = (lines("D "), lines("W "));
-    assert_eq!((data.len(), expected.len()), (3, 5));
-    let frame: Vec<u8> = data.iter().flat_map(|shard| shard[32..].to_vec()).collect();
-    let mut host = host(20);
-    host.now = 22_033_334; // 1983 ticks
-    let packets = host.frame(&frame[SHORT_HEADER_BYTES..][..100], KEY_FRAME);
-    assert_eq!(packets, expected);
 }
 
 #[test]
@@ -150,7 +139,7 @@ proptest! {
         }
         // Blocks arrive mixed with each other.
         arrivals.sort_by_key(|packet| order[usize::from(packet[2]) % order.len()] ^ u32::from(packet[3]) << 7);
-        let mut receiver = Receiver::new(wire::limits(PACKET_SIZE), CAP);
+        let mut receiver = Receiver::new(limits(PACKET_SIZE), CAP);
         let mut completed = 0;
         for (i, packet) in arrivals.iter().enumerate() {
             let placed = receiver.take(packet).unwrap();
@@ -175,7 +164,7 @@ proptest! {
         let packets = host(percent).frame(&access_unit(3, bytes), KEY_FRAME);
         let blocks = blocks(&packets);
         let short = pick.index(blocks.len());
-        let mut receiver = Receiver::new(wire::limits(PACKET_SIZE), CAP);
+        let mut receiver = Receiver::new(limits(PACKET_SIZE), CAP);
         for (index, block) in blocks.iter().enumerate() {
             let (k, m) = shape(block);
             let lost = if index == short { m + 1 } else { m };
@@ -208,7 +197,7 @@ fn a_frame_without_a_length_counts_what_it_will_be_joined_in_block_by_block() {
     let held = |k: usize, m: usize| {
         punktfunk_core::memory::pool::footprint((k + m) * (PACKET_SIZE + 16)) + k + m
     };
-    let mut receiver = Receiver::new(wire::limits(PACKET_SIZE), CAP);
+    let mut receiver = Receiver::new(limits(PACKET_SIZE), CAP);
     receiver.take(blocks[1][0]).unwrap();
     let notes = receiver.used() - held(106, 22) - joined(106);
     assert!(notes < 1000, "{notes}");
@@ -217,12 +206,12 @@ fn a_frame_without_a_length_counts_what_it_will_be_joined_in_block_by_block() {
     assert_eq!(receiver.used(), whole);
 
     // A byte less is too little, before the last block is there and before anything is stored of it.
-    let mut tight = Receiver::new(wire::limits(PACKET_SIZE), whole - 1);
+    let mut tight = Receiver::new(limits(PACKET_SIZE), whole - 1);
     for packet in &blocks[1] {
         tight.take(packet).unwrap();
     }
     assert_eq!(tight.take(blocks[0][0]), Err(Reject::Memory));
-    let mut enough = Receiver::new(wire::limits(PACKET_SIZE), whole);
+    let mut enough = Receiver::new(limits(PACKET_SIZE), whole);
     for packet in blocks.concat() {
         enough.take(packet).unwrap();
     }
@@ -240,7 +229,7 @@ fn a_block_of_which_nothing_came_counts_as_the_largest_of_its_frame() {
     );
     let blocks = blocks(&packets);
     for (seen, k) in [(0, 107), (1, 106)] {
-        let mut receiver = Receiver::new(wire::limits(PACKET_SIZE), CAP);
+        let mut receiver = Receiver::new(limits(PACKET_SIZE), CAP);
         receiver.take(blocks[seen][0]).unwrap();
         let counts = receiver.reassembler.counts(&receiver.frame);
         assert_eq!((counts.k, counts.unrecoverable), (2 * k, 2 * k - 1));
@@ -250,13 +239,13 @@ fn a_block_of_which_nothing_came_counts_as_the_largest_of_its_frame() {
 #[test]
 fn a_shard_that_says_a_length_does_not_fit_a_frame_that_says_none() {
     let packets = host(20).frame(&access_unit(0, 100), KEY_FRAME);
-    let mut receiver = Receiver::new(wire::limits(PACKET_SIZE), CAP);
+    let mut receiver = Receiver::new(limits(PACKET_SIZE), CAP);
     receiver.take(&packets[0]).unwrap();
     let shard = Shard {
         frame_bytes: Some(100),
-        ..wire::shard(&packets[1]).unwrap()
+        ..shard(&packets[1]).unwrap()
     };
-    let shard = shard.within(&wire::limits(PACKET_SIZE)).unwrap();
+    let shard = shard.within(&limits(PACKET_SIZE)).unwrap();
     assert_eq!(
         receiver.reassembler.insert(&mut receiver.frame, &shard),
         Err(Reject::FrameMismatch)

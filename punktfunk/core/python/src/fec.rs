@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use punktfunk_core::crypto::{self, Direction, Opener, Sealer};
 use punktfunk_core::fec::{self, Scheme, kernels};
+use punktfunk_core::packetize::gamestream::GameStreamPacketizer;
 use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
-use punktfunk_core::packetize::{Packetizer, SubmitError};
+use punktfunk_core::packetize::{Outgoing, Packetizer, SubmitError};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors::{CryptoError, FecError, InvalidConfigError};
-use crate::session::{StreamConfig, exactly};
+use crate::session::{AnyConfig, StreamConfig, exactly, invalid};
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("ABI_VERSION", punktfunk_core::abi::ABI_VERSION)?;
@@ -201,27 +202,45 @@ fn open_sealed<'py>(
 }
 
 /// The packets as they go on the wire: sealed, with sequence numbers from `stream_seq` on, where the
-/// configuration has a key.
+/// configuration has a key. `age_ns` is the time since the capture, where it is known.
 #[pyfunction]
+#[pyo3(signature = (config, access_unit, pts_ns, flags, frame_index, stream_seq, *, age_ns = None))]
+#[allow(clippy::too_many_arguments)] // what a frame is sent with
 fn packetize<'py>(
     py: Python<'py>,
-    config: &StreamConfig,
+    config: AnyConfig<'_>,
     access_unit: PyBuffer<u8>,
     pts_ns: u64,
     flags: u32,
     frame_index: u32,
     stream_seq: u32,
+    age_ns: Option<u64>,
 ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let access_unit = access_unit.to_vec(py)?;
-    let percent = config.inner.fec_percent;
-    let invalid = |text: String| InvalidConfigError::new_err(text);
-    let mut packetizer =
-        Punktfunk1Packetizer::new(config.inner.clone(), EmissionOrder::default(), None)
-            .map_err(|e| invalid(e.to_string()))?;
-    packetizer.set_next(frame_index, stream_seq, u64::from(stream_seq));
-    let frame = packetizer
-        .packetize(&access_unit, pts_ns, flags, percent)
-        .map_err(|e| invalid(e.to_string()))?;
+    let (mut packetizer, percent): (Box<dyn Packetizer>, u32) = match &config {
+        AnyConfig::Punktfunk1(config) => {
+            let config = config.inner.clone();
+            let percent = config.fec_percent;
+            let mut wire = Punktfunk1Packetizer::new(config, EmissionOrder::default(), None)
+                .map_err(invalid)?;
+            wire.set_next(frame_index, stream_seq, u64::from(stream_seq));
+            (Box::new(wire), percent)
+        }
+        AnyConfig::GameStream(config) => {
+            let config = config.inner.clone();
+            let percent = config.fec_percent;
+            let mut wire = GameStreamPacketizer::new(config).map_err(invalid)?;
+            wire.set_next(frame_index, stream_seq);
+            (Box::new(wire), percent)
+        }
+    };
+    let unit = Outgoing {
+        data: &access_unit,
+        pts_ns,
+        flags,
+        age_ns,
+    };
+    let frame = packetizer.packetize(unit, percent).map_err(invalid)?;
     Ok(frame
         .buffer
         .chunks_exact(frame.stride)

@@ -62,6 +62,12 @@ impl ReceivedFrame {
         self.frame.complete_ns
     }
 
+    /// Time from capture to sending as the host says it (GameStream does), -1 where it does not.
+    #[getter]
+    fn host_latency_ns(&self) -> i64 {
+        self.frame.host_latency_ns
+    }
+
     fn __len__(&self) -> usize {
         self.frame.data.len()
     }

@@ -1,7 +1,9 @@
 //! Stream parameters for Python.
 
+use punktfunk_core::config::Receiving;
 use punktfunk_core::fec::Scheme;
-use punktfunk_core::session;
+use punktfunk_core::session::{self, ClientSession, HostSession, HostSettings};
+use punktfunk_core::wire::gamestream;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -14,7 +16,45 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("FLAG_PROBE", session::FLAG_PROBE)?;
     m.add("FLAG_RECOVERY_POINT", session::FLAG_RECOVERY_POINT)?;
     m.add("FLAG_RECOVERY_ANCHOR", session::FLAG_RECOVERY_ANCHOR)?;
-    m.add_class::<StreamConfig>()
+    m.add_class::<StreamConfig>()?;
+    m.add_class::<GameStreamConfig>()
+}
+
+/// What a stream is made of, on either wire.
+#[derive(FromPyObject)]
+pub(crate) enum AnyConfig<'py> {
+    Punktfunk1(PyRef<'py, StreamConfig>),
+    GameStream(PyRef<'py, GameStreamConfig>),
+}
+
+impl AnyConfig<'_> {
+    /// A host's session of this wire.
+    pub(crate) fn host(&self, settings: &HostSettings) -> PyResult<HostSession> {
+        match self {
+            Self::Punktfunk1(config) => {
+                HostSession::new(config.inner.clone(), settings).map_err(invalid)
+            }
+            Self::GameStream(config) => {
+                HostSession::gamestream(config.inner.clone(), settings).map_err(invalid)
+            }
+        }
+    }
+
+    /// A client's session of this wire.
+    pub(crate) fn client(&self, record_frames: bool) -> PyResult<ClientSession> {
+        match self {
+            Self::Punktfunk1(config) => {
+                ClientSession::new(config.inner.clone(), record_frames).map_err(invalid)
+            }
+            Self::GameStream(config) => {
+                ClientSession::gamestream(&config.inner, record_frames).map_err(invalid)
+            }
+        }
+    }
+}
+
+pub(crate) fn invalid(error: impl std::error::Error) -> PyErr {
+    InvalidConfigError::new_err(error.to_string())
 }
 
 /// What both ends of a stream agree on, and the limits of the receiving one.
@@ -25,7 +65,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// (longest wait of a complete frame for an earlier one), `loss_window_frames` and `loss_window_ns` (a frame that far
 /// behind the newest is given up), `memory_cap_bytes` (unfinished and untaken frames together).
 ///
-/// Raises InvalidConfigError for values outside the limits of section 2.6.
+/// Raises InvalidConfigError for values outside the limits of punktfunk/1 section 2.6.
 #[pyclass(module = "punktfunk.core._core", frozen)]
 pub(crate) struct StreamConfig {
     pub(crate) inner: session::StreamConfig,
@@ -85,9 +125,7 @@ impl StreamConfig {
             loss_window_ns,
             memory_cap_bytes,
         };
-        inner
-            .validate()
-            .map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
+        inner.validate().map_err(invalid)?;
         Ok(Self { inner })
     }
 
@@ -104,6 +142,77 @@ impl StreamConfig {
     #[getter]
     fn shard_bytes(&self) -> usize {
         self.inner.shard_bytes
+    }
+
+    #[getter]
+    fn encrypted(&self) -> bool {
+        self.inner.key.is_some()
+    }
+}
+
+/// What both ends of a GameStream video stream agree on, and the limits of the receiving one.
+///
+/// `packet_size` is the announced one (`x-nv-video[0].packetSize`), `min_fec` the fewest recovery packets of a block that the
+/// client asks for, `key` (16 bytes, or None for plain packets) the session's `rikey` where video is encrypted, and `codec`
+/// what is coded. `origin_ns` is the `pts_ns` that has RTP timestamp 0. The others are those of StreamConfig.
+///
+/// Raises InvalidConfigError for values that no client announces (gamestream section 7.1).
+#[pyclass(module = "punktfunk.core._core", frozen)]
+pub(crate) struct GameStreamConfig {
+    pub(crate) inner: gamestream::GameStreamConfig,
+}
+
+#[pymethods]
+impl GameStreamConfig {
+    #[new]
+    #[pyo3(signature = (*, packet_size, fec_percent = 20, min_fec = 2, key = None, codec = "h264", origin_ns = 0,
+        hold_undecodable = true, reorder_window_ns = 20_000_000, loss_window_frames = 64, loss_window_ns = 120_000_000,
+        memory_cap_bytes = 268_435_456))]
+    #[allow(clippy::too_many_arguments)] // keyword-only configuration
+    fn new(
+        py: Python<'_>,
+        packet_size: usize,
+        fec_percent: u32,
+        min_fec: u8,
+        key: Option<PyBuffer<u8>>,
+        codec: &str,
+        origin_ns: u64,
+        hold_undecodable: bool,
+        reorder_window_ns: u64,
+        loss_window_frames: u32,
+        loss_window_ns: u64,
+        memory_cap_bytes: usize,
+    ) -> PyResult<Self> {
+        let codec = gamestream::Codec::from_name(codec).ok_or_else(|| {
+            InvalidConfigError::new_err(format!("no codec {codec:?}; h264, hevc or av1"))
+        })?;
+        let inner = gamestream::GameStreamConfig {
+            packet_size,
+            fec_percent,
+            min_fec,
+            key: key.map(|k| exactly(py, "key", &k)).transpose()?,
+            codec,
+            origin_ns,
+            receiving: Receiving {
+                hold_undecodable,
+                reorder_window_ns,
+                loss_window_frames,
+                loss_window_ns,
+                memory_cap_bytes,
+            },
+        };
+        inner.validate().map_err(invalid)?;
+        Ok(Self { inner })
+    }
+
+    #[getter]
+    fn packet_size(&self) -> usize {
+        self.inner.packet_size
+    }
+
+    #[getter]
+    fn payload_bytes(&self) -> usize {
+        self.inner.limits().payload_bytes()
     }
 
     #[getter]

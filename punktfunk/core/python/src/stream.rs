@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use punktfunk_core::pacing::PacerConfig;
 
-use punktfunk_core::session::HostSession;
 use punktfunk_core::session::host::{HostSettings, SubmitStamps};
 use punktfunk_core::stats::{ClientRecord, Column, HostRecord};
-use punktfunk_core::stream::{self, ClientOptions, HostError, HostOptions, NextFrame, StartError};
+use punktfunk_core::stream::{self, ClientOptions, HostError, HostOptions, NextFrame};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyOSError, PyValueError};
 
@@ -17,7 +16,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::{CryptoError, FecError, InvalidConfigError, SessionClosedError};
 use crate::frame::ReceivedFrame;
-use crate::session::StreamConfig;
+use crate::session::AnyConfig;
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<HostStream>()?;
@@ -28,13 +27,10 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// Python's signal handlers run at least this often while a call waits.
 const SIGNAL_CHECK: Duration = Duration::from_millis(100);
 
-fn start_error(error: StartError) -> PyErr {
-    match error {
-        StartError::Config(e) => InvalidConfigError::new_err(e.to_string()),
-        StartError::Socket(e) => match e.raw_os_error() {
-            Some(number) => PyOSError::new_err((number, e.to_string())),
-            None => PyValueError::new_err(e.to_string()),
-        },
+fn socket_error(error: &std::io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, error.to_string())),
+        None => PyValueError::new_err(error.to_string()),
     }
 }
 
@@ -92,7 +88,8 @@ fn wait<T: Send>(
 /// Takes a duplicate of descriptor `fd`; the caller may close its own. A frame leaves as a burst of at most
 /// `burst_packets`, then at max(`packets_per_ms`, `rate_factor` times the session's packet rate at `rate_kbps` with FEC).
 /// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame. `realtime` lets the thread
-/// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does.
+/// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does. On GameStream
+/// pacing never exceeds what leaves every millisecond below 100 packets.
 ///
 /// Raises InvalidConfigError for invalid pacing, OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
@@ -107,7 +104,7 @@ impl HostStream {
         rate_factor = 1.25, gso = true, send_buffer_bytes = 8_388_608, record_frames = true, realtime = false))]
     #[allow(clippy::too_many_arguments)] // keyword-only configuration
     fn new(
-        config: &StreamConfig,
+        config: AnyConfig<'_>,
         fd: i32,
         rate_kbps: u32,
         queue_frames: usize,
@@ -140,10 +137,9 @@ impl HostStream {
             send_buffer_bytes,
             realtime,
         };
-        let session =
-            HostSession::new(config.inner.clone(), &settings).map_err(|e| start_error(e.into()))?;
+        let session = config.host(&settings)?;
         let inner =
-            stream::HostStream::start(session, fd, options).map_err(|e| start_error(e.into()))?;
+            stream::HostStream::start(session, fd, options).map_err(|e| socket_error(&e))?;
         Ok(Self { inner })
     }
 
@@ -152,7 +148,7 @@ impl HostStream {
     /// Runs without the GIL and never waits for the network: a full queue drops its oldest frame. `pts_ns` is what goes on
     /// the wire; the other stamps (ns of CLOCK_MONOTONIC, -1 = no such stage) go into the frame's record.
     ///
-    /// Raises SessionClosedError after `close`, InvalidConfigError for more than `max_frame_bytes`.
+    /// Raises SessionClosedError after `close`, InvalidConfigError for more than the wire or `max_frame_bytes` can carry.
     #[pyo3(signature = (access_unit, pts_ns, flags, *, captured_ns = -1, converted_ns = -1, encode_begin_ns = -1,
         encode_end_ns = -1),
         text_signature = "($self, access_unit, pts_ns, flags, *, captured_ns=-1, converted_ns=-1, \
@@ -247,7 +243,9 @@ fn submit_error(error: &punktfunk_core::packetize::SubmitError) -> PyErr {
     use punktfunk_core::packetize::SubmitError;
     let text = error.to_string();
     match error {
-        SubmitError::TooLong { .. } => InvalidConfigError::new_err(text),
+        SubmitError::TooLong { .. }
+        | SubmitError::TooManyPackets { .. }
+        | SubmitError::NoFiller => InvalidConfigError::new_err(text),
         SubmitError::Fec { .. } => FecError::new_err(text),
         SubmitError::Crypto(_) => CryptoError::new_err(text),
     }
@@ -271,7 +269,7 @@ impl ClientStream {
     #[pyo3(signature = (config, fd, *, queue_frames = 16, gro = true, receive_buffer_bytes = 33_554_432,
         record_frames = true, realtime = false))]
     fn new(
-        config: &StreamConfig,
+        config: AnyConfig<'_>,
         fd: i32,
         queue_frames: usize,
         gro: bool,
@@ -286,8 +284,9 @@ impl ClientStream {
             record_frames,
             realtime,
         };
-        let inner =
-            stream::ClientStream::start(config.inner.clone(), fd, options).map_err(start_error)?;
+        let session = config.client(record_frames)?;
+        let inner = stream::ClientStream::with_session(session, fd, options)
+            .map_err(|e| socket_error(&e))?;
         Ok(Self { inner })
     }
 

@@ -206,7 +206,9 @@ fn submit_status(error: &SubmitError) -> PunktfunkStatus {
     match error {
         SubmitError::Fec { .. } => PunktfunkStatus::Fec,
         SubmitError::Crypto(_) => PunktfunkStatus::Crypto,
-        SubmitError::TooLong { .. } => PunktfunkStatus::InvalidArg,
+        SubmitError::TooLong { .. }
+        | SubmitError::TooManyPackets { .. }
+        | SubmitError::NoFiller => PunktfunkStatus::InvalidArg,
     }
 }
 

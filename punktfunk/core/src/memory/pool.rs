@@ -1,7 +1,7 @@
 //! Recycled buffers, so that a stream at rest allocates nothing.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Arc, Mutex};
 
 /// Smallest buffer.
@@ -59,7 +59,7 @@ impl BufferPool {
         let bytes = recycled.unwrap_or_else(|| vec![0; bytes]);
         PooledBuf {
             bytes,
-            len,
+            visible: 0..len,
             pool: Arc::clone(self),
         }
     }
@@ -85,7 +85,7 @@ impl BufferPool {
 #[derive(Debug)]
 pub struct PooledBuf {
     bytes: Vec<u8>,
-    len: usize,
+    visible: Range<usize>,
     pool: Arc<BufferPool>,
 }
 
@@ -98,7 +98,13 @@ impl PooledBuf {
 
     /// Shorten the visible part to `len` bytes.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.narrow(0..len);
+    }
+
+    /// Show only the bytes of `part`, counted in what is visible now.
+    pub fn narrow(&mut self, part: Range<usize>) {
+        let Range { start, end } = self.visible;
+        self.visible = (start + part.start).min(end)..(start + part.end).min(end);
     }
 }
 
@@ -106,13 +112,13 @@ impl Deref for PooledBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        &self.bytes[self.visible.clone()]
     }
 }
 
 impl DerefMut for PooledBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..self.len]
+        &mut self.bytes[self.visible.clone()]
     }
 }
 
@@ -197,6 +203,21 @@ mod tests {
         assert_eq!(buffer.footprint(), 112);
         drop(buffer);
         assert_eq!(pool.take(112).footprint(), 112);
+    }
+
+    #[test]
+    fn a_narrowed_buffer_shows_a_part_of_what_it_showed() {
+        let pool = BufferPool::new(1 << 20);
+        let mut buffer = pool.take(100);
+        buffer.iter_mut().zip(0..).for_each(|(byte, i)| *byte = i);
+        buffer.narrow(8..50);
+        assert_eq!((buffer.len(), buffer[0]), (42, 8));
+        buffer.narrow(2..100);
+        assert_eq!((buffer.len(), buffer[0]), (40, 10));
+        buffer.truncate(1);
+        assert_eq!(&*buffer, [10]);
+        buffer.narrow(5..7);
+        assert!(buffer.is_empty());
     }
 
     #[test]

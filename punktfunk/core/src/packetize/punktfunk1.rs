@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Packetizer, SealedFrame, SubmitError};
+use super::{Outgoing, Packetizer, SealedFrame, SubmitError};
 use crate::config::{ConfigError, StreamConfig};
 use crate::crypto::{Direction, Sealer};
 use crate::fec::{self, Codec};
@@ -173,13 +173,13 @@ impl Punktfunk1Packetizer {
 }
 
 impl Packetizer for Punktfunk1Packetizer {
-    fn packetize(
-        &mut self,
-        access_unit: &[u8],
-        pts_ns: u64,
-        flags: u32,
-        percent: u32,
-    ) -> Result<SealedFrame, SubmitError> {
+    fn packetize(&mut self, unit: Outgoing<'_>, percent: u32) -> Result<SealedFrame, SubmitError> {
+        let Outgoing {
+            data: access_unit,
+            pts_ns,
+            flags,
+            ..
+        } = unit;
         let (bytes, limit) = (access_unit.len(), self.limits.max_frame_bytes);
         if bytes > limit {
             return Err(SubmitError::TooLong { bytes, limit });

@@ -61,6 +61,8 @@ pub struct FrameState {
     pub flags: u32,
     /// Length of the access unit, once pinned and where its shards say it.
     pub frame_bytes: Option<u32>,
+    /// Length of the access unit, once it was handed out.
+    pub unit_bytes: Option<u32>,
     /// Duplicates of its shards.
     pub duplicates: u32,
     /// Packets that came after its turn.
@@ -108,6 +110,7 @@ impl FrameState {
             pts_ns: 0,
             flags: 0,
             frame_bytes: None,
+            unit_bytes: None,
             duplicates: 0,
             late: 0,
             recv_first_ns: NULL,

@@ -1,6 +1,7 @@
 //! A client session with its own receive thread.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -85,7 +86,7 @@ pub struct ClientStream {
 }
 
 impl ClientStream {
-    /// Start the thread on a duplicate of `fd`, a connected UDP socket.
+    /// Start the thread on a duplicate of `fd`, a connected UDP socket, for a session of punktfunk/1.
     ///
     /// # Errors
     /// [`StartError`].
@@ -94,8 +95,20 @@ impl ClientStream {
         fd: RawFd,
         options: ClientOptions,
     ) -> Result<Self, StartError> {
-        let hold_undecodable = config.hold_undecodable;
         let session = ClientSession::new(config, options.record_frames)?;
+        Ok(Self::with_session(session, fd, options)?)
+    }
+
+    /// Start the thread on a duplicate of `fd`, a connected UDP socket. Whether frames are recorded is the session's.
+    ///
+    /// # Errors
+    /// The descriptor is no UDP socket, or the process is out of descriptors or threads.
+    pub fn with_session(
+        session: ClientSession,
+        fd: RawFd,
+        options: ClientOptions,
+    ) -> io::Result<Self> {
+        let hold_undecodable = session.holds_undecodable();
         let edge = UdpEdge::new(
             fd,
             &EdgeOptions {

@@ -25,6 +25,8 @@ pub struct Frame {
     pub complete_ns: i64,
     /// When it was released, ns.
     pub released_ns: i64,
+    /// Time from capture to sending as the host says it, ns; -1 where it does not.
+    pub host_latency_ns: i64,
     /// The access unit.
     pub data: PooledBuf,
     /// On the meter until somebody takes the frame over.

@@ -6,19 +6,18 @@ mod turns;
 pub use frame::Frame;
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::loss::{LossTracker, ReportWindow};
 use super::recovery::Recovery;
 use super::{ConfigError, StreamConfig};
-use crate::crypto::{CryptoError, Direction, Opener};
-use crate::geometry::Limits;
-use crate::pacing::MAX_SESSION_PACKETS_PER_S;
+use crate::config::Receiving;
+use crate::depacketize::gamestream::GameStreamDepacketizer;
+use crate::depacketize::punktfunk1::Punktfunk1Depacketizer;
+use crate::depacketize::{Arrival, Depacketizer};
 use crate::reassemble::{Phase, Placed, Reassembler, Window};
 use crate::reject::Reject;
-use crate::replay::ReplayWindow;
 use crate::stats::{ClientRecord, ClientStats, RecordLog, Rejections};
-use crate::wire::punktfunk1::{Header, MAX_DATAGRAM_BYTES};
+use crate::wire::gamestream::{GameStreamConfig, GameStreamConfigError};
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +102,8 @@ pub enum Receipt {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ClientSession {
-    config: StreamConfig,
-    limits: Limits,
-    opener: Option<Opener>,
-    replay: ReplayWindow,
+    receiving: Receiving,
+    depacketizer: Box<dyn Depacketizer>,
     loss: LossTracker,
     report: ReportWindow,
     reassembler: Reassembler,
@@ -128,29 +125,54 @@ pub struct ClientSession {
 }
 
 impl ClientSession {
-    /// A session at its start.
+    /// A session of punktfunk/1 at its start.
     ///
     /// # Errors
     /// [`ConfigError`] for parameters that no session may have.
     pub fn new(config: StreamConfig, record_frames: bool) -> Result<Self, ConfigError> {
-        config.validate()?;
-        let limits = config.limits();
-        let window = Duration::from_nanos(config.loss_window_ns);
-        // At the default 120 ms the 131072 sequence numbers of punktfunk/1 section 2.5.
-        let replay = ReplayWindow::new(u64::from(MAX_SESSION_PACKETS_PER_S), window);
-        let opener = config
-            .key
-            .map(|key| Opener::new(key, config.salt, Direction::HostToClient));
-        // Where sequence numbers are authenticated the replay window has seen every duplicate already.
-        let seen = opener.is_none().then(|| replay.clone());
-        Ok(Self {
-            limits,
-            opener,
-            replay,
-            loss: LossTracker::new(seen),
+        let depacketizer = Punktfunk1Depacketizer::new(&config)?;
+        let receiving = config.receiving();
+        Ok(Self::with_depacketizer(
+            depacketizer,
+            receiving,
+            record_frames,
+        ))
+    }
+
+    /// A session of GameStream at its start.
+    ///
+    /// # Errors
+    /// [`GameStreamConfigError`] for parameters that no stream may have.
+    pub fn gamestream(
+        config: &GameStreamConfig,
+        record_frames: bool,
+    ) -> Result<Self, GameStreamConfigError> {
+        let depacketizer = GameStreamDepacketizer::new(config)?;
+        Ok(Self::with_depacketizer(
+            depacketizer,
+            config.receiving,
+            record_frames,
+        ))
+    }
+
+    /// A session at its start of the wire that `depacketizer` reads.
+    #[must_use]
+    pub fn with_depacketizer(
+        depacketizer: impl Depacketizer + 'static,
+        receiving: Receiving,
+        record_frames: bool,
+    ) -> Self {
+        let limits = *depacketizer.limits();
+        let first = depacketizer.first_frame();
+        let mut session = Self {
+            loss: LossTracker::new(depacketizer.seen()),
             report: ReportWindow::default(),
-            reassembler: Reassembler::new(config.scheme, limits, config.memory_cap_bytes),
-            window: Window::new(config.loss_window_frames),
+            reassembler: Reassembler::new(
+                depacketizer.scheme(),
+                limits,
+                receiving.memory_cap_bytes,
+            ),
+            window: Window::new(receiving.loss_window_frames),
             next: 0,
             newest_pts_ns: 0,
             unstamped: 0,
@@ -161,15 +183,18 @@ impl ClientSession {
             stats: ClientStats::default(),
             rejections: Rejections::default(),
             records: RecordLog::new(record_frames),
-            config,
-        })
+            depacketizer: Box::new(depacketizer),
+            receiving,
+        };
+        session.resume(first, 0);
+        session
     }
 
     /// Begin in the middle of a session: the host says that the numbers of its next frame and packet are these.
     /// Call before the first datagram.
     ///
-    /// Both are 0 unless the host says so (punktfunk/1 section 4.4). A gap does not: however far the first
-    /// packet is ahead, every frame before it was sent and did not come.
+    /// They are those that the wire begins with unless the host says so (punktfunk/1 section 4.4). A gap does not: however far
+    /// the first packet is ahead, every frame before it was sent and did not come.
     pub fn resume(&mut self, frame_index: u32, stream_seq: u32) {
         self.window.begin_at(frame_index);
         self.loss.begin_at(stream_seq);
@@ -191,27 +216,8 @@ impl ClientSession {
     }
 
     fn place(&mut self, datagram: &mut [u8], received_ns: u64) -> Result<Placed, Reject> {
-        if datagram.len() > MAX_DATAGRAM_BYTES {
-            return Err(Reject::TooLong);
-        }
-        let plain: &[u8] = match &self.opener {
-            None => datagram,
-            Some(opener) => {
-                let (seq, plain) = opener.open_in_place(datagram).map_err(|e| match e {
-                    CryptoError::TooShort(_) => Reject::TooShort,
-                    _ => Reject::Auth,
-                })?;
-                if !self.replay.check_and_set(seq) {
-                    return Err(Reject::Replay);
-                }
-                plain
-            }
-        };
-        let header = Header::parse(plain)?;
-        let shard = header
-            .shard(plain, self.limits.shard_bytes)?
-            .within(&self.limits)?;
-        self.loss.on_packet(header.stream_seq);
+        let Arrival { shard, number } = self.depacketizer.open(datagram)?;
+        self.loss.on_packet(number);
         self.report.received += 1;
         let index = match self.window.place(shard.frame) {
             Some(index) if index >= self.window.base() => index,
@@ -274,10 +280,9 @@ impl ClientSession {
     pub fn settle(&mut self, sent: Option<(u64, u64)>, now_ns: u64) {
         if let Some((frames, packets)) = sent {
             self.loss.settle(packets);
-            if let Some(last) = frames.checked_sub(1)
-                && last >= self.window.end()
-            {
-                self.extend_window(last, now_ns);
+            let end = u64::from(self.depacketizer.first_frame()) + frames;
+            if frames > 0 && end > self.window.end() {
+                self.extend_window(end - 1, now_ns);
             }
         }
         self.advance(now_ns);
@@ -333,6 +338,12 @@ impl ClientSession {
             memory_peak_bytes: self.reassembler.meter().peak() as u64,
             ..self.stats
         }
+    }
+
+    /// Whether frames are kept back whose references are missing.
+    #[must_use]
+    pub fn holds_undecodable(&self) -> bool {
+        self.receiving.hold_undecodable
     }
 
     /// Dropped packets by reason.

@@ -36,7 +36,10 @@ impl ClientSession {
     /// When [`ClientSession::advance`] has something to do even if nothing arrives.
     #[must_use]
     pub fn next_timeout(&self) -> Option<u64> {
-        let (reorder, loss) = (self.config.reorder_window_ns, self.config.loss_window_ns);
+        let (reorder, loss) = (
+            self.receiving.reorder_window_ns,
+            self.receiving.loss_window_ns,
+        );
         let mut deadline: Option<u64> = None;
         let mut oldest_open = true;
         for index in self.next..self.window.end() {
@@ -85,13 +88,21 @@ impl ClientSession {
         let Some(frame) = self.window.get_mut(index) else {
             return;
         };
-        let Some(complete) = self.reassembler.assemble(frame) else {
+        let complete = self.reassembler.assemble(frame);
+        let content = complete.and_then(|complete| {
+            let content = self.depacketizer.content(&complete.data, frame.flags)?;
+            Some((complete, content))
+        });
+        let Some((mut complete, content)) = content else {
             self.reassembler.give_up(frame);
             self.stats.frames_short += 1;
             self.report.frames_lost += 1;
             self.break_chain();
             return;
         };
+        complete.data.narrow(content.bytes);
+        frame.flags = content.flags;
+        frame.unit_bytes = Some(complete.data.len() as u32);
         frame.phase = Phase::Done;
         self.stats.frames_complete += 1;
         let probe = frame.flags & FLAG_PROBE != 0;
@@ -110,7 +121,7 @@ impl ClientSession {
         if probe {
             self.stats.frames_probe += 1;
         }
-        if probe || (!frame.decodable && self.config.hold_undecodable) {
+        if probe || (!frame.decodable && self.receiving.hold_undecodable) {
             return;
         }
         frame.released_ns = now_ns as i64;
@@ -127,6 +138,9 @@ impl ClientSession {
             recv_last_ns: frame.recv_last_ns,
             complete_ns: frame.complete_ns,
             released_ns: frame.released_ns,
+            host_latency_ns: content
+                .host_latency_ns
+                .map_or(NULL, |latency| latency as i64),
             data: complete.data,
             memory: complete.memory,
         });
@@ -188,7 +202,10 @@ impl ClientSession {
             index: index as i64,
             pts_ns: when_pinned(frame.pts_ns as i64),
             flags: when_pinned(i64::from(frame.flags)),
-            bytes: frame.frame_bytes.map_or(NULL, i64::from),
+            bytes: frame
+                .unit_bytes
+                .or(frame.frame_bytes)
+                .map_or(NULL, i64::from),
             k: when_pinned(counts.k as i64),
             m: when_pinned(counts.m as i64),
             blocks: when_pinned(frame.block_count() as i64),

@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{ConfigError, FLAGS_DECODABLE, StreamConfig};
 use crate::pacing::PacerConfig;
+use crate::packetize::gamestream::{GameStreamPacketizer, PACING};
 use crate::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
-use crate::packetize::{Packetizer, SealedFrame, SubmitError};
+use crate::packetize::{Outgoing, Packetizer, SealedFrame, SubmitError};
 use crate::stats::{HostRecord, HostStats, NULL, RecordLog, add};
+use crate::wire::gamestream::{GameStreamConfig, GameStreamConfigError};
 
 /// What a host decides for itself.
 #[derive(Clone, Debug)]
@@ -133,7 +135,8 @@ pub struct Submitter {
 impl Submitter {
     /// Seal an access unit and queue its packets; returns its index on the wire.
     ///
-    /// `now` is asked for the time after sealing. A full queue drops its oldest frame, never this one, and never blocks.
+    /// `now` is asked for the time before, where the time of the capture is known, and after sealing. A full queue drops its
+    /// oldest frame, never this one, and never blocks.
     ///
     /// # Errors
     /// [`SubmitError`]; the session goes on.
@@ -143,12 +146,17 @@ impl Submitter {
         pts_ns: u64,
         flags: u32,
         stamps: SubmitStamps,
-        now: impl FnOnce() -> u64,
+        now: impl Fn() -> u64,
     ) -> Result<u32, SubmitError> {
         let percent = self.shared.fec_percent.load(Relaxed);
-        let mut frame = self
-            .packetizer
-            .packetize(access_unit, pts_ns, flags, percent)?;
+        let captured_ns = u64::try_from(stamps.captured_ns).ok();
+        let unit = Outgoing {
+            data: access_unit,
+            pts_ns,
+            flags,
+            age_ns: captured_ns.map(|at| now().saturating_sub(at)),
+        };
+        let mut frame = self.packetizer.packetize(unit, percent)?;
         frame.record.captured_ns = stamps.captured_ns;
         frame.record.converted_ns = stamps.converted_ns;
         frame.record.encode_begin_ns = stamps.encode_begin_ns;
@@ -259,6 +267,23 @@ impl HostSession {
         let fec_percent = config.fec_percent;
         let packetizer = Punktfunk1Packetizer::new(config, EmissionOrder::default(), None)?;
         Ok(Self::with_packetizer(packetizer, fec_percent, settings))
+    }
+
+    /// A session of GameStream at its start. However `settings` pace, its bursts stay within [`PACING`].
+    ///
+    /// # Errors
+    /// [`GameStreamConfigError`] when no client could have announced the parameters.
+    pub fn gamestream(
+        config: GameStreamConfig,
+        settings: &HostSettings,
+    ) -> Result<Self, GameStreamConfigError> {
+        let fec_percent = config.fec_percent;
+        let packetizer = GameStreamPacketizer::new(config)?;
+        let mut settings = settings.clone();
+        let pacer = &mut settings.pacer;
+        pacer.burst_packets = pacer.burst_packets.min(PACING.burst_packets);
+        pacer.packets_per_ms = pacer.packets_per_ms.min(PACING.packets_per_ms);
+        Ok(Self::with_packetizer(packetizer, fec_percent, &settings))
     }
 
     /// A session of the wire that `packetizer` speaks, which begins with `fec_percent` % of recovery shards.

@@ -1,0 +1,152 @@
+"""How frames leave over GameStream: the core packetizes, protects, encrypts and paces them in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, GameStreamConfig, HostStream
+from punktfunk.host.stream.sender import Sender
+from punktfunk.host.stream.spec import StreamSpec, Transport
+from punktfunk.media import AccessUnit
+
+SENDER = f"{__name__}:GameStreamSender"
+"""The factory, as a stream names it."""
+
+_MAX_PERCENT = 255
+"""What the header of a packet can say (gamestream section 7.2)."""
+
+
+class GameStreamTransport(BaseModel):
+    """What a client announced and the host took on; ``key`` (none: not encrypted) is hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    packet_size: int
+    """As announced, exactly (gamestream section 7.1): of an encrypted stream the client has taken 32 off already."""
+    min_fec: int = Field(default=2, ge=0, le=255)
+    """``minRequiredFecPackets``."""
+    codec: Literal["h264", "hevc", "av1"]
+    key: str = Field(default="", repr=False)
+    """The session's ``rikey`` where video is encrypted."""
+    dscp: int = Field(default=0, ge=0, le=63)
+    """Traffic class of the packets, where the client wants one (gamestream section 7.9): 40 is usual for video."""
+
+    def transport(self) -> Transport:
+        """Return it as a stream carries it."""
+        return Transport(sender=SENDER, values=self.model_dump())
+
+
+class GameStreamSender(Sender):
+    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream; raises as ``HostStream`` does.
+
+    The descriptor is a UDP socket, bound to the port that the client pings and connected to where its pings come from.
+    """
+
+    def __init__(self, spec: StreamSpec, descriptor: int) -> None:
+        self._agreed = GameStreamTransport.model_validate(spec.transport.values)
+        self._clock = spec.clock
+        self._fec_percent = min(spec.fec_percent, _MAX_PERCENT)
+        # RTP timestamps begin near 0 and wrap after 13 hours, not whenever the wall clock says so.
+        self._origin_ns = self._clock.to_wire(monotonic_ns())
+        _mark(descriptor, self._agreed.dscp)
+        self._stream = HostStream(
+            GameStreamConfig(
+                packet_size=self._agreed.packet_size,
+                fec_percent=self._fec_percent,
+                min_fec=self._agreed.min_fec,
+                key=bytes.fromhex(self._agreed.key) if self._agreed.key else None,
+                codec=self._agreed.codec,
+                origin_ns=self._origin_ns,
+            ),
+            descriptor,
+            rate_kbps=spec.rate_kbps,
+            queue_frames=spec.queue_frames,
+            burst_packets=spec.pacing.burst_packets,
+            packets_per_ms=spec.pacing.packets_per_ms,
+            rate_factor=spec.pacing.rate_factor,
+            gso=spec.send.gso,
+            send_buffer_bytes=spec.send.send_buffer_bytes,
+            # The figures of each second are made from the records too, so they are always kept.
+            record_frames=True,
+            realtime=spec.send.realtime,
+        )
+
+    @property
+    def fec_percent(self) -> int:
+        """What pictures are protected with; small ones with more, large ones with nothing (gamestream section 7.3)."""
+        return self._fec_percent
+
+    def submit(self, unit: AccessUnit) -> int:
+        """Hand an access unit to the core's thread; return its frame index, from 1."""
+        stamps = unit.stamps
+        return self._stream.submit(
+            unit.data,
+            self._clock.to_wire(unit.pts_ns),
+            FLAG_PICTURE | (FLAG_KEY if unit.key else 0),
+            captured_ns=stamps.captured_ns,
+            converted_ns=stamps.converted_ns,
+            encode_begin_ns=stamps.encode_begin_ns,
+            encode_end_ns=stamps.encode_end_ns,
+        )
+
+    def flush(self, limit_s: float) -> bool:
+        """Wait until the core's queue is empty."""
+        return self._stream.flush(limit_s)
+
+    def set_rate(self, kbps: int) -> None:
+        """Pace for another rate."""
+        self._stream.set_rate(kbps)
+
+    def set_fec_percent(self, percent: int) -> None:
+        """Protect the next pictures with so much, at most 255 %."""
+        percent = min(percent, _MAX_PERCENT)
+        if percent != self._fec_percent:
+            self._fec_percent = percent
+            self._stream.set_fec_percent(percent)
+
+    def take_recovery_request(self) -> bool:
+        """Return whether the core has dropped pictures since the last call."""
+        return self._stream.take_recovery_request()
+
+    def take_refusals(self) -> tuple[int, int, int] | None:
+        """Return the refusals (ECONNREFUSED) since the last call: their count, the first and the last stamp."""
+        return self._stream.take_refusals()
+
+    def take_records(self) -> dict[str, bytes]:
+        """Return the core's frame records since the last call; frames count from 1."""
+        return self._stream.take_records()
+
+    def stats(self) -> dict[str, int]:
+        """Return the core's counters."""
+        return self._stream.stats()
+
+    def describe(self) -> dict[str, Any]:
+        """Return packet size, codec, whether packets are encrypted, and the pts that has RTP timestamp 0."""
+        return {
+            "packet_size": self._agreed.packet_size,
+            "min_fec": self._agreed.min_fec,
+            "codec": self._agreed.codec,
+            "encrypted": bool(self._agreed.key),
+            "rtp_origin_ns": self._origin_ns,
+        }
+
+    def close(self) -> None:
+        """End the core's thread."""
+        self._stream.close()
+
+
+def _mark(descriptor: int, dscp: int) -> None:
+    """Ask for a traffic class; a socket that has none sends as ever (gamestream section 7.9)."""
+    if dscp == 0:
+        return
+    with socket.socket(fileno=os.dup(descriptor)) as held, contextlib.suppress(OSError):
+        if held.family == socket.AF_INET6:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        # Also of an IPv6 socket, whose packets may be of IPv4.
+        held.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
