@@ -34,7 +34,7 @@ class Receive:
     channels: int
     streams: int
     coupled: int
-    mapping: list[int]
+    mapping: str
     sound_packet_ms: int
     read_marker: bool
     reference: dict[str, Any] | None
@@ -53,9 +53,9 @@ class PingVideo:
 
 @dataclass(frozen=True, slots=True)
 class FrameStatus:
-    """Worker: how a damaged frame came, the payload of the control message in hex (gamestream section 8.3)."""
+    """Worker: how a damaged frame came, the fields of :class:`punktfunk.gamestream.control.FecStatus`."""
 
-    payload: str
+    fields: list[int]
 
 
 COUNTERS = (

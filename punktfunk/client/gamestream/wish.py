@@ -53,7 +53,12 @@ class StreamChoice:
     @property
     def packet_bytes(self) -> int:
         """``packetSize`` as it is announced: less where video is encrypted."""
-        return self.wish.packet_bytes - (ENCRYPTION_BYTES if self.encryption & Encryption.VIDEO else 0)
+        return self.wish.packet_bytes - (ENCRYPTION_BYTES if self.encrypted_video else 0)
+
+    @property
+    def encrypted_video(self) -> bool:
+        """Whether video is encrypted."""
+        return bool(self.encryption & Encryption.VIDEO)
 
     @property
     def encrypted_sound(self) -> bool:
