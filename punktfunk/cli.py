@@ -5,33 +5,26 @@ Hosts, clients and desktops are imported by the command that runs them: no other
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
-from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, ValidationError
-from rich.markup import escape
 
-from punktfunk import cli_desktop, log
+from punktfunk import cli_desktop, cli_gamestream, log
+from punktfunk.cli_run import config_of, default_state_dir, fail, fields_of, run
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
-from punktfunk.process.program import config_error
 from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate
-
-C = TypeVar("C", bound=BaseModel)
 
 app = typer.Typer(
     help="Low-latency desktop streaming.",
@@ -41,7 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_err = Console(stderr=True)
 _TABLE_WIDTH = 160
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in paired clients only
 
@@ -137,7 +129,7 @@ def host(  # noqa: PLR0917 - the options of a command line
 ) -> None:
     """Serve the native protocol without a desktop: test card, video file or synthetic frames."""
     spec = _source(source, file, frame_bytes)
-    config = _config(
+    config = config_of(
         HostConfig,
         bind=bind,
         port=port,
@@ -164,7 +156,7 @@ def host(  # noqa: PLR0917 - the options of a command line
 
         return await serve_host(config)
 
-    _run(serve, config)
+    run(serve, config)
 
 
 @app.command()
@@ -220,9 +212,9 @@ def serve(  # noqa: PLR0917 - the options of a command line
     from punktfunk.host.commands import serve as run_serve
     from punktfunk.host.serve_config import ServeConfig
 
-    config = _config(
+    config = config_of(
         ServeConfig,
-        host=_fields(
+        host=fields_of(
             bind=bind,
             port=native_port,
             trust=OpenTrust.PRIVATE if open_ else OpenTrust.NONE,
@@ -248,7 +240,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         mgmt_bind=mgmt_bind,
         fixed=_fixed_settings(context),
     )
-    _run(run_serve, config)
+    run(run_serve, config)
 
 
 @app.command()
@@ -265,7 +257,7 @@ def console(
         running = RunningHost.find(folder, certificate=certificate, lock=folder / LOCK_FILE)
         say(running.console_link())
     except PunktfunkError as error:
-        _fail(error)
+        fail(error)
 
 
 @app.command()
@@ -297,7 +289,7 @@ def connect(  # noqa: PLR0917 - the options of a command line
 
     A host that announces a number of test frames is verified: every one has to arrive intact.
     """
-    config = _config(
+    config = config_of(
         ClientConfig,
         address=address,
         pin=pin,
@@ -314,14 +306,14 @@ def connect(  # noqa: PLR0917 - the options of a command line
         out=out,
     )
     if present and not decode:
-        _fail(UsageError("--present shows decoded pictures", "leave --no-decode out"))
+        fail(UsageError("--present shows decoded pictures", "leave --no-decode out"))
 
     async def stream(config: ClientConfig) -> int:
         from punktfunk.client.commands import receive
 
         return await receive(config, overwrite=overwrite)
 
-    _run(stream, config)
+    run(stream, config)
 
 
 @app.command()
@@ -336,7 +328,7 @@ def pair(
     The host is remembered, and connections to it are pinned from then on.
     """
     folder = state_dir or default_state_dir()
-    config = _config(ClientConfig, address=address, state_dir=folder, name=name)
+    config = config_of(ClientConfig, address=address, state_dir=folder, name=name)
     shown = pin if pin is not None else typer.prompt("PIN")
 
     async def pairing(config: ClientConfig) -> int:
@@ -344,7 +336,7 @@ def pair(
 
         return await pair_device(config, shown)
 
-    _run(pairing, config)
+    run(pairing, config)
 
 
 @app.command()
@@ -362,7 +354,7 @@ def probe(  # noqa: PLR0917 - the options of a command line
     Takes about ten seconds and fills the path meanwhile. This device's own stream from that host, if it has
     one, is ended by it.
     """
-    config = _config(
+    config = config_of(
         ClientConfig,
         address=address,
         pin=pin,
@@ -373,14 +365,14 @@ def probe(  # noqa: PLR0917 - the options of a command line
     try:
         highest = Bitrate.parse(limit)
     except PunktfunkError as error:
-        _fail(error)
+        fail(error)
 
     async def measure(config: ClientConfig) -> int:
         from punktfunk.client.probe_command import probe_path
 
         return await probe_path(config, limit=highest, fps=fps, as_json=as_json)
 
-    _run(measure, config)
+    run(measure, config)
 
 
 @app.command()
@@ -404,24 +396,19 @@ def discover_hosts(
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's known hosts.")] = None,
 ) -> None:
     """List the hosts of the local network."""
-    config = _config(ClientConfig, state_dir=state_dir or default_state_dir())
+    config = config_of(ClientConfig, state_dir=state_dir or default_state_dir())
 
     async def listen(config: ClientConfig) -> int:
         from punktfunk.client.commands import list_hosts
 
         return await list_hosts(config, seconds, interface or [])
 
-    _run(listen, config)
+    run(listen, config)
 
 
+app.add_typer(cli_gamestream.app, name="gamestream")
 app.command()(cli_desktop.record)
 app.command(name="testcard")(cli_desktop.draw_testcard)
-
-
-def default_state_dir() -> Path:
-    """Return where identities are kept: ``$XDG_CONFIG_HOME/punktfunk`` or ``~/.config/punktfunk``."""
-    configured = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(configured) if configured else Path.home() / ".config") / "punktfunk"
 
 
 def main() -> None:
@@ -429,16 +416,16 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except PunktfunkError as error:
-        _fail(error)
+        fail(error)
 
 
 def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> dict[str, Any]:
     spec: dict[str, Any] = {"kind": str(source)}
     if source is SourceKind.FILE:
         if file is None:
-            _fail(UsageError("--source file needs --file", "name a video file"))
+            fail(UsageError("--source file needs --file", "name a video file"))
         if not file.is_file():
-            _fail(UsageError(f"there is no file {file}", "name a video file that is there"))
+            fail(UsageError(f"there is no file {file}", "name a video file that is there"))
         spec["path"] = str(file)
     if source is SourceKind.SYNTHETIC and frame_bytes is not None:
         spec["frame_bytes"] = frame_bytes
@@ -458,7 +445,7 @@ def _served_source(
             choose_backend(spec)
         except CapabilityError as error:
             if source is ServedSource.DESKTOP:
-                _fail(error)
+                fail(error)
             say(f"no desktop    {error.cause}: streaming the test card")
             return {"kind": "testcard"}
         return spec.model_dump()
@@ -475,36 +462,3 @@ def _fixed_settings(context: typer.Context) -> dict[str, str]:
             off = context.params[option.name or ""] is False and option.secondary_opts
             fixed[setting] = option.secondary_opts[0] if off else option.opts[0]
     return fixed
-
-
-def _fields(**fields: Any) -> dict[str, Any]:
-    """Leave out what was not given: the model has the default."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _config(model: type[C], **fields: Any) -> C:
-    try:
-        return model.model_validate(_fields(**fields))
-    except ValidationError as error:
-        _fail(config_error(error, "command line"))
-    except PunktfunkError as error:
-        _fail(error)
-
-
-def _run(program: Callable[[C], Coroutine[Any, Any, int]], config: C) -> NoReturn:
-    try:
-        status = asyncio.run(program(config))
-    except PunktfunkError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        status = 130
-    raise typer.Exit(status)
-
-
-def _fail(error: PunktfunkError) -> NoReturn:
-    """Print cause and next step, and leave with the error's exit status."""
-    cause = f"[bold red]error[/]: {escape(error.cause)} [dim]{escape(f'[{error.code}]')}[/]"
-    _err.print(cause, highlight=False, soft_wrap=True)
-    if error.hint:
-        _err.print(f"  → {escape(error.hint)}", highlight=False, soft_wrap=True)
-    sys.exit(error.exit_code)

@@ -27,8 +27,18 @@ def page(lab: typer.Typer) -> str:
 
 
 def _program(program: str, app: typer.Typer) -> Iterator[str]:
-    names = [c.name or c.callback.__name__.replace("_", "-") for c in app.registered_commands if c.callback]
-    for arguments in ([], *([name] for name in names)):
+    for arguments in ([], *_commands(app)):
         shown = CliRunner().invoke(app, [*arguments, "--help"], prog_name=program, env=_PLAIN).output
         lines = "\n".join(line.rstrip() for line in shown.strip().splitlines())
         yield f"## {' '.join([program, *arguments])}\n\n```\n{lines}\n```\n"
+
+
+def _commands(app: typer.Typer) -> Iterator[list[str]]:
+    """Yield the words of each command, those of groups behind their group."""
+    for command in app.registered_commands:
+        if command.callback:
+            yield [command.name or command.callback.__name__.replace("_", "-")]
+    for group in app.registered_groups:
+        if group.name and group.typer_instance:
+            yield [group.name]
+            yield from ([group.name, *words] for words in _commands(group.typer_instance))

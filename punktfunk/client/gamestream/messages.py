@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from punktfunk.client.messages import Drain, Ended, Failed, NeedKeyframe, Progress, Ready, Up
+from punktfunk.media.sound import SoundFormat
 from punktfunk.units import Mode
 
 
@@ -31,11 +32,7 @@ class Receive:
     hold_undecodable: bool
     queue_frames: int
     receive_buffer_bytes: int
-    channels: int
-    streams: int
-    coupled: int
-    mapping: str
-    sound_packet_ms: int
+    sound: SoundFormat
     read_marker: bool
     reference: dict[str, Any] | None
     reference_every: int

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.errors import MediaError, ResultsError
-from punktfunk.gamestream.surround import SurroundParams
-from punktfunk.media.opus import SAMPLE_RATE, OpusDecoder
+from punktfunk.media.multistream import MultistreamDecoder
+from punktfunk.media.opus import SAMPLE_RATE
+from punktfunk.media.sound import SoundFormat
 
 
 class GameSound:
@@ -20,14 +21,14 @@ class GameSound:
     9.3), lost packets as silence. Raises ``ResultsError`` when that cannot be made.
     """
 
-    def __init__(self, layout: SurroundParams, packet_ms: int, path: Path | None = None) -> None:
+    def __init__(self, sound: SoundFormat, path: Path | None = None) -> None:
         self.counters = dict.fromkeys(("sound_packets", "sound_undecodable", "sound_samples"), 0)
-        self._channels = layout.channels
-        self._silence = np.zeros((SAMPLE_RATE * packet_ms // 1000, layout.channels), np.float32)
-        self._decoder = OpusDecoder(channels=layout.channels)
+        self._channels = sound.channels
+        self._silence = np.zeros((SAMPLE_RATE * sound.packet_ms // 1000, sound.channels), np.float32)
+        self._decoder = MultistreamDecoder(sound)
         self._path = path
         self._file: wave.Wave_write | None = None
-        self._peaks = np.zeros(layout.channels)
+        self._peaks = np.zeros(sound.channels)
 
     @property
     def peaks(self) -> list[float]:

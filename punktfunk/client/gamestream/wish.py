@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from punktfunk.errors import CapabilityError
 from punktfunk.gamestream.describe import CodecModes, Description, Encryption
 from punktfunk.gamestream.surround import CHANNEL_MASKS, LAYOUTS, SurroundParams
+from punktfunk.media.sound import SoundFormat
 from punktfunk.media.types import Codec
 from punktfunk.units import Bitrate, Mode
 
@@ -35,7 +36,7 @@ class StreamWish:
     packet_bytes: int = LAN_PACKET_BYTES
     channels: int = 2
     high_quality_sound: bool = True
-    packet_ms: int = 5
+    packet_ms: Literal[5, 10] = 5
     encryption: Encryption = Encryption.CONTROL_V2
     """What this client wants encrypted; the host may ask for more."""
     slices: int = 1
@@ -49,6 +50,19 @@ class StreamChoice:
     codec: Codec
     encryption: Encryption
     layout: SurroundParams
+
+    @property
+    def sound(self) -> SoundFormat:
+        """How sound comes; its bitrate is the host's to choose."""
+        layout = self.layout
+        return SoundFormat(
+            layout.channels,
+            layout.streams,
+            layout.coupled,
+            "".join(map(str, layout.mapping)),
+            packet_ms=self.wish.packet_ms,
+            continuous=True,
+        )
 
     @property
     def packet_bytes(self) -> int:

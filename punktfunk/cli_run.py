@@ -1,0 +1,61 @@
+"""What every command of the program does: read its configuration, run, and end with the error's own exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import typer
+from pydantic import BaseModel, ValidationError
+from rich.markup import escape
+
+from punktfunk.errors import PunktfunkError
+from punktfunk.process.program import config_error
+from punktfunk.rich_terminal import Console
+
+C = TypeVar("C", bound=BaseModel)
+
+_err = Console(stderr=True)
+
+
+def default_state_dir() -> Path:
+    """Return where identities are kept: ``$XDG_CONFIG_HOME/punktfunk`` or ``~/.config/punktfunk``."""
+    configured = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(configured) if configured else Path.home() / ".config") / "punktfunk"
+
+
+def fields_of(**fields: Any) -> dict[str, Any]:
+    """Leave out what was not given: the model has the default."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def config_of(model: type[C], **fields: Any) -> C:
+    try:
+        return model.model_validate(fields_of(**fields))
+    except ValidationError as error:
+        fail(config_error(error, "command line"))
+    except PunktfunkError as error:
+        fail(error)
+
+
+def run(program: Callable[[C], Coroutine[Any, Any, int]], config: C) -> NoReturn:
+    try:
+        status = asyncio.run(program(config))
+    except PunktfunkError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        status = 130
+    raise typer.Exit(status)
+
+
+def fail(error: PunktfunkError) -> NoReturn:
+    """Print cause and next step, and leave with the error's exit status."""
+    cause = f"[bold red]error[/]: {escape(error.cause)} [dim]{escape(f'[{error.code}]')}[/]"
+    _err.print(cause, highlight=False, soft_wrap=True)
+    if error.hint:
+        _err.print(f"  → {escape(error.hint)}", highlight=False, soft_wrap=True)
+    sys.exit(error.exit_code)
