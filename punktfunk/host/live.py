@@ -63,12 +63,19 @@ class LiveHost:
         host = self._serving.host
         management = self._serving.management
         history = host.sessions.history
+        moonlight = self._serving.gamestream_pairing
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return Totals(
             sessions_begun=history.begun,
             sessions_failed=history.failed,
             ended=history.ledger,
-            pairing={**self._pairing.counters, "pending_overflow": self._pairing.pending.overflow},
+            pairing={
+                **self._pairing.counters,
+                "pending_overflow": self._pairing.pending.overflow,
+                **(
+                    {} if moonlight is None else {f"gamestream_{k}": n for k, n in moonlight.counters.items()}
+                ),
+            },
             listener=host.counters,
             http={} if management is None else dict(management.counters),
             log_lines_forgotten=self.log.forgotten,

@@ -6,12 +6,18 @@ import asyncio
 import socket
 from collections.abc import Callable
 from importlib import metadata
+from typing import TypeVar
 
 from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import BACKENDS, examine
+from punktfunk.errors import StatusError
+from punktfunk.gamestream.apps import App
+from punktfunk.gamestream.certificate import ClientCertificate
 from punktfunk.gamestream.serverinfo import unique_id
+from punktfunk.host.apps import AppCatalogue
+from punktfunk.host.gamestream.pairing import WIRE as GAMESTREAM
 from punktfunk.host.live import LiveHost
 from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
@@ -24,8 +30,12 @@ from punktfunk.mgmt.interface import (
     NativeClient,
     PairingState,
     PendingDevice,
+    PinOutcome,
     Ports,
 )
+from punktfunk.trust.store import PairedClient
+
+T = TypeVar("T")
 
 _S = 1_000_000_000
 _CODECS = ("h264", "h265", "av1")
@@ -53,6 +63,7 @@ class HostManagement(LiveHost):
         self._bind = bind
         self._native_enabled = native_enabled
         self._mgmt_port = mgmt_port
+        self._changing_apps = asyncio.Lock()
 
     @property
     def native_enabled(self) -> bool:
@@ -117,25 +128,11 @@ class HostManagement(LiveHost):
 
     def unpair_native(self, fingerprint: str) -> bool:
         """Unpair a client of the native host and end its sessions."""
-        known = self._pairing.trust.find(fingerprint)
-        if known is None or known.wire != "native" or not self._pairing.trust.remove(fingerprint):
-            return False
-        self._say.info("unpaired", fingerprint=known.fingerprint, name=known.name)
-        return True
+        return self._unpair("native", fingerprint)
 
     def pending(self) -> list[PendingDevice]:
         """Return the devices that wait."""
-        now_ns = monotonic_ns()
-        return [
-            PendingDevice(
-                device.fingerprint,
-                device.name,
-                device.source,
-                age_secs=(now_ns - device.since_ns) // _S,
-                expires_in_secs=max(0, (device.since_ns + PENDING_LIFE_NS - now_ns) // _S),
-            )
-            for device in self._pairing.pending.all(now_ns)
-        ]
+        return self._devices(needs_pin=False)
 
     def approve(self, fingerprint: str) -> bool:
         """Pair a device that waits."""
@@ -152,22 +149,38 @@ class HostManagement(LiveHost):
         return denied
 
     def gamestream(self) -> GameStreamStatus:
-        """Return an idle one: GameStream is not served."""
-        return GameStreamStatus()
+        """Return who waits for its PIN and how many are paired."""
+        return GameStreamStatus(
+            pin_pending=bool(self._devices(needs_pin=True)),
+            paired_clients=len(self._pairing.trust.clients(GAMESTREAM)),
+        )
 
     def moonlight_clients(self) -> list[MoonlightClient]:
-        """Return nothing: no Moonlight client can pair here."""
-        return []
+        """Return the paired Moonlight clients, oldest first."""
+        return [_moonlight_client(client) for client in self._pairing.trust.clients(GAMESTREAM)]
 
     def unpair_moonlight(self, fingerprint: str) -> bool:
-        """Find nothing: no Moonlight client can pair here."""
-        del fingerprint
-        return False
+        """Unpair a Moonlight client and end its sessions."""
+        return self._unpair(GAMESTREAM, fingerprint)
 
-    def submit_pin(self, pin: str) -> bool:
-        """Find nobody who waits."""
-        del pin
-        return False
+    def waiting_for_pin(self) -> list[PendingDevice]:
+        """Return the devices whose PIN is to be entered here."""
+        return self._devices(needs_pin=True)
+
+    def submit_pin(self, pin: str, device: str | None, name: str | None) -> PinOutcome:
+        """Give a PIN to the device that shows it."""
+        pairing = self._serving.gamestream_pairing
+        if pairing is None:
+            return "nobody waits"
+        outcome = pairing.enter_pin(pin, device, monotonic_ns(), name)
+        if outcome == "taken":
+            self._say.info("PIN entered", device=device)
+        return outcome
+
+    def turn_away(self, device: str) -> bool:
+        """Turn a Moonlight client away that waits for its PIN."""
+        waits = any(waiting.fingerprint == device.lower() for waiting in self._devices(needs_pin=True))
+        return waits and self.deny(device)
 
     def stop_gamestream(self) -> None:
         """Do nothing: nothing streams."""
@@ -175,6 +188,59 @@ class HostManagement(LiveHost):
     def request_gamestream_idr(self) -> bool:
         """Find nothing that streams."""
         return False
+
+    def apps(self) -> list[App]:
+        """Return the apps."""
+        return self._serving.apps.all()
+
+    async def add_app(self, app: App) -> App:
+        """Add one."""
+        return await self._changed_apps(lambda apps: apps.add(app))
+
+    async def change_app(self, number: int, app: App) -> App | None:
+        """Change one."""
+        return await self._changed_apps(lambda apps: apps.change(number, app))
+
+    async def remove_app(self, number: int) -> bool:
+        """Remove one."""
+        return await self._changed_apps(lambda apps: apps.remove(number))
+
+    async def _changed_apps(self, change: Callable[[AppCatalogue], T]) -> T:
+        """Change the list of apps, one change at a time; it is written to disk, so that a thread does it."""
+        async with self._changing_apps:
+            return await asyncio.to_thread(change, self._serving.apps)
+
+    def _devices(self, *, needs_pin: bool) -> list[PendingDevice]:
+        now_ns = monotonic_ns()
+        return [
+            PendingDevice(
+                device.fingerprint,
+                device.name,
+                device.source,
+                age_secs=(now_ns - device.since_ns) // _S,
+                expires_in_secs=max(0, (device.since_ns + PENDING_LIFE_NS - now_ns) // _S),
+            )
+            for device in self._pairing.pending.all(now_ns)
+            if device.needs_pin == needs_pin
+        ]
+
+    def _unpair(self, wire: str, fingerprint: str) -> bool:
+        known = self._pairing.trust.find(fingerprint)
+        if known is None or known.wire != wire or not self._pairing.trust.remove(fingerprint):
+            return False
+        self._say.info("unpaired", fingerprint=known.fingerprint, name=known.name)
+        return True
+
+
+def _moonlight_client(client: PairedClient) -> MoonlightClient:
+    """Describe a client; of a certificate that cannot be read any more nothing is told but its fingerprint."""
+    try:
+        found = ClientCertificate.parse(client.certificate_pem.encode())
+    except StatusError:
+        return MoonlightClient(client.fingerprint, "", 0, 0, client.name)
+    return MoonlightClient(
+        client.fingerprint, found.subject, found.not_before_unix, found.not_after_unix, client.name
+    )
 
 
 def program_version() -> str:

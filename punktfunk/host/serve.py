@@ -17,8 +17,10 @@ from typing import Any, Self
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, SettingsError
+from punktfunk.host.apps import APPS_FILE, AppCatalogue
 from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.pending import PendingClients
 from punktfunk.host.protocol_server import ProtocolFactory
@@ -67,6 +69,9 @@ class Serving(Served):
             pending = PendingClients(TrustStore(self.state_dir / TRUST_FILE))
             fingerprint = bytes.fromhex(identity.fingerprint)
             self._pairing = NativePairing(pending, fingerprint, pin_digits=self.config.pin_digits)
+            if self.config.gamestream:
+                self.gamestream_pairing = GameStreamPairing(pending, identity)
+            self._apps = AppCatalogue(self.state_dir / APPS_FILE)
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
             self._host = await self._make_host(identity, self._pairing)

@@ -27,6 +27,8 @@ class ServeConfig(BaseModel):
     """The native host; its ``state_dir`` is the process's."""
     native: bool = True
     """Serve the native protocol."""
+    gamestream: bool = False
+    """Let Moonlight clients pair, by GameStream."""
     announce: bool = True
     """Announce the native host by multicast DNS."""
     arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
+from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.describe import describe_encoder, describe_stream, require_encoder
 from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
 from punktfunk.host.service import CHANGEABLE, Host
@@ -46,6 +48,9 @@ class Served:
         self.management: ManagementServer | None = None
         self._identity: Identity | None = None
         self._pairing: NativePairing | None = None
+        self.gamestream_pairing: GameStreamPairing | None = None
+        """Who pairs by GameStream, where that is served."""
+        self._apps: AppCatalogue | None = None
         self._announcing: asyncio.Task[Announcement] | None = None
         self._changing = asyncio.Lock()
         self._settings: SettingsStore | None = None
@@ -71,6 +76,12 @@ class Served:
         """Pairing; its trust store is the process's."""
         assert self._pairing is not None
         return self._pairing
+
+    @property
+    def apps(self) -> AppCatalogue:
+        """What clients can start, whatever their wire."""
+        assert self._apps is not None
+        return self._apps
 
     @property
     def settings(self) -> list[Setting]:

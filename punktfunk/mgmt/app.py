@@ -12,6 +12,7 @@ from punktfunk.mgmt.gate import Gate
 from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.openapi import API_VERSION
 from punktfunk.mgmt.routes import (
+    apps,
     console,
     description,
     events,
@@ -32,6 +33,7 @@ ROUTERS = (
     host.routes,
     gamestream.routes,
     native.routes,
+    apps.routes,
     readiness.routes,
     sessions.routes,
     events.routes,

@@ -11,7 +11,13 @@ from punktfunk.mgmt.events import EventHub
 from punktfunk.mgmt.interface import HostControl
 from punktfunk.mgmt.live import SessionEnd, SessionInfo
 from punktfunk.mgmt.live_models import LogLine, SessionBody, SessionEndBody, StateBody
-from punktfunk.mgmt.models import NativeClientBody, NativePairingBody, PendingBody, Status
+from punktfunk.mgmt.models import (
+    MoonlightClientBody,
+    NativeClientBody,
+    NativePairingBody,
+    PendingBody,
+    Status,
+)
 
 
 class Feed:
@@ -60,4 +66,8 @@ class Feed:
             pairing=pairing.model_copy(update={"pin": None}),
             pending=[PendingBody.model_validate(device) for device in control.pending()],
             clients=[NativeClientBody.model_validate(client) for client in control.native_clients()],
+            waiting_for_pin=[PendingBody.model_validate(device) for device in control.waiting_for_pin()],
+            moonlight_clients=[
+                MoonlightClientBody.model_validate(client) for client in control.moonlight_clients()
+            ],
         ).model_dump()

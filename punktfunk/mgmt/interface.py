@@ -7,8 +7,9 @@ not coroutines return at once, but for the file that a change of the trust list 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
+from punktfunk.gamestream.apps import App
 from punktfunk.mgmt.live import LiveControl
 from punktfunk.units import Mode
 
@@ -81,12 +82,17 @@ class PendingDevice:
 
 @dataclass(frozen=True, slots=True)
 class MoonlightClient:
-    """A paired client of the GameStream host, by its certificate."""
+    """A paired client of the GameStream host, by its certificate; ``name`` is what people call it."""
 
     fingerprint: str
     subject: str
     not_before_unix: int
     not_after_unix: int
+    name: str
+
+
+PinOutcome = Literal["taken", "nobody waits", "several wait"]
+"""What became of a PIN that was entered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +178,35 @@ class HostControl(LiveControl, Protocol):
     def unpair_moonlight(self, fingerprint: str) -> bool:
         """Unpair one of them; ``False`` when it is not paired."""
 
-    def submit_pin(self, pin: str) -> bool:
-        """Hand over the PIN that a Moonlight client shows; ``False`` when none waits for it."""
+    def waiting_for_pin(self) -> list[PendingDevice]:
+        """Return the Moonlight clients that wait for the PIN which they show to be entered here, oldest first."""
+
+    def submit_pin(self, pin: str, device: str | None, name: str | None) -> PinOutcome:
+        """Hand over the PIN that a Moonlight client shows: that of fingerprint ``device``, or the only one that waits.
+
+        ``name`` is what it is called from now on.
+        """
+
+    def turn_away(self, device: str) -> bool:
+        """Turn a Moonlight client away that waits for its PIN; ``False`` when it does not."""
 
     def stop_gamestream(self) -> None:
         """End the GameStream session, if there is one."""
 
     def request_gamestream_idr(self) -> bool:
         """Make the next GameStream frame a key frame; ``False`` when nothing streams."""
+
+    def apps(self) -> list[App]:
+        """Return the apps that clients can start, the desktop first."""
+
+    async def add_app(self, app: App) -> App:
+        """Add an app and return it with its number; that of ``app`` does not count.
+
+        Raises ``ConfigError`` for what is no app, ``SettingsError`` when it could not be stored, as the next two do.
+        """
+
+    async def change_app(self, number: int, app: App) -> App | None:
+        """Put another app in the place of one; ``None`` when there is none of that number."""
+
+    async def remove_app(self, number: int) -> bool:
+        """Remove an app; ``False`` when there is none of that number."""

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from punktfunk.mgmt.live import Applies, SettingKind, SettingValue
-from punktfunk.mgmt.models import Body, NativeClientBody, NativePairingBody, PendingBody, Status
+from punktfunk.mgmt.models import (
+    Body,
+    MoonlightClientBody,
+    NativeClientBody,
+    NativePairingBody,
+    PendingBody,
+    Status,
+)
 
 
 class ClientBody(Body):
@@ -98,6 +105,8 @@ class StateBody(Body):
     pairing: NativePairingBody
     pending: list[PendingBody]
     clients: list[NativeClientBody]
+    waiting_for_pin: list[PendingBody]
+    moonlight_clients: list[MoonlightClientBody]
 
 
 class CheckBody(Body):

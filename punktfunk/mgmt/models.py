@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
 
+from punktfunk.gamestream.apps import Place
+
 FINGERPRINT_PATTERN = r"^[0-9A-Fa-f]{64}$"
 
 
@@ -108,18 +110,21 @@ class MoonlightClientBody(Body):
     subject: str
     not_before_unix: int
     not_after_unix: int
-
-
-class PinPending(Body):
-    """Whether a Moonlight client waits for its PIN to be entered here."""
-
-    pin_pending: bool
+    name: str
 
 
 class PinOrder(Order):
     """The PIN that a Moonlight client shows."""
 
     pin: Annotated[str, Field(description="1 to 16 digits.")]
+    device: Annotated[
+        Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)] | None,
+        Field(description="Fingerprint of the device that shows it; may be left out while only one waits."),
+    ] = None
+    name: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=256)] | None,
+        Field(description="What the device is called from now on; default: as it calls itself."),
+    ] = None
 
 
 class NativePairingBody(Body):
@@ -157,3 +162,33 @@ class PendingBody(Body):
     source: str
     age_secs: int
     expires_in_secs: int
+
+
+class PinPending(Body):
+    """The Moonlight clients that wait for their PIN to be entered here."""
+
+    pin_pending: bool
+    devices: list[PendingBody]
+
+
+class AppBody(Body):
+    """Something that clients can start."""
+
+    id: int
+    title: str
+    command: list[str]
+    folder: str
+    place: Place
+
+
+class AppOrder(Order):
+    """An app as it is to be. What it may be in detail the host checks."""
+
+    title: Annotated[str, Field(description="1 to 64 printable characters.")]
+    command: Annotated[
+        list[str], Field(description="Program and arguments, run without a shell; empty: the desktop itself.")
+    ] = []
+    folder: Annotated[str, Field(description="Absolute path of the working folder; empty: the host's.")] = ""
+    place: Annotated[
+        Place, Field(description="desktop: the one that all clients share. own: a headless one of its own.")
+    ] = "desktop"

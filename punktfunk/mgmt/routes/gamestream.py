@@ -6,7 +6,14 @@ import re
 
 from fastapi import Response
 
-from punktfunk.mgmt.models import FINGERPRINT_PATTERN, MoonlightClientBody, PinOrder, PinPending, Status
+from punktfunk.mgmt.models import (
+    FINGERPRINT_PATTERN,
+    MoonlightClientBody,
+    PendingBody,
+    PinOrder,
+    PinPending,
+    Status,
+)
 from punktfunk.mgmt.routing import ApiError, Control, failures, router
 
 routes = router("gamestream")
@@ -43,8 +50,9 @@ async def unpair(fingerprint: str, control: Control) -> None:
 
 @routes.get("/pair", operation_id="getPairingStatus", responses=failures(401))
 async def pairing(control: Control) -> PinPending:
-    """Return whether a Moonlight client waits for its PIN to be entered here."""
-    return PinPending(pin_pending=control.gamestream().pin_pending)
+    """List the Moonlight clients that wait for their PIN to be entered here."""
+    devices = [PendingBody.model_validate(device) for device in control.waiting_for_pin()]
+    return PinPending(pin_pending=bool(devices), devices=devices)
 
 
 @routes.post(
@@ -54,11 +62,30 @@ async def pairing(control: Control) -> PinPending:
     responses=failures(400, 401, 403, 409, 413, 415, 422),
 )
 async def submit_pin(order: PinOrder, control: Control) -> None:
-    """Enter the PIN that a Moonlight client shows."""
+    """Enter the PIN that a Moonlight client shows; it is one guess of that device's."""
     if not _PIN.fullmatch(order.pin):
         raise ApiError(400, "a PIN is 1 to 16 digits")
-    if not control.submit_pin(order.pin):
-        raise ApiError(409, "no client waits for a PIN")
+    outcome = control.submit_pin(order.pin, order.device, order.name)
+    if outcome == "several wait":
+        raise ApiError(409, "several clients wait for a PIN: name the device")
+    if outcome == "nobody waits":
+        raise ApiError(
+            409, "no client waits for a PIN" if order.device is None else "that device does not wait"
+        )
+
+
+@routes.delete(
+    "/pair/{fingerprint}",
+    operation_id="turnAwayDevice",
+    status_code=204,
+    responses=failures(400, 401, 403, 404),
+)
+async def turn_away(fingerprint: str, control: Control) -> None:
+    """Turn a Moonlight client away that waits for its PIN, for ten minutes."""
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise ApiError(400, "a fingerprint is 64 hex digits")
+    if not control.turn_away(fingerprint):
+        raise ApiError(404, "no such device waits")
 
 
 @routes.delete("/session", operation_id="stopSession", status_code=204, responses=failures(401, 403))

@@ -1,0 +1,72 @@
+"""The apps that clients can start, whatever their wire."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Path
+
+from punktfunk.errors import ConfigError
+from punktfunk.gamestream.apps import DESKTOP, MAX_APP_ID, App
+from punktfunk.mgmt.models import AppBody, AppOrder
+from punktfunk.mgmt.routing import ApiError, Control, failures, router
+
+routes = router("apps")
+
+Number = Annotated[int, Path(ge=1, le=MAX_APP_ID, description="Number of the app.")]
+
+
+@routes.get("/apps", operation_id="listApps", responses=failures(401))
+async def apps(control: Control) -> list[AppBody]:
+    """List the apps, the desktop first."""
+    return [AppBody.model_validate(app) for app in control.apps()]
+
+
+@routes.post(
+    "/apps", operation_id="addApp", status_code=201, responses=failures(400, 401, 403, 413, 415, 422, 500)
+)
+async def add(order: AppOrder, control: Control) -> AppBody:
+    """Add an app; its number is the host's to give, and never given again."""
+    try:
+        return AppBody.model_validate(await control.add_app(_wanted(order)))
+    except ConfigError as error:
+        raise ApiError(422, error.cause) from None
+
+
+@routes.put(
+    "/apps/{number}",
+    operation_id="changeApp",
+    responses=failures(400, 401, 403, 404, 409, 413, 415, 422, 500),
+)
+async def change(number: Number, order: AppOrder, control: Control) -> AppBody:
+    """Change an app; clients go on to know it by its number."""
+    _require_changeable(number)
+    try:
+        app = await control.change_app(number, _wanted(order))
+    except ConfigError as error:
+        raise ApiError(422, error.cause) from None
+    if app is None:
+        raise ApiError(404, "there is no such app")
+    return AppBody.model_validate(app)
+
+
+@routes.delete(
+    "/apps/{number}",
+    operation_id="removeApp",
+    status_code=204,
+    responses=failures(401, 403, 404, 409, 422, 500),
+)
+async def remove(number: Number, control: Control) -> None:
+    """Remove an app. One that runs goes on."""
+    _require_changeable(number)
+    if not await control.remove_app(number):
+        raise ApiError(404, "there is no such app")
+
+
+def _require_changeable(number: int) -> None:
+    if number == DESKTOP.id:
+        raise ApiError(409, "the desktop is always there")
+
+
+def _wanted(order: AppOrder) -> App:
+    return App(DESKTOP.id, order.title, tuple(order.command), order.folder, order.place)
