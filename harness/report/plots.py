@@ -11,13 +11,9 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from harness.analysis import stages
 from harness.analysis.agreement import curve
@@ -25,6 +21,9 @@ from harness.analysis.definitions import QUANTILES
 from harness.analysis.results import CaseResult, RunResult
 from harness.analysis.stats import FloatArray, wilson
 from harness.report.text import clean, layer_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P")
@@ -86,6 +85,11 @@ def charts(run: RunResult) -> list[Chart]:
 def _draw(
     name: str, rows: int, columns: int, size: tuple[float, float], paint: Callable[[list[Axes]], None]
 ) -> str:
+    # Half a second of CPU that a run without charts, and whoever looks at texts alone, is spared.
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     # The salt keeps the ids of charts on one page apart.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")

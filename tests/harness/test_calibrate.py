@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import signal
 
 from harness.analysis import calibrate, records
+from tests.support.noise import remembering
 
 
 def noisy(one_stream: Any, frames: int) -> records.Records:
     """A stream whose encoder is slowed by autocorrelated load and slow drift, all later stamps moved along."""
     table = one_stream(5, frames=frames, decoded=True).table
     rng = np.random.default_rng(3)
-    load = np.exp(signal.lfilter([0.02], [1.0, -0.98], rng.normal(size=frames)) + np.linspace(0, 0.2, frames))
+    load = np.exp(0.02 * remembering(rng.normal(size=frames), 0.98) + np.linspace(0, 0.2, frames))
     slower = ((table["encode_end_ns"] - table["encode_begin_ns"]) * (load - 1)).astype(np.int64)
     for name in records.STAMPS[records.STAMPS.index("encode_end_ns") :]:
         table[name] = np.where(table[name] != -1, table[name] + slower, -1)

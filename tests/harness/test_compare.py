@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import signal
 
 from harness import cli
 from harness.analysis import baseline, compare, records, stats
 from harness.analysis.results import RunResult, Status
 from harness.analysis.stats import Gate
 from punktfunk.errors import RegressionError, ResultsError
+from tests.support.noise import remembering
 from tests.support.runs import run_of
 
 # --- baselines ----------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_segments_grow_until_neighbours_no_longer_resemble_each_other() -> None:
     alone = np.exp(rng.normal(size=12_000) * 0.01)
     assert compare._segments(alone).size == 12_000 // compare.SHORTEST_SEGMENT
     # A drift that takes thousands of frames: segments of 60 resemble the next dozen of them.
-    slow = signal.lfilter([1.0], [1.0, -0.9995], rng.normal(size=12_000))
+    slow = remembering(rng.normal(size=12_000), 0.9995)
     drifting = compare._segments(np.exp(slow / slow.std() * 0.05))
     assert compare.FEWEST_SEGMENTS <= drifting.size < 12_000 // compare.SHORTEST_SEGMENT // 4
     short = compare._segments(np.exp(slow[: 15 * compare.SHORTEST_SEGMENT]))
@@ -333,7 +333,7 @@ def test_two_recordings_of_one_drifting_machine_are_seldom_taken_for_a_change() 
     seed, flagged = 11, 0
     rng = np.random.default_rng(seed)
     for _ in range(40):
-        noise = signal.lfilter([1.0], [1.0, -0.999], rng.normal(size=(2, 6_000)), axis=1) * 0.002
+        noise = [remembering(row, 0.999) * 0.002 for row in rng.normal(size=(2, 6_000))]
         a, b = (compare._segments(np.exp(side)) for side in noise)
         flagged += stats.mann_whitney(a, b) <= Gate().alpha
     assert flagged <= 4, f"seed {seed}: {flagged} of 40"

@@ -6,10 +6,10 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats as sps
 
 from harness.analysis.distributions import binomial_p_value, binomial_pmf
 
@@ -17,14 +17,22 @@ ROOT = Path(__file__).resolve().parents[2]
 SIZES = (1, 2, 3, 10, 200, 10_000, 300_000)
 
 
+@pytest.fixture(scope="module")
+def scipy_stats() -> Any:
+    """``scipy.stats``, for whom these tests run; every process of the suite that only collects them is spared it."""
+    from scipy import stats
+
+    return stats
+
+
 @pytest.mark.parametrize("trials", SIZES)
-def test_the_p_value_is_that_of_the_exact_test(trials: int, rng: random.Random) -> None:
+def test_the_p_value_is_that_of_the_exact_test(trials: int, rng: random.Random, scipy_stats: Any) -> None:
     for _ in range(100):
         probability = rng.choice([0.5, 0.25, rng.random(), rng.random() ** 4])
         deviation = (trials * probability * (1 - probability)) ** 0.5
         likely = min(trials, max(0, round(rng.gauss(trials * probability, 2 * deviation))))
         for successes in (likely, rng.randint(0, trials), 0, trials):
-            expected = sps.binomtest(successes, trials, probability).pvalue
+            expected = scipy_stats.binomtest(successes, trials, probability).pvalue
             found = binomial_p_value(successes, trials, probability)
             assert found == pytest.approx(expected, rel=1e-6, abs=1e-13), (successes, probability)
 
@@ -46,10 +54,12 @@ def test_the_p_value_at_its_edges(successes: int, trials: int, probability: floa
 
 
 @pytest.mark.parametrize("trials", SIZES)
-def test_the_probabilities_are_those_of_the_binomial(trials: int, rng: random.Random) -> None:
+def test_the_probabilities_are_those_of_the_binomial(
+    trials: int, rng: random.Random, scipy_stats: Any
+) -> None:
     counts = np.unique(np.linspace(0, trials, 200).round())
     for probability in (0.0, 1.0, 0.02, rng.random()):
-        expected = sps.binom.pmf(counts, trials, probability)
+        expected = scipy_stats.binom.pmf(counts, trials, probability)
         np.testing.assert_allclose(
             binomial_pmf(counts, trials, probability), expected, rtol=1e-7, atol=1e-300
         )

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import signal
 
 from harness.analysis import compare, stats
 from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
@@ -17,15 +16,14 @@ from harness.run.order import in_turn
 from harness.scenario.expand import Case
 from harness.scenario.model import Session
 from punktfunk.errors import RegressionError
+from tests.support.noise import remembering
 from tests.support.runs import run_of
 
 
 def interleaved(pairs: int, seed: int, planted: float = 1.0) -> RunResult:
     """Repeats of a and b: slow drift, autocorrelated noise, and a change planted in b's encoder."""
     rng = np.random.default_rng(seed)
-    noise = signal.lfilter([1.0], [1.0, -0.8], rng.normal(size=2 * pairs)) * 0.01 + np.linspace(
-        0, 0.1, 2 * pairs
-    )
+    noise = remembering(rng.normal(size=2 * pairs), 0.8) * 0.01 + np.linspace(0, 0.1, 2 * pairs)
     cases = []
     for repeat in range(pairs):
         for place, side in enumerate(rng.permuted(["a", "b"])):

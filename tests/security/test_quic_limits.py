@@ -142,7 +142,7 @@ def memory() -> Any:
     tracemalloc.stop()
 
 
-BOTH = pytest.mark.parametrize("victim", list(Role), ids=["host", "client"])
+BOTH = pytest.mark.parametrize("victim", [Role.HOST, Role.CLIENT], ids=["host", "client"])
 
 
 @BOTH
