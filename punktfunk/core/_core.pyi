@@ -1,6 +1,6 @@
 """Types of the native core (punktfunk/core/python). stubtest holds this file against the compiled module."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, final
 
 from typing_extensions import Buffer
@@ -13,6 +13,8 @@ __all__ = [
     "FLAG_RECOVERY_ANCHOR",
     "FLAG_RECOVERY_POINT",
     "ClientStream",
+    "EnetEndpoint",
+    "EnetEvent",
     "GameStreamConfig",
     "HostStream",
     "LinkModel",
@@ -331,3 +333,83 @@ class SimResult:
     def records(self) -> dict[str, bytes]: ...
 
 def simulate(spec_json: str) -> SimResult: ...
+
+# --- ENet: the control stream of GameStream (section 10.1) -----------------------------------------------------
+
+_Address = tuple[str, int] | tuple[str, int, int, int]
+_Delivery = Literal["reliable", "unreliable", "unsequenced"]
+
+@final
+class EnetEvent:
+    """What happened to a connection. What a kind has no use for is empty or 0."""
+
+    kind: Literal["connected", "received", "disconnected"]
+    peer: int
+    """Names the connection, and no other one ever."""
+    channel: int
+    data: int
+    """Of the CONNECT or DISCONNECT."""
+    payload: bytes
+    cause: Literal["", "peer", "local", "timeout"]
+    """Why it was disconnected: its peer said so, it was asked to from here, or nothing was acknowledged for 10 s."""
+    remote: _Address | None
+
+@final
+class EnetEndpoint:
+    """An ENet host without sockets and without a clock: a server where ``admit`` lets peers in, a client by `connect`.
+
+    Times are nanoseconds of a clock that only goes forward. After each call :meth:`datagrams` has what is to be sent,
+    and :meth:`next_timeout` says when :meth:`tick` is due. Belongs to one thread.
+    """
+
+    def __new__(
+        cls,
+        *,
+        peers: int = 64,
+        channels: int = 48,
+        seed: int,
+        admit: Callable[[int, str], bool] | None = None,
+    ) -> EnetEndpoint:
+        """``seed`` makes the numbers of own connections. ``admit`` is asked, with a CONNECT's data and the address
+        that it came from, whether a session waits for it: anybody can send that in any name. It may not call the
+        endpoint. Without it nobody gets in."""
+
+    def connect(self, remote: _Address, data: int = 0, *, now_ns: int, path: bytes = ...) -> int:
+        """Begin a connection and return its name; an event says what became of it.
+
+        Raises SessionClosedError when there is no room.
+        """
+
+    def feed(self, datagram: bytes, remote: _Address, *, now_ns: int, path: bytes = ...) -> list[EnetEvent]:
+        """Take a datagram. ``path``, up to 19 bytes, comes back with each one that goes to that peer."""
+
+    def tick(self, *, now_ns: int) -> list[EnetEvent]:
+        """Retransmit, ping, give up what is overdue."""
+
+    def next_timeout(self) -> int | None: ...
+    def datagrams(self) -> list[tuple[bytes, _Address, bytes]]:
+        """Return what is to be sent, where to, and its path; each once."""
+
+    def send(
+        self, peer: int, channel: int, payload: bytes, delivery: _Delivery = "reliable", *, now_ns: int
+    ) -> bool:
+        """Send a message; ``False`` when the peer is not connected, or does not acknowledge what it was sent.
+
+        Raises ``ValueError`` for one that does not fit a datagram, which has 836 bytes for it. On a channel that the
+        peer has not granted it goes by channel 0.
+        """
+
+    def unacknowledged(self, peer: int) -> int:
+        """Return how many reliable messages the peer has not acknowledged; 0 for one that is gone."""
+
+    def disconnect(self, peer: int, data: int = 0, *, now_ns: int) -> None:
+        """End a connection once all is acknowledged; ``disconnected`` follows."""
+
+    def abandon(self, peer: int, data: int = 0, *, now_ns: int) -> None:
+        """End a connection now; no event follows."""
+
+    @property
+    def peers(self) -> int:
+        """How many connections there are, confirmed or not."""
+
+    def counters(self) -> dict[str, int]: ...

@@ -8,6 +8,7 @@ pub mod config;
 pub mod crypto;
 pub mod depacketize;
 pub mod emulate;
+pub mod enet;
 pub mod fec;
 pub mod flags;
 pub mod geometry;

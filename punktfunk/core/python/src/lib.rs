@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod enet;
 mod errors;
 mod fec;
 mod frame;
@@ -18,5 +19,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     link::register(m)?;
     stream::register(m)?;
     sim::register(m)?;
+    enet::register(m)?;
     Ok(())
 }
