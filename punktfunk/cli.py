@@ -9,7 +9,7 @@ import sys
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from punktfunk.terminal import say
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate
+
+if TYPE_CHECKING:
+    from punktfunk.mgmt.remote import RunningHost
 
 app = typer.Typer(
     help="Low-latency desktop streaming.",
@@ -248,16 +251,48 @@ def console(
     state_dir: Annotated[Path | None, typer.Option(help="State folder of the running host.")] = None,
 ) -> None:
     """Print a link that signs a browser in to the running host's console, once and within 10 minutes."""
+    try:
+        say(_running_host(state_dir).console_link())
+    except PunktfunkError as error:
+        fail(error)
+
+
+@app.command(name="pin")
+def enter_pin_of_client(
+    digits: Annotated[
+        str | None, typer.Argument(metavar="[PIN]", help="The digits; left out: list the clients that wait.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="First digits of the client's fingerprint, where several wait.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What to call the client from now on.")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="State folder of the running host.")] = None,
+) -> None:
+    """Enter the PIN that a Moonlight client shows, and so let it pair with the running host.
+
+    Each entry is one guess: with a wrong PIN the client has to begin anew.
+    """
+    from punktfunk.mgmt.pin_entry import enter_pin, waiting_devices
+
+    try:
+        running = _running_host(state_dir)
+        if digits is None:
+            for waiting in waiting_devices(running):
+                say(str(waiting))
+        else:
+            chosen = enter_pin(running, digits, device, name)
+            say(f"{name or chosen.name} at {chosen.address} goes on with that PIN")
+    except PunktfunkError as error:
+        fail(error)
+
+
+def _running_host(state_dir: Path | None) -> RunningHost:
     from punktfunk.host.serve import LOCK_FILE
     from punktfunk.mgmt.remote import RunningHost
 
     folder = state_dir or default_state_dir()
-    try:
-        certificate, _ = Identity.paths(folder, Role.HOST)
-        running = RunningHost.find(folder, certificate=certificate, lock=folder / LOCK_FILE)
-        say(running.console_link())
-    except PunktfunkError as error:
-        fail(error)
+    certificate, _ = Identity.paths(folder, Role.HOST)
+    return RunningHost.find(folder, certificate=certificate, lock=folder / LOCK_FILE)
 
 
 @app.command()

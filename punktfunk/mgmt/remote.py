@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -50,13 +51,17 @@ class RunningHost:
         """Return a fresh link that signs a browser in once."""
         return f"{self.url}/#ticket={self.call('POST', '/console/ticket')['ticket']}"
 
-    def call(self, method: str, path: str) -> Any:
-        """Make a request without a body; return what its answer's JSON says."""
+    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """Make a request; return what its answer's JSON says."""
         connection = self._connect()
+        headers = {"Authorization": f"Bearer {self._token}"}
+        content = None if body is None else json.dumps(body)
+        if content is not None:
+            headers["Content-Type"] = "application/json"
         try:
-            connection.request(method, path, headers={"Authorization": f"Bearer {self._token}"})
+            connection.request(method, path, content, headers)
             answer = connection.getresponse()
-            body = answer.read(_MAX_ANSWER_BYTES)
+            read = answer.read(_MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
             raise ManagementError(f"the host at {self.url} does not answer: {error}", _START_IT) from error
         finally:
@@ -66,9 +71,14 @@ class RunningHost:
                 f"the host at {self.url} has another token",
                 "it was started with a token in its environment: set the same one here",
             )
+        try:
+            said = json.loads(read or b"null")
+        except (ValueError, RecursionError):
+            said = None
         if answer.status >= 400:
-            raise ManagementError(f"the host at {self.url} answers {answer.status}")
-        return json.loads(body or b"null")
+            why = f": {said['error']}" if isinstance(said, dict) and "error" in said else ""
+            raise ManagementError(f"the host at {self.url} answers {answer.status}{why}")
+        return said
 
     def _connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)

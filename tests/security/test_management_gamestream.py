@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from punktfunk.cli import app
 from punktfunk.clock import monotonic_ns
 from punktfunk.gamestream.pairing import BeginPairing, parse_pair
 from punktfunk.host.gamestream.pairing import WIRE, HalfOpen, PairingKey
@@ -64,6 +66,31 @@ def test_a_pin_goes_to_the_device_that_is_named(host: ManagedHost) -> None:
     assert tablet.name == "living room"
     assert not phone.decided.is_set()
     assert api.post("/api/v1/pair/pin", json={"pin": "1234"}).status_code == 204
+    assert phone.pin_entered
+
+
+def test_the_command_line_lists_who_waits_and_enters_a_pin(host: ManagedHost) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["pin", *arguments, "--state-dir", str(host.state_dir)])
+        return done.exit_code, done.output
+
+    assert run() == (0, "")
+    assert run("1234")[0] == 2
+    phone = wait_for_pin(host, PHONE, "phone")
+    status, listed = run()
+    assert status == 0
+    assert listed.startswith(f"{PHONE.fingerprint[:12]}  phone  192.0.2.7  waits ")
+    tablet = wait_for_pin(host, TABLET, "tablet")
+    assert run("1234")[0] == 2
+    assert run("1234", "--device", "")[0] == 2
+    assert run("12x4", "--device", TABLET.fingerprint[:6])[0] == 2
+    assert not phone.decided.is_set()
+    assert not tablet.decided.is_set()
+    status, said = run("1234", "--device", TABLET.fingerprint[:6], "--name", "living room")
+    assert (status, said) == (0, "living room at 192.0.2.7 goes on with that PIN\n")
+    assert tablet.pin_entered
+    assert tablet.name == "living room"
+    assert run("0042")[0] == 0
     assert phone.pin_entered
 
 
