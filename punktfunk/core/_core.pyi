@@ -15,6 +15,8 @@ __all__ = [
     "ClientStream",
     "EnetEndpoint",
     "EnetEvent",
+    "GameStreamAudio",
+    "GameStreamAudioReceiver",
     "GameStreamConfig",
     "HostStream",
     "LinkModel",
@@ -223,6 +225,24 @@ class ReceivedFrame(Buffer):
     def host_latency_ns(self) -> int: ...
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class GameStreamAudio:
+    """The packets of a stream of sound (gamestream sections 9.1 and 9.2); all Opus packets have one length."""
+
+    def __new__(cls, key: Buffer | None, rikeyid: int, packet_ms: int) -> GameStreamAudio: ...
+    @property
+    def max_opus_bytes(self) -> int: ...
+    def packet(self, opus: Buffer) -> list[bytes]: ...
+
+@final
+class GameStreamAudioReceiver:
+    """Order, recovery and decryption of those; Opus packets are (sequence, lost before it, recovered, data)."""
+
+    def __new__(cls, key: Buffer | None = None, rikeyid: int = 0) -> GameStreamAudioReceiver: ...
+    def receive(self, datagram: Buffer) -> list[tuple[int, int, bool, bytes]]: ...
+    def settle(self) -> list[tuple[int, int, bool, bytes]]: ...
+    def stats(self) -> dict[str, int]: ...
 
 # --- links ----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 //! threads and sockets are a shell around them.
 
 pub mod abi;
+pub mod audio;
 pub mod config;
 pub mod crypto;
 pub mod depacketize;

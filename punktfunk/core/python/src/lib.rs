@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod audio;
 mod enet;
 mod errors;
 mod fec;
@@ -18,6 +19,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     session::register(m)?;
     link::register(m)?;
     stream::register(m)?;
+    audio::register(m)?;
     sim::register(m)?;
     enet::register(m)?;
     Ok(())

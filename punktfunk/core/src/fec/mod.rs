@@ -5,6 +5,7 @@
 //! GF(2^16) block that is too large for the closed form goes through the transform of `reed-solomon-simd`,
 //! which makes the same bytes.
 
+pub mod audio;
 mod cauchy;
 mod field16;
 mod field8;
