@@ -25,7 +25,7 @@ NOTCH: Final = 120
 class InputKind(IntEnum):
     """What an input event is about; the numbers up to 11 are those of punktfunk/1 section 3.1.
 
-    12 to 15 are taken by later releases (section 2.5). Those from 64 on are not on that wire.
+    12 to 15 are taken by later releases (punktfunk/1 section 2.5). Those from 64 on are not on that wire.
     """
 
     KEY_DOWN = 0

@@ -62,9 +62,9 @@ class PingBook(Generic[S]):
 
     def forget(self, session: S) -> None:
         """Know a session no longer; one that is not here is none."""
-        self._by_payload = {known: one for known, one in self._by_payload.items() if one != session}
+        self._by_payload = {payload: known for payload, known in self._by_payload.items() if known != session}
         for address, sessions in list(self._by_address.items()):
-            self._by_address[address] = [one for one in sessions if one != session]
+            self._by_address[address] = [known for known in sessions if known != session]
             if not self._by_address[address]:
                 del self._by_address[address]
 

@@ -21,7 +21,7 @@ FORMATS = {
     "7.1, 10 ms": SoundFormat(8, 5, 3, "01672345", 450, 10, continuous=True),
     "7.1 high": SoundFormat(8, 8, 0, "01234567", 2048, 5, continuous=True),
 }
-# What FFmpeg makes of channels that it takes for Vorbis's: front left, centre, front right, … (Vorbis I section 4.3.9).
+# What FFmpeg makes of channels that it takes for Vorbis's: front left, centre, front right, … (Vorbis I, 4.3.9).
 FFMPEG_ORDER = {2: [0, 1], 6: [0, 2, 1, 5, 3, 4], 8: [0, 2, 1, 7, 5, 6, 3, 4]}
 LAYOUTS = {2: "stereo", 6: "5.1", 8: "7.1"}
 

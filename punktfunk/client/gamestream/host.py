@@ -230,7 +230,7 @@ async def resolve(text: str) -> tuple[str, int]:
     if parts.netloc != text or not name:
         raise ConfigError(f"{printable(text, 80)} is more than host and port", hint)
     Ports(port)
-    addresses = sorted((str(one[4][0]) for one in found), key=lambda one: ":" in one)
+    addresses = sorted((str(entry[4][0]) for entry in found), key=lambda address: ":" in address)
     return addresses[0], port
 
 

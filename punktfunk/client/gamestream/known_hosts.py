@@ -73,7 +73,11 @@ class PairedHosts:
         try:
             with held_folder(self.path.parent, TrustStoreError):
                 # Another pairing may have added its host since this list was read.
-                others = [one for one in self._load() if (one.address, one.port) != (host.address, host.port)]
+                others = [
+                    known
+                    for known in self._load()
+                    if (known.address, known.port) != (host.address, host.port)
+                ]
                 hosts = [*others, host][-MAX_HOSTS:]
                 write_private(self.path, _File(hosts=hosts).model_dump_json(indent=2).encode() + b"\n")
         except OSError as error:

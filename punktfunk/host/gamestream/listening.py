@@ -18,7 +18,7 @@ def bound_sockets(bind: str, port: int, kind: socket.SocketKind, what: str) -> l
     Raises ``CapabilityError`` when it is taken, or the address is none of this machine's.
     """
     address = parse_address(bind)
-    places = [("0.0.0.0", False), ("::", True)] if address.is_unspecified else [(str(address), False)]  # noqa: S104
+    places = [("0.0.0.0", False), ("::", True)] if address.is_unspecified else [(str(address), False)]  # noqa: S104 - what the operator asked for
     with ExitStack() as undo:
         sockets = []
         for place, may_lack in places:

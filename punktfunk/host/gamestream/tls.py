@@ -76,7 +76,7 @@ class TlsServer:
         self._connection.sendall(data)
 
     def end(self) -> None:
-        """Say that no more is sent."""
+        """Announce that no more is sent."""
         if self.established:
             self._connection.shutdown()
 
