@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from punktfunk.client.messages import Drain, Ended, Failed, NeedKeyframe, Progress, Ready, Up
 from punktfunk.media.sound import SoundFormat
@@ -26,7 +26,7 @@ class Receive:
     """Payload of the pings, which are text."""
     sound_ping: str
     packet_bytes: int
-    codec: str
+    codec: Literal["h264", "hevc", "av1"]
     decode: bool
     mode: Mode
     hold_undecodable: bool
