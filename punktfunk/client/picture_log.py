@@ -5,13 +5,12 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, Any, Final
 
-from punktfunk.media import DecodedFrame
 from punktfunk.process.artefacts import MAX_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from punktfunk.media import frame_marker
+    from punktfunk.media import DecodedFrame, frame_marker
 
 _NAMES: Final = (
     "index",

@@ -15,11 +15,11 @@ from punktfunk.client.messages import Ended, Progress
 from punktfunk.client.picture_log import PictureLog
 from punktfunk.core._core import ClientStream, ReceivedFrame
 from punktfunk.errors import ResultsError
-from punktfunk.media import DecodedFrame, TestCardSpec
 from punktfunk.process import artefacts
 
 if TYPE_CHECKING:
     from punktfunk.client.decode import PictureReader
+    from punktfunk.media import DecodedFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,7 @@ class Reception:
             return None
         # FFmpeg and NumPy take longer than all else at the start, and a stream without pictures needs neither.
         from punktfunk.client.decode import PictureReader
+        from punktfunk.media import TestCardSpec
 
         reference = self._keeping.reference
         return PictureReader(

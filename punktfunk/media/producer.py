@@ -10,7 +10,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import MediaError
 from punktfunk.media.encoders import Encoder, EncoderConfig, RateChange, open_encoder
 from punktfunk.media.sources import FileSpec, SyntheticSpec, TestCardSpec, VideoSource, open_source
-from punktfunk.media.sources.synthetic import MIN_BYTES, test_frame
+from punktfunk.media.synthetic import MIN_BYTES, test_frame
 from punktfunk.media.types import AccessUnit, Codec, Stamps
 from punktfunk.units import Bitrate, Mode
 

@@ -170,7 +170,7 @@ def test_a_command_pays_for_no_other_one_and_none_for_the_server_of_the_api() ->
         ),
         (
             "punktfunk.client.worker",
-            {"numpy", "av", "structlog", "rich", "asyncio", "cryptography", "aioquic", "sdl2"},
+            {"numpy", "av", "structlog", "rich", "asyncio", "cryptography", "aioquic", "sdl2", "pydantic"},
         ),
         (
             "punktfunk.host.json_lines",
