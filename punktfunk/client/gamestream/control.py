@@ -185,9 +185,9 @@ class ControlConnection(asyncio.DatagramProtocol):
         if isinstance(message, Ignored):
             self.counters[f"dropped_{message.reason}"] += 1
             return
-        for one in message if isinstance(message, tuple) else (message,):
-            self.counters[f"received_{type(one).__name__}"] += 1
-            self.on_message(one)
+        for said in message if isinstance(message, tuple) else (message,):
+            self.counters[f"received_{type(said).__name__}"] += 1
+            self.on_message(said)
 
     def _ping(self) -> None:
         if self._over.is_set():

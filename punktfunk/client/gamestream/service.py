@@ -214,7 +214,7 @@ class GameStreamClient:
 
     async def _until_worker(self, event: asyncio.Event, what: str) -> None:
         """Wait for a sign of the worker; raise ``MediaError`` when it ends instead, or takes too long."""
-        waiting = [asyncio.ensure_future(one.wait()) for one in (event, self._ended)]
+        waiting = [asyncio.ensure_future(sign.wait()) for sign in (event, self._ended)]
         await asyncio.wait(waiting, timeout=READY_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
