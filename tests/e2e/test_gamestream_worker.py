@@ -54,7 +54,6 @@ ORDER = messages.Receive(
     reference=None,
     reference_every=1,
     recovery=True,
-    frame_status=True,
     artefacts=None,
     record_frames=True,
     out=None,

@@ -55,8 +55,6 @@ class GameStreamConfig(BaseModel):
     reference_every: Annotated[int, Field(ge=1)] = 1
     recovery: bool = True
     """Ask for an IDR frame when a frame is lost."""
-    frame_status: bool = True
-    """Report frames that were damaged to the host."""
     hold_undecodable: bool = True
     """Keep frames whose references are lost away from the decoder until the next IDR frame."""
     queue_frames: Annotated[int, Field(ge=1, le=1024)] = 16

@@ -37,7 +37,6 @@ class Receive:
     reference: dict[str, Any] | None
     reference_every: int
     recovery: bool
-    frame_status: bool
     artefacts: str | None
     record_frames: bool
     out: str | None
@@ -46,13 +45,6 @@ class Receive:
 @dataclass(frozen=True, slots=True)
 class PingVideo:
     """The control connection is up: from now on the host may send video, to where it is pinged from."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameStatus:
-    """Worker: how a damaged frame came, the fields of :class:`punktfunk.gamestream.control.FecStatus`."""
-
-    fields: list[int]
 
 
 COUNTERS = (
@@ -70,7 +62,7 @@ COUNTERS = (
 Order = Receive | PingVideo | Drain
 """What the control process tells its worker."""
 
-Notice = Up | Ready | NeedKeyframe | FrameStatus | Progress | Ended | Failed
+Notice = Up | Ready | NeedKeyframe | Progress | Ended | Failed
 """What the worker tells."""
 
 VOCABULARY: tuple[type[Order | Notice], ...] = (*get_args(Order), *get_args(Notice))

@@ -22,7 +22,7 @@ from punktfunk.client.gamestream.wish import StreamChoice
 from punktfunk.client.messages import Drain, Ended, Failed, NeedKeyframe, Progress, Ready, Up
 from punktfunk.client.summary import Summary
 from punktfunk.errors import MediaError, PunktfunkError, StatusError, UsageError
-from punktfunk.gamestream.control import GRACEFUL, FecStatus, HdrMode, HostMessage, Termination
+from punktfunk.gamestream.control import GRACEFUL, HdrMode, HostMessage, Termination
 from punktfunk.gamestream.input import EnableHaptics
 from punktfunk.gamestream.input_encoder import channel_of, encode, unreliable
 from punktfunk.gamestream.surround import CHANNEL_MASKS
@@ -206,7 +206,6 @@ class GameStreamClient:
             reference=None if config.reference is None else config.reference.model_dump(mode="json"),
             reference_every=config.reference_every,
             recovery=config.recovery,
-            frame_status=config.frame_status,
             artefacts=None if config.artefacts is None else str(config.artefacts.absolute()),
             record_frames=config.record_frames,
             out=None if config.out is None else str(config.out.absolute()),
@@ -249,8 +248,6 @@ class GameStreamClient:
                 self._ready.set()
             case NeedKeyframe():
                 self.request_keyframe()
-            case messages.FrameStatus() if self._control is not None:
-                self._control.send(FecStatus(*message.fields), 0, reliable=False)
             case Progress():
                 self._progress = message
                 self.on_progress(message)

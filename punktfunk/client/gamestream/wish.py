@@ -100,7 +100,8 @@ class StreamChoice:
         nv_kbps = min(kbps * 4 // 5, 100_000)
         audio_flag = 0x20 if self.encrypted_sound else 0
         attributes: dict[str, int | str] = {
-            "x-ml-general.featureFlags": 3,
+            # Pings by session, and no reports of damaged frames, which a host may do without (gamestream section 8.3).
+            "x-ml-general.featureFlags": 2,
             "x-ss-general.encryptionEnabled": int(self.encryption),
             "x-ss-video[0].chromaSamplingType": 0,
             "x-nv-video[0].clientViewportWd": resolution.width,
