@@ -256,8 +256,6 @@ class GameStreamClient:
             case Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
                 self._end(self._so_far(End.FAILED, cause, hint))
-            case _:
-                pass
 
     def _worker_ended(self, message: Ended) -> None:
         end, failed, hint = End(message.end), False, ""
