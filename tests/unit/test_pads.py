@@ -50,7 +50,7 @@ def test_axes_are_held_to_their_range() -> None:
         _button(PadButtons.A, pad=16),
         _button(PadButtons.A, pad=0xFFFF_FFFF),
         _button(0x800),
-        _button(0x1_0000),
+        _button(0x40_0000),
         _button(0),
         _button(PadButtons.A | PadButtons.B),
         _axis(6, 1),

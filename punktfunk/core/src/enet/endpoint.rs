@@ -16,7 +16,7 @@ use super::{
     MAX_HALF_OPEN_OF_SESSION, MAX_OUTBOX, MAX_UNACKED, Path, SILENCE,
 };
 
-/// Largest datagrams sent, bytes: what Moonlight's ENet announces (section 10.1).
+/// Largest datagrams sent, bytes: what Moonlight's ENet announces (gamestream section 10.1).
 const MTU: u16 = 900;
 /// What a datagram has beside one message, bytes, at most.
 const OVERHEAD: usize = 64;
