@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from punktfunk import log
+from punktfunk.gamestream.ports import BASE_PORT, Ports
 from punktfunk.host.config import HostConfig
 from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
 from punktfunk.host.service import CHANGEABLE
@@ -29,8 +30,10 @@ class ServeConfig(BaseModel):
     """Serve the native protocol."""
     gamestream: bool = False
     """Let Moonlight clients pair, by GameStream."""
+    gamestream_port: int = BASE_PORT
+    """From which all ports of GameStream follow."""
     announce: bool = True
-    """Announce the native host by multicast DNS."""
+    """Announce the host by multicast DNS, a service each wire."""
     arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
     """Arm pairing at the start for this long; the PIN is in the banner."""
     pin_digits: Literal[4, 6] = 4
@@ -52,6 +55,11 @@ class ServeConfig(BaseModel):
         if not self.native and self.arm_seconds is not None:
             raise ValueError("without the native protocol there is nothing to pair with")
         return self
+
+    @field_validator("gamestream_port")
+    @classmethod
+    def _has_ports(cls, value: int) -> int:
+        return Ports(value).base
 
     @field_validator("mgmt_bind")
     @classmethod

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from punktfunk import log
+from punktfunk.announcement import Announcement
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError
+from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.describe import describe_encoder, describe_stream, require_encoder
 from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.gamestream.announcement import moonlight_announcement
+from punktfunk.host.gamestream.pairing import WIRE as GAMESTREAM
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
@@ -24,7 +28,7 @@ from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SettingsStore
 from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import Setting
-from punktfunk.native.discovery import Announcement
+from punktfunk.native.discovery import native_announcement
 from punktfunk.trust.identity import Identity
 from punktfunk.trust.open_trust import OpenTrust
 
@@ -51,7 +55,7 @@ class Served:
         self.gamestream_pairing: GameStreamPairing | None = None
         """Who pairs by GameStream, where that is served."""
         self._apps: AppCatalogue | None = None
-        self._announcing: asyncio.Task[Announcement] | None = None
+        self._announcing: list[asyncio.Task[Announcement]] = []
         self._changing = asyncio.Lock()
         self._settings: SettingsStore | None = None
         self.log = LogRing()
@@ -92,8 +96,7 @@ class Served:
     @property
     def announced(self) -> bool:
         """Whether the local network has been told of the host."""
-        done = self._announcing is not None and self._announcing.done()
-        return done and self._announcing is not None and self._announcing.result().made
+        return bool(self._announcing) and all(task.done() and task.result().made for task in self._announcing)
 
     async def change_settings(self, changes: Mapping[str, object]) -> None:
         """Apply other values, all of them or none.
@@ -150,19 +153,28 @@ class Served:
         return f"arm pairing{where}, then: punktfunk pair {place} --pin PIN"
 
     def _announce(self) -> None:
-        if self.config.announce and self.host.native is not None:
-            announcement = Announcement(
-                name=socket.gethostname(),
-                bind=self.config.host.bind,
+        if self.config.announce:
+            # Asking the network whether a name is free takes most of a second; nobody has to wait for it.
+            self._announcing = [
+                asyncio.create_task(announcement.__aenter__()) for announcement in self._announcements()
+            ]
+
+    def _announcements(self) -> Iterator[Announcement]:
+        """Give what the network is told, a service each."""
+        name, bind, fingerprint = socket.gethostname(), self.config.host.bind, self.identity.fingerprint
+        if self.host.native is not None:
+            yield native_announcement(
+                name=name,
+                bind=bind,
                 port=self.host.native.port,
-                fingerprint=self.identity.fingerprint,
+                fingerprint=fingerprint,
                 pairing_required=self.config.host.trust is OpenTrust.NONE,
             )
-            # Asking the network whether the name is free takes most of a second; nobody has to wait for it.
-            self._announcing = asyncio.create_task(announcement.__aenter__())
+        if GAMESTREAM in self.host.protocols:
+            ports = Ports(self.config.gamestream_port)
+            yield moonlight_announcement(name=name, bind=bind, http_port=ports.http, fingerprint=fingerprint)
 
     async def _end_announcement(self) -> None:
-        announcing, self._announcing = self._announcing, None
-        if announcing is not None:
-            announcement = await announcing
-            await announcement.__aexit__(None, None, None)
+        announcing, self._announcing = self._announcing, []
+        made = await asyncio.gather(*announcing)
+        await asyncio.gather(*(announcement.__aexit__(None, None, None) for announcement in made))

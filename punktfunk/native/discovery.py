@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
-from zeroconf import (
-    BadTypeInNameException,
-    InterfaceChoice,
-    IPVersion,
-    NonUniqueNameException,
-    ServiceStateChange,
-    Zeroconf,
-)
-from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+from zeroconf import BadTypeInNameException, ServiceStateChange, Zeroconf
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
-from punktfunk import log
-from punktfunk.addresses import parse_address, reachable_addresses
-from punktfunk.errors import CapabilityError
+from punktfunk.addresses import reachable_addresses
+from punktfunk.announcement import Announcement, open_responder, server_name
 from punktfunk.printable import device_name
 
 SERVICE_TYPE = "_punktfunk._udp.local."
@@ -40,48 +30,24 @@ class FoundHost:
     pairing_required: bool
 
 
-class Announcement:
-    """Announce a host while the context lasts.
-
-    ``bind`` limits it to one address; for an unspecified one all interfaces hear of it. A network that takes
-    no multicast is logged and otherwise without consequence: the host can still be dialled by address.
-    """
-
-    def __init__(self, *, name: str, bind: str, port: int, fingerprint: str, pairing_required: bool) -> None:
-        self._bind = bind
-        self._info = AsyncServiceInfo(
-            SERVICE_TYPE,
-            f"{name[:40]} {fingerprint[:8]}.{SERVICE_TYPE}",
-            port=port,
-            properties={
-                "proto": PROTOCOL,
-                "fp": fingerprint,
-                "pair": "required" if pairing_required else "optional",
-                "id": fingerprint[:16],
-            },
-            server=f"punktfunk-{fingerprint[:12]}.local.",
-            parsed_addresses=reachable_addresses(bind),
-        )
-        self.made = False
-        """Whether the network has been told."""
-        self._zeroconf: AsyncZeroconf | None = None
-        self._log = log.get("host.discovery")
-
-    async def __aenter__(self) -> Self:
-        try:
-            self._zeroconf = _open([] if parse_address(self._bind).is_unspecified else [self._bind])
-            await self._zeroconf.async_register_service(self._info, allow_name_change=True)
-            self.made = True
-        except (OSError, CapabilityError, NonUniqueNameException) as error:
-            self._log.warning("not announced", cause=str(error))
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._zeroconf is not None:
-            # Closing says goodbye for what is registered.
-            await self._zeroconf.async_close()
+def native_announcement(
+    *, name: str, bind: str, port: int, fingerprint: str, pairing_required: bool
+) -> Announcement:
+    """Return the announcement of a host that listens at a port."""
+    info = AsyncServiceInfo(
+        SERVICE_TYPE,
+        f"{name[:40]} {fingerprint[:8]}.{SERVICE_TYPE}",
+        port=port,
+        properties={
+            "proto": PROTOCOL,
+            "fp": fingerprint,
+            "pair": "required" if pairing_required else "optional",
+            "id": fingerprint[:16],
+        },
+        server=server_name(fingerprint),
+        parsed_addresses=reachable_addresses(bind),
+    )
+    return Announcement(info, bind)
 
 
 async def discover(seconds: float, interfaces: list[str] | None = None) -> list[FoundHost]:
@@ -98,7 +64,7 @@ async def discover(seconds: float, interfaces: list[str] | None = None) -> list[
         elif len(names) < MAX_HOSTS:
             names[name] = None
 
-    zeroconf = _open(interfaces or [])
+    zeroconf = open_responder(interfaces or [])
     try:
         browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, handlers=[changed])
         await asyncio.sleep(seconds)
@@ -111,20 +77,6 @@ async def discover(seconds: float, interfaces: list[str] | None = None) -> list[
         await zeroconf.async_close()
     found = [_found(info) for info, answered in zip(infos, answers, strict=True) if answered]
     return sorted((host for host in found if host is not None), key=lambda host: host.name)
-
-
-def _open(interfaces: list[str]) -> AsyncZeroconf:
-    try:
-        return AsyncZeroconf(
-            interfaces=interfaces or InterfaceChoice.Default,
-            ip_version=IPVersion.All
-            if any(":" in interface for interface in interfaces)
-            else IPVersion.V4Only,
-        )
-    except OSError as error:
-        raise CapabilityError(
-            f"multicast DNS cannot be used here: {error.strerror}", "name the host's address instead"
-        ) from error
 
 
 def _asked_for(name: str) -> AsyncServiceInfo | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import ssl
 import tempfile
@@ -100,7 +101,9 @@ class GameStreamHost:
 
 @asynccontextmanager
 async def gamestream_host(folder: Path, bind: str = "127.0.0.1") -> AsyncIterator[GameStreamHost]:
-    """Serve with the trust list of a folder."""
+    """Serve with the trust list of a folder; fail at the end if anything went wrong that nobody was told."""
+    unseen: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unseen.append(context))
     ports = free_ports()
     pairing = GameStreamPairing(PendingClients(TrustStore(folder / "trust.json")), HOST_IDENTITY)
     owner = Owner(pairing.trust, ports)
@@ -110,6 +113,9 @@ async def gamestream_host(folder: Path, bind: str = "127.0.0.1") -> AsyncIterato
         yield GameStreamHost(server, owner, pairing, ports, asyncio.get_running_loop())
     finally:
         server.close()
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not unseen
 
 
 def beside_a_host(folder: Path, use: Callable[[GameStreamHost], T], bind: str = "127.0.0.1") -> T:

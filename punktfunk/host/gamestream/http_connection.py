@@ -299,10 +299,13 @@ class Connection(asyncio.Protocol):
             self._tls.end()
             raw = self._tls.outgoing()
         self._transport.write(raw)
+        try:
+            if not self._their_end:
+                self._transport.write_eof()
+        except OSError:  # the client is gone, and nobody has been told yet
+            self._their_end = True
         if self._their_end:
             self._transport.close()
-        else:
-            self._transport.write_eof()
         self._wait(self._shared.reply_limit_s)
 
     def _ignore(self, data: bytes) -> None:

@@ -80,6 +80,17 @@ export const deny = (fingerprint) => call("POST", v1(`/native/pending/${one(fing
 export const clients = () => call("GET", v1("/native/clients"));
 export const unpair = (fingerprint) => call("DELETE", v1(`/native/clients/${one(fingerprint)}`));
 
+export const waitingForPin = () => call("GET", v1("/pair"));
+export const enterPin = (pin, device) => call("POST", v1("/pair/pin"), { pin, device });
+export const turnAway = (fingerprint) => call("DELETE", v1(`/pair/${one(fingerprint)}`));
+export const moonlightClients = () => call("GET", v1("/clients"));
+export const unpairMoonlight = (fingerprint) => call("DELETE", v1(`/clients/${one(fingerprint)}`));
+
+export const apps = () => call("GET", v1("/apps"));
+export const addApp = (app) => call("POST", v1("/apps"), app);
+export const changeApp = (id, app) => call("PUT", v1(`/apps/${one(id)}`), app);
+export const removeApp = (id) => call("DELETE", v1(`/apps/${one(id)}`));
+
 export const sessions = () => call("GET", v1("/sessions"));
 export const endSession = (number) => call("DELETE", v1(`/sessions/${one(number)}`));
 

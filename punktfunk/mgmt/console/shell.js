@@ -6,6 +6,7 @@ import { Events } from "./events.js";
 import { icon } from "./icons.js";
 import { changed, known, on, receive, refreshDevices, refreshHost, takeSessions } from "./store.js";
 import { accountView } from "./views/account.js";
+import { appsView } from "./views/apps.js";
 import { devicesView } from "./views/devices.js";
 import { homeView } from "./views/home.js";
 import { logsView } from "./views/logs.js";
@@ -16,6 +17,7 @@ const VIEWS = [
   { path: "home", label: "Home", view: homeView },
   { path: "devices", label: "Devices", view: devicesView },
   { path: "sessions", label: "Sessions", view: sessionsView },
+  { path: "apps", label: "Apps", view: appsView },
   { path: "settings", label: "Settings", view: settingsView },
   { path: "logs", label: "Logs", view: logsView },
   { path: "account", label: "Account", view: accountView, aside: true },
@@ -58,7 +60,7 @@ export class Shell {
     this.#root.replaceChildren(this.#frame());
     this.#scope.add(() => this.#events.stop());
     on(this.#scope, ["host"], () => this.#name());
-    on(this.#scope, ["pending", "sessions"], () => this.#count());
+    on(this.#scope, ["pending", "waiting", "sessions"], () => this.#count());
     on(this.#scope, ["connection"], () => this.#showConnection());
     this.#scope.every(500, () => this.#showConnection());
     this.#scope.every(POLL_MS, () => this.#poll());
@@ -158,14 +160,14 @@ export class Shell {
   }
 
   #count() {
-    this.#badge("devices", known.pending?.length ?? 0, "waiting");
+    this.#badge("devices", waitingNumber(), "waiting");
     this.#badge("sessions", known.sessions.size, "live");
     this.#title();
   }
 
   /** A tab in the background says that somebody waits. */
   #title() {
-    const waiting = known.pending?.length ?? 0;
+    const waiting = waitingNumber();
     const host = known.host === null ? "" : ` · ${known.host.hostname}`;
     document.title = `${waiting > 0 ? `(${waiting}) ` : ""}${this.#label}${host} · punktfunk`;
   }
@@ -214,4 +216,9 @@ export class Shell {
     const left = Math.ceil((retryAt - performance.now()) / 1000);
     say(this.#banner.querySelector("button"), left > 0 ? `Try now (${left} s)` : "Trying…");
   }
+}
+
+/** How many devices wait for a person, for approval or for their PIN. */
+function waitingNumber() {
+  return (known.pending?.length ?? 0) + (known.waiting?.length ?? 0);
 }

@@ -21,6 +21,9 @@ export const known = {
   outcome: null,
   pending: null,
   clients: null,
+  /** Moonlight clients: those that show a PIN, and those that are paired. */
+  waiting: null,
+  moonlight: null,
   sessions: new Map(),
   histories: new Map(),
   ended: [],
@@ -44,7 +47,7 @@ export function changed(...names) {
 /** Forget everything but whether a password is set: another person may sign in next. */
 export function forget() {
   Object.assign(known, { host: null, status: null, pairing: null, window: null, outcome: null });
-  Object.assign(known, { pending: null, clients: null, ended: [], logs: [] });
+  Object.assign(known, { pending: null, clients: null, waiting: null, moonlight: null, ended: [], logs: [] });
   known.sessions.clear();
   known.histories.clear();
 }
@@ -57,6 +60,7 @@ export function receive(name, data) {
       takeClients(data.clients);
       takePairing(data.pairing);
       takePending(data.pending);
+      takeMoonlight(data.waiting_for_pin, data.moonlight_clients);
       if (data.sessions) takeSessions(data.sessions);
       changed("status");
       break;
@@ -77,10 +81,17 @@ export function receive(name, data) {
 
 /** Read anew what the devices page shows: after a change of ours, and when the stream of events is not there. */
 export async function refreshDevices() {
-  const [pairing, pending, clients] = await Promise.all([api.pairing(), api.pending(), api.clients()]);
+  const [pairing, pending, clients, pin, moonlight] = await Promise.all([
+    api.pairing(),
+    api.pending(),
+    api.clients(),
+    api.waitingForPin(),
+    api.moonlightClients(),
+  ]);
   takeClients(clients);
   takePairing(pairing);
   takePending(pending);
+  takeMoonlight(pin.devices, moonlight);
 }
 
 export async function refreshHost() {
@@ -131,12 +142,22 @@ function takeEnd(end) {
 }
 
 function takePending(pending) {
-  known.pending = (pending ?? []).map((device) => ({
-    ...device,
-    until: performance.now() + device.expires_in_secs * 1000,
-    since: performance.now() - device.age_secs * 1000,
-  }));
+  known.pending = (pending ?? []).map(timed);
   changed("pending");
+}
+
+function takeMoonlight(waiting, clients) {
+  const before = known.moonlight;
+  known.waiting = (waiting ?? []).map(timed);
+  known.moonlight = clients ?? [];
+  const names = new Set((before ?? known.moonlight).map((client) => client.fingerprint));
+  for (const client of known.moonlight) if (!names.has(client.fingerprint)) toast(`“${client.name}” is paired.`);
+  changed("waiting");
+}
+
+function timed(device) {
+  const now = performance.now();
+  return { ...device, until: now + device.expires_in_secs * 1000, since: now - device.age_secs * 1000 };
 }
 
 function takeClients(clients) {
@@ -159,7 +180,7 @@ function takeClients(clients) {
 
 /** What a session's client is called: by the name that it was paired under, or else by what it calls itself. */
 export function nameOf({ client }) {
-  const paired = known.clients?.find((one) => one.fingerprint === client.fingerprint);
+  const paired = [...(known.clients ?? []), ...(known.moonlight ?? [])].find((one) => one.fingerprint === client.fingerprint);
   return paired?.name || client.name || client.address;
 }
 

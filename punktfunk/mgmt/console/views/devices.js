@@ -5,10 +5,11 @@ import { ask, follow, h, say, toast } from "../dom.js";
 import { grouped, short } from "../format.js";
 import { known, on, refreshDevices } from "../store.js";
 import { armCard } from "./arm.js";
+import { moonlightCard, waitingCard } from "./moonlight.js";
 import { pendingCard } from "./pending.js";
 
 export function devicesView(main, scope) {
-  main.append(h("h1", {}, "Devices"), armCard(scope), pendingCard(scope), pairedCard(scope));
+  main.append(h("h1", {}, "Devices"), waitingCard(scope), armCard(scope), pendingCard(scope), pairedCard(scope), moonlightCard(scope));
   refreshDevices().catch(() => {});
 }
 

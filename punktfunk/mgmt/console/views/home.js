@@ -5,6 +5,7 @@ import { command, copyButton, follow, h, say, set } from "../dom.js";
 import { duration, grouped, megabits, milliseconds, NOTHING, number } from "../format.js";
 import { icon } from "../icons.js";
 import { known, latencyOf, nameOf, on } from "../store.js";
+import { waitingCard } from "./moonlight.js";
 import { pendingCard } from "./pending.js";
 
 const REFRESH_MS = 15000;
@@ -17,6 +18,7 @@ export function homeView(main, scope) {
     h("h1", { class: "visually-hidden" }, "Home"),
     readiness.element,
     passwordHint(scope),
+    waitingCard(scope),
     pendingCard(scope, { hideWhenEmpty: true }),
     h("div", { class: "columns" }, there.element, live),
   );

@@ -1,0 +1,144 @@
+// The apps that clients can start: a list, and a plain form for one of them.
+
+import * as api from "../api.js";
+import { ask, follow, h, say, toast } from "../dom.js";
+import { on } from "../store.js";
+
+const DESKTOP = 1;
+
+export function appsView(main, scope) {
+  const list = h("ul", { class: "devices", "aria-label": "Apps" });
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const place = h("div");
+  const add = h("button", { type: "button", class: "primary" }, "Add an app");
+  const load = async () => {
+    try {
+      const apps = await api.apps();
+      problem.hidden = true;
+      follow(list, apps, (app) => app.id, (app) => appRow(app, { edit, remove }));
+    } catch (error) {
+      problem.hidden = false;
+      say(problem, `The apps could not be read: ${error.message}. ${api.advice(error)}`);
+    }
+  };
+  const close = () => {
+    place.replaceChildren();
+    add.hidden = false;
+  };
+  const edit = (app) => {
+    add.hidden = true;
+    const form = editor(app, { done: close, load });
+    place.replaceChildren(form);
+    form.querySelector("input").focus();
+  };
+  const remove = async (app) => {
+    const answer = await ask({
+      title: `Remove “${app.title}”?`,
+      body: h("p", {}, "Clients no longer list it. If it runs, it goes on."),
+      choices: [{ value: "remove", label: "Remove", kind: "danger" }],
+    });
+    if (answer !== "remove") return;
+    try {
+      await api.removeApp(app.id);
+      toast(`“${app.title}” is removed.`);
+    } catch (error) {
+      toast(`Not removed: ${error.message}. ${api.advice(error)}`, "bad");
+    }
+    await load();
+  };
+  add.addEventListener("click", () => edit(null));
+  main.append(
+    h("h1", {}, "Apps"),
+    h(
+      "section",
+      { class: "card", "aria-labelledby": "apps-title" },
+      h("h2", { id: "apps-title" }, "What clients can start"),
+      h("p", { class: "muted" }, "A client names an app by its number; what is run is what stands here, without a shell."),
+      problem,
+      list,
+      h("div", { class: "actions" }, add),
+    ),
+    place,
+  );
+  on(scope, ["opened"], load);
+  void load();
+}
+
+function appRow(first, { edit, remove }) {
+  let app = first;
+  const name = h("b", { class: "name" });
+  const about = h("span", { class: "muted" });
+  const change = h("button", { type: "button", class: "small", onclick: () => edit(app) }, "Change…");
+  const drop = h("button", { type: "button", class: "small danger", onclick: () => remove(app) }, "Remove…");
+  const element = h(
+    "li",
+    {},
+    h("div", { class: "who" }, name, about),
+    first.id !== DESKTOP && h("div", { class: "actions" }, change, drop),
+  );
+  const update = (next) => {
+    app = next;
+    say(name, next.title);
+    say(about, next.command.length === 0 ? "the desktop itself" : `${next.command.join(" ")} · ${next.place === "own" ? "on a desktop of its own" : "on the shared desktop"}`);
+    change.setAttribute("aria-label", `Change ${next.title}…`);
+    drop.setAttribute("aria-label", `Remove ${next.title}…`);
+  };
+  return { element, update };
+}
+
+/** A form for an app, or for a new one. A line of the command is one argument, so that nothing has to be quoted. */
+function editor(app, { done, load }) {
+  const title = h("input", { id: "app-title", maxlength: "64", required: true, autocomplete: "off", value: app?.title ?? "" });
+  const command = h("textarea", { id: "app-command", rows: "3", spellcheck: "false", "aria-describedby": "app-command-note" }, (app?.command ?? []).join("\n"));
+  const folder = h("input", { id: "app-folder", autocomplete: "off", spellcheck: "false", placeholder: "/home/…", value: app?.folder ?? "" });
+  const where = h(
+    "select",
+    { id: "app-place" },
+    h("option", { value: "desktop", selected: app?.place !== "own" }, "The desktop that all clients share"),
+    h("option", { value: "own", selected: app?.place === "own" }, "A headless desktop of its own"),
+  );
+  const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const save = h("button", { type: "submit", class: "primary" }, app === null ? "Add" : "Save");
+  const form = h(
+    "form",
+    { class: "stack" },
+    labelled("Title", title),
+    labelled("Program and arguments", command),
+    h("p", { class: "muted note", id: "app-command-note" }, "One a line, as they are: nothing is quoted and no shell reads them. Empty: the desktop itself."),
+    labelled("Working folder", folder),
+    labelled("Runs on", where),
+    problem,
+    h("div", { class: "actions" }, h("button", { type: "button", onclick: done }, "Cancel"), save),
+  );
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    problem.hidden = true;
+    save.disabled = true;
+    const wanted = {
+      title: title.value,
+      command: command.value.split("\n").filter((line) => line.trim() !== ""),
+      folder: folder.value.trim(),
+      place: where.value,
+    };
+    try {
+      const saved = await (app === null ? api.addApp(wanted) : api.changeApp(app.id, wanted));
+      toast(`“${saved.title}” is saved.`);
+      done();
+      await load();
+    } catch (error) {
+      problem.hidden = false;
+      say(problem, `Not saved: ${error.message}. ${api.advice(error)}`);
+      save.disabled = false;
+    }
+  });
+  return h(
+    "section",
+    { class: "card narrow", "aria-labelledby": "app-editor-title" },
+    h("h2", { id: "app-editor-title" }, app === null ? "A new app" : `Change “${app.title}”`),
+    form,
+  );
+}
+
+function labelled(text, control) {
+  return h("div", {}, h("label", { for: control.id }, text), control);
+}
