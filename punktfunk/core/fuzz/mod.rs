@@ -4,6 +4,7 @@
 //! coverage-guided fuzzer can call the same functions (`fuzz_target!(|data: &[u8]| bodies::client(data))`).
 
 mod codec;
+mod gamestream;
 mod interface;
 mod session;
 mod shards;
@@ -20,7 +21,7 @@ pub struct Body {
 }
 
 /// Every body.
-pub const BODIES: [Body; 9] = [
+pub const BODIES: [Body; 11] = [
     Body {
         name: "header",
         run: wire::header,
@@ -55,6 +56,16 @@ pub const BODIES: [Body; 9] = [
         name: "client_link",
         run: session::link,
         seeds: session::faults,
+    },
+    Body {
+        name: "gamestream_video",
+        run: gamestream::video,
+        seeds: gamestream::streams,
+    },
+    Body {
+        name: "gamestream_audio",
+        run: gamestream::audio,
+        seeds: gamestream::sounds,
     },
     Body {
         name: "specifications",
