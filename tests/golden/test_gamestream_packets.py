@@ -18,7 +18,9 @@ def test_packets_are_those_of_the_worked_frame() -> None:
     bitstream = re.search(r"bitstream 100B ([0-9a-f]{200})\n", example)
     plain = [bytes.fromhex(line) for line in re.findall(r"^  W ([0-9a-f]+)$", example, re.M)]
     sealed = re.search(r"^  W0 encrypted .* : ([0-9a-f]+)$", example, re.M)
-    assert bitstream is not None and sealed is not None and len(plain) == 5
+    assert bitstream is not None
+    assert sealed is not None
+    assert len(plain) == 5
 
     def packets(key: bytes | None) -> list[bytes]:
         config = _core.GameStreamConfig(packet_size=64, fec_percent=20, min_fec=2, key=key)
