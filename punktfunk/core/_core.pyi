@@ -401,7 +401,7 @@ class EnetEndpoint:
         """
 
     def feed(self, datagram: bytes, remote: _Address, *, now_ns: int, path: bytes = ...) -> list[EnetEvent]:
-        """Take a datagram. ``path``, up to 19 bytes, comes back with each one that goes to that peer."""
+        """Take a datagram. ``path``, up to 23 bytes, comes back with each one that goes to that peer."""
 
     def tick(self, *, now_ns: int) -> list[EnetEvent]:
         """Retransmit, ping, give up what is overdue."""

@@ -232,11 +232,11 @@ def test_what_a_client_does_not_acknowledge_is_refused_at_last() -> None:
 def test_paths_come_back_with_what_goes_to_a_peer() -> None:
     server = EnetEndpoint(seed=1, admit=lambda _data, _address: True)
     remote = ("fe80::1", 50000, 0, 3)
-    server.feed(CAPTURED, remote, now_ns=0, path=bytes(range(19)))
+    server.feed(CAPTURED, remote, now_ns=0, path=bytes(range(23)))
     [(_, to, path)] = server.datagrams()
-    assert (to, path) == (remote, bytes(range(19)))
-    with pytest.raises(ValueError, match="19 bytes"):
-        server.feed(CAPTURED, remote, now_ns=0, path=bytes(20))
+    assert (to, path) == (remote, bytes(range(23)))
+    with pytest.raises(ValueError, match="23 bytes"):
+        server.feed(CAPTURED, remote, now_ns=0, path=bytes(24))
 
 
 def test_wrong_uses_are_told() -> None:

@@ -62,6 +62,8 @@ pub(super) struct Shadow {
     pub phase: Phase,
     /// Session bits that its datagrams carry, once agreed on.
     pub session: Option<u8>,
+    /// Whether it was asked for from here.
+    ours: bool,
     /// Whether it has said that it leaves.
     pub left: bool,
     /// How many channels were agreed on; the library may have more of them.
@@ -87,6 +89,7 @@ impl Shadow {
             data: 0,
             phase,
             session: None,
+            ours: phase == Phase::Connecting,
             left: false,
             granted: channels,
             unacked: BTreeSet::new(),
@@ -209,7 +212,9 @@ impl Shadow {
         let distance = command.sequence.wrapping_sub(self.control);
         let near = distance <= CONTROL_REACH || distance >= CONTROL_REACH.wrapping_neg();
         let expected = matches!(self.phase, Phase::Connected | Phase::Leaving);
-        if !expected || !near || !command.wants_ack || command.channel != command::CONTROL_CHANNEL {
+        let meant = command.wants_ack && near && command.channel == command::CONTROL_CHANNEL;
+        // Hosts that give a client up say so once and forget it; what that costs is one client of ours.
+        if !expected || !(meant || self.ours) {
             return Verdict::Drop;
         }
         self.left = true;

@@ -41,7 +41,7 @@ pub const MAX_UNACKED: usize = 512;
 pub const MAX_OUTBOX: usize = 1024;
 
 /// What a caller wants back with each datagram to a peer: which of its own addresses the peer sent to.
-pub type Path = [u8; 20];
+pub type Path = [u8; 24];
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
