@@ -205,7 +205,7 @@ fn losses_are_counted_exactly_beyond_every_wrap_and_outage() {
         |host: &mut Host, client: &mut Client, every: usize, lost: &mut u64, sent: &mut u64| {
             for packet in &host.frame(&access_unit(0, 9000), KEY_FRAME) {
                 *sent += 1;
-                if *sent as usize % every == 0 {
+                if (*sent as usize).is_multiple_of(every) {
                     *lost += 1;
                 } else {
                     client.take(packet);

@@ -27,6 +27,8 @@ class X265Encoder(FfmpegEncoder):
             f"vbv-maxrate={kbps}",
             f"vbv-bufsize={buffer_kbit}",
             "repeat-headers=1",
+            # Its name, 2.4 kB before every IDR picture: Moonlight looks for its start in the first packet.
+            "info=0",
             "frame-threads=1",
             f"pools={config.thread_count}",
             "log-level=none",
