@@ -17,6 +17,7 @@ from punktfunk import cli_desktop, cli_gamestream, log
 from punktfunk.cli_run import config_of, default_state_dir, fail, fields_of, run
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
+from punktfunk.gamestream.ports import BASE_PORT
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import MGMT_PORT
@@ -189,6 +190,12 @@ def serve(  # noqa: PLR0917 - the options of a command line
     native: Annotated[bool, typer.Option(help="Serve the native protocol.")] = True,
     bind: Annotated[str, typer.Option(help="Address that the native host listens on.")] = ALL_ADDRESSES,
     native_port: Annotated[int, typer.Option(help="Its UDP port; 0 takes a free one.")] = NATIVE_PORT,
+    gamestream: Annotated[
+        bool, typer.Option("--gamestream/--no-gamestream", help="Serve Moonlight clients too, by GameStream.")
+    ] = False,
+    gamestream_port: Annotated[
+        int, typer.Option(metavar="BASE", help="Its HTTP port; all its other ports move with it.")
+    ] = BASE_PORT,
     frames: Annotated[int | None, typer.Option(help="End each stream after this many frames.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End each stream after this long.")] = None,
     frame_bytes: Annotated[int | None, typer.Option(help="Size of every synthetic frame.")] = None,
@@ -237,6 +244,8 @@ def serve(  # noqa: PLR0917 - the options of a command line
             artefacts=record,
         ),
         native=native,
+        gamestream=gamestream,
+        gamestream_port=gamestream_port,
         announce=mdns,
         arm_seconds=arm,
         management=mgmt,

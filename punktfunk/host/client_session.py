@@ -61,23 +61,28 @@ class ClientSession(Protocol):
 
     def data_refused(self, count: int, first_ns: int, last_ns: int) -> None:
         """Take note that the client's data port refused what was sent."""
+        return
 
     def mode_outcome(self, accepted: bool, mode: Mode) -> None:
         """Send the client the outcome of its mode request."""
+        return
 
     def probe_over(
         self, goodput_bytes: int, access_units: int, duration_ms: int, packets_sent: int, send_drops: int
     ) -> None:
         """Send the client what its bandwidth probe sent."""
+        return
 
     def send_sound(self, number: int, encoded_ns: int, opus: bytes) -> None:
         """Send the session's packet of that number, in the format of its request; empty: silence (DTX).
 
         ``encoded_ns`` is CLOCK_MONOTONIC. What does not get through is lost.
         """
+        return
 
     def send_feedback(self, feedback: PadFeedback) -> None:
         """Send what a pad of the client is to do; what does not get through is lost."""
+        return
 
 
 @dataclass(frozen=True, slots=True)

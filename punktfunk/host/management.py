@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from importlib import metadata
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import monotonic_ns, realtime_ns
@@ -15,6 +15,7 @@ from punktfunk.desktop.backends import BACKENDS, examine
 from punktfunk.errors import StatusError
 from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.certificate import ClientCertificate
+from punktfunk.gamestream.ports import Ports as GameStreamPorts
 from punktfunk.gamestream.serverinfo import unique_id
 from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.gamestream.pairing import WIRE as GAMESTREAM
@@ -22,9 +23,11 @@ from punktfunk.host.live import LiveHost
 from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
 from punktfunk.host.served import Served
+from punktfunk.media.types import Codec
 from punktfunk.mgmt.interface import (
     Compositor,
     GameStreamStatus,
+    GameStreamStream,
     HostFacts,
     MoonlightClient,
     NativeClient,
@@ -33,11 +36,16 @@ from punktfunk.mgmt.interface import (
     PinOutcome,
     Ports,
 )
+from punktfunk.mgmt.interface import GameStreamSession as AskedFor
 from punktfunk.trust.store import PairedClient
+
+if TYPE_CHECKING:
+    from punktfunk.host.gamestream.session import GameStreamSession
 
 T = TypeVar("T")
 
 _S = 1_000_000_000
+_API_CODECS = {Codec.H264: "h264", Codec.HEVC: "h265", Codec.AV1: "av1"}
 _CODECS = ("h264", "h265", "av1")
 COMPOSITORS = (("kwin", "KWin"), ("gamescope", "gamescope"), ("mutter", "Mutter"), ("wlroots", "wlroots"))
 
@@ -79,7 +87,19 @@ class HostManagement(LiveHost):
             version=program_version(),
             abi_version=ABI_VERSION,
             codecs=_CODECS,
-            ports=Ports(mgmt=self._mgmt_port()),
+            ports=self._ports(),
+        )
+
+    def _ports(self) -> Ports:
+        wire = GameStreamPorts(self._serving.config.gamestream_port)
+        return Ports(
+            mgmt=self._mgmt_port(),
+            http=wire.http,
+            https=wire.https,
+            rtsp=wire.rtsp,
+            video=wire.video,
+            control=wire.control,
+            audio=wire.audio,
         )
 
     async def compositors(self) -> list[Compositor]:
@@ -149,10 +169,29 @@ class HostManagement(LiveHost):
         return denied
 
     def gamestream(self) -> GameStreamStatus:
-        """Return who waits for its PIN and how many are paired."""
+        """Return who waits for its PIN, how many are paired, and the latest session and stream."""
+        server = self._serving.gamestream
+        streams = server.streams() if server else []
+        latest = server.sessions[-1] if server and server.sessions else None
         return GameStreamStatus(
+            video_streaming=bool(streams),
+            audio_streaming=any(session.sounding for session in streams),
             pin_pending=bool(self._devices(needs_pin=True)),
             paired_clients=len(self._pairing.trust.clients(GAMESTREAM)),
+            session=_session_asked_for(latest),
+            stream=self._stream_of(streams[-1]) if streams else None,
+        )
+
+    def _stream_of(self, session: GameStreamSession) -> GameStreamStream | None:
+        report, announced = self._serving.host.sessions.report_of(session), session.announced
+        if report is None or announced is None:
+            return None
+        return GameStreamStream(
+            mode=report.mode,
+            bitrate_kbps=report.bitrate_kbps,
+            packet_size=announced.packet_bytes,
+            min_fec=announced.min_fec,
+            codec=_API_CODECS[announced.codec],
         )
 
     def moonlight_clients(self) -> list[MoonlightClient]:
@@ -183,11 +222,15 @@ class HostManagement(LiveHost):
         return waits and self.deny(device)
 
     def stop_gamestream(self) -> None:
-        """Do nothing: nothing streams."""
+        """End the sessions of GameStream."""
+        server = self._serving.gamestream
+        if server is not None:
+            server.stop()
 
     def request_gamestream_idr(self) -> bool:
-        """Find nothing that streams."""
-        return False
+        """Make the next frame of every GameStream stream a key frame."""
+        server = self._serving.gamestream
+        return server is not None and server.request_key_frame()
 
     def apps(self) -> list[App]:
         """Return the apps."""
@@ -249,3 +292,10 @@ def program_version() -> str:
         return metadata.version("punktfunk")
     except metadata.PackageNotFoundError:
         return "0+unknown"
+
+
+def _session_asked_for(session: GameStreamSession | None) -> AskedFor | None:
+    """Return what the client of a session asked for, as far as it has said."""
+    if session is None or session.announced is None:
+        return None
+    return AskedFor(session.announced.mode)

@@ -29,9 +29,10 @@ _SNDBUF_LIMIT = Path("/proc/sys/net/core/wmem_max")
 
 async def examine_host(serving: Served) -> ReadinessReport:
     """Check everything that a stream needs, and what makes it better; takes some 100 ms the first time."""
-    here = [_listener(serving), _pairing(serving), _address(serving), _announcement(serving)]
+    listeners = _listeners(serving)
+    here = [_pairing(serving), _address(serving), _announcement(serving)]
     machine = await asyncio.to_thread(_machine, serving)
-    checks = (here[0], *machine[:2], *here[1:], *machine[2:])
+    checks = (*listeners, *machine[:2], *here, *machine[2:])
     missing = [check for check in checks if check.needed and not check.ok]
     port = serving.host.port or serving.config.host.port
     return ReadinessReport(
@@ -53,19 +54,27 @@ def _headline(checks: tuple[Check, ...], missing: list[Check]) -> str:
     return "Ready to stream"
 
 
-def _listener(serving: Served) -> Check:
-    if serving.host.native is None:
-        return Check(
-            "native host", False, "the native host is switched off", "punktfunk serve --native", needed=True
-        )
-    where = f"{serving.config.host.bind} UDP port {serving.host.native.port}"
-    return Check("native host", True, f"listens on {where}", needed=True)
+def _listeners(serving: Served) -> list[Check]:
+    """Look at the wires that are served: one will do, and without any the native one is missed."""
+    bind, checks = serving.config.host.bind, []
+    if serving.host.native is not None:
+        where = f"{bind} UDP port {serving.host.native.port}"
+        checks.append(Check("native host", True, f"listens on {where}", needed=True))
+    if serving.gamestream is not None:
+        where = f"{bind} TCP port {serving.gamestream.ports.http}"
+        checks.append(Check("moonlight host", True, f"listens on {where}", needed=True))
+    if not checks:
+        text = "the native host is switched off"
+        checks.append(Check("native host", False, text, "punktfunk serve --native", needed=True))
+    return checks
 
 
 def _pairing(serving: Served) -> Check:
     if serving.config.host.trust is not OpenTrust.NONE:
         return Check("pairing", True, "is off: every client of a private network is let in", needed=True)
-    paired = len(serving.pairing.trust.clients("native")) + len(serving.config.host.trusted_clients)
+    paired = len(serving.config.host.trusted_clients) + sum(
+        len(serving.pairing.trust.clients(wire)) for wire in serving.host.protocols
+    )
     armed = serving.pairing.window(monotonic_ns()) is not None
     waiting = ", armed for another one" if armed else ""
     if paired:
@@ -75,7 +84,11 @@ def _pairing(serving: Served) -> Check:
     if armed:
         text = "no device is paired yet: pairing is armed"
         return Check("pairing", False, text, f"punktfunk pair {_first_place(serving)} --pin PIN", needed=True)
-    return Check("pairing", False, "no device is paired yet", "punktfunk serve --arm 120", needed=True)
+    text = "no device is paired yet"
+    if serving.host.native is None and serving.gamestream is not None:
+        place = serving.gamestream.places()[0]
+        return Check("pairing", False, f"{text}: add {place} in Moonlight", "punktfunk pin PIN", needed=True)
+    return Check("pairing", False, text, "punktfunk serve --arm 120", needed=True)
 
 
 def _first_place(serving: Served) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Self
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, SettingsError
+from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import APPS_FILE, AppCatalogue
 from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
@@ -101,7 +102,11 @@ class Serving(Served):
             os.close(self._lock)
 
     async def _make_host(self, identity: Identity, pairing: NativePairing) -> Host:
-        protocols = [*([native(pairing)] if self.config.native else []), *self._more_protocols]
+        protocols = [
+            *([native(pairing)] if self.config.native else []),
+            *([] if self.gamestream_pairing is None else [self._gamestream(self.gamestream_pairing)]),
+            *self._more_protocols,
+        ]
         source = self.config.host.source
         if protocols and isinstance(source, DesktopSpec):
             self.desktop = await asyncio.to_thread(DesktopPool.open, source)
@@ -110,6 +115,13 @@ class Serving(Served):
         )
         host.sessions.on_change = self._tell_session
         return host
+
+    def _gamestream(self, pairing: GameStreamPairing) -> ProtocolFactory:
+        # Its servers and what they load are for hosts that serve it.
+        from punktfunk.host.gamestream.server import GameStreamServer
+
+        ports = Ports(self.config.gamestream_port)
+        return lambda services: GameStreamServer(services, pairing, ports, self.apps.all)
 
     def _tell_session(self, report: SessionReport) -> None:
         for listener in tuple(self.session_listeners):

@@ -29,9 +29,9 @@ class ServeConfig(BaseModel):
     native: bool = True
     """Serve the native protocol."""
     gamestream: bool = False
-    """Let Moonlight clients pair, by GameStream."""
+    """Serve Moonlight clients, by GameStream."""
     gamestream_port: int = BASE_PORT
-    """From which all ports of GameStream follow."""
+    """The HTTP port of GameStream, from which all its others follow."""
     announce: bool = True
     """Announce the host by multicast DNS, a service each wire."""
     arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
@@ -50,8 +50,8 @@ class ServeConfig(BaseModel):
 
     @model_validator(mode="after")
     def _serves_something(self) -> Self:
-        if not self.native and not self.management:
-            raise ValueError("without the native protocol and without the management API nothing is served")
+        if not (self.native or self.gamestream or self.management):
+            raise ValueError("without a protocol and without the management API nothing is served")
         if not self.native and self.arm_seconds is not None:
             raise ValueError("without the native protocol there is nothing to pair with")
         return self

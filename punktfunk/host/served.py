@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from punktfunk import log
 from punktfunk.announcement import Announcement
@@ -33,6 +33,7 @@ from punktfunk.trust.identity import Identity
 from punktfunk.trust.open_trust import OpenTrust
 
 if TYPE_CHECKING:
+    from punktfunk.host.gamestream.server import GameStreamServer
     from punktfunk.mgmt.server import ManagementServer
 
 
@@ -80,6 +81,11 @@ class Served:
         """Pairing; its trust store is the process's."""
         assert self._pairing is not None
         return self._pairing
+
+    @property
+    def gamestream(self) -> GameStreamServer | None:
+        """The server of GameStream, where that is served."""
+        return cast("GameStreamServer | None", self.host.protocols.get(GAMESTREAM))
 
     @property
     def apps(self) -> AppCatalogue:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from punktfunk.media.types import Codec
 
-H264_IDR, H264_SPS, H264_PPS = 5, 7, 8
+H264_IDR, H264_SEI, H264_SPS, H264_PPS = 5, 6, 7, 8
+_USER_DATA = 5
+"""Payload type of a SEI message that only its writer understands (H.264 annex D)."""
 HEVC_IDR_W_RADL, HEVC_IDR_N_LP, HEVC_CRA = 19, 20, 21
 HEVC_VPS, HEVC_SPS, HEVC_PPS = 32, 33, 34
 OBU_SEQUENCE_HEADER, OBU_FRAME_HEADER, OBU_FRAME = 1, 3, 6
@@ -112,3 +114,34 @@ def _av1_starts(data: bytes) -> bool:
             shown_key = payload < len(data) and data[payload] >> 4 == 0b0001
             return sequence_header and shown_key
     return False
+
+
+def slice_start(codec: Codec, data: bytes) -> int:
+    """Return where the first slice of an Annex B picture begins, with its start code; its length where there is none.
+
+    What stands before it are the parameter sets and messages that decoding needs first.
+    """
+    rules = _ACCESS_RULES[codec]
+    position = data.find(b"\x00\x00\x01")
+    while 0 <= position < len(data) - 3:
+        if data[position + 3] >> rules.shift & rules.mask in rules.slices:
+            return position - (position > 0 and data[position - 1] == 0)
+        position = data.find(b"\x00\x00\x01", position + 3)
+    return len(data)
+
+
+def without_user_data(data: bytes) -> bytes:
+    """Return an H.264 picture without the SEI messages that are for nobody but their writer."""
+    end = slice_start(Codec.H264, data)
+    kept, position = [], data.find(b"\x00\x00\x01", 0, end)
+    if position < 0:
+        return data
+    start = position - (position > 0 and data[position - 1] == 0)
+    while start < end:
+        header = data.find(b"\x00\x00\x01", start, end) + 3
+        following = data.find(b"\x00\x00\x01", header, end)
+        stop = end if following < 0 else following - (data[following - 1] == 0)
+        if data[header] & 31 != H264_SEI or data[header + 1] != _USER_DATA:
+            kept.append(data[start:stop])
+        start = stop
+    return b"".join(kept) + data[end:]

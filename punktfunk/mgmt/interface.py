@@ -16,7 +16,7 @@ from punktfunk.units import Mode
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Ports of the protocols; those of GameStream are fixed by its protocol."""
+    """Ports of the protocols; those of GameStream follow from one."""
 
     mgmt: int
     http: int = 47989

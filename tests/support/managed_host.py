@@ -16,6 +16,7 @@ from punktfunk.host.serve import Serving
 from punktfunk.host.serve_config import ServeConfig
 from punktfunk.media import SyntheticSpec
 from punktfunk.units import Mode
+from tests.support.gamestream import free_ports
 
 T = TypeVar("T")
 
@@ -27,7 +28,12 @@ class ManagedHost:
         self.state_dir = folder
         synthetic = {"source": SyntheticSpec(frame_bytes=4000), "mode": Mode(1280, 720, 60), "port": 0}
         host = HostConfig(state_dir=folder, **{**synthetic, **fields.pop("host", {})})
-        options = {"announce": False, "mgmt_bind": "127.0.0.1:0", **fields}
+        options = {
+            "announce": False,
+            "mgmt_bind": "127.0.0.1:0",
+            "gamestream_port": free_ports().base,
+            **fields,
+        }
         self.serving = Serving(ServeConfig(host=host, **options), protocols)
         self._ready = threading.Event()
         self._failed: BaseException | None = None

@@ -56,6 +56,8 @@ class EncoderConfig(BaseModel):
     """Frames between periodic key frames; 0 means only the first and those asked for."""
     threads: int = Field(default=0, ge=0, le=64)
     """Slice threads; 0 picks the machine's, at most four."""
+    slices: int = Field(default=1, ge=1, le=8)
+    """Slices of a picture at least, for decoders that decode them side by side (x264; x265 would delay pictures)."""
 
     @field_validator("bitrate")
     @classmethod

@@ -7,11 +7,13 @@ under FFmpeg follows a rate that is changed while it runs.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
+from punktfunk.media import bitstream
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName
 from punktfunk.media.encoders.ffmpeg import FfmpegEncoder
-from punktfunk.media.types import Codec
+from punktfunk.media.types import AccessUnit, Codec, RawFrame
 
 _MAX_BUFFER_BITS = 2**31 - 1
 """FFmpeg counts them in an int, and refuses to open the encoder beyond."""
@@ -31,7 +33,8 @@ class X264Encoder(FfmpegEncoder):
         """Return FFmpeg's options for libx264."""
         rate = config.bitrate.bits_per_second
         buffer_bits = min(round(rate * config.vbv_frames / config.mode.refresh_hz), _MAX_BUFFER_BITS)
-        threads = config.thread_count
+        # Each thread makes a slice, and nothing else does.
+        threads = max(config.thread_count, config.slices)
         parameters = [
             f"keyint={self._key_interval(config)}",
             "scenecut=0",
@@ -49,6 +52,11 @@ class X264Encoder(FfmpegEncoder):
             "forced-idr": "1",
             "x264-params": ":".join(parameters),
         }
+
+    def encode(self, frame: RawFrame, *, key: bool = False) -> AccessUnit:
+        """Encode one picture, without the 700 bytes in which x264 writes its settings down before the first."""
+        unit = super().encode(frame, key=key)
+        return replace(unit, data=bitstream.without_user_data(unit.data)) if unit.key else unit
 
     @staticmethod
     def _key_interval(config: EncoderConfig) -> str:

@@ -1,0 +1,326 @@
+"""The server of GameStream: its listeners, the app that runs, and the sessions that see it.
+
+A host runs one app at a time, from its launch until it is cancelled or ends by itself; any paired client may join it by
+``/resume``, as many at once as the host streams at all (gamestream sections 4.3 to 4.5). Sessions are told apart by
+their keys, never by where they come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from punktfunk import log
+from punktfunk.addresses import reachable_addresses
+from punktfunk.ending import EndReason
+from punktfunk.errors import CapacityFullError, StatusError
+from punktfunk.gamestream.announce import Announced
+from punktfunk.gamestream.apps import DESKTOP, App
+from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
+from punktfunk.gamestream.describe import CodecModes, Description, Encryption
+from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
+from punktfunk.gamestream.ping import PingBook
+from punktfunk.gamestream.ports import BASE_PORT, Ports
+from punktfunk.gamestream.surround import advertised
+from punktfunk.host.client_session import ClientSession
+from punktfunk.host.config import HostConfig
+from punktfunk.host.gamestream.agreement import offered_modes, require_stream, stream_request
+from punktfunk.host.gamestream.control_owner import ControlKeys, ControlMessage
+from punktfunk.host.gamestream.control_server import ControlServer
+from punktfunk.host.gamestream.http_server import HttpServer
+from punktfunk.host.gamestream.media_ports import MediaPort
+from punktfunk.host.gamestream.pairing import WIRE, GameStreamPairing
+from punktfunk.host.gamestream.rtsp_server import RtspServer
+from punktfunk.host.gamestream.sender import SENDER
+from punktfunk.host.gamestream.session import GameStreamClient, GameStreamSession
+from punktfunk.host.protocol_server import HostServices
+from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.input import PadFeedback
+from punktfunk.trust.store import PairedClient
+
+_END_LIMIT_S = 5.0
+"""How long a client that cancels waits for the sessions to end, which takes them one turn of the event loop."""
+
+
+class GameStreamServer:
+    """A :class:`~punktfunk.host.protocol_server.ProtocolServer` for GameStream; ``apps`` gives one at least."""
+
+    name = WIRE
+    sender = SENDER
+
+    def __init__(
+        self,
+        services: HostServices,
+        pairing: GameStreamPairing,
+        ports: Ports,
+        apps: Callable[[], Sequence[App]] = lambda: (DESKTOP,),
+    ) -> None:
+        self.ports = ports
+        self._apps = apps
+        self.running: App | None = None
+        """The app that runs, whether anybody streams it or not."""
+        self.sessions: list[GameStreamSession] = []
+        """Those that are not over, oldest first."""
+        self._services, self._config = services, services.config
+        self._pairing = pairing
+        self._modes = CodecModes.H264
+        self._counters: Counter[str] = Counter()
+        self._pings: PingBook[GameStreamSession] = PingBook()
+        bind = self._config.bind
+        self._http = HttpServer(bind, ports, self, pairing)
+        self._rtsp = RtspServer(bind, ports.rtsp, self)
+        self._video = MediaPort(bind, ports.video, "video", self._pings, self._video_pinged)
+        self._audio = MediaPort(bind, ports.audio, "sound", self._pings, self._audio_pinged)
+        self._control = ControlServer(bind, ports.control, self)
+        self._closing = False
+        self._session_ended = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._log = log.get("host")
+
+    # --- as a wire of the host -------------------------------------------------------------------------------------
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What its listeners took and dropped."""
+        counters = Counter(self._counters)
+        for each in (self._http, self._rtsp, self._video, self._audio, self._control):
+            counters.update(each.counters)
+        return counters
+
+    async def open(self) -> None:
+        """Listen; raise ``CapabilityError`` when a port is taken."""
+        self._modes = await asyncio.to_thread(offered_modes, self._config)
+        self._video.open()
+        self._audio.open()
+        self._control.open()
+        await self._rtsp.open()
+        # Last: a client that it tells of this host goes on to the others at once.
+        await self._http.open()
+        self._log.info(
+            "listening", bind=self._config.bind, wire=WIRE, http=self.ports.http, rtsp=self.ports.rtsp
+        )
+
+    def end_all(self) -> None:
+        """End every session and publish none any more."""
+        self._closing = True
+        for session in list(self.sessions):
+            session.end(EndReason.HOST_STOPPED)
+
+    def close(self) -> None:
+        """Stop to listen."""
+        if self._looking is not None:
+            self._looking.cancel()
+        for each in (self._http, self._rtsp, self._video, self._audio, self._control):
+            each.close()
+
+    def revoke(self, fingerprint: str) -> None:
+        """End what an unpaired client has, whether it streams or has only launched."""
+        for session in list(self.sessions):
+            if session.peer.fingerprint == fingerprint:
+                self._services.sessions.end(session, EndReason.UNPAIRED)
+
+    def reconfigure(self, config: HostConfig) -> None:
+        """Agree on streams by another configuration from now on."""
+        former, self._config = self._config, config
+        if (former.codec, former.encoder) != (config.codec, config.encoder):
+            self._looking = asyncio.get_running_loop().create_task(self._look_for_encoders())
+
+    def banner(self) -> list[str]:
+        """Return the line that tells a Moonlight user what to do."""
+        places = ", ".join(self.places())
+        return [
+            f"gamestream   in Moonlight: add the host {places}, and enter the PIN it shows in the console here"
+        ]
+
+    def places(self) -> list[str]:
+        """Return what Moonlight clients may be told to connect to."""
+        port = "" if self.ports.base == BASE_PORT else f":{self.ports.base}"
+        return [
+            f"[{address}]{port}" if ":" in address and port else f"{address}{port}"
+            for address in reachable_addresses(self._config.bind)
+        ]
+
+    # --- as the host's owner sees it -------------------------------------------------------------------------------
+
+    def streams(self) -> list[GameStreamSession]:
+        """Return the sessions that stream, oldest first."""
+        return [session for session in self.sessions if session.streaming]
+
+    def stop(self) -> None:
+        """End every session; the app runs on."""
+        for session in list(self.sessions):
+            self._services.sessions.end(session, EndReason.ENDED_AT_HOST)
+
+    def request_key_frame(self) -> bool:
+        """Make the next frame of every stream a key frame; ``False`` when there is none."""
+        streams = self.streams()
+        for session in streams:
+            session.want_key_frame()
+        return bool(streams)
+
+    # --- what HTTP asks (:class:`~punktfunk.host.gamestream.http_owner.HttpOwner`) -----------------------------------
+
+    def paired(self, fingerprint: str) -> PairedClient | None:
+        """Return the paired client whose certificate this is."""
+        client = self._pairing.trust.find(fingerprint)
+        return client if client is not None and client.wire == WIRE else None
+
+    def running_app(self) -> int:
+        """Return the number of the app that runs; 0 when none does."""
+        return 0 if self.running is None else self.running.id
+
+    def apps(self) -> Sequence[App]:
+        """Return what can be launched."""
+        return self._apps()
+
+    def codec_mask(self) -> int:
+        """Return what the encoders make now."""
+        return int(self._modes)
+
+    async def launch(
+        self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
+    ) -> str:
+        """Start an app and publish a session on it."""
+        if self.running is not None:
+            raise StatusError("an app runs already: resume it, or quit it first", status=400)
+        app = next((each for each in self.apps() if each.id == request.app_id), None)
+        if app is None:
+            raise StatusError("this host has no such app", status=404)
+        url = self._publish(client, request, local_address, remote_address)
+        self.running = app
+        self._log.info("app launched", app=app.title, client=client.name)
+        return url
+
+    async def resume(
+        self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
+    ) -> str:
+        """Publish a session on the app that runs."""
+        if self.running is None:
+            raise StatusError("nothing runs that could be resumed", status=503)
+        return self._publish(client, request, local_address, remote_address)
+
+    async def cancel(self, client: PairedClient) -> None:
+        """End the app and every stream of it."""
+        if self.running is None:
+            return
+        self._log.info("app cancelled", app=self.running.title, client=client.name)
+        for session in list(self.sessions):
+            session.app_over()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_LIMIT_S):
+                while self.sessions:
+                    self._session_ended.clear()
+                    await self._session_ended.wait()
+        self.running = None
+
+    def _publish(
+        self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
+    ) -> str:
+        if self._closing:
+            raise StatusError("the host is about to end", status=503)
+        session = GameStreamSession(
+            self,
+            GameStreamClient((remote_address, 0), client.fingerprint, client.name),
+            request,
+            ports=self.ports,
+            description=Description.of(self._modes, surround=advertised(request.surround_params)),
+        )
+        try:
+            self._services.sessions.reserve(session)
+        except CapacityFullError as error:
+            session.withdraw()
+            raise StatusError(f"this host streams to as many as it may: {error.cause}", status=503) from error
+        self.sessions.append(session)
+        self._pings.expect(session, payload=session.ping_payload, address=None)
+        return rtsp_url(local_address, self.ports.rtsp, encrypted=request.encrypted_rtsp)
+
+    # --- what RTSP and the control server ask ----------------------------------------------------------------------
+
+    def rtsp_sessions(self) -> Iterable[GameStreamSession]:
+        """Return the sessions that are not over, the latest first."""
+        return reversed([session for session in self.sessions if not session.ending])
+
+    def session_for(self, connect_data: int, address: str) -> ControlKeys | None:
+        """Return the session that waits for this control connection."""
+        for session in reversed(self.sessions):
+            announced = session.announced
+            if announced is None or session.controlled or session.ending:
+                continue
+            if connect_data == session.connect_data or (
+                connect_data == 0 and not announced.session_pings and session.remote_address == address
+            ):
+                return ControlKeys(
+                    session, session.request.rikey, v2=Encryption.CONTROL_V2 in announced.encryption
+                )
+        return None
+
+    def connected(self, session: ClientSession) -> None:
+        """Let a session go on whose client is on the control connection."""
+        assert isinstance(session, GameStreamSession)
+        session.control_connected()
+
+    def received(self, session: ClientSession, message: ControlMessage) -> None:
+        """Take what a client says."""
+        assert isinstance(session, GameStreamSession)
+        match message:
+            case IdrRequest() | Invalidate():
+                # Reference frames are not invalidated, which was not offered either (section 8.2).
+                session.key_frame_requested()
+            case FecStatus():
+                self._counters["gamestream_frame_reports"] += 1
+            case StartB() | LongTermAck():
+                pass
+            case _:
+                self._services.sessions.received(session, message)
+
+    def gone(self, session: ClientSession, reason: str) -> None:
+        """End a session with its control connection."""
+        assert isinstance(session, GameStreamSession)
+        session.left(reason)
+
+    def _video_pinged(self, session: GameStreamSession, connected: socket.socket) -> None:
+        session.latched("video", connected)
+
+    def _audio_pinged(self, session: GameStreamSession, connected: socket.socket) -> None:
+        session.latched("audio", connected)
+
+    # --- what its sessions ask (:class:`~punktfunk.host.gamestream.session.SessionOwner`) ----------------------------
+
+    def agree(self, session: GameStreamSession, announced: Announced) -> None:
+        """Judge what a client announces."""
+        require_stream(self._config, self._modes, announced)
+        if not announced.session_pings:
+            # An old client, known by its address alone; of others, strangers behind it could draw the stream away.
+            self._pings.expect(session, payload=session.ping_payload, address=session.remote_address)
+
+    def start(self, session: GameStreamSession, announced: Announced) -> WorkerStream:
+        """Give a session its stream."""
+        try:
+            return self._services.sessions.start(
+                session, stream_request(self._config, session, announced, session.request.surround_params)
+            )
+        except CapacityFullError as error:
+            raise StatusError(error.cause, status=503) from error
+
+    def tell(self, session: GameStreamSession, message: PadFeedback) -> None:
+        """Send something by the session's control connection."""
+        self._control.send(session, message)
+
+    def terminate(self, session: GameStreamSession, code: int) -> None:
+        """End the session's control connection."""
+        self._control.end(session, code)
+
+    def session_over(self, session: GameStreamSession, reason: str) -> None:
+        """Forget a session; the app that it saw runs on."""
+        self.sessions.remove(session)
+        self._pings.forget(session)
+        self._video.forget(session)
+        self._audio.forget(session)
+        self._services.sessions.over(session, reason)
+        self._session_ended.set()
+
+    async def _look_for_encoders(self) -> None:
+        self._modes = await asyncio.to_thread(offered_modes, self._config)

@@ -1,0 +1,228 @@
+"""GameStream from end to end on loopback: our host and our client, each with its worker, and what goes between them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from punktfunk.client.ending import End
+from punktfunk.client.gamestream.host import LaunchWish, StreamKey
+from punktfunk.client.gamestream.service import GameStreamClient
+from punktfunk.client.summary import Summary
+from punktfunk.errors import StatusError
+from punktfunk.host.gamestream import session as session_module
+from punktfunk.input import InputEvent, InputKind
+from punktfunk.media import Codec
+from tests.support.streaming_host import MODE, StreamingHost, streaming_host
+from tests.support.waiting import soon
+
+WISH = LaunchWish(MODE)
+
+
+def beside(folder: Path, use: Callable[[StreamingHost], Awaitable[None]], **config: Any) -> None:
+    """Run a client's side in the event loop of a host."""
+
+    async def run() -> None:
+        async with streaming_host(folder, **config) as host:
+            await use(host)
+
+    asyncio.run(asyncio.wait_for(run(), 120))
+
+
+async def streamed(client: GameStreamClient, during: Callable[[], Awaitable[None]] | None = None) -> Summary:
+    """Stream until there are pictures and sound and ``during`` is through, then leave."""
+    seen: list[tuple[int, int]] = []
+    client.on_progress = lambda progress: seen.append(
+        (progress.counters.get("pictures", 0), progress.counters.get("sound_packets", 0))
+    )
+    async with client:
+        await soon(lambda: seen and min(seen[-1]) >= 10, "pictures and sound")
+        if during is not None:
+            await during()
+        client.stop()
+        return await client.finished()
+
+
+@pytest.mark.conformance(34)
+@pytest.mark.conformance(35)
+@pytest.mark.conformance(57)
+@pytest.mark.conformance(9)
+def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
+    async def use(host: StreamingHost) -> None:
+        state = await host.paired("living room")
+        client = host.client(state, artefacts=tmp_path / "first")
+
+        async def during() -> None:
+            client.send(InputEvent(InputKind.KEY_DOWN, 0x41))
+            client.send(InputEvent(InputKind.KEY_UP, 0x41))
+            await soon(lambda: InputEvent(InputKind.KEY_UP, 0x41) in host.sink.events, "keys at the host")
+            report = host.host.sessions.live()[0]
+            before = report.counters.get("key_frames", 1)
+            for _ in range(3):
+                client.request_keyframe()
+            await soon(lambda: report.counters.get("key_frames", 1) > before, "an IDR frame")
+            assert report.counters["key_frames"] == before + 1, "three requests at once are one IDR frame"
+            assert (report.name, report.peer.fingerprint) == (
+                "living room",
+                host.pairing.trust.clients()[0].fingerprint,
+            )
+            assert host.server.streams()[0].sounding
+
+        summary = await streamed(client, during)
+        assert summary.end is End.STOPPED
+        assert summary.counters["frames_unrecoverable"] == 0
+        assert summary.counters["sound_packets"] > 20
+        assert summary.counters["sound_undecodable"] == 0
+        assert host.sink.released, "what was held down is released"
+        # The first pointer movements of every client, and nothing that was not sent.
+        assert [event.kind for event in host.sink.events[:2]] == [InputKind.MOUSE_MOVE] * 2
+
+        await host.host.sessions_over(1)
+        info = await host.asking(state).info_as_paired()
+        assert (info.busy, info.current_app) == (True, 1), "the app goes on"
+        again = host.client(state, artefacts=tmp_path / "second")
+        summary = await streamed(again)
+        assert again.resumed
+        assert summary.counters["frames_unrecoverable"] == 0
+
+        await host.asking(state).quit()
+        info = await host.asking(state).info_as_paired()
+        assert (info.busy, info.current_app) == (False, 0)
+        await host.asking(state).quit()
+
+    beside(tmp_path, use)
+    for run in ("first", "second"):
+        markers = np.load(tmp_path / run / "decoded.npz")["strip_frame"]
+        assert markers[0] >= 0
+        assert np.all(np.diff(markers) > 0), "pictures come in order, each once"
+        records = np.load(tmp_path / run / "records.npz")
+        assert records["index"][0] == 1, "frame numbers begin anew with each session"
+
+
+@pytest.mark.conformance(66)
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"encrypt_video": True, "encrypt_sound": True, "channels": 6, "sound_packet_ms": 10},
+        {
+            "encrypted_rtsp": False,
+            "channels": 8,
+            "high_quality_sound": False,
+            "packet_bytes": 1024,
+            "slices": 4,
+        },
+    ],
+    ids=["everything encrypted, 5.1", "nothing but control, 7.1"],
+)
+def test_every_way_to_stream_decodes_without_a_loss(tmp_path: Path, wishes: dict[str, Any]) -> None:
+    async def use(host: StreamingHost) -> None:
+        state = await host.paired("client")
+        summary = await streamed(host.client(state, **wishes))
+        assert summary.end is End.STOPPED
+        assert summary.counters["frames_unrecoverable"] == 0
+        assert summary.counters["sound_packets"] > 5
+        assert summary.counters["sound_undecodable"] == 0
+
+    beside(tmp_path, use)
+
+
+@pytest.mark.conformance(75)
+@pytest.mark.conformance(27)
+@pytest.mark.conformance(31)
+@pytest.mark.conformance(39)
+def test_two_clients_stream_at_once_and_each_can_be_sent_away(tmp_path: Path) -> None:
+    async def use(host: StreamingHost) -> None:
+        first, second = await host.paired("first"), await host.paired("second")
+        with pytest.raises(StatusError, match="503"):
+            await host.asking(first).resume(1, WISH, StreamKey.draw())
+        one, two = host.client(first, decode=False), host.client(second, decode=False)
+        async with one, two:
+            await soon(lambda: len(host.server.streams()) == 2, "both stream")
+            assert not one.resumed
+            assert two.resumed, "an app that runs is joined"
+            with pytest.raises(StatusError, match="400"):
+                await host.asking(first).launch(1, WISH, StreamKey.draw())
+            host.pairing.trust.remove(host.server.streams()[1].peer.fingerprint)
+            summary = await asyncio.wait_for(two.finished(), 5)
+            assert summary.end is End.CLOSED, "quietly"
+            assert len(host.server.streams()) == 1
+            with pytest.raises(StatusError, match="401"):
+                await host.asking(second).info_as_paired()
+            # The same client once more: its newer session takes the place of the older.
+            three = host.client(first, decode=False)
+            async with three:
+                await asyncio.wait_for(one.finished(), 10)
+                await soon(lambda: len(host.server.streams()) == 1, "one streams")
+            assert host.host.sessions.capacity.counters["superseded"] == 1
+        assert host.server.running_app() == 1
+
+    beside(tmp_path, use)
+
+
+@pytest.mark.conformance(36)
+def test_a_launch_without_rtsp_expires_and_the_app_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "STEP_LIMIT_S", 0.2)
+
+    async def use(host: StreamingHost) -> None:
+        state = await host.paired("client")
+        await host.asking(state).launch(1, WISH, StreamKey.draw())
+        assert len(host.server.sessions) == 1
+        await soon(lambda: not host.server.sessions, "the session is given up")
+        assert host.server.running_app() == 1
+        monkeypatch.undo()
+        async with host.client(state, decode=False) as client:
+            assert client.resumed
+            await soon(host.server.streams, "it streams")
+
+    beside(tmp_path, use)
+
+
+@pytest.mark.conformance(43)
+def test_a_codec_that_is_not_offered_is_refused_with_words(tmp_path: Path) -> None:
+    async def use(host: StreamingHost) -> None:
+        state = await host.paired("client")
+        assert (await host.asking(state).info_as_paired()).codec_modes == 1
+        with contextlib.suppress(StatusError):
+            async with host.client(state, codecs=[Codec.HEVC, Codec.H264], decode=False) as client:
+                assert client.choice is not None
+                assert client.choice.codec is Codec.H264, "DESCRIBE has no marker of HEVC"
+
+    beside(tmp_path, use)
+
+
+@pytest.mark.slow
+@pytest.mark.conformance(43)
+@pytest.mark.parametrize("codec", ["hevc", "av1"])
+def test_a_codec_that_the_operator_asks_for_is_offered_and_decodes(tmp_path: Path, codec: str) -> None:
+    async def use(host: StreamingHost) -> None:
+        state = await host.paired("client")
+        client = host.client(state, codecs=[Codec(codec), Codec.H264])
+        summary = await streamed(client)
+        assert client.choice is not None
+        assert client.choice.codec is Codec(codec)
+        assert summary.counters["frames_unrecoverable"] == 0
+
+    beside(tmp_path, use, codec=codec)
+
+
+def test_a_host_that_ends_lets_its_clients_close_quietly(tmp_path: Path) -> None:
+    summaries = []
+
+    async def run() -> None:
+        async with streaming_host(tmp_path) as host:
+            client = host.client(await host.paired("client"), decode=False)
+            await client.__aenter__()
+            await soon(host.server.streams, "it streams")
+        summaries.append(await asyncio.wait_for(client.finished(), 20))
+        await client.__aexit__(None, None, None)
+
+    asyncio.run(asyncio.wait_for(run(), 120))
+    assert summaries[0].end is End.CLOSED
