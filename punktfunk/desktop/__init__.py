@@ -8,8 +8,10 @@ Not here: who streams and by which wire (``host``), and how pictures and sound a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -52,6 +54,18 @@ class DesktopOutput:
     """The mode that was asked for; the output may have another, and is scaled then."""
     screen: ScreenSpec
     """How its pictures are had: a stream worker opens it. Two outputs of a desktop never have the same."""
+
+
+OnEnd = Callable[[int, str], None]
+"""Takes the exit status of a program, negative for a signal, and the last lines that it printed."""
+
+
+class RunningProgram(Protocol):
+    """A program that was started on a desktop."""
+
+    def end(self) -> None:
+        """End it and its process group, which takes up to a second; one that has ended is left alone."""
+        ...
 
 
 class Desktop(Protocol):
@@ -97,6 +111,13 @@ class Desktop(Protocol):
 
     def give_back(self, output: DesktopOutput) -> None:
         """Keep a provided output for another stream, or take it away. One that has gone already is left alone."""
+        ...
+
+    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+        """Start a program on this desktop, from its argument list; ``on_end`` is called from another thread.
+
+        Raises CapabilityError where it cannot be started.
+        """
         ...
 
     def inject(self, event: InputEvent) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from punktfunk.desktop import DesktopOptions, DesktopOutput, wayland
+from punktfunk.desktop import DesktopOptions, DesktopOutput, OnEnd, RunningProgram, wayland
+from punktfunk.desktop.attached_program import AttachedProgram
 from punktfunk.desktop.audio import SoundPlace, why_silent
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.capture import WlrScreen
@@ -118,6 +119,10 @@ class AttachedDesktop:
                 self._pointed_at = output.name
                 self._injector = self._make_injector(output.name)
             return self._provided(output.name, mode)
+
+    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+        """Start a program in the user's own session, as the user would."""
+        return AttachedProgram(command, folder, self.socket, on_end)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output of its own another mode; one of the user's stays as it is and is scaled."""

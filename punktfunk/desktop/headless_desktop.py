@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from punktfunk import log
-from punktfunk.desktop import DesktopOptions, DesktopOutput
+from punktfunk.desktop import DesktopOptions, DesktopOutput, OnEnd, RunningProgram
 from punktfunk.desktop.audio import SoundPlace, why_silent
 from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
@@ -23,6 +26,18 @@ from punktfunk.units import Mode
 
 _WATCHER_LIMIT_S: Final = 2.0
 """For the last word about a program, once its session is gone and all programs with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionProgram:
+    """A program in a session, with which it ends at the latest."""
+
+    session: DesktopSession
+    app: App
+
+    def end(self) -> None:
+        with contextlib.suppress(SessionClosedError):
+            self.session.end_app(self.app)
 
 
 class HeadlessDesktop:
@@ -82,6 +97,20 @@ class HeadlessDesktop:
                 self._kept.append(made)
                 raise
             return self._provided(made)
+
+    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+        """Start a program in the session, which is opened again where it has ended."""
+        with self._lock:
+            self._open_again()
+            session = self._session
+            app = session.launch(command, cwd=folder)
+
+        def watch() -> None:
+            app.ended.wait()
+            on_end(-1 if app.status is None else app.status, app.words)
+
+        threading.Thread(target=watch, name="watch-app", daemon=True).start()
+        return _SessionProgram(session, app)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output another mode; raise DesktopError where it is no stream's any more."""

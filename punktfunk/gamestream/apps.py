@@ -7,13 +7,9 @@ of a command (promise P12).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 MAX_APP_ID = 2**31 - 1
 """Clients keep the number in 31 bits, and take 0 for "nothing runs"."""
-
-Place = Literal["desktop", "own"]
-"""Where a program runs: on the desktop that all clients share, or on a headless one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +20,10 @@ class App:
     """1 to :data:`MAX_APP_ID`."""
     title: str
     command: tuple[str, ...] = ()
-    """A program and its arguments, run without a shell; empty: the desktop itself, which has no process."""
+    """A program and its arguments, run without a shell on the desktop that all clients share; empty: that desktop
+    itself, which has no process."""
     folder: str = ""
-    """The program's working folder; empty: the host's."""
-    place: Place = "desktop"
+    """The program's working folder; empty: the home folder."""
 
 
 DESKTOP = App(1, "Desktop")

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from punktfunk.errors import ConfigError, SettingsError
-from punktfunk.gamestream.apps import DESKTOP, MAX_APP_ID, App, Place
+from punktfunk.gamestream.apps import DESKTOP, MAX_APP_ID, App
 from punktfunk.printable import MAX_NAME_CHARACTERS, is_printable
 from punktfunk.trust.private_file import read_private, write_private
 
@@ -133,8 +133,6 @@ def checked(app: App) -> App:
         raise ConfigError("a working folder is an absolute path")
     if not _can_be_passed(app.folder):
         raise ConfigError("a working folder has no zero byte")
-    if app.place == "own" and not app.command:
-        raise ConfigError("a desktop of its own needs a program", "name one, or use the shared desktop")
     return replace(app, title=title)
 
 
@@ -164,14 +162,11 @@ def _app(entry: Mapping[str, Any]) -> App:
     command = entry["command"]
     if not isinstance(command, list):
         raise TypeError("a command is a list")
-    if entry["place"] not in get_args(Place):
-        raise ValueError("a place that is none")
     return App(
         _number(entry["id"]),
         _text(entry["title"]),
         tuple(map(_text, command)),
         _text(entry["folder"]),
-        entry["place"],
     )
 
 

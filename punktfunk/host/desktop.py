@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Self
 
 from punktfunk import log
-from punktfunk.desktop import BackendName, Desktop, DesktopOptions, DesktopOutput, backends
+from punktfunk.desktop import (
+    BackendName,
+    Desktop,
+    DesktopOptions,
+    DesktopOutput,
+    OnEnd,
+    RunningProgram,
+    backends,
+)
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.capture import ScreenSpec, numbered
 from punktfunk.desktop.pads import PadMaker
@@ -70,6 +79,12 @@ class DesktopPool:
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give a lent output another mode; a desktop that cannot is captured scaled."""
         return self._in_turn(lambda: self._desktop.change(output, mode))
+
+    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+        """Start a program on the desktop; see :meth:`punktfunk.desktop.Desktop.run`."""
+        if self._closed:
+            raise SessionClosedError("the desktop is closed")
+        return self._desktop.run(command, folder, on_end)
 
     def give_back(self, output: DesktopOutput) -> None:
         """Let the desktop keep a stream's output for another one, or take it away."""

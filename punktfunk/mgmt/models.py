@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
 
-from punktfunk.gamestream.apps import Place
-
 FINGERPRINT_PATTERN = r"^[0-9A-Fa-f]{64}$"
 
 
@@ -178,7 +176,6 @@ class AppBody(Body):
     title: str
     command: list[str]
     folder: str
-    place: Place
 
 
 class AppOrder(Order):
@@ -188,7 +185,6 @@ class AppOrder(Order):
     command: Annotated[
         list[str], Field(description="Program and arguments, run without a shell; empty: the desktop itself.")
     ] = []
-    folder: Annotated[str, Field(description="Absolute path of the working folder; empty: the host's.")] = ""
-    place: Annotated[
-        Place, Field(description="desktop: the one that all clients share. own: a headless one of its own.")
-    ] = "desktop"
+    folder: Annotated[
+        str, Field(description="Absolute path of the working folder; empty: the home folder.")
+    ] = ""

@@ -132,13 +132,13 @@ def test_moonlight_clients_are_listed_and_unpaired(host: ManagedHost) -> None:
 
 def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:
     api = host.program()
-    desktop = {"id": 1, "title": "Desktop", "command": [], "folder": "", "place": "desktop"}
+    desktop = {"id": 1, "title": "Desktop", "command": [], "folder": ""}
     assert api.get("/api/v1/apps").json() == [desktop]
-    game = {"title": "Game", "command": ["/usr/bin/game", "a b", "$HOME"], "folder": "/srv", "place": "own"}
+    game = {"title": "Game", "command": ["/usr/bin/game", "a b", "$HOME"], "folder": "/srv"}
     added = api.post("/api/v1/apps", json=game)
     assert (added.status_code, added.json()) == (201, {"id": 2, **game})
     changed = api.put("/api/v1/apps/2", json={"title": " Other  game "})
-    other = {"id": 2, "title": "Other game", "command": [], "folder": "", "place": "desktop"}
+    other = {"id": 2, "title": "Other game", "command": [], "folder": ""}
     assert (changed.status_code, changed.json()) == (200, other)
     assert api.get("/api/v1/apps").json() == [desktop, other]
     assert api.delete("/api/v1/apps/2").status_code == 204
@@ -152,7 +152,6 @@ def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:
         ("POST", "apps", {"title": "a", "command": "rm -rf /"}, 422),
         ("POST", "apps", {"title": "a", "command": ["a\0b"]}, 422),
         ("POST", "apps", {"title": "a", "folder": "../x"}, 422),
-        ("POST", "apps", {"title": "a", "place": "elsewhere"}, 422),
         ("POST", "apps", {"title": "a" * 65}, 422),
         ("POST", "apps", {}, 422),
         ("PUT", "apps/1", {"title": "a"}, 409),

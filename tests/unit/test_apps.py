@@ -11,7 +11,7 @@ from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.apps import MAX_APPS, AppCatalogue
 
-GAME = App(0, "Game", ("/usr/bin/game", "--level", "1 ; rm -rf /"), "/srv/games", "own")
+GAME = App(0, "Game", ("/usr/bin/game", "--level", "1 ; rm -rf /"), "/srv/games")
 
 
 @pytest.fixture
@@ -39,12 +39,7 @@ def test_numbers_of_apps_survive_edits_and_restarts(file: Path) -> None:
 def test_an_app_is_kept_as_it_was_given(file: Path) -> None:
     AppCatalogue(file).add(GAME)
     (kept,) = AppCatalogue(file).all()[1:]
-    assert (kept.title, kept.command, kept.folder, kept.place) == (
-        GAME.title,
-        GAME.command,
-        GAME.folder,
-        "own",
-    )
+    assert (kept.title, kept.command, kept.folder) == (GAME.title, GAME.command, GAME.folder)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +59,6 @@ def test_an_app_is_kept_as_it_was_given(file: Path) -> None:
         App(0, "a", (), "relative"),
         App(0, "a", (), "/" + "a" * 4096),
         App(0, "a", (), "/a\0b"),
-        App(0, "a", (), "", "own"),
     ],
     ids=lambda app: repr(app)[:40],
 )
@@ -128,14 +122,13 @@ def test_a_damaged_list_is_kept_aside(file: Path, text: str) -> None:
         {"id": True},
         {"command": "rm -rf /"},
         {"command": [1]},
-        {"place": "elsewhere"},
         {"title": ""},
         {"folder": "relative"},
         {"folder": None},
     ],
 )
 def test_an_entry_that_is_no_app_is_damage(file: Path, change: dict[str, object]) -> None:
-    entry = {"id": 2, "title": "a", "command": ["b"], "folder": "", "place": "desktop"}
+    entry = {"id": 2, "title": "a", "command": ["b"], "folder": ""}
     file.write_text(json.dumps({"schema_version": 1, "next_id": 3, "apps": [entry]}))
     assert len(AppCatalogue(file).all()) == 2
     file.write_text(json.dumps({"schema_version": 1, "next_id": 3, "apps": [entry | change]}))

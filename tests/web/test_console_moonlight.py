@@ -73,7 +73,6 @@ def test_an_app_is_added_changed_and_removed(managed: ManagedHost, page: Any, ex
     page.get_by_label("Title").fill("Game <i>")
     page.get_by_label("Program and arguments").fill("/usr/bin/game\n--level\na b")
     page.get_by_label("Working folder").fill("relative")
-    page.get_by_label("Runs on").select_option("own")
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("alert").filter(has_text="Not saved")).to_contain_text("absolute path")
     page.get_by_label("Working folder").fill("/srv")
@@ -81,7 +80,7 @@ def test_an_app_is_added_changed_and_removed(managed: ManagedHost, page: Any, ex
     expect(apps.get_by_role("listitem")).to_have_count(2)
     expect(apps).to_contain_text("Game <i>")
     (game,) = managed.call(managed.serving.apps.all)[1:]
-    assert (game.command, game.folder, game.place) == (("/usr/bin/game", "--level", "a b"), "/srv", "own")
+    assert (game.command, game.folder) == (("/usr/bin/game", "--level", "a b"), "/srv")
     page.get_by_role("button", name="Change Game <i>…").click()
     page.get_by_label("Title").fill("Other game")
     page.get_by_role("button", name="Save", exact=True).click()

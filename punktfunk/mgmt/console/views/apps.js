@@ -79,7 +79,7 @@ function appRow(first, { edit, remove }) {
   const update = (next) => {
     app = next;
     say(name, next.title);
-    say(about, next.command.length === 0 ? "the desktop itself" : `${next.command.join(" ")} · ${next.place === "own" ? "on a desktop of its own" : "on the shared desktop"}`);
+    say(about, next.command.length === 0 ? "the desktop itself" : next.command.join(" "));
     change.setAttribute("aria-label", `Change ${next.title}…`);
     drop.setAttribute("aria-label", `Remove ${next.title}…`);
   };
@@ -91,12 +91,6 @@ function editor(app, { done, load }) {
   const title = h("input", { id: "app-title", maxlength: "64", required: true, autocomplete: "off", value: app?.title ?? "" });
   const command = h("textarea", { id: "app-command", rows: "3", spellcheck: "false", "aria-describedby": "app-command-note" }, (app?.command ?? []).join("\n"));
   const folder = h("input", { id: "app-folder", autocomplete: "off", spellcheck: "false", placeholder: "/home/…", value: app?.folder ?? "" });
-  const where = h(
-    "select",
-    { id: "app-place" },
-    h("option", { value: "desktop", selected: app?.place !== "own" }, "The desktop that all clients share"),
-    h("option", { value: "own", selected: app?.place === "own" }, "A headless desktop of its own"),
-  );
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const save = h("button", { type: "submit", class: "primary" }, app === null ? "Add" : "Save");
   const form = h(
@@ -106,7 +100,6 @@ function editor(app, { done, load }) {
     labelled("Program and arguments", command),
     h("p", { class: "muted note", id: "app-command-note" }, "One a line, as they are: nothing is quoted and no shell reads them. Empty: the desktop itself."),
     labelled("Working folder", folder),
-    labelled("Runs on", where),
     problem,
     h("div", { class: "actions" }, h("button", { type: "button", onclick: done }, "Cancel"), save),
   );
@@ -118,7 +111,6 @@ function editor(app, { done, load }) {
       title: title.value,
       command: command.value.split("\n").filter((line) => line.trim() !== ""),
       folder: folder.value.trim(),
-      place: where.value,
     };
     try {
       const saved = await (app === null ? api.addApp(wanted) : api.changeApp(app.id, wanted));

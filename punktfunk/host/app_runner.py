@@ -1,0 +1,83 @@
+"""The app that runs on a host's desktop: started once for all who see it, ended with everything that it has started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from punktfunk import log
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop import RunningProgram
+from punktfunk.errors import CapabilityError
+from punktfunk.gamestream.apps import App
+from punktfunk.host.desktop import DesktopPool
+
+LAUNCHER_S = 5.0
+"""A program that ends in order within this time has handed its work to another one, as launchers of games do: its app
+goes on until it is quit."""
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One start of an app; ``program`` is there once it has been started."""
+
+    app: App
+    on_end: Callable[[], None]
+    began_ns: int
+    program: RunningProgram | None = None
+
+
+class AppRunner:
+    """Run one app at a time on the desktop of a host. Belongs to one event loop."""
+
+    def __init__(self, desktop: DesktopPool | None) -> None:
+        self._desktop = desktop
+        self._run: _Run | None = None
+        self._log = log.get("host.app")
+
+    async def start(self, app: App, on_end: Callable[[], None]) -> None:
+        """Start an app; ``on_end`` is called in the event loop when its program ends by itself, after this returns.
+
+        An app without a program is the desktop itself, and ends with :meth:`end` alone. Raises ``CapabilityError``
+        where there is no desktop that a program could run on, or it cannot be started.
+        """
+        await self.end()
+        if not app.command:
+            return
+        if self._desktop is None:
+            raise CapabilityError(
+                f"{app.title} needs a desktop, and this host streams none", "punktfunk serve --source desktop"
+            )
+        loop, run = asyncio.get_running_loop(), _Run(app, on_end, monotonic_ns())
+
+        def ended(status: int, words: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the host ends, and its loop with it
+                loop.call_soon_threadsafe(self._ended, run, status, words)
+
+        folder = Path(app.folder) if app.folder else Path.home()
+        self._run = run
+        try:
+            run.program = await asyncio.to_thread(self._desktop.run, app.command, folder, ended)
+        except BaseException:
+            self._run = None
+            raise
+
+    async def end(self) -> None:
+        """End the program that runs, if there is one; it is gone when this returns."""
+        run, self._run = self._run, None
+        if run is not None and run.program is not None:
+            await asyncio.to_thread(run.program.end)
+
+    def _ended(self, run: _Run, status: int, words: str) -> None:
+        """Take note of an end; of a program that was told to end nobody has to hear."""
+        if self._run is not run:
+            return
+        if status == 0 and monotonic_ns() - run.began_ns < LAUNCHER_S * _NS_PER_S:
+            return
+        self._run = None
+        self._log.info("app ended", app=run.app.title, status=status, words=words)
+        asyncio.get_running_loop().call_soon(run.on_end)

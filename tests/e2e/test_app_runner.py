@@ -1,0 +1,129 @@
+"""An app's program on a desktop: started with its arguments as they are, heard of when it ends, ended whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from punktfunk.desktop import OnEnd, RunningProgram
+from punktfunk.desktop.attached_program import AttachedProgram
+from punktfunk.errors import CapabilityError
+from punktfunk.gamestream.apps import DESKTOP, App
+from punktfunk.host import app_runner
+from punktfunk.host.app_runner import AppRunner
+from punktfunk.host.desktop import DesktopPool
+from tests.support.waiting import soon
+
+
+class Desk:
+    """A desktop as far as programs go: the user's own, without a compositor."""
+
+    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+        return AttachedProgram(command, folder, "wayland-test", on_end)
+
+    def close(self) -> None:
+        pass
+
+
+def runner() -> AppRunner:
+    return AppRunner(DesktopPool(Desk()))  # type: ignore[arg-type]
+
+
+def python(code: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code, *arguments)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_program_gets_its_arguments_folder_and_display(tmp_path: Path) -> None:
+    code = "import os, sys; open('said', 'w').write(repr((sys.argv[1:], os.getcwd(), os.environ['WAYLAND_DISPLAY'])))"
+    app = App(2, "a", python(code, "a b; $HOME", "*"), str(tmp_path))
+
+    async def run() -> None:
+        await runner().start(app, lambda: None)
+        said = await soon(
+            lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text(), "its words"
+        )
+        assert said == repr((["a b; $HOME", "*"], str(tmp_path), "wayland-test"))
+
+    asyncio.run(run())
+
+
+def test_a_program_that_fails_ends_its_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        ended = asyncio.Event()
+        runs = runner()
+        await runs.start(App(2, "a", python("raise SystemExit(3)"), "/"), ended.set)
+        await asyncio.wait_for(ended.wait(), 30)
+        monkeypatch.setattr(app_runner, "LAUNCHER_S", 0.0)
+        ended.clear()
+        await runs.start(App(2, "a", python(""), "/"), ended.set)
+        await asyncio.wait_for(ended.wait(), 30)
+
+    asyncio.run(run())
+
+
+def test_a_launcher_that_has_handed_over_leaves_its_app_running(tmp_path: Path) -> None:
+    code = "import os, sys; open('pid', 'w').write(str(os.getpid()))"
+
+    async def run() -> None:
+        ended: list[int] = []
+        runs = runner()
+        await runs.start(App(2, "a", python(code), str(tmp_path)), lambda: ended.append(1))
+        pid = int(
+            await soon(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "its pid")
+        )
+        await soon(lambda: not alive(pid), "its end")
+        await asyncio.sleep(0)
+        assert not ended
+        await runs.end()
+
+    asyncio.run(run())
+
+
+def test_an_app_is_ended_with_what_it_started_and_nobody_hears_of_it(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+        "open('pids.new', 'w').write(f'{os.getpid()} {child.pid}'); os.rename('pids.new', 'pids'); time.sleep(600)"
+    )
+
+    async def run() -> None:
+        ended: list[int] = []
+        runs = runner()
+        await runs.start(App(2, "a", python(code), str(tmp_path)), lambda: ended.append(1))
+        text = await soon(
+            lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text(), "its pids"
+        )
+        await runs.end()
+        first, second = map(int, text.split())
+        assert not alive(first)
+        await soon(lambda: not alive(second), "its child's end")
+        await runs.end()
+        assert not ended
+
+    asyncio.run(run())
+
+
+def test_an_app_that_cannot_be_started_is_said_to_be_so(tmp_path: Path) -> None:
+    async def run() -> None:
+        runs = runner()
+        for app in (App(2, "a", ("/no/such/program",)), App(2, "a", python(""), str(tmp_path / "gone"))):
+            with pytest.raises(CapabilityError):
+                await runs.start(app, lambda: None)
+        with pytest.raises(CapabilityError, match="needs a desktop"):
+            await AppRunner(None).start(App(2, "a", python("")), lambda: None)
+        await AppRunner(None).start(DESKTOP, lambda: None)
+
+    asyncio.run(run())
