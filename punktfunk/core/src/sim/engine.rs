@@ -7,7 +7,6 @@ use super::content::Content;
 use super::report::{self, FrameCounts, SimOutcome};
 use super::spec::{SimSpec, SimSpecError};
 use crate::emulate::{Corruption, Delivery, LinkModel};
-use crate::packetize::punktfunk1::Punktfunk1Packetizer;
 use crate::reassemble::Placed;
 use crate::session::{ClientSession, FLAG_KEY, FLAG_PICTURE, HostSession, Receipt};
 
@@ -106,13 +105,11 @@ impl<'a> Engine<'a> {
     pub fn new(spec: &'a SimSpec) -> Result<Self, SimSpecError> {
         let mut link = LinkModel::new(&spec.link, spec.seed, 0)?;
         link.start(START_NS);
-        let stream = &spec.stream;
-        let packetizer = Punktfunk1Packetizer::new(stream.clone(), spec.order, spec.sabotage)?;
         Ok(Self {
-            host: HostSession::with_packetizer(packetizer, stream.fec_percent, &spec.host),
-            client: ClientSession::new(stream.clone(), spec.records)?,
+            host: spec.wire.host(&spec.host)?,
+            client: spec.wire.client(spec.records)?,
             link,
-            wire: Wire::new(stream.packet_bytes()),
+            wire: Wire::new(spec.wire.packet_bytes()),
             content: Content::new(spec.content, spec.seed),
             access_unit: Vec::new(),
             submitted: 0,
@@ -264,8 +261,9 @@ impl<'a> Engine<'a> {
             if !self.spec.verify_content {
                 continue;
             }
-            let right = frame.data.len() == self.spec.frame_bytes(frame.index)
-                && self.content.matches(frame.index, &frame.data);
+            let number = frame.index - self.spec.wire.first_frame();
+            let right = frame.data.len() == self.spec.frame_bytes(number)
+                && self.content.matches(number, &frame.data);
             if right {
                 self.counts.intact += 1;
             } else {

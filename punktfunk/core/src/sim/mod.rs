@@ -7,10 +7,12 @@ mod content;
 mod engine;
 mod report;
 mod spec;
+mod wire;
 
 pub use content::{Content, ContentKind};
 pub use report::SimOutcome;
 pub use spec::{SimSpec, SimSpecError};
+pub use wire::SimWire;
 
 /// Run a specification to its end.
 ///

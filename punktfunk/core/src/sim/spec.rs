@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::content::{ContentKind, scatter};
+use super::wire::{GameStreamSpec, SimWire};
 use crate::emulate::LinkSpec;
 use crate::fec::Scheme;
 use crate::pacing::PacerConfig;
@@ -68,13 +69,8 @@ impl Default for StreamSpec {
     }
 }
 
-fn unhex<const N: usize>(what: &str, text: &str) -> Result<[u8; N], SimSpecError> {
-    let wrong = || {
-        SimSpecError::Value(format!(
-            "stream: {what} must be {} hexadecimal digits",
-            2 * N
-        ))
-    };
+pub(super) fn unhex<const N: usize>(what: &str, text: &str) -> Result<[u8; N], SimSpecError> {
+    let wrong = || SimSpecError::Value(format!("{what} must be {} hexadecimal digits", 2 * N));
     let mut out = [0; N];
     if text.len() != 2 * N || !text.is_ascii() {
         return Err(wrong());
@@ -172,6 +168,7 @@ enum SabotageSpec {
 #[serde(deny_unknown_fields, default)]
 struct Raw {
     stream: StreamSpec,
+    gamestream: Option<GameStreamSpec>,
     link: LinkSpec,
     seed: u64,
     frames: u32,
@@ -193,6 +190,7 @@ impl Default for Raw {
     fn default() -> Self {
         Self {
             stream: StreamSpec::default(),
+            gamestream: None,
             link: LinkSpec::default(),
             seed: 0,
             frames: 60,
@@ -215,14 +213,10 @@ impl Default for Raw {
 /// A checked simulation.
 #[derive(Clone, Debug)]
 pub struct SimSpec {
-    /// Both sessions' parameters.
-    pub stream: StreamConfig,
+    /// The wire, with both sessions' parameters.
+    pub wire: SimWire,
     /// The host's own settings.
     pub host: HostSettings,
-    /// Order of a frame's packets.
-    pub order: EmissionOrder,
-    /// A planted fault, which a check must find.
-    pub sabotage: Option<Sabotage>,
     /// The link from host to client.
     pub link: LinkSpec,
     /// Seed of the link and of random content and sizes.
@@ -281,7 +275,24 @@ impl SimSpec {
             }
             _ => {}
         }
-        let stream = raw.stream.config()?;
+        let order = match raw.order {
+            OrderSpec::Blocks => EmissionOrder::Blocks,
+            OrderSpec::DataFirst => EmissionOrder::DataFirst,
+        };
+        let sabotage = raw
+            .sabotage
+            .map(|SabotageSpec::OneRecoveryShort| Sabotage::OneRecoveryShort);
+        let wire = match &raw.gamestream {
+            None => SimWire::Punktfunk1 {
+                config: raw.stream.config()?,
+                order,
+                sabotage,
+            },
+            Some(_) if sabotage.is_some() || order != EmissionOrder::Blocks => {
+                return wrong("order and sabotage are of punktfunk/1");
+            }
+            Some(gamestream) => SimWire::GameStream(gamestream.config()?),
+        };
         let host = HostSettings {
             rate_kbps: raw.rate_kbps,
             queue_frames: raw.queue_frames,
@@ -294,15 +305,8 @@ impl SimSpec {
             record_frames: raw.records,
         };
         let spec = Self {
-            stream,
+            wire,
             host,
-            order: match raw.order {
-                OrderSpec::Blocks => EmissionOrder::Blocks,
-                OrderSpec::DataFirst => EmissionOrder::DataFirst,
-            },
-            sabotage: raw
-                .sabotage
-                .map(|SabotageSpec::OneRecoveryShort| Sabotage::OneRecoveryShort),
             link: raw.link,
             seed: raw.seed,
             frames: raw.frames,
@@ -315,10 +319,10 @@ impl SimSpec {
             records: raw.records,
         };
         let longest = spec.longest_frame();
-        if longest > spec.stream.max_frame_bytes {
+        if longest > spec.wire.max_frame_bytes() {
             return Err(SimSpecError::Value(format!(
                 "frame_bytes: {longest} exceeds max_frame_bytes {}",
-                spec.stream.max_frame_bytes
+                spec.wire.max_frame_bytes()
             )));
         }
         Ok(spec)
@@ -362,8 +366,8 @@ mod tests {
     fn an_empty_specification_is_a_run() {
         let spec = SimSpec::from_json("{}").unwrap();
         assert_eq!(
-            (spec.frames, spec.frame_bytes(3), spec.stream.shard_bytes),
-            (60, 41_667, 1200)
+            (spec.frames, spec.frame_bytes(3), spec.wire.packet_bytes()),
+            (60, 41_667, 1240)
         );
     }
 
@@ -387,6 +391,16 @@ mod tests {
                 "max_frame_bytes",
             ),
             (r#"{"sabotage":"everything"}"#, "everything"),
+            (r#"{"gamestream":{"packet_size":1000}}"#, "packet_size"),
+            (r#"{"gamestream":{"scheme":"gf8"}}"#, "scheme"),
+            (
+                r#"{"gamestream":{},"sabotage":"one_recovery_short"}"#,
+                "sabotage",
+            ),
+            (
+                r#"{"gamestream":{"packet_size":48},"frame_bytes":{"kind":"constant","bytes":140000}}"#,
+                "max_frame_bytes",
+            ),
             (r#"{"link":{"duplicate":2}}"#, "duplicate"),
         ] {
             assert!(error(json).contains(word), "{json}: {}", error(json));
