@@ -72,6 +72,12 @@ class AppRunner:
         if run is not None and run.program is not None:
             await asyncio.to_thread(run.program.end)
 
+    def close(self) -> None:
+        """End the program that runs, and wait for it: the host ends."""
+        run, self._run = self._run, None
+        if run is not None and run.program is not None:
+            run.program.end()
+
     def _ended(self, run: _Run, status: int, words: str) -> None:
         """Take note of an end; of a program that was told to end nobody has to hear."""
         if self._run is not run:

@@ -118,10 +118,13 @@ class Serving(Served):
 
     def _gamestream(self, pairing: GameStreamPairing) -> ProtocolFactory:
         # Its servers and what they load are for hosts that serve it.
+        from punktfunk.host.app_runner import AppRunner
         from punktfunk.host.gamestream.server import GameStreamServer
 
         ports = Ports(self.config.gamestream_port)
-        return lambda services: GameStreamServer(services, pairing, ports, self.apps.all)
+        return lambda services: GameStreamServer(
+            services, pairing, ports, self.apps.all, AppRunner(self.desktop)
+        )
 
     def _tell_session(self, report: SessionReport) -> None:
         for listener in tuple(self.session_listeners):

@@ -15,6 +15,7 @@ from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.clock import monotonic_ns
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.ports import Ports
+from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.config import HostConfig
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.gamestream.server import GameStreamServer
@@ -89,7 +90,12 @@ class StreamingHost:
 
 @asynccontextmanager
 async def streaming_host(
-    folder: Path, *, apps: tuple[App, ...] = (DESKTOP,), ports: Ports | None = None, **config: Any
+    folder: Path,
+    *,
+    apps: tuple[App, ...] = (DESKTOP,),
+    ports: Ports | None = None,
+    runner: AppRunner | None = None,
+    **config: Any,
 ) -> AsyncIterator[StreamingHost]:
     """Serve GameStream on loopback with the test card."""
     pending = PendingClients(TrustStore(folder / "trust.json"))
@@ -101,7 +107,7 @@ async def streaming_host(
         identity=HOST_IDENTITY,
         pairing=NativePairing(pending, bytes.fromhex(HOST_IDENTITY.fingerprint)),
         input_sink=sink,
-        protocols=[lambda services: GameStreamServer(services, pairing, used, lambda: apps)],
+        protocols=[lambda services: GameStreamServer(services, pairing, used, lambda: apps, runner)],
     )
     async with host:
         server = host.protocols["gamestream"]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
 from punktfunk.ending import EndReason
-from punktfunk.errors import CapacityFullError, StatusError
+from punktfunk.errors import CapacityFullError, PunktfunkError, StatusError
 from punktfunk.gamestream.announce import Announced
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
@@ -25,6 +25,7 @@ from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
 from punktfunk.gamestream.ping import PingBook
 from punktfunk.gamestream.ports import BASE_PORT, Ports
 from punktfunk.gamestream.surround import advertised
+from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.config import HostConfig
 from punktfunk.host.gamestream.agreement import offered_modes, require_stream, stream_request
@@ -57,9 +58,11 @@ class GameStreamServer:
         pairing: GameStreamPairing,
         ports: Ports,
         apps: Callable[[], Sequence[App]] = lambda: (DESKTOP,),
+        runner: AppRunner | None = None,
     ) -> None:
         self.ports = ports
         self._apps = apps
+        self._runner = runner or AppRunner(None)
         self.running: App | None = None
         """The app that runs, whether anybody streams it or not."""
         self.sessions: list[GameStreamSession] = []
@@ -113,6 +116,7 @@ class GameStreamServer:
         """Stop to listen."""
         if self._looking is not None:
             self._looking.cancel()
+        self._runner.close()
         for each in (self._http, self._rtsp, self._video, self._audio, self._control):
             each.close()
 
@@ -189,8 +193,18 @@ class GameStreamServer:
         app = next((each for each in self.apps() if each.id == request.app_id), None)
         if app is None:
             raise StatusError("this host has no such app", status=404)
-        url = self._publish(client, request, local_address, remote_address)
+        # From here on, so that no other launch comes between.
         self.running = app
+        try:
+            await self._runner.start(app, self._app_ended)
+            url = self._publish(client, request, local_address, remote_address)
+        except BaseException as error:
+            if self.running is app:
+                await self._runner.end()
+                self.running = None
+            if isinstance(error, PunktfunkError) and not isinstance(error, StatusError):
+                raise StatusError(error.cause, status=503) from error
+            raise
         self._log.info("app launched", app=app.title, client=client.name)
         return url
 
@@ -209,6 +223,7 @@ class GameStreamServer:
         self._log.info("app cancelled", app=self.running.title, client=client.name)
         for session in list(self.sessions):
             session.app_over()
+        await self._runner.end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_LIMIT_S):
                 while self.sessions:
@@ -216,11 +231,19 @@ class GameStreamServer:
                     await self._session_ended.wait()
         self.running = None
 
+    def _app_ended(self) -> None:
+        """End every session of an app whose program has ended by itself."""
+        self.running = None
+        for session in list(self.sessions):
+            session.app_over()
+
     def _publish(
         self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
     ) -> str:
         if self._closing:
             raise StatusError("the host is about to end", status=503)
+        if self.running is None:
+            raise StatusError("the app was quit before it had begun", status=503)
         session = GameStreamSession(
             self,
             GameStreamClient((remote_address, 0), client.fingerprint, client.name),
