@@ -43,7 +43,7 @@ from punktfunk.input import PadFeedback
 from punktfunk.trust.store import PairedClient
 
 _END_LIMIT_S = 5.0
-"""How long a client that cancels waits for the sessions to end, which takes them one turn of the event loop."""
+"""How long a client that cancels waits for the sessions to end, whose clients have a second to acknowledge it."""
 
 
 class GameStreamServer:

@@ -64,7 +64,7 @@ class SessionOwner(Protocol):
         """Send something by the session's control connection."""
 
     def terminate(self, session: GameStreamSession, code: int) -> None:
-        """End the session's control connection, if it has one."""
+        """End the session's control connection, if it has one; :meth:`GameStreamSession.left` is called in any case."""
 
     def session_over(self, session: GameStreamSession, reason: str) -> None:
         """Take note of the end; called once."""
@@ -108,6 +108,7 @@ class GameStreamSession(ClientSession):
         self._pinged_video = False
         self._started = False
         self._reason = ""
+        self._over = False
         self._timer = self._loop.call_later(STEP_LIMIT_S, self._late, "no RTSP after its launch")
 
     @property
@@ -165,9 +166,12 @@ class GameStreamSession(ClientSession):
             self.worker.request_keyframe(0)
 
     def left(self, reason: str) -> None:
-        """End with the client's control connection, which is gone."""
+        """End with the client's control connection, which is gone; a session that the host ends is over then."""
         self.controlled = False
         self._close(f"client left: {reason}", None)
+        if not self._over:
+            self._over = True
+            self._loop.call_soon(self._owner.session_over, self, self._reason)
 
     def _announce(self, announced: Announced) -> None:
         self._owner.agree(self, announced)
@@ -249,16 +253,16 @@ class GameStreamSession(ClientSession):
         self._close(cause, GRACEFUL)
 
     def _close(self, reason: str, code: int | None) -> None:
+        """Stop all that is sent; with a code the client is told, and the session is over once it knows that."""
         if self.ending:
             return
         self._reason = reason
         self._timer.cancel()
         if self.worker is not None:
             self.worker.stop()
-        if code is not None:
-            self._owner.terminate(self, code)
         for connected in self._sockets.values():
             connected.close()
         self._sockets.clear()
         self.log.info("session over", reason=reason, **self.dropped_datagrams)
-        self._loop.call_soon(self._owner.session_over, self, reason)
+        if code is not None:
+            self._owner.terminate(self, code)
