@@ -1,0 +1,119 @@
+"""One process serves punktfunk/1 and GameStream: clients of both at once, in one API, each ended by its pairing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import punktfunk
+from punktfunk.client.ending import End
+from punktfunk.client.gamestream.config import GameStreamConfig
+from punktfunk.client.gamestream.host import GameHost
+from punktfunk.client.gamestream.service import GameStreamClient
+from punktfunk.errors import ConfigError, UntrustedPeerError
+from punktfunk.gamestream.ports import Ports
+from punktfunk.media import TestCardSpec
+from punktfunk.trust.identity import Identity, Role
+from punktfunk.trust.open_trust import OpenTrust
+from punktfunk.units import Bitrate, Mode
+from tests.support.gamestream import free_ports
+from tests.support.managed_host import ManagedHost
+from tests.support.waiting import soon
+
+MODE = Mode(640, 368, 60)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[ManagedHost]:
+    config = {"source": TestCardSpec(), "mode": None, "encoder": "x264", "encoder_threads": 1}
+    made = ManagedHost(tmp_path / "host", gamestream=True, host={**config, "trust": OpenTrust.LOOPBACK})
+    yield made
+    made.end()
+
+
+async def paired_by_the_api(host: ManagedHost, ports: Ports, folder: Path) -> GameHost:
+    """Pair as a person does who types the PIN of the device into the console."""
+    Identity.load_or_create(folder, Role.GAMESTREAM_CLIENT)
+    asking, pins = GameHost(("127.0.0.1", ports.http), folder), []
+    pairing = asyncio.ensure_future(asking.pair("television", pins.append))
+    api = host.program()
+    await soon(lambda: pins and api.get("/api/v1/pair").json()["pin_pending"], "it waits for its PIN")
+    assert api.post("/api/v1/pair/pin", json={"pin": pins[0]}).status_code == 204
+    await pairing
+    return asking
+
+
+@pytest.mark.conformance(12)
+@pytest.mark.conformance(27)
+def test_clients_of_both_wires_stream_at_once_and_one_is_unpaired(host: ManagedHost, tmp_path: Path) -> None:
+    api, ports = host.program(), Ports(host.serving.config.gamestream_port)
+
+    async def run() -> None:
+        folder = tmp_path / "television"
+        with pytest.raises(UntrustedPeerError):
+            # Open trust is for the other wire.
+            await GameHost(("127.0.0.1", ports.http), folder).info_as_paired()
+        await paired_by_the_api(host, ports, folder)
+        config = GameStreamConfig(
+            address=f"127.0.0.1:{ports.http}",
+            state_dir=folder,
+            mode=MODE,
+            bitrate=Bitrate(6_000_000),
+            decode=False,
+        )
+        wish = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, name="laptop", mode=MODE, decode=False)
+        television = GameStreamClient(config)
+        async with television, punktfunk.Client(host.native_address, wish) as laptop:
+            await soon(lambda: len(api.get("/api/v1/sessions").json()) == 2, "both are listed")
+            await soon(lambda: api.get("/api/v1/status").json()["video_streaming"], "Moonlight streams")
+            listed = api.get("/api/v1/sessions").json()
+            assert sorted(session["client"]["name"] for session in listed) == ["laptop", "television"]
+            status = api.get("/api/v1/status").json()
+            assert (status["audio_streaming"], status["paired_clients"]) == (True, 1)
+            assert status["session"] == {"width": 640, "height": 368, "fps": 60}
+            assert (status["stream"]["codec"], status["stream"]["packet_size"]) == ("h264", 1392)
+            assert api.post("/api/v1/session/idr").status_code in {200, 202, 204}
+            [known] = api.get("/api/v1/clients").json()
+            assert api.delete(f"/api/v1/clients/{known['fingerprint']}").status_code == 204
+            began = time.monotonic()
+            summary = await asyncio.wait_for(television.finished(), 20)
+            assert summary.end is End.CLOSED
+            assert time.monotonic() - began < 10
+            assert not api.get("/api/v1/status").json()["video_streaming"]
+            assert len(host.call(host.serving.host.sessions.live)) == 1, "the laptop streams on"
+            laptop.stop()
+            await laptop.finished()
+
+    asyncio.run(asyncio.wait_for(run(), 120))
+
+
+def test_readiness_calls_a_host_with_gamestream_alone_ready_once_a_client_is_paired(tmp_path: Path) -> None:
+    host = ManagedHost(tmp_path / "host", gamestream=True, native=False, host={"encoder": "x264"})
+    try:
+        ports = Ports(host.serving.config.gamestream_port)
+        report = host.program().get("/api/v1/readiness").json()
+        assert report["ready"] is False
+        assert "no device is paired yet" in report["headline"]
+        [hint] = [check["fix"] for check in report["checks"] if check["name"] == "pairing"]
+        assert hint == "punktfunk pin PIN"
+        asyncio.run(paired_by_the_api(host, ports, tmp_path / "client"))
+        report = host.program().get("/api/v1/readiness").json()
+        assert report["ready"] is True, report["headline"]
+        assert any(f"TCP port {ports.http}" in check["text"] for check in report["checks"])
+    finally:
+        host.end()
+
+
+@pytest.mark.conformance(2)
+def test_a_port_that_another_host_has_is_said(host: ManagedHost, tmp_path: Path) -> None:
+    taken = host.serving.config.gamestream_port
+    with pytest.raises(punktfunk.errors.CapabilityError, match="GameStream") as error:
+        ManagedHost(tmp_path / "other", gamestream=True, gamestream_port=taken)
+    assert "--gamestream-port" in error.value.hint
+    with pytest.raises(ConfigError):
+        Ports(1000)
+    assert free_ports().base != taken
