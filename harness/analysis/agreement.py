@@ -17,6 +17,7 @@ from typing import Any, Final
 from scipy import special
 
 from harness.analysis import theory
+from harness.analysis.code import Code
 from harness.analysis.records import NULL, Records
 from harness.analysis.results import CaseResult, Check
 from harness.analysis.stats import holm
@@ -29,16 +30,13 @@ def case_theory(
     sizes: Sequence[tuple[int, ...]],
     complete: int,
     link: Mapping[str, Any],
-    *,
-    shard_bytes: int,
-    block_shards: int,
-    fec_percent: int,
+    code: Code,
 ) -> dict[str, float]:
     """Return what theory says of a case beside what was found: empty where the link has no exact theory.
 
     ``sizes`` are the bytes of the frames that were put on the wire in order, one tuple a seed
     (:func:`sent_bytes`), ``complete`` how many of them all were complete; ``link`` describes the direction
-    host to client as the core takes it. The keys:
+    host to client as the core takes it, ``code`` how the wire cuts and protects them. The keys:
     ``recovery`` expected share of complete frames, ``recovery_low`` and ``recovery_high`` the 95 % band of
     the measured share, ``p_value``, ``complete`` and ``frames`` as measured; ``loss``, ``burst_packets`` (1:
     independent) and the geometry, from which a report draws the curve; ``expected``, ``sd``, ``one_short``,
@@ -47,8 +45,8 @@ def case_theory(
     loss = theory.process_of(link)
     if loss is None or not any(sizes):
         return {}
-    whole = _predict(sizes, loss, (shard_bytes, block_shards, fec_percent), short=0)
-    short = _predict(sizes, loss, (shard_bytes, block_shards, fec_percent), short=1)
+    whole = _predict(sizes, loss, code, short=0)
+    short = _predict(sizes, loss, code, short=1)
     low, high = whole.interval()
     frames = whole.frames
     every = [size for stream in sizes for size in stream]
@@ -65,9 +63,7 @@ def case_theory(
         "periodic": float(isinstance(loss, theory.Periodic)),
         "frame_bytes": sum(every) / len(every),
         "frame_bytes_vary": float(len(set(every)) > 1),
-        "shard_bytes": shard_bytes,
-        "block_shards": block_shards,
-        "fec_percent": fec_percent,
+        **code.numbers(),
         "expected": whole.mean,
         "sd": math.sqrt(whole.variance),
         "one_short": short.mean,
@@ -85,12 +81,7 @@ def curve(found: Mapping[str, float], losses: Sequence[float]) -> list[float]:
 
     ``found`` is what :func:`case_theory` returned; a stream of one frame of the mean size stands for all.
     """
-    blocks = theory.geometry(
-        round(found["frame_bytes"]),
-        int(found["shard_bytes"]),
-        int(found["block_shards"]),
-        int(found["fec_percent"]),
-    )
+    blocks = Code.of(found).blocks(round(found["frame_bytes"]))
     burst = found.get("burst_packets", 1.0)
     values = []
     for loss in losses:
@@ -155,11 +146,9 @@ def sent_bytes(records: Records) -> tuple[int, ...]:
     return tuple(records["bytes"][sent][order].tolist())
 
 
-def _predict(
-    sizes: Sequence[tuple[int, ...]], loss: Loss, code: tuple[int, int, int], short: int
-) -> Prediction:
+def _predict(sizes: Sequence[tuple[int, ...]], loss: Loss, code: Code, short: int) -> Prediction:
     def blocks(size: int) -> Blocks:
-        return tuple((k, max(0, m - short)) for k, m in theory.geometry(size, *code))
+        return tuple((k, max(0, m - short)) for k, m in code.blocks(size))
 
     streams = [
         theory.predict([blocks(size) for size in stream], loss).times(count)

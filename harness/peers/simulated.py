@@ -1,4 +1,4 @@
-"""Host and client of punktfunk/1 in one process, in virtual time: one call of the core streams from end to end."""
+"""Host and client of either wire in one process, in virtual time: one call of the core streams from end to end."""
 
 from __future__ import annotations
 
@@ -33,11 +33,16 @@ class Simulation:
     """A stream of one session and seed, between two peers that know each other through the link model alone."""
 
     def __init__(self, spec: Session, seed: int) -> None:
-        self._order = json.dumps(core_spec(spec, seed))
+        self._order = json.dumps(self.core_spec(spec, seed))
         self._result: _core.SimResult | None = None
         self._counts: dict[str, dict[str, int]] = {}
         self.host = SimulatedPeer(self, "host")
         self.client = SimulatedPeer(self, "client")
+
+    @staticmethod
+    def core_spec(spec: Session, seed: int) -> dict[str, Any]:
+        """Write a session as the core's simulator takes it."""
+        return core_spec(spec, seed)
 
     def begin(self, role: Role) -> None:
         """Start an end: with the client the stream runs to its end."""
@@ -69,6 +74,24 @@ class Simulation:
         if self._result is None:
             raise HarnessError("nothing was simulated", "start the client")
         return self._result
+
+
+class GameStreamSimulation(Simulation):
+    """The same over GameStream: its video, its recovery packets and what asks for a key frame; no HTTP and no RTSP.
+
+    ``scheme``, ``shard`` and ``block`` of a session are punktfunk/1's: packets are as a client on a LAN asks for.
+    """
+
+    @staticmethod
+    def core_spec(spec: Session, seed: int) -> dict[str, Any]:
+        """Write a session as the core's simulator takes it."""
+        order = core_spec(spec, seed)
+        of_both = ("fec_percent", "key", "hold_undecodable", "reorder_window_ns")
+        stream = order.pop("stream")
+        return order | {
+            "gamestream": {name: stream[name] for name in of_both}
+            | {"packet_size": spec.stream.gamestream_packet_size}
+        }
 
 
 class SimulatedPeer:

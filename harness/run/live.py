@@ -19,6 +19,7 @@ from harness.network.topology import Topology, topology
 from harness.peers.loading import ClientKind, HostKind, live_peers
 from harness.peers.peer import LiveHost, LivePeer, Peer, Place, Role, Stats, described
 from harness.run import checks
+from harness.run.code import code_of
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
@@ -302,7 +303,5 @@ def _judge(
             [agreement.sent_bytes(found.table)],
             int(((found.table["client_status"] == 0) & (found.table["host_status"] != 1)).sum()),
             spec.link.down.core(),
-            shard_bytes=spec.stream.shard.bytes,
-            block_shards=spec.stream.block,
-            fec_percent=spec.stream.fec_percent,
+            code_of(spec),
         )

@@ -16,6 +16,7 @@ from harness.analysis.results import CaseResult, Check, PeerResult, Status
 from harness.peers.loading import simulation_of
 from harness.peers.peer import Role, described
 from harness.peers.simulated import Simulation
+from harness.run.code import code_of
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
 
@@ -91,9 +92,7 @@ def run(case: Case, folder: Path, context: RunContext) -> CaseResult:
             [agreement.sent_bytes(table) for table in pooled.tables],
             pooled.counters["client"]["frames_complete"],
             spec.link.down.core(),
-            shard_bytes=spec.stream.shard.bytes,
-            block_shards=spec.stream.block,
-            fec_percent=spec.stream.fec_percent,
+            code_of(spec),
         )
     return outcome
 

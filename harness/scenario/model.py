@@ -123,6 +123,11 @@ class Stream(Model):
         return self
 
     @property
+    def gamestream_packet_size(self) -> int:
+        """What a GameStream client announces on a LAN: with encryption, 32 are taken off (gamestream section 7.1)."""
+        return 1360 if self.encryption else 1392
+
+    @property
     def fec_percent(self) -> int:
         """FEC as the whole percentage that the wire carries."""
         return int(self.fec.value)

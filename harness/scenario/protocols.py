@@ -35,6 +35,7 @@ class WireProtocol:
 
 DEFAULT: Final = "punktfunk/1"
 """What a scenario without ``protocol:`` means, and every result from before there was that key."""
+GAMESTREAM: Final = "gamestream"
 
 PROTOCOLS: Final[dict[str, WireProtocol]] = {
     wire.name: wire

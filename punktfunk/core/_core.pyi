@@ -57,10 +57,10 @@ def fec_decode(
     scheme: _FecScheme, data_shards: int, recovery_shards: int, received: Mapping[int, Buffer]
 ) -> dict[int, bytes]: ...
 def fec_kernel() -> str: ...
-def geometry(config: StreamConfig, frame_bytes: int) -> list[tuple[int, int]]:
+def geometry(config: StreamConfig | GameStreamConfig, frame_bytes: int) -> list[tuple[int, int]]:
     """Return the blocks ``(k, m)`` in which a host of these parameters sends an access unit.
 
-    Raises InvalidConfigError beyond ``max_frame_bytes``.
+    Raises InvalidConfigError beyond ``max_frame_bytes``, or what GameStream's four blocks can have.
     """
 
 def recovery_shards(data_shards: int, fec_percent: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import agreement, ledger, metrics, records, theory
+from harness.analysis.code import Code
 from harness.analysis.results import CaseResult, Check, Metric, PeerResult, RunResult, Status
 
 FRAME_NS = 16_666_667
@@ -177,9 +178,7 @@ def case_of(
             [agreement.sent_bytes(t) for t in tables],
             counters["client"]["frames_complete"],
             link,
-            shard_bytes=1200,
-            block_shards=4096,
-            fec_percent=fec,
+            Code(shard_bytes=1200, block_shards=4096, fec_percent=fec),
         ),
         series=metrics.timeline(tables[0]),
         quantiles=metrics.quantile_curves(tables[0]),

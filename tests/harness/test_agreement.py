@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from harness.analysis import agreement, theory
+from harness.analysis.code import Code
 from harness.analysis.results import CaseResult, RunResult
 
-CODE = {"shard_bytes": 1200, "block_shards": 4096, "fec_percent": 20}
+CODE = Code(shard_bytes=1200, block_shards=4096, fec_percent=20)
 
 
 def found_for(complete: int, link: dict[str, Any], seeds: int = 10, frames: int = 100) -> dict[str, float]:
-    return agreement.case_theory([(20_000,) * frames] * seeds, complete, link, **CODE)
+    return agreement.case_theory([(20_000,) * frames] * seeds, complete, link, CODE)
 
 
 def test_a_correct_sweep_agrees_and_says_how_surely_it_would_have_caught_a_short_codec(
@@ -33,7 +34,7 @@ def test_a_codec_one_recovery_shard_short_is_caught_and_the_cell_is_named(one_ca
     )  # 17 data shards: 4 recovery either way
     frames = [(20_000,) * 100] * 20
     complete = round(theory.predict([((17, 3),)] * 100, theory.Independent(0.1)).mean * 20)
-    short.theory = agreement.case_theory(frames, complete, link, **CODE)
+    short.theory = agreement.case_theory(frames, complete, link, CODE)
     check = agreement.sweep_check([*good, short])
     assert check is not None
     assert not check.passed
@@ -75,7 +76,7 @@ def test_predictions_pool_seeds_of_equal_and_of_different_frame_sizes(burst: int
         else {"kind": "independent", "p": 0.1}
     }
     equal = found_for(900, link)
-    mixed = agreement.case_theory([(20_000,) * 100] * 5 + [(9_000, 40_000) * 50] * 5, 900, link, **CODE)
+    mixed = agreement.case_theory([(20_000,) * 100] * 5 + [(9_000, 40_000) * 50] * 5, 900, link, CODE)
     alone = theory.predict([theory.geometry(20_000, 1200, 4096, 20)] * 100, chain)
     assert equal["expected"] == pytest.approx(10 * alone.mean)
     assert equal["sd"] ** 2 == pytest.approx(10 * alone.variance)
@@ -86,7 +87,7 @@ def test_predictions_pool_seeds_of_equal_and_of_different_frame_sizes(burst: int
 
 def test_a_link_without_an_exact_theory_gets_none() -> None:
     assert found_for(1000, {"rate_kbps": 5000}) == {}
-    assert agreement.case_theory([()], 0, {}, **CODE) == {}
+    assert agreement.case_theory([()], 0, {}, CODE) == {}
     assert agreement.sweep_check([]) is None
 
 

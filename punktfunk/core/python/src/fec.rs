@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use punktfunk_core::crypto::{self, Direction, Opener, Sealer};
 use punktfunk_core::fec::{self, Scheme, kernels};
-use punktfunk_core::packetize::gamestream::GameStreamPacketizer;
+use punktfunk_core::packetize::gamestream::{GameStreamPacketizer, blocks};
 use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
 use punktfunk_core::packetize::{Outgoing, Packetizer, SubmitError};
+use punktfunk_core::wire::gamestream::SHORT_HEADER_BYTES;
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors::{CryptoError, FecError, InvalidConfigError};
-use crate::session::{AnyConfig, StreamConfig, exactly, invalid};
+use crate::session::{AnyConfig, exactly, invalid};
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("ABI_VERSION", punktfunk_core::abi::ABI_VERSION)?;
@@ -138,7 +139,17 @@ fn fec_kernel() -> &'static str {
 
 /// The blocks `(k, m)` in which a host of these parameters sends an access unit.
 #[pyfunction]
-fn geometry(config: &StreamConfig, frame_bytes: usize) -> PyResult<Vec<(usize, usize)>> {
+fn geometry(config: AnyConfig<'_>, frame_bytes: usize) -> PyResult<Vec<(usize, usize)>> {
+    let config = match config {
+        AnyConfig::Punktfunk1(config) => config,
+        AnyConfig::GameStream(config) => {
+            let config = &config.inner;
+            let bytes = frame_bytes.saturating_add(SHORT_HEADER_BYTES);
+            let packets = bytes.div_ceil(config.limits().payload_bytes());
+            let blocks = blocks(packets, config.fec_percent, config.min_fec).map_err(invalid)?;
+            return Ok(blocks.map(|block| (block.k, block.m)).collect());
+        }
+    };
     let limits = config.inner.limits();
     if frame_bytes > limits.max_frame_bytes {
         let limit = limits.max_frame_bytes;
