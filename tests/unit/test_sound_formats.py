@@ -16,6 +16,7 @@ from punktfunk.desktop.audio.silence import SilentCapture
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.peripherals.router import Peripherals
+from punktfunk.host.peripherals.sound_pace import CHUNK_NS, SLACK_CHUNKS, SoundPace
 from punktfunk.host.session_report import SessionReport
 from punktfunk.media.multistream import MultistreamDecoder
 from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
@@ -131,3 +132,31 @@ def test_silence_catches_up_a_little_and_leaves_out_what_is_older() -> None:
     stamps = [capture.read().captured_ns for _ in range(6)]
     assert stamps == [stamps[0] + 5_000_000 * number for number in range(6)]
     assert -60_000_000 <= stamps[0] - before <= 0
+
+
+@pytest.mark.conformance(67)
+@pytest.mark.parametrize("lost", [0, 1, 2, 3, 5])
+def test_sound_is_as_long_as_time_whatever_a_server_loses(lost: int) -> None:
+    pace, heard = SoundPace(), 0
+    for turn in range(10_000):
+        if turn % 10 < lost:
+            continue
+        now = turn * CHUNK_NS
+        heard += pace.missing(now)
+        heard += pace.take(now)
+        assert abs(heard - turn) <= SLACK_CHUNKS + 1 + lost
+    assert heard >= 9_900
+
+
+def test_sound_that_comes_in_bursts_is_left_as_it_is() -> None:
+    pace = SoundPace()
+    for burst in range(1, 200):
+        now = burst * SLACK_CHUNKS * CHUNK_NS
+        assert pace.missing(now) == 0
+        assert all(pace.take(now) for _ in range(SLACK_CHUNKS))
+
+
+def test_more_sound_than_time_is_left_out() -> None:
+    pace = SoundPace()
+    taken = sum(pace.take(turn * CHUNK_NS // 2) for turn in range(2_000))
+    assert 1_000 <= taken <= 1_000 + SLACK_CHUNKS + 1

@@ -6,7 +6,9 @@ record, or nothing any more. Run by the host only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice, repeat
 
 import numpy as np
 
@@ -16,8 +18,10 @@ from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.desktop.audio.silence import SilentCapture
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
 from punktfunk.host.peripherals.audio import VOCABULARY, Failed, Packet, Record
+from punktfunk.host.peripherals.sound_pace import SoundPace
 from punktfunk.media.multistream import MultistreamEncoder
 from punktfunk.media.opus import Samples
+from punktfunk.media.sound import SoundFormat
 from punktfunk.process.worker_end import WorkerEnd, leave
 
 _ORDER_LIMIT_S = 10.0
@@ -73,14 +77,29 @@ class Recording:
         self._end.send(Failed(error.code, error.cause, error.hint))
 
 
+def chunks(recording: Recording, sound: SoundFormat) -> Iterator[Samples]:
+    """Give what is to be heard, 5 ms at a time, and where packets may not pause exactly as much as time has passed."""
+    silence = np.zeros((CHUNK_SAMPLES, sound.channels), np.float32)
+    pace = SoundPace()
+    while True:
+        samples = recording.read()
+        if not sound.continuous:
+            yield samples
+            continue
+        yield from repeat(silence, pace.missing(monotonic_ns()))
+        if pace.take(monotonic_ns()):
+            yield samples
+
+
 def record(end: WorkerEnd, order: Record) -> None:
     """Record until the host says stop; raise DesktopError when the sound server goes."""
     encoder = MultistreamEncoder(order.sound)
-    packet_ms, chunks = order.sound.packet_ms, encoder.samples // CHUNK_SAMPLES
+    packet_ms = order.sound.packet_ms
     silent_ms = 0
     with Recording(end, order) as recording:
+        heard = chunks(recording, order.sound)
         while not end.stopping.is_set():
-            samples = np.concatenate([recording.read() for _ in range(chunks)])
+            samples = np.concatenate(list(islice(heard, encoder.samples // CHUNK_SAMPLES)))
             silent_ms = 0 if samples.any() else silent_ms + packet_ms
             if silent_ms > _SILENT_MS and not order.sound.continuous:
                 if silent_ms % _SILENT_EVERY_MS == 0:
