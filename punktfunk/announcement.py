@@ -1,4 +1,4 @@
-"""Tell the local network of a service by multicast DNS, whatever its protocol (RFC 6762, 6763)."""
+"""Announce a service in the local network by multicast DNS, whatever its protocol (RFC 6762, 6763)."""
 
 from __future__ import annotations
 

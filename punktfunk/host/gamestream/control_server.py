@@ -106,7 +106,7 @@ class ControlServer:
         return sent
 
     def end(self, session: ClientSession, code: int = GRACEFUL, reason: str = "ended by the host") -> None:
-        """Tell a client that its session ends, and disconnect it once it knows, or after a second; then ``gone``.
+        """End a session: let its client know, and disconnect it once it does, or after a second; then ``gone``.
 
         A session without a client is gone at once, and nobody can connect to it any more once its owner says so.
         """
