@@ -115,6 +115,18 @@ def test_one_address_takes_few_places(tmp_path: Path) -> None:
     with_paired(tmp_path, use)
 
 
+def test_pairings_that_are_begun_anew_take_no_more_places(tmp_path: Path) -> None:
+    """Each is answered at once, with an error: its client reads that or does not."""
+
+    async def use(host: GameStreamHost) -> None:
+        async with links(host.ports.http, 100, 1, lambda _: half_open(7)):
+            await soon(lambda: host.pairing.counters["begun"] >= 100, "the flood")
+            assert len(host.pairing) == 1
+            assert len(host.server.connections.all) <= MAX_STRANGERS_PER_SOURCE + 1
+
+    with_paired(tmp_path, use)
+
+
 @pytest.mark.parametrize("what", [b"", b"GET /serverinfo HTTP/1.1\r\nA: "])
 def test_two_hundred_slow_requests_keep_nobody_out(tmp_path: Path, what: bytes) -> None:
     async def use(host: GameStreamHost) -> None:

@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._delay: asyncio.TimerHandle | None = None
-        self._closing = self._their_end = False
+        self._closing = self._their_end = self._waits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, and wait for a request."""
@@ -265,6 +265,7 @@ class Connection(asyncio.Protocol):
         return self._http.next_event()
 
     def _hold(self) -> None:
+        self._waits = True
         self._shared.strangers.remove(self)
         keepalive: socket.socket = self._transport.get_extra_info("socket")
         for level, option, value in (
@@ -283,6 +284,9 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._closing = True
+        if self._waits:
+            # What it waited for is over: from here on it is a stranger's connection as any other.
+            self._shared.evict(self._shared.strangers.add(self, self._source))
         headers = [
             ("Content-Type", reply.content_type),
             ("Content-Length", str(len(reply.body))),
