@@ -71,12 +71,13 @@ pub fn reassemble(bytes: &[u8]) {
                 Some(complete) => {
                     assert_eq!(
                         complete.data.len(),
-                        frame.frame_bytes.map_or(whole, |bytes| bytes as usize)
+                        frame.length.said().map_or(whole, |bytes| bytes as usize)
                     );
                 }
                 None => assert!(
                     frame
-                        .frame_bytes
+                        .length
+                        .said()
                         .is_some_and(|bytes| bytes as usize > whole)
                 ),
             }

@@ -59,7 +59,7 @@ impl BufferPool {
         let bytes = recycled.unwrap_or_else(|| vec![0; bytes]);
         PooledBuf {
             bytes,
-            visible: 0..len,
+            visible: 0..u32::try_from(len).expect("no buffer of 4 GiB"),
             pool: Arc::clone(self),
         }
     }
@@ -85,7 +85,8 @@ impl BufferPool {
 #[derive(Debug)]
 pub struct PooledBuf {
     bytes: Vec<u8>,
-    visible: Range<usize>,
+    /// Of 32 bits, for there is one of these to every block that is received.
+    visible: Range<u32>,
     pool: Arc<BufferPool>,
 }
 
@@ -104,7 +105,9 @@ impl PooledBuf {
     /// Show only the bytes of `part`, counted in what is visible now.
     pub fn narrow(&mut self, part: Range<usize>) {
         let Range { start, end } = self.visible;
-        self.visible = (start + part.start).min(end)..(start + part.end).min(end);
+        let at =
+            |offset: usize| u32::try_from(offset).map_or(end, |o| start.saturating_add(o).min(end));
+        self.visible = at(part.start)..at(part.end);
     }
 }
 
@@ -112,13 +115,13 @@ impl Deref for PooledBuf {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes[self.visible.clone()]
+        &self.bytes[self.visible.start as usize..self.visible.end as usize]
     }
 }
 
 impl DerefMut for PooledBuf {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.visible.clone()]
+        &mut self.bytes[self.visible.start as usize..self.visible.end as usize]
     }
 }
 

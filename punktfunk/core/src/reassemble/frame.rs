@@ -48,6 +48,37 @@ pub struct CompleteFrame {
     pub memory: Option<Metered>,
 }
 
+/// What is known of the length of an access unit, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// No shard has come, or shards do not say it.
+    Unknown,
+    /// Its shards say it.
+    Said(u32),
+    /// They do not; it was found when the access unit was handed out.
+    Found(u32),
+}
+
+impl Length {
+    /// What the shards say.
+    #[must_use]
+    pub const fn said(self) -> Option<u32> {
+        match self {
+            Self::Said(bytes) => Some(bytes),
+            Self::Unknown | Self::Found(_) => None,
+        }
+    }
+
+    /// The length, however it became known.
+    #[must_use]
+    pub const fn known(self) -> Option<u32> {
+        match self {
+            Self::Said(bytes) | Self::Found(bytes) => Some(bytes),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// A frame in the loss window.
 #[derive(Debug)]
 pub struct FrameState {
@@ -59,10 +90,8 @@ pub struct FrameState {
     pub pts_ns: u64,
     /// What the frame says about itself; meaningful once pinned.
     pub flags: u32,
-    /// Length of the access unit, once pinned and where its shards say it.
-    pub frame_bytes: Option<u32>,
-    /// Length of the access unit, once it was handed out.
-    pub unit_bytes: Option<u32>,
+    /// Length of the access unit.
+    pub length: Length,
     /// Duplicates of its shards.
     pub duplicates: u32,
     /// Packets that came after its turn.
@@ -109,8 +138,7 @@ impl FrameState {
             pinned: false,
             pts_ns: 0,
             flags: 0,
-            frame_bytes: None,
-            unit_bytes: None,
+            length: Length::Unknown,
             duplicates: 0,
             late: 0,
             recv_first_ns: NULL,
@@ -129,7 +157,7 @@ impl FrameState {
         self.pinned = true;
         self.pts_ns = shard.pts_ns;
         self.flags = shard.flags;
-        self.frame_bytes = shard.frame_bytes;
+        self.length = shard.frame_bytes.map_or(Length::Unknown, Length::Said);
         let blocks = usize::from(shard.blocks);
         // Exactly as many as were put on the meter.
         self.blocks.reserve_exact(blocks);

@@ -6,7 +6,7 @@
 mod frame;
 mod window;
 
-pub use frame::{CompleteFrame, FrameState, Phase, ShardCounts};
+pub use frame::{CompleteFrame, FrameState, Length, Phase, ShardCounts};
 pub use window::Window;
 
 use std::sync::Arc;
@@ -135,7 +135,7 @@ impl Reassembler {
     fn pin(&mut self, frame: &mut FrameState, shard: &Admitted<'_>) -> Result<(), Reject> {
         let blocks = usize::from(shard.blocks);
         if frame.pinned {
-            let same = frame.frame_bytes == shard.frame_bytes && frame.blocks.len() == blocks;
+            let same = frame.length.said() == shard.frame_bytes && frame.blocks.len() == blocks;
             return if same {
                 Ok(())
             } else {
@@ -185,7 +185,7 @@ impl Reassembler {
     /// Bytes that a frame needs more to be joined when a block of `k` begins. Where a frame says its length they are on the
     /// meter from its first shard.
     fn joined_by(&self, frame: &FrameState, k: usize) -> usize {
-        if frame.frame_bytes.is_some() || !self.joins(frame.block_count()) {
+        if frame.length.said().is_some() || !self.joins(frame.block_count()) {
             return 0;
         }
         let joined = |shards: usize| pool::footprint(shards * self.limits.payload_bytes());
@@ -213,7 +213,8 @@ impl Reassembler {
             return None;
         }
         let len = frame
-            .frame_bytes
+            .length
+            .said()
             .map_or(self.payload_of(frame), |bytes| bytes as usize);
         let (bytes, head) = (self.limits.shard_bytes, self.limits.head_bytes);
         let joins = self.joins(frame.block_count());
@@ -262,7 +263,8 @@ impl Reassembler {
     #[must_use]
     pub fn holds_frame(&self, frame: &FrameState) -> bool {
         frame
-            .frame_bytes
+            .length
+            .said()
             .is_none_or(|bytes| self.payload_of(frame) >= bytes as usize)
     }
 
@@ -281,7 +283,7 @@ impl Reassembler {
     /// it, or without a length as many as the largest of its frame.
     #[must_use]
     pub fn counts(&self, frame: &FrameState) -> ShardCounts {
-        match frame.frame_bytes {
+        match frame.length.said() {
             Some(bytes) => {
                 let geometry = self.limits.geometry(bytes as usize, 0);
                 frame.counts(|block| geometry.block(block).k)

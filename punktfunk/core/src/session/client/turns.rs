@@ -1,7 +1,7 @@
 //! Whose turn it is: frames leave in order, each once, complete or given up.
 
 use super::{ClientSession, Frame};
-use crate::reassemble::{FrameState, Phase};
+use crate::reassemble::{FrameState, Length, Phase};
 use crate::session::{FLAG_PROBE, FLAGS_DECODABLE};
 use crate::stats::{ClientRecord, NULL};
 
@@ -102,7 +102,9 @@ impl ClientSession {
         };
         complete.data.narrow(content.bytes);
         frame.flags = content.flags;
-        frame.unit_bytes = Some(complete.data.len() as u32);
+        if frame.length == Length::Unknown {
+            frame.length = Length::Found(complete.data.len() as u32);
+        }
         frame.phase = Phase::Done;
         self.stats.frames_complete += 1;
         let probe = frame.flags & FLAG_PROBE != 0;
@@ -202,10 +204,7 @@ impl ClientSession {
             index: index as i64,
             pts_ns: when_pinned(frame.pts_ns as i64),
             flags: when_pinned(i64::from(frame.flags)),
-            bytes: frame
-                .unit_bytes
-                .or(frame.frame_bytes)
-                .map_or(NULL, i64::from),
+            bytes: frame.length.known().map_or(NULL, i64::from),
             k: when_pinned(counts.k as i64),
             m: when_pinned(counts.m as i64),
             blocks: when_pinned(frame.block_count() as i64),
