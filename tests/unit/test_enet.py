@@ -269,3 +269,16 @@ def test_an_abandoned_connection_is_gone_without_an_event() -> None:
     [(farewell, _, _)] = pair.server.datagrams()
     assert farewell[-8] & 0xF == 4
     assert pair.server.tick(now_ns=pair.now) == []
+
+
+def test_a_client_whose_confirmation_is_lost_is_not_forgotten() -> None:
+    """It believes itself connected: forgotten, it would talk to nobody for ten seconds."""
+    pair = EnetPair()
+    pair.lose = lambda datagram: b"\x01\xff\x00" in datagram and pair.now < 1.4e9
+    peer = pair.connect()
+    assert [event.kind for event in pair.at_client] == ["connected"]
+    pair.client.send(peer, 0, b"start", now_ns=pair.now)
+    pair.pass_time(1.3)
+    assert pair.at_server == []
+    pair.pass_time(3)
+    assert payloads(pair.at_server) == [b"start"]

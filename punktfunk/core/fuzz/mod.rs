@@ -4,6 +4,7 @@
 //! coverage-guided fuzzer can call the same functions (`fuzz_target!(|data: &[u8]| bodies::client(data))`).
 
 mod codec;
+mod enet;
 mod gamestream;
 mod interface;
 mod session;
@@ -21,7 +22,7 @@ pub struct Body {
 }
 
 /// Every body.
-pub const BODIES: [Body; 11] = [
+pub const BODIES: [Body; 12] = [
     Body {
         name: "header",
         run: wire::header,
@@ -76,5 +77,10 @@ pub const BODIES: [Body; 11] = [
         name: "c_config",
         run: interface::c_config,
         seeds: interface::c_configs,
+    },
+    Body {
+        name: "enet",
+        run: enet::datagrams,
+        seeds: enet::conversations,
     },
 ];

@@ -12,8 +12,8 @@ use rusty_enet::{EventNoRef, Host, HostSettings, MTU_MAX, PacketReceived, PeerID
 use super::command::{self, Datagram};
 use super::gate::{Phase, Shadow};
 use super::{
-    Cause, Counters, Delivery, Event, HALF_OPEN_LIFE, MAX_DATAGRAM_BYTES, MAX_HALF_OPEN,
-    MAX_HALF_OPEN_OF_SESSION, MAX_OUTBOX, MAX_UNACKED, Path, SILENCE,
+    ANSWERED_LIFE, Cause, Counters, Delivery, Event, HALF_OPEN_LIFE, MAX_DATAGRAM_BYTES,
+    MAX_HALF_OPEN, MAX_HALF_OPEN_OF_SESSION, MAX_OUTBOX, MAX_UNACKED, Path, SILENCE,
 };
 
 /// Largest datagrams sent, bytes: what Moonlight's ENet announces (gamestream section 10.1).
@@ -221,11 +221,15 @@ impl Endpoint {
     pub fn tick(&mut self, now_ns: u64) -> Vec<Event> {
         self.set_clock(now_ns);
         for index in 0..self.shadows.len() {
-            let expired = self.shadows[index].as_ref().is_some_and(|shadow| {
-                matches!(shadow.phase, Phase::HalfOpen { since_ns }
-                    if now_ns.saturating_sub(since_ns) >= nanos(HALF_OPEN_LIFE))
-            });
-            if expired {
+            let phase = self.shadows[index].as_ref().map(|shadow| shadow.phase);
+            if let Some(Phase::HalfOpen { since_ns, answered }) = phase
+                && now_ns.saturating_sub(since_ns)
+                    >= nanos(if answered {
+                        ANSWERED_LIFE
+                    } else {
+                        HALF_OPEN_LIFE
+                    })
+            {
                 self.forget(index);
                 self.counters.expired += 1;
             }
@@ -365,7 +369,10 @@ impl Endpoint {
         }
         self.set_clock(now_ns);
         let channels = self.channels.min(asked.channels as usize);
-        let phase = Phase::HalfOpen { since_ns: now_ns };
+        let phase = Phase::HalfOpen {
+            since_ns: now_ns,
+            answered: false,
+        };
         let key = self.next_key();
         let mut shadow = Shadow::new(key, remote, channels, phase);
         shadow.connect_id = asked.connect_id;
@@ -379,12 +386,12 @@ impl Endpoint {
 
     /// Have the oldest unconfirmed connection give way, when there are as many as there may be.
     fn make_room(&mut self, data: u32) {
-        let mut unconfirmed: Vec<(u64, usize, bool)> = Vec::new();
+        let mut unconfirmed: Vec<((bool, u64), usize, bool)> = Vec::new();
         for (index, shadow) in self.shadows.iter().enumerate() {
             if let Some(shadow) = shadow
-                && let Phase::HalfOpen { since_ns } = shadow.phase
+                && let Phase::HalfOpen { since_ns, answered } = shadow.phase
             {
-                unconfirmed.push((since_ns, index, shadow.data == data));
+                unconfirmed.push(((answered, since_ns), index, shadow.data == data));
             }
         }
         let of_session = unconfirmed.iter().filter(|u| u.2).count();

@@ -44,8 +44,9 @@ struct Assembly {
 pub(super) enum Phase {
     /// Asked for from here.
     Connecting,
-    /// Asked for by a peer, since then (ns).
-    HalfOpen { since_ns: u64 },
+    /// Asked for by a peer, since then (ns). Once it has sent something that only who was answered can send well, it is
+    /// `answered`, and the acknowledgement that is missing was lost.
+    HalfOpen { since_ns: u64, answered: bool },
     /// There.
     Connected,
     /// Asked from here to end.
@@ -123,6 +124,9 @@ impl Shadow {
 
     /// The datagram with what of it may reach the library, or `None` when that is nothing.
     pub fn filter(&mut self, datagram: &Datagram<'_>, counters: &mut Counters) -> Option<Vec<u8>> {
+        if let Phase::HalfOpen { answered, .. } = &mut self.phase {
+            *answered = true;
+        }
         let mut passed = datagram.head.to_vec();
         for command in datagram.commands() {
             if command.wants_ack && !datagram.has_time {

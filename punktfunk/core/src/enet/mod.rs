@@ -23,6 +23,8 @@ pub const MAX_HALF_OPEN: usize = 48;
 pub const MAX_HALF_OPEN_OF_SESSION: usize = 16;
 /// How long a connection may stay unconfirmed. One round trip is enough; a client asks again after half a second.
 pub const HALF_OPEN_LIFE: Duration = Duration::from_secs(1);
+/// Likewise, for one whose peer goes on sending to it: what confirms it was lost, and comes again with the next VERIFY.
+pub const ANSWERED_LIFE: Duration = Duration::from_secs(5);
 /// After this long without an acknowledgement a peer is gone. It is pinged every 500 ms.
 pub const SILENCE: Duration = Duration::from_secs(10);
 /// How far ahead of its channel a reliable command may be, and how many of a peer may wait for an earlier one.
