@@ -19,12 +19,14 @@ from punktfunk.gamestream.rtsp import Headers, RequestReader, RtspRequest, RtspR
 from punktfunk.gamestream.rtsp_cipher import FrameReader, RtspCipher, RtspFrame
 from punktfunk.gamestream.rtsp_exchange import RtspExchange
 from punktfunk.host.gamestream.listening import bound_sockets
+from punktfunk.link_quota import FairQuota
 
 REQUEST_LIMIT_S = 5.0
 """From the connection to the end of its answer: clients send a request at once, in small segments."""
 MAX_CONNECTIONS = 64
 MAX_CONNECTIONS_PER_SOURCE = 16
-"""A client has one at a time; more of one source are some clients behind one address."""
+"""A client has one at a time; more of one source are some clients behind one address. A newcomer takes the place of the
+oldest of whoever holds most."""
 _READ_BYTES = 4096
 _LINGER_S = 1.0
 """What a client may take to close its end, so that its last segment does not turn the answer into a reset."""
@@ -66,7 +68,7 @@ class RtspOwner(Protocol):
 class RtspServer:
     """Listens at a port until it is closed. Raises ``CapabilityError`` from :meth:`open` when that is taken.
 
-    Counters: ``rtsp_requests``, ``rtsp_refused_connections`` (too many), ``rtsp_malformed``, ``rtsp_unmatched`` (no
+    Counters: ``rtsp_requests``, ``rtsp_evicted`` (too many connections), ``rtsp_malformed``, ``rtsp_unmatched`` (no
     session, or none with that key), ``rtsp_late``, ``rtsp_gone`` (the client hung up).
     """
 
@@ -74,7 +76,8 @@ class RtspServer:
         self.counters: Counter[str] = Counter()
         self._bind, self._port, self._owner = bind, port, owner
         self._servers: list[asyncio.Server] = []
-        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._quota: FairQuota[asyncio.Task[None]] = FairQuota(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def open(self) -> None:
         """Begin to listen."""
@@ -91,15 +94,20 @@ class RtspServer:
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         address = peer[0] if peer else ""
-        source = source_of(address)
-        held = sum(other == source for other in self._tasks.values())
-        if len(self._tasks) >= MAX_CONNECTIONS or held >= MAX_CONNECTIONS_PER_SOURCE:
-            self.counters["rtsp_refused_connections"] += 1
-            writer.transport.abort()
-            return
         task = asyncio.get_running_loop().create_task(self._limited(reader, writer, address))
-        self._tasks[task] = source
-        task.add_done_callback(self._tasks.pop)
+        self._tasks[task] = writer
+        task.add_done_callback(self._ended)
+        victim = self._quota.add(task, source_of(address))
+        if victim is not None:
+            self.counters["rtsp_evicted"] += 1
+            victim.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._quota.remove(task)
+        writer = self._tasks.pop(task)
+        if not writer.transport.is_closing():
+            # It was cancelled before its first step, and has closed nothing.
+            writer.transport.abort()
 
     async def _limited(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str
