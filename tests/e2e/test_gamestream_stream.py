@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from punktfunk.client.gamestream.host import LaunchWish, StreamKey
 from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.client.summary import Summary
 from punktfunk.errors import StatusError
+from punktfunk.host.gamestream import control_server
 from punktfunk.host.gamestream import session as session_module
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import Codec
@@ -226,3 +228,38 @@ def test_a_host_that_ends_lets_its_clients_close_quietly(tmp_path: Path) -> None
 
     asyncio.run(asyncio.wait_for(run(), 120))
     assert summaries[0].end is End.CLOSED
+
+
+@pytest.mark.conformance(38)
+@pytest.mark.conformance(71)
+def test_a_client_that_is_killed_frees_its_stream_and_its_keys_and_can_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten seconds of silence, but for the wait.
+    monkeypatch.setattr(control_server, "SILENCE_NS", 1_000_000_000)
+
+    async def use(host: StreamingHost) -> None:
+        state = await host.paired("client")
+        arguments = ["gamestream", "stream", host.address, "--state-dir", str(state), "--no-decode", "--json"]
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "punktfunk",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        await soon(host.server.streams, "it streams")
+        released = host.sink.released
+        program.kill()
+        await program.wait()
+        [report] = await host.host.sessions_over(1)
+        assert "silent" in report.reason
+        assert host.sink.released > released
+        assert host.server.running_app() == 1
+        monkeypatch.undo()
+        async with host.client(state, decode=False) as client:
+            assert client.resumed
+            await soon(host.server.streams, "it streams again")
+
+    beside(tmp_path, use)
