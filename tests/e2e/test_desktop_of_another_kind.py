@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import punktfunk
-from punktfunk.desktop import DesktopOutput
+from punktfunk.desktop import DesktopOutput, OnEnd, RunningProgram
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.pads import PadMaker, PadState
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
@@ -56,6 +56,9 @@ class Blackboard:
     def give_back(self, output: DesktopOutput) -> None:
         self.done.append(f"give_back {output.name}")
         self.free.append(output.name)
+
+    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+        raise CapabilityError("nothing runs on a blackboard", "write on it")
 
     def inject(self, event: InputEvent) -> None:
         if event.kind is InputKind.MOUSE_MOVE:
