@@ -188,11 +188,11 @@ impl Shadow {
     /// would free another size than it allocated.
     fn verify(&mut self, command: &Command<'_>) -> Verdict {
         let verify = command.connect();
-        if self.phase != Phase::Connecting || verify.peer >= command::NO_PEER {
+        if !self.ours || verify.connect_id != self.connect_id || verify.peer >= command::NO_PEER {
             return Verdict::Drop;
         }
-        if verify.connect_id != self.connect_id {
-            return Verdict::Drop;
+        if self.phase != Phase::Connecting {
+            return Verdict::Pass; // a repeat, whose acknowledgement was lost
         }
         let Ok(granted) = usize::try_from(verify.channels) else {
             return Verdict::Drop;
