@@ -1,7 +1,8 @@
 """A sound server of the session's own: PipeWire with a null sink that programs play into.
 
 The sink is part of the server's configuration, so it is there as soon as the server is, and needs no tool to
-make it. No hardware is touched.
+make it. No hardware is touched. It has the speakers of 7.1, so that programs with surround sound play that; who records
+fewer channels gets it mixed down.
 """
 
 from __future__ import annotations
@@ -38,12 +39,19 @@ context.objects = [
       node.name = {SINK}
       node.description = "punktfunk"
       media.class = Audio/Sink
-      audio.position = [ FL FR ]
+      audio.position = [ FL FR FC LFE RL RR SL SR ]
       object.linger = true
     }}
   }}
 ]
 """
+
+_CLIENTS: Final = """\
+stream.properties = {
+  channelmix.upmix = false
+}
+"""
+"""Stereo stays stereo: made wider for the sink here, and narrower for a client, it would be heard twice."""
 
 
 def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) -> tuple[list[Child], str]:
@@ -52,9 +60,10 @@ def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) ->
     Raises CapabilityError where a program is missing and DesktopError where the server does not answer.
     """
     require_pipewire()
-    config = runtime / "config" / "pipewire" / "pipewire.conf.d"
-    config.mkdir(parents=True)
-    (config / "punktfunk.conf").write_text(_CONFIG)
+    for folder, text in (("pipewire.conf.d", _CONFIG), ("pipewire-pulse.conf.d", _CLIENTS)):
+        config = runtime / "config" / "pipewire" / folder
+        config.mkdir(parents=True)
+        (config / "punktfunk.conf").write_text(text)
     own = {**env, "XDG_CONFIG_HOME": str(runtime / "config"), "XDG_STATE_HOME": str(runtime / "state")}
     address = runtime / "pulse" / "native"
     started = []

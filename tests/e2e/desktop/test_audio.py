@@ -75,6 +75,52 @@ def test_a_tone_played_in_the_session_is_captured_and_survives_opus(
     assert sound[:, 0].std() == pytest.approx(4 * sound[:, 1].std(), rel=0.3), "left and right are kept apart"
 
 
+WAVE_8 = "front-left,front-right,front-center,lfe,rear-left,rear-right,side-left,side-right"
+
+
+def _tones(path: Path, channels: int) -> None:
+    """A tone for each channel, 200 Hz apart, for as long as a slow machine may take."""
+    times = np.arange(SAMPLE_RATE * 20) / SAMPLE_RATE
+    waves = [0.25 * np.sin(2 * np.pi * (300 + 200 * channel) * times) for channel in range(channels)]
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((np.stack(waves, axis=1) * 32767).astype("<i2").tobytes())
+
+
+def _heard(session: DesktopSession, channels: int) -> np.ndarray:
+    """A tenth of a second in which something is to be heard, and no gap of a server that is short of CPU."""
+    with PulseCapture(session.pulse_server, f"{SINK}.monitor", channels=channels) as capture:
+        heard: list[np.ndarray] = []
+        for _ in range(3000):
+            samples = capture.read().samples
+            heard = [*heard, samples] if samples[:, 0].std() > 0.05 else []
+            if len(heard) == 20:
+                return np.concatenate(heard)
+    pytest.fail("the tones were never played")
+
+
+@pytest.mark.conformance(65)
+def test_every_channel_of_surround_sound_is_captured_in_its_place(
+    sounding: DesktopSession, tmp_path: Path
+) -> None:
+    _tones(tmp_path / "tones.wav", 8)
+    sounding.launch(["paplay", f"--channel-map={WAVE_8}", str(tmp_path / "tones.wav")])
+    heard = _heard(sounding, 8)
+    for channel in range(8):
+        assert _loudest_hertz(heard[:, channel]) == pytest.approx(300 + 200 * channel, abs=20)
+
+
+def test_stereo_stays_stereo_whatever_the_sink_could_play(sounding: DesktopSession, tmp_path: Path) -> None:
+    _tones(tmp_path / "tones.wav", 2)
+    sounding.launch(["paplay", str(tmp_path / "tones.wav")])
+    for channels in (2, 8):
+        heard = _heard(sounding, channels)
+        assert np.abs(heard[:, :2]).max(axis=0) == pytest.approx([0.25, 0.25], abs=0.02)
+        assert not np.abs(heard[:, 2:]).round(2).any()
+
+
 @pytest.mark.measures
 def test_silence_is_captured_in_time_too(sounding: DesktopSession) -> None:
     with PulseCapture(sounding.pulse_server, f"{SINK}.monitor") as capture:
