@@ -35,7 +35,7 @@ class PunktfunkHost(ProcessPeer):
             "port": CONTROL_PORT,
             "trust": "lab",
             "exit_after_sessions": 1,
-            "source": _source(media),
+            "source": source_of(media),
             "mode": str(media.mode),
             "codec": media.codec,
             "bitrate": str(media.bitrate),
@@ -85,7 +85,8 @@ if TYPE_CHECKING:  # the registry names the class by a text, which no type check
     _fulfils: HostKind = PunktfunkHost
 
 
-def _source(media: Media) -> dict[str, Any]:
+def source_of(media: Media) -> dict[str, Any]:
+    """Return what a host streams, as its configuration has it; raise CapabilityError where no live host does."""
     match media.source:
         case "testcard":
             return {"kind": "testcard", "entropy": media.entropy.value}

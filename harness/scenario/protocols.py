@@ -46,9 +46,15 @@ PROTOCOLS: Final[dict[str, WireProtocol]] = {
             client="harness.peers.client:PunktfunkClient",
             simulation="harness.peers.simulated:Simulation",
         ),
+        WireProtocol(
+            GAMESTREAM,
+            host="harness.peers.gamestream:GameStreamHost",
+            client="harness.peers.gamestream:GameStreamClient",
+            simulation="harness.peers.simulated:GameStreamSimulation",
+        ),
     )
 }
-"""Every wire by its name. A second one is one more entry."""
+"""Every wire by its name. A further one is one more entry."""
 
 
 def known_protocol(name: str) -> str:

@@ -51,13 +51,18 @@ def obey(host: Host, line: bytes) -> None:
 
 
 async def run_host(config: HostConfig) -> int:
+    """Serve punktfunk/1 as :func:`run_made_host` does."""
+    return await run_made_host(Host(config))
+
+
+async def run_made_host(made: Host) -> int:
     """Serve until SIGTERM, SIGINT, the end of standard input or ``exit_after_sessions``.
 
     Lines: ``ready`` (port, fingerprint), ``session`` (an ended one), ``ended``. Returns the exit status: 1
     when a stream failed.
     """
-    told = 0
-    async with Host(config) as host:
+    told, limit = 0, made.config.exit_after_sessions
+    async with made as host:
         say("ready", port=host.port, fingerprint=host.fingerprint)
         ending = asyncio.ensure_future(until_told_to_end(lambda line: obey(host, line)))
         while not ending.done():
@@ -67,7 +72,7 @@ async def run_host(config: HostConfig) -> int:
                 waiting.cancel()
                 break
             told = _tell(host, told)
-            if config.exit_after_sessions and told >= config.exit_after_sessions:
+            if limit and told >= limit:
                 break
         ending.cancel()
     _tell(host, told)
