@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_BUTTON, EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.inject.text import TextKeymap
 from punktfunk.desktop.wayland.connection import Connection
-from punktfunk.input import NOTCH, InputEvent, InputKind
+from punktfunk.input import NOTCH, InputEvent, InputKind, Tool
 
 _KEYMAP_XKB_V1: Final = 1
 _UP, _DOWN = 0, 1
@@ -25,6 +27,7 @@ _NOTCH_LENGTH: Final = 15.0
 _MAX_MOVE: Final = 1 << 20
 """Farther movements, pixels, are cut: ``wl_fixed_t`` holds 23 bits before the point."""
 _MAX_NOTCHES: Final = 1000
+_LIFTS: Final = frozenset({InputKind.TOUCH_UP, InputKind.TOUCH_CANCEL, InputKind.TOUCH_CANCEL_ALL})
 
 
 class WlrInjector:
@@ -41,7 +44,8 @@ class WlrInjector:
         self._counters: Counter[str] = Counter(injected=0)
         self._keys: set[int] = set()
         self._buttons: set[int] = set()
-        self._finger: int | None = None
+        self._finger: tuple[bool, int] | None = None
+        """Which finger is the pointer: whether it is a finger, and its id."""
         self._closed = False
         seat = connection.bind("wl_seat", 1)
         on = connection.output(output).proxy if output is not None else None
@@ -49,7 +53,11 @@ class WlrInjector:
         self._pointer: Any = pointers.create_virtual_pointer_with_output(seat, on)
         keyboards = connection.bind("zwp_virtual_keyboard_manager_v1", 1)
         self._virtual_keyboard: Any = keyboards.create_virtual_keyboard(seat)
-        self._send_keymap()
+        self._text = TextKeymap()
+        # Made with its first character: programs are told of the keymap of whichever keyboard was used last.
+        self._make_text_keyboard: Callable[[], Any] = lambda: keyboards.create_virtual_keyboard(seat)
+        self._text_keyboard: Any = None
+        self._send_keymap(self._virtual_keyboard, keyboard.keymap_text)
         self._send_modifiers()
         # A client that learns of the devices only now misses events sent before this round trip.
         connection.round_trip()
@@ -97,6 +105,10 @@ class WlrInjector:
             InputKind.TOUCH_DOWN: self._touch,
             InputKind.TOUCH_MOVE: self._touch,
             InputKind.TOUCH_UP: self._touch,
+            InputKind.TOUCH_HOVER: self._touch,
+            InputKind.TOUCH_CANCEL: self._touch,
+            InputKind.TOUCH_CANCEL_ALL: self._touch,
+            InputKind.TEXT: self._type,
         }.get(event.kind, self._no_such_device)
         return means(event)
 
@@ -155,18 +167,39 @@ class WlrInjector:
         return None
 
     def _touch(self, event: InputEvent) -> str | None:
-        """Let the first finger be the pointer with its left button down: there is no virtual touch screen."""
-        if self._finger not in {None, event.code}:
+        """Let the first finger, or the pen, be the pointer with its left button down: there is no virtual touch screen.
+
+        One that hovers moves the pointer; one that is cancelled lets go, for a pointer cannot take back what it did.
+        """
+        finger = (event.contact is None or event.contact.tool is Tool.FINGER, event.code)
+        if event.kind == InputKind.TOUCH_CANCEL_ALL:
+            finger = self._finger or finger
+        if self._finger not in {None, finger}:
             return "further_finger"
-        if event.kind == InputKind.TOUCH_UP:
+        if event.kind in _LIFTS:
             self._finger = None
             self._button(EVDEV_OF_BUTTON[1], down=False)
             return None
         reason = self._move_to(event)
         if reason is None and event.kind == InputKind.TOUCH_DOWN:
-            self._finger = event.code
+            self._finger = finger
             self._button(EVDEV_OF_BUTTON[1], down=True)
         return reason
+
+    def _type(self, event: InputEvent) -> str | None:
+        """Type a character on a second keyboard, whose keymap is made for it; no modifiers are down there."""
+        found = self._text.key_of(event.code)
+        if found is None:
+            return "no_character"
+        key, keymap = found
+        if self._text_keyboard is None:
+            self._text_keyboard = self._make_text_keyboard()
+        if keymap is not None:
+            self._send_keymap(self._text_keyboard, keymap)
+            self._text_keyboard.modifiers(0, 0, 0, 0)
+        for state in (_DOWN, _UP):
+            self._text_keyboard.key(_milliseconds(), key, state)
+        return None
 
     def _key(self, code: int, *, down: bool) -> None:
         if down == (code in self._keys):
@@ -191,12 +224,12 @@ class WlrInjector:
         else:
             self._buttons.discard(code)
 
-    def _send_keymap(self) -> None:
-        text = self._keyboard.keymap_text + b"\0"
+    def _send_keymap(self, device: Any, keymap: bytes) -> None:
+        text = keymap + b"\0"
         descriptor = os.memfd_create("punktfunk-keymap", os.MFD_CLOEXEC)
         try:
             os.write(descriptor, text)
-            self._virtual_keyboard.keymap(_KEYMAP_XKB_V1, descriptor, len(text))
+            device.keymap(_KEYMAP_XKB_V1, descriptor, len(text))
             self._connection.flush()
         finally:
             os.close(descriptor)

@@ -15,7 +15,7 @@ import pytest
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import ConfigError
-from punktfunk.input import InputEvent, InputKind, SurfaceSize
+from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool
 from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -115,6 +115,23 @@ class Terminal:
         return self._typed.read_text()
 
 
+def test_characters_of_any_script_are_typed_whatever_the_layout(
+    session: DesktopSession, tmp_path: Path
+) -> None:
+    """More of them than a keymap holds at a time, a key of the board in between, and control held down."""
+    session.create(MODE)
+    terminal = Terminal(session, tmp_path)
+    text = "é€ß漢😀" + "".join(chr(0x400 + n) for n in range(210)) + "é"
+    for character in text:
+        session.inject(InputEvent(InputKind.TEXT, ord(character)))
+    _tap(session, ord("Q"))
+    session.inject(InputEvent(InputKind.KEY_DOWN, CONTROL))
+    session.inject(InputEvent(InputKind.TEXT, ord("c")))
+    session.inject(InputEvent(InputKind.KEY_UP, CONTROL))
+    session.inject(InputEvent(InputKind.TEXT, ord("\n")))
+    assert terminal.line().lstrip("x") == text + "qc"
+
+
 def test_text_typed_into_a_terminal_arrives(session: DesktopSession, tmp_path: Path) -> None:
     session.create(MODE)
     terminal = Terminal(session, tmp_path)
@@ -191,6 +208,27 @@ def test_a_finger_moves_and_presses(session: DesktopSession, probe: Probe) -> No
     session.inject(InputEvent(InputKind.TOUCH_UP, 7))
     probe.expect("pointer_button", BTN_LEFT, 0)
     assert session.release_all()["dropped_further_finger"] == 1
+
+
+def test_a_pen_hovers_draws_and_is_cancelled(session: DesktopSession, probe: Probe) -> None:
+    area, pen = SurfaceSize(640, 480), Contact(Tool.PEN, 0.5)
+
+    def does(kind: InputKind, x: int, contact: Contact | None = pen) -> None:
+        session.inject(InputEvent(kind, 0, x, 50, area, contact=contact))
+
+    does(InputKind.TOUCH_HOVER, 100)
+    assert probe.expect("pointer_motion")["values"][-2:] == pytest.approx([100, 50], abs=1)
+    does(InputKind.TOUCH_DOWN, 100)
+    probe.expect("pointer_button", BTN_LEFT, 1)
+    does(InputKind.TOUCH_DOWN, 300, None)
+    does(InputKind.TOUCH_CANCEL, 300, None)
+    does(InputKind.TOUCH_MOVE, 120)
+    assert probe.expect("pointer_motion")["values"][-2:] == pytest.approx([120, 50], abs=1)
+    session.inject(InputEvent(InputKind.TOUCH_CANCEL_ALL))
+    probe.expect("pointer_button", BTN_LEFT, 0)
+    does(InputKind.TOUCH_LEAVE, 120)
+    counters = session.release_all()
+    assert (counters["dropped_further_finger"], counters["dropped_no_such_device"]) == (2, 1)
 
 
 def test_all_that_is_down_is_released_when_the_client_leaves(session: DesktopSession, probe: Probe) -> None:
