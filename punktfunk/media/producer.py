@@ -186,7 +186,7 @@ def open_producer(source: TestCardSpec | FileSpec | SyntheticSpec, encoder: Enco
 def _open_video(source: TestCardSpec | FileSpec, encoder: EncoderConfig) -> Producer:
     opened = open_encoder(encoder)
     try:
-        return VideoProducer(open_source(source, encoder.mode), opened)
+        return VideoProducer(open_source(source, encoder.mode, encoder.colours), opened)
     except BaseException:
         opened.close()
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import av
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from punktfunk.media.planes import Plane
 
 PIXEL_FORMAT = "yuv420p"
-"""The one raw format between sources, encoders and decoders: planar 4:2:0, 8 bit, BT.709, limited range."""
+"""The one raw format between sources, encoders and decoders: planar 4:2:0, 8 bit."""
 
 _EIGHT_BIT_LUMA = {"yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "gray"}
 
@@ -27,6 +27,18 @@ class Codec(StrEnum):
     H264 = "h264"
     HEVC = "hevc"
     AV1 = "av1"
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """How a picture's numbers are meant: ITU-R BT.601, BT.709 or BT.2020, limited range or full."""
+
+    space: Literal["bt601", "bt709", "bt2020"] = "bt709"
+    full_range: bool = False
+
+
+BT709 = Colours()
+"""Those of a desktop, of punktfunk/1, and of nearly everything else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from punktfunk.media import (
     VideoSource,
     open_encoder,
 )
+from punktfunk.media.types import BT709, Colours
 from punktfunk.units import Mode
 
 
@@ -53,7 +54,7 @@ def numbered(screen: ScreenSpec) -> ScreenSpec:
     return screen.model_copy(update={"read_marker": True}) if isinstance(screen, WlrScreen) else screen
 
 
-def open_capture(spec: WlrScreen, mode: Mode) -> VideoSource:
+def open_capture(spec: WlrScreen, mode: Mode, colours: Colours = BT709) -> VideoSource:
     """Open the capture of an output, scaled to ``mode``'s size where its own is another.
 
     Raises CapabilityError where the compositor offers no capture, or pywayland is missing, and DesktopError
@@ -70,6 +71,7 @@ def open_capture(spec: WlrScreen, mode: Mode) -> VideoSource:
             cursor=spec.cursor,
             keepalive_ns=spec.keepalive_ms * 1_000_000,
             read_marker=spec.read_marker,
+            colours=colours,
         )
     except BaseException:
         connection.close()
@@ -80,7 +82,7 @@ def open_wlr(spec: WlrScreen, encoder: EncoderConfig) -> Producer:
     """Open the capture of an output, and the encoder; raise what :func:`open_capture` and ``open_encoder`` raise."""
     opened = open_encoder(encoder)
     try:
-        return VideoProducer(open_capture(spec, encoder.mode), opened)
+        return VideoProducer(open_capture(spec, encoder.mode, encoder.colours), opened)
     except BaseException:
         opened.close()
         raise

@@ -11,14 +11,15 @@ from typing import Any, Final
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland.connection import Connection, Output
 from punktfunk.desktop.wayland.shm import Buffers
 from punktfunk.errors import DesktopError, MediaError
 from punktfunk.media import frame_marker
-from punktfunk.media.types import PIXEL_FORMAT, RawFrame
+from punktfunk.media.conversion import destination
+from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours, RawFrame
 from punktfunk.units import Mode
 
 _BUFFERS: Final = 3
@@ -60,6 +61,7 @@ class ScreencopyCapture:
         cursor: bool = True,
         keepalive_ns: int = 100_000_000,
         read_marker: bool = False,
+        colours: Colours = BT709,
     ) -> None:
         self._connection = connection
         self._output = connection.output(output)
@@ -70,6 +72,7 @@ class ScreencopyCapture:
         self._manager = connection.bind("zwlr_screencopy_manager_v1", 3)
         connection.on_output_gone = self._output_gone
         self._reformatter = VideoReformatter()
+        self._destination = destination(colours)
         self._buffers: Buffers | None = None
         self._pictures: list[av.VideoFrame] = []
         self._geometry: tuple[int, int, int, int] | None = None
@@ -194,8 +197,7 @@ class ScreencopyCapture:
             width=self._mode.width,
             height=self._mode.height,
             format=PIXEL_FORMAT,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
+            **self._destination,
             interpolation=Interpolation.BILINEAR,
             threads=_CONVERT_THREADS,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import CapabilityError, MediaError, StatusError
-from punktfunk.gamestream.announce import Announced
+from punktfunk.gamestream.announce import Announced, ColourSpace
 from punktfunk.gamestream.describe import CodecModes, Encryption
 from punktfunk.gamestream.surround import LAYOUTS, SurroundParams
 from punktfunk.host.client_session import StreamRequest
@@ -26,9 +28,15 @@ from punktfunk.media import (
 from punktfunk.media.encoders.base import MAX_BITRATE, MIN_BITRATE
 from punktfunk.media.encoders.nvenc import CODEC_OF as HARDWARE
 from punktfunk.media.sound import SoundFormat
+from punktfunk.media.types import Colours
 from punktfunk.units import Bitrate, Mode
 
 _MODES = {Codec.H264: CodecModes.H264, Codec.HEVC: CodecModes.HEVC, Codec.AV1: CodecModes.AV1}
+_SPACES: dict[ColourSpace, Literal["bt601", "bt709", "bt2020"]] = {
+    ColourSpace.REC601: "bt601",
+    ColourSpace.REC709: "bt709",
+    ColourSpace.REC2020: "bt2020",
+}
 _USUAL_BITSTREAM_BYTES = 1376
 """Of a packet of the usual size (section 7.1)."""
 _SOUND_PAYLOAD_BYTES = 1400 - 12 - 16
@@ -126,6 +134,7 @@ def stream_request(
                 vbv_frames=config.vbv_frames,
                 threads=config.encoder_threads,
                 slices=announced.slices,
+                colours=Colours(_SPACES[announced.colour_space], announced.full_range),
             ),
             transport=GameStreamTransport(
                 packet_size=announced.packet_bytes,

@@ -9,7 +9,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.errors import UnitError
-from punktfunk.media.types import AccessUnit, Codec, RawFrame
+from punktfunk.media.types import BT709, AccessUnit, Codec, Colours, RawFrame
 from punktfunk.units import Bitrate, Mode
 
 _MAX_THREADS = 4
@@ -58,6 +58,9 @@ class EncoderConfig(BaseModel):
     """Slice threads; 0 picks the machine's, at most four."""
     slices: int = Field(default=1, ge=1, le=8)
     """Slices of a picture at least, for decoders that decode them side by side (x264; x265 would delay pictures)."""
+
+    colours: Colours = BT709
+    """Of the pictures, which their source makes so, and the bitstream says."""
 
     @field_validator("bitrate")
     @classmethod

@@ -22,6 +22,9 @@ from punktfunk.media.encoders.base import EncoderConfig, EncoderName, RateChange
 from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate
 
+_CODE_POINTS = {"bt601": (6, 6, 6), "bt709": (1, 1, 1), "bt2020": (9, 9, 14)}
+"""Matrix, primaries and transfer (ITU-T H.273); of BT.601 those of 525 lines."""
+
 
 class FfmpegEncoder(ABC):
     """An encoder of FFmpeg, reached through PyAV."""
@@ -131,8 +134,10 @@ class FfmpegEncoder(ABC):
             context.time_base = Fraction(1, config.mode.refresh_hz)
             context.bit_rate = config.bitrate.bits_per_second
             context.max_b_frames = 0
-            context.color_range = 1  # limited
-            context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+            context.color_range = 2 if config.colours.full_range else 1
+            context.colorspace, context.color_primaries, context.color_trc = _CODE_POINTS[
+                config.colours.space
+            ]
             context.options = self.options(config)
             context.open()
         except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.errors import UsageError
-from punktfunk.media.types import RawFrame
+from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
 
 __all__ = [
@@ -91,8 +91,8 @@ class VideoSource(Protocol):
         ...
 
 
-def open_source(spec: TestCardSpec | FileSpec, mode: Mode) -> VideoSource:
-    """Open a source of pictures of ``mode``'s size.
+def open_source(spec: TestCardSpec | FileSpec, mode: Mode, colours: Colours = BT709) -> VideoSource:
+    """Open a source of pictures of ``mode``'s size. The test card is drawn by number, in whatever colours that means.
 
     Raises ConfigError for a file that cannot be opened and UsageError for the synthetic source, which has
     access units but no pictures (see :func:`punktfunk.media.producer.open_producer`).
@@ -107,6 +107,6 @@ def open_source(spec: TestCardSpec | FileSpec, mode: Mode) -> VideoSource:
         case FileSpec():
             from punktfunk.media.sources.file import FileSource
 
-            return FileSource(spec.path, mode, draw_marker=spec.strip, tag=spec.tag)
+            return FileSource(spec.path, mode, draw_marker=spec.strip, tag=spec.tag, colours=colours)
         case _:
             raise UsageError(f"the source {spec.kind!r} has no pictures", "use a test card or a file")

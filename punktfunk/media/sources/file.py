@@ -7,14 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 import av
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, MediaError
 from punktfunk.media import frame_marker
+from punktfunk.media.conversion import destination
 from punktfunk.media.marker_layout import layout
 from punktfunk.media.planes import plane_view
-from punktfunk.media.types import PIXEL_FORMAT, RawFrame
+from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours, RawFrame
 from punktfunk.units import Mode
 
 
@@ -28,13 +29,16 @@ class FileSource:
     self_paced = False
     counters: Mapping[str, int] = MappingProxyType({})
 
-    def __init__(self, path: Path, mode: Mode, *, draw_marker: bool = True, tag: int = 0) -> None:
+    def __init__(
+        self, path: Path, mode: Mode, *, draw_marker: bool = True, tag: int = 0, colours: Colours = BT709
+    ) -> None:
         """Open the file and its first video stream; raise ConfigError where that fails."""
         self._path = path
         self._mode = mode
         self._draw_marker = draw_marker
         self._tag = tag
         self._reformatter = VideoReformatter()
+        self._destination = destination(colours)
         self._frame = 0
         if draw_marker:
             layout(mode.width, mode.height)
@@ -58,8 +62,7 @@ class FileSource:
             width=self._mode.width,
             height=self._mode.height,
             format=PIXEL_FORMAT,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
+            **self._destination,
             interpolation=Interpolation.BILINEAR,
         )
         if picture is decoded:
