@@ -17,6 +17,7 @@ from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.config import HostConfig
+from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.gamestream.server import GameStreamServer
 from punktfunk.host.native.pairing import NativePairing
@@ -95,9 +96,10 @@ async def streaming_host(
     apps: tuple[App, ...] = (DESKTOP,),
     ports: Ports | None = None,
     runner: AppRunner | None = None,
+    desktop: DesktopPool | None = None,
     **config: Any,
 ) -> AsyncIterator[StreamingHost]:
-    """Serve GameStream on loopback with the test card."""
+    """Serve GameStream on loopback with the test card, or what ``config`` says."""
     pending = PendingClients(TrustStore(folder / "trust.json"))
     pairing = GameStreamPairing(pending, HOST_IDENTITY)
     sink, used = Sink(), ports or free_ports()
@@ -106,7 +108,8 @@ async def streaming_host(
         HostConfig(**options),
         identity=HOST_IDENTITY,
         pairing=NativePairing(pending, bytes.fromhex(HOST_IDENTITY.fingerprint)),
-        input_sink=sink,
+        input_sink=sink if desktop is None else None,
+        desktop=desktop,
         protocols=[lambda services: GameStreamServer(services, pairing, used, lambda: apps, runner)],
     )
     async with host:
