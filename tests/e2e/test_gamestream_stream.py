@@ -167,6 +167,29 @@ def test_two_clients_stream_at_once_and_each_can_be_sent_away(tmp_path: Path) ->
     beside(tmp_path, use)
 
 
+@pytest.mark.conformance(33)
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="no IPv6")
+def test_a_client_streams_by_ipv6(tmp_path: Path) -> None:
+    async def use(host: StreamingHost) -> None:
+        summary = await streamed(host.client(await host.paired("client")))
+        assert summary.end is End.STOPPED
+        assert summary.counters["frames_unrecoverable"] == 0
+
+    beside(tmp_path, use, bind="::1")
+
+
+def test_one_more_client_than_may_stream_hears_so_in_words(tmp_path: Path) -> None:
+    async def use(host: StreamingHost) -> None:
+        first, second = await host.paired("first"), await host.paired("second")
+        async with host.client(first, decode=False):
+            await soon(host.server.streams, "it streams")
+            with pytest.raises(StatusError, match="as many as it may"):
+                await host.asking(second).resume(1, WISH, StreamKey.draw())
+            assert len(host.server.sessions) == 1
+
+    beside(tmp_path, use, max_sessions=1)
+
+
 @pytest.mark.conformance(36)
 def test_a_launch_without_rtsp_expires_and_the_app_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

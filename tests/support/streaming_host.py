@@ -62,13 +62,20 @@ class StreamingHost:
     folder: Path
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Where it is dialled."""
+        bind = self.host.config.bind
+        return ("127.0.0.1" if bind == "0.0.0.0" else bind), self.server.ports.http
+
+    @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.server.ports.http}"
+        host, port = self.place
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def paired(self, name: str) -> Path:
         """Pair a client; return its state folder."""
         folder = self.folder / name
-        client = GameHost(("127.0.0.1", self.server.ports.http), folder)
+        client = GameHost(self.place, folder)
         Identity.load_or_create(folder, Role.GAMESTREAM_CLIENT)
 
         pins: list[str] = []
@@ -80,7 +87,7 @@ class StreamingHost:
 
     def asking(self, state_dir: Path) -> GameHost:
         """The requests of a paired client."""
-        return GameHost(("127.0.0.1", self.server.ports.http), state_dir)
+        return GameHost(self.place, state_dir)
 
     def client(self, state_dir: Path, **wishes: Any) -> GameStreamClient:
         """A client that streams a small test card."""
