@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from punktfunk import log
@@ -23,12 +24,28 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One start of an app; ``program`` is there once it has been started."""
+    """One start of an app. Starting and ending wait for each other, or an end in between would leave a program."""
 
     app: App
     on_end: Callable[[], None]
     began_ns: int
-    program: RunningProgram | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _program: RunningProgram | None = None
+    over: bool = False
+    """Whether it was told to end."""
+
+    def begin(self, run: Callable[[], RunningProgram]) -> None:
+        """Start the program, unless it is to be over already."""
+        with self._lock:
+            if not self.over:
+                self._program = run()
+
+    def end(self) -> None:
+        """End the program; it is gone when this returns, and does not begin any more."""
+        with self._lock:
+            self.over = True
+            if self._program is not None:
+                self._program.end()
 
 
 class AppRunner:
@@ -43,7 +60,7 @@ class AppRunner:
         """Start an app; ``on_end`` is called in the event loop when its program ends by itself, after this returns.
 
         An app without a program is the desktop itself, and ends with :meth:`end` alone. Raises ``CapabilityError``
-        where there is no desktop that a program could run on, or it cannot be started.
+        where there is no desktop that a program could run on, it cannot be started, or is ended meanwhile.
         """
         await self.end()
         if not app.command:
@@ -59,24 +76,29 @@ class AppRunner:
                 loop.call_soon_threadsafe(self._ended, run, status, words)
 
         folder = Path(app.folder) if app.folder else Path.home()
-        self._run = run
+        desktop, self._run = self._desktop, run
         try:
-            run.program = await asyncio.to_thread(self._desktop.run, app.command, folder, ended)
+            await asyncio.to_thread(run.begin, lambda: desktop.run(app.command, folder, ended))
         except BaseException:
-            self._run = None
+            if self._run is run:
+                self._run = None
+            run.end()
             raise
+        if run.over:
+            raise CapabilityError(f"{app.title} was quit before it had begun")
 
     async def end(self) -> None:
         """End the program that runs, if there is one; it is gone when this returns."""
         run, self._run = self._run, None
-        if run is not None and run.program is not None:
-            await asyncio.to_thread(run.program.end)
+        if run is not None:
+            run.over = True  # at once, for a start that is just through
+            await asyncio.to_thread(run.end)
 
     def close(self) -> None:
         """End the program that runs, and wait for it: the host ends."""
         run, self._run = self._run, None
-        if run is not None and run.program is not None:
-            run.program.end()
+        if run is not None:
+            run.end()
 
     def _ended(self, run: _Run, status: int, words: str) -> None:
         """Take note of an end; of a program that was told to end nobody has to hear."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -125,5 +126,33 @@ def test_an_app_that_cannot_be_started_is_said_to_be_so(tmp_path: Path) -> None:
         with pytest.raises(CapabilityError, match="needs a desktop"):
             await AppRunner(None).start(App(2, "a", python("")), lambda: None)
         await AppRunner(None).start(DESKTOP, lambda: None)
+
+    asyncio.run(run())
+
+
+def test_an_app_that_is_quit_while_it_begins_leaves_no_program(tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    pids: list[int] = []
+
+    class Slow(Desk):
+        def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
+            program = AttachedProgram(command, folder, "wayland-test", on_end)
+            pids.append(program._process.pid)
+            begun.set()
+            go_on.wait(30)
+            return program
+
+    async def run() -> None:
+        runs = AppRunner(DesktopPool(Slow()))  # type: ignore[arg-type]
+        app = App(2, "a", python("import time; time.sleep(600)"), str(tmp_path))
+        starting = asyncio.create_task(runs.start(app, lambda: None))
+        await asyncio.to_thread(begun.wait, 30)
+        ending = asyncio.create_task(runs.end())
+        await asyncio.sleep(0)
+        go_on.set()
+        await ending
+        with pytest.raises(CapabilityError, match="before it had begun"):
+            await starting
+        assert not alive(pids[0])
 
     asyncio.run(run())

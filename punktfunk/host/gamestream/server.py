@@ -81,6 +81,8 @@ class GameStreamServer:
         self._closing = False
         self._session_ended = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
+        self._quitting: asyncio.Task[None] | None = None
+        """Ends the app that runs; nothing is published on it meanwhile."""
         self._log = log.get("host")
 
     # --- as a wire of the host -------------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ class GameStreamServer:
             await self._runner.start(app, self._app_ended)
             url = self._publish(client, request, local_address, remote_address)
         except BaseException as error:
-            if self.running is app:
+            if self.running is app and self._quitting is None:
                 await self._runner.end()
                 self.running = None
             if isinstance(error, PunktfunkError) and not isinstance(error, StatusError):
@@ -220,19 +222,28 @@ class GameStreamServer:
         """End the app and every stream of it."""
         if self.running is None:
             return
-        self._log.info("app cancelled", app=self.running.title, client=client.name)
+        if self._quitting is None:
+            self._log.info("app cancelled", app=self.running.title, client=client.name)
+            self._quitting = asyncio.get_running_loop().create_task(self._quit())
+        await asyncio.shield(self._quitting)
+
+    async def _quit(self) -> None:
         for session in list(self.sessions):
             session.app_over()
-        await self._runner.end()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_END_LIMIT_S):
-                while self.sessions:
-                    self._session_ended.clear()
-                    await self._session_ended.wait()
-        self.running = None
+        try:
+            await self._runner.end()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_LIMIT_S):
+                    while self.sessions:
+                        self._session_ended.clear()
+                        await self._session_ended.wait()
+        finally:
+            self.running = self._quitting = None
 
     def _app_ended(self) -> None:
-        """End every session of an app whose program has ended by itself."""
+        """End every session of an app whose program has ended by itself; one that is being quit has its own end."""
+        if self._quitting is not None:
+            return
         self.running = None
         for session in list(self.sessions):
             session.app_over()
@@ -242,8 +253,8 @@ class GameStreamServer:
     ) -> str:
         if self._closing:
             raise StatusError("the host is about to end", status=503)
-        if self.running is None:
-            raise StatusError("the app was quit before it had begun", status=503)
+        if self.running is None or self._quitting is not None:
+            raise StatusError("the app is being quit", status=503)
         session = GameStreamSession(
             self,
             GameStreamClient((remote_address, 0), client.fingerprint, client.name),
