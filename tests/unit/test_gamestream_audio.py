@@ -42,6 +42,7 @@ def test_packets_are_those_of_the_examples() -> None:
 
 @pytest.mark.conformance(30)
 @pytest.mark.conformance(64)
+@pytest.mark.conformance(66)
 @pytest.mark.parametrize("packet_ms", [5, 10])
 def test_two_of_six_may_be_lost_of_encrypted_sound_with_a_negative_number_of_its_key(packet_ms: int) -> None:
     audio, receiver = GameStreamAudio(KEY, -2, packet_ms), GameStreamAudioReceiver(KEY, -2)
@@ -86,3 +87,16 @@ def test_bytes_that_are_no_sound_are_counted_and_nothing_else() -> None:
     ):
         assert receiver.receive(datagram) == []
     assert receiver.stats()["rejected"] == receiver.stats()["received"] == 6
+
+
+@pytest.mark.conformance(67)
+def test_encrypted_sound_stays_what_it_was_beyond_where_its_numbers_wrap() -> None:
+    audio, receiver = GameStreamAudio(KEY, -70_000, 5), GameStreamAudioReceiver(KEY, -70_000)
+    heard = 0
+    for number in range(65_536 + 64):
+        opus = number.to_bytes(4, "big") * 5
+        for datagram in audio.packet(opus):
+            for sequence, gap, _, data in receiver.receive(datagram):
+                assert (sequence, gap, data) == (heard, 0, heard.to_bytes(4, "big") * 5)
+                heard += 1
+    assert heard == 65_536 + 64

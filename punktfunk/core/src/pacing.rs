@@ -16,6 +16,8 @@ pub struct PacerConfig {
     pub rate_factor: f64,
     /// Longest train that is handed out at once; a sender with segmentation offload carries at most 64 KiB in it.
     pub train_packets: u32,
+    /// Sending time that a train is saved up for. Each train costs a wait, whose last stretch is spun.
+    pub train_ns: u64,
 }
 
 impl Default for PacerConfig {
@@ -25,6 +27,7 @@ impl Default for PacerConfig {
             packets_per_ms: 100,
             rate_factor: 1.25,
             train_packets: 48,
+            train_ns: TRAIN_NS,
         }
     }
 }
@@ -70,8 +73,8 @@ impl Pacer {
         let session = packets_per_s * self.config.rate_factor;
         let rate = floor.max(session.min(f64::from(MAX_SESSION_PACKETS_PER_S)));
         self.packet_cost_ps = ((1e12 / rate) as u64).max(1);
-        let in_a_train =
-            (TRAIN_NS * PS_PER_NS / self.packet_cost_ps).clamp(4, u64::from(u32::MAX)) as u32;
+        let in_a_train = (self.config.train_ns * PS_PER_NS / self.packet_cost_ps)
+            .clamp(4, u64::from(u32::MAX)) as u32;
         self.target = in_a_train
             .min(self.config.train_packets)
             .min(self.config.burst_packets)

@@ -38,7 +38,7 @@ fn received(receiver: &mut AudioReceiver) -> Vec<Sound> {
     std::iter::from_fn(|| receiver.poll()).collect()
 }
 
-/// Lines 50 and 64: appendix A.
+/// gamestream line 50, gamestream line 64 (appendix A).
 #[test]
 fn packets_are_those_of_the_examples_plain_and_encrypted() {
     let payload = example("opus ");
@@ -70,7 +70,7 @@ fn packets_are_those_of_the_examples_plain_and_encrypted() {
     );
 }
 
-/// Line 64.
+/// gamestream line 64.
 #[test]
 fn packets_have_one_length_and_blocks_begin_at_multiples_of_four() {
     for cipher in [None, Some(AudioCipher::new(KEY, 7))] {
@@ -125,7 +125,7 @@ fn what_no_client_would_take_is_refused() {
     }
 }
 
-/// Lines 30, 66 and 67: with a negative `rikeyid`, in packets of 10 ms, beyond where the number wraps.
+/// gamestream line 30, gamestream line 66, gamestream line 67: with a negative `rikeyid`, in packets of 10 ms, beyond where the number wraps.
 #[test]
 fn encrypted_sound_is_whole_beyond_the_wrap_of_its_numbers() {
     for rikeyid in [-2, i32::MIN, i32::MAX, 1_460_318_696] {
@@ -225,7 +225,7 @@ fn assert_balanced(receiver: &AudioReceiver) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Line 64: two of six may be lost of any block, whichever, whether encrypted or not; what is more is said to be lost.
+    /// gamestream line 64: two of six may be lost of any block, whichever, whether encrypted or not; what is more is said to be lost.
     #[test]
     fn any_two_of_a_block_are_recovered_and_the_order_is_kept(
         blocks in prop::collection::vec(0_u8..64, 1..60), encrypted in any::<bool>(), swaps in prop::collection::vec(0_usize..400, 0..40),

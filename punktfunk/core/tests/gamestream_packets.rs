@@ -56,7 +56,7 @@ fn unit(data: &[u8], flags: u32) -> Outgoing<'_> {
     }
 }
 
-/// Line 50, appendix A.
+/// gamestream line 50 (appendix A).
 #[test]
 fn packets_are_those_of_the_worked_example_plain_and_encrypted() {
     let example = DESCRIPTION.split_once("[video] packetSize 64").unwrap().1;
@@ -95,7 +95,7 @@ fn packets_are_those_of_the_worked_example_plain_and_encrypted() {
     }
 }
 
-/// Line 50, section 7.6.
+/// gamestream line 50 (section 7.6).
 #[test]
 fn recovery_shards_are_those_of_the_vectors() {
     let mut seen = Vec::new();
@@ -172,7 +172,7 @@ fn shape(data_packets: usize, percent: u32) -> Vec<(usize, usize, u8)> {
     shape
 }
 
-/// Lines 51 and 52.
+/// gamestream line 51, gamestream line 52.
 #[test]
 fn frames_of_every_length_have_the_blocks_that_the_section_says() {
     assert_eq!(shape(1, 20), [(1, 2, 200)]);
@@ -252,7 +252,7 @@ fn a_client_computes_the_recovery_packets_that_were_sent() {
     );
 }
 
-/// Line 54.
+/// gamestream line 54.
 #[test]
 fn numbers_have_no_gaps_across_blocks_and_frames_and_wrap() {
     let config = GameStreamConfig {
@@ -302,7 +302,7 @@ fn numbers_have_no_gaps_across_blocks_and_frames_and_wrap() {
     assert_eq!(read(&next[0]).0.frame, 0);
 }
 
-/// Line 48: no packet is shorter, the last one neither.
+/// gamestream line 48: no packet is shorter, the last one neither.
 #[test]
 fn packets_are_as_long_as_the_client_computes() {
     for (packet_size, key, bytes) in [
@@ -337,7 +337,7 @@ fn ends(codec: Codec, bytes: usize) -> (usize, Vec<u8>) {
     (last, joined[SHORT_HEADER_BYTES + bytes..end].to_vec())
 }
 
-/// Line 56.
+/// gamestream line 56.
 #[test]
 fn the_length_of_the_last_packet_is_exact() {
     for bytes in 1..200 {
@@ -357,6 +357,7 @@ fn the_length_of_the_last_packet_is_exact() {
     }
 }
 
+/// gamestream line 59: the latency; the times are in `packetize/gamestream.rs`.
 #[test]
 fn a_frame_says_what_it_is_and_how_long_it_took() {
     let kinds = [
@@ -387,7 +388,7 @@ fn a_frame_says_what_it_is_and_how_long_it_took() {
     }
 }
 
-/// Line 63: a key frame of 1 MiB at once, in virtual time, whatever the host's own settings allow.
+/// gamestream line 63: a key frame of 1 MiB at once, in virtual time, whatever the host's own settings allow.
 #[test]
 fn no_millisecond_has_as_many_as_a_hundred_packets() {
     let mut settings = HostSettings {

@@ -196,7 +196,7 @@ fn a_frame_of_av1_without_its_exact_length_is_dropped_as_clients_do_and_others_k
     }
 }
 
-/// Line 54, and the 16 and 24 bits of it that a packet says.
+/// gamestream line 54, and the 16 and 24 bits of it that a packet says.
 #[test]
 fn losses_are_counted_exactly_beyond_every_wrap_and_outage() {
     let (mut host, mut client) = pair(&sealed());
@@ -232,7 +232,7 @@ fn losses_are_counted_exactly_beyond_every_wrap_and_outage() {
     assert_eq!(client.stats().packets_lost, lost);
 }
 
-/// Line 59: 13 hours and a quarter make 2^32 ticks. A pause of half of that would be one too many.
+/// gamestream line 59: 13 hours and a quarter make 2^32 ticks. A pause of half of that would be one too many.
 #[test]
 fn a_frame_s_time_is_that_of_its_capture_beyond_the_wrap_of_its_ticks() {
     let (mut host, mut client) = pair(&config());
@@ -303,7 +303,7 @@ fn a_stream_goes_on_where_the_frame_s_number_wraps() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Frames are delivered exactly where no block of them lost more than its recovery packets, byte for byte, in order.
+    /// gamestream line 53: frames are delivered exactly where no block of them lost more than its recovery packets, byte for byte, in order.
     #[test]
     fn a_frame_comes_out_whole_where_every_block_has_as_many_packets_as_data(
         frames in prop::collection::vec((1..24_000_usize, 0..2_000_u32, any::<u64>()), 1..6),

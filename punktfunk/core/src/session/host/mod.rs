@@ -283,6 +283,7 @@ impl HostSession {
         let pacer = &mut settings.pacer;
         pacer.burst_packets = pacer.burst_packets.min(PACING.burst_packets);
         pacer.packets_per_ms = pacer.packets_per_ms.min(PACING.packets_per_ms);
+        pacer.train_ns = PACING.train_ns;
         Ok(Self::with_packetizer(packetizer, fec_percent, &settings))
     }
 
