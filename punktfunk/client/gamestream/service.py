@@ -66,7 +66,6 @@ class GameStreamClient:
         self._closed_as: tuple[End, str] | None = None
         self._progress: Progress | None = None
         self._end_timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._modifiers = 0
 
@@ -296,11 +295,7 @@ class GameStreamClient:
             return
         self._closed_as = end, reason
         self._log.info("ending", reason=reason)
-        if end is End.STOPPED and self._control is not None:
-            # The host stops to send when it hears of it, so that the worker sees the end of the stream.
-            task = asyncio.get_running_loop().create_task(self._control.close())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        # The control connection is closed when the worker is through: a host that hears of it stops within a frame.
         if self._worker is not None:
             self._worker.send(Drain(reason, end))
 

@@ -130,7 +130,9 @@ class GameReceiveProgram:
             if self._draining is not None:
                 end, reason, since = self._draining
                 quiet = frame is None and now - max(self._last_frame_ns, since) >= _DRAIN_NS
-                if quiet or now - since >= _DRAIN_LIMIT_NS:
+                # Who leaves by itself does so between two frames: one that is still coming in is not a lost one.
+                between = end is End.STOPPED and frame is not None
+                if quiet or between or now - since >= _DRAIN_LIMIT_NS:
                     return end, reason
         return End.STOPPED, "stopped"
 
