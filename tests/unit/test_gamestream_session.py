@@ -109,6 +109,7 @@ def test_a_stream_begins_with_the_video_ping_and_is_there_with_the_control_conne
         here, there = connected()
         for step in order:
             assert not session.streaming
+            assert not owner.worker.begun
             if step == "video":
                 session.latched("video", here)
             else:
@@ -128,8 +129,9 @@ def test_a_ping_before_play_is_kept_for_it() -> None:
     async def use(session: GameStreamSession, owner: Owner) -> None:
         here, there = connected()
         session.latched("video", here)
-        assert not owner.worker.begun
         play(session)
+        assert not owner.worker.begun, "who pings has shown no key, and may have been written by anybody"
+        session.control_connected()
         assert len(owner.worker.begun) == 1
         there.close()
         owner.worker.begun[0].close()
@@ -145,6 +147,8 @@ def test_sound_leaves_for_the_audio_ping_two_parity_packets_behind_each_fourth()
         here, there = connected()
         session.latched("audio", here)
         play(session)
+        session.send_sound(0, 0, b"too early still")
+        session.control_connected()
         for number in range(4):
             session.send_sound(number, 0, bytes([number]) * 60)
         packets = [there.recv(1500) for _ in range(6)]

@@ -1,7 +1,8 @@
 """A session of GameStream on the host: from its launch by HTTP over RTSP to its stream, and to its end.
 
 It is published by ``/launch`` or ``/resume``, negotiated by RTSP, and streams once its client is on the control
-connection and has pinged the video port. A client that stops on the way is given up after 10 s (gamestream section
+connection and has pinged the video port: RTSP may be plain and pings are forged easily, but only its client has the key
+of the control connection. A client that stops on the way is given up after 10 s (gamestream section
 4.3); one that has gone on is there as long as its control connection is. The app that it sees is the host's, not the
 session's: it goes on when the session ends (section 4.5).
 """
@@ -129,7 +130,7 @@ class GameStreamSession(ClientSession):
     @property
     def sounding(self) -> bool:
         """Whether sound can be sent."""
-        return self._audio is not None and "audio" in self._sockets
+        return self._audio is not None and self.controlled and "audio" in self._sockets
 
     @property
     def streaming(self) -> bool:
@@ -197,8 +198,8 @@ class GameStreamSession(ClientSession):
         self._go_on()
 
     def _go_on(self) -> None:
-        """Take the next steps that have become possible."""
-        if self.worker is None or self.ending:
+        """Take the next steps that have become possible; clients ping video behind their control connection."""
+        if self.worker is None or self.ending or not self.controlled:
             return
         video = self._sockets.pop("video", None)
         if video is not None:
@@ -232,10 +233,13 @@ class GameStreamSession(ClientSession):
         self._close(reason, FAILED)
 
     def send_sound(self, number: int, encoded_ns: int, opus: bytes) -> None:
-        """Send a packet of sound, and two of parity behind each fourth, once the client has pinged the audio port."""
+        """Send a packet of sound, and two of parity behind each fourth, once the client has pinged the audio port.
+
+        As all else that is sent, it waits for the control connection.
+        """
         del number, encoded_ns
         connected = self._sockets.get("audio")
-        if connected is None or self._audio is None or not opus:
+        if connected is None or self._audio is None or not self.controlled or not opus:
             return
         for packet in self._audio.packet(opus):
             try:
