@@ -17,7 +17,7 @@ from punktfunk.errors import UsageError
 _SHORT_HEADER_BYTES: Final = 8
 """In front of every frame of GameStream (gamestream section 7.4)."""
 _MAX_PROTECTED, _MAX_BLOCKS, _MAX_BLOCK = 255, 4, 1023
-"""Shards of a protected block, blocks of a frame, and data shards of a block without protection (section 7.3)."""
+"""Shards of a protected block, blocks of a frame, data shards of an unprotected block (gamestream section 7.3)."""
 
 
 @lru_cache(maxsize=65536)
