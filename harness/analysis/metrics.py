@@ -25,13 +25,17 @@ FloatArray: TypeAlias = NDArray[np.float64]
 
 
 def case_metrics(
-    records: Records | Sequence[Records], counters: Counters, *, frames: Mapping[str, int] | None = None
+    records: Records | Sequence[Records],
+    counters: Counters,
+    *,
+    frames: Mapping[str, int] | None = None,
+    first_index: int = 0,
 ) -> dict[str, Metric]:
     """Return every figure of :data:`METRICS` for one case.
 
     ``records`` is a joined table (``harness.analysis.records.join``), or one a seed when a case pools several.
     ``counters`` holds any of ``host``, ``client`` and ``link`` (host to client). ``frames`` is a simulation's
-    comparison of the bytes (``intact``, ``corrupt``).
+    comparison of the bytes (``intact``, ``corrupt``). ``first_index`` is what the wire calls a stream's first frame.
     """
     tables = [records] if isinstance(records, dict) else list(records)
     rows = concatenate(tables)
@@ -40,7 +44,7 @@ def case_metrics(
         _frame_metrics(tables, rows, counters, frames or {}),
         _packet_metrics(tables, rows, counters),
         _cost_metrics(counters),
-        _picture_metrics(rows),
+        _picture_metrics(rows, first_index),
         _latency_metrics(rows, [_freezes_ms(table) for table in tables]),
     ):
         found |= group
@@ -225,13 +229,15 @@ def _cost_metrics(counters: Counters) -> dict[str, Metric]:
 # --- picture and latency ------------------------------------------------------------------------------------
 
 
-def _picture_metrics(rows: Records) -> dict[str, Metric]:
+def _picture_metrics(rows: Records, first_index: int) -> dict[str, Metric]:
     found: dict[str, Metric] = {}
     decoded = rows["decode_end_ns"] != NULL
     read = decoded & (rows["strip_frame"] != NULL)
     if read.any():  # otherwise this is no test card, or nothing of it could be read: either way no agreement
         found["strip_readable"] = _share("strip_readable", [read[decoded]])
-        found["strip_agreement"] = _share("strip_agreement", [(rows["strip_frame"] == rows["index"])[read]])
+        found["strip_agreement"] = _share(
+            "strip_agreement", [(rows["strip_frame"] == rows["index"] - first_index)[read]]
+        )
         stamped = read & (rows["captured_ns"] != NULL) & (rows["strip_time_us"] != NULL)
         if stamped.any():
             error = np.abs(rows["strip_time_us"][stamped] * 1000 - rows["captured_ns"][stamped]) / 1e6

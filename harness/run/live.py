@@ -24,6 +24,7 @@ from harness.run.context import RunContext
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from harness.scenario.model import Session
+from harness.scenario.protocols import PROTOCOLS
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 
 DOWN, UP = "host_to_client", "client_to_host"
@@ -267,7 +268,9 @@ def _result(
         protocol=case.spec.protocol,
         backend=str(backend),
         status=Status.PASSED,
-        metrics=metrics.case_metrics(found.table, {**sides, **link}),
+        metrics=metrics.case_metrics(
+            found.table, {**sides, **link}, first_index=PROTOCOLS[case.spec.protocol].first_index
+        ),
         series=metrics.timeline(found.table),
         quantiles=metrics.quantile_curves(found.table),
     )

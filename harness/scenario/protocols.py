@@ -31,6 +31,8 @@ class WireProtocol:
     """``module:class`` of its client: a ``ClientKind``."""
     simulation: str = ""
     """``module:class`` of both ends in virtual time (``link.backend: sim``): a ``SimulationKind``; "" for none."""
+    first_index: int = 0
+    """Number of a stream's first frame; markers in the picture count from 0 whatever the wire."""
 
 
 DEFAULT: Final = "punktfunk/1"
@@ -51,6 +53,7 @@ PROTOCOLS: Final[dict[str, WireProtocol]] = {
             host="harness.peers.gamestream:GameStreamHost",
             client="harness.peers.gamestream:GameStreamClient",
             simulation="harness.peers.simulated:GameStreamSimulation",
+            first_index=1,
         ),
     )
 }

@@ -305,6 +305,14 @@ def test_a_strip_that_names_another_frame_lowers_the_agreement() -> None:
     assert found["strip_time_error_max"].value == pytest.approx(1.998)
 
 
+def test_markers_count_from_nothing_on_a_wire_whose_frames_count_from_one() -> None:
+    rows = table([{"index": n + 1, "decode_end_ns": 5, "strip_frame": n} for n in range(4)])
+    agreement = [
+        metrics.case_metrics(rows, {}, first_index=first)["strip_agreement"].value for first in (0, 1)
+    ]
+    assert agreement == [0, 1]
+
+
 def test_bursts_widen_the_interval_of_the_loss_and_cover_the_truth(one_stream: Any) -> None:
     widths = []
     for loss in (theory.Independent(0.1), theory.bursty(0.1, 30)):
