@@ -76,7 +76,7 @@ class RtspRequest:
     def sequence(self) -> str | None:
         """What the answer has to repeat, where that is a number."""
         number = self.headers.get("CSeq", "")
-        return number if number.isdecimal() and len(number) <= 10 else None
+        return number if number.isascii() and number.isdecimal() and len(number) <= 10 else None
 
     def encode(self) -> bytes:
         """Return its bytes. ``Content-length`` is a matter of ``headers``, where clients write it before their own."""

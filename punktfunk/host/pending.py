@@ -5,7 +5,7 @@ There is one list for all wires, as there is one of paired clients, so that a pe
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,7 +16,9 @@ from punktfunk.trust.store import PairedClient, TrustStore
 MAX_PENDING = 32
 MAX_PENDING_PER_SOURCE = 4
 PENDING_LIFE_NS = 600 * 1_000_000_000
-"""Devices that await approval (punktfunk/1 section 2.4: 32 for 10 minutes)."""
+"""Devices that await approval (punktfunk/1 section 2.4: 32 for 10 minutes). With 32, a newcomer takes the place of the
+oldest one of whatever source has most, where it has two more than the newcomer's: eight addresses of one machine must
+not keep a person's device from being seen."""
 MAX_DENIED = 256
 """Devices remembered to have been turned away; the one that was so longest ago is forgotten first."""
 
@@ -43,7 +45,7 @@ class PendingClients:
     def __init__(self, trust: TrustStore) -> None:
         self.trust = trust
         self.overflow = 0
-        """Requests that a cap held back."""
+        """Requests that a cap held back, or that gave way to others."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when other devices are pending, or (by approval) others are paired."""
         self._pending: OrderedDict[str, Pending] = OrderedDict()
@@ -78,7 +80,7 @@ class PendingClients:
             return True
         key = source_of(source)
         of_source = sum(source_of(p.source) == key for p in self._pending.values())
-        if len(self._pending) >= MAX_PENDING or of_source >= MAX_PENDING_PER_SOURCE:
+        if of_source >= MAX_PENDING_PER_SOURCE or not self._has_room(of_source):
             self.overflow += 1
             return False
         self._pending[fingerprint] = Pending(
@@ -140,6 +142,20 @@ class PendingClients:
     def next_expiry_ns(self, now_ns: int) -> int | None:
         """Return when the first pending device runs out by itself; ``None`` while there is none."""
         return min((device.since_ns + PENDING_LIFE_NS for device in self.all(now_ns)), default=None)
+
+    def _has_room(self, of_source: int) -> bool:
+        """Make room for a device whose source has so many, if another has two more; ``False`` when there is none."""
+        if len(self._pending) < MAX_PENDING:
+            return True
+        held = Counter(source_of(device.source) for device in self._pending.values())
+        most = max(held.values())
+        if most < of_source + 2:
+            return False
+        oldest = next(key for key, device in self._pending.items() if held[source_of(device.source)] == most)
+        del self._pending[oldest]
+        self.overflow += 1
+        self._tell_gone(oldest)
+        return True
 
     def _expire(self, now_ns: int) -> None:
         for key in [k for k, p in self._pending.items() if now_ns >= p.since_ns + PENDING_LIFE_NS]:
