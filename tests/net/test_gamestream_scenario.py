@@ -43,3 +43,4 @@ def test_a_lossy_case_is_streamed_whole_or_explained_and_its_ledger_balances(tmp
     assert len(pictures) >= 60
     # The picture that an access unit became is that which the host coded: frames count from 1, pictures from 0.
     assert np.array_equal(pictures, frames["index"][frames["strip_frame"] >= 0] - 1)
+    assert metric["strip_agreement"] == 1
