@@ -33,6 +33,7 @@ from tests.support.gamestream_host import (
     ask,
     beside_a_host,
     pair,
+    phases,
     tls_of,
     type_pin,
 )
@@ -77,6 +78,19 @@ def test_a_wrong_pin_pairs_nobody(tmp_path: Path) -> None:
         assert host.pairing.trust.clients() == ()
         again = ask(host.ports, "/pair", **COMMON, **PairingClient(PHONE, "1").begin())
         assert (again.status, again.text("paired")) == (503, "0")
+
+    beside_a_host(tmp_path, use)
+
+
+def test_a_host_that_cannot_store_a_client_does_not_pair_it_and_keeps_its_paths_to_itself(
+    tmp_path: Path,
+) -> None:
+    def use(host: GameStreamHost) -> None:
+        (tmp_path / "trust.json").mkdir()  # as good as a full disk
+        answer = phases(host, PHONE)
+        assert (answer.status, answer.text("paired")) == (500, "0")
+        assert str(tmp_path).encode() not in answer.body
+        assert ask(host.ports, "/applist", keys=PHONE).status == 401
 
     beside_a_host(tmp_path, use)
 

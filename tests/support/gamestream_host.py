@@ -199,6 +199,13 @@ def ask(
 
 def pair(host: GameStreamHost, keys: ClientKeys, *, pin: str = "1234", typed: str | None = None) -> bool:
     """Go through the phases 1 to 4 as a client in another thread than the host's; return whether it is paired."""
+    fourth = phases(host, keys, pin=pin, typed=typed)
+    assert fourth.status == 200
+    return fourth.text("paired") == "1"
+
+
+def phases(host: GameStreamHost, keys: ClientKeys, *, pin: str = "1234", typed: str | None = None) -> Answer:
+    """Go through the phases 1 to 4; return what the last one is answered."""
     client = PairingClient(keys, pin)
     common = {"uniqueid": UNIQUE_ID, "uuid": "1", "devicename": "roth", "updateState": "1"}
     with ThreadPoolExecutor(1) as other:
@@ -214,9 +221,7 @@ def pair(host: GameStreamHost, keys: ClientKeys, *, pin: str = "1234", typed: st
         host.ports, "/pair", **common, **client.answer(bytes.fromhex(second.text("challengeresponse") or ""))
     )
     assert third.text("paired") == "1"
-    fourth = ask(host.ports, "/pair", **common, **client.secret())
-    assert fourth.status == 200
-    return fourth.text("paired") == "1"
+    return ask(host.ports, "/pair", **common, **client.secret())
 
 
 def type_pin(host: GameStreamHost, pin: str, fingerprint: str | None = None) -> str:

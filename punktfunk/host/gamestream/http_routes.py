@@ -38,6 +38,7 @@ _S = 1_000_000_000
 _FAILED = {"/pair": "paired", "/launch": "gamesession", "/resume": "resume", "/cancel": "cancel"}
 """Elements that some clients look for before they look at the status: 0 where a request is refused."""
 _BUSY = "another device pairs now"
+_IN_THE_LOG = "this host is in trouble of its own, and its log says why"
 _NOT_PAIRED = "this device is not paired with the host"
 
 Fields = list[xml.Field]
@@ -76,7 +77,8 @@ class HttpRoutes:
             status, words = error.status, error.cause
         except PunktfunkError as error:
             self._say.error("request failed", path=path, code=error.code, cause=error.cause)
-            status, words = 500, error.cause
+            # The cause is for whoever reads the log: it names files of this host.
+            status, words = 500, _IN_THE_LOG
         except Exception:  # noqa: BLE001 - a client is told, whatever it was
             self._say.exception("request failed", path=path)
             status, words = 500, "internal error"
