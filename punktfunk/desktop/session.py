@@ -185,8 +185,13 @@ class DesktopSession:
         return app.status if app.status is not None else -1
 
     def inject(self, event: InputEvent) -> None:
-        """Put one input event into the session; raise SessionClosedError when that has ended."""
-        self._send(event)
+        """Put one input event into the session, without waiting for anything.
+
+        Raises SessionClosedError when that has ended, and DesktopError when more comes than it takes.
+        """
+        self._require_running()
+        if not self._channel.offer(event):
+            raise DesktopError("more input comes than the compositor takes")
 
     def release_all(self) -> dict[str, int]:
         """Let go of every key and button, as when a client leaves; return the injector's counters."""
@@ -235,9 +240,12 @@ class DesktopSession:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _send(self, message: messages.Request | InputEvent) -> None:
+    def _require_running(self) -> None:
         if self._failure is not None:
             raise SessionClosedError(f"the desktop session has ended: {self._failure.cause}")
+
+    def _send(self, message: messages.Request) -> None:
+        self._require_running()
         self._channel.send(message)
 
     def _ask(

@@ -44,7 +44,7 @@ class DesktopPool:
         self._desktop = desktop
         self._reason = reason
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="desktop")
-        self._closed = False
+        self._closed = self._letting_go = False
         self._log = log.get("host.desktop")
 
     @classmethod
@@ -91,10 +91,18 @@ class DesktopPool:
         self._later(lambda: self._give_back(output))
 
     def inject(self, event: InputEvent) -> bool:
-        """Put one event in; what the desktop makes of it, its injector counts."""
+        """Put one event in; what the desktop makes of it, its injector counts.
+
+        When it takes no more, the event is lost. It may have been the release of a key, so that all of them are let go.
+        """
         try:
             self._desktop.inject(event)
+        except SessionClosedError:
+            return False
         except PunktfunkError:
+            if not self._letting_go:
+                self._letting_go = True
+                self._later(self._let_go)
             return False
         return True
 
@@ -127,6 +135,10 @@ class DesktopPool:
             self._desktop.give_back(output)
         except PunktfunkError as error:
             self._log.warning("output not taken away", output=output.name, cause=error.cause)
+
+    def _let_go(self) -> None:
+        self._letting_go = False
+        self._release()
 
     def _release(self) -> None:
         try:

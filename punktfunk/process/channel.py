@@ -45,6 +45,27 @@ class Channel:
         Raises ``SessionClosedError`` when the other end is gone or does not read, ``ConfigError`` for a message that it
         would not read whole.
         """
+        payload = self._encoded(message)
+        try:
+            socket.send_fds(self._socket, [payload], list(descriptors))
+        except OSError as error:
+            raise SessionClosedError("the other end of the worker channel is gone") from error
+
+    def offer(self, message: Any) -> bool:
+        """Send one message unless that would have to wait; ``False`` when the other end reads too slowly.
+
+        Raises as :meth:`send`.
+        """
+        payload = self._encoded(message)
+        try:
+            self._socket.send(payload, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise SessionClosedError("the other end of the worker channel is gone") from error
+        return True
+
+    def _encoded(self, message: Any) -> bytes:
         if self._classes.get(type(message).__name__) is not type(message):
             raise TypeError(f"{type(message).__name__} is not in this channel's vocabulary")
         payload = _ENCODER.encode({"message": type(message).__name__, **_values(message)}).encode()
@@ -53,10 +74,7 @@ class Channel:
                 f"a worker is told {_MAX_MESSAGE_BYTES} bytes at once at most, and this is {len(payload)}",
                 "give what it is about shorter names",
             )
-        try:
-            socket.send_fds(self._socket, [payload], list(descriptors))
-        except OSError as error:
-            raise SessionClosedError("the other end of the worker channel is gone") from error
+        return payload
 
     def receive(self) -> tuple[Any, list[int]] | None:
         """Return the next message and its descriptors, ``None`` at the end of file.

@@ -69,6 +69,19 @@ def test_messages_keep_their_type_their_values_and_their_order() -> None:
     theirs.close()
 
 
+def test_what_is_offered_to_who_does_not_read_is_not_taken_and_what_was_taken_arrives() -> None:
+    ours, theirs = pair()
+    taken = 0
+    while ours.offer(host_work.UseBitrate(taken)):
+        taken += 1
+    assert [theirs.receive() for _ in range(taken)] == [(host_work.UseBitrate(n), []) for n in range(taken)]
+    assert ours.offer(host_work.UseBitrate(taken))
+    theirs.close()
+    with pytest.raises(SessionClosedError):
+        ours.offer(host_work.UseBitrate(0))
+    ours.close()
+
+
 @pytest.mark.parametrize("vocabulary", [client_work.VOCABULARY, desktop_messages.VOCABULARY])
 @pytest.mark.parametrize(
     "event",

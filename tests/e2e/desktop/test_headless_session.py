@@ -19,6 +19,8 @@ from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import CLOSE_LIMIT_S, DesktopSession
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, MediaError, PunktfunkError, UsageError
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import VideoSource
 from punktfunk.units import Mode
 
@@ -247,6 +249,33 @@ def test_a_supervisor_that_hangs_is_killed_with_all_it_holds(desktop_parts: None
     assert time.monotonic() - began < CLOSE_LIMIT_S + 0.5
     assert _eventually(lambda: not _session_processes(runtime), 1.0)
     assert not Path(runtime).exists()
+
+
+def test_input_that_a_session_does_not_take_is_refused_and_holds_nobody_up(session: DesktopSession) -> None:
+    """One client's flood had stopped the event loop of the host, and with it all others, for seconds."""
+    pool = DesktopPool(_Only(session))  # type: ignore[arg-type]
+    move = InputEvent(InputKind.MOUSE_MOVE, x=1)
+    (task,) = Path(f"/proc/{session.supervisor_pid}/task").iterdir()
+    (supervisor,) = (task / "children").read_text().split()
+    assert pool.inject(InputEvent(InputKind.KEY_DOWN, 0x41))
+    os.kill(int(supervisor), signal.SIGSTOP)
+    try:
+        assert any(not pool.inject(move) for _ in range(20_000))
+        assert not pool.inject(InputEvent(InputKind.KEY_UP, 0x41))
+    finally:
+        os.kill(int(supervisor), signal.SIGCONT)
+    # All keys are let go of, since the release of one got lost; then everything is as before.
+    assert _eventually(lambda: pool.inject(move) and not pool._letting_go)
+    before = session.release_all()["injected"]
+    assert pool.inject(move)
+    assert session.release_all()["injected"] == before + 1
+
+
+class _Only:
+    """A desktop of one session, as far as input goes."""
+
+    def __init__(self, session: DesktopSession) -> None:
+        self.inject, self.release_all = session.inject, session.release_all
 
 
 def test_two_sessions_know_nothing_of_each_other(session: DesktopSession) -> None:
