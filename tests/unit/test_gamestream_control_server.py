@@ -14,7 +14,7 @@ import pytest
 from punktfunk.errors import CapabilityError
 from punktfunk.gamestream import control
 from punktfunk.gamestream.control_cipher import ControlCipher
-from punktfunk.gamestream.input import EnableHaptics
+from punktfunk.gamestream.input import EnableHaptics, Magic
 from punktfunk.host.gamestream import control_connection, control_server
 from punktfunk.host.gamestream.control_connection import ControlConnection
 from punktfunk.host.gamestream.control_owner import ControlKeys
@@ -342,3 +342,17 @@ def test_more_messages_than_anybody_needs_are_dropped() -> None:
     assert taken == control_connection.BURST
     assert session.dropped_datagrams == {"dropped_rate": 10}
     assert connection.opened(client.seal(b"later"), now_ns=1_000_000) == b"later"
+
+
+def test_a_text_counts_as_many_messages_as_it_has_characters() -> None:
+    """64 to a message, a client's flood of them had held the host for a second."""
+    session = WaitingSession()
+    connection = ControlConnection(ControlKeys(session, RIKEY, v2=True), 0)
+    client = ControlCipher(RIKEY, "client", v2=True)
+    magic = Magic.TEXT.to_bytes(4, "little")
+    text = control.encode_from_client(control.Input((68).to_bytes(4, "big") + magic + b"a" * 64))
+    events = 0
+    for _ in range(control_connection.BURST):
+        inner = connection.opened(client.seal(text), now_ns=0)
+        events += 0 if inner is None else len(list(connection.read(inner)))
+    assert control_connection.BURST <= events < control_connection.BURST + 64

@@ -31,7 +31,8 @@ from punktfunk.input import (
 
 _MESSAGES_PER_S: Final = 8000
 BURST: Final = 4000
-"""Messages that one client may send: a mouse at 1 kHz, and sensors of four pads at 250 Hz each stay far below."""
+"""Messages, and events in them, that one client may send: a mouse at 1 kHz and sensors of four pads at 250 Hz stay far
+below."""
 _INTERVAL_NS: Final = 1_000_000_000 // _MESSAGES_PER_S
 _SENSOR_BITS: Final = {
     PadSensor.ACCELEROMETER: PadCapability.ACCELEROMETER,
@@ -79,6 +80,9 @@ class ControlConnection:
             if isinstance(events, Ignored):
                 self._drop(events.reason)
                 return
+            for _ in events[1:]:
+                # A text is as many events as it has characters, and each costs the desktop as much as a message.
+                self._allowance.take(self.heard_ns)
             for event in events:
                 self._note(event)
                 yield event
