@@ -20,4 +20,4 @@ def test_committed_pages_are_what_the_code_makes() -> None:
     "word", ["punktfunk host", "punktfunk connect", "punktfunk-lab run", "--resume", "--bitrate"]
 )
 def test_the_commands_page_names_commands_and_options(word: str) -> None:
-    assert word in generated.pages(app)["docs/reference/cli.md"]()
+    assert word in generated.pages(ROOT, app)["docs/reference/cli.md"]()
