@@ -92,6 +92,8 @@ def test_a_line_says_its_test_its_run_or_that_it_is_not_covered(tmp_path: Path) 
     assert rows["35"].endswith("|  | ended; not: twice |")
     assert rows["36"].endswith("| **not covered** |  |")
     assert rows["with a test"].startswith("| with a test | 1 |")
+    assert rows["with something run from outside"] == "| with something run from outside | 1 | 35 |"
+    assert rows["of these, with no part left out"] == "| of these, with no part left out | 0 |  |"
     assert rows["not covered"].startswith("| not covered | 73 | 1, 2, 3, ")
     assert rows["quit"] == "| quit | client 1.0 | 2026-01-02 | loopback | ended |"
 
