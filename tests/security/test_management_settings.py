@@ -52,10 +52,19 @@ def test_a_host_ends_though_its_state_folder_takes_no_more_changes(managed: Call
     assert not host._thread.is_alive()
 
 
-@pytest.mark.parametrize("options", [{"management": False}, {"arm_seconds": 60}])
-def test_options_that_leave_nothing_to_serve_or_to_pair_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="native protocol"):
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"management": False}, "without a protocol"), ({"arm_seconds": 60}, "native protocol")],
+)
+def test_options_that_leave_nothing_to_serve_or_to_pair_are_refused(
+    options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValidationError, match=words):
         ServeConfig(host=HostConfig(), native=False, **options)
+
+
+def test_a_host_of_gamestream_alone_needs_no_management() -> None:
+    assert ServeConfig(host=HostConfig(), native=False, management=False, gamestream=True).gamestream
 
 
 def test_a_bitrate_that_no_encoder_takes_is_refused_at_the_start_and_capped_for_a_client() -> None:
