@@ -376,6 +376,10 @@ impl Stock {
     }
 }
 
+/// Turns of 5 ms without an arrival after which nothing more is expected: longer than the waits between two tries of a stock
+/// peer that has lost several.
+const PATIENCE: u32 = 4000;
+
 /// What a message is made of: its channel, its length, and whether it may get lost.
 type Message = (u8, usize, bool);
 
@@ -401,7 +405,7 @@ proptest! {
         let mut arrived: Vec<(u8, Vec<u8>)> = Vec::new();
         let mut late: Vec<Vec<u8>> = Vec::new();
         let mut idle = 0;
-        while idle < 400 {
+        while idle < PATIENCE {
             now += 5 * MS;
             idle += 1;
             if peer.is_some() && sent < messages.len() {
@@ -416,8 +420,9 @@ proptest! {
             let mut flying: Vec<Vec<u8>> = std::mem::take(&mut late);
             for bytes in std::mem::take(&mut stock.host.socket_mut().outbox) {
                 turn += 1;
-                // Of two datagrams one comes through, and when there is nothing more to send, all do.
-                lost = !lost && fates[turn % fates.len()] == 0 && idle < 300;
+                // Of two datagrams one comes through, and when there is nothing more to send, all do. So do those of
+                // the handshake, which is not what this is about: its waits grow beyond what this test lasts.
+                lost = !lost && fates[turn % fates.len()] == 0 && idle < 300 && peer.is_some();
                 match fates[turn % fates.len()] {
                     0 if lost => {}
                     1 => { flying.push(bytes.clone()); flying.push(bytes); }
@@ -438,7 +443,7 @@ proptest! {
             }
             while let Some((bytes, ..)) = endpoint.next_datagram() {
                 turn += 1;
-                if fates[turn % fates.len()] != 3 || idle >= 300 {
+                if fates[turn % fates.len()] != 3 || idle >= 300 || peer.is_none() {
                     stock.host.socket_mut().inbox.insert(0, bytes);
                 }
             }
