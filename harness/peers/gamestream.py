@@ -13,7 +13,7 @@ from harness.network.namespaces import Namespace
 from harness.peers.host import source_of
 from harness.peers.peer import Role, Stats
 from harness.peers.process import ProcessPeer
-from punktfunk.client.ending import End
+from harness.peers.receiving import ReceivingPeer
 from punktfunk.client.gamestream.known_hosts import PairedHost, PairedHosts
 from punktfunk.errors import CapabilityError
 from punktfunk.gamestream.ports import Ports
@@ -22,7 +22,6 @@ from punktfunk.trust.identity import Role as IdentityRole
 
 PORTS = Ports()
 _STATE = {"host": IdentityRole.HOST, "client": IdentityRole.GAMESTREAM_CLIENT}
-_HOST_LOST = (End.HOST_GONE, End.HOST_SILENT)
 
 
 class GameStreamHost(ProcessPeer):
@@ -80,10 +79,9 @@ class GameStreamHost(ProcessPeer):
         return self._place.link.host
 
 
-class GameStreamClient(ProcessPeer):
+class GameStreamClient(ReceivingPeer):
     """``punktfunk.client.gamestream`` for one session (a :class:`~harness.peers.peer.LivePeer`)."""
 
-    role: ClassVar[Role] = "client"
     program: ClassVar[str] = "punktfunk.client.gamestream"
 
     def config(self) -> dict[str, Any]:
@@ -118,22 +116,6 @@ class GameStreamClient(ProcessPeer):
             "hold_undecodable": stream.hold_undecodable,
             "artefacts": str(self._left),
         }
-
-    def stats(self) -> Stats:
-        """Return what its stream counted; raise ResultsError when it left nothing."""
-        left = self._left_stats()
-        lost = left["ended"] if End(left["end"]) in _HOST_LOST else ""
-        return Stats(left["counters"], left["at_least"], lost)
-
-    def records(self) -> Records | None:
-        """Return its frame records with those of its decoder; None when it left none."""
-        received, decoded = self._table("records.npz"), self._table("decoded.npz")
-        if received is None and decoded is None:
-            return None
-        return records.join(client=received, decoded=decoded)
-
-    def _namespace(self) -> Namespace:
-        return self._place.link.client
 
 
 def _state(folder: Path, role: Role) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from punktfunk.client.latency import latency_words
 from punktfunk.client.pair import pair
 from punktfunk.client.service import Client
 from punktfunk.client.summary import Summary
+from punktfunk.client.until_end import until_end
 from punktfunk.client.window import load_sdl
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ResultsError, UsageError
 from punktfunk.native.client import DEFAULT_PORT
 from punktfunk.native.control import S
 from punktfunk.native.discovery import FoundHost, discover
-from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say
 
 _WIND_DOWN_S = 1.5
@@ -47,13 +46,7 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
         say(f"{kind} {client.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
         say(f"host fingerprint {client.host_fingerprint}")
-        ending = asyncio.ensure_future(until_told_to_end())
-        finishing = asyncio.ensure_future(client.finished())
-        await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
-        if not finishing.done():
-            client.stop()
-            await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
-        ending.cancel()
+        await until_end(client, _WIND_DOWN_S)
     summary = await client.finished()
     say(_summary_line(summary))
     if summary.hint:

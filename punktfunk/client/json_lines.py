@@ -10,8 +10,8 @@ from punktfunk.client import messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.service import Client
 from punktfunk.client.summary import Summary
+from punktfunk.client.until_end import until_end
 from punktfunk.errors import HandshakeError, UnitError
-from punktfunk.process.lifetime import until_told_to_end
 from punktfunk.terminal import say_json
 from punktfunk.units import Bitrate, Mode
 
@@ -43,13 +43,7 @@ async def run_client(config: ClientConfig) -> int:
             shard_bytes=welcome.shard_bytes,
             fingerprint=client.host_fingerprint,
         )
-        ending = asyncio.ensure_future(until_told_to_end(lambda line: obey(client, line)))
-        finishing = asyncio.ensure_future(client.finished())
-        await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
-        if not finishing.done():
-            client.stop()
-            await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
-        ending.cancel()
+        await until_end(client, _WIND_DOWN_S, lambda line: obey(client, line))
     summary = await client.finished()
     say("ended", **summary_line(summary), control=client.control_counters, datagrams=client.datagrams)
     return exit_status(summary)

@@ -11,7 +11,8 @@ import pytest
 
 from punktfunk.errors import CapabilityError
 from punktfunk.gamestream.ping import LEGACY, Ping, PingBook
-from punktfunk.host.gamestream.media_ports import MediaPort, mark_traffic
+from punktfunk.host.gamestream.media_ports import MediaPort
+from punktfunk.host.gamestream.traffic_class import mark_traffic
 from tests.support.gamestream import free_ports
 from tests.support.waiting import soon
 

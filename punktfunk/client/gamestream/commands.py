@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from punktfunk.client.commands import prepare_output
 from punktfunk.client.ending import Counts
 from punktfunk.client.gamestream.config import GameStreamConfig
@@ -12,7 +10,7 @@ from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.client.json_lines import exit_status
 from punktfunk.client.messages import Progress
 from punktfunk.client.summary import Summary
-from punktfunk.process.lifetime import until_told_to_end
+from punktfunk.client.until_end import until_end
 from punktfunk.terminal import say
 
 _WIND_DOWN_S = 2.5
@@ -34,13 +32,7 @@ async def receive(config: GameStreamConfig, *, overwrite: bool, as_json: bool) -
         assert client.info is not None
         how = "resumed" if client.resumed else "launched"
         say(f"{how} at {client.info.name}: {client.choice.codec} {config.mode}")
-        ending = asyncio.ensure_future(until_told_to_end())
-        finishing = asyncio.ensure_future(client.finished())
-        await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
-        if not finishing.done():
-            client.stop()
-            await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
-        ending.cancel()
+        await until_end(client, _WIND_DOWN_S)
     summary = await client.finished()
     say(_summary_line(summary))
     if summary.hint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from punktfunk.client.gamestream.config import GameStreamConfig
@@ -10,9 +9,9 @@ from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.client.input import click, move_to, scroll, tap, text
 from punktfunk.client.json_lines import exit_status, say, summary_line
 from punktfunk.client.messages import Progress
+from punktfunk.client.until_end import until_end
 from punktfunk.errors import PunktfunkError
 from punktfunk.input import InputEvent
-from punktfunk.process.lifetime import until_told_to_end
 
 _WIND_DOWN_S = 2.5
 
@@ -40,13 +39,7 @@ async def run_client(config: GameStreamConfig) -> int:
             encryption=int(choice.encryption),
             encrypted_sound=choice.encrypted_sound,
         )
-        ending = asyncio.ensure_future(until_told_to_end(lambda line: obey(client, line)))
-        finishing = asyncio.ensure_future(client.finished())
-        await asyncio.wait({ending, finishing}, return_when=asyncio.FIRST_COMPLETED)
-        if not finishing.done():
-            client.stop()
-            await asyncio.wait({finishing}, timeout=_WIND_DOWN_S)
-        ending.cancel()
+        await until_end(client, _WIND_DOWN_S, lambda line: obey(client, line))
     summary = await client.finished()
     say("ended", **summary_line(summary), control=client.control_counters)
     return exit_status(summary)

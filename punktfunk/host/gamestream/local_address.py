@@ -10,6 +10,8 @@ import socket
 import struct
 from typing import Final
 
+from punktfunk.addresses import SocketAddress
+
 _IPV4_INFO = struct.Struct("=i4s4s")
 """``in_pktinfo``: interface, local address, destination of the header (ip(7))."""
 _IPV6_INFO = struct.Struct("=16sI")
@@ -52,3 +54,18 @@ def ancillary_of(path: bytes) -> Ancillary:
         zone = interface if local.startswith(_LINK_LOCAL) else 0
         return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _IPV6_INFO.pack(local, zone))]
     return []
+
+
+def socket_address_of(ancillary: Ancillary, port: int, source: SocketAddress) -> SocketAddress | None:
+    """Return where a datagram from ``source`` came to, to bind a socket to; ``None`` where the kernel did not say."""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            _, local, _ = _IPV4_INFO.unpack_from(data)
+            return socket.inet_ntop(socket.AF_INET, local), port
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            local, interface = _IPV6_INFO.unpack_from(data)
+            text = socket.inet_ntop(socket.AF_INET6, local)
+            # Only link-local addresses are of one interface; those come from a source that has a zone.
+            zone = interface if len(source) == 4 and source[3] else 0
+            return text, port, 0, zone
+    return None

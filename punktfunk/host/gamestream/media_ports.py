@@ -7,9 +7,7 @@ what comes from there, pings to come included, and the listening socket all else
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import struct
 from asyncio import get_running_loop
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -18,16 +16,15 @@ from typing import Generic, TypeVar
 from punktfunk.addresses import SocketAddress
 from punktfunk.gamestream.ping import PING_BYTES, PingBook
 from punktfunk.host.gamestream.listening import bound_sockets
+from punktfunk.host.gamestream.local_address import (
+    ANCILLARY_BYTES,
+    ask_for_local_address,
+    socket_address_of,
+)
 
 _READS_PER_WAKE = 32
 _RECEIVE_BUFFER_BYTES = 4096
 """Of a connected socket: nobody reads the pings that go on coming there."""
-_IPV4_INFO = struct.Struct("=i4s4s")
-"""``in_pktinfo``: interface, local address, destination of the header (ip(7))."""
-_IPV6_INFO = struct.Struct("=16sI")
-"""``in6_pktinfo``: destination, interface (RFC 3542 section 6)."""
-_IP_PKTINFO = 8
-"""Of linux/in.h, which Python 3.11 does not name."""
 _IP_MTU_DISCOVER, _IP_PMTUDISC_DO = 10, 2
 _IPV6_MTU_DISCOVER = 23
 
@@ -60,10 +57,7 @@ class MediaPort(Generic[S]):
         """Begin to listen; raise ``CapabilityError`` when the port is taken."""
         self._sockets = bound_sockets(self._bind, self._port, socket.SOCK_DGRAM, self._what)
         for bound in self._sockets:
-            if bound.family == socket.AF_INET6:
-                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            else:
-                bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+            ask_for_local_address(bound)
             # Only now: a port that another host has was to be told.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             get_running_loop().add_reader(bound.fileno(), self._readable, bound)
@@ -82,16 +76,14 @@ class MediaPort(Generic[S]):
     def _readable(self, bound: socket.socket) -> None:
         for _ in range(_READS_PER_WAKE):
             try:
-                datagram, ancillary, _, source = bound.recvmsg(
-                    PING_BYTES + 1, socket.CMSG_SPACE(_IPV6_INFO.size)
-                )
+                datagram, ancillary, _, source = bound.recvmsg(PING_BYTES + 1, ANCILLARY_BYTES)
             except OSError:
                 return
             session = self._book.session_of(datagram, source[0])
             if session is None:
                 self.counters["pings_unmatched"] += 1
             elif session not in self._latched:
-                self._latch(session, _local_of(ancillary, self._port, source), source)
+                self._latch(session, socket_address_of(ancillary, self._port, source), source)
 
     def _latch(self, session: S, local: SocketAddress | None, source: SocketAddress) -> None:
         try:
@@ -101,15 +93,6 @@ class MediaPort(Generic[S]):
             return
         self._latched.add(session)
         self._on_latched(session, connected)
-
-
-def mark_traffic(connected: socket.socket, dscp: int) -> None:
-    """Have routers treat what is sent as ``dscp``; where that is not allowed, they treat it as anything else."""
-    with contextlib.suppress(OSError):
-        if connected.family == socket.AF_INET6:
-            connected.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-        else:
-            connected.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
 
 
 def _connected(local: SocketAddress | None, source: SocketAddress) -> socket.socket:
@@ -131,20 +114,3 @@ def _connected(local: SocketAddress | None, source: SocketAddress) -> socket.soc
         made.close()
         raise
     return made
-
-
-def _local_of(
-    ancillary: list[tuple[int, int, bytes]], port: int, source: SocketAddress
-) -> SocketAddress | None:
-    """Return where a datagram was sent to."""
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-            _, local, _ = _IPV4_INFO.unpack_from(data)
-            return socket.inet_ntop(socket.AF_INET, local), port
-        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-            local, interface = _IPV6_INFO.unpack_from(data)
-            text = socket.inet_ntop(socket.AF_INET6, local)
-            # Only link-local addresses are of one interface; those come from a source that has a zone.
-            zone = interface if len(source) == 4 and source[3] else 0
-            return text, port, 0, zone
-    return None

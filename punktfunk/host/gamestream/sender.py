@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from typing import Any, Literal
@@ -11,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, GameStreamConfig, HostStream
-from punktfunk.host.stream.sender import Sender
+from punktfunk.host.gamestream.traffic_class import mark_traffic
+from punktfunk.host.stream.core_sender import CoreSender
 from punktfunk.host.stream.spec import StreamSpec, Transport
 from punktfunk.media import AccessUnit
 
@@ -42,8 +42,8 @@ class GameStreamTransport(BaseModel):
         return Transport(sender=SENDER, values=self.model_dump())
 
 
-class GameStreamSender(Sender):
-    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream; raises as ``HostStream`` does.
+class GameStreamSender(CoreSender):
+    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream, whose frames count from 1.
 
     The descriptor is a UDP socket, bound to the port that the client pings and connected to where its pings come from.
     """
@@ -54,7 +54,9 @@ class GameStreamSender(Sender):
         self._fec_percent = min(spec.fec_percent, _MAX_PERCENT)
         # RTP timestamps begin near 0 and wrap after 13 hours, not whenever the wall clock says so.
         self._origin_ns = self._clock.to_wire(monotonic_ns())
-        _mark(descriptor, self._agreed.dscp)
+        if self._agreed.dscp:
+            with socket.socket(fileno=os.dup(descriptor)) as held:
+                mark_traffic(held, self._agreed.dscp)
         self._stream = HostStream(
             GameStreamConfig(
                 packet_size=self._agreed.packet_size,
@@ -84,24 +86,9 @@ class GameStreamSender(Sender):
 
     def submit(self, unit: AccessUnit) -> int:
         """Hand an access unit to the core's thread; return its frame index, from 1."""
-        stamps = unit.stamps
-        return self._stream.submit(
-            unit.data,
-            self._clock.to_wire(unit.pts_ns),
-            FLAG_PICTURE | (FLAG_KEY if unit.key else 0),
-            captured_ns=stamps.captured_ns,
-            converted_ns=stamps.converted_ns,
-            encode_begin_ns=stamps.encode_begin_ns,
-            encode_end_ns=stamps.encode_end_ns,
+        return self._submit(
+            unit, self._clock.to_wire(unit.pts_ns), FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
         )
-
-    def flush(self, limit_s: float) -> bool:
-        """Wait until the core's queue is empty."""
-        return self._stream.flush(limit_s)
-
-    def set_rate(self, kbps: int) -> None:
-        """Pace for another rate."""
-        self._stream.set_rate(kbps)
 
     def set_fec_percent(self, percent: int) -> None:
         """Protect the next pictures with so much, at most 255 %."""
@@ -109,22 +96,6 @@ class GameStreamSender(Sender):
         if percent != self._fec_percent:
             self._fec_percent = percent
             self._stream.set_fec_percent(percent)
-
-    def take_recovery_request(self) -> bool:
-        """Return whether the core has dropped pictures since the last call."""
-        return self._stream.take_recovery_request()
-
-    def take_refusals(self) -> tuple[int, int, int] | None:
-        """Return the refusals (ECONNREFUSED) since the last call: their count, the first and the last stamp."""
-        return self._stream.take_refusals()
-
-    def take_records(self) -> dict[str, bytes]:
-        """Return the core's frame records since the last call; frames count from 1."""
-        return self._stream.take_records()
-
-    def stats(self) -> dict[str, int]:
-        """Return the core's counters."""
-        return self._stream.stats()
 
     def describe(self) -> dict[str, Any]:
         """Return packet size, codec, whether packets are encrypted, and the pts that has RTP timestamp 0."""
@@ -135,18 +106,3 @@ class GameStreamSender(Sender):
             "encrypted": bool(self._agreed.key),
             "rtp_origin_ns": self._origin_ns,
         }
-
-    def close(self) -> None:
-        """End the core's thread."""
-        self._stream.close()
-
-
-def _mark(descriptor: int, dscp: int) -> None:
-    """Ask for a traffic class; a socket that has none sends as ever (gamestream section 7.9)."""
-    if dscp == 0:
-        return
-    with socket.socket(fileno=os.dup(descriptor)) as held, contextlib.suppress(OSError):
-        if held.family == socket.AF_INET6:
-            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
-        # Also of an IPv6 socket, whose packets may be of IPv4.
-        held.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)

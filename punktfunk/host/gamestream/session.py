@@ -28,7 +28,7 @@ from punktfunk.gamestream.ports import Ports
 from punktfunk.gamestream.rtsp_cipher import RtspCipher
 from punktfunk.gamestream.rtsp_exchange import RtspExchange, SessionFacts
 from punktfunk.host.client_session import ClientSession
-from punktfunk.host.gamestream.media_ports import mark_traffic
+from punktfunk.host.gamestream.traffic_class import mark_traffic
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.input import PadFeedback
 from punktfunk.log_limit import LineWriter

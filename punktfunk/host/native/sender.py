@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, FLAG_PROBE, HostStream, StreamConfig
+from punktfunk.host.stream.core_sender import CoreSender
 from punktfunk.host.stream.spec import StreamSpec, Transport
 from punktfunk.media import AccessUnit
 from punktfunk.native.control import fec_percent_within
@@ -33,8 +34,8 @@ class NativeTransport(BaseModel):
         return Transport(sender=SENDER, values=self.model_dump())
 
 
-class NativeSender:
-    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream; raises as ``HostStream`` does."""
+class NativeSender(CoreSender):
+    """A :class:`~punktfunk.host.stream.sender.Sender` around the core's stream."""
 
     def __init__(self, spec: StreamSpec, descriptor: int) -> None:
         self._agreed = NativeTransport.model_validate(spec.transport.values)
@@ -80,15 +81,8 @@ class NativeSender:
             self._wanted, shards, self._welcome_percent, self._agreed.max_block_shards
         )
         self._protect(self._used)
-        stamps = unit.stamps
-        return self._stream.submit(
-            unit.data,
-            self._clock.to_wire(unit.pts_ns),
-            FLAG_PICTURE | (FLAG_KEY if unit.key else 0),
-            captured_ns=stamps.captured_ns,
-            converted_ns=stamps.converted_ns,
-            encode_begin_ns=stamps.encode_begin_ns,
-            encode_end_ns=stamps.encode_end_ns,
+        return self._submit(
+            unit, self._clock.to_wire(unit.pts_ns), FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
         )
 
     def fill(self, data: bytes | memoryview) -> None:
@@ -96,33 +90,9 @@ class NativeSender:
         self._protect(0)
         self._stream.submit(data, self._clock.to_wire(monotonic_ns()), FLAG_PROBE)
 
-    def flush(self, limit_s: float) -> bool:
-        """Wait until the core's queue is empty."""
-        return self._stream.flush(limit_s)
-
-    def set_rate(self, kbps: int) -> None:
-        """Pace for another rate."""
-        self._stream.set_rate(kbps)
-
     def set_fec_percent(self, percent: int) -> None:
         """Protect the next pictures with so much, within what old receivers take."""
         self._wanted = percent
-
-    def take_recovery_request(self) -> bool:
-        """Return whether the core has dropped pictures since the last call."""
-        return self._stream.take_recovery_request()
-
-    def take_refusals(self) -> tuple[int, int, int] | None:
-        """Return the refusals (ECONNREFUSED) since the last call: their count, the first and the last stamp."""
-        return self._stream.take_refusals()
-
-    def take_records(self) -> dict[str, bytes]:
-        """Return the core's frame records since the last call."""
-        return self._stream.take_records()
-
-    def stats(self) -> dict[str, int]:
-        """Return the core's counters."""
-        return self._stream.stats()
 
     def describe(self) -> dict[str, Any]:
         """Return scheme, block and shard sizes, and whether packets are sealed."""
@@ -132,10 +102,6 @@ class NativeSender:
             "shard_bytes": self._agreed.shard_bytes,
             "encrypted": bool(self._agreed.key),
         }
-
-    def close(self) -> None:
-        """End the core's thread."""
-        self._stream.close()
 
     def _protect(self, percent: int) -> None:
         if percent != self._in_core:
