@@ -191,8 +191,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
     bind: Annotated[str, typer.Option(help="Address that the native host listens on.")] = ALL_ADDRESSES,
     native_port: Annotated[int, typer.Option(help="Its UDP port; 0 takes a free one.")] = NATIVE_PORT,
     gamestream: Annotated[
-        bool, typer.Option("--gamestream/--no-gamestream", help="Serve Moonlight clients too, by GameStream.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--gamestream/--no-gamestream",
+            help="Serve Moonlight clients too, by GameStream; default: where its ports are free.",
+            show_default=False,
+        ),
+    ] = None,
     gamestream_port: Annotated[
         int, typer.Option(metavar="BASE", help="Its HTTP port; all its other ports move with it.")
     ] = BASE_PORT,

@@ -64,7 +64,17 @@ class ServedDesktop:
         self.left = folder / "host"
         folder.mkdir(parents=True, exist_ok=True)
         self._command = [
-            *(*_COMMAND, "serve", "--source", "desktop", "--app", program, "--open", "--no-mdns"),
+            *(
+                *_COMMAND,
+                "serve",
+                "--source",
+                "desktop",
+                "--app",
+                program,
+                "--open",
+                "--no-gamestream",
+                "--no-mdns",
+            ),
             *("--mgmt-bind", "127.0.0.1:0"),
             *("--bind", bind, "--native-port", "0", "--state-dir", str(folder / "state"), "--codec", "h264"),
             *("--record", str(self.left), "--sessions", "1", *options),

@@ -26,6 +26,16 @@ class Ports:
             )
 
     @property
+    def tcp(self) -> tuple[int, ...]:
+        """Those of TCP, ascending: what a firewall has to let through."""
+        return (self.https, self.http, self.rtsp)
+
+    @property
+    def udp(self) -> tuple[int, ...]:
+        """Those of UDP, ascending."""
+        return (self.video, self.control, self.audio)
+
+    @property
     def http(self) -> int:
         """TCP: what the host is, and pairing."""
         return self.base

@@ -17,7 +17,9 @@ from punktfunk.core._core import __version__ as core_version
 from punktfunk.desktop import backends
 from punktfunk.errors import CapabilityError, CodecUnavailableError
 from punktfunk.findings import Finding, collect, tried
+from punktfunk.gamestream.ports import Ports
 from punktfunk.host.config import NATIVE_PORT
+from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.media import Codec, available_encoders, choose_encoder
 from punktfunk.mgmt.endpoint import MGMT_PORT
 
@@ -148,6 +150,12 @@ def _ports() -> Iterator[Finding]:
         lambda: _bind(socket.SOCK_DGRAM, NATIVE_PORT),
     )
     yield tried(
+        "ports of GameStream",
+        "Moonlight clients",
+        "end the host that runs already, or serve --gamestream-port with another one",
+        _hold_gamestream_ports,
+    )
+    yield tried(
         f"TCP port {MGMT_PORT}",
         "console and management API",
         "end the host that runs already, or serve --mgmt-bind 127.0.0.1:PORT",
@@ -159,6 +167,11 @@ def _ports() -> Iterator[Finding]:
         "let the program that holds it share it, or dial addresses (serve --no-mdns)",
         _join_mdns,
     )
+
+
+def _hold_gamestream_ports() -> str:
+    HeldPorts("127.0.0.1", Ports()).close()
+    return "free"
 
 
 def _bind(kind: int, port: int) -> str:

@@ -14,6 +14,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.backends import examine, hint_of, reasons
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
+from punktfunk.host.firewall import active_firewall, opening, ranges
 from punktfunk.host.served import Served
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.media import SyntheticSpec
@@ -66,12 +67,38 @@ def _listeners(serving: Served) -> list[Check]:
     if not checks:
         text = "the native host is switched off"
         checks.append(Check("native host", False, text, "punktfunk serve --native", needed=True))
+    if serving.gamestream_missing is not None:
+        missing = serving.gamestream_missing
+        text = f"no Moonlight client can connect: {missing.cause}"
+        checks.append(Check("moonlight host", False, text, missing.hint or None))
     return checks
+
+
+def _firewall(serving: Served) -> Check:
+    """Name the ports that clients come by: whether a firewall lets them through cannot be seen from here."""
+    tcp: tuple[int, ...] = ()
+    udp = () if serving.host.native is None else (serving.host.native.port,)
+    if serving.gamestream is not None:
+        ports = serving.gamestream.ports
+        tcp, udp = ports.tcp, (*udp, *ports.udp)
+    places = ", ".join(
+        f"{kind} {' '.join(ranges(numbers))}" for kind, numbers in (("TCP", tcp), ("UDP", udp)) if numbers
+    )
+    firewall = active_firewall()
+    if firewall is None or not places:
+        return Check(
+            "firewall", True, f"clients connect to {places or 'no port'}; no firewall was found here"
+        )
+    text = f"clients connect to {places}, which {firewall} has to let through"
+    return Check("firewall", True, text, opening(firewall, tcp, udp))
 
 
 def _pairing(serving: Served) -> Check:
     if serving.config.host.trust is not OpenTrust.NONE:
-        return Check("pairing", True, "is off: every client of a private network is let in", needed=True)
+        but = "; Moonlight clients pair" if serving.gamestream is not None else ""
+        return Check(
+            "pairing", True, f"is off: every client of a private network is let in{but}", needed=True
+        )
     paired = len(serving.config.host.trusted_clients) + sum(
         len(serving.pairing.trust.clients(wire)) for wire in serving.host.protocols
     )
@@ -111,7 +138,7 @@ def _address(serving: Served) -> Check:
 def _announcement(serving: Served) -> Check:
     if serving.announced:
         return Check("announcement", True, "the local network finds this host (multicast DNS)")
-    if not serving.config.announce or serving.host.native is None:
+    if not serving.config.announce or not serving.host.protocols:
         return Check(
             "announcement", True, "is switched off: clients have to be given an address", "punktfunk serve --mdns"
         )  # fmt: skip
@@ -125,6 +152,7 @@ def _machine(serving: Served) -> tuple[Check, ...]:
     return (
         _source(serving),
         _encoder(serving),
+        _firewall(serving),
         _disk(serving.state_dir),
         _send_buffer(serving.config.host.send_buffer_bytes),
         _processor(),

@@ -16,11 +16,12 @@ from typing import Any, Self
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import ConfigError, SettingsError
+from punktfunk.errors import CapabilityError, ConfigError, PunktfunkError, SettingsError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import APPS_FILE, AppCatalogue
 from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.pending import PendingClients
@@ -50,10 +51,13 @@ class Serving(Served):
     def __init__(self, config: ServeConfig, protocols: Iterable[ProtocolFactory] = ()) -> None:
         super().__init__(config)
         self._more_protocols = tuple(protocols)
+        self._held: HeldPorts | None = None
 
     async def __aenter__(self) -> Self:
         self._lock = _lock(self.state_dir)
         try:
+            # First of all: what was asked for and cannot be had is told before anything runs.
+            self._held = self._hold_gamestream_ports()
             self._settings = SettingsStore(self.state_dir / SETTINGS_FILE, self.config.fixed)
             self.config = with_settings(self.config, self._settings.chosen)
             if "encoder" in self._settings.chosen:
@@ -70,8 +74,11 @@ class Serving(Served):
             pending = PendingClients(TrustStore(self.state_dir / TRUST_FILE))
             fingerprint = bytes.fromhex(identity.fingerprint)
             self._pairing = NativePairing(pending, fingerprint, pin_digits=self.config.pin_digits)
-            if self.config.gamestream:
-                self.gamestream_pairing = GameStreamPairing(pending, identity)
+            if self._held is not None:
+                self.gamestream_pairing = self._pair_by_gamestream(pending, identity)
+            if self.gamestream_missing is not None:
+                missing = self.gamestream_missing
+                log.get("host").warning("gamestream is not served", cause=missing.cause, hint=missing.hint)
             self._apps = AppCatalogue(self.state_dir / APPS_FILE)
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
@@ -98,6 +105,8 @@ class Serving(Served):
             finally:
                 await self._end_desktop()
         finally:
+            if self._held is not None:
+                self._held.close()
             log.keep(None)
             os.close(self._lock)
 
@@ -116,6 +125,30 @@ class Serving(Served):
         host.sessions.on_change = self._tell_session
         return host
 
+    def _hold_gamestream_ports(self) -> HeldPorts | None:
+        if not self.config.gamestream_wanted:
+            return None
+        try:
+            return HeldPorts(self.config.host.bind, Ports(self.config.gamestream_port))
+        except CapabilityError as error:
+            self._go_without_gamestream(error)
+            return None
+
+    def _pair_by_gamestream(self, pending: PendingClients, identity: Identity) -> GameStreamPairing | None:
+        try:
+            return GameStreamPairing(pending, identity)
+        except ConfigError as error:
+            self._go_without_gamestream(error)
+            return None
+
+    def _go_without_gamestream(self, error: PunktfunkError) -> None:
+        """Serve the rest and say why; raise ``error`` where there is no rest, or GameStream was asked for by name."""
+        if self.config.gamestream_required:
+            raise error
+        if self._held is not None:
+            self._held.close()
+        self.gamestream_missing = error
+
     def _gamestream(self, pairing: GameStreamPairing) -> ProtocolFactory:
         # Its servers and what they load are for hosts that serve it.
         from punktfunk.host.app_runner import AppRunner
@@ -123,7 +156,7 @@ class Serving(Served):
 
         ports = Ports(self.config.gamestream_port)
         return lambda services: GameStreamServer(
-            services, pairing, ports, self.apps.all, AppRunner(self.desktop)
+            services, pairing, ports, self.apps.all, AppRunner(self.desktop), held=self._held
         )
 
     def _tell_session(self, report: SessionReport) -> None:

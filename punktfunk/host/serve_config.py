@@ -28,8 +28,8 @@ class ServeConfig(BaseModel):
     """The native host; its ``state_dir`` is the process's."""
     native: bool = True
     """Serve the native protocol."""
-    gamestream: bool = False
-    """Serve Moonlight clients, by GameStream."""
+    gamestream: bool | None = None
+    """Serve Moonlight clients, by GameStream; ``None``: where its ports are free, unless nothing else is served."""
     gamestream_port: int = BASE_PORT
     """The HTTP port of GameStream, from which all its others follow."""
     announce: bool = True
@@ -48,9 +48,19 @@ class ServeConfig(BaseModel):
     mgmt_bind: str = f"127.0.0.1:{MGMT_PORT}"
     """Their address and port; off loopback they speak HTTPS."""
 
+    @property
+    def gamestream_wanted(self) -> bool:
+        """Whether GameStream is to be served, if that can be."""
+        return self.gamestream is not False
+
+    @property
+    def gamestream_required(self) -> bool:
+        """Whether the host is not to start without GameStream: it was asked for by name, or is the only wire."""
+        return self.gamestream is True or (self.gamestream_wanted and not self.native)
+
     @model_validator(mode="after")
     def _serves_something(self) -> Self:
-        if not (self.native or self.gamestream or self.management):
+        if not (self.native or self.gamestream_wanted or self.management):
             raise ValueError("without a protocol and without the management API nothing is served")
         if not self.native and self.arm_seconds is not None:
             raise ValueError("without the native protocol there is nothing to pair with")

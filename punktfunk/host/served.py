@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from punktfunk import log
 from punktfunk.announcement import Announcement
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import ConfigError
+from punktfunk.errors import ConfigError, PunktfunkError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.describe import describe_encoder, describe_stream, require_encoder
@@ -55,6 +55,8 @@ class Served:
         self._pairing: NativePairing | None = None
         self.gamestream_pairing: GameStreamPairing | None = None
         """Who pairs by GameStream, where that is served."""
+        self.gamestream_missing: PunktfunkError | None = None
+        """Why GameStream is not served, though it would have been."""
         self._apps: AppCatalogue | None = None
         self._announcing: list[asyncio.Task[Announcement]] = []
         self._changing = asyncio.Lock()
@@ -136,12 +138,16 @@ class Served:
                 lines.append(f"encoder      {describe_encoder(config)}")
             for server in self.host.protocols.values():
                 lines += server.banner()
+        if self.gamestream_missing is not None:
+            cause, hint = self.gamestream_missing.cause, self.gamestream_missing.hint
+            lines.append(f"WARNING      no Moonlight client can connect: {cause} ({hint})")
         lines.append(f"fingerprint  {self.identity.fingerprint}")
         paired = len(self.pairing.trust.clients())
         lines.append(f"clients      {paired} paired in {self.pairing.trust.path}")
         if config.trust is not OpenTrust.NONE:
             lines.append(
                 "WARNING      pairing is off: whoever reaches this host from a private address is let in"
+                + (", Moonlight clients excepted" if self.gamestream is not None else "")
             )
         if self.management is not None:
             lines.append(f"console      {self.management.console_link()}  (signs in once, within 10 min)")

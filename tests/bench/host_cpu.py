@@ -62,6 +62,7 @@ def _serving(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str
                 "-m",
                 "punktfunk",
                 "serve",
+                "--no-gamestream",
                 "--open",
                 "--bind",
                 "127.0.0.1",

@@ -98,7 +98,8 @@ def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float,
 @contextmanager
 def _serving(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run ``punktfunk serve``; give its process and its native address."""
-    command = [sys.executable, "-m", "punktfunk", "serve", "--open", "--no-mdns", "--bind", "127.0.0.1"]
+    command = [sys.executable, "-m", "punktfunk", "serve", "--no-gamestream", "--open", "--no-mdns"]
+    command += ["--bind", "127.0.0.1"]
     command += ["--native-port", "0", "--mgmt-bind", "127.0.0.1:0", "--state-dir", str(folder / "state")]
     process = subprocess.Popen(
         [*command, *options], cwd=_REPOSITORY, env=_ENVIRONMENT, stdout=subprocess.PIPE, text=True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,23 +16,29 @@ from punktfunk.client.ending import End
 from punktfunk.client.gamestream.config import GameStreamConfig
 from punktfunk.client.gamestream.host import GameHost
 from punktfunk.client.gamestream.service import GameStreamClient
-from punktfunk.errors import ConfigError, UntrustedPeerError
+from punktfunk.errors import CapabilityError, ConfigError, UntrustedPeerError
 from punktfunk.gamestream.ports import Ports
+from punktfunk.host.gamestream.listening import HeldPorts
+from punktfunk.host.serve import LOCK_FILE
 from punktfunk.media import TestCardSpec
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 from tests.support.gamestream import free_ports
+from tests.support.gamestream_host import ask
 from tests.support.managed_host import ManagedHost
+from tests.support.moonlight import client_keys
 from tests.support.waiting import soon
 
 MODE = Mode(640, 368, 60)
+STRANGER = client_keys()
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[ManagedHost]:
     config = {"source": TestCardSpec(), "mode": None, "encoder": "x264", "encoder_threads": 1}
-    made = ManagedHost(tmp_path / "host", gamestream=True, host={**config, "trust": OpenTrust.LOOPBACK})
+    # As ``serve --open`` does, which serves both wires.
+    made = ManagedHost(tmp_path / "host", gamestream=None, host={**config, "trust": OpenTrust.PRIVATE})
     yield made
     made.end()
 
@@ -54,9 +62,13 @@ def test_clients_of_both_wires_stream_at_once_and_one_is_unpaired(host: ManagedH
 
     async def run() -> None:
         folder = tmp_path / "television"
+        # Open trust is for the other wire.
         with pytest.raises(UntrustedPeerError):
-            # Open trust is for the other wire.
             await GameHost(("127.0.0.1", ports.http), folder).info_as_paired()
+        for path in ("/applist", "/launch", "/resume", "/cancel"):
+            for keys in (None, STRANGER):
+                assert (await asyncio.to_thread(ask, ports, path, secure=True, keys=keys)).status == 401
+        assert "Moonlight clients excepted" in "".join(host.serving.banner())
         await paired_by_the_api(host, ports, folder)
         config = GameStreamConfig(
             address=f"127.0.0.1:{ports.http}",
@@ -72,6 +84,7 @@ def test_clients_of_both_wires_stream_at_once_and_one_is_unpaired(host: ManagedH
             await soon(lambda: api.get("/api/v1/status").json()["video_streaming"], "Moonlight streams")
             listed = api.get("/api/v1/sessions").json()
             assert sorted(session["client"]["name"] for session in listed) == ["laptop", "television"]
+            assert announced_by(host) == ["_punktfunk._udp.local.", "_nvstream._tcp.local."]
             status = api.get("/api/v1/status").json()
             assert (status["audio_streaming"], status["paired_clients"]) == (True, 1)
             assert status["session"] == {"width": 640, "height": 368, "fps": 60}
@@ -108,12 +121,68 @@ def test_readiness_calls_a_host_with_gamestream_alone_ready_once_a_client_is_pai
         host.end()
 
 
+def announced_by(host: ManagedHost) -> list[str]:
+    """Return what the network is told of by a host, as services."""
+    return host.call(lambda: [each.info.type for each in host.serving._announcements()])
+
+
 @pytest.mark.conformance(2)
-def test_a_port_that_another_host_has_is_said(host: ManagedHost, tmp_path: Path) -> None:
-    taken = host.serving.config.gamestream_port
-    with pytest.raises(punktfunk.errors.CapabilityError, match="GameStream") as error:
-        ManagedHost(tmp_path / "other", gamestream=True, gamestream_port=taken)
+def test_a_port_that_another_program_has_costs_the_moonlight_clients_alone(tmp_path: Path) -> None:
+    ports = free_ports()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", ports.rtsp))
+        other.listen()
+        host = ManagedHost(tmp_path / "host", gamestream=None, gamestream_port=ports.base)
+        try:
+            said = host.serving.banner()
+            assert not [line for line in said if line.startswith("gamestream")]
+            [warning] = [line for line in said if line.startswith("WARNING")]
+            assert f"TCP port {ports.rtsp} of 127.0.0.1" in warning
+            assert "--gamestream-port" in warning
+            assert announced_by(host) == ["_punktfunk._udp.local."]
+            report = host.program().get("/api/v1/readiness").json()
+            checks = {check["name"]: check for check in report["checks"]}
+            assert checks["native host"]["ok"]
+            assert (checks["moonlight host"]["ok"], checks["moonlight host"]["needed"]) == (False, False)
+            assert f"TCP port {ports.rtsp}" in checks["moonlight host"]["text"]
+            assert "--gamestream-port" in checks["moonlight host"]["fix"]
+            assert str(ports.http) not in checks["firewall"]["text"]
+            # Nothing of it is left half open.
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", ports.http), 5)
+            assert host.program().get("/api/v1/pair").json()["pin_pending"] is False
+        finally:
+            host.end()
+
+
+def test_an_identity_that_moonlight_does_not_know_costs_its_clients_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "host"
+    folder.mkdir(mode=0o700)
+    other = Identity.load_or_create(tmp_path, Role.CLIENT)
+    for path, place in zip(
+        Identity.paths(tmp_path, Role.CLIENT), Identity.paths(folder, Role.HOST), strict=True
+    ):
+        path.rename(place)
+    host = ManagedHost(folder, gamestream=None)
+    try:
+        assert host.serving.identity.fingerprint == other.fingerprint
+        assert "needs an RSA key" in "".join(host.serving.banner())
+        HeldPorts("127.0.0.1", Ports(host.serving.config.gamestream_port)).close()
+    finally:
+        host.end()
+
+
+@pytest.mark.conformance(2)
+@pytest.mark.parametrize("options", [{"gamestream": True}, {"gamestream": None, "native": False}])
+def test_what_was_asked_for_and_cannot_be_had_is_told_before_anything_starts(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    ports = free_ports()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", ports.control))
+        with pytest.raises(CapabilityError, match=f"UDP port {ports.control}") as error:
+            ManagedHost(tmp_path / "host", gamestream_port=ports.base, **options)
     assert "--gamestream-port" in error.value.hint
+    assert [path.name for path in (tmp_path / "host").iterdir()] == [LOCK_FILE]
     with pytest.raises(ConfigError):
         Ports(1000)
-    assert free_ports().base != taken

@@ -35,7 +35,8 @@ def free_port() -> int:
 
 def serving(folder: Path, *protocols: ProtocolFactory, port: int = 0) -> Serving:
     host = HostConfig(state_dir=folder, source=SyntheticSpec(frame_bytes=4000), port=port)
-    return Serving(ServeConfig(host=host, announce=False, mgmt_bind="127.0.0.1:0"), protocols)
+    config = ServeConfig(host=host, announce=False, gamestream=False, mgmt_bind="127.0.0.1:0")
+    return Serving(config, protocols)
 
 
 def of(made: list[EchoServer], kind: type[EchoServer] = EchoServer) -> ProtocolFactory:

@@ -291,7 +291,16 @@ def test_settings_survive_a_restart_and_a_flag_wins(tmp_path: Path) -> None:
     assert second.address in readiness["addresses"]
     (tmp_path / "host" / "settings.json").write_text("{")
     damaged = subprocess.run(
-        [*PUNKTFUNK, "serve", "--state-dir", str(tmp_path / "host"), "--source", "synthetic", "--no-mdns"],
+        [
+            *PUNKTFUNK,
+            "serve",
+            "--state-dir",
+            str(tmp_path / "host"),
+            "--source",
+            "synthetic",
+            "--no-mdns",
+            "--no-gamestream",
+        ],
         cwd=REPOSITORY,
         env=ENVIRONMENT,
         capture_output=True,

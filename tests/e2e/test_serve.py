@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,9 @@ IsGone = Callable[[int, float], bool]
 
 
 class Served:
-    """One ``punktfunk serve`` on loopback, with what it printed at its start."""
+    """One ``punktfunk serve`` on loopback, with what it printed at its start; without GameStream by default."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, gamestream: Sequence[str] = ("--no-gamestream",)) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
             [
@@ -42,6 +42,7 @@ class Served:
                 "4000",
                 "--mgmt-bind",
                 "127.0.0.1:0",
+                *gamestream,
                 *options,
             ],
             cwd=REPOSITORY,
@@ -82,8 +83,8 @@ class Served:
 def served(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     started: list[Served] = []
 
-    def start(*options: str, folder: str = "host") -> Served:
-        started.append(Served(tmp_path / folder, *options))
+    def start(*options: str, folder: str = "host", **others: Sequence[str]) -> Served:
+        started.append(Served(tmp_path / folder, *options, **others))
         return started[-1]
 
     yield start

@@ -54,7 +54,10 @@ def test_a_host_ends_though_its_state_folder_takes_no_more_changes(managed: Call
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"management": False}, "without a protocol"), ({"arm_seconds": 60}, "native protocol")],
+    [
+        ({"management": False, "gamestream": False}, "without a protocol"),
+        ({"arm_seconds": 60}, "native protocol"),
+    ],
 )
 def test_options_that_leave_nothing_to_serve_or_to_pair_are_refused(
     options: dict[str, Any], words: str
@@ -64,7 +67,10 @@ def test_options_that_leave_nothing_to_serve_or_to_pair_are_refused(
 
 
 def test_a_host_of_gamestream_alone_needs_no_management() -> None:
-    assert ServeConfig(host=HostConfig(), native=False, management=False, gamestream=True).gamestream
+    alone = ServeConfig(host=HostConfig(), native=False, management=False)
+    assert alone.gamestream_required
+    beside = ServeConfig(host=HostConfig())
+    assert (beside.gamestream_wanted, beside.gamestream_required) == (True, False)
 
 
 def test_a_bitrate_that_no_encoder_takes_is_refused_at_the_start_and_capped_for_a_client() -> None:

@@ -53,7 +53,9 @@ def with_server(
 
     async def both() -> None:
         host = HostConfig(state_dir=folder, source=SyntheticSpec())
-        config = ServeConfig(host=host, native=False, announce=False, mgmt_bind="127.0.0.1:0")
+        config = ServeConfig(
+            host=host, native=False, gamestream=False, announce=False, mgmt_bind="127.0.0.1:0"
+        )
         async with Serving(config) as serving:
             assert serving.management is not None
             serving.management.connections.request_limit_s = request_limit_s
@@ -230,7 +232,9 @@ def test_requests_and_answers_have_ten_seconds(folder: Path) -> None:
 
     async def test() -> None:
         host = HostConfig(state_dir=folder, source=SyntheticSpec())
-        config = ServeConfig(host=host, native=False, announce=False, mgmt_bind="127.0.0.1:0")
+        config = ServeConfig(
+            host=host, native=False, gamestream=False, announce=False, mgmt_bind="127.0.0.1:0"
+        )
         async with Serving(config) as serving:
             server = serving.management
             assert server is not None

@@ -425,7 +425,16 @@ def test_the_programs_say_it_in_two_lines_and_leave(program: str, tmp_path: Path
     state.mkdir(0o700)
     state.chmod(0o777)
     arguments = {
-        "serve": ["--bind", "127.0.0.1", "--native-port", "0", "--no-mdns", "--mgmt-bind", "127.0.0.1:0"],
+        "serve": [
+            "--bind",
+            "127.0.0.1",
+            "--native-port",
+            "0",
+            "--no-gamestream",
+            "--no-mdns",
+            "--mgmt-bind",
+            "127.0.0.1:0",
+        ],
         "host": ["--open", "--port", "0"],
         "console": [],
         "connect": ["127.0.0.1:9"],

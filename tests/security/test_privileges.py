@@ -33,7 +33,8 @@ def test_a_host_streams_to_a_client_and_neither_has_a_capability(need_tool: obje
     need_tool("setpriv", "util-linux")  # type: ignore[operator]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HOME": str(tmp_path), "COLUMNS": "200"}
     serve = [
-        *PLAIN, *PROGRAM, "serve", "--bind", "127.0.0.1", "--native-port", "0", "--mgmt-bind", "127.0.0.1:0",
+        *PLAIN, *PROGRAM, "serve", "--no-gamestream", "--bind", "127.0.0.1", "--native-port", "0",
+        "--mgmt-bind", "127.0.0.1:0",
         "--no-mdns", "--open", "--source", "synthetic", "--frame-bytes", "20000", "--frames", "60", "--sessions", "1",
         "--state-dir", str(tmp_path / "host"),
     ]  # fmt: skip

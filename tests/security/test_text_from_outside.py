@@ -525,7 +525,16 @@ def test_a_text_in_a_state_file_is_shown_as_text(name: str, tmp_path: Path) -> N
         (state / name).chmod(0o600)
 
         async def scenario() -> None:
-            serve = ["-v", "serve", "--bind", "127.0.0.1", "--native-port", "0", "--no-mdns"]
+            serve = [
+                "-v",
+                "serve",
+                "--no-gamestream",
+                "--bind",
+                "127.0.0.1",
+                "--native-port",
+                "0",
+                "--no-mdns",
+            ]
             host = Terminal([*serve, "--mgmt-bind", "127.0.0.1:0", "--source", "synthetic"], tmp_path)
             assert await host.run() in {2, 5}
             assert not harm(host.text)

@@ -72,6 +72,20 @@ def test_a_damaged_or_foreign_key_is_an_error_and_never_replaced(tmp_path: Path)
         Identity.load_or_create(tmp_path, Role.CLIENT)
 
 
+def test_an_rsa_key_whose_halves_do_not_belong_together_is_damaged(tmp_path: Path) -> None:
+    made = Identity.load_or_create(tmp_path, Role.HOST)
+    assert isinstance(made.key, rsa.RSAPrivateKey)
+    right = made.key.private_numbers()
+    wrong = rsa.RSAPrivateNumbers(
+        right.p, right.q, right.d ^ 2, right.dmp1 ^ 2, right.dmq1 ^ 2, right.iqmp, right.public_numbers
+    )
+    (tmp_path / "key.pem").write_bytes(
+        Identity(made.certificate, wrong.private_key(unsafe_skip_rsa_key_validation=True))._key_pem()
+    )
+    with pytest.raises(ConfigError, match="damaged"):
+        Identity.load_or_create(tmp_path, Role.HOST)
+
+
 def test_a_certificate_without_its_key_says_so_and_is_not_replaced(tmp_path: Path) -> None:
     Identity.load_or_create(tmp_path, Role.HOST)
     (tmp_path / "key.pem").unlink()

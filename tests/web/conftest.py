@@ -38,7 +38,7 @@ class ServedHost:
         self._errors = (self.folder / "stderr").open("ab")
         self.process = subprocess.Popen(
             [
-                *COMMAND, "serve", "--source", "testcard", "--mode", "640x360@30", "--no-mdns",
+                *COMMAND, "serve", "--source", "testcard", "--mode", "640x360@30", "--no-mdns", "--no-gamestream",
                 "--bind", "127.0.0.1", "--native-port", self.native_port,
                 "--mgmt-bind", f"127.0.0.1:{self.mgmt_port}", "--state-dir", str(self.folder / "state"),
             ],

@@ -47,18 +47,24 @@ _BURST_PACKETS, _PACKETS_PER_MS = 16, 71
 """Pacing of section 7.9: about a millisecond's worth at 800 Mbit/s, so that no millisecond has 100 packets."""
 
 
+def certain_modes(config: HostConfig) -> CodecModes:
+    """Return what a host offers of which it need not ask its GPU: H.264, and the codec that was asked for by name."""
+    if config.codec == "auto" or isinstance(config.source, SyntheticSpec):
+        return CodecModes.H264
+    return CodecModes.H264 | _MODES[Codec(config.codec)]
+
+
 def offered_modes(config: HostConfig) -> CodecModes:
     """Return what the encoders of this machine make for a stream; may take a second the first time.
 
     Clients take AV1 before HEVC before H.264 wherever they may, so that the slower codecs are offered only where a GPU
     makes them, or the operator has asked for one. H.264 stays beside it, for clients without that.
     """
-    modes = CodecModes.H264
-    if isinstance(config.source, SyntheticSpec):
-        return modes
-    for codec in (Codec.HEVC, Codec.AV1):
-        if config.codec == codec or (config.codec == "auto" and _by_hardware(config, codec)):
-            modes |= _MODES[codec]
+    modes = certain_modes(config)
+    if config.codec == "auto" and not isinstance(config.source, SyntheticSpec):
+        for codec in (Codec.HEVC, Codec.AV1):
+            if _by_hardware(config, codec):
+                modes |= _MODES[codec]
     return modes
 
 

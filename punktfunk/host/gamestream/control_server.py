@@ -73,9 +73,9 @@ class ControlServer:
         """What was counted so far."""
         return {**self._endpoint.counters(), **self._counters}
 
-    def open(self) -> None:
-        """Begin to listen; raise ``CapabilityError`` when the port is taken."""
-        for bound in bound_sockets(self._bind, self._port, socket.SOCK_DGRAM, "the control port"):
+    def open(self, held: list[socket.socket] | None = None) -> None:
+        """Begin to listen, by the sockets that hold the port already; raise ``CapabilityError`` when it is taken."""
+        for bound in held or bound_sockets(self._bind, self._port, socket.SOCK_DGRAM, "the control port"):
             ask_for_local_address(bound)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
             self._sockets[bound.family] = bound

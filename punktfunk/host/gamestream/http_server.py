@@ -34,10 +34,12 @@ class HttpServer:
         """What happened to connections, by name: see :class:`~.http_connection.Connections`."""
         return self.connections.counters
 
-    async def open(self) -> None:
-        """Begin to listen."""
-        await self._listen(self._ports.http, "HTTP", None)
-        await self._listen(self._ports.https, "HTTPS", self._context)
+    async def open(
+        self, http: list[socket.socket] | None = None, https: list[socket.socket] | None = None
+    ) -> None:
+        """Begin to listen, by the sockets that hold the ports already."""
+        await self._listen(http or self._bound(self._ports.http, "HTTP"), None)
+        await self._listen(https or self._bound(self._ports.https, "HTTPS"), self._context)
 
     def close(self) -> None:
         """Stop to listen, and cut what is open."""
@@ -46,9 +48,12 @@ class HttpServer:
         self._servers.clear()
         self.connections.close()
 
-    async def _listen(self, port: int, what: str, context: SSL.Context | None) -> None:
+    def _bound(self, port: int, what: str) -> list[socket.socket]:
+        return bound_sockets(self._bind, port, socket.SOCK_STREAM, what)
+
+    async def _listen(self, sockets: list[socket.socket], context: SSL.Context | None) -> None:
         loop = asyncio.get_running_loop()
-        for bound in bound_sockets(self._bind, port, socket.SOCK_STREAM, what):
+        for bound in sockets:
             self._servers.append(
                 await loop.create_server(lambda: Connection(self.connections, context), sock=bound)
             )

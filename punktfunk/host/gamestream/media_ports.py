@@ -53,9 +53,9 @@ class MediaPort(Generic[S]):
         self._sockets: list[socket.socket] = []
         self._latched: set[S] = set()
 
-    def open(self) -> None:
-        """Begin to listen; raise ``CapabilityError`` when the port is taken."""
-        self._sockets = bound_sockets(self._bind, self._port, socket.SOCK_DGRAM, self._what)
+    def open(self, held: list[socket.socket] | None = None) -> None:
+        """Begin to listen, by the sockets that hold the port already; raise ``CapabilityError`` when it is taken."""
+        self._sockets = held or bound_sockets(self._bind, self._port, socket.SOCK_DGRAM, self._what)
         for bound in self._sockets:
             ask_for_local_address(bound)
             # Only now: a port that another host has was to be told.

@@ -79,9 +79,9 @@ class RtspServer:
         self._quota: FairQuota[asyncio.Task[None]] = FairQuota(MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE)
         self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def open(self) -> None:
-        """Begin to listen."""
-        for bound in bound_sockets(self._bind, self._port, socket.SOCK_STREAM, "RTSP"):
+    async def open(self, held: list[socket.socket] | None = None) -> None:
+        """Begin to listen, by the sockets that hold the port already."""
+        for bound in held or bound_sockets(self._bind, self._port, socket.SOCK_STREAM, "RTSP"):
             self._servers.append(await asyncio.start_server(self._connected, sock=bound, limit=_READ_BYTES))
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from punktfunk.errors import CapacityFullError, PunktfunkError, StatusError
 from punktfunk.gamestream.announce import Announced
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
-from punktfunk.gamestream.describe import CodecModes, Description, Encryption
+from punktfunk.gamestream.describe import Description, Encryption
 from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
 from punktfunk.gamestream.ping import PingBook
 from punktfunk.gamestream.ports import BASE_PORT, Ports
@@ -28,10 +28,11 @@ from punktfunk.gamestream.surround import advertised
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.config import HostConfig
-from punktfunk.host.gamestream.agreement import offered_modes, require_stream, stream_request
+from punktfunk.host.gamestream.agreement import certain_modes, offered_modes, require_stream, stream_request
 from punktfunk.host.gamestream.control_owner import ControlKeys, ControlMessage
 from punktfunk.host.gamestream.control_server import ControlServer
 from punktfunk.host.gamestream.http_server import HttpServer
+from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.host.gamestream.media_ports import MediaPort
 from punktfunk.host.gamestream.pairing import WIRE, GameStreamPairing
 from punktfunk.host.gamestream.rtsp_server import RtspServer
@@ -59,8 +60,12 @@ class GameStreamServer:
         ports: Ports,
         apps: Callable[[], Sequence[App]] = lambda: (DESKTOP,),
         runner: AppRunner | None = None,
+        *,
+        held: HeldPorts | None = None,
     ) -> None:
         self.ports = ports
+        self._held = held
+        """The ports, where they were bound before."""
         self._apps = apps
         self._runner = runner or AppRunner(None)
         self.running: App | None = None
@@ -69,7 +74,7 @@ class GameStreamServer:
         """Those that are not over, oldest first."""
         self._services, self._config = services, services.config
         self._pairing = pairing
-        self._modes = CodecModes.H264
+        self._modes = certain_modes(self._config)
         self._counters: Counter[str] = Counter()
         self._pings: PingBook[GameStreamSession] = PingBook()
         bind = self._config.bind
@@ -97,13 +102,14 @@ class GameStreamServer:
 
     async def open(self) -> None:
         """Listen; raise ``CapabilityError`` when a port is taken."""
-        self._modes = await asyncio.to_thread(offered_modes, self._config)
-        self._video.open()
-        self._audio.open()
-        self._control.open()
-        await self._rtsp.open()
+        self._look_for_encoders()
+        held = self._held = self._held or HeldPorts(self._config.bind, self.ports)
+        self._video.open(held.take(self.ports.video))
+        self._audio.open(held.take(self.ports.audio))
+        self._control.open(held.take(self.ports.control))
+        await self._rtsp.open(held.take(self.ports.rtsp))
         # Last: a client that it tells of this host goes on to the others at once.
-        await self._http.open()
+        await self._http.open(held.take(self.ports.http), held.take(self.ports.https))
         self._log.info(
             "listening", bind=self._config.bind, wire=WIRE, http=self.ports.http, rtsp=self.ports.rtsp
         )
@@ -119,6 +125,8 @@ class GameStreamServer:
         if self._looking is not None:
             self._looking.cancel()
         self._runner.close()
+        if self._held is not None:
+            self._held.close()
         for each in (self._http, self._rtsp, self._video, self._audio, self._control):
             each.close()
 
@@ -132,7 +140,7 @@ class GameStreamServer:
         """Agree on streams by another configuration from now on."""
         former, self._config = self._config, config
         if (former.codec, former.encoder) != (config.codec, config.encoder):
-            self._looking = asyncio.get_running_loop().create_task(self._look_for_encoders())
+            self._look_for_encoders()
 
     def banner(self) -> list[str]:
         """Return the line that tells a Moonlight user what to do."""
@@ -198,6 +206,7 @@ class GameStreamServer:
         # From here on, so that no other launch comes between.
         self.running = app
         try:
+            await self._looked()
             await self._runner.start(app, self._app_ended)
             url = self._publish(client, request, local_address, remote_address)
         except BaseException as error:
@@ -214,6 +223,7 @@ class GameStreamServer:
         self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
     ) -> str:
         """Publish a session on the app that runs."""
+        await self._looked()
         if self.running is None:
             raise StatusError("nothing runs that could be resumed", status=503)
         return self._publish(client, request, local_address, remote_address)
@@ -356,5 +366,17 @@ class GameStreamServer:
         self._services.sessions.over(session, reason)
         self._session_ended.set()
 
-    async def _look_for_encoders(self) -> None:
+    def _look_for_encoders(self) -> None:
+        """Ask the GPU, which may take a second the first time, for what is not certain without it."""
+        if self._looking is not None:
+            self._looking.cancel()
+        self._modes = certain_modes(self._config)
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def _look(self) -> None:
         self._modes = await asyncio.to_thread(offered_modes, self._config)
+
+    async def _looked(self) -> None:
+        """Wait until it is known what can be encoded."""
+        while self._looking is not None and not self._looking.done():
+            await asyncio.wait({self._looking})

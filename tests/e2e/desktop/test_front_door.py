@@ -74,6 +74,7 @@ def test_serve_says_that_the_home_folder_is_missing_before_anybody_connects(
             "-m",
             "punktfunk",
             "serve",
+            "--no-gamestream",
             *options,
             "--no-mgmt",
             "--state-dir",
