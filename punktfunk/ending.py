@@ -13,5 +13,7 @@ class EndReason(Enum):
     UNPAIRED = "unpaired"
     SUPERSEDED = "superseded"
     """The same client has come again."""
+    APP_ENDED = "the app has ended"
+    """What the client streamed is over, by itself or quit."""
     NOT_STARTED = "no Start within 3 s, and others wait"
     """It asked for a stream and did not start it."""

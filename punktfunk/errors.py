@@ -12,7 +12,8 @@
     │   │   ├── EngineMissingError    exit 4  PF212  the GPU has no engine that encodes
     │   │   └── CodecUnsupportedError exit 4  PF213  the GPU's engine does not make this codec
     │   ├── PrivilegeError          exit 4  PF220  root or a capability is missing
-    │   └── CapacityFullError       exit 4  PF230  as many streams run as may
+    │   ├── CapacityFullError       exit 4  PF230  as many streams run as may
+    │   └── AppRunningError         exit 4  PF231  another app runs where the one that was asked for would
     ├── CoreError                   exit 5  PF300  the native core refused
     │   ├── InvalidConfigError      exit 2  PF301  stream parameters outside the wire's limits
     │   ├── FecError                exit 5  PF310  too few shards, or a geometry no code can carry
@@ -133,6 +134,12 @@ class CapacityFullError(CapabilityError):
     """As many streams run as may, those of the client that asks left out."""
 
     code = "PF230"
+
+
+class AppRunningError(CapabilityError):
+    """Another app runs where the one that was asked for would run."""
+
+    code = "PF231"
 
 
 class CoreError(PunktfunkError):

@@ -36,8 +36,8 @@ class BackendName(StrEnum):
 class DesktopOptions:
     """What a desktop is opened with."""
 
-    program: tuple[str, ...] = ()
-    """Argument list of what a desktop of our own runs; () chooses."""
+    program: tuple[str, ...] | None = ()
+    """Argument list of what a desktop of our own runs; () chooses, and None leaves it to :meth:`Desktop.run`."""
     audio: bool = True
     """Stream its sound, where that can be recorded; a desktop without is streamed silently."""
     keyboard_layout: str = "us"

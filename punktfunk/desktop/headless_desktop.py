@@ -51,8 +51,9 @@ class HeadlessDesktop:
 
     def __init__(self, options: DesktopOptions) -> None:
         self._options = options
-        self._program = options.program or default_program()
-        require_program(self._program)
+        self._program = default_program() if options.program == () else options.program
+        if self._program is not None:
+            require_program(self._program)
         self._lock = threading.Lock()
         self._lent: set[ScreenSpec] = set()
         self._kept: list[VirtualOutput] = []
@@ -66,9 +67,10 @@ class HeadlessDesktop:
 
     @property
     def description(self) -> str:
-        """Names the program, and says why it is not heard."""
+        """Names the program, if it has one, and says why it is not heard."""
         sound = f"without sound: {self._silence}" if self._silence else "with sound"
-        return f"a headless sway that runs {name_of(self._program)}, {sound}"
+        runs = "" if self._program is None else f" that runs {name_of(self._program)}"
+        return f"a headless sway{runs}, {sound}"
 
     @property
     def failure(self) -> PunktfunkError | None:
@@ -179,20 +181,21 @@ class HeadlessDesktop:
 
     def _launch(self) -> None:
         """Start the program with the first stream, and again with a later one that finds it ended."""
-        if self._app is None or self._app.status is not None:
+        if self._program is not None and (self._app is None or self._app.status is not None):
             self._app = self._session.launch(self._program, cwd=Path.home())
             self._watcher = threading.Thread(
-                target=self._watch, args=[self._app], name="watch-program", daemon=True
+                target=self._watch,
+                args=[self._app, name_of(self._program)],
+                name="watch-program",
+                daemon=True,
             )
             self._watcher.start()
 
-    def _watch(self, app: App) -> None:
+    def _watch(self, app: App, name: str) -> None:
         """Log how the program ended: without it a desktop is empty, and nobody would know why."""
         app.ended.wait()
         if app.status:
-            self._log.warning(
-                "program ended", program=name_of(self._program), status=app.status, words=app.words
-            )
+            self._log.warning("program ended", program=name, status=app.status, words=app.words)
 
     def _provided(self, made: VirtualOutput) -> DesktopOutput:
         screen = WlrScreen(display=self._session.socket, output=made.name)

@@ -20,10 +20,13 @@ class App:
     """1 to :data:`MAX_APP_ID`."""
     title: str
     command: tuple[str, ...] = ()
-    """A program and its arguments, run without a shell on the desktop that all clients share; empty: that desktop
-    itself, which has no process."""
+    """A program and its arguments, run without a shell; empty: the desktop that all clients share, which has no
+    process."""
     folder: str = ""
     """The program's working folder; empty: the home folder."""
+    own_desktop: bool = False
+    """Whether the program runs on a headless desktop of its own, made for the client that launches it, in place of the
+    one that all clients share."""
 
 
 DESKTOP = App(1, "Desktop")

@@ -18,7 +18,8 @@ from punktfunk.printable import MAX_NAME_CHARACTERS, is_printable
 from punktfunk.trust.private_file import read_private, write_private
 
 APPS_FILE = "apps.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added ``own_desktop``; a list of version 1 has no app with one."""
 MAX_APPS = 64
 MAX_ARGUMENTS = 64
 MAX_ARGUMENT_CHARACTERS = 4096
@@ -123,6 +124,10 @@ def checked(app: App) -> App:
         raise ConfigError(
             f"a command has at most {MAX_ARGUMENTS} parts, {MAX_COMMAND_CHARACTERS} characters in all"
         )
+    if app.own_desktop and not app.command:
+        raise ConfigError(
+            "an app on a desktop of its own has a program", "name one, or take the shared desktop"
+        )
     if app.command and not app.command[0].strip():
         raise ConfigError("a command begins with its program")
     if any(len(part) > MAX_ARGUMENT_CHARACTERS or not _can_be_passed(part) for part in app.command):
@@ -167,12 +172,19 @@ def _app(entry: Mapping[str, Any]) -> App:
         _text(entry["title"]),
         tuple(map(_text, command)),
         _text(entry["folder"]),
+        _truth(entry.get("own_desktop", False)),
     )
 
 
 def _number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_APP_ID + 1:
         raise TypeError("not a number of an app")
+    return value
+
+
+def _truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("neither true nor false")
     return value
 
 

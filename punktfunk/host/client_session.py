@@ -9,6 +9,7 @@ from typing import Protocol
 
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
+from punktfunk.host.desktop import OpenDesktop
 from punktfunk.host.stream.spec import RecordOptions, StreamSpec
 from punktfunk.input import PadFeedback
 from punktfunk.log_limit import LineWriter
@@ -106,3 +107,5 @@ class StreamRequest:
     """Describes the stream to its worker, with what that leaves behind and the output that it captures."""
     sound: SoundFormat = DEFAULT_SOUND
     """How what is to be heard is coded; all streams that want it alike get the same packets."""
+    open_desktop: OpenDesktop | None = None
+    """Brings up the desktop that is streamed in place of the host's own source."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -56,6 +56,13 @@ class DesktopPool:
         backend, found = choose_backend(spec)
         options = DesktopOptions(program=spec.app, audio=spec.audio, keyboard_layout=spec.keyboard_layout)
         return cls(backend.open(options), reason=found.reason)
+
+    @classmethod
+    def open_empty(cls, *, audio: bool = True, keyboard_layout: str = "us") -> Self:
+        """Open a headless desktop that runs nothing yet, which takes half a second. Raises as :meth:`open`."""
+        backend, _ = backends.choose(BackendName.HEADLESS)
+        options = DesktopOptions(program=None, audio=audio, keyboard_layout=keyboard_layout)
+        return cls(backend.open(options))
 
     @property
     def description(self) -> str:
@@ -149,37 +156,55 @@ class DesktopPool:
             self._log.warning("input not released", cause=error.cause)
 
 
+OpenDesktop = Callable[[Mode], Awaitable[DesktopPool]]
+"""Returns a desktop that runs, for a stream of that mode."""
+
+
 class OutputLease:
     """The output of one stream, for as long as the stream is there; belongs to one event loop.
 
-    ``read_marker`` has its pictures numbered by the test card's frame marker.
+    ``read_marker`` has its pictures numbered by the test card's frame marker. ``open_desktop`` is for a stream whose
+    desktop may have to be opened first, and is given the stream's mode; ``desktop`` is then what it has returned.
     """
 
-    def __init__(self, pool: DesktopPool, *, read_marker: bool = False) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        desktop: DesktopPool | None,
+        open_desktop: OpenDesktop | None = None,
+        *,
+        read_marker: bool = False,
+    ) -> None:
+        self.desktop = desktop
+        """Where the stream's input goes and its sound comes from; ``None`` before it is open."""
+        self._open_desktop = open_desktop
         self._read_marker = read_marker
         self._lent: DesktopOutput | None = None
         self._over = False
 
     async def begin(self, mode: Mode) -> ScreenSpec:
         """Have an output made; return what to capture."""
-        self._lent = await asyncio.to_thread(self._pool.lend, mode)
+        if self.desktop is None:
+            if self._open_desktop is None:
+                raise DesktopError("the stream has no desktop")
+            self.desktop = await self._open_desktop(mode)
+        lent = await asyncio.to_thread(self.desktop.lend, mode)
         if self._over:
-            self._pool.give_back(self._lent)
-        return self._screen(self._lent)
+            self.desktop.give_back(lent)
+        self._lent = lent
+        return self._screen(lent)
 
     async def change(self, mode: Mode) -> ScreenSpec:
         """Give the output another mode; return what to capture then."""
-        if self._lent is None:
+        if self.desktop is None or self._lent is None:
             raise DesktopError("the stream has no output yet")
-        self._lent = await asyncio.to_thread(self._pool.change, self._lent, mode)
+        self._lent = await asyncio.to_thread(self.desktop.change, self._lent, mode)
         return self._screen(self._lent)
 
     def end(self) -> None:
         """Give the output back for another stream."""
         self._over = True
-        if self._lent is not None:
-            self._pool.give_back(self._lent)
+        if self.desktop is not None and self._lent is not None:
+            self.desktop.give_back(self._lent)
 
     def _screen(self, lent: DesktopOutput) -> ScreenSpec:
         return numbered(lent.screen) if self._read_marker else lent.screen

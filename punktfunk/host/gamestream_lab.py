@@ -11,7 +11,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.errors import ConfigError
-from punktfunk.gamestream.apps import DESKTOP
 from punktfunk.gamestream.certificate import ClientCertificate
 from punktfunk.gamestream.ports import BASE_PORT, Ports
 from punktfunk.host.config import HostConfig
@@ -58,7 +57,7 @@ async def run_lab_host(config: GameStreamLabConfig) -> int:
         config.host,
         identity=identity,
         pairing=NativePairing(pending, bytes.fromhex(identity.fingerprint)),
-        protocols=[lambda services: GameStreamServer(services, pairing, ports, lambda: (DESKTOP,))],
+        protocols=[lambda services: GameStreamServer(services, pairing, ports)],
     )
     return await run_made_host(host)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from punktfunk.host.config import HostConfig
 from punktfunk.host.pending import PendingClients
+from punktfunk.host.running_apps import RunningApps
 from punktfunk.host.sessions import Sessions
 from punktfunk.log_limit import StrangerLog
 from punktfunk.trust.identity import Identity
@@ -23,6 +24,8 @@ class HostServices:
     sessions: Sessions
     pending: PendingClients | None
     """Devices that await approval, and the list of paired clients; ``None`` for a host where nobody can pair."""
+    apps: RunningApps
+    """What clients can launch, and what runs."""
     stranger_log: StrangerLog
     """Where to write what clients cause that are not known."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.backends import examine, hint_of, reasons
+from punktfunk.desktop import BackendName
+from punktfunk.desktop.backends import choose, examine, hint_of, reasons
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
 from punktfunk.host.firewall import active_firewall, opening, ranges
@@ -152,6 +153,7 @@ def _machine(serving: Served) -> tuple[Check, ...]:
     return (
         _source(serving),
         _encoder(serving),
+        *_app_desktops(serving),
         _firewall(serving),
         _disk(serving.state_dir),
         _send_buffer(serving.config.host.send_buffer_bytes),
@@ -169,6 +171,18 @@ def _source(serving: Served) -> Check:
         reason = usable[0].reason if usable else reasons(found)
         return Check("source", bool(usable), reason, None if usable else hint_of(found) or None, needed=True)
     return Check("source", True, f"streams the {source.kind} source, no desktop", needed=True)
+
+
+def _app_desktops(serving: Served) -> list[Check]:
+    """Look for what apps with desktops of their own need, where there are any."""
+    titles = [app.title for app in serving.apps.all() if app.own_desktop]
+    if not titles:
+        return []
+    try:
+        _, found = choose(BackendName.HEADLESS)
+    except CapabilityError as error:
+        return [Check("app desktops", False, f"{', '.join(titles)}: {error.cause}", error.hint or None)]
+    return [Check("app desktops", True, f"{len(titles)} of the apps can have their own: {found.reason}")]
 
 
 def _encoder(serving: Served) -> Check:

@@ -120,7 +120,12 @@ class Serving(Served):
         if protocols and isinstance(source, DesktopSpec):
             self.desktop = await asyncio.to_thread(DesktopPool.open, source)
         host = Host(
-            self.config.host, identity=identity, pairing=pairing, desktop=self.desktop, protocols=protocols
+            self.config.host,
+            identity=identity,
+            pairing=pairing,
+            desktop=self.desktop,
+            protocols=protocols,
+            apps=self.apps.all,
         )
         host.sessions.on_change = self._tell_session
         return host
@@ -151,13 +156,10 @@ class Serving(Served):
 
     def _gamestream(self, pairing: GameStreamPairing) -> ProtocolFactory:
         # Its servers and what they load are for hosts that serve it.
-        from punktfunk.host.app_runner import AppRunner
         from punktfunk.host.gamestream.server import GameStreamServer
 
         ports = Ports(self.config.gamestream_port)
-        return lambda services: GameStreamServer(
-            services, pairing, ports, self.apps.all, AppRunner(self.desktop), held=self._held
-        )
+        return lambda services: GameStreamServer(services, pairing, ports, held=self._held)
 
     def _tell_session(self, report: SessionReport) -> None:
         for listener in tuple(self.session_listeners):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from punktfunk import log
 from punktfunk.errors import ConfigError
+from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.native.server import NativeServer
 from punktfunk.host.peripherals.router import InputSink
 from punktfunk.host.protocol_server import HostServices, ProtocolFactory, ProtocolServer
+from punktfunk.host.running_apps import AppPlaces, RunningApps
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.sessions import Sessions
 from punktfunk.host.stream.sources import DesktopSpec
@@ -68,12 +70,18 @@ class Host:
         input_sink: InputSink | None = None,
         desktop: DesktopPool | None = None,
         protocols: Iterable[ProtocolFactory] | None = None,
+        apps: Callable[[], Sequence[App]] = lambda: (DESKTOP,),
     ) -> None:
         self.config = config
         self.desktop = desktop
         self.sessions = Sessions(
             desktop=desktop, input_sink=input_sink, artefacts=lambda: self.config.artefacts
         )
+        self.apps = RunningApps(
+            apps,
+            AppPlaces(desktop, self._open_own_desktop, lambda: self.config.max_sessions, self.sessions.gone),
+        )
+        """What runs of ``apps``, which gives what clients can launch."""
         self.protocols: dict[str, ProtocolServer] = {}
         """The wires that are served, by name."""
         self.stranger_log = StrangerLog(log.get("host"))
@@ -96,7 +104,9 @@ class Host:
         if self._identity is None:
             self._identity = await asyncio.to_thread(_identity, config.state_dir)
         # Settings may have changed meanwhile: management is served before the wires are.
-        services = HostServices(self.config, self._identity, self.sessions, self._pending, self.stranger_log)
+        services = HostServices(
+            self.config, self._identity, self.sessions, self._pending, self.apps, self.stranger_log
+        )
         servers = [make(services) for make in self._factories]
         names = Counter(server.name for server in servers)
         if twice := [name for name, count in names.items() if count > 1]:
@@ -127,6 +137,7 @@ class Host:
         # From the last line to the first, whatever one of them raises.
         async with contextlib.AsyncExitStack() as ends:
             ends.callback(self.stranger_log.close)
+            ends.push_async_callback(self.apps.close)
             for server in begun:
                 ends.callback(server.close)
             ends.push_async_callback(self.sessions.stop)
@@ -199,6 +210,14 @@ class Host:
     def _unpaired(self, fingerprint: str) -> None:
         for server in self.protocols.values():
             server.revoke(fingerprint)
+        self.apps.revoke(fingerprint)
+
+    def _open_own_desktop(self) -> DesktopPool:
+        """Open an empty desktop for one app, with keys and sound as those of the host's own are to be."""
+        source = self.config.source
+        if not isinstance(source, DesktopSpec):
+            return DesktopPool.open_empty()
+        return DesktopPool.open_empty(audio=source.audio, keyboard_layout=source.keyboard_layout)
 
 
 def _identity(state_dir: Path | None) -> Identity:

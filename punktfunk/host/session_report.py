@@ -9,7 +9,7 @@ from typing import Literal
 
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.client_session import Remote
-from punktfunk.host.desktop import OutputLease
+from punktfunk.host.desktop import DesktopPool, OutputLease
 from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
 from punktfunk.units import Mode
 
@@ -59,3 +59,8 @@ class SessionReport:
     _lease: OutputLease | None = None
     _worker_gone: bool = False
     _session_gone: bool = False
+
+    @property
+    def desktop(self) -> DesktopPool | None:
+        """Where its input goes and its sound comes from; ``None`` for a source that is no desktop, or none yet."""
+        return None if self._lease is None else self._lease.desktop

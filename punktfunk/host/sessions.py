@@ -52,7 +52,7 @@ class Sessions:
         """Sessions that got a stream: their reports as far as they are kept, and what all of them add up to."""
         self.on_change: Callable[[SessionReport], None] = lambda _report: None
         """Called in the event loop when a session begins, changes (about once a second) and has ended."""
-        self.peripherals = Peripherals(self._listening, desktop=desktop, input_sink=input_sink)
+        self.peripherals = Peripherals(self._listening, input_sink=input_sink)
         self._desktop = desktop
         self._artefacts_of = artefacts
         self._capacity: CapacityLoop[ClientSession] | None = None
@@ -197,6 +197,12 @@ class Sessions:
         """Return the streams that are not over, with their reports."""
         return list(self._streams.values())
 
+    async def gone(self, sessions: Collection[ClientSession]) -> None:
+        """Wait until none of these streams any more, workers included, for as long as these may take."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
+                await self._changed.wait_for(lambda: not any(each in self._streams for each in sessions))
+
     async def ended(self, count: int) -> None:
         """Wait until ``count`` streams have ended, workers included."""
         async with self._changed:
@@ -244,7 +250,7 @@ class Sessions:
                 self.on_change(report)
                 if not self._closing and not session.ending:
                     # Not earlier: the start of recorder and worker at once takes longer than one by one.
-                    self.peripherals.listen(session, report._sound)
+                    self.peripherals.listen(session, report)
 
     def _worker_gone(self, session: ClientSession, report: SessionReport, status: int | None) -> None:
         """Take note of the end of a worker, or (without a status) that a stream ended before it had one."""
@@ -289,8 +295,13 @@ class Sessions:
             fec_percent=request.fec_percent,
             adaptive_fec=request.fec_floor is not None,
             _sound=request.sound,
-            _lease=None if self._desktop is None else OutputLease(self._desktop, read_marker=measured),
+            _lease=self._lease(request, read_marker=measured),
         )
+
+    def _lease(self, request: StreamRequest, *, read_marker: bool) -> OutputLease | None:
+        if request.open_desktop is not None:
+            return OutputLease(None, request.open_desktop, read_marker=read_marker)
+        return None if self._desktop is None else OutputLease(self._desktop, read_marker=read_marker)
 
     def _launch(self, session: ClientSession, former: list[ClientSession]) -> None:
         """Start a stream's worker, and have a desktop's output made for it meanwhile."""
@@ -328,9 +339,7 @@ class Sessions:
 
         A client that takes over wants the output that it had, with its windows, once that has been given back.
         """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
-                await self._changed.wait_for(lambda: not any(earlier in self._streams for earlier in former))
+        await self.gone(former)
         try:
             screen = await lease.begin(report.mode)
         except PunktfunkError as error:

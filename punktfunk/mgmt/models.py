@@ -176,6 +176,7 @@ class AppBody(Body):
     title: str
     command: list[str]
     folder: str
+    own_desktop: bool
 
 
 class AppOrder(Order):
@@ -188,3 +189,10 @@ class AppOrder(Order):
     folder: Annotated[
         str, Field(description="Absolute path of the working folder; empty: the home folder.")
     ] = ""
+    own_desktop: Annotated[
+        bool,
+        Field(
+            description="Run it on a headless desktop of its own, made for the client that launches it, in place of "
+            "the one that all clients share."
+        ),
+    ] = False

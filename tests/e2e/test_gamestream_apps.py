@@ -15,7 +15,8 @@ from punktfunk.client.ending import End
 from punktfunk.client.gamestream.host import LaunchWish, StreamKey
 from punktfunk.errors import StatusError
 from punktfunk.gamestream.apps import DESKTOP, App
-from tests.e2e.test_app_runner import alive, runner
+from punktfunk.host.desktop import DesktopPool
+from tests.e2e.test_app_runner import Desk, alive
 from tests.support.streaming_host import MODE, StreamingHost, streaming_host
 from tests.support.waiting import soon
 
@@ -32,7 +33,7 @@ def beside(folder: Path, use: Callable[[StreamingHost], Awaitable[None]]) -> Non
     )
 
     async def run() -> None:
-        async with streaming_host(folder, apps=apps, runner=runner()) as host:
+        async with streaming_host(folder, apps=apps, app_desktop=DesktopPool(Desk())) as host:
             await use(host)
 
     asyncio.run(asyncio.wait_for(run(), 120))

@@ -170,7 +170,7 @@ def test_two_clients_stream_at_once_and_each_can_be_sent_away(tmp_path: Path) ->
                 await asyncio.wait_for(one.finished(), 10)
                 await soon(lambda: len(host.server.streams()) == 1, "one streams")
             assert host.host.sessions.capacity.counters["superseded"] == 1
-        assert host.server.running_app() == 1
+        assert host.server.running_app(None) == 1
 
     beside(tmp_path, use)
 
@@ -209,7 +209,7 @@ def test_a_launch_without_rtsp_expires_and_the_app_can_be_resumed(
         await host.asking(state).launch(1, WISH, StreamKey.draw())
         assert len(host.server.sessions) == 1
         await soon(lambda: not host.server.sessions, "the session is given up")
-        assert host.server.running_app() == 1
+        assert host.server.running_app(None) == 1
         monkeypatch.undo()
         async with host.client(state, decode=False) as client:
             assert client.resumed
@@ -287,7 +287,7 @@ def test_a_client_that_is_killed_frees_its_stream_and_its_keys_and_can_come_back
         [report] = await host.host.sessions_over(1)
         assert "silent" in report.reason
         assert host.sink.released > released
-        assert host.server.running_app() == 1
+        assert host.server.running_app(None) == 1
         monkeypatch.undo()
         async with host.client(state, decode=False) as client:
             assert client.resumed

@@ -13,7 +13,6 @@ from punktfunk.desktop import OnEnd, RunningProgram
 from punktfunk.errors import StatusError
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.launch import LaunchRequest
-from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.pairing import WIRE
 from punktfunk.trust.store import PairedClient
@@ -61,8 +60,8 @@ def test_nothing_is_published_on_an_app_that_is_being_quit_and_the_next_one_stay
     async def run() -> None:
         desk = Desk()
         desk.may_begin.set()
-        runner = AppRunner(DesktopPool(desk))  # type: ignore[arg-type]
-        async with streaming_host(tmp_path, apps=(DESKTOP, GAME), runner=runner) as host:
+        desktop = DesktopPool(desk)  # type: ignore[arg-type]
+        async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
             server = host.server
             await launched(host, 1, GAME)
             quitting = [asyncio.create_task(server.cancel(client(n))) for n in (1, 2)]
@@ -73,9 +72,9 @@ def test_nothing_is_published_on_an_app_that_is_being_quit_and_the_next_one_stay
                 await launched(host, 3, DESKTOP)
             desk.may_end.set()
             await asyncio.gather(*quitting)
-            assert (server.running_app(), server.sessions, desk.ended) == (0, [], 1)
+            assert (server.running_app(None), server.sessions, desk.ended) == (0, [], 1)
             await launched(host, 3, DESKTOP)
-            assert server.running_app() == DESKTOP.id
+            assert server.running_app(None) == DESKTOP.id
 
     asyncio.run(asyncio.wait_for(run(), 60))
 
@@ -84,17 +83,17 @@ def test_a_launch_that_is_quit_half_way_leaves_neither_program_nor_session(tmp_p
     async def run() -> None:
         desk = Desk()
         desk.may_end.set()
-        runner = AppRunner(DesktopPool(desk))  # type: ignore[arg-type]
-        async with streaming_host(tmp_path, apps=(DESKTOP, GAME), runner=runner) as host:
+        desktop = DesktopPool(desk)  # type: ignore[arg-type]
+        async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
             launching = asyncio.create_task(launched(host, 1, GAME))
-            await soon(lambda: host.server.running is GAME, "the launch has begun")
+            await soon(lambda: host.server.running_app(None) == GAME.id, "the launch has begun")
             quitting = asyncio.create_task(host.server.cancel(client(2)))
             await asyncio.sleep(0)
             desk.may_begin.set()
             with pytest.raises(StatusError, match=r"before it had begun|being quit"):
                 await launching
             await quitting
-            assert (host.server.running_app(), host.server.sessions) == (0, [])
+            assert (host.server.running_app(None), host.server.sessions) == (0, [])
             assert desk.ended == desk.began
 
     asyncio.run(asyncio.wait_for(run(), 60))

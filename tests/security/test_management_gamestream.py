@@ -130,15 +130,40 @@ def test_moonlight_clients_are_listed_and_unpaired(host: ManagedHost) -> None:
     assert [c.fingerprint for c in TrustStore(trust.path).clients()] == [TABLET.fingerprint]
 
 
+def test_readiness_says_what_an_app_with_a_desktop_of_its_own_lacks(
+    host: ManagedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = host.program()
+
+    def about_apps() -> list[dict[str, Any]]:
+        checks = api.get("/api/v1/readiness").json()["checks"]
+        return [check for check in checks if check["name"] == "app desktops"]
+
+    assert about_apps() == []
+    api.post("/api/v1/apps", json={"title": "Game", "command": ["game"], "own_desktop": True})
+    monkeypatch.setenv("PATH", "")
+    (lacking,) = about_apps()
+    assert (lacking["ok"], lacking["needed"]) == (False, False)
+    assert lacking["text"].startswith(
+        "Game: no desktop can be streamed here (headless: sway is not installed"
+    )
+    assert lacking["fix"] == "apt-get install sway"
+
+
 def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:
     api = host.program()
-    desktop = {"id": 1, "title": "Desktop", "command": [], "folder": ""}
+    desktop = {"id": 1, "title": "Desktop", "command": [], "folder": "", "own_desktop": False}
     assert api.get("/api/v1/apps").json() == [desktop]
-    game = {"title": "Game", "command": ["/usr/bin/game", "a b", "$HOME"], "folder": "/srv"}
+    game = {
+        "title": "Game",
+        "command": ["/usr/bin/game", "a b", "$HOME"],
+        "folder": "/srv",
+        "own_desktop": True,
+    }
     added = api.post("/api/v1/apps", json=game)
     assert (added.status_code, added.json()) == (201, {"id": 2, **game})
     changed = api.put("/api/v1/apps/2", json={"title": " Other  game "})
-    other = {"id": 2, "title": "Other game", "command": [], "folder": ""}
+    other = {"id": 2, "title": "Other game", "command": [], "folder": "", "own_desktop": False}
     assert (changed.status_code, changed.json()) == (200, other)
     assert api.get("/api/v1/apps").json() == [desktop, other]
     assert api.delete("/api/v1/apps/2").status_code == 204
@@ -153,6 +178,7 @@ def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:
         ("POST", "apps", {"title": "a", "command": ["a\0b"]}, 422),
         ("POST", "apps", {"title": "a", "folder": "../x"}, 422),
         ("POST", "apps", {"title": "a" * 65}, 422),
+        ("POST", "apps", {"title": "a", "own_desktop": True}, 422),
         ("POST", "apps", {}, 422),
         ("PUT", "apps/1", {"title": "a"}, 409),
         ("DELETE", "apps/1", None, 409),

@@ -51,7 +51,7 @@ class Owner:
     def paired(self, fingerprint: str) -> PairedClient | None:
         return self.trust.find(fingerprint)
 
-    def running_app(self) -> int:
+    def running_app(self, _client: PairedClient | None) -> int:
         return self.running
 
     def apps(self) -> list[App]:

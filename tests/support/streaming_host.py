@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +15,13 @@ from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.clock import monotonic_ns
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.ports import Ports
-from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.gamestream.server import GameStreamServer
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.pending import PendingClients
+from punktfunk.host.running_apps import AppPlaces, RunningApps
 from punktfunk.host.service import Host
 from punktfunk.input import InputEvent
 from punktfunk.media import TestCardSpec
@@ -102,11 +102,15 @@ async def streaming_host(
     *,
     apps: tuple[App, ...] = (DESKTOP,),
     ports: Ports | None = None,
-    runner: AppRunner | None = None,
     desktop: DesktopPool | None = None,
+    app_desktop: DesktopPool | None = None,
+    open_own: Callable[[], DesktopPool] | None = None,
     **config: Any,
 ) -> AsyncIterator[StreamingHost]:
-    """Serve GameStream on loopback with the test card, or what ``config`` says."""
+    """Serve GameStream on loopback with the test card, or what ``config`` says.
+
+    Apps run on ``app_desktop``, which is not streamed, or on what ``open_own`` opens.
+    """
     pending = PendingClients(TrustStore(folder / "trust.json"))
     pairing = GameStreamPairing(pending, HOST_IDENTITY)
     sink, used = Sink(), ports or free_ports()
@@ -117,8 +121,17 @@ async def streaming_host(
         pairing=NativePairing(pending, bytes.fromhex(HOST_IDENTITY.fingerprint)),
         input_sink=sink if desktop is None else None,
         desktop=desktop,
-        protocols=[lambda services: GameStreamServer(services, pairing, used, lambda: apps, runner)],
+        protocols=[lambda services: GameStreamServer(services, pairing, used)],
+        apps=lambda: apps,
     )
+    if app_desktop is not None or open_own is not None:
+        places = AppPlaces(
+            app_desktop,
+            open_own or host._open_own_desktop,
+            lambda: host.config.max_sessions,
+            host.sessions.gone,
+        )
+        host.apps = RunningApps(lambda: apps, places)
     async with host:
         server = host.protocols["gamestream"]
         assert isinstance(server, GameStreamServer)

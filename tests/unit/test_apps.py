@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.apps import MAX_APPS, AppCatalogue
 
-GAME = App(0, "Game", ("/usr/bin/game", "--level", "1 ; rm -rf /"), "/srv/games")
+GAME = App(0, "Game", ("/usr/bin/game", "--level", "1 ; rm -rf /"), "/srv/games", own_desktop=True)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_numbers_of_apps_survive_edits_and_restarts(file: Path) -> None:
 def test_an_app_is_kept_as_it_was_given(file: Path) -> None:
     AppCatalogue(file).add(GAME)
     (kept,) = AppCatalogue(file).all()[1:]
-    assert (kept.title, kept.command, kept.folder) == (GAME.title, GAME.command, GAME.folder)
+    assert kept == replace(GAME, id=2)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_an_app_is_kept_as_it_was_given(file: Path) -> None:
         App(0, "a", (), "relative"),
         App(0, "a", (), "/" + "a" * 4096),
         App(0, "a", (), "/a\0b"),
+        App(0, "a", own_desktop=True),
     ],
     ids=lambda app: repr(app)[:40],
 )
@@ -101,7 +103,7 @@ def test_a_change_that_cannot_be_written_did_not_happen(tmp_path: Path) -> None:
         "",
         "[]",
         "{}",
-        '{"schema_version": 2, "next_id": 2, "apps": []}',
+        '{"schema_version": 3, "next_id": 2, "apps": []}',
         '{"schema_version": 1, "next_id": 2, "apps": {}}',
         '{"schema_version": 1, "next_id": 2.5, "apps": []}',
     ],
@@ -125,6 +127,8 @@ def test_a_damaged_list_is_kept_aside(file: Path, text: str) -> None:
         {"title": ""},
         {"folder": "relative"},
         {"folder": None},
+        {"own_desktop": 1},
+        {"own_desktop": True, "command": []},
     ],
 )
 def test_an_entry_that_is_no_app_is_damage(file: Path, change: dict[str, object]) -> None:

@@ -49,15 +49,16 @@ class Room:
     streams: list[tuple[ClientSession, SessionReport]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.peripherals = Peripherals(self._listening, desktop=None, input_sink=None)
+        self.peripherals = Peripherals(self._listening, input_sink=None)
 
     def _listening(self) -> Iterator[tuple[ClientSession, SessionReport]]:
         return iter(self.streams)
 
     def join(self, sound: SoundFormat) -> Listener:
         listener = Listener()
-        self.streams.append((listener, SessionReport(len(self.streams) + 1, Peer(), Mode(2, 2, 1), None)))
-        self.peripherals.listen(listener, sound)
+        report = SessionReport(len(self.streams) + 1, Peer(), Mode(2, 2, 1), None, _sound=sound)
+        self.streams.append((listener, report))
+        self.peripherals.listen(listener, report)
         return listener
 
     def leave(self, listener: Listener) -> None:

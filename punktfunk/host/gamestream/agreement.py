@@ -6,9 +6,10 @@ from typing import Literal
 
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
-from punktfunk.errors import CapabilityError, MediaError, StatusError
+from punktfunk.errors import CapabilityError, MediaError, StatusError, UnitError
 from punktfunk.gamestream.announce import Announced, ColourSpace
 from punktfunk.gamestream.describe import CodecModes, Encryption
+from punktfunk.gamestream.launch import LaunchRequest
 from punktfunk.gamestream.surround import LAYOUTS, SurroundParams
 from punktfunk.host.client_session import StreamRequest
 from punktfunk.host.config import HostConfig
@@ -37,6 +38,8 @@ _SPACES: dict[ColourSpace, Literal["bt601", "bt709", "bt2020"]] = {
     ColourSpace.REC709: "bt709",
     ColourSpace.REC2020: "bt2020",
 }
+_USUAL_MODE = Mode(1920, 1080, 60)
+"""Of a desktop whose client has not said what it shows."""
 _USUAL_BITSTREAM_BYTES = 1376
 """Of a packet of the usual size (section 7.1)."""
 _SOUND_PAYLOAD_BYTES = 1400 - 12 - 16
@@ -68,8 +71,10 @@ def offered_modes(config: HostConfig) -> CodecModes:
     return modes
 
 
-def require_stream(config: HostConfig, modes: CodecModes, announced: Announced) -> None:
-    """Raise ``StatusError`` (400) for a stream that this host cannot make."""
+def require_stream(
+    config: HostConfig, modes: CodecModes, announced: Announced, *, own_desktop: bool = False
+) -> None:
+    """Raise ``StatusError`` (400) for a stream that this host cannot make, of its source or an app's own desktop."""
     wanted = announced.codec_mode
     if wanted is None or wanted not in modes:
         depth = "10-bit " if announced.ten_bit else ""
@@ -83,12 +88,24 @@ def require_stream(config: HostConfig, modes: CodecModes, announced: Announced) 
         raise StatusError(
             "this host takes encrypted control connections only", "update the client", status=400
         )
-    _require_room(config, streamed_mode(config, announced))
+    if not own_desktop:
+        _require_room(config, streamed_mode(config, announced))
 
 
 def streamed_mode(config: HostConfig, announced: Announced) -> Mode:
     """Return the mode of the stream: the configured one, or what the client asks for."""
     return announced.mode if config.mode is None else config.mode
+
+
+def hinted_mode(config: HostConfig, request: LaunchRequest) -> Mode:
+    """Return the mode that the stream of a launch will have, as far as that is known: a client says it by RTSP."""
+    hint = request.mode
+    if config.mode is not None or hint is None:
+        return config.mode or _USUAL_MODE
+    try:
+        return Mode(hint.width, hint.height, round(hint.fps) or _USUAL_MODE.refresh_hz)
+    except UnitError:
+        return _USUAL_MODE
 
 
 def sound_format(
@@ -168,7 +185,7 @@ def stream_request(
     return StreamRequest(
         name=session.peer.name,
         mode=mode,
-        source=config.source.kind,
+        source="desktop" if session.own_desktop else config.source.kind,
         bitrate_kbps=kbps,
         max_kbps=max_kbps,
         fec_scheme="gf8",
@@ -177,6 +194,7 @@ def stream_request(
         record_frames=config.record_frames,
         spec=spec,
         sound=sound,
+        open_desktop=session.app.open_desktop if session.app is not None and session.own_desktop else None,
     )
 
 

@@ -107,7 +107,7 @@ class HttpRoutes:
             https_port=self._ports.https,
             http_port=self._ports.http,
             codec_mask=self._owner.codec_mask(),
-            running_app=self._owner.running_app(),
+            running_app=self._owner.running_app(request.client),
             local_ip=local_ip(request.local_address),
             mac=mac_of(request.local_address) if paired else NO_MAC,
             paired=paired,

@@ -1,34 +1,38 @@
-"""The server of GameStream: its listeners, the app that runs, and the sessions that see it.
+"""The server of GameStream: its listeners, the sessions of its clients, and the apps that they launch and see.
 
-A host runs one app at a time, from its launch until it is cancelled or ends by itself; any paired client may join it by
-``/resume``, as many at once as the host streams at all (gamestream sections 4.3 to 4.5). Sessions are told apart by
-their keys, never by where they come from.
+An app runs from its launch until it is cancelled or ends by itself (gamestream sections 4.3 to 4.5). Which one runs is
+said to each client for itself: the one on the shared desktop any paired client may join by ``/resume``, one on a
+desktop of its own is its client's alone. Sessions are told apart by their keys, never by where they come from.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
 from punktfunk.ending import EndReason
-from punktfunk.errors import CapacityFullError, PunktfunkError, StatusError
+from punktfunk.errors import AppRunningError, CapacityFullError, PunktfunkError, StatusError
 from punktfunk.gamestream.announce import Announced
-from punktfunk.gamestream.apps import DESKTOP, App
+from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
 from punktfunk.gamestream.describe import Description, Encryption
 from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
 from punktfunk.gamestream.ping import PingBook
 from punktfunk.gamestream.ports import BASE_PORT, Ports
 from punktfunk.gamestream.surround import advertised
-from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.config import HostConfig
-from punktfunk.host.gamestream.agreement import certain_modes, offered_modes, require_stream, stream_request
+from punktfunk.host.gamestream.agreement import (
+    certain_modes,
+    hinted_mode,
+    offered_modes,
+    require_stream,
+    stream_request,
+)
 from punktfunk.host.gamestream.control_owner import ControlKeys, ControlMessage
 from punktfunk.host.gamestream.control_server import ControlServer
 from punktfunk.host.gamestream.http_server import HttpServer
@@ -39,16 +43,14 @@ from punktfunk.host.gamestream.rtsp_server import RtspServer
 from punktfunk.host.gamestream.sender import SENDER
 from punktfunk.host.gamestream.session import GameStreamClient, GameStreamSession
 from punktfunk.host.protocol_server import HostServices
+from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.input import PadFeedback
 from punktfunk.trust.store import PairedClient
 
-_END_LIMIT_S = 5.0
-"""How long a client that cancels waits for the sessions to end, whose clients have a second to acknowledge it."""
-
 
 class GameStreamServer:
-    """A :class:`~punktfunk.host.protocol_server.ProtocolServer` for GameStream; ``apps`` gives one at least."""
+    """A :class:`~punktfunk.host.protocol_server.ProtocolServer` for GameStream."""
 
     name = WIRE
     sender = SENDER
@@ -58,18 +60,13 @@ class GameStreamServer:
         services: HostServices,
         pairing: GameStreamPairing,
         ports: Ports,
-        apps: Callable[[], Sequence[App]] = lambda: (DESKTOP,),
-        runner: AppRunner | None = None,
         *,
         held: HeldPorts | None = None,
     ) -> None:
         self.ports = ports
         self._held = held
         """The ports, where they were bound before."""
-        self._apps = apps
-        self._runner = runner or AppRunner(None)
-        self.running: App | None = None
-        """The app that runs, whether anybody streams it or not."""
+        self._apps = services.apps
         self.sessions: list[GameStreamSession] = []
         """Those that are not over, oldest first."""
         self._services, self._config = services, services.config
@@ -84,10 +81,7 @@ class GameStreamServer:
         self._audio = MediaPort(bind, ports.audio, "sound", self._pings, self._audio_pinged)
         self._control = ControlServer(bind, ports.control, self)
         self._closing = False
-        self._session_ended = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
-        self._quitting: asyncio.Task[None] | None = None
-        """Ends the app that runs; nothing is published on it meanwhile."""
         self._log = log.get("host")
 
     # --- as a wire of the host -------------------------------------------------------------------------------------
@@ -124,7 +118,6 @@ class GameStreamServer:
         """Stop to listen."""
         if self._looking is not None:
             self._looking.cancel()
-        self._runner.close()
         if self._held is not None:
             self._held.close()
         for each in (self._http, self._rtsp, self._video, self._audio, self._control):
@@ -182,13 +175,14 @@ class GameStreamServer:
         client = self._pairing.trust.find(fingerprint)
         return client if client is not None and client.wire == WIRE else None
 
-    def running_app(self) -> int:
-        """Return the number of the app that runs; 0 when none does."""
-        return 0 if self.running is None else self.running.id
+    def running_app(self, client: PairedClient | None) -> int:
+        """Return the number of the app that runs as far as a client goes; 0 when none does."""
+        running = self._apps.seen_by(None if client is None else client.fingerprint)
+        return 0 if running is None else running.app.id
 
     def apps(self) -> Sequence[App]:
         """Return what can be launched."""
-        return self._apps()
+        return self._apps.all()
 
     def codec_mask(self) -> int:
         """Return what the encoders make now."""
@@ -197,73 +191,60 @@ class GameStreamServer:
     async def launch(
         self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
     ) -> str:
-        """Start an app and publish a session on it."""
-        if self.running is not None:
+        """Start an app and publish a session on it; one that others stream on the shared desktop is joined."""
+        if self._apps.seen_by(client.fingerprint) is not None:
             raise StatusError("an app runs already: resume it, or quit it first", status=400)
-        app = next((each for each in self.apps() if each.id == request.app_id), None)
+        app = self._apps.find(request.app_id)
         if app is None:
             raise StatusError("this host has no such app", status=404)
-        # From here on, so that no other launch comes between.
-        self.running = app
         try:
-            await self._looked()
-            await self._runner.start(app, self._app_ended)
-            url = self._publish(client, request, local_address, remote_address)
-        except BaseException as error:
-            if self.running is app and self._quitting is None:
-                await self._runner.end()
-                self.running = None
-            if isinstance(error, PunktfunkError) and not isinstance(error, StatusError):
-                raise StatusError(error.cause, status=503) from error
+            running = self._apps.launch(app, client.fingerprint)
+        except AppRunningError as error:
+            raise _refused(error, 400) from error
+        except CapacityFullError as error:
+            raise _refused(error, 503) from error
+        joined = running.begun
+        try:
+            url = await self._enter(running, client, request, local_address, remote_address)
+        except BaseException:
+            if not joined and not running.sessions:
+                await running.quit()
             raise
-        self._log.info("app launched", app=app.title, client=client.name)
         return url
 
     async def resume(
         self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
     ) -> str:
-        """Publish a session on the app that runs."""
-        await self._looked()
-        if self.running is None:
+        """Publish a session on the app that runs for a client, or on the shared desktop."""
+        running = self._apps.of(client.fingerprint)
+        if running is None:
             raise StatusError("nothing runs that could be resumed", status=503)
-        return self._publish(client, request, local_address, remote_address)
+        return await self._enter(running, client, request, local_address, remote_address)
 
     async def cancel(self, client: PairedClient) -> None:
-        """End the app and every stream of it."""
-        if self.running is None:
-            return
-        if self._quitting is None:
-            self._log.info("app cancelled", app=self.running.title, client=client.name)
-            self._quitting = asyncio.get_running_loop().create_task(self._quit())
-        await asyncio.shield(self._quitting)
+        """End the app that runs for a client, or on the shared desktop, and every stream of it."""
+        running = self._apps.of(client.fingerprint)
+        if running is not None:
+            self._log.info("app cancelled", app=running.app.title, client=client.name)
+            await running.quit()
 
-    async def _quit(self) -> None:
-        for session in list(self.sessions):
-            session.app_over()
-        try:
-            await self._runner.end()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_END_LIMIT_S):
-                    while self.sessions:
-                        self._session_ended.clear()
-                        await self._session_ended.wait()
-        finally:
-            self.running = self._quitting = None
-
-    def _app_ended(self) -> None:
-        """End every session of an app whose program has ended by itself; one that is being quit has its own end."""
-        if self._quitting is not None:
-            return
-        self.running = None
-        for session in list(self.sessions):
-            session.app_over()
-
-    def _publish(
-        self, client: PairedClient, request: LaunchRequest, local_address: str, remote_address: str
+    async def _enter(
+        self,
+        running: RunningApp,
+        client: PairedClient,
+        request: LaunchRequest,
+        local_address: str,
+        remote_address: str,
     ) -> str:
+        """Publish a session on an app as soon as that runs."""
+        await self._looked()
+        try:
+            await running.ready(hinted_mode(self._config, request))
+        except PunktfunkError as error:
+            raise _refused(error, 503) from error
         if self._closing:
             raise StatusError("the host is about to end", status=503)
-        if self.running is None or self._quitting is not None:
+        if running.ending:
             raise StatusError("the app is being quit", status=503)
         session = GameStreamSession(
             self,
@@ -277,6 +258,8 @@ class GameStreamServer:
         except CapacityFullError as error:
             session.withdraw()
             raise StatusError(f"this host streams to as many as it may: {error.cause}", status=503) from error
+        session.app = running
+        running.join(client.fingerprint, session)
         self.sessions.append(session)
         self._pings.expect(session, payload=session.ping_payload, address=None)
         return rtsp_url(local_address, self.ports.rtsp, encrypted=request.encrypted_rtsp)
@@ -335,7 +318,7 @@ class GameStreamServer:
 
     def agree(self, session: GameStreamSession, announced: Announced) -> None:
         """Judge what a client announces."""
-        require_stream(self._config, self._modes, announced)
+        require_stream(self._config, self._modes, announced, own_desktop=session.own_desktop)
         if not announced.session_pings:
             # An old client, known by its address alone; of others, strangers behind it could draw the stream away.
             self._pings.expect(session, payload=session.ping_payload, address=session.remote_address)
@@ -364,7 +347,8 @@ class GameStreamServer:
         self._video.forget(session)
         self._audio.forget(session)
         self._services.sessions.over(session, reason)
-        self._session_ended.set()
+        if session.app is not None:
+            session.app.leave(session)
 
     def _look_for_encoders(self) -> None:
         """Ask the GPU, which may take a second the first time, for what is not certain without it."""
@@ -380,3 +364,9 @@ class GameStreamServer:
         """Wait until it is known what can be encoded."""
         while self._looking is not None and not self._looking.done():
             await asyncio.wait({self._looking})
+
+
+def _refused(error: PunktfunkError, status: int) -> StatusError:
+    """Return what a client is shown instead: a person reads it, who wants to know what to do about it, too."""
+    words = f"{error.cause} ({error.hint})" if error.hint else error.cause
+    return StatusError(words, status=status)

@@ -3,8 +3,8 @@
 It is published by ``/launch`` or ``/resume``, negotiated by RTSP, and streams once its client is on the control
 connection and has pinged the video port: RTSP may be plain and pings are forged easily, but only its client has the key
 of the control connection. A client that stops on the way is given up after 10 s (gamestream section
-4.3); one that has gone on is there as long as its control connection is. The app that it sees is the host's, not the
-session's: it goes on when the session ends (section 4.5).
+4.3); one that has gone on is there as long as its control connection is. The app that it sees is not the session's: it
+goes on when the session ends (section 4.5).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from punktfunk.gamestream.rtsp_cipher import RtspCipher
 from punktfunk.gamestream.rtsp_exchange import RtspExchange, SessionFacts
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.gamestream.traffic_class import mark_traffic
+from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.input import PadFeedback
 from punktfunk.log_limit import LineWriter
@@ -90,6 +91,8 @@ class GameStreamSession(ClientSession):
         self.connect_data = secrets.randbelow(0xFFFF_FFFF) + 1
         """By which its control connection is known; never 0, which clients send that have none."""
         self.ping_payload = new_payload()
+        self.app: RunningApp | None = None
+        """What it streams, once it is published."""
         self.announced: Announced | None = None
         self.worker: WorkerStream | None = None
         self.cipher = RtspCipher(request.rikey, "host") if request.encrypted_rtsp else None
@@ -126,6 +129,11 @@ class GameStreamSession(ClientSession):
     def ending(self) -> bool:
         """True once the session ends and it is known why."""
         return bool(self._reason)
+
+    @property
+    def own_desktop(self) -> bool:
+        """Whether it streams a desktop of its app's own, in place of the host's source."""
+        return self.app is not None and self.app.app.own_desktop
 
     @property
     def sounding(self) -> bool:
@@ -219,10 +227,6 @@ class GameStreamSession(ClientSession):
         """Take back a session that was not published after all."""
         self._reason = "not published"
         self._timer.cancel()
-
-    def app_over(self) -> None:
-        """End with the app that the client sees."""
-        self._close("the app has ended", GRACEFUL)
 
     def stream_finished(self, reason: str) -> None:
         """Close in order once the worker has sent its last frame."""

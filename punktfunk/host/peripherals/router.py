@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from punktfunk.desktop.audio import SoundPlace
@@ -34,30 +35,41 @@ class InputSink(Protocol):
         """Let go of every key and button that is down."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A desktop, and how what is to be heard of it is coded."""
+
+    desktop: DesktopPool | None
+    sound: SoundFormat
+
+    def place(self) -> SoundPlace | None:
+        """Return where it plays now."""
+        return None if self.desktop is None else self.desktop.sound
+
+
 class Peripherals:
     """Leads datagrams where they belong; belongs to the host's event loop, and nothing in it blocks.
 
-    ``listening`` gives the streams that can be sent something. ``input_sink`` gets input in place of ``desktop``.
+    ``listening`` gives the streams that can be sent something. ``input_sink`` gets input in place of their desktops.
     """
 
     def __init__(
         self,
         listening: Callable[[], Iterable[tuple[ClientSession, SessionReport]]],
         *,
-        desktop: DesktopPool | None,
         input_sink: InputSink | None,
     ) -> None:
         self._listening = listening
-        self._input_sink: InputSink | None = desktop if input_sink is None else input_sink
-        self.pad_maker: PadMaker | None = None if desktop is None else desktop.make_pad
-        """Plugs in the pads that clients have; without one their events are input like any other."""
+        self._input_sink = input_sink
+        self.pad_maker: PadMaker | None = None
+        """Plugs in the pads that clients have, in place of what their desktops plug them in with. Without either their
+        events are input like any other."""
         self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
         self._pads: dict[int, GamepadRouter] = {}
-        self._place: Callable[[], SoundPlace | None] = lambda: None if desktop is None else desktop.sound
-        self._sounds: dict[SoundFormat, AudioCapture] = {}
-        """What is recorded, each format once for all who want it."""
-        self._listeners: dict[ClientSession, SoundFormat] = {}
+        self._sounds: dict[_Heard, AudioCapture] = {}
+        """What is recorded, each format of a desktop once for all who want it."""
+        self._listeners: dict[ClientSession, _Heard] = {}
 
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
@@ -67,13 +79,13 @@ class Peripherals:
         elif not self._inject(session, report, datagram):
             report.datagrams["input_refused"] += 1
 
-    def listen(self, session: ClientSession, sound: SoundFormat) -> None:
-        """Begin to record the desktop's sound for a stream, unless its format is recorded already."""
-        self._listeners[session] = sound
-        capture = self._sounds.get(sound)
+    def listen(self, session: ClientSession, report: SessionReport) -> None:
+        """Begin to record the sound of a stream's desktop, unless its format is recorded there already."""
+        heard = self._listeners[session] = _Heard(report.desktop, report._sound)
+        capture = self._sounds.get(heard)
         if capture is None:
-            capture = AudioCapture(self._place, lambda at, opus: self._hear(sound, at, opus), sound)
-            self._sounds[sound] = capture
+            capture = AudioCapture(heard.place, lambda at, opus: self._hear(heard, at, opus), heard.sound)
+            self._sounds[heard] = capture
         capture.begin()
 
     def nobody_streams(self) -> None:
@@ -91,32 +103,43 @@ class Peripherals:
         pads = self._pads.pop(report.number, None)
         if pads is not None:
             pads.close()
-        if self._input_sink is not None:
+        sink = self._sink(report)
+        if sink is not None:
             # What this client held down would stay down; other clients press theirs again.
-            self._input_sink.release_all()
+            sink.release_all()
+
+    def _sink(self, report: SessionReport) -> InputSink | None:
+        return report.desktop if self._input_sink is None else self._input_sink
+
+    def _pad_maker(self, report: SessionReport) -> PadMaker | None:
+        if self.pad_maker is not None or report.desktop is None:
+            return self.pad_maker
+        return report.desktop.make_pad
 
     def _inject(self, session: ClientSession, report: SessionReport, event: InputEvent | PadInput) -> bool:
-        if isinstance(event, InputEvent) and (event.kind not in PAD_KINDS or self.pad_maker is None):
-            return self._input_sink is None or self._input_sink.inject(event)
-        if self.pad_maker is None:
+        make_pad = self._pad_maker(report)
+        if isinstance(event, InputEvent) and (event.kind not in PAD_KINDS or make_pad is None):
+            sink = self._sink(report)
+            return sink is None or sink.inject(event)
+        if make_pad is None:
             return False
         pads = self._pads.get(report.number)
         if pads is None:
             pads = self._pads[report.number] = GamepadRouter(
-                self.pad_maker,
+                make_pad,
                 session.send_feedback,
                 lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
             )
         return pads.inject(event)
 
     def _deafen(self, session: ClientSession) -> None:
-        sound = self._listeners.pop(session, None)
-        if sound is not None and sound not in self._listeners.values():
-            self._sounds.pop(sound).end()
+        heard = self._listeners.pop(session, None)
+        if heard is not None and heard not in self._listeners.values():
+            self._sounds.pop(heard).end()
 
-    def _hear(self, sound: SoundFormat, encoded_ns: int, opus: bytes) -> None:
-        """Send a packet to everyone who streams with that format, each with a count and a clock of its own."""
+    def _hear(self, heard: _Heard, encoded_ns: int, opus: bytes) -> None:
+        """Send a packet to everyone who hears that, each with a count and a clock of its own."""
         for session, report in self._listening():
-            if self._listeners.get(session) == sound:
+            if self._listeners.get(session) == heard:
                 session.send_sound(report.datagrams["audio_sent"], encoded_ns, opus)
                 report.datagrams["audio_sent"] += 1

@@ -69,4 +69,4 @@ def _require_changeable(number: int) -> None:
 
 
 def _wanted(order: AppOrder) -> App:
-    return App(DESKTOP.id, order.title, tuple(order.command), order.folder)
+    return App(DESKTOP.id, order.title, tuple(order.command), order.folder, order.own_desktop)

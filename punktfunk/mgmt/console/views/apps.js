@@ -79,7 +79,8 @@ function appRow(first, { edit, remove }) {
   const update = (next) => {
     app = next;
     say(name, next.title);
-    say(about, next.command.length === 0 ? "the desktop itself" : next.command.join(" "));
+    const program = next.command.length === 0 ? "the desktop itself" : next.command.join(" ");
+    say(about, next.own_desktop ? `${program} · on a desktop of its own` : program);
     change.setAttribute("aria-label", `Change ${next.title}…`);
     drop.setAttribute("aria-label", `Remove ${next.title}…`);
   };
@@ -91,6 +92,7 @@ function editor(app, { done, load }) {
   const title = h("input", { id: "app-title", maxlength: "64", required: true, autocomplete: "off", value: app?.title ?? "" });
   const command = h("textarea", { id: "app-command", rows: "3", spellcheck: "false", "aria-describedby": "app-command-note" }, (app?.command ?? []).join("\n"));
   const folder = h("input", { id: "app-folder", autocomplete: "off", spellcheck: "false", placeholder: "/home/…", value: app?.folder ?? "" });
+  const own = h("input", { id: "app-own-desktop", type: "checkbox", class: "switch", role: "switch", checked: app?.own_desktop ?? false, "aria-describedby": "app-own-note" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const save = h("button", { type: "submit", class: "primary" }, app === null ? "Add" : "Save");
   const form = h(
@@ -100,6 +102,8 @@ function editor(app, { done, load }) {
     labelled("Program and arguments", command),
     h("p", { class: "muted note", id: "app-command-note" }, "One a line, as they are: nothing is quoted and no shell reads them. Empty: the desktop itself."),
     labelled("Working folder", folder),
+    labelled("On a desktop of its own", own),
+    h("p", { class: "muted note", id: "app-own-note" }, "A headless one, in the size of the client that launches it and for that client alone. Otherwise the one that all clients share."),
     problem,
     h("div", { class: "actions" }, h("button", { type: "button", onclick: done }, "Cancel"), save),
   );
@@ -111,6 +115,7 @@ function editor(app, { done, load }) {
       title: title.value,
       command: command.value.split("\n").filter((line) => line.trim() !== ""),
       folder: folder.value.trim(),
+      own_desktop: own.checked,
     };
     try {
       const saved = await (app === null ? api.addApp(wanted) : api.changeApp(app.id, wanted));

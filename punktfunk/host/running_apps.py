@@ -1,0 +1,298 @@
+"""The apps that run on a host, whatever wire their clients come by: who sees which, and when each of them is over.
+
+The host's own desktop has one app at a time, for all who stream it. An app on a desktop of its own is its client's
+alone: it is not shown to others, who may launch the same one beside it. Either goes on when its clients leave, and is
+over when it is quit, or its program has ended; one that only its client could come back to is over as well when that
+has not come for an hour, or may not any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from punktfunk import log
+from punktfunk.ending import EndReason
+from punktfunk.errors import AppRunningError, CapabilityError, CapacityFullError
+from punktfunk.gamestream.apps import App
+from punktfunk.host.app_runner import AppRunner
+from punktfunk.host.client_session import ClientSession
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.units import Mode
+
+UNSTREAMED_LIMIT_S = 3600.0
+"""An app on a desktop of its own is quit when nobody has streamed it for so long: nobody else can see or quit it."""
+END_LIMIT_S = 5.0
+"""How long a client that quits waits for the sessions to end, whose clients have a second to acknowledge it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppPlaces:
+    """Where apps run."""
+
+    shared: DesktopPool | None
+    """The desktop that all clients share, where the host streams one."""
+    open_own: Callable[[], DesktopPool]
+    """Opens an empty desktop for one app; is called in a thread, and raises where that cannot be."""
+    most_own: Callable[[], int]
+    """How many of these there may be at once."""
+    streams_over: Callable[[Collection[ClientSession]], Awaitable[None]]
+    """Waits until none of these captures a desktop any more."""
+
+
+class RunningApp:
+    """An app from its launch until it is over. Made by :class:`RunningApps`, and belongs to its event loop."""
+
+    def __init__(self, app: App, client: str, places: AppPlaces, owner: RunningApps) -> None:
+        self.app = app
+        self.clients = {client}
+        """Who has launched or joined it."""
+        self.sessions: set[ClientSession] = set()
+        """Those on it that are not over, whether they stream yet or not."""
+        self.desktop: DesktopPool | None = None
+        """Its own, once it is open."""
+        self._places, self._owner = places, owner
+        self._runner = AppRunner(places.shared)
+        self._starting: asyncio.Task[None] | None = None
+        self._quitting: asyncio.Task[None] | None = None
+        self._over = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._session_ended = asyncio.Event()
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has had it started, or it runs."""
+        return self._starting is not None
+
+    @property
+    def ending(self) -> bool:
+        """Whether it is being quit, or over; nobody may join it then."""
+        return self._over or self._quitting is not None
+
+    async def ready(self, mode: Mode) -> None:
+        """Start it unless somebody did, on a desktop of its own with an output of that mode; wait until it runs.
+
+        Raises ``CapabilityError`` or ``DesktopError`` where it cannot be started, or is quit meanwhile.
+        """
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._start(mode))
+        await asyncio.shield(self._starting)
+
+    async def open_desktop(self, mode: Mode) -> DesktopPool:
+        """Return the app's own desktop once the app runs there; an ``OpenDesktop`` for its streams."""
+        await self.ready(mode)
+        if self.desktop is None:
+            raise CapabilityError(f"{self.app.title} is over")
+        return self.desktop
+
+    def join(self, client: str, session: ClientSession) -> None:
+        """Take note of a client's session on it."""
+        self.clients.add(client)
+        self.sessions.add(session)
+        self._keep_time()
+
+    def leave(self, session: ClientSession) -> None:
+        """Take note of a session's end; the app goes on."""
+        self.sessions.discard(session)
+        self._session_ended.set()
+        self._keep_time()
+
+    async def quit(self) -> None:
+        """End its sessions, its program and its desktop; return when all of them are gone."""
+        if self._quitting is None:
+            if self._over:
+                return
+            self._quitting = asyncio.get_running_loop().create_task(self._quit())
+        await asyncio.shield(self._quitting)
+
+    async def close(self) -> None:
+        """End its program and its desktop; the host ends, and its sessions have ended."""
+        self.sessions.clear()
+        self._session_ended.set()
+        await self._clear(())
+        self._finish()
+
+    async def _start(self, mode: Mode) -> None:
+        try:
+            await self._run(mode)
+        except BaseException:
+            if not self.ending:
+                # Whoever waits for it is told why, and ends the sessions on it.
+                self._finish()
+                self._owner.keep(self._clear(()))
+            raise
+
+    async def _run(self, mode: Mode) -> None:
+        if self.app.own_desktop:
+            self.desktop = await asyncio.to_thread(self._open, mode)
+            self._runner = AppRunner(self.desktop)
+        if self.ending:
+            raise CapabilityError(f"{self.app.title} was quit before it had begun")
+        await self._runner.start(self.app, self._program_over)
+
+    def _open(self, mode: Mode) -> DesktopPool:
+        desktop = self._places.open_own()
+        try:
+            # Its output is kept for the stream: the program is to find a desktop of its client's size.
+            desktop.give_back(desktop.lend(mode))
+        except BaseException:
+            desktop.close()
+            raise
+        return desktop
+
+    async def _quit(self) -> None:
+        sessions = list(self.sessions)
+        self._end_sessions()
+        try:
+            await self._runner.end()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_LIMIT_S):
+                    while self.sessions:
+                        self._session_ended.clear()
+                        await self._session_ended.wait()
+            await self._clear(sessions)
+        finally:
+            self._finish()
+
+    def _program_over(self) -> None:
+        """End every session of an app whose program has ended by itself; one that is being quit has its own end."""
+        if self.ending:
+            return
+        sessions = list(self.sessions)
+        self._finish()
+        self._end_sessions()
+        if self.app.own_desktop:
+            self._owner.keep(self._clear(sessions))
+
+    def _end_sessions(self) -> None:
+        for session in list(self.sessions):
+            session.end(EndReason.APP_ENDED)
+
+    async def _clear(self, sessions: Collection[ClientSession]) -> None:
+        """Leave neither program nor desktop, once nobody captures that any more."""
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._runner.end()
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
+            await self._runner.end()
+        desktop, self.desktop = self.desktop, None
+        if desktop is not None:
+            await self._places.streams_over(sessions)
+            await asyncio.to_thread(desktop.close)
+
+    def _finish(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._owner.forget(self)
+
+    def _keep_time(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.app.own_desktop and not self.sessions and not self.ending:
+            self._timer = asyncio.get_running_loop().call_later(UNSTREAMED_LIMIT_S, self._unstreamed)
+
+    def _unstreamed(self) -> None:
+        self._owner.log.info("app not streamed any more", app=self.app.title, limit_s=UNSTREAMED_LIMIT_S)
+        self._owner.keep(self.quit())
+
+
+class RunningApps:
+    """The apps that run on one host; belongs to one event loop. ``catalogue`` gives what may be launched."""
+
+    def __init__(self, catalogue: Callable[[], Sequence[App]], places: AppPlaces) -> None:
+        self.all = catalogue
+        """Returns what can be launched, the desktop first."""
+        self.log = log.get("host.app")
+        self._places = places
+        self._shared: RunningApp | None = None
+        self._own: dict[str, RunningApp] = {}
+        """By the client whose they are: the fingerprint of its certificate."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, number: int) -> App | None:
+        """Return the app of that number."""
+        return next((app for app in self.all() if app.id == number), None)
+
+    def seen_by(self, client: str | None) -> RunningApp | None:
+        """Return what runs as far as one client goes: its own, or else the one on the shared desktop.
+
+        That one is not shown to clients that have nothing to do with it while others stream it: they may launch one on
+        a desktop of its own, and are not asked to quit the others' before. ``None`` as client is one that is not known.
+        """
+        own = None if client is None else self._own.get(client)
+        shared = self._shared
+        if own is not None or shared is None or client is None:
+            return own or shared
+        return shared if client in shared.clients or not shared.sessions else None
+
+    def of(self, client: str) -> RunningApp | None:
+        """Return what a client quits: its own, or else the one on the shared desktop, whoever streams it."""
+        return self._own.get(client) or self._shared
+
+    def launch(self, app: App, client: str) -> RunningApp:
+        """Return an app that runs for a client as soon as it is :meth:`RunningApp.ready`.
+
+        The one that is on the shared desktop already is joined. Raises ``AppRunningError`` when another one is in its
+        place, and ``CapacityFullError`` for one desktop too many.
+        """
+        if app.own_desktop:
+            return self._launch_own(app, client)
+        running = self._shared
+        if running is None:
+            running = self._shared = RunningApp(app, client, self._places, self)
+            self.log.info("app launched", app=app.title)
+        elif running.app.id != app.id:
+            raise AppRunningError(
+                f"{running.app.title} runs on this host's desktop",
+                "start that one, or quit it, or start an app with a desktop of its own",
+            )
+        return running
+
+    def revoke(self, client: str) -> None:
+        """Quit what an unpaired client alone could have come back to."""
+        running = self._own.get(client)
+        if running is not None:
+            self.keep(running.quit())
+
+    async def close(self) -> None:
+        """End all programs, and the desktops that are theirs alone."""
+        running = [*self._own.values(), *([] if self._shared is None else [self._shared])]
+        await asyncio.gather(*(each.close() for each in running), *self._tasks)
+
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the event loop's other work; :meth:`close` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def forget(self, running: RunningApp) -> None:
+        """Take note that an app is over."""
+        if self._shared is running:
+            self._shared = None
+        for client in running.clients:
+            if self._own.get(client) is running:
+                del self._own[client]
+        self.log.info("app over", app=running.app.title)
+
+    def _launch_own(self, app: App, client: str) -> RunningApp:
+        running = self._own.get(client)
+        if running is not None:
+            if running.app.id == app.id:
+                return running
+            raise AppRunningError(f"{running.app.title} runs for this client", "resume it, or quit it first")
+        most = self._places.most_own()
+        if len(self._own) >= most:
+            raise CapacityFullError(
+                f"{most} apps with desktops of their own run already",
+                "quit one of them, or let more sessions run at the same time",
+            )
+        running = self._own[client] = RunningApp(app, client, self._places, self)
+        self.log.info("app launched", app=app.title, desktop="its own")
+        return running

@@ -1,0 +1,274 @@
+"""Which app runs for whom, on which desktop, and when it is over: apps as clients of any wire launch and leave them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from punktfunk import log
+from punktfunk.desktop import DesktopOutput, OnEnd, RunningProgram
+from punktfunk.desktop.capture import WlrScreen
+from punktfunk.ending import EndReason
+from punktfunk.errors import AppRunningError, CapabilityError, CapacityFullError, DesktopError
+from punktfunk.gamestream.apps import DESKTOP, App
+from punktfunk.host import running_apps
+from punktfunk.host.client_session import ClientSession
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.running_apps import AppPlaces, RunningApp, RunningApps
+from punktfunk.units import Mode
+from tests.support.waiting import PATIENCE_S, soon
+
+MODE = Mode(1280, 720, 60)
+GAME, OTHER = (
+    App(2, "Game", ("game",), "/", own_desktop=True),
+    App(3, "Other", ("other",), "/", own_desktop=True),
+)
+SHARED = App(4, "Shared", ("shared",), "/")
+A, B, C = "a" * 64, "b" * 64, "c" * 64
+
+
+class Desk:
+    """A desktop that notes what it is asked for, in order."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+        self.programs: list[OnEnd] = []
+
+    def provide(self, mode: Mode) -> DesktopOutput:
+        self.did.append(f"output {mode}")
+        return DesktopOutput("HEADLESS-1", mode, WlrScreen(display="wayland-1", output="HEADLESS-1"))
+
+    def give_back(self, _output: DesktopOutput) -> None:
+        pass
+
+    def run(self, command: Sequence[str], _folder: Path, on_end: OnEnd) -> RunningProgram:
+        self.did.append(f"run {command[0]}")
+        self.programs.append(on_end)
+        return self
+
+    def end(self) -> None:
+        self.did.append("end")
+
+    def close(self) -> None:
+        self.did.append("close")
+
+
+class Session(ClientSession):
+    """A client's session on an app; its wire says so when it has ended."""
+
+    def __init__(self, app: RunningApp, client: str) -> None:
+        self.log, self.dropped_datagrams = log.get("test"), Counter[str]()
+        self.app, self.reason = app, ""
+        app.join(client, self)
+
+    def end(self, reason: EndReason) -> None:
+        self.reason = reason.value
+        asyncio.get_running_loop().call_soon(self.leave)
+
+    def leave(self) -> None:
+        self.app.leave(self)
+
+
+class House:
+    """A host's apps, its desktop, and those that were opened for apps."""
+
+    def __init__(self, most_own: int = 4) -> None:
+        self.shared = Desk()
+        self.own: list[Desk] = []
+        self.captured_until: list[str] = []
+        self.next_own = Desk
+        places = AppPlaces(DesktopPool(self.shared), self._open, lambda: most_own, self._streams_over)  # type: ignore[arg-type]
+        self.apps = RunningApps(lambda: (DESKTOP, GAME, OTHER, SHARED), places)
+
+    def _open(self) -> DesktopPool:
+        self.own.append(self.next_own())
+        return DesktopPool(self.own[-1])  # type: ignore[arg-type]
+
+    async def _streams_over(self, sessions: object) -> None:
+        del sessions
+        self.captured_until += [] if not self.own else self.own[-1].did[-1:]
+
+    async def launched(self, app: App, client: str) -> Session:
+        running = self.apps.launch(app, client)
+        await running.ready(MODE)
+        return Session(running, client)
+
+    def seen(self) -> dict[str, int]:
+        """What runs as each client sees it."""
+        found = {client[0]: self.apps.seen_by(client) for client in (A, B, C)}
+        return {client: 0 if running is None else running.app.id for client, running in found.items()}
+
+
+def at(house: House, use: Callable[[House], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await use(house)
+        await house.apps.close()
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE_S * 2))
+
+
+def test_an_app_gets_a_desktop_of_its_clients_size_before_its_program_begins() -> None:
+    async def use(house: House) -> None:
+        session = await house.launched(GAME, A)
+        assert house.own[0].did == [f"output {MODE}", "run game"]
+        assert await session.app.open_desktop(Mode(640, 360, 30)) is session.app.desktop
+        await session.app.quit()
+        assert house.own[0].did[2:] == ["end", "close"]
+        assert house.captured_until == ["end"], "a desktop is closed once nobody captures it"
+        assert session.reason == EndReason.APP_ENDED.value
+        assert not house.shared.did
+
+    at(House(), use)
+
+
+@pytest.mark.conformance(75)
+def test_clients_run_apps_with_desktops_of_their_own_side_by_side_and_see_their_own_alone() -> None:
+    async def use(house: House) -> None:
+        first = await house.launched(GAME, A)
+        second = await house.launched(GAME, B)
+        assert house.seen() == {"a": GAME.id, "b": GAME.id, "c": 0}
+        assert first.app is not second.app
+        assert len(house.own) == 2
+        await house.launched(SHARED, C)
+        assert house.seen() == {"a": GAME.id, "b": GAME.id, "c": SHARED.id}
+        await first.app.quit()
+        assert (second.reason, house.own[1].did[-1]) == ("", "run game")
+        # The shared desktop is streamed: who has nothing to do with it may launch another app at once.
+        assert house.seen() == {"a": 0, "b": GAME.id, "c": SHARED.id}
+        with pytest.raises(AppRunningError, match="Shared runs on this host's desktop"):
+            house.apps.launch(DESKTOP, A)
+        with pytest.raises(AppRunningError, match="Game runs for this client"):
+            house.apps.launch(OTHER, B)
+
+    at(House(), use)
+
+
+def test_the_app_on_the_shared_desktop_is_joined_and_shown_to_all_once_nobody_streams_it() -> None:
+    async def use(house: House) -> None:
+        first = await house.launched(SHARED, A)
+        second = await house.launched(SHARED, B)
+        assert first.app is second.app
+        assert house.shared.did == ["run shared"]
+        assert house.seen() == {"a": SHARED.id, "b": SHARED.id, "c": 0}
+        second.leave()
+        assert house.seen()["b"] == SHARED.id, "it has left, and may come back"
+        first.leave()
+        assert house.seen() == dict.fromkeys("abc", SHARED.id)
+        assert house.apps.seen_by(None) is first.app
+        assert house.apps.of(C) is first.app
+        await first.app.quit()
+        assert house.seen() == dict.fromkeys("abc", 0)
+        assert house.shared.did == ["run shared", "end"], "the host's desktop stays"
+
+    at(House(), use)
+
+
+def test_a_client_that_leaves_finds_its_app_again_until_it_has_not_come_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def use(house: House) -> None:
+        session = await house.launched(GAME, A)
+        session.leave()
+        assert house.seen()["a"] == GAME.id
+        back = Session(session.app, A)
+        monkeypatch.setattr(running_apps, "UNSTREAMED_LIMIT_S", 0.0)
+        back.leave()
+        await soon(lambda: house.seen()["a"] == 0, "nobody has streamed it")
+        await soon(lambda: house.own[0].did[-1] == "close", "its desktop is gone")
+
+    at(House(), use)
+
+
+def test_a_session_on_an_app_keeps_it_however_long_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_apps, "UNSTREAMED_LIMIT_S", 0.0)
+
+    async def use(house: House) -> None:
+        session = await house.launched(GAME, A)
+        former = Session(session.app, A)
+        former.leave()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert house.seen()["a"] == GAME.id
+
+    at(House(), use)
+
+
+def test_an_app_whose_program_ends_takes_its_sessions_and_its_desktop_along() -> None:
+    async def use(house: House) -> None:
+        session = await house.launched(GAME, A)
+        house.own[0].programs[0](1, "crashed")
+        await soon(lambda: house.own[0].did[-1] == "close", "its desktop is gone")
+        assert session.reason == EndReason.APP_ENDED.value
+        assert house.seen()["a"] == 0
+        await house.launched(OTHER, A)
+
+    at(House(), use)
+
+
+def test_there_are_no_more_desktops_than_sessions() -> None:
+    async def use(house: House) -> None:
+        first = await house.launched(GAME, A)
+        first.leave()
+        with pytest.raises(CapacityFullError, match="1 apps with desktops of their own"):
+            house.apps.launch(GAME, B)
+        await first.app.quit()
+        await house.launched(GAME, B)
+
+    at(House(most_own=1), use)
+
+
+def test_what_cannot_be_started_leaves_neither_app_nor_desktop() -> None:
+    class Broken(Desk):
+        def provide(self, mode: Mode) -> DesktopOutput:
+            super().provide(mode)
+            raise DesktopError("sway did not give HEADLESS-1 the mode")
+
+    class Without(Desk):
+        def run(self, command: Sequence[str], _folder: Path, _on_end: OnEnd) -> RunningProgram:
+            raise CapabilityError(f"{command[0]} cannot be started")
+
+    async def use(house: House) -> None:
+        for kind, error in ((Broken, DesktopError), (Without, CapabilityError)):
+            house.next_own = kind
+            with pytest.raises(error):
+                await house.launched(GAME, A)
+            assert house.seen()["a"] == 0
+            await soon(lambda: house.own[-1].did[-1] == "close", "its desktop is gone")
+        house.next_own = Desk
+        await house.launched(GAME, A)
+
+    at(House(), use)
+
+
+@pytest.mark.parametrize("app", [GAME, SHARED])
+def test_an_app_that_is_quit_before_its_program_has_begun_begins_none(app: App) -> None:
+    async def use(house: House) -> None:
+        running = house.apps.launch(app, A)
+        starting = asyncio.create_task(running.ready(MODE))
+        await asyncio.sleep(0)
+        await running.quit()
+        with pytest.raises(CapabilityError, match="quit before it had begun"):
+            await starting
+        assert house.seen()["a"] == 0
+        assert not any(step.startswith("run") for desk in (house.shared, *house.own) for step in desk.did)
+        assert all(desk.did[-1] == "close" for desk in house.own)
+
+    at(House(), use)
+
+
+def test_an_unpaired_client_loses_its_app_and_the_host_takes_all_along() -> None:
+    async def use(house: House) -> None:
+        first, second = await house.launched(GAME, A), await house.launched(GAME, B)
+        house.apps.revoke(A)
+        house.apps.revoke(C)
+        await soon(lambda: house.own[0].did[-1] == "close", "its desktop is gone")
+        assert first.reason
+        assert not second.reason
+
+    house = House()
+    at(house, use)
+    assert house.own[1].did[-2:] == ["end", "close"]
