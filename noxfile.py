@@ -92,14 +92,14 @@ def _path() -> str:
     return os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
 
 
-def _run(session: nox.Session, program: str, *arguments: str) -> None:
+def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False) -> object:
     """Run a program of the environment, which its children find on PATH too.
 
     Images of containers often forbid bytecode to be written. Then every process of the hundreds that the tests start
     compiles all of its modules, and every worker of theirs rewrites the asserts of all tests.
     """
     env = {"PATH": _path(), "PYTHONDONTWRITEBYTECODE": ""}
-    session.run(str(ENV / "bin" / program), *arguments, env=env, external=True)
+    return session.run(str(ENV / "bin" / program), *arguments, env=env, external=True, silent=silent)
 
 
 @nox.session
@@ -208,14 +208,33 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Feed random and mutated bytes to every parser of the core, FUZZ_SECONDS each (default 60)."""
+    """Feed mutated bytes to parsers: `nox -s fuzz -- [TARGET] [SECONDS]`, of the core and in Python, each 60 s."""
+    _prepare(session)
     _need_cargo(session)
-    seconds = os.environ.get("FUZZ_SECONDS", "60")
-    session.run(
-        "cargo", "test", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", "--release", "-p", "punktfunk-core",
-        "--test", "fuzz", *session.posargs, "--", "--nocapture",
-        external=True, env={"FUZZ_SECONDS": seconds},
-    )  # fmt: skip
+    _tools(session, "fuzz")
+    seconds = next((word for word in session.posargs if word.isdecimal()), "60")
+    targets = [word for word in session.posargs if not word.isdecimal()]
+    in_python = set(str(_run(session, "python", "-m", "tests.fuzz", "--list", silent=True)).split())
+    if not targets or in_python.intersection(targets):
+        names = [name for name in targets if name in in_python]
+        _run(session, "python", "-m", "tests.fuzz", *names, "--seconds", seconds)
+    core = {"FUZZ_SECONDS": seconds, "CARGO_PROFILE_RELEASE_LTO": "off"}
+    for name in [name for name in targets if name not in in_python] or ([] if targets else [""]):
+        session.run(
+            "cargo", "test", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", "--release", "-p",
+            "punktfunk-core", "--test", "fuzz", "no_bytes_break_a_body", "--", "--nocapture",
+            external=True, env=core | ({"FUZZ_TARGET": name} if name else {}),
+        )  # fmt: skip
+
+
+def _tools(session: nox.Session, group: str) -> None:
+    """Install what only one session needs, once."""
+    stamp = ENV / f".{group}"
+    wanted = _fingerprint(session, ROOT / "pyproject.toml", CONSTRAINTS)
+    if not _current(stamp, wanted):
+        tools = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), group)
+        _run(session, "python", "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), *tools)
+        stamp.write_text(wanted)
 
 
 @nox.session
@@ -223,12 +242,7 @@ def mutants(session: nox.Session) -> None:
     """Plant bugs, list those that no test notices (-- --minutes 20 --shard 1/4 --rooms a,b); by hand and nightly."""
     _prepare(session)
     _need_cargo(session)
-    stamp = ENV / ".mutants"
-    wanted = _fingerprint(session, ROOT / "pyproject.toml", CONSTRAINTS)
-    if not _current(stamp, wanted):
-        tools = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), "mutants")
-        _run(session, "python", "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), *tools)
-        stamp.write_text(wanted)
+    _tools(session, "mutants")
     tool = CARGO_TOOLS / "bin" / "cargo-mutants"
     known = (
         session.run(str(tool), "mutants", "--version", external=True, silent=True) if tool.exists() else ""

@@ -24,6 +24,9 @@ MAX_PEM_BYTES = 8192
 MIN_KEY_BITS, MAX_KEY_BITS = 1024, 4096
 """Of its RSA key: clients have 2048, and what is checked with a longer one costs the host."""
 
+UNREADABLE = (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What the library raises for a certificate, its key or its dates that it cannot make sense of."""
+
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _SEQUENCE, _INTEGER, _BIT_STRING, _VERSION = 0x30, 0x02, 0x03, 0xA0
 
@@ -57,7 +60,7 @@ class ClientCertificate:
                 int(found.not_valid_after_utc.timestamp()),
             )
             signature_of(der)
-        except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
+        except UNREADABLE as error:
             raise StatusError("the client's certificate cannot be read", status=400) from error
         if not isinstance(key, rsa.RSAPublicKey) or not MIN_KEY_BITS <= key.key_size <= MAX_KEY_BITS:
             raise StatusError("the client's certificate has no RSA key of a usual length", status=400)

@@ -215,7 +215,7 @@ def _touch(body: bytes) -> Events | Ignored:
     if number >= len(TOUCH_KINDS) or not _finite(x, y, pressure, major, minor):
         return _MEANINGLESS
     kind = TOUCH_KINDS[number]
-    contact = Contact(Tool.FINGER, *_pressed(kind, pressure), major, minor, _rotation(rotation))
+    contact = Contact(Tool.FINGER, *_pressed(kind, pressure), _part(major), _part(minor), _rotation(rotation))
     return (_touched(kind, pointer, x, y, contact),)
 
 
@@ -227,8 +227,8 @@ def _pen(body: bytes) -> Events | Ignored:
     contact = Contact(
         _TOOLS[tool] if tool < len(_TOOLS) else Tool.PEN,
         *_pressed(kind, pressure),
-        major,
-        minor,
+        _part(major),
+        _part(minor),
         _rotation(rotation),
         None if tilt == _UNKNOWN_TILT else tilt,
         buttons,
@@ -266,7 +266,7 @@ def _pressed(kind: InputKind, value: float) -> tuple[float | None, float | None]
     """Return the pressure and the distance that one field has, by what a pointer does."""
     if kind is InputKind.TOUCH_HOVER:
         return None, _part(value)
-    return (_part(value) if value else None), None
+    return (_part(value) or None), None
 
 
 def _rotation(degrees: int) -> int | None:

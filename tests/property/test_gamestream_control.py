@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import struct
-from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +11,7 @@ from punktfunk.errors import CryptoError
 from punktfunk.gamestream import control
 from punktfunk.gamestream import input as wire
 from punktfunk.gamestream.control_cipher import MAX_INNER_BYTES, REPLAY_WINDOW, ControlCipher, ReplayWindow
-from punktfunk.gamestream.input import PLACES, EnableHaptics, InputDecoder
+from punktfunk.gamestream.input import PLACES, InputDecoder
 from punktfunk.gamestream.input_encoder import encode
 from punktfunk.input import (
     EFFECT_BYTES,
@@ -28,7 +26,6 @@ from punktfunk.input import (
     PadBattery,
     PadButtons,
     PadCapability,
-    PadInput,
     PadModel,
     PadMotion,
     PadReport,
@@ -40,6 +37,7 @@ from punktfunk.input import (
     TriggerEffect,
     TriggerRumble,
 )
+from tests.support.gamestream_input import held
 
 RIKEY = bytes(range(16))
 u8, u16, u32 = (st.integers(0, 2**bits - 1) for bits in (8, 16, 32))
@@ -220,20 +218,6 @@ def test_any_input_is_events_in_their_ranges_or_counted(messages: list[tuple[wir
         assert len(events) <= 64
         for event in events:
             held(event)
-
-
-def held(event: wire.Event) -> None:
-    """Hold what whoever applies an event relies on."""
-    if isinstance(event, InputEvent):
-        if event.surface is not None:
-            assert 0 <= event.x <= event.surface.width
-            assert 0 <= event.y <= event.surface.height
-    elif isinstance(event, PadMotion):
-        assert all(map(math.isfinite, (event.x, event.y, event.z)))
-    if isinstance(event, get_args(PadInput)):
-        assert 0 <= event.pad < MAX_PADS
-    else:
-        assert isinstance(event, InputEvent | EnableHaptics)
 
 
 @given(st.binary(max_size=100))

@@ -15,7 +15,7 @@ from punktfunk.gamestream.ping import Ping, PingBook
 from punktfunk.gamestream.rtsp import Headers, RequestReader, RtspRequest, RtspResponse
 from punktfunk.gamestream.rtsp_cipher import FrameReader, RtspCipher
 from punktfunk.gamestream.surround import SurroundParams
-from tests.unit.test_gamestream_announce import MODERN, payload
+from tests.support.gamestream_announce import MODERN, payload
 
 names = st.text("abcXYZ-", min_size=1, max_size=12)
 values = st.text("abc019;= ", max_size=20).map(str.strip)

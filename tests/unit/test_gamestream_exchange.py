@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 
 import pytest
@@ -124,6 +125,19 @@ def test_what_is_no_answer_to_the_first_phase_ends_the_pairing(
     exchange.hello()
     with pytest.raises(PairingError, match=words):
         exchange.challenge(reply)
+
+
+def test_a_certificate_of_a_version_that_nobody_knows_ends_the_pairing(
+    client: Identity, host: Identity
+) -> None:
+    der = host.certificate.public_bytes(Encoding.DER)
+    version = bytes.fromhex("a003020102")
+    assert der.count(version) == 1
+    pem = ssl.DER_cert_to_PEM_cert(der.replace(version, version[:-1] + b"+")).encode()
+    exchange = PairingExchange(client, "1234")
+    exchange.hello()
+    with pytest.raises(PairingError, match="cannot be read"):
+        exchange.challenge(answered(plaincert=pem.hex()))
 
 
 def test_a_pin_is_four_digits() -> None:

@@ -219,6 +219,14 @@ def test_places_outside_are_at_the_edge() -> None:
     assert touch.contact == Contact(Tool.FINGER, None, 0.75, 0.0, 0.0, 0)
 
 
+def test_a_touch_without_pressure_has_none_and_its_size_is_a_part_of_the_surface() -> None:
+    events = decode("00000020 02000055 01 00 0000 07000000 0000003f 0000003f 000080bf 00000040 000080bf")
+    assert isinstance(events, tuple)
+    [touch] = events
+    assert isinstance(touch, InputEvent)
+    assert touch.contact == Contact(Tool.FINGER, None, None, 1.0, 0.0, 0)
+
+
 def test_unknown_numbers_are_unknown() -> None:
     assert decode("00000008 07000055 01 63 ff 00") == (PadBattery(1, BatteryState.UNKNOWN, None),)
     assert decode("0000000c 04000055 01 63 ffff ffffffff") == (

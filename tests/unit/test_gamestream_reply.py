@@ -67,6 +67,16 @@ def test_what_is_no_answer_or_too_much_of_one_is_refused(body: bytes) -> None:
         Reply.decode(body)
 
 
+@pytest.mark.parametrize("encoding", ["UTF-16", "no such one", "gb18030", "idna", "rot13", "unicode_escape"])
+def test_a_document_is_utf_8_whatever_it_calls_itself(encoding: str) -> None:
+    said = f'<?xml version="1.0" encoding="{encoding}"?><root status_code="200"><a>€\\x41</a></root>'
+    try:
+        root = Reply.decode(said.encode()).root
+    except ProtocolError:
+        return  # a name that XML does not allow
+    assert root.value("a") == "€\\x41"
+
+
 def test_a_list_of_too_many_apps_is_refused() -> None:
     with pytest.raises(ProtocolError, match="apps"):
         apps_of(Reply.decode(b'<root status_code="200">' + b"<App/>" * (MAX_APPS + 1) + b"</root>"))

@@ -20,8 +20,8 @@ from punktfunk.gamestream.rtsp_exchange import RtspExchange, SessionFacts
 from punktfunk.host.gamestream import rtsp_server
 from punktfunk.host.gamestream.rtsp_server import MAX_CONNECTIONS_PER_SOURCE, RtspServer
 from tests.support.gamestream import RtspClient, exchange, free_ports
+from tests.support.gamestream_announce import NEEDED, payload
 from tests.support.waiting import soon
-from tests.unit.test_gamestream_announce import NEEDED, payload
 
 KEY = bytes(range(16))
 FACTS = SessionFacts(Description.of(CodecModes.H264), Ports(48989), "0123456789ABCDEF", 305419896)

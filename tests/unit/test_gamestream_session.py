@@ -19,8 +19,8 @@ from punktfunk.gamestream.rtsp import Headers, RtspRequest
 from punktfunk.host.gamestream import session as session_module
 from punktfunk.host.gamestream.session import FAILED, GameStreamClient, GameStreamSession
 from punktfunk.input import PadFeedback
+from tests.support.gamestream_announce import MODERN, payload
 from tests.support.waiting import soon
-from tests.unit.test_gamestream_announce import MODERN, payload
 
 REQUEST = LaunchRequest(
     app_id=1, mode=ModeHint(1280, 720, 60), rikey=bytes(16), rikeyid=-2, host_audio=False,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from punktfunk.client.gamestream.known_hosts import MAX_CERTIFICATE
 from punktfunk.client.gamestream.reply import Reply
 from punktfunk.errors import PairingError
+from punktfunk.gamestream.certificate import UNREADABLE
 from punktfunk.gamestream.pairing import commit, decrypt, encrypt, pairing_key, signing_key
 from punktfunk.trust.identity import Identity
 
@@ -89,7 +90,7 @@ class PairingExchange:
         try:
             self._host = x509.load_pem_x509_certificate(pem)
             self._host_key = self._host.public_key()
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             raise PairingError("the certificate that the host sent cannot be read") from error
         if not isinstance(self._host_key, rsa.RSAPublicKey):
             raise PairingError("the certificate that the host sent has no RSA key")

@@ -159,7 +159,9 @@ class _Tree:
         self._characters = 0
 
     def read(self, body: bytes) -> tuple[Element, dict[str, str]]:
-        parser = expat.ParserCreate()
+        # Whatever the document says of its encoding: it is UTF-8 (section 2.1), and for another one Python would be
+        # asked, which has a hundred of them that raise as they like.
+        parser = expat.ParserCreate("utf-8")
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text

@@ -1,7 +1,8 @@
 //! Feeds mutations of each fuzz body's seeds to it: promise P1.
 //!
 //! `cargo test` runs a fixed number of cases from a fixed seed. `FUZZ_SECONDS=60` runs each body for that long from a
-//! seed of the clock; `FUZZ_SEED=n` chooses the seed, and a failure prints the one to repeat it with.
+//! seed of the clock; `FUZZ_SEED=n` chooses the seed, and a failure prints the one to repeat it with. `FUZZ_TARGET=name`
+//! runs that body alone.
 
 #[path = "../fuzz/mod.rs"]
 mod bodies;
@@ -107,7 +108,13 @@ fn no_bytes_break_a_body() {
             .duration_since(UNIX_EPOCH)
             .map_or(SEED, |time| time.as_nanos() as u64),
     });
-    for body in &BODIES {
+    let target = std::env::var("FUZZ_TARGET").ok();
+    let chosen: Vec<&Body> = BODIES
+        .iter()
+        .filter(|body| target.as_deref().is_none_or(|name| name == body.name))
+        .collect();
+    assert!(!chosen.is_empty(), "no body is called {target:?}");
+    for body in chosen {
         let begin = Instant::now();
         let cases = match seconds {
             None => fuzz(body, seed, |case, _| case >= CASES),

@@ -1,0 +1,8 @@
+"""Every fuzz target of what is written in Python; those of the core are in ``punktfunk/core/fuzz``."""
+
+from __future__ import annotations
+
+from tests.fuzz import apps, client, control, http, rtsp
+from tests.fuzz.target import Target
+
+TARGETS: tuple[Target, ...] = (*http.TARGETS, *rtsp.TARGETS, *control.TARGETS, *client.TARGETS, *apps.TARGETS)
