@@ -34,6 +34,7 @@ QUANTILES: Final = (*(i / 100 for i in range(1, 100)), 0.995, 0.999, 1.0)
 """Grid of the quantile curves that reports draw distributions from."""
 
 FREEZE: Final = "recovery_time"
+KEY_WAIT: Final = "key_frame_wait"
 STRIP: Final = "strip_glass_to_glass"
 
 _ORDINAL: Final = {
@@ -118,6 +119,12 @@ def _table() -> dict[str, Definition]:
         FREEZE,
         "the time from a frame that cannot be shown to the next one that can",
         "captured_ns of the first missing frame to complete_ns of the next decodable one",
+        "frames",
+    )
+    rows += _distribution(
+        KEY_WAIT,
+        "the time from a lost frame to the next key frame, both as the host sealed them",
+        "sealed_ns of a lost frame to sealed_ns of the next frame with the flag of a key frame",
         "frames",
     )
     for span in stages.SPANS:

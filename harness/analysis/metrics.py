@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis import stages, stats
-from harness.analysis.definitions import FREEZE, METRICS, PERCENTILES, QUANTILES, STRIP, Definition
+from harness.analysis import recovery, stages, stats
+from harness.analysis.definitions import FREEZE, KEY_WAIT, METRICS, PERCENTILES, QUANTILES, STRIP, Definition
 from harness.analysis.ledger import balances, rejected
 from harness.analysis.records import NULL, Records, concatenate
 from harness.analysis.results import Metric
@@ -45,7 +45,7 @@ def case_metrics(
         _packet_metrics(tables, rows, counters),
         _cost_metrics(counters),
         _picture_metrics(rows, first_index),
-        _latency_metrics(rows, [_freezes_ms(table) for table in tables]),
+        _latency_metrics(rows, tables),
     ):
         found |= group
     return {name: found.get(name) or _metric(name, None) for name in METRICS}
@@ -255,10 +255,13 @@ def _picture_metrics(rows: Records, first_index: int) -> dict[str, Metric]:
     return found
 
 
-def _latency_metrics(rows: Records, freezes: Sequence[FloatArray]) -> dict[str, Metric]:
+def _latency_metrics(rows: Records, tables: Sequence[Records]) -> dict[str, Metric]:
     samples = {span.name: stages.durations_ms(rows, span) for span in stages.SPANS}
     samples[STRIP] = stages.marker_latency_ms(rows)
-    samples[FREEZE] = np.concatenate(freezes) if freezes else np.empty(0)
+    if tables:
+        samples[FREEZE] = np.concatenate([_freezes_ms(table) for table in tables])
+        waits = [recovery.key_frame_waits_ms(table) for table in tables]
+        samples[KEY_WAIT] = np.concatenate([wait[~np.isnan(wait)] for wait in waits])
     found: dict[str, Metric] = {}
     for name, values in samples.items():
         if values.size:

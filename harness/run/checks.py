@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness.analysis import recovery
 from harness.analysis.distributions import binomial_p_value
 from harness.analysis.records import NULL, Records
 from harness.analysis.results import Check
@@ -35,11 +36,35 @@ def session_checks(
         found.append(_every_decodable_frame_decodes(table, client))
     if client is not None and spec.stream.recovery:
         found.append(_recovery_is_requested(table, host, client))
+        found += recovery_checks(spec, [table])
     steady = spec.link.down.trace is None and not any(event.down for event in spec.events)
     if steady and link.get("link_in"):
         loss = _transport_loss(spec, link)
         found += [loss] if loss else []
     return found
+
+
+def recovery_checks(spec: Session, tables: Sequence[Records]) -> list[Check]:
+    """Return the check that a lost frame is answered with a key frame; none where none can or need be asked for.
+
+    ``tables`` are the joined records of a case, one a seed. Without the host's there is nothing to check.
+    """
+    every_frame_is_key = spec.media.source == "synthetic" and spec.media.key_interval == 0
+    if not spec.stream.recovery or every_frame_is_key:
+        return []
+    known = [table for table in tables if np.any(table["sealed_ns"] != NULL)]
+    if not known:
+        return []
+    waits = np.concatenate([recovery.key_frame_waits_ms(table, but_last=_LAST_FRAMES) for table in known])
+    lost, without = waits.size, int(np.isnan(waits).sum())
+    return [
+        Check(
+            name="a key frame follows every lost frame",
+            passed=without == 0,
+            expected=f"{lost} frames",
+            measured=f"{lost - without} frames",
+        )
+    ]
 
 
 def _every_decodable_frame_decodes(table: Records, client: Mapping[str, int]) -> Check:

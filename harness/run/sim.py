@@ -16,6 +16,7 @@ from harness.analysis.results import CaseResult, Check, PeerResult, Status
 from harness.peers.loading import simulation_of
 from harness.peers.peer import Role, described
 from harness.peers.simulated import Simulation
+from harness.run.checks import recovery_checks
 from harness.run.code import code_of
 from harness.run.context import RunContext
 from harness.scenario.expand import Case
@@ -87,6 +88,7 @@ def run(case: Case, folder: Path, context: RunContext) -> CaseResult:
                 measured=f"{pooled.frames['corrupt']} frames",
             )
         )
+    outcome.checks += recovery_checks(spec, pooled.tables)
     if spec.theory and not any(event.down for event in spec.events):
         outcome.theory = agreement.case_theory(
             [agreement.sent_bytes(table) for table in pooled.tables],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.analysis import agreement, compare
 from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
@@ -56,19 +56,29 @@ def _groups(cases: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
 
 
 def _digests(cases: Sequence[CaseResult]) -> list[str]:
-    """Return the digest of all simulated cases, and of each layer where there are several.
+    """Return the digest of all simulated cases, of each protocol and of each layer where there are several.
 
-    A layer that is added changes the first one; the others say whether an old layer has changed too.
+    A layer that is added changes the first one; the others say whether what was there has changed too.
     """
     digest = sweep_digest(cases)
     if not digest:
         return []
-    by_layer = {name: sweep_digest(members) for name, members in _groups(cases).items()}
-    simulated = {name: digest for name, digest in by_layer.items() if digest}
-    layers = (
-        [f"digest of {name}: {digest}" for name, digest in simulated.items()] if len(simulated) > 1 else []
-    )
-    return [f"digest of the simulated cases: {digest}", *layers]
+    by_wire: dict[str, list[CaseResult]] = defaultdict(list)
+    for case in cases:
+        by_wire[case.protocol].append(case)
+    return [
+        f"digest of the simulated cases: {digest}",
+        *_several({f"the simulated cases over {name}": members for name, members in by_wire.items()}),
+        *_several(_groups(cases)),
+    ]
+
+
+def _several(groups: Mapping[str, Sequence[CaseResult]]) -> list[str]:
+    """Return the digest of each group that was simulated; none where it is one alone."""
+    found = [
+        f"digest of {name}: {digest}" for name, members in groups.items() if (digest := sweep_digest(members))
+    ]
+    return found if len(found) > 1 else []
 
 
 def sweep_digest(cases: Iterable[CaseResult]) -> str:

@@ -49,7 +49,8 @@ class Case:
     scenario: str
     spec: Session
     seed: int
-    """Derived from the scenario's seed, the case's parameters and its repeat: a new value moves no other."""
+    """Derived from the scenario's seed, the case's parameters and its repeat: a new value moves no other. An axis that
+    chooses the protocol is no such parameter: two wires meet the same losses."""
     params: dict[str, Any] = field(default_factory=dict)
     """The matrix values as they were written, by axis; of an axis of rows its first name."""
     layer: str = ""
@@ -207,6 +208,7 @@ def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
     if len(problems) > before:
         return []
     cases = []
+    wires = _wire_axes(body, axes)
     for point in itertools.product(*axes.values()):
         names: dict[str, Node] = {name: node for row in point for name, node in row.items()}
         varied = _substitute(body, names)
@@ -220,6 +222,7 @@ def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
         # A row is known by its first name: what else it sets follows from that and is no axis of a table.
         labels = [next(iter(row.items())) for row in point]
         params = {name: node.value for name, node in labels}
+        drawn = {name: value for name, value in params.items() if name not in wires}
         label = ",".join(f"{name}={slug(_scalar(node))}" for name, node in labels)
         for repeat in range(repeats):
             parts = [scenario, layer, label + (f",repeat={repeat}" if repeats > 1 else "")]
@@ -228,7 +231,7 @@ def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
                     id=_folder_name(".".join(part.strip(",") for part in parts if part)),
                     scenario=scenario,
                     spec=spec,
-                    seed=case_seed(seed, scenario, layer, params, repeat),
+                    seed=case_seed(seed, scenario, layer, drawn, repeat),
                     params=params,
                     layer=layer,
                     repeat=repeat,
@@ -236,6 +239,14 @@ def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
                 )
             )
     return cases
+
+
+def _wire_axes(body: Node, axes: dict[str, list[dict[str, Node]]]) -> set[str]:
+    """Return the names by which cases are told apart that choose nothing but their protocol."""
+    if "protocol" not in body.mapping:
+        return set()
+    named = set(_REFERENCE.findall(body.mapping["protocol"].text))
+    return {next(iter(rows[0])) for rows in axes.values() if rows[0].keys() <= named}
 
 
 def _axes(tree: Node, problems: list[Problem]) -> dict[str, list[dict[str, Node]]]:

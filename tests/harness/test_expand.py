@@ -244,6 +244,32 @@ layers:
     }
 
 
+def test_two_wires_meet_the_same_losses(tmp_path: Path) -> None:
+    found = cases(
+        tmp_path,
+        """
+name: s
+for:
+  wire: [punktfunk/1, gamestream]
+  loss: [1 %, 2 %]
+protocol: "${wire}"
+link: {backend: sim, down: {loss: "${loss}"}}
+""",
+    )
+    seeds = {(case.spec.protocol, case.params["loss"]): case.seed for case in found}
+    assert len(seeds) == len({case.id for case in found}) == 4
+    for loss in ("1 %", "2 %"):
+        assert seeds["punktfunk/1", loss] == seeds["gamestream", loss]
+    # It is that of the scenario without the choice, and an axis that moves more than the wire moves the seed too.
+    assert {case.seed for case in cases(tmp_path, MATRIX % "1 %, 2 %")} == set(seeds.values())
+    rows = "[{wire: gamestream, p: 1 %}, {wire: punktfunk/1, p: 1 %}]"
+    mixed = cases(
+        tmp_path,
+        f"for: {{wire: {rows}}}\nprotocol: '${{wire}}'\nlink: {{backend: sim, down: {{loss: '${{p}}'}}}}\n",
+    )
+    assert len({case.seed for case in mixed}) == 2
+
+
 def test_a_protocol_without_a_simulation_is_refused_where_a_scenario_asks_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

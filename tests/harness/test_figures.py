@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.analysis import ledger, metrics, records, stages, theory
+from harness.analysis import ledger, metrics, records, recovery, stages, theory
 from harness.analysis.definitions import METRICS, QUANTILES
 from punktfunk.errors import ResultsError
 
@@ -271,6 +271,39 @@ def test_a_stream_worked_by_hand_gives_the_figures_worked_by_hand() -> None:
     )  # from the lost frame's capture to the good one's completion
     assert got["send_cpu_per_packet"] == 2.0
     assert got["goodput"] == pytest.approx(4 * 2400 * 8 / (5 * 0.016) / 1e6)
+
+
+def test_a_lost_frame_waits_for_the_next_key_frame_of_the_host() -> None:
+    key, other = 0x05, 0x01
+    sent = [
+        # flags, client's status (None: it never heard of it), sealed at
+        (key, 0, 0),
+        (other, 1, 16),
+        (other, 2, 32),
+        (key, 1, 48),
+        (other, 0, 64),
+        (key, 0, 90),
+        (other, None, 100),
+        (other, 1, 110),
+    ]
+    rows = [
+        {"index": n, "host_status": 0, "flags": flags, "sealed_ns": at * MS}
+        | ({} if status is None else {"client_status": status})
+        for n, (flags, status, at) in enumerate(sent)
+    ]
+    # One that the sender dropped was never on its way, and a key frame that was dropped answers nothing.
+    rows += [{"index": 8, "host_status": 1, "flags": key, "client_status": 1, "sealed_ns": 120 * MS}]
+    waits = recovery.key_frame_waits_ms(table(rows))
+    assert waits.tolist()[:3] == [32, 16, 42]
+    assert np.isnan(waits[3:]).tolist() == [True]
+    assert recovery.key_frame_waits_ms(table(rows), but_last=1).size == 4
+    assert recovery.key_frame_waits_ms(table(rows), but_last=2).tolist() == [32, 16, 42]
+    found = metrics.case_metrics([table(rows), table(rows)], {})
+    assert (found["key_frame_wait_max"].value, found["key_frame_wait_max"].n) == (42, 6)
+    assert (
+        metrics.case_metrics(table([{"index": 1, "client_status": 1}]), {})["key_frame_wait_max"].value
+        is None
+    )
 
 
 def test_frames_dropped_in_the_sender_s_queue_are_not_held_against_recovery() -> None:

@@ -10,7 +10,7 @@ from harness.scenario.expand import expand
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^(loss-sweep\.\w+)\s+sim\s+(\d+)\s+(\d+)\s+·\s+·\s+·\s+(\d+)$", re.MULTILINE)
+ROW = re.compile(r"^(loss-sweep\.[\w-]+)\s+sim\s+\S+\s+(\d+)\s+(\d+)\s+·\s+·\s+·\s+(\d+)$", re.MULTILINE)
 
 
 def test_the_sample_has_the_simulated_layers_of_the_sweep_with_their_cases_and_frames() -> None:

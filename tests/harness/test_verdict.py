@@ -184,6 +184,25 @@ def test_each_of_several_layers_has_a_digest_that_no_other_layer_changes() -> No
     assert alone == [f"digest of the simulated cases: {sweep_digest([old])}"]
 
 
+def test_a_second_protocol_leaves_the_digest_of_the_first_one_as_it_was() -> None:
+    cases = [
+        case("s.one.n=1", digest="1"),
+        case("s.two.n=1", digest="2"),
+        case("s.moon.n=1", digest="3", protocol="gamestream"),
+        case("s.live.n=1", digest="4", protocol="echo", backend="tun"),
+    ]
+    before = RunResult(run_id="r", scenario="s", started="", cases=cases[:2])
+    conclude(before)
+    [whole, *_] = before.notes
+    after = RunResult(run_id="r", scenario="s", started="", cases=cases)
+    conclude(after)
+    assert after.notes[1] == whole.replace("cases:", "cases over punktfunk/1:")
+    assert after.notes[2] == f"digest of the simulated cases over gamestream: {sweep_digest(cases[2:3])}"
+    assert [note.partition(":")[0] for note in after.notes[3:]] == [
+        f"digest of s.{layer}" for layer in ("one", "two", "moon")
+    ]
+
+
 def test_the_digest_does_not_depend_on_the_order_and_ignores_real_links() -> None:
     a, b = case("a", digest="1"), case("b", digest="2")
     real = case("c", digest="3", backend="tun")

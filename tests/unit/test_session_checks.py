@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.analysis.records import Records, empty
 from harness.analysis.results import Check
-from harness.run.checks import session_checks
+from harness.run.checks import recovery_checks, session_checks
 from harness.scenario.model import Session
 
 SPEC = Session.model_validate(
@@ -163,3 +163,42 @@ def test_bursts_make_the_count_of_losses_vary_more() -> None:
 def test_of_a_client_that_left_nothing_only_the_link_is_checked() -> None:
     found = session_checks(SPEC, empty(0), {}, None, link(507))
     assert [check.name for check in found] == ["transport loss is the loss asked for"]
+
+
+def streamed(frames: int = 100) -> Records:
+    """The same with what the host knows; its only key frame is the first."""
+    rows = table(frames)
+    rows["sealed_ns"] = np.arange(frames) * 16_000_000
+    for name, value in (("host_status", 0), ("flags", 1)):
+        rows[name][:] = value
+    rows["flags"][0] = 5
+    return rows
+
+
+def test_a_lost_frame_that_no_key_frame_follows_is_found_in_any_of_the_seeds() -> None:
+    answered, silent = streamed(), streamed()
+    for rows in (answered, silent):
+        rows["client_status"][[10, 50]] = 1
+    answered["flags"][55] = 5
+    silent["flags"][40] = 5
+    [check] = recovery_checks(SPEC, [answered, table()])
+    assert (check.passed, check.expected, check.measured) == (True, "2 frames", "2 frames")
+    [check] = recovery_checks(SPEC, [answered, silent])
+    assert (check.passed, check.expected, check.measured) == (False, "4 frames", "3 frames")
+    late = streamed()
+    late["client_status"][70] = 1
+    assert recovery_checks(SPEC, [late])[0].passed, "too late to be answered"
+    late["client_status"][69] = 1
+    assert not recovery_checks(SPEC, [late])[0].passed
+
+
+def test_nothing_is_asked_of_a_session_that_asks_for_no_key_frames_or_has_no_others() -> None:
+    keys = session({"loss": "5 %"}, media={"source": "synthetic", "frames": 100, "key_interval": 0})
+    deaf = session({"loss": "5 %"}, stream={"recovery": False})
+    for spec in (keys, deaf):
+        assert recovery_checks(spec, [streamed()]) == []
+    assert recovery_checks(SPEC, [table()]) == [], "no host left records"
+    assert [check.name for check in session_checks(SPEC, streamed(), {}, {}, {})][1:] == [
+        "recovery is requested when a frame is lost",
+        "a key frame follows every lost frame",
+    ]
