@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,11 +206,17 @@ def test_a_launch_without_rtsp_expires_and_the_app_can_be_resumed(
     monkeypatch.setattr(session_module, "STEP_LIMIT_S", 0.2)
 
     async def use(host: StreamingHost) -> None:
-        state = await host.paired("client")
-        await host.asking(state).launch(1, WISH, StreamKey.draw())
+        state, key = await host.paired("client"), StreamKey.draw()
+        await host.asking(state).launch(1, WISH, key)
         assert len(host.server.sessions) == 1
         await soon(lambda: not host.server.sessions, "the session is given up")
         assert host.server.running_app(None) == 1
+        # The number beside the key is in no nonce but those of sound.
+        for again in (key, replace(key, key_id=key.key_id ^ 1)):
+            with pytest.raises(StatusError, match="the key of an earlier one"):
+                await host.asking(state).resume(1, WISH, again)
+        assert host.server.sessions == []
+        assert host.server.counters["gamestream_keys_again"] == 2
         monkeypatch.undo()
         async with host.client(state, decode=False) as client:
             assert client.resumed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,8 +48,9 @@ def client(number: int) -> PairedClient:
     return PairedClient(f"{number:064x}", f"client {number}", WIRE, 0, "")
 
 
-def wish(app: App) -> LaunchRequest:
-    query = {"appid": str(app.id), "rikey": "00" * 16, "rikeyid": "1", "localAudioPlayMode": "0"}
+def wish(app: App, key: bytes | None = None) -> LaunchRequest:
+    rikey = secrets.token_hex(16) if key is None else key.hex()
+    query = {"appid": str(app.id), "rikey": rikey, "rikeyid": "1", "localAudioPlayMode": "0"}
     return LaunchRequest.parse(query, resume=False)
 
 
@@ -75,6 +77,25 @@ def test_nothing_is_published_on_an_app_that_is_being_quit_and_the_next_one_stay
             assert (server.running_app(None), server.sessions, desk.ended) == (0, [], 1)
             await launched(host, 3, DESKTOP)
             assert server.running_app(None) == DESKTOP.id
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_launch_with_the_key_of_an_earlier_session_starts_no_program(tmp_path: Path) -> None:
+    async def run() -> None:
+        desk = Desk()
+        desk.may_begin.set()
+        desk.may_end.set()
+        desktop, key = DesktopPool(desk), bytes(range(16))  # type: ignore[arg-type]
+        async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
+            await host.server.launch(client(1), wish(DESKTOP, key), "127.0.0.1", "127.0.0.1")
+            await host.server.cancel(client(1))
+            with pytest.raises(StatusError, match="the key of an earlier one") as error:
+                # Whoever else shows it: its holder made it for one session.
+                await host.server.launch(client(2), wish(GAME, key), "127.0.0.1", "127.0.0.2")
+            assert (error.value.status, desk.began, host.server.running_app(None)) == (400, 0, 0)
+            await launched(host, 2, GAME)
+            assert desk.began == 1
 
     asyncio.run(asyncio.wait_for(run(), 60))
 

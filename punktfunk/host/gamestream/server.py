@@ -42,6 +42,7 @@ from punktfunk.host.gamestream.pairing import WIRE, GameStreamPairing
 from punktfunk.host.gamestream.rtsp_server import RtspServer
 from punktfunk.host.gamestream.sender import SENDER
 from punktfunk.host.gamestream.session import GameStreamClient, GameStreamSession
+from punktfunk.host.gamestream.session_keys import UsedKeys
 from punktfunk.host.protocol_server import HostServices
 from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
@@ -73,6 +74,7 @@ class GameStreamServer:
         self._pairing = pairing
         self._modes = certain_modes(self._config)
         self._counters: Counter[str] = Counter()
+        self._used_keys = UsedKeys()
         self._pings: PingBook[GameStreamSession] = PingBook()
         bind = self._config.bind
         self._http = HttpServer(bind, ports, self, pairing)
@@ -90,7 +92,7 @@ class GameStreamServer:
     def counters(self) -> Mapping[str, int]:
         """What its listeners took and dropped."""
         counters = Counter(self._counters)
-        for each in (self._http, self._rtsp, self._video, self._audio, self._control):
+        for each in (self._http, self._rtsp, self._video, self._audio, self._control, self._used_keys):
             counters.update(each.counters)
         return counters
 
@@ -197,6 +199,7 @@ class GameStreamServer:
         app = self._apps.find(request.app_id)
         if app is None:
             raise StatusError("this host has no such app", status=404)
+        self._used_keys.require_new(request.rikey)
         try:
             running = self._apps.launch(app, client.fingerprint)
         except AppRunningError as error:
@@ -246,6 +249,7 @@ class GameStreamServer:
             raise StatusError("the host is about to end", status=503)
         if running.ending:
             raise StatusError("the app is being quit", status=503)
+        self._used_keys.require_new(request.rikey)
         session = GameStreamSession(
             self,
             GameStreamClient((remote_address, 0), client.fingerprint, client.name),
@@ -258,6 +262,7 @@ class GameStreamServer:
         except CapacityFullError as error:
             session.withdraw()
             raise StatusError(f"this host streams to as many as it may: {error.cause}", status=503) from error
+        self._used_keys.add(request.rikey)
         session.app = running
         running.join(client.fingerprint, session)
         self.sessions.append(session)
