@@ -61,6 +61,7 @@ class RunningApp:
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self._session_ended = asyncio.Event()
+        self._when_over: dict[str, Callable[[], None]] = {}
 
     @property
     def begun(self) -> bool:
@@ -99,6 +100,13 @@ class RunningApp:
         self.sessions.discard(session)
         self._session_ended.set()
         self._keep_time()
+
+    def when_over(self, client: str, forget: Callable[[], None]) -> None:
+        """Have what is kept for a client forgotten once nobody can come back to the app, which may be now."""
+        if self._over:
+            forget()
+        else:
+            self._when_over[client] = forget
 
     async def quit(self) -> None:
         """End its sessions, its program and its desktop; return when all of them are gone."""
@@ -187,6 +195,9 @@ class RunningApp:
 
     def _finish(self) -> None:
         self._over = True
+        for forget in self._when_over.values():
+            forget()
+        self._when_over.clear()
         if self._timer is not None:
             self._timer.cancel()
         self._owner.forget(self)

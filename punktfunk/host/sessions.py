@@ -96,6 +96,7 @@ class Sessions:
         except TimeoutError:
             log.get("host").error("a worker did not end in time")
         self.peripherals.nobody_streams()
+        self.peripherals.kept_pads.close()
 
     @property
     def capacity(self) -> CapacityLoop[ClientSession]:
@@ -295,6 +296,7 @@ class Sessions:
             fec_percent=request.fec_percent,
             adaptive_fec=request.fec_floor is not None,
             _sound=request.sound,
+            _keep_pads=request.keep_pads,
             _lease=self._lease(request, read_marker=measured),
         )
 

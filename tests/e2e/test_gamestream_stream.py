@@ -17,16 +17,19 @@ from punktfunk.client.ending import End
 from punktfunk.client.gamestream.host import LaunchWish, StreamKey
 from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.client.summary import Summary
+from punktfunk.desktop.pads import OnRumble, PadState
 from punktfunk.errors import StatusError
 from punktfunk.host.gamestream import control_server
 from punktfunk.host.gamestream import session as session_module
-from punktfunk.input import InputEvent, InputKind
+from punktfunk.input import InputEvent, InputKind, PadButtons, PadReport
 from punktfunk.media import Codec
 from punktfunk.units import Bitrate
+from tests.support.pads import FakePad
 from tests.support.streaming_host import MODE, StreamingHost, streaming_host
 from tests.support.waiting import soon
 
 WISH = LaunchWish(MODE)
+PRESSED = PadReport(2, PadButtons.A, (0, 0, 0, 0, 0, 0))
 
 
 def beside(folder: Path, use: Callable[[StreamingHost], Awaitable[None]], **config: Any) -> None:
@@ -59,13 +62,22 @@ async def streamed(client: GameStreamClient, during: Callable[[], Awaitable[None
 @pytest.mark.conformance(9)
 def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
     async def use(host: StreamingHost) -> None:
+        pads: list[FakePad] = []
+
+        def plug_in(number: int, on_rumble: OnRumble) -> FakePad:
+            pads.append(FakePad(number, on_rumble))
+            return pads[-1]
+
+        host.host.sessions.peripherals.pad_maker = plug_in
         state = await host.paired("living room")
-        client = host.client(state, artefacts=tmp_path / "first")
+        client = host.client(state, artefacts=tmp_path / "first", keep_gamepads=True)
 
         async def during() -> None:
             client.send(InputEvent(InputKind.KEY_DOWN, 0x41))
             client.send(InputEvent(InputKind.KEY_UP, 0x41))
             await soon(lambda: InputEvent(InputKind.KEY_UP, 0x41) in host.sink.events, "keys at the host")
+            client.send(PRESSED)
+            await soon(lambda: pads and pads[0].reports[-1].buttons, "a pad at the host")
             report = host.host.sessions.live()[0]
             before = report.counters.get("key_frames", 1)
             for _ in range(3):
@@ -90,12 +102,22 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
         await host.host.sessions_over(1)
         info = await host.asking(state).info_as_paired()
         assert (info.busy, info.current_app) == (True, 1), "the app goes on"
-        again = host.client(state, artefacts=tmp_path / "second")
-        summary = await streamed(again)
+        assert not pads[0].closed
+        assert pads[0].reports[-1] == PadState(), "what was held down is released"
+        again = host.client(state, artefacts=tmp_path / "second", keep_gamepads=True)
+
+        async def as_before() -> None:
+            again.send(PRESSED)
+            await soon(lambda: pads[0].reports[-1].buttons, "the same pad")
+
+        summary = await streamed(again, as_before)
         assert again.resumed
         assert summary.counters["frames_unrecoverable"] == 0
 
+        await host.host.sessions_over(2)
+        assert [pad.closed for pad in pads] == [False]
         await host.asking(state).quit()
+        assert pads[0].closed, "nobody comes back to it"
         info = await host.asking(state).info_as_paired()
         assert (info.busy, info.current_app) == (False, 0)
         await host.asking(state).quit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -26,6 +25,7 @@ from punktfunk.input import (
     PadTouch,
     Rumble,
 )
+from tests.support.pads import FakePad
 from tests.support.waiting import soon
 
 REST = (0, 0, 0, 0, 0, 0)
@@ -40,36 +40,16 @@ class Pads:
     """Makes pads that keep what they report; a held ``gate`` has the making of them take its time."""
 
     def __init__(self) -> None:
-        self.made: list[Pads.Pad] = []
+        self.made: list[FakePad] = []
         self.sent: list[Rumble] = []
         self.refused: list[PunktfunkError] = []
         self.gate = threading.Event()
         self.gate.set()
         self.router = GamepadRouter(self.make, self.sent.append, self.refused.append)
 
-    class Pad:
-        def __init__(self, number: int, on_rumble: OnRumble) -> None:
-            self.number, self.on_rumble = number, on_rumble
-            self.reports: list[PadState] = []
-            self.closed = False
-            self._readable, self._other = os.pipe()
-
-        def fileno(self) -> int:
-            return self._readable
-
-        def report(self, state: PadState) -> None:
-            self.reports.append(state)
-
-        def read(self) -> None: ...
-
-        def close(self) -> None:
-            self.closed = True
-            os.close(self._readable)
-            os.close(self._other)
-
-    def make(self, number: int, on_rumble: OnRumble) -> Pads.Pad:
+    def make(self, number: int, on_rumble: OnRumble) -> FakePad:
         self.gate.wait()
-        pad = Pads.Pad(number, on_rumble)
+        pad = FakePad(number, on_rumble)
         self.made.append(pad)
         return pad
 

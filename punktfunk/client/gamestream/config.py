@@ -43,6 +43,8 @@ class GameStreamConfig(BaseModel):
     encrypted_rtsp: bool = True
     host_audio: bool = False
     """Have the host's speakers go on playing."""
+    keep_gamepads: bool = False
+    """Have gamepads stay plugged in at the host when the client leaves."""
     seconds: Annotated[float, Field(gt=0)] | None = None
     """End after this long; ``None`` stays until the host ends the stream."""
 

@@ -48,6 +48,7 @@ class LaunchWish:
     host_audio: bool = False
     encrypted_rtsp: bool = True
     hdr: bool = False
+    keep_gamepads: bool = False
 
     def query(self, app_id: int, key: StreamKey) -> dict[str, str]:
         """Return it as clients write it (gamestream section 4.3)."""
@@ -63,7 +64,7 @@ class LaunchWish:
             "surroundAudioInfo": str(self.channel_mask << 16 | self.channels),
             "remoteControllersBitmap": "0",
             "gcmap": "0",
-            "gcpersist": "0",
+            "gcpersist": str(int(self.keep_gamepads)),
         }
         if self.hdr:
             query["hdrMode"] = "1"

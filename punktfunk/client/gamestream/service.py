@@ -168,6 +168,7 @@ class GameStreamClient:
             channel_mask=CHANNEL_MASKS[config.channels],
             host_audio=config.host_audio,
             encrypted_rtsp=config.encrypted_rtsp,
+            keep_gamepads=config.keep_gamepads,
         )
         if info.busy and config.app is None:
             self.resumed = True

@@ -194,6 +194,7 @@ def stream_request(
         record_frames=config.record_frames,
         spec=spec,
         sound=sound,
+        keep_pads=session.request.persist_gamepads,
         open_desktop=session.app.open_desktop if session.app is not None and session.own_desktop else None,
     )
 

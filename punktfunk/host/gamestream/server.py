@@ -130,6 +130,7 @@ class GameStreamServer:
         for session in list(self.sessions):
             if session.peer.fingerprint == fingerprint:
                 self._services.sessions.end(session, EndReason.UNPAIRED)
+        self._services.sessions.peripherals.kept_pads.unplug(fingerprint)
 
     def reconfigure(self, config: HostConfig) -> None:
         """Agree on streams by another configuration from now on."""
@@ -354,6 +355,14 @@ class GameStreamServer:
         self._services.sessions.over(session, reason)
         if session.app is not None:
             session.app.leave(session)
+            if session.request.persist_gamepads:
+                self._keep_pads_until_over(session.app, session.peer.fingerprint)
+
+    def _keep_pads_until_over(self, app: RunningApp, client: str) -> None:
+        kept = self._services.sessions.peripherals.kept_pads
+        if self.paired(client) is None:
+            kept.unplug(client)
+        app.when_over(client, lambda: kept.unplug(client))
 
     def _look_for_encoders(self) -> None:
         """Ask the GPU, which may take a second the first time, for what is not certain without it."""

@@ -126,7 +126,7 @@ class GamepadRouter:
         """Pads that are being made, and whose client has lost them meanwhile."""
         self._rumble = RumbleState()
         self._timer: asyncio.TimerHandle | None = None
-        self._none_here = False
+        self._none_here = self._resting = False
 
     def inject(self, event: InputEvent | PadInput) -> bool:
         """Put in what a pad is or does; ``False`` when it means nothing here, or there are no pads."""
@@ -151,12 +151,23 @@ class GamepadRouter:
 
     def close(self) -> None:
         """Unplug every pad."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_repeating()
         for number in list(self._pads):
             self._unplug(number)
         self._none_here = True
+
+    def rest(self) -> None:
+        """Let go of everything that is held down, for the client is gone; the pads stay, and it may come back."""
+        self._stop_repeating()
+        self._send, self._refused, self._resting = (lambda _: None), (lambda _: None), True
+        self._states = PadStates()
+        for number, pad in list(self._pads.items()):
+            self._report(number, pad, PadState())
+
+    def adopt(self, send: Callable[[Rumble], None], refused: Callable[[PunktfunkError], None]) -> None:
+        """Be a client's again: what its pads' motors do by now is sent at once."""
+        self._send, self._refused, self._resting = send, refused, False
+        self._repeat()
 
     def _removed(self, number: int) -> bool:
         """Unplug a pad whose client has lost it; one that is being made is unplugged once it is there."""
@@ -211,8 +222,13 @@ class GamepadRouter:
 
     def _rumbles(self, number: int, low: int, high: int) -> None:
         self._send(self._rumble.change(number, low, high))
-        if self._timer is None:
+        if self._timer is None and not self._resting:
             self._timer = self._loop.call_later(REPEAT_S, self._repeat)
+
+    def _stop_repeating(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _repeat(self) -> None:
         for rumble in self._rumble.due():

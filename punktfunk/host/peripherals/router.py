@@ -8,10 +8,12 @@ from typing import Protocol
 
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.pads import PadMaker
+from punktfunk.errors import PunktfunkError
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.peripherals.gamepads import GamepadRouter
+from punktfunk.host.peripherals.kept_pads import KeptPads
 from punktfunk.host.session_report import SessionReport
 from punktfunk.input import (
     INPUT_NAMES,
@@ -67,6 +69,8 @@ class Peripherals:
         self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
         self._pads: dict[int, GamepadRouter] = {}
+        self.kept_pads = KeptPads()
+        """Those of clients that have left."""
         self._sounds: dict[_Heard, AudioCapture] = {}
         """What is recorded, each format of a desktop once for all who want it."""
         self._listeners: dict[ClientSession, _Heard] = {}
@@ -96,12 +100,14 @@ class Peripherals:
         self._listeners.clear()
 
     def session_over(self, session: ClientSession, report: SessionReport) -> None:
-        """Unplug what a client has plugged in, and let go of what it holds down."""
+        """Unplug what a client has plugged in, unless that is to stay, and let go of what it holds down."""
         self._deafen(session)
         report.datagrams.update(session.dropped_datagrams)
         session.log.info("datagrams", session=report.number, **report.datagrams)
         pads = self._pads.pop(report.number, None)
-        if pads is not None:
+        if pads is not None and report.peer.fingerprint and report._keep_pads and not self._plays(report):
+            self.kept_pads.keep(report.peer.fingerprint, report.desktop, pads)
+        elif pads is not None:
             pads.close()
         sink = self._sink(report)
         if sink is not None:
@@ -125,12 +131,25 @@ class Peripherals:
             return False
         pads = self._pads.get(report.number)
         if pads is None:
-            pads = self._pads[report.number] = GamepadRouter(
-                make_pad,
-                session.send_feedback,
-                lambda error: session.log.warning("no gamepad", cause=error.cause, hint=error.hint),
-            )
+            pads = self._pads[report.number] = self._pads_of(session, report, make_pad)
         return pads.inject(event)
+
+    def _pads_of(self, session: ClientSession, report: SessionReport, make_pad: PadMaker) -> GamepadRouter:
+        def refused(error: PunktfunkError) -> None:
+            session.log.warning("no gamepad", cause=error.cause, hint=error.hint)
+
+        pads = self.kept_pads.give_back(report.peer.fingerprint, report.desktop)
+        if pads is None:
+            return GamepadRouter(make_pad, session.send_feedback, refused)
+        pads.adopt(session.send_feedback, refused)
+        return pads
+
+    def _plays(self, left: SessionReport) -> bool:
+        """Whether the client of a session that is over has pads by a newer one: it took that one's place."""
+        return any(
+            report.peer.fingerprint == left.peer.fingerprint and report.number in self._pads
+            for _, report in self._listening()
+        )
 
     def _deafen(self, session: ClientSession) -> None:
         heard = self._listeners.pop(session, None)
