@@ -20,8 +20,8 @@ MAX_HEADERS = 32
 MAX_MESSAGE_BYTES = MAX_HEAD_BYTES + MAX_BODY_BYTES
 
 _END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(r"([A-Z_]{1,16}) (\S.{0,511}?) RTSP/1\.\d")
-_STATUS_LINE = re.compile(r"RTSP/1\.\d (\d{3}) ?(.*)")
+_REQUEST_LINE = re.compile(r"([A-Z_]{1,16}) (\S.{0,511}?) RTSP/1\.[0-9]")
+_STATUS_LINE = re.compile(r"RTSP/1\.[0-9] ([1-9][0-9]{2})(?: (.*))?")
 _STREAM = re.compile(r"streamid=([a-z]{1,16})")
 REASONS = {
     200: "OK",
@@ -114,7 +114,7 @@ class RtspResponse:
         matched = _STATUS_LINE.fullmatch(lines[0])
         if not end or matched is None:
             raise StatusError("the host's RTSP answer is none", "is that port really RTSP?", status=502)
-        return cls(int(matched[1]), _headers(lines[1:]), body, matched[2])
+        return cls(int(matched[1]), _headers(lines[1:]), body, matched[2] or "")
 
 
 class RequestReader:

@@ -133,8 +133,16 @@ def test_answers_have_a_reason_a_header_and_their_body_to_the_end() -> None:
     assert (
         RtspResponse(454, Headers({"CSeq": "1"})).encode().startswith(b"RTSP/1.0 454 Session Not Found\r\n")
     )
-    with pytest.raises(StatusError):
-        RtspResponse.decode(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert RtspResponse.decode(b"RTSP/1.0 200\r\n\r\n").status == 200
+    for line in (
+        "HTTP/1.1 200 OK",
+        "RTSP/1.0 2000 OK",
+        "RTSP/1.0 020 OK",
+        "RTSP/1.0 ٢٠٠ OK",
+        "RTSP/1.0 200OK",
+    ):
+        with pytest.raises(StatusError, match="none"):
+            RtspResponse.decode(f"{line}\r\n\r\n".encode())
 
 
 @pytest.mark.conformance(41)
