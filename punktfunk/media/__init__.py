@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from punktfunk.media.encoders import EncoderWish as EncoderWish
     from punktfunk.media.encoders import RateChange as RateChange
     from punktfunk.media.encoders import available_encoders as available_encoders
+    from punktfunk.media.encoders import check_encoder as check_encoder
     from punktfunk.media.encoders import choose_encoder as choose_encoder
     from punktfunk.media.encoders import open_encoder as open_encoder
     from punktfunk.media.producer import PRODUCERS as PRODUCERS
@@ -66,6 +67,7 @@ _LAZY = {
     "VideoProducer": "punktfunk.media.producer",
     "VideoSource": "punktfunk.media.sources",
     "available_encoders": "punktfunk.media.encoders",
+    "check_encoder": "punktfunk.media.encoders",
     "choose_encoder": "punktfunk.media.encoders",
     "is_test_frame": "punktfunk.media.synthetic",
     "open_encoder": "punktfunk.media.encoders",
@@ -96,6 +98,7 @@ __all__ = [
     "VideoProducer",
     "VideoSource",
     "available_encoders",
+    "check_encoder",
     "choose_encoder",
     "is_test_frame",
     "open_encoder",

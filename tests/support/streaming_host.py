@@ -135,4 +135,5 @@ async def streaming_host(
     async with host:
         server = host.protocols["gamestream"]
         assert isinstance(server, GameStreamServer)
+        await server.encoders_known()
         yield StreamingHost(host, server, pairing, sink, folder)

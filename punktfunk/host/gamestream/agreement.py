@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from punktfunk import log
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import CapabilityError, MediaError, StatusError, UnitError
@@ -23,6 +24,7 @@ from punktfunk.media import (
     FileSpec,
     SyntheticSpec,
     TestCardSpec,
+    check_encoder,
     choose_encoder,
     marker_layout,
 )
@@ -50,24 +52,19 @@ _BURST_PACKETS, _PACKETS_PER_MS = 16, 71
 """Pacing of section 7.9: about a millisecond's worth at 800 Mbit/s, so that no millisecond has 100 packets."""
 
 
-def certain_modes(config: HostConfig) -> CodecModes:
-    """Return what a host offers of which it need not ask its GPU: H.264, and the codec that was asked for by name."""
-    if config.codec == "auto" or isinstance(config.source, SyntheticSpec):
-        return CodecModes.H264
-    return CodecModes.H264 | _MODES[Codec(config.codec)]
-
-
 def offered_modes(config: HostConfig) -> CodecModes:
-    """Return what the encoders of this machine make for a stream; may take a second the first time.
+    """Return what the encoders of this machine make for a stream; takes some 100 ms, and longer for a GPU's first time.
 
     Clients take AV1 before HEVC before H.264 wherever they may, so that the slower codecs are offered only where a GPU
-    makes them, or the operator has asked for one. H.264 stays beside it, for clients without that.
+    makes them, or the operator has asked for one, whose encoder is tried. H.264 stays beside it, for clients without
+    that, and is taken for granted: clients refuse a host that has none, and every stream says why it cannot start.
     """
-    modes = certain_modes(config)
-    if config.codec == "auto" and not isinstance(config.source, SyntheticSpec):
-        for codec in (Codec.HEVC, Codec.AV1):
-            if _by_hardware(config, codec):
-                modes |= _MODES[codec]
+    modes = CodecModes.H264
+    if isinstance(config.source, SyntheticSpec):
+        return modes
+    for codec in (Codec.HEVC, Codec.AV1):
+        if config.codec in {"auto", codec} and _can_make(config, codec):
+            modes |= _MODES[codec]
     return modes
 
 
@@ -199,11 +196,20 @@ def stream_request(
     )
 
 
-def _by_hardware(config: HostConfig, codec: Codec) -> bool:
+def _can_make(config: HostConfig, codec: Codec) -> bool:
+    """Whether a codec is made by the GPU, or by software for an operator who has asked for it."""
     try:
-        return choose_encoder(codec, config.encoder).name in HARDWARE
+        name = choose_encoder(codec, config.encoder).name
     except CapabilityError:
         return False
+    if name in HARDWARE:
+        return True
+    if config.codec == "auto":
+        return False
+    check = check_encoder(name)
+    if not check.available:
+        log.get("host").warning("codec not offered to Moonlight clients", codec=codec, cause=check.reason)
+    return check.available
 
 
 def _require_room(config: HostConfig, mode: Mode) -> None:

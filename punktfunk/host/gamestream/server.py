@@ -19,7 +19,7 @@ from punktfunk.errors import AppRunningError, CapacityFullError, PunktfunkError,
 from punktfunk.gamestream.announce import Announced
 from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
-from punktfunk.gamestream.describe import Description, Encryption
+from punktfunk.gamestream.describe import CodecModes, Description, Encryption
 from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
 from punktfunk.gamestream.ping import PingBook
 from punktfunk.gamestream.ports import BASE_PORT, Ports
@@ -27,7 +27,6 @@ from punktfunk.gamestream.surround import advertised
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.config import HostConfig
 from punktfunk.host.gamestream.agreement import (
-    certain_modes,
     hinted_mode,
     offered_modes,
     require_stream,
@@ -72,7 +71,7 @@ class GameStreamServer:
         """Those that are not over, oldest first."""
         self._services, self._config = services, services.config
         self._pairing = pairing
-        self._modes = certain_modes(self._config)
+        self._modes = CodecModes.H264
         self._counters: Counter[str] = Counter()
         self._used_keys = UsedKeys()
         self._pings: PingBook[GameStreamSession] = PingBook()
@@ -241,7 +240,7 @@ class GameStreamServer:
         remote_address: str,
     ) -> str:
         """Publish a session on an app as soon as that runs."""
-        await self._looked()
+        await self.encoders_known()
         try:
             await running.ready(hinted_mode(self._config, request))
         except PunktfunkError as error:
@@ -365,16 +364,16 @@ class GameStreamServer:
         app.when_over(client, lambda: kept.unplug(client))
 
     def _look_for_encoders(self) -> None:
-        """Ask the GPU, which may take a second the first time, for what is not certain without it."""
+        """Find out what is encoded beside H.264: a GPU may take a second the first time, and nobody waits for that."""
         if self._looking is not None:
             self._looking.cancel()
-        self._modes = certain_modes(self._config)
+        self._modes = CodecModes.H264
         self._looking = asyncio.get_running_loop().create_task(self._look())
 
     async def _look(self) -> None:
         self._modes = await asyncio.to_thread(offered_modes, self._config)
 
-    async def _looked(self) -> None:
+    async def encoders_known(self) -> None:
         """Wait until it is known what can be encoded."""
         while self._looking is not None and not self._looking.done():
             await asyncio.wait({self._looking})

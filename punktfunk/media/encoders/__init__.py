@@ -33,6 +33,7 @@ __all__ = [
     "EncoderWish",
     "RateChange",
     "available_encoders",
+    "check_encoder",
     "choose_encoder",
     "open_encoder",
 ]
@@ -67,18 +68,20 @@ def open_encoder(config: EncoderConfig) -> Encoder:
     return _families()[config.encoder](config)
 
 
-@cache
 def available_encoders() -> tuple[EncoderCheck, ...]:
-    """Open and close every software encoder and return what came of it, in order of preference. Cached."""
-    checks = []
-    for name, family in _families().items():
-        reason = ""
-        try:
-            open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
-        except CodecUnavailableError as error:
-            reason = error.cause
-        checks.append(EncoderCheck(name, family.codec, not reason, reason))
-    return tuple(checks)
+    """Return of every software encoder whether it opens here, in order of preference."""
+    return tuple(check_encoder(name) for name in _families())
+
+
+@cache
+def check_encoder(name: EncoderName) -> EncoderCheck:
+    """Open and close a software encoder and return what came of it; cached, for libraries do not come and go."""
+    reason = ""
+    try:
+        open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
+    except CodecUnavailableError as error:
+        reason = error.cause
+    return EncoderCheck(name, _families()[name].codec, not reason, reason)
 
 
 @cache
