@@ -85,7 +85,7 @@ class Host:
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[Host]:
+def serving(folder: Path) -> Iterator[Host]:
     """Run ``punktfunk serve`` with a client that has been paired."""
     state, own = folder / "host", folder / "client"
     for each in (state, own):
@@ -397,7 +397,7 @@ def main() -> None:
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2
     )
-    with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as host:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as host:
         print(f"a host with one paired client has {host.memory_mb:.0f} MB resident")
         asyncio.run(_run(host, given))
 

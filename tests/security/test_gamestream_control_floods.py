@@ -13,7 +13,7 @@ from tests.support.gamestream_control import ControlClient, Owner
 
 DATA = 0x7E6F02E3
 BATCHES, BATCH = 100, 200
-"""20,000 in all; by hand, 100,000 from a process of their own: `docs/adr/0153-enet.md`."""
+"""20,000 in all; 100,000 from a process of their own: `nox -s bench -- gamestream_floods`."""
 _IP_PKTINFO = 8
 _CONNECT = bytes.fromhex(
     "8fff0259 82ff0001 0000ffff 00000384 00010000 00000030 00000000 00000000 00001388 00000002 00000002"

@@ -58,9 +58,21 @@ def test_titles_of_apps_cannot_obey_a_terminal_and_numbers_are_numbers() -> None
         b'<root status_code="200">' + b"<a>" * 40 + b"</a>" * 40 + b"</root>",
         b'<root status_code="200">' + b"<a/>" * 20_000 + b"</root>",
         b'<root status_code="200"><a>' + b"x" * (MAX_TEXT + 1) + b"</a></root>",
+        b'<root status_code="200"><a>' + (b"x" * MAX_TEXT + b"<b/>") * 2 + b"</a></root>",
         b'<root status_code="200">' + b" " * MAX_BYTES + b"</root>",
     ],
-    ids=["empty", "open", "no status", "words", "entity", "deep", "many", "long text", "long"],
+    ids=[
+        "empty",
+        "open",
+        "no status",
+        "words",
+        "entity",
+        "deep",
+        "many",
+        "long text",
+        "text in pieces",
+        "long",
+    ],
 )
 def test_what_is_no_answer_or_too_much_of_one_is_refused(body: bytes) -> None:
     with pytest.raises(ProtocolError):

@@ -6,7 +6,7 @@ too long, too deep or too much is refused before it is kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
 
@@ -148,15 +148,24 @@ def apps_of(reply: Reply) -> list[ListedApp]:
     return [app for app in apps if 0 < app.id < 1 << 31]
 
 
+@dataclass(slots=True)
+class _Open:
+    """An element whose end has not come."""
+
+    name: str
+    text: list[str] = field(default_factory=list)
+    children: list[Element] = field(default_factory=list)
+    characters: int = 0
+
+
 class _Tree:
     """Builds elements while expat reads, and stops it at the first thing that is too much."""
 
     def __init__(self) -> None:
         self._attributes: dict[str, str] = {}
-        self._open: list[tuple[str, list[str], list[Element]]] = []
+        self._open: list[_Open] = []
         self._root: Element | None = None
         self._elements = 0
-        self._characters = 0
 
     def read(self, body: bytes) -> tuple[Element, dict[str, str]]:
         # Whatever the document says of its encoding: it is UTF-8 (section 2.1), and for another one Python would be
@@ -179,22 +188,22 @@ class _Tree:
         self._elements += 1
         if self._elements > MAX_ELEMENTS or len(self._open) >= MAX_DEPTH:
             raise _malformed("it has too many elements")
-        self._open.append((name, [], []))
-        self._characters = 0
+        self._open.append(_Open(name))
 
     def _end(self, _name: str) -> None:
-        name, text, children = self._open.pop()
-        element = Element(name, "".join(text).strip(), tuple(children))
+        ended = self._open.pop()
+        element = Element(ended.name, "".join(ended.text).strip(), tuple(ended.children))
         if self._open:
-            self._open[-1][2].append(element)
+            self._open[-1].children.append(element)
         else:
             self._root = element
 
     def _text(self, text: str) -> None:
-        self._characters += len(text)
-        if self._characters > MAX_TEXT:
+        innermost = self._open[-1]
+        innermost.characters += len(text)
+        if innermost.characters > MAX_TEXT:
             raise _malformed("one of its texts is too long")
-        self._open[-1][1].append(text)
+        innermost.text.append(text)
 
     def _doctype(self, *_: object) -> None:
         raise _malformed("it has a document type")
