@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from punktfunk import log
-from punktfunk.client import messages
+from punktfunk.client import messages, worker_summary
 from punktfunk.client.config import ClientConfig
-from punktfunk.client.ending import NOTHING_CAME_NS, Counts, End
+from punktfunk.client.ending import End
 from punktfunk.client.link_end import end_of
 from punktfunk.client.request import dialects, hello_for, known_pin, load_identity, receive_order
 from punktfunk.client.summary import Summary
@@ -256,50 +256,18 @@ class Client:
                 self._worker_ended(message)
             case messages.Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
-                self._end(self._so_far(End.FAILED, cause, hint))
+                self._end(worker_summary.untold(self._progress, End.FAILED, cause, hint))
             case _:
                 pass
 
     def _worker_ended(self, message: messages.Ended) -> None:
-        end, hint, failed = End(message.end), "", False
-        if self._closed_as is not None:
-            # A host that fails right after the last frame has failed, whatever became of the frames.
-            failed, hint = self._closed_as[0] is End.HOST_FAILED, self._closed_as[2]
-        if message.last_packet_ns is None and message.silent_ns >= NOTHING_CAME_NS:
-            failed, hint = True, hint or "does a firewall pass UDP from the host to this machine?"
-        self._end(
-            Summary(
-                message.reason,
-                message.counters,
-                failed=failed or end.failed,
-                end=end,
-                hint=hint,
-                at_least=message.at_least,
-                last_packet_ns=message.last_packet_ns,
-                silent_ns=message.silent_ns,
-            )
-        )
-
-    def _so_far(self, end: End, reason: str, hint: str = "") -> Summary:
-        """Return the end of a worker that has left no figures: those of its last report, and no word on loss."""
-        if self._progress is None:
-            return Summary(reason, failed=end.failed, end=end, hint=hint)
-        counts, last = Counts.of(self._progress.counters, loss_known=False), self._progress.last_packet_ns
-        return Summary(
-            reason,
-            counts.counters,
-            failed=end.failed,
-            end=end,
-            hint=hint,
-            at_least=counts.at_least,
-            last_packet_ns=last,
-        )
+        # A host that fails right after the last frame has failed, whatever became of the frames.
+        closed_as, _, hint = self._closed_as or (None, "", "")
+        self._end(worker_summary.told(message, failed=closed_as is End.HOST_FAILED, hint=hint))
 
     def _worker_exited(self, status: int) -> None:
         if self._summary is None:
-            words = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
-            end = End.STOPPED if self._stopping else End.FAILED
-            self._end(self._so_far(end, f"receive worker {words}"))
+            self._end(worker_summary.exited(self._progress, status, stopping=self._stopping))
         self._worker_gone.set()
 
     def _end(self, summary: Summary) -> None:

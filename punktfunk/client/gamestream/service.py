@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
 from punktfunk import log
-from punktfunk.client.ending import NOTHING_CAME_NS, Counts, End
+from punktfunk.client import worker_summary
+from punktfunk.client.ending import End
 from punktfunk.client.gamestream import messages
 from punktfunk.client.gamestream.config import GameStreamConfig
 from punktfunk.client.gamestream.control import ControlConnection
@@ -252,42 +252,14 @@ class GameStreamClient:
                 self._progress = message
                 self.on_progress(message)
             case Ended():
-                self._worker_ended(message)
+                self._end(worker_summary.told(message))
             case Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
-                self._end(self._so_far(End.FAILED, cause, hint))
-
-    def _worker_ended(self, message: Ended) -> None:
-        end, failed, hint = End(message.end), False, ""
-        if message.last_packet_ns is None and message.silent_ns >= NOTHING_CAME_NS:
-            failed, hint = True, "does a firewall pass UDP from the host to this machine?"
-        self._end(
-            Summary(
-                message.reason,
-                message.counters,
-                failed=failed or end.failed,
-                end=end,
-                hint=hint,
-                at_least=message.at_least,
-                last_packet_ns=message.last_packet_ns,
-                silent_ns=message.silent_ns,
-            )
-        )
-
-    def _so_far(self, end: End, reason: str, hint: str = "") -> Summary:
-        """Return the end of a worker that has left no figures: those of its last report, and no word on loss."""
-        if self._progress is None:
-            return Summary(reason, failed=end.failed, end=end, hint=hint)
-        counts = Counts.of(self._progress.counters, loss_known=False)
-        return replace(
-            Summary(reason, counts.counters, failed=end.failed, end=end, hint=hint, at_least=counts.at_least),
-            last_packet_ns=self._progress.last_packet_ns,
-        )
+                self._end(worker_summary.untold(self._progress, End.FAILED, cause, hint))
 
     def _worker_exited(self, status: int) -> None:
         if self._summary is None:
-            words = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
-            self._end(self._so_far(End.STOPPED if self._stopping else End.FAILED, f"receive worker {words}"))
+            self._end(worker_summary.exited(self._progress, status, stopping=self._stopping))
         self._gone.set()
 
     def _drain(self, end: End, reason: str) -> None:
