@@ -31,8 +31,8 @@ class Desk:
         pass
 
 
-def runner() -> AppRunner:
-    return AppRunner(DesktopPool(Desk()))  # type: ignore[arg-type]
+def runner(desk: Desk | None = None) -> AppRunner:
+    return AppRunner(DesktopPool(desk or Desk()))  # type: ignore[arg-type]  # it is asked for programs alone
 
 
 def python(code: str, *arguments: str) -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def test_an_app_that_is_quit_while_it_begins_leaves_no_program(tmp_path: Path) -
             return program
 
     async def run() -> None:
-        runs = AppRunner(DesktopPool(Slow()))  # type: ignore[arg-type]
+        runs = runner(Slow())
         app = App(2, "a", python("import time; time.sleep(600)"), str(tmp_path))
         starting = asyncio.create_task(runs.start(app, lambda: None))
         await asyncio.to_thread(begun.wait, 30)

@@ -9,7 +9,7 @@ import pytest
 
 from punktfunk.native import data_port
 from punktfunk.native.control import PUNCH
-from tests.e2e.test_interop_traps import Foreign, Video, a_host, dial, run, welcomed
+from tests.support.foreign_client import Foreign, Video, a_host, dial, run, welcomed
 
 SILENCE_NS, SPAN_NS = 1_000_000_000, 300_000_000
 FRAMES = 60 * 60

@@ -62,7 +62,7 @@ def test_nothing_is_published_on_an_app_that_is_being_quit_and_the_next_one_stay
     async def run() -> None:
         desk = Desk()
         desk.may_begin.set()
-        desktop = DesktopPool(desk)  # type: ignore[arg-type]
+        desktop = DesktopPool(desk)  # type: ignore[arg-type]  # it is asked for programs alone
         async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
             server = host.server
             await launched(host, 1, GAME)
@@ -86,7 +86,7 @@ def test_a_launch_with_the_key_of_an_earlier_session_starts_no_program(tmp_path:
         desk = Desk()
         desk.may_begin.set()
         desk.may_end.set()
-        desktop, key = DesktopPool(desk), bytes(range(16))  # type: ignore[arg-type]
+        desktop, key = DesktopPool(desk), bytes(range(16))  # type: ignore[arg-type]  # it is asked for programs alone
         async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
             await host.server.launch(client(1), wish(DESKTOP, key), "127.0.0.1", "127.0.0.1")
             await host.server.cancel(client(1))
@@ -104,7 +104,7 @@ def test_a_launch_that_is_quit_half_way_leaves_neither_program_nor_session(tmp_p
     async def run() -> None:
         desk = Desk()
         desk.may_end.set()
-        desktop = DesktopPool(desk)  # type: ignore[arg-type]
+        desktop = DesktopPool(desk)  # type: ignore[arg-type]  # it is asked for programs alone
         async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
             launching = asyncio.create_task(launched(host, 1, GAME))
             await soon(lambda: host.server.running_app(None) == GAME.id, "the launch has begun")

@@ -1,33 +1,23 @@
-"""Nothing that a peer or a file says acts on a terminal: every field of theirs, and what really comes out.
+"""Nothing that a peer says acts on a terminal: every field of theirs, and what really comes out.
 
 Programs run on a pseudo-terminal, as a person runs them, with ``-v``. Colours are the only escapes that are ours.
+What files say is in ``test_text_in_files.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
-import os
-import pty
-import re
 import socket
-import sys
 import typing
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import BaseModel
 from zeroconf import DNSAddress, DNSOutgoing, DNSPointer, DNSService, DNSText, const
 
-import punktfunk
-from harness.analysis import results
-from harness.cli import main
-from harness.scenario.model import Scenario
 from punktfunk import input as event
 from punktfunk.native import datagrams, handshake, messages, quic
 from punktfunk.native.dialect import CloseCode, Dialect
@@ -38,91 +28,15 @@ from punktfunk.native.handshake import Hello, Start, Welcome, WireMode
 from punktfunk.native.messages import PairRequest
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
-from punktfunk.process.program import run_program
 from punktfunk.trust.identity import Identity, Role
-
-REPOSITORY = Path(__file__).parents[2]
-ATTACK = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\x00\x7f\u202egnp\u2066\u2069\u200b\ufeff\u2028\u2029\u3164"
-"""ESC, BEL, CR, C0, C1, bidirectional controls and isolates, zero-width characters, separators, a filler."""
-LONG = ATTACK + "A" * 65536
-REASON = (ATTACK + "A" * 1400).encode()[:1400].decode(errors="ignore")
-"""As much as goes into a datagram that our ends take."""
-"""As much of it as one UDP datagram takes."""
-SHORT = "\x1b[2J\x07\r\x9b\u202e\u2066\u200b\u2028"
-"""As much of it as fits the 64 bytes of a name."""
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def harm(text: str) -> str:
-    """Return the first line with something in it that a terminal obeys or nobody sees, "" when there is none."""
-    for line in text.replace("\r\n", "\n").split("\n"):
-        if not all(c.isprintable() and c != "\u3164" for c in _COLOURS.sub("", line).replace("\u202f", " ")):
-            return ascii(line)
-    return ""
-
-
-class Terminal:
-    """A program on a pseudo-terminal: everything that it writes, standard error included."""
-
-    def __init__(self, arguments: list[str], home: Path) -> None:
-        self.arguments, self.home = arguments, home
-        self.text = ""
-
-    async def run(self) -> int:
-        """Run the program to its end."""
-        async with self:
-            return await asyncio.wait_for(self.process.wait(), 60)
-
-    async def until(self, words: str) -> re.Match[str]:
-        """Wait until the program has written what matches these words, and return it."""
-        async with asyncio.timeout(60):
-            while (found := re.search(words, self.text)) is None:
-                await self._more.wait()
-                self._more.clear()
-        return found
-
-    async def __aenter__(self) -> Terminal:
-        self._ours, theirs = pty.openpty()
-        self._more = asyncio.Event()
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from punktfunk.cli import main; main()",
-            *self.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=REPOSITORY,
-            env={
-                **os.environ,
-                "PYTHONPATH": str(REPOSITORY),
-                "XDG_CONFIG_HOME": str(self.home),
-                "COLUMNS": "500",
-            },
-        )
-        os.close(theirs)
-        asyncio.get_running_loop().add_reader(self._ours, self._read)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.process.returncode is None:
-            self.process.terminate()
-            await asyncio.wait_for(self.process.wait(), 30)
-        while self._read():
-            pass
-        os.close(self._ours)
-
-    def _read(self) -> bool:
-        try:
-            data = os.read(self._ours, 65536)
-        except OSError:  # nobody has the other end any more
-            data = b""
-        if not data:
-            asyncio.get_running_loop().remove_reader(self._ours)
-            return False
-        self.text += data.decode(errors="replace")
-        self._more.set()
-        return True
+from tests.support.hostile_text import (
+    LONG,
+    REASON,
+    SHORT,
+    Terminal,
+    harm,
+    run,
+)
 
 
 class Wire:
@@ -151,10 +65,6 @@ class Wire:
 
     def link_closed(self, closed: Closed) -> None:
         self.over.set()
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 100))
 
 
 def string_fields(*modules: Any) -> set[tuple[str, str]]:
@@ -355,207 +265,3 @@ def texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from texts(item)
-
-
-# --- files --------------------------------------------------------------------------------------------------
-
-
-def places(kind: Any, where: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every value that a scenario may have: each is a place for a text."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        for name, field in kind.model_fields.items():
-            yield (*where, field.alias or name)
-            yield from places(hints[name], (*where, field.alias or name))
-        return
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is list:
-        yield from places(inner[0], (*where, "[]"))
-    elif origin is dict:
-        yield (*where, "KEY")
-        yield from places(inner[1], (*where, "name"))
-    elif origin in {typing.Annotated, typing.Union, UnionType}:
-        for part in inner[:1] if origin is typing.Annotated else inner:
-            yield from places(part, where)
-
-
-SCENARIO_PLACES = sorted(
-    place
-    for place in {*places(Scenario)}
-    # Both directions, and the keys of a layer, are read by the same models.
-    if "up" not in place[:-1] and not (place[0] == "layers" and len(place) > 3)
-)
-
-
-def planted(place: tuple[str, ...], text: str) -> Any:
-    """Return a document with a text at one place."""
-    value: Any = text
-    for step in reversed(place):
-        value = [value] if step == "[]" else {text: {}} if step == "KEY" else {step: value}
-    return value
-
-
-def test_the_places_of_a_scenario_are_found() -> None:
-    assert len(SCENARIO_PLACES) > 100
-    assert {
-        ("name",),
-        ("layers", "KEY"),
-        ("layers", "name", "description"),
-        ("link", "down", "loss", "rate"),
-    } <= {*SCENARIO_PLACES}
-
-
-@pytest.mark.parametrize("place", SCENARIO_PLACES, ids=".".join)
-def test_a_text_anywhere_in_a_scenario_is_shown_as_text(
-    place: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for text in (ATTACK + "\ud800", LONG):
-        # JSON is YAML, and its escapes stand for what YAML takes in no other way.
-        Path("hostile.yaml").write_text(json.dumps(planted(place, text)), encoding="utf-8")
-        main(["run", "hostile.yaml", "--list"])
-        out, err = capsys.readouterr()
-        assert not harm(out + err)
-        assert len(out + err) < 20_000
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [ATTACK.encode(), LONG.encode(), b"\xff\xfe\x1b[2J", b"\x1b" * 65536],
-    ids=["short", "64 KiB", "not UTF-8", "escapes"],
-)
-def test_raw_bytes_in_a_scenario_are_shown_as_text(
-    raw: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for around in (
-        b"%s",
-        b"media: {frames: 5} # %s",
-        b"media:\n  frames: %s\n",
-        b"medai: {%s: 1}",
-        b"seed: '%s",
-    ):
-        Path("hostile.yaml").write_bytes(around % raw)
-        assert main(["run", "hostile.yaml", "--list"]) == 2
-        out, err = capsys.readouterr()
-        assert not harm(out + err)
-        assert len(out + err) < 20_000
-
-
-def hostile(kind: Any, text: str) -> Any:  # noqa: PLR0911 - one a kind
-    """Return a value of a type in which every text is the given one."""
-    if kind in {str, Any, results.Status}:
-        return "failed" if kind is results.Status else text
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        hints = typing.get_type_hints(kind)
-        return {
-            name: hostile(hints[name], text)
-            for name in kind.model_fields
-            if name not in {"schema_version", "backend", "spec_digest"}
-        } | ({"backend": "sim"} if "backend" in kind.model_fields else {})
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is list:
-        return [hostile(inner[0], text)]
-    if origin is tuple:
-        return [hostile(one, text) for one in inner]
-    if origin is dict:
-        # Of a closed set of keys none can be hostile.
-        keys = typing.get_args(inner[0]) if typing.get_origin(inner[0]) is typing.Literal else (text,)
-        return {key: hostile(inner[1], text) for key in keys}
-    if origin in {typing.Union, UnionType}:
-        return hostile(inner[0], text)
-    if origin is typing.Literal:
-        return inner[0]
-    return {int: 3, float: 1.5, bool: False}[kind]
-
-
-@pytest.mark.parametrize("text", [ATTACK, LONG], ids=["short", "64 KiB"])
-def test_a_result_file_full_of_hostile_texts_is_compared_and_reported_as_text(
-    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    document = hostile(results.RunResult, text) | {"schema_version": results.SCHEMA_VERSION}
-    document["cases"][0]["schema_version"] = results.SCHEMA_VERSION
-    for name in ("a", "b"):
-        Path(name).mkdir()
-        document["cases"][0]["metrics"]["frames_submitted"] = {"value": ord(name), "unit": "frames"}
-        document["cases"][0]["status"] = "passed"
-        document["scenario"] = f"{text}{name}"
-        document["cases"][0]["protocol"] = f"{text}{name}"
-        document["environment"] = {"machine_class": f"{text}{name}", text: text}
-        (Path(name) / "run.json").write_text(json.dumps(document))
-    for command in (
-        ["compare", "a", "b"],
-        ["report", "a"],
-        ["baseline", "a", "--folder", "kept"],
-        ["calibrate", "a"],
-        ["run", "--resume", f"x{SHORT}"],
-    ):
-        main(command)
-        out, err = capsys.readouterr()
-        assert not harm(out + err), command
-        assert len(out + err) < 60_000, command
-    written = [file for file in Path("a").iterdir() if file.suffix in {".html", ".md", ".xml"}]
-    assert len(written) == 3
-    for file in written:
-        assert not harm(file.read_text(encoding="utf-8")), file
-
-
-STATE_FILES = {
-    "trust.json": {"schema_version": 1, "clients": [{"fingerprint": "ab", "name": "TEXT"}]},
-    "settings.json": {"schema_version": 1, "settings": {"TEXT": "TEXT"}},
-    "console.json": {"schema_version": 1, "password_hash": "TEXT"},
-    "mgmt-token": "TEXT",
-    "cert.pem": "TEXT",
-}
-
-
-@pytest.mark.parametrize("name", STATE_FILES)
-def test_a_text_in_a_state_file_is_shown_as_text(name: str, tmp_path: Path) -> None:
-    state = tmp_path / "punktfunk"
-    state.mkdir(0o700)
-    content = STATE_FILES[name]
-    text = json.dumps(content) if isinstance(content, dict) else content
-    for attack in (ATTACK, LONG):
-        escaped = json.dumps(attack)[1:-1] if isinstance(content, dict) else attack
-        (state / name).write_text(text.replace("TEXT", escaped))
-        (state / name).chmod(0o600)
-
-        async def scenario() -> None:
-            serve = [
-                "-v",
-                "serve",
-                "--no-gamestream",
-                "--bind",
-                "127.0.0.1",
-                "--native-port",
-                "0",
-                "--no-mdns",
-            ]
-            host = Terminal([*serve, "--mgmt-bind", "127.0.0.1:0", "--source", "synthetic"], tmp_path)
-            assert await host.run() in {2, 5}
-            assert not harm(host.text)
-            assert len(host.text) < 20_000
-            assert "Traceback" not in host.text
-
-        run(scenario())
-
-
-@pytest.mark.parametrize("model", [punktfunk.HostConfig, punktfunk.ClientConfig])
-def test_a_configuration_file_is_quoted_as_text(
-    model: type[BaseModel], tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    async def never(_config: BaseModel) -> int:
-        raise AssertionError
-
-    file = tmp_path / f"c{SHORT}.json"
-    for document in ({LONG: 1}, {"bind": LONG}, {"source": {"kind": LONG}}, {"mode": LONG}):
-        file.write_text(json.dumps(document))
-        assert run_program("x", model, never, ["--config", str(file)]) == 2
-        err = capfd.readouterr().err
-        assert err
-        assert not harm(err)
-        assert len(err) < 10_000

@@ -253,7 +253,7 @@ def test_a_supervisor_that_hangs_is_killed_with_all_it_holds(desktop_parts: None
 
 def test_input_that_a_session_does_not_take_is_refused_and_holds_nobody_up(session: DesktopSession) -> None:
     """One client's flood had stopped the event loop of the host, and with it all others, for seconds."""
-    pool = DesktopPool(_Only(session))  # type: ignore[arg-type]
+    pool = DesktopPool(_Only(session))  # type: ignore[arg-type]  # input is all that it is asked for
     move = InputEvent(InputKind.MOUSE_MOVE, x=1)
     (task,) = Path(f"/proc/{session.supervisor_pid}/task").iterdir()
     (supervisor,) = (task / "children").read_text().split()
