@@ -397,13 +397,15 @@ def test_readers_and_writers_at_once_see_whole_files_and_lose_none(state: Path) 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    deadline = time.monotonic() + 30
-    for n in range(300):
-        write_private(path, bytes([48 + n % 10]) * 1000)
-        assert time.monotonic() < deadline
-    stop.set()
-    for reader in readers:
-        reader.join(10)
+    deadline = time.monotonic() + 300
+    try:
+        for n in range(300):
+            write_private(path, bytes([48 + n % 10]) * 1000)
+            assert time.monotonic() < deadline
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join(10)
     assert wrong == []
     assert [one.name for one in state.iterdir()] == ["list"]
 
