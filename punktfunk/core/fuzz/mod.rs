@@ -22,7 +22,7 @@ pub struct Body {
 }
 
 /// Every body.
-pub const BODIES: [Body; 12] = [
+pub const BODIES: [Body; 13] = [
     Body {
         name: "header",
         run: wire::header,
@@ -77,6 +77,11 @@ pub const BODIES: [Body; 12] = [
         name: "c_config",
         run: interface::c_config,
         seeds: interface::c_configs,
+    },
+    Body {
+        name: "c_gamestream",
+        run: interface::c_gamestream,
+        seeds: interface::c_gamestreams,
     },
     Body {
         name: "enet",

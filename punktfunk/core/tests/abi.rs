@@ -1,21 +1,21 @@
 //! The C ABI: its header, a C program that is linked against the static library, and hostile arguments.
 
+#[path = "support/c_program.rs"]
+mod c_program;
+
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use c_program::{crate_dir, run_c};
 use punktfunk_core::abi::{
     ABI_VERSION, PunktfunkConfig, PunktfunkFrame, PunktfunkSession, PunktfunkStats,
     PunktfunkStatus, punktfunk_abi_version, punktfunk_client_poll_frame, punktfunk_fec_decode,
     punktfunk_fec_encode, punktfunk_get_stats, punktfunk_host_submit_frame, punktfunk_session_free,
     punktfunk_session_new, punktfunk_test_loopback_pair,
 };
-
-fn crate_dir() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 #[test]
 fn the_committed_header_is_the_generated_one() {
@@ -36,47 +36,17 @@ fn the_committed_header_is_the_generated_one() {
     );
 }
 
-/// Cargo puts the static library of the crate under test beside the test programs.
-fn static_library() -> PathBuf {
-    let library = std::env::current_exe()
-        .unwrap()
-        .with_file_name("libpunktfunk_core.a");
-    assert!(library.exists(), "{} is missing", library.display());
-    library
-}
-
-/// Compile a C program of tests/c against the header and the static library, and run it.
-fn run_c(name: &str, compiler: &str) -> String {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{compiler}"));
-    let compiled = Command::new(compiler)
-        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .arg(crate_dir().join(format!("tests/c/{name}.c")))
-        .arg("-I")
-        .arg(crate_dir().join("include"))
-        .arg(static_library())
-        .args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"])
-        .output()
-        .expect("a C compiler named `cc` is part of every Rust toolchain's requirements");
-    assert!(
-        compiled.status.success(),
-        "{}",
-        String::from_utf8_lossy(&compiled.stderr)
-    );
-    let run = Command::new(&program).output().unwrap();
-    let said = String::from_utf8_lossy(&run.stdout).into_owned();
-    assert!(
-        run.status.success(),
-        "{}\n{said}{}",
-        run.status,
-        String::from_utf8_lossy(&run.stderr)
-    );
-    said
-}
-
 #[test]
 fn a_c_program_moves_four_frames_over_a_link_that_loses_every_eighth_packet() {
-    let said = run_c("loopback", "cc");
+    let said = run_c("loopback", "include");
+    assert!(said.contains("4 of 4 frames"), "{said}");
+}
+
+/// `tests/c/abi2` has the header as version 2 was first published; it is never renewed.
+#[test]
+fn a_c_program_that_knows_the_first_header_of_this_version_works_as_it_did() {
+    assert_eq!(ABI_VERSION, 2, "keep a header of the new version as well");
+    let said = run_c("loopback", "tests/c/abi2");
     assert!(said.contains("4 of 4 frames"), "{said}");
 }
 

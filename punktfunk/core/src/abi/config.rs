@@ -106,6 +106,16 @@ pub(super) enum Role {
     Client,
 }
 
+impl Role {
+    pub(super) const fn parse(role: u32) -> Result<Self, PunktfunkStatus> {
+        match role {
+            0 => Ok(Self::Host),
+            1 => Ok(Self::Client),
+            _ => Err(PunktfunkStatus::InvalidArg),
+        }
+    }
+}
+
 impl PunktfunkConfig {
     /// Copy a caller's configuration.
     ///
@@ -127,11 +137,7 @@ impl PunktfunkConfig {
     /// The role and parameters that this stands for. Values out of range are refused, never truncated.
     pub(super) fn parse(&self) -> Result<(Role, StreamConfig), PunktfunkStatus> {
         let invalid = PunktfunkStatus::InvalidArg;
-        let role = match self.role {
-            0 => Role::Host,
-            1 => Role::Client,
-            _ => return Err(invalid),
-        };
+        let role = Role::parse(self.role)?;
         let scheme = match self.fec_scheme {
             0 => Scheme::Gf8,
             1 => Scheme::Gf16,

@@ -1,4 +1,6 @@
-//! Sessions of the C ABI: over UDP with their own threads, or a host and a client joined in one process.
+//! Sessions of the C ABI: over UDP with their own threads, driven by their caller, or two that are joined in one process.
+//!
+//! A session knows no header, so that one handle and the calls on it are those of either wire.
 
 use std::ffi::{CStr, c_char};
 use std::net::{SocketAddr, UdpSocket};
@@ -8,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::config::Role;
-use super::{PunktfunkConfig, PunktfunkFrame, PunktfunkStats, PunktfunkStatus, guard};
+use super::{
+    PunktfunkConfig, PunktfunkFrame, PunktfunkStats, PunktfunkStatus, bytes_of, guard, write_to,
+};
 use crate::packetize::SubmitError;
 use crate::session::client::Frame;
 use crate::session::host::{HostSettings, SubmitStamps};
@@ -19,20 +23,28 @@ use crate::transport::loopback::Loopback;
 
 /// One end of a stream. Calls on one handle must not overlap; different handles are independent.
 pub struct PunktfunkSession {
-    end: End,
+    pub(super) end: End,
     /// What the last poll handed out.
     frame: Option<Frame>,
+    /// Packets that the last call handed out; they count as sent with the next one.
+    pub(super) handed: u32,
+    /// The datagram that is being read, for those that follow.
+    pub(super) datagram: Vec<u8>,
+    /// Newest time that the caller of a driven session has said.
+    now_ns: u64,
 }
 
-enum End {
+pub(super) enum End {
     UdpHost(Box<HostStream>),
     UdpClient(ClientStream),
+    DrivenHost(Box<HostSession>),
+    DrivenClient(Box<ClientSession>),
     LoopbackHost(Box<HostSession>, Arc<Mutex<Joint>>),
     LoopbackClient(Box<ClientSession>, Arc<Mutex<Joint>>),
 }
 
 /// What both ends of a loopback pair share.
-struct Joint {
+pub(super) struct Joint {
     link: Loopback,
     /// Time of the pair: the clock, ahead of it by what the host's pacer would have waited.
     now_ns: u64,
@@ -45,12 +57,42 @@ impl Joint {
     }
 }
 
+impl PunktfunkSession {
+    /// The time of a call: it never goes back.
+    pub(super) fn at(&mut self, now_ns: u64) -> u64 {
+        self.now_ns = self.now_ns.max(now_ns);
+        self.now_ns
+    }
+}
+
 fn into_handle(end: End) -> *mut PunktfunkSession {
-    Box::into_raw(Box::new(PunktfunkSession { end, frame: None }))
+    Box::into_raw(Box::new(PunktfunkSession {
+        end,
+        frame: None,
+        handed: 0,
+        datagram: Vec::new(),
+        now_ns: 0,
+    }))
+}
+
+/// Make a session and hand out its handle.
+///
+/// # Safety
+/// `session` must be NULL or writable.
+pub(super) unsafe fn hand_out(
+    session: *mut *mut PunktfunkSession,
+    make: impl FnOnce() -> Result<End, PunktfunkStatus>,
+) -> Result<(), PunktfunkStatus> {
+    if session.is_null() {
+        return Err(PunktfunkStatus::NullPointer);
+    }
+    let handle = into_handle(make()?);
+    // SAFETY: promised writable by the caller.
+    unsafe { write_to(session, handle) }
 }
 
 /// No records are kept: nothing in this interface would take them.
-fn host_settings() -> HostSettings {
+pub(super) fn host_settings() -> HostSettings {
     HostSettings {
         record_frames: false,
         ..HostSettings::default()
@@ -193,13 +235,20 @@ pub unsafe extern "C" fn punktfunk_session_free(session: *mut PunktfunkSession) 
     });
 }
 
+/// The session of a handle. Packets that the call before handed out are the caller's no longer: they have been sent.
+///
 /// # Safety
 /// `session` must be NULL or a live handle that no other call is using.
-unsafe fn session_of<'a>(
+pub(super) unsafe fn session_of<'a>(
     session: *mut PunktfunkSession,
 ) -> Result<&'a mut PunktfunkSession, PunktfunkStatus> {
     // SAFETY: promised by the caller.
-    unsafe { session.as_mut() }.ok_or(PunktfunkStatus::NullPointer)
+    let session = unsafe { session.as_mut() }.ok_or(PunktfunkStatus::NullPointer)?;
+    let handed = std::mem::take(&mut session.handed);
+    if let (End::DrivenHost(host), 1..) = (&mut session.end, handed) {
+        host.transmitter.sent(session.now_ns, handed, 0);
+    }
+    Ok(session)
 }
 
 fn submit_status(error: &SubmitError) -> PunktfunkStatus {
@@ -212,7 +261,8 @@ fn submit_status(error: &SubmitError) -> PunktfunkStatus {
     }
 }
 
-/// Seal an access unit and send its packets. Never waits for the network. `data` may be NULL if `len` is 0.
+/// Seal an access unit and send its packets, or queue them where the caller fetches them. Never waits for the network: a full
+/// queue drops its oldest frame. `data` may be NULL if `len` is 0.
 ///
 /// # Safety
 /// `session` must be NULL or a live handle; `data` must be readable for `len` bytes.
@@ -226,14 +276,7 @@ pub unsafe extern "C" fn punktfunk_host_submit_frame(
 ) -> PunktfunkStatus {
     guard(|| {
         // SAFETY: promised by the caller.
-        let session = unsafe { session_of(session)? };
-        let access_unit: &[u8] = match (data.is_null(), len) {
-            (_, 0) => &[],
-            (true, _) => return Err(PunktfunkStatus::NullPointer),
-            (_, len) if isize::try_from(len).is_err() => return Err(PunktfunkStatus::InvalidArg),
-            // SAFETY: not NULL, and promised readable by the caller.
-            _ => unsafe { std::slice::from_raw_parts(data, len) },
-        };
+        let (session, access_unit) = unsafe { (session_of(session)?, bytes_of(data, len)?) };
         match &mut session.end {
             End::UdpHost(stream) => {
                 match stream.submit(access_unit, pts_ns, flags, SubmitStamps::NONE) {
@@ -246,7 +289,13 @@ pub unsafe extern "C" fn punktfunk_host_submit_frame(
                 let mut joint = joint.lock().unwrap_or_else(PoisonError::into_inner);
                 send(host, &mut joint, access_unit, pts_ns, flags)
             }
-            End::UdpClient(_) | End::LoopbackClient(..) => Err(PunktfunkStatus::InvalidArg),
+            End::DrivenHost(host) => host
+                .submit(access_unit, pts_ns, flags, session.now_ns)
+                .map(drop)
+                .map_err(|error| submit_status(&error)),
+            End::UdpClient(_) | End::DrivenClient(_) | End::LoopbackClient(..) => {
+                Err(PunktfunkStatus::InvalidArg)
+            }
         }
     })
 }
@@ -305,20 +354,21 @@ pub unsafe extern "C" fn punktfunk_client_poll_frame(
                 let mut joint = joint.lock().unwrap_or_else(PoisonError::into_inner);
                 receive(client, &mut joint)
             }
-            End::UdpHost(_) | End::LoopbackHost(..) => return Err(PunktfunkStatus::InvalidArg),
+            End::DrivenClient(client) => client.poll_frame(),
+            End::UdpHost(_) | End::DrivenHost(_) | End::LoopbackHost(..) => {
+                return Err(PunktfunkStatus::InvalidArg);
+            }
         };
         let next = session.frame.insert(next.ok_or(PunktfunkStatus::NoFrame)?);
-        // SAFETY: not NULL, and promised writable by the caller.
-        unsafe {
-            frame.write(PunktfunkFrame {
-                data: next.data.as_ptr(),
-                len: next.data.len(),
-                frame_index: next.index,
-                pts_ns: next.pts_ns,
-                flags: next.flags,
-            });
-        }
-        Ok(())
+        let told = PunktfunkFrame {
+            data: next.data.as_ptr(),
+            len: next.data.len(),
+            frame_index: next.index,
+            pts_ns: next.pts_ns,
+            flags: next.flags,
+        };
+        // SAFETY: promised writable by the caller.
+        unsafe { write_to(frame, told) }
     })
 }
 
@@ -354,16 +404,17 @@ pub unsafe extern "C" fn punktfunk_get_stats(
         let counted = match &session.end {
             End::UdpHost(stream) => summary(&stream.stats()),
             End::UdpClient(stream) => summary(&stream.stats()),
-            End::LoopbackHost(host, _) => summary(&named(host.shared().stats.entries())),
-            End::LoopbackClient(client, _) => {
+            End::DrivenHost(host) | End::LoopbackHost(host, _) => {
+                summary(&named(host.shared().stats.entries()))
+            }
+            End::DrivenClient(client) | End::LoopbackClient(client, _) => {
                 let mut entries = named(client.stats().entries());
                 entries.extend(client.rejections().entries());
                 summary(&entries)
             }
         };
-        // SAFETY: not NULL, and promised writable by the caller.
-        unsafe { stats.write(counted) };
-        Ok(())
+        // SAFETY: promised writable by the caller.
+        unsafe { write_to(stats, counted) }
     })
 }
 

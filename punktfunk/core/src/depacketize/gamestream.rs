@@ -1,12 +1,9 @@
 //! The video packets of GameStream (gamestream section 7) on their way in.
 
-use std::time::Duration;
-
-use super::{Arrival, Content, Depacketizer};
+use super::{Arrival, Content, Depacketizer, Unseal, Unsealer};
 use crate::crypto::CryptoError;
 use crate::fec::Scheme;
 use crate::geometry::Limits;
-use crate::pacing::MAX_SESSION_PACKETS_PER_S;
 use crate::reject::Reject;
 use crate::replay::ReplayWindow;
 use crate::wire::gamestream::{
@@ -14,12 +11,17 @@ use crate::wire::gamestream::{
     SHORT_HEADER_BYTES, ShortHeader, Stamp, VideoOpener, counter_of, ticks_to_ns,
 };
 
+impl Unseal for VideoOpener {
+    fn open_in_place<'a>(&self, packet: &'a mut [u8]) -> Result<(u64, &'a mut [u8]), CryptoError> {
+        self.open_in_place(packet)
+    }
+}
+
 /// Decrypts and reads the packets of a host.
 pub struct GameStreamDepacketizer {
     limits: Limits,
     codec: Codec,
-    opener: Option<VideoOpener>,
-    replay: ReplayWindow,
+    unsealer: Unsealer<VideoOpener>,
     /// Highest number of a packet so far; the wire says its low bits only.
     number: u64,
     /// Timestamp of the newest frame, likewise; `None` before the first packet.
@@ -33,12 +35,14 @@ impl GameStreamDepacketizer {
     /// [`GameStreamConfigError`] for parameters that no stream may have.
     pub fn new(config: &GameStreamConfig) -> Result<Self, GameStreamConfigError> {
         config.validate()?;
-        let window = Duration::from_nanos(config.receiving.loss_window_ns);
         Ok(Self {
             limits: config.limits(),
             codec: config.codec,
-            opener: config.key.map(VideoOpener::new),
-            replay: ReplayWindow::new(u64::from(MAX_SESSION_PACKETS_PER_S), window),
+            unsealer: Unsealer::new(
+                config.key.map(VideoOpener::new),
+                config.receiving.loss_window_ns,
+                MAX_DATAGRAM_BYTES,
+            ),
             number: 0,
             ticks: None,
         })
@@ -80,26 +84,11 @@ impl Depacketizer for GameStreamDepacketizer {
     }
 
     fn seen(&self) -> Option<ReplayWindow> {
-        self.opener.is_none().then(|| self.replay.clone())
+        self.unsealer.seen()
     }
 
     fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Arrival<'a>, Reject> {
-        if datagram.len() > MAX_DATAGRAM_BYTES {
-            return Err(Reject::TooLong);
-        }
-        let plain: &[u8] = match &self.opener {
-            None => datagram,
-            Some(opener) => {
-                let (number, plain) = opener.open_in_place(datagram).map_err(|e| match e {
-                    CryptoError::TooShort(_) => Reject::TooShort,
-                    _ => Reject::Auth,
-                })?;
-                if !self.replay.check_and_set(number) {
-                    return Err(Reject::Replay);
-                }
-                plain
-            }
-        };
+        let plain = self.unsealer.open(datagram)?;
         let stamp = Stamp::parse(plain)?;
         let head = plain.first_chunk::<HEAD_BYTES>().ok_or(Reject::TooShort)?;
         let near = self.ticks.unwrap_or(u64::from(stamp.ticks));

@@ -2,6 +2,9 @@
 
 pub mod gamestream;
 pub mod punktfunk1;
+mod unseal;
+
+pub use unseal::{Unseal, Unsealer};
 
 use std::ops::Range;
 

@@ -1,23 +1,25 @@
 //! The packets of punktfunk/1 (sections 4.2 to 4.6) on their way in.
 
-use std::time::Duration;
-
-use super::{Arrival, Content, Depacketizer};
+use super::{Arrival, Content, Depacketizer, Unseal, Unsealer};
 use crate::config::{ConfigError, StreamConfig};
 use crate::crypto::{CryptoError, Direction, Opener};
 use crate::fec::Scheme;
 use crate::geometry::Limits;
-use crate::pacing::MAX_SESSION_PACKETS_PER_S;
 use crate::reject::Reject;
 use crate::replay::ReplayWindow;
 use crate::wire::punktfunk1::{Header, MAX_DATAGRAM_BYTES};
+
+impl Unseal for Opener {
+    fn open_in_place<'a>(&self, packet: &'a mut [u8]) -> Result<(u64, &'a mut [u8]), CryptoError> {
+        self.open_in_place(packet)
+    }
+}
 
 /// Opens and reads the packets of a host.
 pub struct Punktfunk1Depacketizer {
     limits: Limits,
     scheme: Scheme,
-    opener: Option<Opener>,
-    replay: ReplayWindow,
+    unsealer: Unsealer<Opener>,
 }
 
 impl Punktfunk1Depacketizer {
@@ -27,16 +29,13 @@ impl Punktfunk1Depacketizer {
     /// [`ConfigError`] for parameters that no session may have.
     pub fn new(config: &StreamConfig) -> Result<Self, ConfigError> {
         config.validate()?;
-        let window = Duration::from_nanos(config.loss_window_ns);
         let opener = config
             .key
             .map(|key| Opener::new(key, config.salt, Direction::HostToClient));
         Ok(Self {
             limits: config.limits(),
             scheme: config.scheme,
-            opener,
-            // At the default 120 ms the 131072 sequence numbers of section 2.5.
-            replay: ReplayWindow::new(u64::from(MAX_SESSION_PACKETS_PER_S), window),
+            unsealer: Unsealer::new(opener, config.loss_window_ns, MAX_DATAGRAM_BYTES),
         })
     }
 }
@@ -55,27 +54,11 @@ impl Depacketizer for Punktfunk1Depacketizer {
     }
 
     fn seen(&self) -> Option<ReplayWindow> {
-        // Where sequence numbers are authenticated the replay window has seen every duplicate already.
-        self.opener.is_none().then(|| self.replay.clone())
+        self.unsealer.seen()
     }
 
     fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Arrival<'a>, Reject> {
-        if datagram.len() > MAX_DATAGRAM_BYTES {
-            return Err(Reject::TooLong);
-        }
-        let plain: &[u8] = match &self.opener {
-            None => datagram,
-            Some(opener) => {
-                let (seq, plain) = opener.open_in_place(datagram).map_err(|e| match e {
-                    CryptoError::TooShort(_) => Reject::TooShort,
-                    _ => Reject::Auth,
-                })?;
-                if !self.replay.check_and_set(seq) {
-                    return Err(Reject::Replay);
-                }
-                plain
-            }
-        };
+        let plain = self.unsealer.open(datagram)?;
         let header = Header::parse(plain)?;
         let shard = header
             .shard(plain, self.limits.shard_bytes)?

@@ -1,0 +1,559 @@
+//! GameStream through the C ABI: a C program that streams over a lossy link, sockets, and hostile arguments.
+
+#[path = "support/c_program.rs"]
+mod c_program;
+
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use c_program::{crate_dir, run_c, run_source};
+use punktfunk_core::abi::PunktfunkStatus::{
+    BadPacket, Closed, Full, InvalidArg, Io, NoFrame, NullPointer, Ok as Done, Unsupported,
+};
+use punktfunk_core::abi::*;
+
+#[test]
+fn a_c_program_streams_video_sound_and_control_over_a_link_that_loses_packets() {
+    let said = run_c("gamestream", "include");
+    assert!(said.contains("video: 4 of 4 frames"), "{said}");
+    assert!(said.contains("sound: 48 of 48 packets"), "{said}");
+    assert!(said.contains("control: 20 of 20 messages"), "{said}");
+}
+
+#[test]
+fn the_program_of_the_how_to_does_what_it_says() {
+    let page = crate_dir().join("../../docs/how-to/use-the-core-from-c.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, code) = page.split_once("```c\n").unwrap();
+    let (code, behind) = code.split_once("```\n").unwrap();
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("how_to.c");
+    std::fs::write(&source, code).unwrap();
+    let said = run_source(&source, "include");
+    assert_eq!(said, "frame 1, 100000 bytes, intact\n");
+    assert!(behind.contains(said.trim_end()));
+}
+
+fn config(role: u32) -> PunktfunkGameStreamConfig {
+    PunktfunkGameStreamConfig {
+        struct_size: size_of::<PunktfunkGameStreamConfig>() as u32,
+        role,
+        codec: 0,
+        packet_size: 1392,
+        fec_percent: 20,
+        min_fec: 2,
+        rate_kbps: 0,
+        encrypt: 1,
+        key: *b"0123456789abcdef",
+        origin_ns: 0,
+    }
+}
+
+fn sound_config(role: u32) -> PunktfunkGameStreamAudioConfig {
+    PunktfunkGameStreamAudioConfig {
+        struct_size: size_of::<PunktfunkGameStreamAudioConfig>() as u32,
+        role,
+        packet_ms: 5,
+        encrypt: 1,
+        key: *b"0123456789abcdef",
+        rikeyid: -1,
+    }
+}
+
+fn open(config: &PunktfunkGameStreamConfig) -> Result<*mut PunktfunkSession, PunktfunkStatus> {
+    let mut session = ptr::null_mut();
+    // SAFETY: both are live.
+    match unsafe { punktfunk_gamestream_open(config, &mut session) } {
+        Done => Ok(session),
+        status => {
+            assert!(session.is_null());
+            Err(status)
+        }
+    }
+}
+
+fn open_sound(
+    config: &PunktfunkGameStreamAudioConfig,
+) -> Result<*mut PunktfunkAudio, PunktfunkStatus> {
+    let mut audio = ptr::null_mut();
+    // SAFETY: both are live.
+    match unsafe { punktfunk_gamestream_audio_open(config, &mut audio) } {
+        Done => Ok(audio),
+        status => {
+            assert!(audio.is_null());
+            Err(status)
+        }
+    }
+}
+
+const NO_FRAME: PunktfunkFrame = PunktfunkFrame {
+    data: ptr::null(),
+    len: 0,
+    frame_index: 0,
+    pts_ns: 0,
+    flags: 0,
+};
+const NO_PACKETS: PunktfunkPackets = PunktfunkPackets {
+    data: ptr::null(),
+    packet_bytes: 0,
+    packets: 0,
+};
+
+#[test]
+fn configurations_out_of_range_are_refused_and_not_truncated() {
+    let changes: [fn(&mut PunktfunkGameStreamConfig); 11] = [
+        |c| c.struct_size = 55,
+        |c| c.struct_size = 4097,
+        |c| c.role = 2,
+        |c| c.codec = 3,
+        |c| c.packet_size = 1393,
+        |c| c.packet_size = 32,
+        |c| c.packet_size = 1 << 31,
+        |c| c.fec_percent = 256,
+        |c| c.min_fec = 256,
+        |c| c.key = [0; 16],
+        |c| c.role = u32::MAX,
+    ];
+    for (n, change) in changes.iter().enumerate() {
+        let mut wrong = config(0);
+        change(&mut wrong);
+        assert_eq!(open(&wrong), Err(InvalidArg), "change {n}");
+    }
+    let changes: [fn(&mut PunktfunkGameStreamAudioConfig); 4] = [
+        |c| c.struct_size = 35,
+        |c| c.role = 2,
+        |c| c.packet_ms = 20,
+        |c| c.key = [0; 16],
+    ];
+    for (n, change) in changes.iter().enumerate() {
+        let mut wrong = sound_config(0);
+        change(&mut wrong);
+        assert_eq!(open_sound(&wrong), Err(InvalidArg), "change {n} of sound");
+    }
+}
+
+#[test]
+fn a_longer_struct_of_a_later_version_is_taken_unless_it_asks_for_what_this_build_has_not() {
+    #[repr(C)]
+    struct Later {
+        now: PunktfunkGameStreamConfig,
+        more: u64,
+    }
+    let mut later = Later {
+        now: PunktfunkGameStreamConfig {
+            struct_size: 64,
+            ..config(1)
+        },
+        more: 0,
+    };
+    let mut session = ptr::null_mut();
+    // SAFETY: the struct has the 64 bytes that it says.
+    unsafe {
+        let pointer = (&raw const later).cast();
+        assert_eq!(punktfunk_gamestream_open(pointer, &mut session), Done);
+        punktfunk_session_free(session);
+        later.more = 1;
+        let pointer = (&raw const later).cast();
+        let refused = punktfunk_gamestream_open(pointer, &mut session);
+        assert_eq!(refused, Unsupported);
+    }
+}
+
+#[test]
+fn null_and_the_wrong_role_are_statuses() {
+    let (host, client) = (open(&config(0)).unwrap(), open(&config(1)).unwrap());
+    let none: *mut PunktfunkSession = ptr::null_mut();
+    let (mut frame, mut packets, mut at, mut wanted) = (NO_FRAME, NO_PACKETS, 0_u64, 0_u32);
+    let byte = 7_u8;
+    // SAFETY: NULL is what is tested; the rest is live.
+    unsafe {
+        let void = ptr::null_mut();
+        assert_eq!(punktfunk_gamestream_open(ptr::null(), void), NullPointer);
+        assert_eq!(punktfunk_gamestream_open(&config(0), void), NullPointer);
+        assert_eq!(punktfunk_gamestream_start(&config(0), 0, void), NullPointer);
+        assert_eq!(punktfunk_session_open(ptr::null(), void), NullPointer);
+        for session in [none, client] {
+            let refused = if session.is_null() {
+                NullPointer
+            } else {
+                InvalidArg
+            };
+            let status = punktfunk_host_poll_packets(session, 0, &mut packets);
+            assert_eq!(status, refused);
+            assert_eq!(punktfunk_host_set_rate(session, 1000, 20), refused);
+            assert_eq!(
+                punktfunk_host_submit_frame(session, &byte, 1, 0, 1),
+                refused
+            );
+        }
+        for session in [none, host] {
+            let refused = if session.is_null() {
+                NullPointer
+            } else {
+                InvalidArg
+            };
+            assert_eq!(punktfunk_client_receive(session, &byte, 1, 0), refused);
+            assert_eq!(punktfunk_client_advance(session, 0), refused);
+            assert_eq!(punktfunk_client_poll_frame(session, &mut frame), refused);
+            let status = punktfunk_client_take_recovery_request(session, 0, 0, &mut wanted);
+            assert_eq!(status, refused);
+        }
+        let none_of_it = ptr::null_mut();
+        assert_eq!(
+            punktfunk_host_poll_packets(host, 0, none_of_it),
+            NullPointer
+        );
+        let status = punktfunk_client_take_recovery_request(client, 0, 0, ptr::null_mut());
+        assert_eq!(status, NullPointer);
+        assert_eq!(punktfunk_session_next_timeout(none, &mut at), NullPointer);
+        assert_eq!(punktfunk_session_next_timeout(host, &mut at), NoFrame);
+        assert_eq!(punktfunk_host_submit_frame(host, &byte, 1, 0, 5), Done);
+        assert_eq!(
+            punktfunk_session_next_timeout(host, ptr::null_mut()),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_client_receive(client, ptr::null(), 1, 0),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_client_receive(client, ptr::null(), 0, 0),
+            BadPacket
+        );
+        let long = vec![0x90_u8; 65_536];
+        let status = punktfunk_client_receive(client, long.as_ptr(), 65_536, 0);
+        assert_eq!(status, InvalidArg);
+        let status = punktfunk_client_receive(client, long.as_ptr(), 65_535, 0);
+        assert_eq!(status, BadPacket);
+        assert_eq!(punktfunk_host_set_rate(host, 0, 20), InvalidArg);
+        assert_eq!(punktfunk_host_set_rate(host, 1000, 256), InvalidArg);
+        punktfunk_session_free(host);
+        punktfunk_session_free(client);
+    }
+}
+
+#[test]
+fn the_calls_of_sound_say_what_is_wrong_and_keep_no_more_than_they_promise() {
+    let (host, client) = (
+        open_sound(&sound_config(0)).unwrap(),
+        open_sound(&sound_config(1)).unwrap(),
+    );
+    let none: *mut PunktfunkAudio = ptr::null_mut();
+    let mut datagram = PunktfunkDatagram {
+        data: ptr::null(),
+        len: 0,
+    };
+    let mut sound = PunktfunkSound {
+        data: ptr::null(),
+        len: 0,
+        sequence: 0,
+        gap: 0,
+        recovered: 0,
+    };
+    let mut stats = PunktfunkAudioStats {
+        struct_size: size_of::<PunktfunkAudioStats>() as u32,
+        ..PunktfunkAudioStats::default()
+    };
+    let opus = [9_u8; 1400];
+    let bytes = opus.as_ptr();
+    // SAFETY: NULL is what is tested; the rest is live.
+    unsafe {
+        let void = ptr::null_mut();
+        assert_eq!(
+            punktfunk_gamestream_audio_open(ptr::null(), void),
+            NullPointer
+        );
+        let status = punktfunk_gamestream_audio_open(&sound_config(0), void);
+        assert_eq!(status, NullPointer);
+        for audio in [none, client] {
+            let refused = if audio.is_null() {
+                NullPointer
+            } else {
+                InvalidArg
+            };
+            assert_eq!(punktfunk_audio_submit(audio, bytes, 60), refused);
+            assert_eq!(punktfunk_audio_poll_datagram(audio, &mut datagram), refused);
+        }
+        for audio in [none, host] {
+            let refused = if audio.is_null() {
+                NullPointer
+            } else {
+                InvalidArg
+            };
+            assert_eq!(punktfunk_audio_receive(audio, bytes, 60), refused);
+            assert_eq!(punktfunk_audio_settle(audio), refused);
+            assert_eq!(punktfunk_audio_poll_sound(audio, &mut sound), refused);
+            assert_eq!(punktfunk_audio_get_stats(audio, &mut stats), refused);
+        }
+        let nowhere = ptr::null_mut();
+        assert_eq!(punktfunk_audio_poll_datagram(host, nowhere), NullPointer);
+        assert_eq!(
+            punktfunk_audio_poll_sound(client, ptr::null_mut()),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_audio_get_stats(client, ptr::null_mut()),
+            NullPointer
+        );
+        assert_eq!(punktfunk_audio_poll_datagram(host, &mut datagram), NoFrame);
+        assert_eq!(punktfunk_audio_submit(host, ptr::null(), 60), NullPointer);
+        assert_eq!(punktfunk_audio_submit(host, bytes, 1400), InvalidArg);
+        assert_eq!(punktfunk_audio_submit(host, bytes, 60), Done);
+        assert_eq!(punktfunk_audio_submit(host, bytes, 61), InvalidArg);
+        // What was not fetched before the next packet is not kept.
+        for _ in 0..100 {
+            assert_eq!(punktfunk_audio_submit(host, bytes, 60), Done);
+            assert_eq!(punktfunk_audio_poll_datagram(host, &mut datagram), Done);
+            let status = punktfunk_audio_receive(client, datagram.data, datagram.len);
+            assert_eq!(status, Done);
+        }
+        assert_eq!(punktfunk_audio_receive(client, bytes, usize::MAX), Done);
+        assert_eq!(punktfunk_audio_settle(client), Done);
+        assert_eq!(punktfunk_audio_get_stats(client, &mut stats), Done);
+        assert_eq!((stats.received, stats.data, stats.rejected), (101, 100, 1));
+        assert_eq!((stats.delivered, stats.unfetched), (100, 36));
+        let fetched = std::iter::repeat_with(|| punktfunk_audio_poll_sound(client, &mut sound))
+            .take_while(|status| *status == Done)
+            .count();
+        assert_eq!((fetched, sound.sequence, sound.len), (64, 100, 60));
+        punktfunk_audio_free(none);
+        punktfunk_audio_free(host);
+        punktfunk_audio_free(client);
+    }
+}
+
+#[test]
+fn a_session_of_either_wire_is_driven_alike_and_a_clock_that_goes_back_does_no_harm() {
+    let mut pairs = vec![(open(&config(0)).unwrap(), open(&config(1)).unwrap(), 1)];
+    let native = PunktfunkConfig {
+        struct_size: 64,
+        role: 0,
+        phase: 2,
+        fec_scheme: 1,
+        fec_percent: 20,
+        max_data_per_block: 4096,
+        shard_payload: 1200,
+        encrypt: 1,
+        key: *b"0123456789abcdef",
+        salt: *b"pkf1",
+        loopback_drop_period: 0,
+        max_frame_bytes: 0,
+    };
+    let (mut host, mut client) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: all are live.
+    unsafe {
+        assert_eq!(punktfunk_session_open(&native, &mut host), Done);
+        let peer = PunktfunkConfig { role: 1, ..native };
+        assert_eq!(punktfunk_session_open(&peer, &mut client), Done);
+    }
+    pairs.push((host, client, 0));
+    let unit: Vec<u8> = (0..90_000).map(|i| (i % 251) as u8).collect();
+    for (host, client, first) in pairs {
+        for n in 0..3_u64 {
+            let mut now = 1_000_000_000 - n * 100;
+            let (mut packets, mut frame) = (NO_PACKETS, NO_FRAME);
+            // SAFETY: the handles are live, and a poll's bytes are until the next call on its handle.
+            unsafe {
+                assert_eq!(punktfunk_host_set_rate(host, 50_000, 30), Done);
+                let status = punktfunk_host_submit_frame(host, unit.as_ptr(), 90_000, n, 5);
+                assert_eq!(status, Done);
+                loop {
+                    while punktfunk_host_poll_packets(host, now, &mut packets) == Done {
+                        let train = std::slice::from_raw_parts(
+                            packets.data,
+                            packets.packets * packets.packet_bytes,
+                        );
+                        for packet in train.chunks_exact(packets.packet_bytes) {
+                            let (data, len) = (packet.as_ptr(), packet.len());
+                            assert_eq!(punktfunk_client_receive(client, data, len, now), Done);
+                        }
+                    }
+                    if punktfunk_session_next_timeout(host, &mut now) == NoFrame {
+                        break;
+                    }
+                }
+                assert_eq!(punktfunk_client_advance(client, 0), Done);
+                assert_eq!(punktfunk_client_poll_frame(client, &mut frame), Done);
+                let data = std::slice::from_raw_parts(frame.data, frame.len);
+                assert!(data == unit && u64::from(frame.frame_index) == first + n);
+            }
+        }
+        // SAFETY: each is freed once.
+        unsafe {
+            punktfunk_session_free(host);
+            punktfunk_session_free(client);
+        }
+    }
+}
+
+#[test]
+fn sessions_on_sockets_deliver_what_was_submitted() {
+    let sockets = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [near, far] = &sockets;
+    near.connect(far.local_addr().unwrap()).unwrap();
+    far.connect(near.local_addr().unwrap()).unwrap();
+    let stream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut host, mut client) = (ptr::null_mut(), ptr::null_mut());
+    let unit: Vec<u8> = (0..50_000).map(|i| (i % 241) as u8).collect();
+    let mut frame = NO_FRAME;
+    // SAFETY: everything is live; the sessions have duplicates of the descriptors.
+    unsafe {
+        for (role, wrong) in [(0, -1), (1, -1), (0, stream.as_raw_fd())] {
+            let status = punktfunk_gamestream_start(&config(role), wrong, &mut host);
+            assert!(status == Io && host.is_null());
+        }
+        let status = punktfunk_gamestream_start(&config(1), far.as_raw_fd(), &mut client);
+        assert_eq!(status, Done);
+        let status = punktfunk_gamestream_start(&config(0), near.as_raw_fd(), &mut host);
+        assert_eq!(status, Done);
+        drop(sockets);
+        // They drive themselves.
+        let mut packets = NO_PACKETS;
+        assert_eq!(
+            punktfunk_host_poll_packets(host, 0, &mut packets),
+            InvalidArg
+        );
+        assert_eq!(punktfunk_client_advance(client, 0), InvalidArg);
+        let status = punktfunk_host_submit_frame(host, unit.as_ptr(), unit.len(), 90, 5);
+        assert_eq!(status, Done);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while punktfunk_client_poll_frame(client, &mut frame) == NoFrame {
+            assert!(Instant::now() < deadline, "a frame over loopback");
+            std::thread::yield_now();
+        }
+        assert!(std::slice::from_raw_parts(frame.data, frame.len) == unit);
+        let mut wanted = 7;
+        let status = punktfunk_client_take_recovery_request(client, 0, 0, &mut wanted);
+        assert_eq!((status, wanted, frame.frame_index), (Done, 0, 1));
+        punktfunk_session_free(host);
+        punktfunk_session_free(client);
+    }
+}
+
+#[test]
+fn the_calls_of_control_say_what_is_wrong_and_keep_no_more_than_they_promise() {
+    let config = PunktfunkEnetConfig {
+        struct_size: size_of::<PunktfunkEnetConfig>() as u32,
+        peers: 2,
+        channels: 4,
+        seed: 1,
+    };
+    let place = PunktfunkAddress {
+        ip: [0; 16],
+        family: 6,
+        port: 9,
+        scope: 0,
+        path: [0; 24],
+    };
+    let odd = PunktfunkAddress { family: 5, ..place };
+    let none: *mut PunktfunkEnet = ptr::null_mut();
+    let (mut enet, mut peer, mut at) = (none, 0_u64, 0_u64);
+    let mut datagram = PunktfunkDatagram {
+        data: ptr::null(),
+        len: 0,
+    };
+    let mut to = place;
+    let mut event = PunktfunkEnetEvent {
+        kind: 0,
+        channel: 0,
+        peer: 0,
+        data: 0,
+        cause: 0,
+        payload: ptr::null(),
+        len: 0,
+        from: place,
+    };
+    let byte = 7_u8;
+    let nowhere: *const PunktfunkAddress = ptr::null();
+    // SAFETY: NULL is what is tested; the rest is live.
+    unsafe {
+        for wrong in [
+            PunktfunkEnetConfig {
+                struct_size: 15,
+                ..config
+            },
+            PunktfunkEnetConfig { peers: 0, ..config },
+            PunktfunkEnetConfig {
+                channels: 256,
+                ..config
+            },
+        ] {
+            let status = punktfunk_enet_open(&wrong, &mut enet);
+            assert!(status == InvalidArg && enet.is_null());
+        }
+        assert_eq!(punktfunk_enet_open(ptr::null(), &mut enet), NullPointer);
+        assert_eq!(punktfunk_enet_open(&config, ptr::null_mut()), NullPointer);
+        assert_eq!(punktfunk_enet_open(&config, &mut enet), Done);
+
+        assert_eq!(punktfunk_enet_admit(none, 1, nowhere), NullPointer);
+        assert_eq!(punktfunk_enet_refuse(none, 1), NullPointer);
+        assert_eq!(
+            punktfunk_enet_connect(none, &place, 1, 0, &mut peer),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_enet_receive(none, &byte, 1, &place, 0),
+            NullPointer
+        );
+        assert_eq!(punktfunk_enet_tick(none, 0), NullPointer);
+        assert_eq!(punktfunk_enet_next_timeout(none, &mut at), NullPointer);
+        assert_eq!(punktfunk_enet_send(none, 1, 0, &byte, 1, 0, 0), NullPointer);
+        assert_eq!(punktfunk_enet_disconnect(none, 1, 0, 0), NullPointer);
+        assert_eq!(punktfunk_enet_abandon(none, 1, 0, 0), NullPointer);
+        assert_eq!(punktfunk_enet_poll_event(none, &mut event), NullPointer);
+        let status = punktfunk_enet_poll_datagram(none, &mut datagram, &mut to);
+        assert_eq!(status, NullPointer);
+
+        assert_eq!(
+            punktfunk_enet_connect(enet, nowhere, 1, 0, &mut peer),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_enet_connect(enet, &odd, 1, 0, &mut peer),
+            InvalidArg
+        );
+        assert_eq!(
+            punktfunk_enet_connect(enet, &place, 1, 0, ptr::null_mut()),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_enet_receive(enet, &byte, 1, nowhere, 0),
+            NullPointer
+        );
+        assert_eq!(
+            punktfunk_enet_receive(enet, ptr::null(), 1, &place, 0),
+            NullPointer
+        );
+        let long = vec![0_u8; 65_536];
+        let status = punktfunk_enet_receive(enet, long.as_ptr(), 65_536, &place, 0);
+        assert_eq!(status, InvalidArg);
+        let status = punktfunk_enet_receive(enet, long.as_ptr(), 65_535, &place, 0);
+        assert_eq!(status, Done);
+        assert_eq!(punktfunk_enet_admit(enet, 1, &odd), InvalidArg);
+        assert_eq!(punktfunk_enet_send(enet, 1, 0, &byte, 1, 3, 0), InvalidArg);
+        assert_eq!(punktfunk_enet_send(enet, 1, 0, &byte, 1, 0, 0), Closed);
+        assert_eq!(
+            punktfunk_enet_poll_event(enet, ptr::null_mut()),
+            NullPointer
+        );
+        assert_eq!(punktfunk_enet_poll_event(enet, &mut event), NoFrame);
+        let status = punktfunk_enet_poll_datagram(enet, &mut datagram, ptr::null_mut());
+        assert_eq!(status, NullPointer);
+
+        for data in 0..255 {
+            assert_eq!(punktfunk_enet_admit(enet, data, nowhere), Done);
+        }
+        assert_eq!(punktfunk_enet_admit(enet, 254, &place), Done);
+        assert_eq!(punktfunk_enet_admit(enet, 255, nowhere), Full);
+        assert_eq!(punktfunk_enet_refuse(enet, 7), Done);
+        assert_eq!(punktfunk_enet_admit(enet, 255, nowhere), Done);
+        for _ in 0..2 {
+            assert_eq!(punktfunk_enet_connect(enet, &place, 1, 0, &mut peer), Done);
+        }
+        assert_eq!(punktfunk_enet_connect(enet, &place, 1, 0, &mut peer), Full);
+        punktfunk_enet_free(none);
+        punktfunk_enet_free(enet);
+    }
+}
