@@ -322,6 +322,11 @@ def connect(  # noqa: PLR0917 - the options of a command line
     address: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="Address or name of the host.")],
     mode: Annotated[str, typer.Option(help="Mode to ask for.")] = "1280x720@60",
     bitrate: Annotated[str | None, typer.Option(help="Bitrate to ask for; default: the host's.")] = None,
+    app_: Annotated[
+        str | None,
+        typer.Option("--app", help="Title or number of an app there; default: what the host streams."),
+    ] = None,
+    quit_: Annotated[bool, typer.Option("--quit", help="End the app with the stream.")] = False,
     pin: Annotated[str | None, typer.Option(help="Fingerprint that the host must have.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after this long.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
@@ -341,6 +346,8 @@ def connect(  # noqa: PLR0917 - the options of a command line
     config = config_of(
         ClientConfig,
         address=address,
+        app=app_,
+        quit_after=quit_,
         pin=pin,
         # Without a pin a host is taken on loopback and nowhere else.
         trust=OpenTrust.LOOPBACK,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.media import Codec, TestCardSpec
 from punktfunk.native.control import MS, S
+from punktfunk.native.handshake import MAX_LAUNCH_BYTES
 from punktfunk.trust.identity import parse_fingerprint
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Duration, Mode
@@ -35,6 +36,11 @@ class ClientConfig(BaseModel):
     """ALPN dialect; ``auto`` tries ``pkf1`` first and then no ALPN."""
     name: Annotated[str, Field(max_length=64)] | None = None
     """Device name to send."""
+
+    app: Annotated[str, Field(min_length=1)] | None = None
+    """Number or title of an app of the host to stream; ``None`` streams what the host streams. At most 128 bytes."""
+    quit_after: bool = False
+    """End for good: the host quits the app, too, where nobody else streams it."""
 
     idle_timeout: Duration | None = None
     """Silence after which the host is given up; ``None`` is 8 s, and 30 s for hosts before v0.2.0. The host may wait
@@ -79,6 +85,13 @@ class ClientConfig(BaseModel):
     def _within_reason(cls, value: Duration | None) -> Duration | None:
         if value is not None and not MIN_IDLE_NS <= value.ns <= MAX_IDLE_NS:
             raise ValueError("an idle time is from 500 ms to 10 min")
+        return value
+
+    @field_validator("app")
+    @classmethod
+    def _fits(cls, value: str | None) -> str | None:
+        if value is not None and len(value.encode()) > MAX_LAUNCH_BYTES:
+            raise ValueError(f"an app is named in at most {MAX_LAUNCH_BYTES} bytes")
         return value
 
     @field_validator("pin")

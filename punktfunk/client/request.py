@@ -49,7 +49,7 @@ def hello_for(config: ClientConfig) -> Hello:
         gamepad=0,
         bitrate_kbps=config.bitrate.kbps if config.bitrate else 0,
         name=config.name or platform.node() or None,
-        launch=None,
+        launch=config.app,
         video_caps=0,
         audio_channels=2,
         codecs=codecs,

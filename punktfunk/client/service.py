@@ -282,8 +282,10 @@ class Client:
         self._log.info("datagrams", **self.datagrams)
         self._ended.set()
         if connection is not None:
-            ours = summary.end is End.FAILED
-            connection.close(CloseCode.ERROR if ours else CloseCode.DONE, "error" if ours else "done")
+            if summary.end is End.FAILED:
+                connection.close(CloseCode.ERROR, "error")
+            else:
+                self._close(connection)
 
     def _finish(self, reason: str) -> None:
         """Close the connection; the worker drains, leaves its artefacts and reports the end."""
@@ -292,14 +294,20 @@ class Client:
         if self._worker is not None:
             self._worker.send(messages.Drain(reason, End.STOPPED))
         if self._connection is not None:
-            self._connection.close(CloseCode.DONE, "done")
+            self._close(self._connection)
+
+    def _close(self, connection: ClientConnection) -> None:
+        if self.config.quit_after:
+            connection.close(CloseCode.CLIENT_QUIT, "quit")
+        else:
+            connection.close(CloseCode.DONE, "done")
 
     async def _leave(self) -> None:
         self._stopping = True
         if self._end_timer is not None:
             self._end_timer.cancel()
         if self._connection is not None:
-            self._connection.close(CloseCode.DONE, "done")
+            self._close(self._connection)
         if self._worker is not None:
             self._worker.stop()
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,9 @@ from punktfunk.errors import AppRunningError, CapabilityError, CapacityFullError
 from punktfunk.gamestream.apps import App
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.client_session import ClientSession
+from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.units import Mode
 
 UNSTREAMED_LIMIT_S = 3600.0
@@ -39,8 +41,8 @@ class AppPlaces:
     """Opens an empty desktop for one app; is called in a thread, and raises where that cannot be."""
     most_own: Callable[[], int]
     """How many of these there may be at once."""
-    streams_over: Callable[[Collection[ClientSession]], Awaitable[None]]
-    """Waits until none of these captures a desktop any more."""
+    streams_over: Callable[[DesktopPool], Awaitable[None]]
+    """Waits until no stream shows one of these any more."""
 
 
 class RunningApp:
@@ -82,12 +84,22 @@ class RunningApp:
             self._starting = asyncio.get_running_loop().create_task(self._start(mode))
         await asyncio.shield(self._starting)
 
+    @property
+    def on_a_desktop(self) -> bool:
+        """Whether its streams show a desktop: they show what else the host streams where that is none."""
+        return self.app.own_desktop or self._places.shared is not None
+
     async def open_desktop(self, mode: Mode) -> DesktopPool:
-        """Return the app's own desktop once the app runs there; an ``OpenDesktop`` for its streams."""
+        """Return the desktop on which the app runs, once it does; an ``OpenDesktop`` for its streams."""
         await self.ready(mode)
-        if self.desktop is None:
+        desktop = self.desktop if self.app.own_desktop else self._places.shared
+        if desktop is None:
             raise CapabilityError(f"{self.app.title} is over")
-        return self.desktop
+        return desktop
+
+    def configured(self, config: HostConfig) -> HostConfig:
+        """Return the configuration by which its streams are agreed on: its own desktop's, whatever else is streamed."""
+        return config.model_copy(update={"source": DesktopSpec()}) if self.app.own_desktop else config
 
     def join(self, client: str, session: ClientSession) -> None:
         """Take note of a client's session on it."""
@@ -96,9 +108,11 @@ class RunningApp:
         self._keep_time()
 
     def leave(self, session: ClientSession) -> None:
-        """Take note of a session's end; the app goes on."""
+        """Take note of a session's end; the app goes on, unless nobody has had it started."""
         self.sessions.discard(session)
         self._session_ended.set()
+        if not self.begun and not self.sessions and not self.ending:
+            self._finish()
         self._keep_time()
 
     def when_over(self, client: str, forget: Callable[[], None]) -> None:
@@ -120,7 +134,7 @@ class RunningApp:
         """End its program and its desktop; the host ends, and its sessions have ended."""
         self.sessions.clear()
         self._session_ended.set()
-        await self._clear(())
+        await self._clear()
         self._finish()
 
     async def _start(self, mode: Mode) -> None:
@@ -130,7 +144,7 @@ class RunningApp:
             if not self.ending:
                 # Whoever waits for it is told why, and ends the sessions on it.
                 self._finish()
-                self._owner.keep(self._clear(()))
+                self._owner.keep(self._clear())
             raise
 
     async def _run(self, mode: Mode) -> None:
@@ -152,7 +166,6 @@ class RunningApp:
         return desktop
 
     async def _quit(self) -> None:
-        sessions = list(self.sessions)
         self._end_sessions()
         try:
             await self._runner.end()
@@ -161,7 +174,7 @@ class RunningApp:
                     while self.sessions:
                         self._session_ended.clear()
                         await self._session_ended.wait()
-            await self._clear(sessions)
+            await self._clear()
         finally:
             self._finish()
 
@@ -169,18 +182,17 @@ class RunningApp:
         """End every session of an app whose program has ended by itself; one that is being quit has its own end."""
         if self.ending:
             return
-        sessions = list(self.sessions)
         self._finish()
         self._end_sessions()
         if self.app.own_desktop:
-            self._owner.keep(self._clear(sessions))
+            self._owner.keep(self._clear())
 
     def _end_sessions(self) -> None:
         for session in list(self.sessions):
             session.end(EndReason.APP_ENDED)
 
-    async def _clear(self, sessions: Collection[ClientSession]) -> None:
-        """Leave neither program nor desktop, once nobody captures that any more."""
+    async def _clear(self) -> None:
+        """Leave neither program nor desktop, once no stream shows that any more."""
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -190,7 +202,7 @@ class RunningApp:
             await self._runner.end()
         desktop, self.desktop = self.desktop, None
         if desktop is not None:
-            await self._places.streams_over(sessions)
+            await self._places.streams_over(desktop)
             await asyncio.to_thread(desktop.close)
 
     def _finish(self) -> None:
@@ -231,6 +243,15 @@ class RunningApps:
         """Return the app of that number."""
         return next((app for app in self.all() if app.id == number), None)
 
+    def named(self, name: str) -> App | None:
+        """Return the app that a client names: by its number, or else by its title, in whatever letters."""
+        wanted = " ".join(name.split()).casefold()
+        for names in (lambda app: str(app.id), lambda app: app.title.casefold()):
+            found = next((app for app in self.all() if names(app) == wanted), None)
+            if found is not None:
+                return found
+        return None
+
     def seen_by(self, client: str | None) -> RunningApp | None:
         """Return what runs as far as one client goes: its own, or else the one on the shared desktop.
 
@@ -251,10 +272,15 @@ class RunningApps:
         """Return an app that runs for a client as soon as it is :meth:`RunningApp.ready`.
 
         The one that is on the shared desktop already is joined. Raises ``AppRunningError`` when another one is in its
-        place, and ``CapacityFullError`` for one desktop too many.
+        place, ``CapacityFullError`` for one desktop too many, and ``CapabilityError`` for a program without a desktop.
         """
         if app.own_desktop:
             return self._launch_own(app, client)
+        if app.command and self._places.shared is None:
+            raise CapabilityError(
+                f"{app.title} needs a desktop, and this host streams none",
+                "give it a desktop of its own, or punktfunk serve --source desktop",
+            )
         running = self._shared
         if running is None:
             running = self._shared = RunningApp(app, client, self._places, self)

@@ -198,11 +198,15 @@ class Sessions:
         """Return the streams that are not over, with their reports."""
         return list(self._streams.values())
 
-    async def gone(self, sessions: Collection[ClientSession]) -> None:
-        """Wait until none of these streams any more, workers included, for as long as these may take."""
+    async def gone(self, desktop: DesktopPool) -> None:
+        """Wait until no stream shows that desktop any more, workers included, for as long as these may take."""
+
+        def shown() -> bool:
+            return any(report.desktop is desktop for _, report in self._streams.values())
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
-                await self._changed.wait_for(lambda: not any(each in self._streams for each in sessions))
+                await self._changed.wait_for(lambda: not shown())
 
     async def ended(self, count: int) -> None:
         """Wait until ``count`` streams have ended, workers included."""
@@ -341,7 +345,9 @@ class Sessions:
 
         A client that takes over wants the output that it had, with its windows, once that has been given back.
         """
-        await self.gone(former)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
+                await self._changed.wait_for(lambda: not any(earlier in self._streams for earlier in former))
         try:
             screen = await lease.begin(report.mode)
         except PunktfunkError as error:

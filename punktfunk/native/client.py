@@ -64,6 +64,7 @@ _REFUSAL_HINTS = {
     int(CloseCode.DENIED): "pair first, or let somebody approve this device at the host",
     int(CloseCode.PAIRING_NOT_ARMED): "arm pairing on the host and type the PIN that it shows",
     int(CloseCode.RATE_LIMITED): "wait a little, then arm pairing on the host again",
+    int(CloseCode.LAUNCH_NOT_PERMITTED): "name an app by its title or number; the host's owner adds them",
     int(CloseCode.BUSY): "end another session, or raise the host's --max-sessions",
 }
 

@@ -44,6 +44,9 @@ DATAGRAM_RATE_PER_S = 8000
 DATAGRAM_BURST = 4000
 """Datagrams of input and audio that one client may send: a mouse at 1 kHz, pads, touch and sound stay far below."""
 _SEQUENCE = 0xFFFF_FFFF
+_TOLD_CHARACTERS = 200
+"""Of a reason that goes into one packet, whatever characters it has: what is known of an app that may not be launched.
+"""
 _LAST_LOOK_S = 0.05
 """Between the verdict on a silent client and its end: what it sent may lie unread in the listener's socket."""
 
@@ -53,6 +56,7 @@ _END_CODES = {
     EndReason.ENDED_AT_HOST: CloseCode.DONE,
     EndReason.UNPAIRED: CloseCode.DENIED,
     EndReason.SUPERSEDED: CloseCode.SUPERSEDED,
+    EndReason.APP_ENDED: CloseCode.APP_EXITED,
 }
 
 
@@ -147,6 +151,8 @@ class HostSession:
         self._timer: asyncio.TimerHandle | None = None
         self._data: DataPort | None = None
         self._start: Start | None = None
+        self.quit_by_client = False
+        """Whether its client has ended it for good (section 2.5): the app that it streamed is to end, too."""
         self._end_reason = ""
         self._over = False
         self.dropped_datagrams: Counter[str] = Counter()
@@ -230,6 +236,7 @@ class HostSession:
         if self._over:
             return
         self._over = True
+        self.quit_by_client = closed.by_peer and closed.application and closed.code == CloseCode.CLIENT_QUIT
         if self._timer is not None:
             self._timer.cancel()
         if self._pairing is not None:
@@ -451,7 +458,8 @@ class HostSession:
     def _reject(self, error: PunktfunkError) -> None:
         assert self._control is not None
         code = error.close_code if isinstance(error, RejectedError) else None
-        self._control.reject(CloseCode(code or CloseCode.SETUP_FAILED), error.cause)
+        told = error.cause[:_TOLD_CHARACTERS] if code == CloseCode.LAUNCH_NOT_PERMITTED else ""
+        self._control.reject(CloseCode(code or CloseCode.SETUP_FAILED), error.cause, told=told)
 
     def _punched(self) -> None:
         if self._control is not None:

@@ -152,9 +152,12 @@ class HostControl:
         self.state = HostState.WAIT_START
         self._outputs.put(Transmit(frame(welcome.encode())))
 
-    def reject(self, code: CloseCode, cause: str) -> None:
-        """Refuse the client; before v0.12.0 it only sees the connection close."""
-        self._refuse(code, cause)
+    def reject(self, code: CloseCode, cause: str, *, told: str = "") -> None:
+        """Refuse the client; before v0.12.0 it only sees the connection close.
+
+        Later ones are told the code's own words or ``told``; ``cause`` is for this end's log.
+        """
+        self._refuse(code, cause, told)
 
     def challenge(self, challenge: messages.PairChallenge, now_ns: int) -> None:
         """Answer a PairRequest; the proof has to follow within 60 s."""
@@ -349,8 +352,8 @@ class HostControl:
             case _:
                 self._refuse(CloseCode.SETUP_FAILED, "no Start within 10 s")
 
-    def _refuse(self, code: CloseCode, cause: str) -> None:
+    def _refuse(self, code: CloseCode, cause: str, told: str = "") -> None:
         if self.state is not HostState.CLOSED:
             self.state = HostState.CLOSED
-            reason = "" if self.dialect is Dialect.PLAIN else code.sentence
+            reason = "" if self.dialect is Dialect.PLAIN else told or code.sentence
             self._outputs.put(CloseConnection(code, reason, cause))

@@ -178,7 +178,8 @@ def test_two_clients_stream_at_once_and_each_can_be_sent_away(tmp_path: Path) ->
         async with one, two:
             await soon(lambda: len(host.server.streams()) == 2, "both stream")
             assert not one.resumed
-            assert two.resumed, "an app that runs is joined"
+            assert not two.resumed, "it is shown nothing that is others', and has launched what it joined"
+            assert len({session.app for session in host.server.sessions}) == 1
             with pytest.raises(StatusError, match="400"):
                 await host.asking(first).launch(1, WISH, StreamKey.draw())
             host.pairing.trust.remove(host.server.streams()[1].peer.fingerprint)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 import socket
 import typing
 from collections.abc import Callable, Iterator
@@ -109,9 +110,10 @@ def test_what_clients_say_reaches_the_host_s_terminal_as_text(tmp_path: Path) ->
         )
         async with host:
             port = int((await host.until(r"UDP port (\d+)\s"))[1])
-            hello = Hello(mode=WireMode(1280, 720, 60), name=SHORT, launch=SHORT)
+            hello = Hello(mode=WireMode(1280, 720, 60), name=SHORT)
             for first in (
                 hello.encode(),
+                dataclasses.replace(hello, launch=SHORT).encode(),
                 PairRequest(SHORT, b"A" * 33).encode(),
                 b"PKF1" + LONG.encode()[:40_000],
             ):
@@ -128,6 +130,7 @@ def test_what_clients_say_reaches_the_host_s_terminal_as_text(tmp_path: Path) ->
             await host.until("client left")
         assert "close code 0x77" in host.text
         assert "\\x1b[2J" in host.text, "the name and the reason are there, as text"
+        assert re.search(r"no app '\\+x1b", host.text), "what no app is called, too"
         assert not harm(host.text)
         assert len(host.text) < 20_000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,9 @@ class House:
         self.own.append(self.next_own())
         return DesktopPool(self.own[-1])  # type: ignore[arg-type]
 
-    async def _streams_over(self, sessions: object) -> None:
-        del sessions
-        self.captured_until += [] if not self.own else self.own[-1].did[-1:]
+    async def _streams_over(self, desktop: DesktopPool) -> None:
+        assert isinstance(desktop._desktop, Desk)
+        self.captured_until += desktop._desktop.did[-1:]
 
     async def launched(self, app: App, client: str) -> Session:
         running = self.apps.launch(app, client)
@@ -272,3 +273,43 @@ def test_an_unpaired_client_loses_its_app_and_the_host_takes_all_along() -> None
     house = House()
     at(house, use)
     assert house.own[1].did[-2:] == ["end", "close"]
+
+
+def test_an_app_that_nobody_had_started_goes_with_its_last_session() -> None:
+    async def use(house: House) -> None:
+        running = house.apps.launch(SHARED, A)
+        session = Session(running, A)
+        assert house.seen()["a"] == SHARED.id
+        session.leave()
+        assert house.seen()["a"] == 0
+        assert not house.shared.did
+
+    at(House(), use)
+
+
+def test_a_program_without_a_desktop_is_not_launched() -> None:
+    async def use(house: House) -> None:
+        apps = RunningApps(house.apps.all, replace(house.apps._places, shared=None))
+        with pytest.raises(CapabilityError, match="Shared needs a desktop") as lacking:
+            apps.launch(SHARED, A)
+        assert "desktop of its own" in lacking.value.hint
+        assert not apps.launch(DESKTOP, A).on_a_desktop
+        assert apps.launch(GAME, B).on_a_desktop
+
+    at(House(), use)
+
+
+@pytest.mark.parametrize(
+    ("name", "app"),
+    [
+        ("2", GAME),
+        ("game", GAME),
+        (" GAME ", GAME),
+        ("Shared", SHARED),
+        ("5", None),
+        ("gam", None),
+        ("", None),
+    ],
+)
+def test_a_client_names_an_app_by_number_or_title(name: str, app: App | None) -> None:
+    assert House().apps.named(name) is app

@@ -68,10 +68,8 @@ def offered_modes(config: HostConfig) -> CodecModes:
     return modes
 
 
-def require_stream(
-    config: HostConfig, modes: CodecModes, announced: Announced, *, own_desktop: bool = False
-) -> None:
-    """Raise ``StatusError`` (400) for a stream that this host cannot make, of its source or an app's own desktop."""
+def require_stream(config: HostConfig, modes: CodecModes, announced: Announced) -> None:
+    """Raise ``StatusError`` (400) for a stream that this host cannot make."""
     wanted = announced.codec_mode
     if wanted is None or wanted not in modes:
         depth = "10-bit " if announced.ten_bit else ""
@@ -85,8 +83,7 @@ def require_stream(
         raise StatusError(
             "this host takes encrypted control connections only", "update the client", status=400
         )
-    if not own_desktop:
-        _require_room(config, streamed_mode(config, announced))
+    _require_room(config, streamed_mode(config, announced))
 
 
 def streamed_mode(config: HostConfig, announced: Announced) -> Mode:
@@ -182,7 +179,7 @@ def stream_request(
     return StreamRequest(
         name=session.peer.name,
         mode=mode,
-        source="desktop" if session.own_desktop else config.source.kind,
+        source=config.source.kind,
         bitrate_kbps=kbps,
         max_kbps=max_kbps,
         fec_scheme="gf8",
@@ -192,7 +189,9 @@ def stream_request(
         spec=spec,
         sound=sound,
         keep_pads=session.request.persist_gamepads,
-        open_desktop=session.app.open_desktop if session.app is not None and session.own_desktop else None,
+        open_desktop=session.app.open_desktop
+        if session.app is not None and session.app.app.own_desktop
+        else None,
     )
 
 

@@ -15,7 +15,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
 from punktfunk.ending import EndReason
-from punktfunk.errors import AppRunningError, CapacityFullError, PunktfunkError, StatusError
+from punktfunk.errors import (
+    AppRunningError,
+    CapabilityError,
+    CapacityFullError,
+    PunktfunkError,
+    StatusError,
+)
 from punktfunk.gamestream.announce import Announced
 from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
@@ -204,7 +210,7 @@ class GameStreamServer:
             running = self._apps.launch(app, client.fingerprint)
         except AppRunningError as error:
             raise _refused(error, 400) from error
-        except CapacityFullError as error:
+        except CapabilityError as error:
             raise _refused(error, 503) from error
         joined = running.begun
         try:
@@ -323,7 +329,7 @@ class GameStreamServer:
 
     def agree(self, session: GameStreamSession, announced: Announced) -> None:
         """Judge what a client announces."""
-        require_stream(self._config, self._modes, announced, own_desktop=session.own_desktop)
+        require_stream(self._config_of(session), self._modes, announced)
         if not announced.session_pings:
             # An old client, known by its address alone; of others, strangers behind it could draw the stream away.
             self._pings.expect(session, payload=session.ping_payload, address=session.remote_address)
@@ -332,10 +338,14 @@ class GameStreamServer:
         """Give a session its stream."""
         try:
             return self._services.sessions.start(
-                session, stream_request(self._config, session, announced, session.request.surround_params)
+                session,
+                stream_request(self._config_of(session), session, announced, session.request.surround_params),
             )
         except CapacityFullError as error:
             raise StatusError(error.cause, status=503) from error
+
+    def _config_of(self, session: GameStreamSession) -> HostConfig:
+        return self._config if session.app is None else session.app.configured(self._config)
 
     def tell(self, session: GameStreamSession, message: PadFeedback) -> None:
         """Send something by the session's control connection."""

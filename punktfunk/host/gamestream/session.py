@@ -131,11 +131,6 @@ class GameStreamSession(ClientSession):
         return bool(self._reason)
 
     @property
-    def own_desktop(self) -> bool:
-        """Whether it streams a desktop of its app's own, in place of the host's source."""
-        return self.app is not None and self.app.app.own_desktop
-
-    @property
     def sounding(self) -> bool:
         """Whether sound can be sent."""
         return self._audio is not None and self.controlled and "audio" in self._sockets

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
 from punktfunk.clock import SessionClock
 from punktfunk.ending import EndReason
-from punktfunk.errors import CapacityFullError, ConfigError, RejectedError
+from punktfunk.errors import CapabilityError, CapacityFullError, ConfigError, RejectedError
+from punktfunk.gamestream.apps import App
 from punktfunk.host.client_session import StreamRequest
 from punktfunk.host.config import HostConfig
 from punktfunk.host.describe import place_of
@@ -17,6 +19,7 @@ from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, stream_
 from punktfunk.host.native.pairing import WIRE, NativePairing
 from punktfunk.host.native.sender import SENDER
 from punktfunk.host.protocol_server import HostServices
+from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.input import FromClient
 from punktfunk.log_limit import StrangerLog
@@ -25,7 +28,12 @@ from punktfunk.native.dialect import CloseCode
 from punktfunk.native.endpoint import Listener
 from punktfunk.native.handshake import Hello, Welcome
 from punktfunk.native.host import HostSession
+from punktfunk.native.quic import Peer
+from punktfunk.printable import printable
 from punktfunk.trust.open_trust import OpenTrust, require_open_trust
+
+_NAME_CHARACTERS = 40
+_TITLES_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,7 @@ class _Agreed:
     config: HostConfig
     hello: Hello
     welcome: Welcome
+    running: RunningApp | None
 
 
 class NativeServer:
@@ -57,6 +66,8 @@ class NativeServer:
         self._services = services
         self._sessions = services.sessions
         self._agreed: dict[HostSession, _Agreed] = {}
+        self._running: dict[HostSession, RunningApp] = {}
+        """The apps of those that have named one."""
         self._closing = False
 
     @property
@@ -128,18 +139,43 @@ class NativeServer:
         assert session.peer is not None
         if self._closing:
             raise _busy()
-        welcome = negotiate(self.config, hello, udp_port, session.local_address)
+        running = self._launch(session, session.peer, hello.launch) if hello.launch else None
         try:
+            config = self.config if running is None else running.configured(self.config)
+            welcome = negotiate(config, hello, udp_port, session.local_address)
             self._sessions.reserve(session)
         except CapacityFullError as error:
             raise _busy() from error
-        self._agreed[session] = _Agreed(self.config, hello, welcome)
+        self._agreed[session] = _Agreed(config, hello, welcome, running)
         return welcome
+
+    def _launch(self, session: HostSession, peer: Peer, name: str) -> RunningApp:
+        """Have a client stream the app that it names, which starts with the stream unless it runs already.
+
+        Raises ``RejectedError`` where it may not. What is launched and not started is forgotten with the session.
+        """
+        apps = self._services.apps
+        app = apps.named(name)
+        if app is None:
+            raise _not_permitted(f"no app '{printable(name, _NAME_CHARACTERS)}': {_titles(apps.all())}")
+        if peer.fingerprint is None:
+            raise _not_permitted("apps are for clients with a certificate")
+        try:
+            running = apps.launch(app, peer.fingerprint)
+        except CapacityFullError as error:
+            raise _busy() from error
+        except CapabilityError as error:
+            raise _not_permitted(error.cause) from error
+        if running.ending:
+            raise _not_permitted(f"{app.title} is being quit")
+        self._running[session] = running
+        running.join(peer.fingerprint, session)
+        return running
 
     def start_stream(self, session: HostSession) -> WorkerStream:
         """Give a client that starts its stream, whose worker follows as soon as capacity has one for it."""
         agreed = self._agreed[session]
-        config, hello, welcome = agreed.config, agreed.hello, agreed.welcome
+        config, hello, welcome, running = agreed.config, agreed.hello, agreed.welcome, agreed.running
         request = StreamRequest(
             name=hello.name or "",
             mode=welcome.mode.checked(),
@@ -153,6 +189,7 @@ class NativeServer:
             spec=lambda records, screen: stream_spec(
                 config, hello, welcome, session.clock, records=records, screen=screen
             ),
+            open_desktop=running.open_desktop if running is not None and running.on_a_desktop else None,
         )
         try:
             worker = self._sessions.start(session, request)
@@ -170,11 +207,26 @@ class NativeServer:
         self.connected.discard(session)
         self._agreed.pop(session, None)
         self._sessions.over(session, reason)
+        running = self._running.pop(session, None)
+        if running is not None:
+            running.leave(session)
+            if session.quit_by_client and not running.sessions:
+                self._services.apps.keep(running.quit())
 
     def _make_session(self) -> HostSession:
         session = HostSession(self, SessionClock.start())
         self.connected.add(session)
         return session
+
+
+def _not_permitted(cause: str) -> RejectedError:
+    return RejectedError(cause, close_code=CloseCode.LAUNCH_NOT_PERMITTED)
+
+
+def _titles(apps: Sequence[App]) -> str:
+    """Return what there is, as far as a refusal has room: a client has no other way to ask."""
+    text = ", ".join(app.title for app in apps)
+    return text if len(text) <= _TITLES_CHARACTERS else f"{text[:_TITLES_CHARACTERS]}…"
 
 
 def _busy() -> RejectedError:
