@@ -95,6 +95,13 @@ class Desktop(Protocol):
         """What plugs in a client's gamepads; None where its programs could not see them."""
         ...
 
+    def play_here(self, playing: bool) -> None:
+        """Let the desktop's own speakers play, as they do at first, or silence them while their sound is recorded.
+
+        Raises CapabilityError or DesktopError where they go on playing. One without speakers does nothing.
+        """
+        ...
+
     def provide(self, mode: Mode) -> DesktopOutput:
         """Return an output for a stream of that mode: a new one, or one that there is already.
 

@@ -13,6 +13,7 @@ from punktfunk.desktop import DesktopOptions, DesktopOutput, OnEnd, RunningProgr
 from punktfunk.desktop.attached_program import AttachedProgram
 from punktfunk.desktop.audio import SoundPlace, why_silent
 from punktfunk.desktop.audio.pulse import require_pulse
+from punktfunk.desktop.audio.speakers import MutedSpeakers
 from punktfunk.desktop.capture import WlrScreen
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.pads import PadMaker
@@ -68,6 +69,8 @@ class AttachedDesktop:
         self._lock = threading.Lock()
         self._failure: PunktfunkError | None = None
         self._closed = False
+        self._speakers_lock = threading.Lock()
+        self._muted: MutedSpeakers | None = None
         self._audible = not why_silent(require_pulse, wanted=given.audio)
         self._virtual: SwayDisplay | None = None
         self._injector: WlrInjector | None
@@ -103,6 +106,17 @@ class AttachedDesktop:
         """Names of the outputs that there are."""
         with self._lock:
             return [output.name for output in self._connection.outputs]
+
+    def play_here(self, playing: bool) -> None:
+        """Mute the user's default sink, or let it play again."""
+        # Not under the other lock: input waits for nothing that a sound server takes.
+        with self._speakers_lock:
+            if playing or self._closed:
+                if self._muted is not None:
+                    self._muted.close()
+                    self._muted = None
+            elif self._muted is None and self._audible:
+                self._muted = MutedSpeakers()
 
     def provide(self, mode: Mode) -> DesktopOutput:
         """Return an output made for the stream, or the one that was focused."""
@@ -171,6 +185,7 @@ class AttachedDesktop:
                 self._failure = error
             finally:
                 self._connection.close()
+        self.play_here(True)
 
     def __enter__(self) -> Self:
         return self

@@ -82,6 +82,9 @@ class HeadlessDesktop:
         """The sink of the session's own PipeWire."""
         return self._sound
 
+    def play_here(self, playing: bool) -> None:
+        """Do nothing: what is played here is heard in streams alone."""
+
     def provide(self, mode: Mode) -> DesktopOutput:
         """Return an output that was given back, or a new one; start the program unless it runs."""
         with self._lock:

@@ -107,6 +107,8 @@ class StreamRequest:
     """Describes the stream to its worker, with what that leaves behind and the output that it captures."""
     sound: SoundFormat = DEFAULT_SOUND
     """How what is to be heard is coded; all streams that want it alike get the same packets."""
+    host_audio: bool = True
+    """Whether the host's own speakers go on playing; they are silent while all who listen wish so."""
     keep_pads: bool = False
     """Whether the client's gamepads stay plugged in when it leaves, until the wire says that it will not come back."""
     open_desktop: OpenDesktop | None = None

@@ -79,6 +79,10 @@ class DesktopPool:
         """What plugs in clients' gamepads; ``None`` where there can be none."""
         return self._desktop.make_pad
 
+    def play_here(self, playing: bool) -> None:
+        """Let the host's own speakers play, or silence them as far as that can be done."""
+        self._later(lambda: self._play_here(playing))
+
     def lend(self, mode: Mode) -> DesktopOutput:
         """Return an output of that mode for one stream."""
         return self._in_turn(lambda: self._desktop.provide(mode))
@@ -142,6 +146,12 @@ class DesktopPool:
             self._desktop.give_back(output)
         except PunktfunkError as error:
             self._log.warning("output not taken away", output=output.name, cause=error.cause)
+
+    def _play_here(self, playing: bool) -> None:
+        try:
+            self._desktop.play_here(playing)
+        except PunktfunkError as error:
+            self._log.warning("the host's speakers go on playing", cause=error.cause, hint=error.hint)
 
     def _let_go(self) -> None:
         self._letting_go = False

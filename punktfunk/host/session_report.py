@@ -57,6 +57,7 @@ class SessionReport:
     failed: bool = False
     _sound: SoundFormat = DEFAULT_SOUND
     _lease: OutputLease | None = None
+    _host_audio: bool = True
     _keep_pads: bool = False
     _worker_gone: bool = False
     _session_gone: bool = False

@@ -300,6 +300,7 @@ class Sessions:
             fec_percent=request.fec_percent,
             adaptive_fec=request.fec_floor is not None,
             _sound=request.sound,
+            _host_audio=request.host_audio,
             _keep_pads=request.keep_pads,
             _lease=self._lease(request, read_marker=measured),
         )

@@ -44,6 +44,9 @@ class Blackboard:
         self.may_go_on = threading.Event()
         self.may_go_on.set()
 
+    def play_here(self, playing: bool) -> None:
+        self.done.append(f"play_here {playing}")
+
     def provide(self, mode: Mode) -> DesktopOutput:
         self.may_go_on.wait(30)
         if not self.free:

@@ -188,6 +188,7 @@ def stream_request(
         record_frames=config.record_frames,
         spec=spec,
         sound=sound,
+        host_audio=session.request.host_audio,
         keep_pads=session.request.persist_gamepads,
         open_desktop=session.app.open_desktop
         if session.app is not None and session.app.app.own_desktop

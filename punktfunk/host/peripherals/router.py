@@ -74,6 +74,9 @@ class Peripherals:
         self._sounds: dict[_Heard, AudioCapture] = {}
         """What is recorded, each format of a desktop once for all who want it."""
         self._listeners: dict[ClientSession, _Heard] = {}
+        self._wish_silence: set[ClientSession] = set()
+        """Those of them who wish the host's speakers to be silent."""
+        self._silenced: set[DesktopPool] = set()
 
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""
@@ -91,6 +94,9 @@ class Peripherals:
             capture = AudioCapture(heard.place, lambda at, opus: self._hear(heard, at, opus), heard.sound)
             self._sounds[heard] = capture
         capture.begin()
+        if not report._host_audio:
+            self._wish_silence.add(session)
+        self._set_speakers(report.desktop)
 
     def nobody_streams(self) -> None:
         """Record nothing any more."""
@@ -98,6 +104,9 @@ class Peripherals:
             capture.end()
         self._sounds.clear()
         self._listeners.clear()
+        self._wish_silence.clear()
+        for desktop in list(self._silenced):
+            self._set_speakers(desktop)
 
     def session_over(self, session: ClientSession, report: SessionReport) -> None:
         """Unplug what a client has plugged in, unless that is to stay, and let go of what it holds down."""
@@ -153,8 +162,23 @@ class Peripherals:
 
     def _deafen(self, session: ClientSession) -> None:
         heard = self._listeners.pop(session, None)
-        if heard is not None and heard not in self._listeners.values():
+        self._wish_silence.discard(session)
+        if heard is None:
+            return
+        if heard not in self._listeners.values():
             self._sounds.pop(heard).end()
+        self._set_speakers(heard.desktop)
+
+    def _set_speakers(self, desktop: DesktopPool | None) -> None:
+        """Silence the speakers of a desktop while all who hear it wish so."""
+        if desktop is None:
+            return
+        here = {session for session, heard in self._listeners.items() if heard.desktop is desktop}
+        silent = bool(here) and here <= self._wish_silence
+        if silent == (desktop in self._silenced):
+            return
+        (self._silenced.add if silent else self._silenced.discard)(desktop)
+        desktop.play_here(not silent)
 
     def _hear(self, heard: _Heard, encoded_ns: int, opus: bytes) -> None:
         """Send a packet to everyone who hears that, each with a count and a clock of its own."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes.util
+import subprocess
+import sys
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE
 from punktfunk.desktop.audio.pipewire import SINK
 from punktfunk.desktop.audio.pulse import PulseCapture
+from punktfunk.desktop.audio.speakers import MutedSpeakers
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.media.opus import OpusDecoder, OpusEncoder
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -112,13 +116,50 @@ def test_every_channel_of_surround_sound_is_captured_in_its_place(
         assert _loudest_hertz(heard[:, channel]) == pytest.approx(300 + 200 * channel, abs=20)
 
 
-def test_stereo_stays_stereo_whatever_the_sink_could_play(sounding: DesktopSession, tmp_path: Path) -> None:
+def _pactl(session: DesktopSession, *order: str) -> str:
+    command = ["pactl", "-s", session.pulse_server, *order]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def _muted(session: DesktopSession) -> bool:
+    return _pactl(session, "get-sink-mute", SINK).strip() == "Mute: yes"
+
+
+_MUTES = """\
+import sys, time
+from punktfunk.desktop.audio.speakers import MutedSpeakers
+MutedSpeakers(sys.argv[1])
+print("muted", flush=True)
+time.sleep(600)
+"""
+
+
+def test_stereo_stays_stereo_though_the_speakers_are_muted_which_ends_with_their_host(
+    sounding: DesktopSession, tmp_path: Path
+) -> None:
     _tones(tmp_path / "tones.wav", 2)
     sounding.launch(["paplay", str(tmp_path / "tones.wav")])
-    for channels in (2, 8):
-        heard = _heard(sounding, channels)
-        assert np.abs(heard[:, :2]).max(axis=0) == pytest.approx([0.25, 0.25], abs=0.02)
-        assert not np.abs(heard[:, 2:]).round(2).any()
+    assert not _muted(sounding)
+    with MutedSpeakers(sounding.pulse_server):
+        assert _muted(sounding)
+        for channels in (2, 8):
+            heard = _heard(sounding, channels)
+            assert np.abs(heard[:, :2]).max(axis=0) == pytest.approx([0.25, 0.25], abs=0.02)
+            assert not np.abs(heard[:, 2:]).round(2).any()
+        # What somebody else has muted is not his who comes later to let play again.
+        MutedSpeakers(sounding.pulse_server).close()
+        assert _muted(sounding)
+    assert not _muted(sounding)
+    with subprocess.Popen(
+        [sys.executable, "-c", _MUTES, sounding.pulse_server],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    ) as host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == b"muted\n"
+        assert _muted(sounding)
+        host.kill()
+    eventually(lambda: not _muted(sounding), "the speakers play again")
 
 
 @pytest.mark.measures
