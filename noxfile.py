@@ -28,6 +28,13 @@ CARGO_TOOLS = ROOT / ".nox" / "cargo"
 CARGO_MUTANTS = "27.1.0"
 CI = os.environ.get("CI") == "true"
 
+# Link-time optimisation of a dozen test programs costs minutes and finds nothing.
+CORE_TESTS = {
+    "PYO3_PYTHON": sys.executable,
+    "CARGO_PROFILE_RELEASE_LTO": "off",
+    "CARGO_PROFILE_RELEASE_DEBUG": "0",
+}
+
 NO_CARGO = """\
 punktfunk's protocol core is Rust and this machine has no `cargo`.
   → install Rust 1.89 or newer (https://rustup.rs, or your distribution's packages) and run this again;
@@ -151,12 +158,7 @@ def rust(session: nox.Session) -> None:
     """Check and test the core alone: cargo fmt, clippy -D warnings, cargo test (examples in documentation too)."""
     _need_cargo(session)
     manifest = ("--manifest-path", str(CORE / "Cargo.toml"))
-    # Link-time optimisation of a dozen test programs costs minutes and finds nothing.
-    env = {
-        "PYO3_PYTHON": sys.executable,
-        "CARGO_PROFILE_RELEASE_LTO": "off",
-        "CARGO_PROFILE_RELEASE_DEBUG": "0",
-    }
+    env = CORE_TESTS
     session.run("cargo", "fmt", *manifest, "--all", "--check", external=True)
     session.run(
         "cargo", "clippy", *manifest, "--locked", "--workspace", "--all-targets", "--release", "--", "-D", "warnings",
@@ -218,7 +220,7 @@ def fuzz(session: nox.Session) -> None:
     if not targets or in_python.intersection(targets):
         names = [name for name in targets if name in in_python]
         _run(session, "python", "-m", "tests.fuzz", *names, "--seconds", seconds)
-    core = {"FUZZ_SECONDS": seconds, "CARGO_PROFILE_RELEASE_LTO": "off"}
+    core = CORE_TESTS | {"FUZZ_SECONDS": seconds}
     for name in [name for name in targets if name not in in_python] or ([] if targets else [""]):
         session.run(
             "cargo", "test", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", "--release", "-p",
