@@ -6,7 +6,9 @@ control connection (three times; beside the CONNECTs once, from its own CONNECT 
 
 * **quiet**: nobody else.
 * **connects**: 100,000 ENet CONNECTs from forged addresses of 127.0.0.0/8, whose numbers are of no session;
-  **connects, number known**: with the number of the session that the client is about to connect to.
+  **connects, number known**: with the number of the session that the client is about to connect to;
+  **connects, answered**: 64 peers with that number who are where they say, and finish to connect again and again
+  without the session's key.
 * **pairings**: 1,000 devices from 250 addresses begin to pair, each with a certificate of its own, and say no more.
 * **slow http**, **slow https**, **slow rtsp**: 200 peers from as many addresses that send a byte every half second, and
   dial again when they are cut off; half of those of RTSP begin a frame that is sealed.
@@ -335,6 +337,47 @@ async def _connects(host: Host, name: str, count: int, *, known: bool) -> None:
     await host.client.quit()
 
 
+async def _answered(host: Host) -> None:
+    """Connect while others do so too, by the same number, with a key that is not the session's."""
+    key, agreed = await _negotiated(host)
+    place = ("127.0.0.1", agreed.control_port)
+    dialled = 0
+
+    async def stranger() -> None:
+        nonlocal dialled
+        while True:
+            with contextlib.suppress(PunktfunkError, TimeoutError):
+                async with asyncio.timeout(0.5):
+                    other = await ControlConnection.open(place, bytes(16), agreed.connect_data)
+                    other.start()
+                    await asyncio.sleep(0.05)
+                    other._end()
+            dialled += 1
+            await asyncio.sleep(0)
+
+    async with _watched(host) as reading:
+        strangers = [asyncio.create_task(stranger()) for _ in range(64)]
+        await asyncio.sleep(1)
+        began, connects, over = time.monotonic(), list[float](), asyncio.Event()
+        control = await ControlConnection.open(place, key.key, agreed.connect_data)
+        connects.append(time.monotonic() - began)
+        control.on_closed = lambda _: over.set()
+        control.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await over.wait()
+        reading.row(
+            "connects, answered",
+            connects,
+            f"({dialled} dialled, client {'cut off' if over.is_set() else 'stays'})",
+        )
+        for task in strangers:
+            task.cancel()
+        await asyncio.gather(*strangers, return_exceptions=True)
+    await control.close()
+    await host.client.quit()
+
+
 async def _launches(host: Host) -> None:
     key, agreed = await _negotiated(host)
     control = await ControlConnection.open(("127.0.0.1", agreed.control_port), key.key, agreed.connect_data)
@@ -372,6 +415,7 @@ async def _run(host: Host, given: argparse.Namespace) -> None:
     if wanted("connects"):
         await _connects(host, "connects", given.connects, known=False)
         await _connects(host, "connects, number known", given.connects, known=True)
+        await _answered(host)
     if wanted("pairings"):
         await _beside(host, "pairings", _pairings(host))
     if wanted("slow"):
