@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from punktfunk.errors import CheckFailedError
 from punktfunk.media import Codec, EncoderConfig, choose_encoder
+from punktfunk.process import loading
 from punktfunk.process.program import config_error
 from punktfunk.terminal import say
 
@@ -49,6 +50,7 @@ def record(  # noqa: PLR0917 - the options of a command line
         )
     except ValidationError as error:
         raise config_error(error, "command line") from None
+    loading.ready()
     watch = Watch(on_progress=_say_progress)
     before = {number: signal.signal(number, _stopper(watch.stop)) for number in _ENDINGS}
     try:
@@ -90,6 +92,7 @@ def draw_testcard(  # noqa: PLR0917 - the options of a command line
     """
     from punktfunk.desktop.testcard import draw
 
+    loading.ready()
     draw(display=display, output=output, seconds=seconds, entropy=entropy, seed=seed, tag=tag)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from rich.markup import escape
 
 from punktfunk.errors import PunktfunkError
+from punktfunk.process import loading
 from punktfunk.process.program import config_error
 from punktfunk.rich_terminal import Console
 
@@ -43,6 +44,7 @@ def config_of(model: type[C], **fields: Any) -> C:
 
 
 def run(program: Callable[[C], Coroutine[Any, Any, int]], config: C) -> NoReturn:
+    loading.ready()
     try:
         status = asyncio.run(program(config))
     except PunktfunkError as error:

@@ -11,7 +11,10 @@ import pytest
 
 from punktfunk import log
 from punktfunk.log_ring import LogRing
+from punktfunk.process import loading
 
+# What is collected stays until the end: some 5,000 tests, their modules, and all that those import.
+loading.begin()
 pytest_plugins = (
     "tests.support.seeds",
     "tests.support.measuring",
@@ -78,6 +81,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="streams of tests/security/test_link_floods.py (promise: 20)",
     )
     parser.addoption("--kills", default=4, type=int, help="SIGKILLs of tests/net/test_kills.py (promise: 50)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but never look through the tests for it."""
+    loading.ready()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

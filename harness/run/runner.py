@@ -28,6 +28,7 @@ from harness.run.store import RunFolder
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from punktfunk.errors import CapabilityError, ResultsError
+from punktfunk.process import loading
 
 INLINE_BELOW_S = 1.5
 """Simulations that take less than this altogether are not worth the start of a pool of processes."""
@@ -63,6 +64,7 @@ def run_cases(
     Each case's result is on disk before the next is reported. SIGINT and SIGTERM end the run with what it
     has (``interrupted``); a folder that cannot be written ends it, too (``trouble``). Never raises for a case.
     """
+    loading.ready()
     began = time.monotonic()
     environment = describe()
     context = RunContext(

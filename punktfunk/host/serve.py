@@ -33,6 +33,7 @@ from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SETTINGS_FILE, SettingsStore
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.mgmt.endpoint import Endpoint
+from punktfunk.process import loading
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.private_file import require_private_folder
 from punktfunk.trust.store import TrustStore
@@ -170,8 +171,9 @@ class Serving(Served):
             return
         endpoint = Endpoint.parse(self.config.mgmt_bind)
         # A third of a second of imports, which nobody pays who does not serve.
-        from punktfunk.host.management import HostManagement
-        from punktfunk.mgmt.server import Certificate, ManagementServer
+        with loading.more():
+            from punktfunk.host.management import HostManagement
+            from punktfunk.mgmt.server import Certificate, ManagementServer
 
         control = HostManagement(
             self,

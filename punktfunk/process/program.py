@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from punktfunk import log
 from punktfunk.errors import ConfigError, PunktfunkError
+from punktfunk.process import loading
 from punktfunk.terminal import say
 
 C = TypeVar("C", bound=BaseModel)
@@ -51,7 +52,9 @@ def run_program(
     arguments = parser.parse_args(argv)
     log.configure(level="debug" if arguments.verbose else "info")
     try:
-        return asyncio.run(main(load_config(model, arguments.config)))
+        config = load_config(model, arguments.config)
+        loading.ready()
+        return asyncio.run(main(config))
     except PunktfunkError as error:
         say(error, err=True)
         return error.exit_code

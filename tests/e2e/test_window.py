@@ -14,7 +14,7 @@ import pytest
 from tests.support.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "punktfunk"]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
 IN_A_NAMESPACE = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"']
-PROGRAM = [sys.executable, "-c", "from punktfunk.cli import main; main()", "serve"]
+PROGRAM = [sys.executable, "-m", "punktfunk", "serve"]
 _LISTENS = "0A"
 
 pytestmark = pytest.mark.root

@@ -444,7 +444,7 @@ def test_the_programs_say_it_in_two_lines_and_leave(program: str, tmp_path: Path
         "discover": ["--seconds", "0.1", "--interface", "127.0.0.1"],
     }[program]
     done = subprocess.run(
-        [sys.executable, "-c", "from punktfunk.cli import main; main()", program, *arguments],
+        [sys.executable, "-m", "punktfunk", program, *arguments],
         env={**os.environ, "XDG_CONFIG_HOME": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -55,8 +55,8 @@ class Terminal:
         self._more = asyncio.Event()
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-c",
-            "from punktfunk.cli import main; main()",
+            "-m",
+            "punktfunk",
             *self.arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=theirs,

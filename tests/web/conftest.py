@@ -19,7 +19,7 @@ import pytest
 from tests.support.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from punktfunk.cli import main; main()"]
+COMMAND = [sys.executable, "-m", "punktfunk"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
 SCREENSHOTS = REPOSITORY / "reports" / "console"
 """Kept after the run, for people to look at; git ignores it."""
