@@ -16,8 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pyroute2 import netns
-
 from punktfunk.errors import HarnessError, PrivilegeError
 
 _T = TypeVar("_T")
@@ -96,6 +94,8 @@ class Namespace:
         Raises :class:`PrivilegeError` without the right to, :class:`HarnessError` when the name exists.
         """
 
+        from pyroute2 import netns  # a tenth of a second of CPU, which only those pay who make one
+
         def make() -> None:
             _check(_libc.unshare(CLONE_NEWNET), "unshare")
             try:
@@ -143,6 +143,8 @@ class Namespace:
 
 def remove_name(path: Path) -> None:
     """Unmount and unlink the name of a namespace; a name that does not exist is no error."""
+    from pyroute2 import netns
+
     try:
         netns.remove(str(path))
     except FileNotFoundError:

@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import signal
-from scipy import stats as sps
 
 from harness.analysis import stats
 from harness.analysis.stats import Gate, Verdict
@@ -19,6 +17,8 @@ Floats = NDArray[np.float64]
 
 def ar1(rng: np.random.Generator, n: int, rho: float) -> Floats:
     """Noise of unit variance whose neighbours correlate by ``rho``."""
+    from scipy import signal
+
     steps = rng.normal(size=n + 500) * math.sqrt(1 - rho * rho)
     return np.asarray(signal.lfilter([1.0], [1.0, -rho], steps))[500:]
 
@@ -52,6 +52,8 @@ def test_the_closed_form_interval_is_what_resampling_converges_to() -> None:
 
 @pytest.mark.parametrize(("rho", "q"), [(0.0, 0.5), (0.0, 0.95), (0.9, 0.5), (0.9, 0.9)])
 def test_percentile_intervals_cover_the_truth_under_autocorrelation(rho: float, q: float) -> None:
+    from scipy import stats as sps
+
     rng = np.random.default_rng(11)
     truth, trials = float(sps.norm.ppf(q)), 300
     intervals = [stats.percentile_interval(ar1(rng, 2000, rho), q) for _ in range(trials)]
@@ -94,6 +96,8 @@ def test_the_bootstrap_repeats_for_its_seed() -> None:
 
 
 def test_wilson_intervals_stay_inside_probabilities() -> None:
+    from scipy import stats as sps
+
     assert stats.wilson(0, 0) is None
     low, high = stats.wilson(0, 50) or (1, 0)
     assert low == 0.0

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats as sps
 
 from harness.analysis import theory
 from harness.analysis.theory import Blocks, GilbertElliott, Independent, Periodic
@@ -141,11 +140,13 @@ def test_the_sum_over_streams_has_the_moments_of_a_sum() -> None:
 
 
 def test_the_p_value_is_that_of_the_exact_binomial_test_for_equal_frames() -> None:
+    from scipy import stats
+
     prediction = theory.predict([((10, 2),)] * 200, Independent(0.12))
     probability = theory.block_survival(10, 2, 0.12)
     for complete in (150, 165, 170, 180, 199):
         assert prediction.p_value(complete) == pytest.approx(
-            sps.binomtest(complete, 200, probability).pvalue, rel=1e-6
+            stats.binomtest(complete, 200, probability).pvalue, rel=1e-6
         )
 
 
@@ -298,11 +299,13 @@ def test_one_recovery_shard_too_few_is_far_outside_the_prediction() -> None:
 
 
 def test_a_block_of_thousands_of_packets_under_bursts_meets_its_normal_limit() -> None:
+    from scipy import stats
+
     blocks = theory.geometry(4_915_200, 1200, 4096, 20)
     chain = theory.bursty(0.15, 20)
     prediction = theory.predict([blocks] * 100, chain)
     mean, variance = theory.loss_moments(4916, chain)
-    normal = sps.norm.cdf((820.5 - mean) / math.sqrt(variance))  # 4916 packets hold enough bursts for it
+    normal = stats.norm.cdf((820.5 - mean) / math.sqrt(variance))  # 4916 packets hold enough bursts for it
     assert prediction.rate == pytest.approx(normal, abs=0.01)
 
 

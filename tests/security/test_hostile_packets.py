@@ -11,12 +11,9 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
-from scapy.fields import ByteField, LEIntField, LELongField, LEShortField
-from scapy.layers.inet import IP, UDP
-from scapy.packet import Packet, Raw
-from scapy.supersocket import L3RawSocket, SuperSocket
 
 from punktfunk.core import ClientStream, StreamConfig
 from punktfunk.core._core import packetize, seal
@@ -30,27 +27,11 @@ SEED = 20261122
 SETTLE_S = 5.0
 
 
-class Pf1(Packet):  # type: ignore[misc]
-    """The plain punktfunk/1 header (section 4.4), for scapy."""
+def header(**fields: int) -> bytes:
+    """The plain header of a packet, as scapy writes it."""
+    from tests.support.scapy_packets import Header
 
-    name = "punktfunk/1"
-    fields_desc = (
-        LELongField("pts_ns", 0),
-        LEIntField("frame_index", 0),
-        LEIntField("stream_seq", 0),
-        LEIntField("frame_bytes", 0),
-        LEIntField("user_flags", 5),
-        LEShortField("block_index", 0),
-        LEShortField("block_count", 1),
-        LEShortField("k", 1),
-        LEShortField("m", 0),
-        LEShortField("shard_index", 0),
-        LEShortField("shard_bytes", SHARD),
-        ByteField("magic", 0xC9),
-        ByteField("version", 1),
-        ByteField("scheme", 1),
-        ByteField("flags", 1),
-    )
+    return bytes(Header(**{"shard_bytes": SHARD, **fields}))
 
 
 @dataclass
@@ -59,7 +40,7 @@ class Rig:
 
     stream: ClientStream
     host: socket.socket
-    raw: SuperSocket
+    raw: Any
     source: tuple[str, int]
     target: tuple[str, int]
     seq: int = 0
@@ -82,6 +63,9 @@ class Rig:
 
     def forge(self, payload: bytes, **udp: int) -> None:
         """Put a datagram on the wire that claims to come from the host."""
+        from scapy.layers.inet import IP, UDP
+        from scapy.packet import Raw
+
         ip = IP(src=self.source[0], dst=self.target[0])
         self.raw.send(ip / UDP(sport=self.source[1], dport=self.target[1], **udp) / Raw(payload))
 
@@ -124,6 +108,9 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
+    import scapy.layers.inet  # noqa: F401 - by which scapy knows the interfaces
+    from scapy.supersocket import L3RawSocket
+
     host = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     host.bind(("127.0.0.1", 0))
@@ -169,7 +156,7 @@ def test_truncated_packets_do_not_authenticate(rig: Rig) -> None:
 
 def test_every_flipped_bit_is_noticed(rig: Rig) -> None:
     draw = random.Random(SEED)
-    packet = rig.sealed(bytes(Pf1(frame_bytes=SHARD)) + bytes(SHARD))
+    packet = rig.sealed(header(frame_bytes=SHARD) + bytes(SHARD))
     flipped = []
     for bit in draw.sample(range(len(packet) * 8), 64):
         forged = bytearray(packet)
@@ -188,7 +175,7 @@ def test_replayed_packets_are_taken_once(rig: Rig) -> None:
 
 
 def test_a_packet_sealed_with_the_clients_direction_is_refused(rig: Rig) -> None:
-    reflected = seal(KEY, SALT, False, 1_000_000, bytes(Pf1(frame_bytes=SHARD)) + bytes(SHARD))
+    reflected = seal(KEY, SALT, False, 1_000_000, header(frame_bytes=SHARD) + bytes(SHARD))
     rig.changed_by([reflected], _rejected("auth", 1))
 
 
@@ -211,14 +198,14 @@ def test_a_packet_sealed_with_the_clients_direction_is_refused(rig: Rig) -> None
 def test_a_host_that_lies_in_an_authentic_header_is_refused_by_name(
     rig: Rig, field: dict[str, int], reason: str
 ) -> None:
-    header = Pf1(**{"frame_index": 0, "frame_bytes": SHARD, **field})
-    rig.changed_by([rig.sealed(bytes(header) + bytes(SHARD))], _rejected(reason, 1))
+    lie = header(**{"frame_index": 0, "frame_bytes": SHARD, **field})
+    rig.changed_by([rig.sealed(lie + bytes(SHARD))], _rejected(reason, 1))
     # What one honest frame of twelve shards needs, twice; 64 MiB or 65535 blocks would show.
     assert rig.stream.stats()["memory_peak_bytes"] <= 16_384
 
 
 def test_an_authentic_header_without_its_shard_is_too_short(rig: Rig) -> None:
-    plain = bytes(Pf1(frame_bytes=SHARD)) + bytes(SHARD - 1)
+    plain = header(frame_bytes=SHARD) + bytes(SHARD - 1)
     rig.changed_by([rig.sealed(plain), rig.sealed(plain[:39]), rig.sealed(b"")], _rejected("too_short", 3))
 
 
