@@ -58,6 +58,9 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder below which the run's own is made.")] = DEFAULT_OUT,
     backend: Annotated[Backend | None, typer.Option(help="Override link.backend of every case.")] = None,
     plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
+    charts: Annotated[
+        bool, typer.Option(help="Draw the report's charts, a second of CPU; 'report' draws them later.")
+    ] = True,
 ) -> None:
     """Run scenarios, write a report, print the verdict."""
     from harness.run import launch
@@ -72,6 +75,7 @@ def run(
         out=out,
         backend=backend,
         plain=plain or in_ci(),
+        charts=charts,
         strict=in_ci(),
         show="list" if list_ else "dry-run" if dry_run else "run",
         command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]),

@@ -77,8 +77,12 @@ class LedgerView:
     equations: int
 
 
-def render(run: RunResult) -> str:
-    """Return the page as text. It loads nothing, and shows names from outside as text only."""
+def render(run: RunResult, *, charts: bool = True) -> str:
+    """Return the page as text, with its charts or a word about how to get them.
+
+    It loads nothing, and shows names from outside as text only.
+    """
+    drawn = plots.charts(run) if charts else []
     anchors = {case.id: f"case-{n}" for n, case in enumerate(run.cases)}
     layers = text.layers(run)
     by_name = {name: [_view(case, anchors) for case in cases] for name, cases in layers.items()}
@@ -102,7 +106,8 @@ def render(run: RunResult) -> str:
         layers=by_name,
         grids={name: grids(cases, anchors) for name, cases in layers.items()},
         headline=_headline(run.cases, anchors),
-        charts=[(chart.title, chart.caption, Markup(chart.svg)) for chart in plots.charts(run)],  # noqa: S704 - made above from escaped text
+        charts=[(chart.title, chart.caption, Markup(chart.svg)) for chart in drawn],  # noqa: S704 - made above from escaped text
+        left_out=not charts,
         flow=flow,
         ledgers=ledgers,
         environment=text.flat(run.environment),

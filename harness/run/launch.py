@@ -36,6 +36,7 @@ class Request:
     out: Path = Path("reports")
     backend: Backend | None = None
     plain: bool = False
+    charts: bool = True
     strict: bool = False
     show: Literal["run", "list", "dry-run"] = "run"
     command: str = ""
@@ -83,7 +84,7 @@ def run(request: Request) -> int:
         command=request.command,
         resume=earlier is not None,
     )
-    return _conclude(outcome, folder)
+    return _conclude(outcome, folder, charts=request.charts)
 
 
 def _cases(plan: RunPlan) -> list[Case]:
@@ -117,7 +118,7 @@ def _dry_run(cases: list[Case], backend: Backend | None, jobs: int) -> None:
     say(f"{len(cases)} case{'s' * (len(cases) != 1)}, about {clock(total)} with {jobs} jobs")
 
 
-def _conclude(outcome: runner.Outcome, folder: RunFolder) -> int:
+def _conclude(outcome: runner.Outcome, folder: RunFolder, *, charts: bool) -> int:
     """Write the report, print the verdict; trouble with either costs neither the results nor the verdict."""
     # A log has no width of its own: names of cases stay whole there.
     console = Console(
@@ -130,7 +131,7 @@ def _conclude(outcome: runner.Outcome, folder: RunFolder) -> int:
         if outcome.run.cases:
             from harness import report
 
-            reports = report.write(outcome.run, folder.path)
+            reports = report.write(outcome.run, folder.path, charts=charts)
     except ResultsError as error:
         trouble = trouble or error
     except OSError as error:

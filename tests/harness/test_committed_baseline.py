@@ -13,7 +13,7 @@ def test_the_simulated_latencies_are_those_of_the_baseline(tmp_path: Path) -> No
     command = [sys.executable, "-m", "harness"]
     scenario = "scenarios/latency-regression.yaml"
     subprocess.run(
-        [*command, "run", scenario, "-k", "simulated", "--out", str(tmp_path)],
+        [*command, "run", scenario, "-k", "simulated", "--no-charts", "--out", str(tmp_path)],
         cwd=ROOT,
         check=True,
         timeout=100,

@@ -65,9 +65,11 @@ class Done:
     stderr: str
 
 
-def harness(*arguments: str | Path, cwd: Path, ci: bool = False) -> Done:
-    """Run a command in this process, from ``cwd`` and with or without CI=true."""
+def harness(*arguments: str | Path, cwd: Path, ci: bool = False, charts: bool = False) -> Done:
+    """Run a command in this process, from ``cwd`` and with or without CI=true; runs draw nothing unless asked to."""
     out, err = io.StringIO(), io.StringIO()
+    if arguments[0] == "run" and not charts:
+        arguments = (*arguments, "--no-charts")
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(cwd)
         patch.setenv("CI", "true" if ci else "")
@@ -93,7 +95,7 @@ def results(folder: Path) -> dict[str, CaseResult]:
 
 
 def test_a_run_leaves_results_reports_and_exit_code_0(place: Path) -> None:
-    done = harness("run", "small.yaml", cwd=place)
+    done = harness("run", "small.yaml", cwd=place, charts=True)
     assert done.returncode == 0, done.stderr
     folder = only_run(place)
     assert sorted(results(folder)) == ["small.loss=0", "small.loss=10", "small.loss=2"]
@@ -105,6 +107,16 @@ def test_a_run_leaves_results_reports_and_exit_code_0(place: Path) -> None:
     for name in ("report.html", "junit.xml", "summary.md", "figures.json", "plan.json"):
         assert (folder / name).stat().st_size > 0
     assert (folder / "small.loss=2" / "frames.parquet").stat().st_size > 0
+    page = folder / "report.html"
+    drawn = page.read_text(encoding="utf-8").count("<svg")
+    assert drawn > 0
+    assert harness("run", "small.yaml", "--out", "bare", cwd=place).returncode == 0
+    (bare,) = (place / "bare").iterdir()
+    text = (bare / "report.html").read_text(encoding="utf-8")
+    assert "<svg" not in text
+    assert f"python -m harness report {bare.name}" in text
+    assert harness("report", bare.name, "--out", "bare", cwd=place).returncode == 0
+    assert (bare / "report.html").read_text(encoding="utf-8").count("<svg") == drawn, "none is lost"
 
 
 def test_two_runs_with_one_seed_are_byte_equal_and_another_seed_is_not(place: Path) -> None:
@@ -363,7 +375,7 @@ def test_a_report_folder_that_cannot_be_made_is_said_before_anything_runs(place:
 
 def start(place: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", "run", "long.yaml", "-j", "2"],
+        [sys.executable, "-m", "harness", "run", "long.yaml", "-j", "2", "--no-charts"],
         cwd=place, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -72,7 +72,16 @@ def test_nothing_is_left_after_kills_at_random_moments(
         delay_s = rng.uniform(0.0, 2.5)
         # Its own session: what it started shows up here as orphans, not as our children.
         runner = subprocess.Popen(
-            [sys.executable, "-m", "harness", "run", str(scenario), "--out", str(tmp_path / f"out{number}")],
+            [
+                sys.executable,
+                "-m",
+                "harness",
+                "run",
+                str(scenario),
+                "--no-charts",
+                "--out",
+                str(tmp_path / f"out{number}"),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,13 +47,13 @@ link:
 
 
 def run(
-    scenario: str, folder: Path, sabotage: str = ""
+    scenario: str, folder: Path, sabotage: str = "", charts: str = "--no-charts"
 ) -> tuple[subprocess.CompletedProcess[str], Path, dict[str, object]]:
     """Run a scenario of one case; return the process, the case's folder and its result."""
     file = folder / "live.yaml"
     file.write_text(scenario)
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(file), "--out", str(folder / "out")],
+        [sys.executable, "-m", "harness", "run", str(file), charts, "--out", str(folder / "out")],
         capture_output=True,
         text=True,
         timeout=280,
@@ -67,7 +68,7 @@ def test_a_session_over_a_changing_link_balances_and_leaves_what_it_promises(
     tmp_path: Path, need_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tshark = need_tool("tshark")
-    done, folder, case = run(SCENARIO, tmp_path)
+    done, folder, case = run(SCENARIO, tmp_path, charts="--charts")
     assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
     ledger = case["ledgers"]["host_to_client"]
     assert ledger["balances"]
@@ -78,6 +79,12 @@ def test_a_session_over_a_changing_link_balances_and_leaves_what_it_promises(
     assert counts["rate_kbps"] == 1000, "the event changed the bit rate"
     for name in ("host.log", "client.log", "frames.parquet", "link.npz", "pump.json", "client.pcapng"):
         assert (folder / name).stat().st_size > 0, name
+    drawn = (folder.parent / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(Latency|Stages of a frame|Over time)</h2>", drawn) == [
+        "Latency",
+        "Stages of a frame",
+        "Over time",
+    ]
 
     import numpy as np
 
