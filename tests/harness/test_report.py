@@ -52,8 +52,19 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(small_run: RunResult) -> Page:
-    return Page(html.render(small_run))
+def rendered(small_run: RunResult) -> str:
+    """The page of the small run, drawn once: charts take most of the time of these tests."""
+    return html.render(small_run)
+
+
+@pytest.fixture(scope="module")
+def page(rendered: str) -> Page:
+    return Page(rendered)
+
+
+@pytest.fixture(scope="module")
+def charts(small_run: RunResult) -> list[plots.Chart]:
+    return plots.charts(small_run)
 
 
 def test_the_page_nests_loads_nothing_and_all_its_links_lead_somewhere(page: Page) -> None:
@@ -69,8 +80,7 @@ def test_the_page_nests_loads_nothing_and_all_its_links_lead_somewhere(page: Pag
         assert not link.startswith("#") or link[1:] in ids, link
 
 
-def test_no_style_reaches_outside_the_page(small_run: RunResult) -> None:
-    rendered = html.render(small_run)
+def test_no_style_reaches_outside_the_page(rendered: str) -> None:
     assert not re.search(r"@import|url\((?!#)", rendered)
     assert "http://" not in re.sub(r'xmlns(:xlink)?="[^"]*"', "", rendered)
     assert "https://" not in rendered
@@ -113,8 +123,10 @@ def test_an_unbalanced_ledger_is_named_with_its_amount(plain_run: RunResult) -> 
     assert 'class="unbalanced"' not in html.render(plain_run)
 
 
-def test_charts_are_drawn_for_what_there_is_and_only_for_that(small_run: RunResult) -> None:
-    titles = [chart.title for chart in plots.charts(small_run)]
+def test_charts_are_drawn_for_what_there_is_and_only_for_that(
+    small_run: RunResult, charts: list[plots.Chart]
+) -> None:
+    titles = [chart.title for chart in charts]
     assert titles == ["FEC recovery against loss", "Latency", "Stages of a frame", "Over time"]
     bare = small_run.model_copy(deep=True)
     for case in bare.cases:
@@ -161,8 +173,8 @@ def test_a_share_below_all_never_rounds_up_to_all() -> None:
     ]
 
 
-def test_charts_keep_their_text_as_text_in_the_page_s_colour(small_run: RunResult) -> None:
-    for chart in plots.charts(small_run):
+def test_charts_keep_their_text_as_text_in_the_page_s_colour(charts: list[plots.Chart]) -> None:
+    for chart in charts:
         ET.fromstring(chart.svg)
         assert "<text" in chart.svg
         assert "currentColor" in chart.svg
@@ -170,8 +182,8 @@ def test_charts_keep_their_text_as_text_in_the_page_s_colour(small_run: RunResul
         assert chart.caption
 
 
-def test_equal_runs_make_equal_pages(small_run: RunResult) -> None:
-    assert html.render(small_run) == html.render(small_run)
+def test_equal_runs_make_equal_pages(small_run: RunResult, rendered: str) -> None:
+    assert html.render(small_run.model_copy(deep=True)) == rendered
 
 
 def test_series_differ_by_marker_and_dash_and_not_by_colour_alone() -> None:
@@ -277,10 +289,10 @@ def shown(run: RunResult) -> str:
 
 
 def test_a_run_over_one_protocol_names_it_once_with_the_programs_at_its_ends(
-    small_run: RunResult,
+    small_run: RunResult, page: Page
 ) -> None:
     wires = "punktfunk/1 (simulation); punktfunk/1 (punktfunk.host → punktfunk.client)"
-    assert f"over {wires}." in Page(html.render(small_run)).text
+    assert f"over {wires}." in page.text
     last = markdown.render(small_run).splitlines()[-1].replace("\\", "")
     assert last.endswith(f"over {wires}.")
     assert f"protocol: {wires}\n" in shown(small_run)
@@ -289,7 +301,7 @@ def test_a_run_over_one_protocol_names_it_once_with_the_programs_at_its_ends(
 
 
 def test_every_case_says_its_protocol_where_a_run_has_several(two_wires: RunResult) -> None:
-    page = Page(html.render(two_wires)).text
+    page = Page(html.render(two_wires, charts=False)).text
     assert "gamestream (punktfunk.host)" in page
     rows = [line for line in markdown.render(two_wires).splitlines() if line.startswith("| ✓ |")]
     assert len(rows) == len(two_wires.cases)
@@ -338,11 +350,11 @@ def test_all_kinds_are_written_and_a_large_run_stays_small_and_quick(
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_folder_that_cannot_be_written_ends_in_a_clear_error(small_run: RunResult, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_ends_in_a_clear_error(plain_run: RunResult, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(ResultsError, match=r"report\.html could not be written") as caught:
-        report.write(small_run, blocked)
+        report.write(plain_run, blocked)
     assert "free space" in caught.value.hint
 
 

@@ -163,7 +163,10 @@ def test_the_longest_names_make_a_run(tmp_path: Path) -> None:
         f'link: {{backend: sim, down: {{loss: "${{{"a" * 60}}}"}}}}\n'
         f"layers: {{{'l' * 60}: {{for: {{{'a' * 60}: [0 %, 1 %]}}}}}}\n"
     )
-    assert main(["run", str(file), "--out", str(tmp_path / "reports"), "--plain", "--jobs", "1"]) == 0
+    assert (
+        main(["run", str(file), "--out", str(tmp_path / "reports"), "--plain", "--no-charts", "--jobs", "1"])
+        == 0
+    )
     assert len(list(tmp_path.glob("reports/*/*/case.json"))) == 2
 
 
