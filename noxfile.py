@@ -28,9 +28,11 @@ CARGO_TOOLS = ROOT / ".nox" / "cargo"
 CARGO_MUTANTS = "27.1.0"
 CI = os.environ.get("CI") == "true"
 
-# Link-time optimisation of a dozen test programs costs minutes and finds nothing.
+# Link-time optimisation of a dozen test programs costs minutes and finds nothing. They have a folder of their own, for
+# the crate's libraries have one name whatever the profile: beside these, module and wheel would be compiled again.
 CORE_TESTS = {
     "PYO3_PYTHON": sys.executable,
+    "CARGO_TARGET_DIR": str(CORE / "target" / "without-lto"),
     "CARGO_PROFILE_RELEASE_LTO": "off",
     "CARGO_PROFILE_RELEASE_DEBUG": "0",
 }

@@ -78,43 +78,47 @@ def read_trace(path: Path) -> list[TracePoint]:
             raise ValueError(f"{name}:{number}:1: a trace has at most {MAX_POINTS} points")
         if len(cells) > len(header):
             raise ValueError(f"{name}:{number}:1: {len(cells)} cells under {len(header)} columns")
-        points.append(_point(dict(zip(header, cells, strict=False)), header, cells, f"{name}:{number}"))
-        if len(points) == 1 and points[0].at.ns:
+        try:
+            point = _point(header, cells)
+        except _CellError as error:
+            column = 1 + sum(len(before) + 1 for before in cells[: error.cell])
+            raise ValueError(f"{name}:{number}:{column}: {error}") from None
+        if not points and point.at.ns:
             raise ValueError(f"{name}:{number}:1: at_ms starts at 0")
-        if len(points) > 1 and points[-1].at <= points[-2].at:
+        if points and point.at.ns <= points[-1].at.ns:
             raise ValueError(f"{name}:{number}:1: at_ms rises from point to point")
+        points.append(point)
     if not points:
         raise ValueError(f"{name} has no points")
     return points
 
 
+class _CellError(ValueError):
+    """What is wrong with a cell, counted from 0; the line is known to who reads lines."""
+
+    def __init__(self, cell: int, what: str) -> None:
+        super().__init__(what)
+        self.cell = cell
+
+
 def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each line that is no comment, with the line's number."""
+    longest = csv.field_size_limit()
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
             # csv.field_size_limit is another module's to change; what is longer than it is no line of a trace.
-            yield number, next(csv.reader([line])) if len(line) < csv.field_size_limit() else line.split(",")
+            yield number, next(csv.reader([line])) if len(line) < longest else line.split(",")
 
 
-def _point(row: dict[str, str], header: list[str], cells: list[str], where: str) -> TracePoint:
-    def cell(column: str) -> float | None:
-        text = row.get(column, "").strip()
-        if not text:
-            return None
-        at = f"{where}:{1 + sum(len(before) + 1 for before in cells[: header.index(column)])}"
-        value = _number(text)
-        if value is None:
-            raise ValueError(f"{at}: {column}: '{printable(text, 40)}' is not a number")
-        most, words = LIMITS[column]
-        if not (math.isfinite(value) and 0 <= value <= most):
-            raise ValueError(
-                f"{at}: {column}: {printable(text, 40)} is out of range, from 0 to {most:.0f} ({words})"
-            )
-        return value
-
-    at, rate, delay, loss = (cell(column) for column in COLUMNS)
+def _point(header: list[str], cells: list[str]) -> TracePoint:
+    values: dict[str, float | None] = dict.fromkeys(COLUMNS)
+    for place, (column, cell) in enumerate(zip(header, cells, strict=False)):
+        text = cell.strip()
+        if text:
+            values[column] = _value(place, column, text)
+    at, rate, delay, loss = values.values()
     if at is None:
-        raise ValueError(f"{where}:1: at_ms is empty")
+        raise _CellError(0, "at_ms is empty")
     return TracePoint(
         at=Duration(round(at * 1e6)),
         rate=None if rate is None else Bitrate(round(rate * 1000)),
@@ -123,8 +127,16 @@ def _point(row: dict[str, str], header: list[str], cells: list[str], where: str)
     )
 
 
-def _number(text: str) -> float | None:
+def _value(place: int, column: str, text: str) -> float:
     try:
-        return float(text) if len(text) <= MAX_CELL_CHARACTERS else None
+        value = float(text) if len(text) <= MAX_CELL_CHARACTERS else None
     except ValueError:
-        return None
+        value = None
+    if value is None:
+        raise _CellError(place, f"{column}: '{printable(text, 40)}' is not a number")
+    most, words = LIMITS[column]
+    if not (math.isfinite(value) and 0 <= value <= most):
+        raise _CellError(
+            place, f"{column}: {printable(text, 40)} is out of range, from 0 to {most:.0f} ({words})"
+        )
+    return value

@@ -29,7 +29,7 @@ def begin() -> None:
 
 def ready() -> None:
     """Collect as usual from now on, but never look at what is there already; nothing without :func:`begin`."""
-    global _usual  # noqa: PLW0603
+    global _usual  # noqa: PLW0603 - see begin
     if _usual is not None:
         gc.freeze()
         gc.set_threshold(*_usual)
