@@ -46,6 +46,7 @@ SPANS: Final = (
     Span("decode", "released_ns", "decode_end_ns", "the client's queue and decoder"),
     Span("present", "decode_end_ns", "presented_ns", "waiting for the screen"),
     Span("pacing", "sent_first_ns", "sent_last_ns", "first to last packet of a frame at the sender"),
+    Span("host_processing", "captured_ns", "sent_last_ns", "capture to the last packet that the host sent"),
     Span("reassembly", "recv_last_ns", "complete_ns", "opening, FEC and reassembly after the last packet"),
 )
 """Every span that has metrics, by name ``<span>_p50`` and so on."""

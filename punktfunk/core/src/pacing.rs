@@ -5,6 +5,8 @@
 //! keeps a large frame from overrunning a switch buffer or a receiver with a small socket buffer. Shards may be as small
 //! as a peer asks for, so that the session's rate counts up to [`MAX_SESSION_PACKETS_PER_S`] only.
 
+use std::collections::VecDeque;
+
 /// How a session spreads its packets over time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PacerConfig {
@@ -16,8 +18,11 @@ pub struct PacerConfig {
     pub rate_factor: f64,
     /// Longest train that is handed out at once; a sender with segmentation offload carries at most 64 KiB in it.
     pub train_packets: u32,
-    /// Sending time that a train is saved up for. Each train costs a wait, whose last stretch is spun.
+    /// Sending time that a train is saved up for. Each train costs a wait: a wake-up of the thread.
     pub train_ns: u64,
+    /// Most packets in any millisecond, however frames follow each other; `u32::MAX` for no such bound. A session whose own
+    /// rate is above `packets_per_ms` is not held to it.
+    pub most_in_a_ms: u32,
 }
 
 impl Default for PacerConfig {
@@ -28,6 +33,7 @@ impl Default for PacerConfig {
             rate_factor: 1.25,
             train_packets: 48,
             train_ns: TRAIN_NS,
+            most_in_a_ms: u32::MAX,
         }
     }
 }
@@ -40,8 +46,12 @@ const TRAIN_NS: u64 = 150_000;
 /// Idle time beyond which the bucket is full whatever the rate; it also keeps the products below `i64::MAX`.
 const LONGEST_REFILL_NS: u64 = 1_000_000_000;
 const PS_PER_NS: u64 = 1_000;
+const MS_NS: u64 = 1_000_000;
 
 /// A token bucket counted in picoseconds of sending time, so that no rate accumulates a rounding error.
+///
+/// A bucket alone lets a burst and a millisecond of its rate go in the same millisecond. Where that is too much, the trains of
+/// the last millisecond are remembered, and what does not fit beside them waits.
 #[derive(Clone, Debug)]
 pub struct Pacer {
     config: PacerConfig,
@@ -49,6 +59,9 @@ pub struct Pacer {
     credit_ps: u64,
     last_ns: u64,
     target: u32,
+    most_in_a_ms: u32,
+    /// Trains of the last millisecond, time and packets, the oldest first; empty without a bound on them.
+    recent: VecDeque<(u64, u32)>,
 }
 
 impl Pacer {
@@ -61,6 +74,8 @@ impl Pacer {
             credit_ps: 0,
             last_ns: 0,
             target: 1,
+            most_in_a_ms: u32::MAX,
+            recent: VecDeque::new(),
         };
         pacer.set_rate(packets_per_s);
         pacer.credit_ps = pacer.capacity_ps();
@@ -79,6 +94,11 @@ impl Pacer {
             .min(self.config.train_packets)
             .min(self.config.burst_packets)
             .max(1);
+        self.most_in_a_ms = if session > floor {
+            u32::MAX
+        } else {
+            self.config.most_in_a_ms.max(self.target)
+        };
     }
 
     /// Sustained packets per second after the burst.
@@ -95,26 +115,57 @@ impl Pacer {
         let elapsed = now_ns.saturating_sub(self.last_ns).min(LONGEST_REFILL_NS);
         self.credit_ps = (self.credit_ps + elapsed * PS_PER_NS).min(self.capacity_ps());
         self.last_ns = self.last_ns.max(now_ns);
+        while let Some(&(at_ns, _)) = self.recent.front()
+            && at_ns + MS_NS <= self.last_ns
+        {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Packets for which the last millisecond has room.
+    fn room(&self) -> u32 {
+        let recent: u32 = self.recent.iter().map(|&(_, packets)| packets).sum();
+        self.most_in_a_ms.saturating_sub(recent)
+    }
+
+    /// When the last millisecond will have room for `wanted` packets.
+    fn room_ns(&self, wanted: u32) -> u64 {
+        let mut room = self.room();
+        let mut trains = self.recent.iter();
+        let mut at_ns = self.last_ns;
+        while room < wanted {
+            let Some(&(sent_ns, packets)) = trains.next() else {
+                break;
+            };
+            room += packets;
+            at_ns = sent_ns + MS_NS;
+        }
+        at_ns
     }
 
     /// Take up to `wanted` packets. 0 means "not before [`Pacer::next_ns`]": single packets are saved up until a
     /// train is worth its system call.
     pub fn take(&mut self, now_ns: u64, wanted: u32) -> u32 {
         self.refill(now_ns);
-        let ready = (self.credit_ps / self.packet_cost_ps).min(u64::from(u32::MAX)) as u32;
+        let ready = (self.credit_ps / self.packet_cost_ps).min(u64::from(self.room())) as u32;
         if ready < self.target.min(wanted) {
             return 0;
         }
         let taken = ready.min(wanted).min(self.config.train_packets.max(1));
         self.credit_ps -= u64::from(taken) * self.packet_cost_ps;
+        if self.most_in_a_ms < u32::MAX && taken > 0 {
+            self.recent.push_back((self.last_ns, taken));
+        }
         taken
     }
 
     /// When [`Pacer::take`] will next give something to a sender that has `wanted` packets left.
     #[must_use]
     pub fn next_ns(&self, wanted: u32) -> u64 {
-        let needed = u64::from(self.target.min(wanted)) * self.packet_cost_ps;
-        self.last_ns + needed.saturating_sub(self.credit_ps).div_ceil(PS_PER_NS)
+        let packets = self.target.min(wanted);
+        let needed = u64::from(packets) * self.packet_cost_ps;
+        let paid_ns = self.last_ns + needed.saturating_sub(self.credit_ps).div_ceil(PS_PER_NS);
+        paid_ns.max(self.room_ns(packets))
     }
 }
 
@@ -125,7 +176,7 @@ mod tests {
     fn drain(pacer: &mut Pacer, mut now: u64, packets: u32) -> Vec<(u64, u32)> {
         let (mut left, mut sent) = (packets, Vec::new());
         // A train a packet and a wait for each at the worst.
-        for _ in 0..2 * packets {
+        for _ in 0..=2 * packets {
             if left == 0 {
                 return sent;
             }
@@ -297,5 +348,83 @@ mod tests {
         let mut pacer = Pacer::new(config, 1000.0);
         pacer.set_rate(8_000_000.0);
         assert_eq!(at_once(&mut pacer, 0), [32]);
+    }
+
+    /// Two trains of 46 in a millisecond, never three, and 98 in all.
+    fn bounded() -> Pacer {
+        Pacer::new(
+            PacerConfig {
+                burst_packets: 46,
+                packets_per_ms: 71,
+                train_packets: 46,
+                train_ns: 650_000,
+                most_in_a_ms: 98,
+                ..PacerConfig::default()
+            },
+            1000.0,
+        )
+    }
+
+    #[test]
+    fn what_a_millisecond_has_no_room_for_waits_until_a_train_is_a_millisecond_old() {
+        let mut pacer = bounded();
+        assert_eq!(pacer.take(T, 46), 46);
+        // The bucket gave 53 for the next 746 us; frames of 8 take them as they come, the end of a frame waits for no train.
+        for n in 0..6 {
+            let at = T + 120_000 * (n + 1);
+            assert_eq!(pacer.take(at, 8), 8, "{n}");
+        }
+        // 94 have left in this millisecond.
+        let at = T + 900_000;
+        assert_eq!(pacer.take(at, 8), 0, "94 and 8 are too many");
+        assert_eq!(pacer.take(at, 4), 4, "94 and 4 are not");
+        assert_eq!(pacer.take(at, 1), 0, "98 are as many as may be");
+        assert_eq!(
+            pacer.next_ns(1),
+            T + MS_NS,
+            "the 46 are a millisecond old then"
+        );
+        assert_eq!(pacer.take(T + MS_NS - 1, 1), 0);
+        assert_eq!(pacer.take(T + MS_NS, 1), 1);
+    }
+
+    #[test]
+    fn no_millisecond_has_more_than_its_bound_however_frames_follow_each_other() {
+        for frame in [1, 3, 20, 45, 46, 47, 92, 500] {
+            let (mut pacer, mut now, mut sent) = (bounded(), T, Vec::new());
+            for _ in 0..2000 / frame {
+                for (at, packets) in drain(&mut pacer, now, frame) {
+                    now = at;
+                    sent.push((at, packets));
+                }
+            }
+            let busiest = sent.iter().map(|&(from, _)| {
+                let within = |&&(at, _): &&(u64, u32)| at >= from && at < from + MS_NS;
+                sent.iter().filter(within).map(|s| s.1).sum::<u32>()
+            });
+            let busiest = busiest.max().unwrap();
+            assert!(
+                busiest <= 98,
+                "frames of {frame}: {busiest} in a millisecond"
+            );
+            let all: u32 = sent.iter().map(|s| s.1).sum();
+            let took = now - T;
+            assert!(
+                u64::from(all - 46) * MS_NS / took >= 69,
+                "frames of {frame}: {all} took {took} ns"
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_that_needs_more_than_the_floor_is_not_bound_by_the_millisecond() {
+        let mut pacer = bounded();
+        pacer.set_rate(100_000.0);
+        assert_eq!(pacer.take(T, 46), 46);
+        // 125 a millisecond: 46 after 368 us, three times within one.
+        let sent: u32 = (1..=2).map(|n| pacer.take(T + n * 370_000, 46)).sum();
+        assert_eq!(sent, 92);
+        pacer.set_rate(1000.0);
+        assert_eq!(pacer.take(T + 900_000, 46), 0);
     }
 }

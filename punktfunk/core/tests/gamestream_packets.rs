@@ -429,6 +429,33 @@ fn no_millisecond_has_as_many_as_a_hundred_packets() {
     assert!(last < 50 * MS, "and not slower than need be: {last} ns");
 }
 
+/// The trains in which a frame of 38 and 8 packets leaves.
+fn trains(settings: &HostSettings) -> Vec<u32> {
+    let session = HostSession::gamestream(GameStreamConfig::default(), settings).unwrap();
+    let mut host = Host::of(session);
+    host.session
+        .submit(&[7; 38 * 1376 - 8], START, KEY_FRAME, START)
+        .unwrap();
+    let (mut at, mut trains) = (START, Vec::new());
+    while let Some(due) = host.session.transmitter.next_timeout() {
+        at = at.max(due);
+        while let Some(train) = host.session.transmitter.poll_transmit(at) {
+            trains.push(train.packets);
+            let packets = train.packets;
+            host.session.transmitter.sent(at, packets, 0);
+        }
+    }
+    trains
+}
+
+#[test]
+fn as_many_packets_as_one_call_carries_leave_in_it_unless_the_host_wants_shorter_bursts() {
+    let mut settings = HostSettings::default();
+    assert_eq!(trains(&settings), [46]);
+    settings.pacer.burst_packets = 20;
+    assert_eq!(trains(&settings), [20, 20, 6]);
+}
+
 #[test]
 fn parameters_that_no_client_announces_are_refused() {
     let new = |config: GameStreamConfig| GameStreamPacketizer::new(config).err();

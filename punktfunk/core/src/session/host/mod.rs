@@ -269,7 +269,7 @@ impl HostSession {
         Ok(Self::with_packetizer(packetizer, fec_percent, settings))
     }
 
-    /// A session of GameStream at its start. However `settings` pace, its bursts stay within [`PACING`].
+    /// A session of GameStream at its start. It paces as [`PACING`] says; what `settings` say of their own is held to that.
     ///
     /// # Errors
     /// [`GameStreamConfigError`] when no client could have announced the parameters.
@@ -280,10 +280,22 @@ impl HostSession {
         let fec_percent = config.fec_percent;
         let packetizer = GameStreamPacketizer::new(config)?;
         let mut settings = settings.clone();
-        let pacer = &mut settings.pacer;
-        pacer.burst_packets = pacer.burst_packets.min(PACING.burst_packets);
-        pacer.packets_per_ms = pacer.packets_per_ms.min(PACING.packets_per_ms);
-        pacer.train_ns = PACING.train_ns;
+        settings.pacer = if settings.pacer == PacerConfig::default() {
+            PACING
+        } else {
+            let PacerConfig {
+                burst_packets,
+                packets_per_ms,
+                rate_factor,
+                ..
+            } = settings.pacer;
+            PacerConfig {
+                burst_packets: burst_packets.min(PACING.burst_packets),
+                packets_per_ms: packets_per_ms.min(PACING.packets_per_ms),
+                rate_factor,
+                ..PACING
+            }
+        };
         Ok(Self::with_packetizer(packetizer, fec_percent, &settings))
     }
 
