@@ -1,7 +1,9 @@
 //! GameStream through the C ABI: a C program that streams over a lossy link, sockets, and hostile arguments.
 
-#[path = "support/c_program.rs"]
+#[path = "../support/c_program.rs"]
 mod c_program;
+mod control;
+mod sound;
 
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use c_program::{crate_dir, run_c, run_source};
 use punktfunk_core::abi::PunktfunkStatus::{
-    BadPacket, Closed, Full, InvalidArg, Io, NoFrame, NullPointer, Ok as Done, Unsupported,
+    BadPacket, InvalidArg, Io, NoFrame, NullPointer, Ok as Done, Unsupported,
 };
 use punktfunk_core::abi::*;
 
@@ -51,17 +53,6 @@ fn config(role: u32) -> PunktfunkGameStreamConfig {
     }
 }
 
-fn sound_config(role: u32) -> PunktfunkGameStreamAudioConfig {
-    PunktfunkGameStreamAudioConfig {
-        struct_size: size_of::<PunktfunkGameStreamAudioConfig>() as u32,
-        role,
-        packet_ms: 5,
-        encrypt: 1,
-        key: *b"0123456789abcdef",
-        rikeyid: -1,
-    }
-}
-
 fn open(config: &PunktfunkGameStreamConfig) -> Result<*mut PunktfunkSession, PunktfunkStatus> {
     let mut session = ptr::null_mut();
     // SAFETY: both are live.
@@ -69,20 +60,6 @@ fn open(config: &PunktfunkGameStreamConfig) -> Result<*mut PunktfunkSession, Pun
         Done => Ok(session),
         status => {
             assert!(session.is_null());
-            Err(status)
-        }
-    }
-}
-
-fn open_sound(
-    config: &PunktfunkGameStreamAudioConfig,
-) -> Result<*mut PunktfunkAudio, PunktfunkStatus> {
-    let mut audio = ptr::null_mut();
-    // SAFETY: both are live.
-    match unsafe { punktfunk_gamestream_audio_open(config, &mut audio) } {
-        Done => Ok(audio),
-        status => {
-            assert!(audio.is_null());
             Err(status)
         }
     }
@@ -120,17 +97,6 @@ fn configurations_out_of_range_are_refused_and_not_truncated() {
         let mut wrong = config(0);
         change(&mut wrong);
         assert_eq!(open(&wrong), Err(InvalidArg), "change {n}");
-    }
-    let changes: [fn(&mut PunktfunkGameStreamAudioConfig); 4] = [
-        |c| c.struct_size = 35,
-        |c| c.role = 2,
-        |c| c.packet_ms = 20,
-        |c| c.key = [0; 16],
-    ];
-    for (n, change) in changes.iter().enumerate() {
-        let mut wrong = sound_config(0);
-        change(&mut wrong);
-        assert_eq!(open_sound(&wrong), Err(InvalidArg), "change {n} of sound");
     }
 }
 
@@ -231,96 +197,6 @@ fn null_and_the_wrong_role_are_statuses() {
         assert_eq!(punktfunk_host_set_rate(host, 1000, 256), InvalidArg);
         punktfunk_session_free(host);
         punktfunk_session_free(client);
-    }
-}
-
-#[test]
-fn the_calls_of_sound_say_what_is_wrong_and_keep_no_more_than_they_promise() {
-    let (host, client) = (
-        open_sound(&sound_config(0)).unwrap(),
-        open_sound(&sound_config(1)).unwrap(),
-    );
-    let none: *mut PunktfunkAudio = ptr::null_mut();
-    let mut datagram = PunktfunkDatagram {
-        data: ptr::null(),
-        len: 0,
-    };
-    let mut sound = PunktfunkSound {
-        data: ptr::null(),
-        len: 0,
-        sequence: 0,
-        gap: 0,
-        recovered: 0,
-    };
-    let mut stats = PunktfunkAudioStats {
-        struct_size: size_of::<PunktfunkAudioStats>() as u32,
-        ..PunktfunkAudioStats::default()
-    };
-    let opus = [9_u8; 1400];
-    let bytes = opus.as_ptr();
-    // SAFETY: NULL is what is tested; the rest is live.
-    unsafe {
-        let void = ptr::null_mut();
-        assert_eq!(
-            punktfunk_gamestream_audio_open(ptr::null(), void),
-            NullPointer
-        );
-        let status = punktfunk_gamestream_audio_open(&sound_config(0), void);
-        assert_eq!(status, NullPointer);
-        for audio in [none, client] {
-            let refused = if audio.is_null() {
-                NullPointer
-            } else {
-                InvalidArg
-            };
-            assert_eq!(punktfunk_audio_submit(audio, bytes, 60), refused);
-            assert_eq!(punktfunk_audio_poll_datagram(audio, &mut datagram), refused);
-        }
-        for audio in [none, host] {
-            let refused = if audio.is_null() {
-                NullPointer
-            } else {
-                InvalidArg
-            };
-            assert_eq!(punktfunk_audio_receive(audio, bytes, 60), refused);
-            assert_eq!(punktfunk_audio_settle(audio), refused);
-            assert_eq!(punktfunk_audio_poll_sound(audio, &mut sound), refused);
-            assert_eq!(punktfunk_audio_get_stats(audio, &mut stats), refused);
-        }
-        let nowhere = ptr::null_mut();
-        assert_eq!(punktfunk_audio_poll_datagram(host, nowhere), NullPointer);
-        assert_eq!(
-            punktfunk_audio_poll_sound(client, ptr::null_mut()),
-            NullPointer
-        );
-        assert_eq!(
-            punktfunk_audio_get_stats(client, ptr::null_mut()),
-            NullPointer
-        );
-        assert_eq!(punktfunk_audio_poll_datagram(host, &mut datagram), NoFrame);
-        assert_eq!(punktfunk_audio_submit(host, ptr::null(), 60), NullPointer);
-        assert_eq!(punktfunk_audio_submit(host, bytes, 1400), InvalidArg);
-        assert_eq!(punktfunk_audio_submit(host, bytes, 60), Done);
-        assert_eq!(punktfunk_audio_submit(host, bytes, 61), InvalidArg);
-        // What was not fetched before the next packet is not kept.
-        for _ in 0..100 {
-            assert_eq!(punktfunk_audio_submit(host, bytes, 60), Done);
-            assert_eq!(punktfunk_audio_poll_datagram(host, &mut datagram), Done);
-            let status = punktfunk_audio_receive(client, datagram.data, datagram.len);
-            assert_eq!(status, Done);
-        }
-        assert_eq!(punktfunk_audio_receive(client, bytes, usize::MAX), Done);
-        assert_eq!(punktfunk_audio_settle(client), Done);
-        assert_eq!(punktfunk_audio_get_stats(client, &mut stats), Done);
-        assert_eq!((stats.received, stats.data, stats.rejected), (101, 100, 1));
-        assert_eq!((stats.delivered, stats.unfetched), (100, 36));
-        let fetched = std::iter::repeat_with(|| punktfunk_audio_poll_sound(client, &mut sound))
-            .take_while(|status| *status == Done)
-            .count();
-        assert_eq!((fetched, sound.sequence, sound.len), (64, 100, 60));
-        punktfunk_audio_free(none);
-        punktfunk_audio_free(host);
-        punktfunk_audio_free(client);
     }
 }
 
@@ -429,131 +305,5 @@ fn sessions_on_sockets_deliver_what_was_submitted() {
         assert_eq!((status, wanted, frame.frame_index), (Done, 0, 1));
         punktfunk_session_free(host);
         punktfunk_session_free(client);
-    }
-}
-
-#[test]
-fn the_calls_of_control_say_what_is_wrong_and_keep_no_more_than_they_promise() {
-    let config = PunktfunkEnetConfig {
-        struct_size: size_of::<PunktfunkEnetConfig>() as u32,
-        peers: 2,
-        channels: 4,
-        seed: 1,
-    };
-    let place = PunktfunkAddress {
-        ip: [0; 16],
-        family: 6,
-        port: 9,
-        scope: 0,
-        path: [0; 24],
-    };
-    let odd = PunktfunkAddress { family: 5, ..place };
-    let none: *mut PunktfunkEnet = ptr::null_mut();
-    let (mut enet, mut peer, mut at) = (none, 0_u64, 0_u64);
-    let mut datagram = PunktfunkDatagram {
-        data: ptr::null(),
-        len: 0,
-    };
-    let mut to = place;
-    let mut event = PunktfunkEnetEvent {
-        kind: 0,
-        channel: 0,
-        peer: 0,
-        data: 0,
-        cause: 0,
-        payload: ptr::null(),
-        len: 0,
-        from: place,
-    };
-    let byte = 7_u8;
-    let nowhere: *const PunktfunkAddress = ptr::null();
-    // SAFETY: NULL is what is tested; the rest is live.
-    unsafe {
-        for wrong in [
-            PunktfunkEnetConfig {
-                struct_size: 15,
-                ..config
-            },
-            PunktfunkEnetConfig { peers: 0, ..config },
-            PunktfunkEnetConfig {
-                channels: 256,
-                ..config
-            },
-        ] {
-            let status = punktfunk_enet_open(&wrong, &mut enet);
-            assert!(status == InvalidArg && enet.is_null());
-        }
-        assert_eq!(punktfunk_enet_open(ptr::null(), &mut enet), NullPointer);
-        assert_eq!(punktfunk_enet_open(&config, ptr::null_mut()), NullPointer);
-        assert_eq!(punktfunk_enet_open(&config, &mut enet), Done);
-
-        assert_eq!(punktfunk_enet_admit(none, 1, nowhere), NullPointer);
-        assert_eq!(punktfunk_enet_refuse(none, 1), NullPointer);
-        assert_eq!(
-            punktfunk_enet_connect(none, &place, 1, 0, &mut peer),
-            NullPointer
-        );
-        assert_eq!(
-            punktfunk_enet_receive(none, &byte, 1, &place, 0),
-            NullPointer
-        );
-        assert_eq!(punktfunk_enet_tick(none, 0), NullPointer);
-        assert_eq!(punktfunk_enet_next_timeout(none, &mut at), NullPointer);
-        assert_eq!(punktfunk_enet_send(none, 1, 0, &byte, 1, 0, 0), NullPointer);
-        assert_eq!(punktfunk_enet_disconnect(none, 1, 0, 0), NullPointer);
-        assert_eq!(punktfunk_enet_abandon(none, 1, 0, 0), NullPointer);
-        assert_eq!(punktfunk_enet_poll_event(none, &mut event), NullPointer);
-        let status = punktfunk_enet_poll_datagram(none, &mut datagram, &mut to);
-        assert_eq!(status, NullPointer);
-
-        assert_eq!(
-            punktfunk_enet_connect(enet, nowhere, 1, 0, &mut peer),
-            NullPointer
-        );
-        assert_eq!(
-            punktfunk_enet_connect(enet, &odd, 1, 0, &mut peer),
-            InvalidArg
-        );
-        assert_eq!(
-            punktfunk_enet_connect(enet, &place, 1, 0, ptr::null_mut()),
-            NullPointer
-        );
-        assert_eq!(
-            punktfunk_enet_receive(enet, &byte, 1, nowhere, 0),
-            NullPointer
-        );
-        assert_eq!(
-            punktfunk_enet_receive(enet, ptr::null(), 1, &place, 0),
-            NullPointer
-        );
-        let long = vec![0_u8; 65_536];
-        let status = punktfunk_enet_receive(enet, long.as_ptr(), 65_536, &place, 0);
-        assert_eq!(status, InvalidArg);
-        let status = punktfunk_enet_receive(enet, long.as_ptr(), 65_535, &place, 0);
-        assert_eq!(status, Done);
-        assert_eq!(punktfunk_enet_admit(enet, 1, &odd), InvalidArg);
-        assert_eq!(punktfunk_enet_send(enet, 1, 0, &byte, 1, 3, 0), InvalidArg);
-        assert_eq!(punktfunk_enet_send(enet, 1, 0, &byte, 1, 0, 0), Closed);
-        assert_eq!(
-            punktfunk_enet_poll_event(enet, ptr::null_mut()),
-            NullPointer
-        );
-        assert_eq!(punktfunk_enet_poll_event(enet, &mut event), NoFrame);
-        let status = punktfunk_enet_poll_datagram(enet, &mut datagram, ptr::null_mut());
-        assert_eq!(status, NullPointer);
-
-        for data in 0..255 {
-            assert_eq!(punktfunk_enet_admit(enet, data, nowhere), Done);
-        }
-        assert_eq!(punktfunk_enet_admit(enet, 254, &place), Done);
-        assert_eq!(punktfunk_enet_admit(enet, 255, nowhere), Full);
-        assert_eq!(punktfunk_enet_refuse(enet, 7), Done);
-        assert_eq!(punktfunk_enet_admit(enet, 255, nowhere), Done);
-        for _ in 0..2 {
-            assert_eq!(punktfunk_enet_connect(enet, &place, 1, 0, &mut peer), Done);
-        }
-        assert_eq!(punktfunk_enet_connect(enet, &place, 1, 0, &mut peer), Full);
-        punktfunk_enet_free(none);
-        punktfunk_enet_free(enet);
     }
 }

@@ -2,13 +2,22 @@
 //!
 //! Who may connect is a list and not a callback, so that nothing of the caller runs inside of a call.
 
+mod types;
+
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 
 use super::audio::PunktfunkDatagram;
-use super::sized::{self, Growing};
+use super::sized;
 use super::{PunktfunkStatus, bytes_of, guard, write_to};
-use crate::enet::{Cause, Delivery, Endpoint, Event, Path, SendError};
+pub use types::{PunktfunkAddress, PunktfunkEnetConfig, PunktfunkEnetEvent};
+
+use types::{
+    ENET_BY_PEER, ENET_BY_SILENCE, ENET_BY_US, ENET_CONNECTED, ENET_DISCONNECTED, ENET_RECEIVED,
+    ENET_RELIABLE, ENET_UNRELIABLE, ENET_UNSEQUENCED,
+};
+
+use crate::enet::{Cause, Delivery, Endpoint, Event, SendError};
 
 /// Numbers of sessions that may wait for their client.
 const MAX_ADMITTED: usize = 255;
@@ -16,84 +25,6 @@ const MAX_ADMITTED: usize = 255;
 const MAX_EVENTS: usize = 256;
 /// Longest datagram that there is.
 const MAX_UDP_BYTES: usize = 65_535;
-
-/// Event: a peer is there. `data` is its number, `from` where it is.
-pub const ENET_CONNECTED: u32 = 1;
-/// Event: a message, `payload` on `channel`.
-pub const ENET_RECEIVED: u32 = 2;
-/// Event: a peer is gone, or a connection did not come about. `data` is the peer's word, `cause` who ended it.
-pub const ENET_DISCONNECTED: u32 = 3;
-/// Cause: the peer said so.
-pub const ENET_BY_PEER: u32 = 1;
-/// Cause: it was disconnected from here, and knows.
-pub const ENET_BY_US: u32 = 2;
-/// Cause: nothing was heard of it for ten seconds.
-pub const ENET_BY_SILENCE: u32 = 3;
-/// Delivery: acknowledged and in order on its channel.
-pub const ENET_RELIABLE: u32 = 0;
-/// Delivery: lost, or in order on its channel.
-pub const ENET_UNRELIABLE: u32 = 1;
-/// Delivery: lost, or in any order.
-pub const ENET_UNSEQUENCED: u32 = 2;
-
-/// What an endpoint is made with. Set all of it to 0 first, then `struct_size` to `sizeof(PunktfunkEnetConfig)`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub struct PunktfunkEnetConfig {
-    /// Bytes of this struct as the caller knows it.
-    pub struct_size: u32,
-    /// Most connections, 1 to 255.
-    pub peers: u32,
-    /// Most channels of each, 1 to 255.
-    pub channels: u32,
-    /// Makes the numbers by which its connections are known: any, another each time.
-    pub seed: u32,
-}
-
-const _: () = assert!(size_of::<PunktfunkEnetConfig>() == 16);
-
-// SAFETY: four integers of four bytes.
-unsafe impl Growing for PunktfunkEnetConfig {
-    const FIRST_BYTES: usize = 16;
-}
-
-/// Where a peer is.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PunktfunkAddress {
-    /// The address in network order; one of IPv4 has the first four bytes.
-    pub ip: [u8; 16],
-    /// 4 or 6.
-    pub family: u16,
-    /// The port.
-    pub port: u16,
-    /// Interface of a link-local address of IPv6, else 0.
-    pub scope: u32,
-    /// Whatever the caller wants back with each datagram to this peer, such as which of its own addresses it came to.
-    pub path: [u8; 24],
-}
-
-/// What happened. `payload` belongs to the endpoint and is valid until the next call on its handle.
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub struct PunktfunkEnetEvent {
-    /// `PUNKTFUNK_ENET_CONNECTED`, `_RECEIVED` or `_DISCONNECTED`.
-    pub kind: u32,
-    /// Channel of a message.
-    pub channel: u32,
-    /// Names the connection, and no other one ever.
-    pub peer: u64,
-    /// What CONNECT or DISCONNECT carried.
-    pub data: u32,
-    /// `PUNKTFUNK_ENET_BY_PEER`, `_BY_US` or `_BY_SILENCE`.
-    pub cause: u32,
-    /// First byte of a message, else NULL.
-    pub payload: *const u8,
-    /// Bytes of it.
-    pub len: usize,
-    /// Where a peer is that has connected; without path.
-    pub from: PunktfunkAddress,
-}
 
 /// A host of any number of peers. Calls on one handle must not overlap.
 pub struct PunktfunkEnet {
@@ -103,50 +34,6 @@ pub struct PunktfunkEnet {
     /// What the last poll handed out.
     held: Vec<u8>,
     now_ns: u64,
-}
-
-impl PunktfunkAddress {
-    /// # Safety
-    /// `address` must be NULL or readable.
-    unsafe fn read(address: *const Self) -> Result<(SocketAddr, Path), PunktfunkStatus> {
-        if address.is_null() {
-            return Err(PunktfunkStatus::NullPointer);
-        }
-        // SAFETY: not NULL, and promised readable by the caller.
-        let Self {
-            ip,
-            family,
-            port,
-            scope,
-            path,
-        } = unsafe { address.read_unaligned() };
-        let remote = match family {
-            4 => SocketAddr::from((Ipv4Addr::new(ip[0], ip[1], ip[2], ip[3]), port)),
-            6 => SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, scope).into(),
-            _ => return Err(PunktfunkStatus::InvalidArg),
-        };
-        Ok((remote, path))
-    }
-
-    fn of(remote: SocketAddr, path: Path) -> Self {
-        let mut told = Self {
-            port: remote.port(),
-            path,
-            ..Self::default()
-        };
-        match remote {
-            SocketAddr::V4(remote) => {
-                told.family = 4;
-                told.ip[..4].copy_from_slice(&remote.ip().octets());
-            }
-            SocketAddr::V6(remote) => {
-                told.family = 6;
-                told.ip = remote.ip().octets();
-                told.scope = remote.scope_id();
-            }
-        }
-        told
-    }
 }
 
 impl PunktfunkEnet {
@@ -498,7 +385,7 @@ pub unsafe extern "C" fn punktfunk_enet_poll_event(
             Event::Connected { peer, data, remote } => PunktfunkEnetEvent {
                 data,
                 from: PunktfunkAddress::of(remote, [0; 24]),
-                ..of_kind(ENET_CONNECTED, peer)
+                ..PunktfunkEnetEvent::of_kind(ENET_CONNECTED, peer)
             },
             Event::Received {
                 peer,
@@ -510,7 +397,7 @@ pub unsafe extern "C" fn punktfunk_enet_poll_event(
                     channel: u32::from(channel),
                     payload: enet.held.as_ptr(),
                     len: enet.held.len(),
-                    ..of_kind(ENET_RECEIVED, peer)
+                    ..PunktfunkEnetEvent::of_kind(ENET_RECEIVED, peer)
                 }
             }
             Event::Disconnected { peer, data, cause } => PunktfunkEnetEvent {
@@ -520,23 +407,10 @@ pub unsafe extern "C" fn punktfunk_enet_poll_event(
                     Cause::Local => ENET_BY_US,
                     Cause::Timeout => ENET_BY_SILENCE,
                 },
-                ..of_kind(ENET_DISCONNECTED, peer)
+                ..PunktfunkEnetEvent::of_kind(ENET_DISCONNECTED, peer)
             },
         };
         // SAFETY: promised writable by the caller.
         unsafe { write_to(event, told) }
     })
-}
-
-fn of_kind(kind: u32, peer: u64) -> PunktfunkEnetEvent {
-    PunktfunkEnetEvent {
-        kind,
-        channel: 0,
-        peer,
-        data: 0,
-        cause: 0,
-        payload: std::ptr::null(),
-        len: 0,
-        from: PunktfunkAddress::default(),
-    }
 }
