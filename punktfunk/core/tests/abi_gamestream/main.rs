@@ -227,39 +227,73 @@ fn a_session_of_either_wire_is_driven_alike_and_a_clock_that_goes_back_does_no_h
     pairs.push((host, client, 0));
     let unit: Vec<u8> = (0..90_000).map(|i| (i % 251) as u8).collect();
     for (host, client, first) in pairs {
+        let (mut frame, mut wanted, mut due) = (NO_FRAME, 0, 0);
         for n in 0..3_u64 {
-            let mut now = 1_000_000_000 - n * 100;
-            let (mut packets, mut frame) = (NO_PACKETS, NO_FRAME);
-            // SAFETY: the handles are live, and a poll's bytes are until the next call on its handle.
+            carry(host, client, &unit, 1_000_000_000 - n * 100, false);
+            // SAFETY: the handle is live, and a poll's bytes are until its next one.
             unsafe {
-                assert_eq!(punktfunk_host_set_rate(host, 50_000, 30), Done);
-                let status = punktfunk_host_submit_frame(host, unit.as_ptr(), 90_000, n, 5);
-                assert_eq!(status, Done);
-                loop {
-                    while punktfunk_host_poll_packets(host, now, &mut packets) == Done {
-                        let train = std::slice::from_raw_parts(
-                            packets.data,
-                            packets.packets * packets.packet_bytes,
-                        );
-                        for packet in train.chunks_exact(packets.packet_bytes) {
-                            let (data, len) = (packet.as_ptr(), packet.len());
-                            assert_eq!(punktfunk_client_receive(client, data, len, now), Done);
-                        }
-                    }
-                    if punktfunk_session_next_timeout(host, &mut now) == NoFrame {
-                        break;
-                    }
-                }
                 assert_eq!(punktfunk_client_advance(client, 0), Done);
                 assert_eq!(punktfunk_client_poll_frame(client, &mut frame), Done);
                 let data = std::slice::from_raw_parts(frame.data, frame.len);
                 assert!(data == unit && u64::from(frame.frame_index) == first + n);
             }
         }
-        // SAFETY: each is freed once.
+        let (sent, received) = (stats(host), stats(client));
+        assert!(sent.packets_sent > 200 && sent.packets_sent == received.packets_received);
+        assert_eq!(sent.bytes_sent, received.bytes_received);
+        // One is lost whole, and the next waits for it until the latest time that anybody has said.
+        carry(host, client, &unit[..100], 1_100_000_000, true);
+        carry(host, client, &unit[..100], 1_110_000_000, false);
+        // SAFETY: the handles are live, and each is freed once.
         unsafe {
+            assert_eq!(punktfunk_client_advance(client, 0), Done);
+            assert_eq!(punktfunk_client_poll_frame(client, &mut frame), NoFrame);
+            assert_eq!(punktfunk_session_next_timeout(client, &mut due), Done);
+            assert!(due > 1_110_000_000);
+            let status = punktfunk_client_take_recovery_request(client, due, 0, &mut wanted);
+            assert_eq!(status, Done);
+            assert_eq!(punktfunk_client_advance(client, 0), Done);
+            assert_eq!(punktfunk_client_poll_frame(client, &mut frame), Done);
+            assert_eq!(u64::from(frame.frame_index), first + 4);
             punktfunk_session_free(host);
             punktfunk_session_free(client);
+        }
+    }
+}
+
+fn stats(session: *mut PunktfunkSession) -> PunktfunkStats {
+    let mut stats = PunktfunkStats::default();
+    // SAFETY: the handle is live.
+    assert_eq!(unsafe { punktfunk_get_stats(session, &mut stats) }, Done);
+    stats
+}
+
+/// Have a host send an access unit from `now` on, and its client get the packets, or none of them.
+fn carry(
+    host: *mut PunktfunkSession,
+    client: *mut PunktfunkSession,
+    unit: &[u8],
+    mut now: u64,
+    lost: bool,
+) {
+    let (mut packets, mut due) = (NO_PACKETS, 0);
+    // SAFETY: the handles are live, and a poll's packets are until the next call on its handle.
+    unsafe {
+        assert_eq!(punktfunk_host_set_rate(host, 50_000, 30), Done);
+        let status = punktfunk_host_submit_frame(host, unit.as_ptr(), unit.len(), now, 5);
+        assert_eq!(status, Done);
+        while punktfunk_session_next_timeout(host, &mut due) == Done {
+            now = now.max(due);
+            while punktfunk_host_poll_packets(host, now, &mut packets) == Done {
+                let bytes = packets.packets * packets.packet_bytes;
+                let train = std::slice::from_raw_parts(packets.data, bytes);
+                for packet in train.chunks_exact(packets.packet_bytes) {
+                    let (data, len) = (packet.as_ptr(), packet.len());
+                    if !lost {
+                        assert_eq!(punktfunk_client_receive(client, data, len, now), Done);
+                    }
+                }
+            }
         }
     }
 }
