@@ -37,7 +37,7 @@ The description of the wire ends in a check-list:
 
 * the **tests** that carry its number: `@pytest.mark.conformance(N)` in Python, "gamestream line N" above a test in
   Rust. They are read from the sources, so they need not have been run, and a test may hold part of a line only;
-* what was **run from outside** against `punktfunk serve --gamestream` with a stock client, and what of the line was
+* what was **run from outside** against `punktfunk serve` with a stock client, and what of the line was
   not. How to repeat it: [interop](../how-to/interop.md#moonlight-clients).
 """
 

@@ -149,6 +149,10 @@ class Served:
                 "WARNING      pairing is off: whoever reaches this host from a private address is let in"
                 + (", Moonlight clients excepted" if self.gamestream is not None else "")
             )
+        if self.gamestream is not None and self.management is None:
+            lines.append(
+                "WARNING      no new Moonlight client can pair: its PIN is entered by the management API (--mgmt)"
+            )
         if self.management is not None:
             lines.append(f"console      {self.management.console_link()}  (signs in once, within 10 min)")
         if self.host.native is not None:

@@ -192,6 +192,15 @@ def test_a_port_that_another_program_has_costs_the_moonlight_clients_alone(tmp_p
             host.end()
 
 
+def test_a_host_without_management_says_that_no_pin_can_be_entered(tmp_path: Path) -> None:
+    host = ManagedHost(tmp_path / "host", gamestream=None, management=False)
+    try:
+        [warning] = [line for line in host.serving.banner() if line.startswith("WARNING")]
+        assert "no new Moonlight client can pair" in warning
+    finally:
+        host.end()
+
+
 def test_an_identity_that_moonlight_does_not_know_costs_its_clients_alone(tmp_path: Path) -> None:
     folder = tmp_path / "host"
     folder.mkdir(mode=0o700)
