@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from punktfunk.client.gamestream import service
+from punktfunk.client.gamestream.config import GameStreamConfig
 from punktfunk.client.gamestream.host import GameHost, LaunchWish, StreamKey
 from punktfunk.client.gamestream.known_hosts import PairedHosts
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import PairingError, StatusError, UntrustedPeerError
+from punktfunk.errors import MediaError, PairingError, StatusError, UntrustedPeerError
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.units import Mode
 from tests.support.gamestream_host import GameStreamHost, among_clients
@@ -86,6 +88,21 @@ def test_a_host_with_another_certificate_is_told_nothing(tmp_path: Path, identit
         hosts.remember(hosts.at(client.address).model_copy(update={"certificate": pem}))
         with pytest.raises(UntrustedPeerError, match="another certificate"):
             await GameHost(client.address, identity_folder).launch(1, WISH, StreamKey.draw())
+        assert host.owner.launched == []
+
+    among_clients(tmp_path, use)
+
+
+def test_a_client_whose_worker_comes_to_nothing_launches_nothing(
+    tmp_path: Path, identity_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "WORKER_MODULE", "punktfunk.client.gamestream.no_such_worker")
+
+    async def use(host: GameStreamHost) -> None:
+        await paired(host, identity_folder)
+        config = GameStreamConfig(address=f"127.0.0.1:{host.ports.http}", state_dir=identity_folder)
+        with pytest.raises(MediaError, match="worker"):
+            await service.GameStreamClient(config).__aenter__()
         assert host.owner.launched == []
 
     among_clients(tmp_path, use)

@@ -30,7 +30,10 @@ from punktfunk.input import InputEvent, InputKind, PadFeedback, PadInput
 from punktfunk.process.worker_process import WorkerProcess
 
 WORKER_MODULE: Final = "punktfunk.client.gamestream.worker"
+START_LIMIT_S: Final = 30.0
+"""Of the worker's imports, for which nobody waits but this client."""
 READY_LIMIT_S: Final = 9.0
+"""The host waits 10 s for the next step once its app is launched (gamestream section 4.3)."""
 WORKER_END_LIMIT_S: Final = 2.0
 
 
@@ -70,7 +73,7 @@ class GameStreamClient:
         self._modifiers = 0
 
     async def __aenter__(self) -> Self:
-        # The worker's imports take longer than all requests: they run side by side.
+        # The worker's imports take longer than the first requests: they run side by side.
         self._worker = WorkerProcess(
             WORKER_MODULE, messages.VOCABULARY, self._hear_worker, self._worker_exited
         )
@@ -132,6 +135,8 @@ class GameStreamClient:
         self._host = GameHost(await resolve(config.address), config.state_dir)
         address = self._host.address[0]
         self.info = info = await self._host.info_as_paired()
+        # A host that has launched does not wait for long: a worker that is slow, or comes to nothing, launches nothing.
+        await self._until_worker(self._up, START_LIMIT_S, "start")
         place = await self._launched(self._host, info, key)
         source = _source_towards(address, place.port)
         rtsp = RtspSession(
@@ -139,13 +144,12 @@ class GameStreamClient:
         )
         self.choice = choice = StreamChoice.of(config.wish, await rtsp.describe(), info.codec_modes)
         agreed = await rtsp.set_up()
-        await self._until_worker(self._up, "start")
         with (
             _connected_udp(address, agreed.video.port) as video,
             _connected_udp(address, agreed.audio.port) as sound,
         ):
             worker.send(self._order(key, agreed, choice), [video.fileno(), sound.fileno()])
-        await self._until_worker(self._ready, "get ready")
+        await self._until_worker(self._ready, READY_LIMIT_S, "get ready")
         await rtsp.play(choice)
         self._control = control = await ControlConnection.open(
             (address, agreed.control_port), key.key, agreed.connect_data
@@ -211,14 +215,14 @@ class GameStreamClient:
             out=None if config.out is None else str(config.out.absolute()),
         )
 
-    async def _until_worker(self, event: asyncio.Event, what: str) -> None:
+    async def _until_worker(self, event: asyncio.Event, limit_s: float, what: str) -> None:
         """Wait for a sign of the worker; raise ``MediaError`` when it ends instead, or takes too long."""
         waiting = [asyncio.ensure_future(sign.wait()) for sign in (event, self._ended)]
-        await asyncio.wait(waiting, timeout=READY_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         if not event.is_set():
-            slow = f"the receive worker did not {what} within {READY_LIMIT_S:.0f} s"
+            slow = f"the receive worker did not {what} within {limit_s:.0f} s"
             raise MediaError(self._summary.reason if self._summary else slow, "look at its log lines")
 
     def _hear_host(self, message: HostMessage) -> None:
