@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command()(baseline)
     app.command()(report)
     app.command()(calibrate)
+    app.command()(wires)
 
 
 def compare(
@@ -86,6 +87,36 @@ def report(run: Run, *, out: Out = DEFAULT_OUT) -> None:
     result, folder = _load(run, out)
     for kind, path in reporting.write(result, folder).items():
         say(f"{kind}: {path}")
+
+
+def wires(
+    run: Run,
+    *,
+    figures: Annotated[
+        Path | None, typer.Option(help="Write the charts of the comparison there, as SVG files.")
+    ] = None,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Print the points that a run streamed over several wires, side by side, as Markdown; draw them with --figures."""
+    from harness.report import drawing, wire_charts
+    from harness.report import wires as comparing
+    from harness.run.store import write_atomically
+
+    result, _ = _load(run, out)
+    found = comparing.comparisons(result)
+    if not found:
+        raise ResultsError(
+            f"run {result.run_id} streamed no point over several wires",
+            "run a scenario with an axis of protocols: python -m harness run scenarios/two-wires.yaml",
+        )
+    for comparison in found:
+        say(comparing.markdown(comparison))
+        if figures is not None:
+            for name, chart in wire_charts.named(comparison).items():
+                figures.mkdir(parents=True, exist_ok=True)
+                path = figures / f"{result.scenario}-{comparison.layer}-{name}.svg"
+                write_atomically(path, drawing.standalone(chart))
+                say(f"written: {path}", err=True)
 
 
 def calibrate(

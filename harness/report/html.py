@@ -18,7 +18,7 @@ from markupsafe import Markup
 from harness.analysis import stages
 from harness.analysis.definitions import FREEZE, METRICS, PERCENTILES, STRIP
 from harness.analysis.results import CaseResult, RunResult, Status
-from harness.report import plots, text
+from harness.report import plots, text, wires
 from harness.report.matrix import grids
 
 _HEADLINE: Final = (
@@ -105,6 +105,21 @@ def render(run: RunResult, *, charts: bool = True) -> str:
         ],
         layers=by_name,
         grids={name: grids(cases, anchors) for name, cases in layers.items()},
+        wire_head=wires.HEAD,
+        comparisons=[
+            (
+                comparison.layer,
+                comparison.latency()[1],
+                [
+                    (
+                        point.label,
+                        [(anchors[case.id], wires.row(comparison, case)) for case in point.cases.values()],
+                    )
+                    for point in comparison.points
+                ],
+            )
+            for comparison in wires.comparisons(run)
+        ],
         headline=_headline(run.cases, anchors),
         charts=[(chart.title, chart.caption, Markup(chart.svg)) for chart in drawn],  # noqa: S704 - made above from escaped text
         left_out=not charts,

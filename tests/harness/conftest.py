@@ -279,7 +279,7 @@ def one_stream() -> Any:
     return stream
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one_case() -> Any:
     """Return the function that makes one case."""
     return case_of

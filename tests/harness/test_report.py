@@ -15,7 +15,7 @@ import pytest
 
 from harness import report
 from harness.analysis.results import Check, PeerResult, RunResult, Status
-from harness.report import html, junit, markdown, matrix, plots, summary, text
+from harness.report import drawing, html, junit, markdown, matrix, plots, recovery_charts, summary, text
 from punktfunk.errors import ResultsError
 from punktfunk.rich_terminal import Console
 
@@ -63,7 +63,7 @@ def page(rendered: str) -> Page:
 
 
 @pytest.fixture(scope="module")
-def charts(small_run: RunResult) -> list[plots.Chart]:
+def charts(small_run: RunResult) -> list[drawing.Chart]:
     return plots.charts(small_run)
 
 
@@ -124,7 +124,7 @@ def test_an_unbalanced_ledger_is_named_with_its_amount(plain_run: RunResult) -> 
 
 
 def test_charts_are_drawn_for_what_there_is_and_only_for_that(
-    small_run: RunResult, charts: list[plots.Chart]
+    small_run: RunResult, charts: list[drawing.Chart]
 ) -> None:
     titles = [chart.title for chart in charts]
     assert titles == ["FEC recovery against loss", "Latency", "Stages of a frame", "Over time"]
@@ -143,12 +143,12 @@ def test_every_cell_lies_on_the_curve_that_its_panel_draws(sweep_run: RunResult)
             case.theory["burst_packets"] = (
                 1.0  # a link without loss has no bursts: its panel must know better
             )
-    panels = plots.recovery_panels(judged)
+    panels = recovery_charts.recovery_panels(judged)
     assert sorted(panels) == sorted((c, b) for c in ("GF(2¹⁶)", "GF(2⁸)") for b in (1.0, 8.0))
     for (_, burst), lines in panels.items():
         assert {len(cases) for cases in lines.values()} == {7}
         for cases in lines.values():
-            line = plots.theory_line(cases[0], burst, [case.theory["loss"] for case in cases])
+            line = recovery_charts.theory_line(cases[0], burst, [case.theory["loss"] for case in cases])
             assert line == pytest.approx([case.theory["recovery"] * 100 for case in cases], abs=1e-6)
 
 
@@ -173,7 +173,7 @@ def test_a_share_below_all_never_rounds_up_to_all() -> None:
     ]
 
 
-def test_charts_keep_their_text_as_text_in_the_page_s_colour(charts: list[plots.Chart]) -> None:
+def test_charts_keep_their_text_as_text_in_the_page_s_colour(charts: list[drawing.Chart]) -> None:
     for chart in charts:
         ET.fromstring(chart.svg)
         assert "<text" in chart.svg
@@ -187,7 +187,12 @@ def test_equal_runs_make_equal_pages(small_run: RunResult, rendered: str) -> Non
 
 
 def test_series_differ_by_marker_and_dash_and_not_by_colour_alone() -> None:
-    assert len(plots.COLOURS) == len(set(plots.COLOURS)) == len(set(plots.MARKERS)) == len(set(plots.DASHES))
+    assert (
+        len(drawing.COLOURS)
+        == len(set(drawing.COLOURS))
+        == len(set(drawing.MARKERS))
+        == len(set(drawing.DASHES))
+    )
 
 
 # --- hostile names ------------------------------------------------------------------------------------------

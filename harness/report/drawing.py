@@ -1,0 +1,105 @@
+"""How every chart of a report is drawn: colours, markers and dashes, and the SVG that stands inside a page.
+
+Colours are Okabe and Ito's (yellow and black left out: one is lost on white, the other on dark); every series
+has a marker and a dash of its own as well. Text stays text, in the page's colour.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS: Final = ("o", "s", "^", "D", "v", "P")
+DASHES: Final = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+INK: Final = "#123457"  # stands for the page's text colour until the SVG is written
+_FAINT: Final = "#765432"  # grid lines
+_STYLE: Final[Any] = {  # the stubs want a Literal for every key
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # names may hold dollar signs
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": _FAINT,
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "hatch.linewidth": 0.4,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+}
+MOST_LINES: Final = len(COLOURS)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One figure of a report."""
+
+    title: str
+    caption: str
+    svg: str
+    """Markup to stand in a page as it is."""
+
+
+def draw(
+    name: str, rows: int, columns: int, size: tuple[float, float], paint: Callable[[list[Axes]], None]
+) -> str:
+    # Half a second of CPU that a run without charts, and whoever looks at texts alone, is spared.
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    # The salt keeps the ids of charts on one page apart.
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        paint(list(np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flat))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _inline(buffer.getvalue(), size[0])
+
+
+def _inline(svg: str, width: float) -> str:
+    """Cut a standalone SVG down to what a page embeds: no prologue, no idle ids, the page's text colour."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    used = set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
+    shape = f'role="img" style="max-width:{width * 104:.0f}px"'
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', shape, svg, count=1)
+    svg = svg.replace(INK, "currentColor").replace(_FAINT, "var(--faint)")
+    svg = re.sub(r"font: ([^;\"]*?)(\d+(?:\.\d+)?)px [^;\"]*", r"font: \1\2px sans-serif", svg)
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+def standalone(chart: Chart) -> str:
+    """Return a chart as a file of its own: on white, as no page says how it is lit."""
+    box = re.search(r'viewBox="([-\d.]+) ([-\d.]+) ([\d.]+) ([\d.]+)"', chart.svg)
+    assert box is not None
+    width, height = box[3], box[4]
+    ground = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
+    svg = re.sub(
+        r'role="img" style="[^"]*"', f'role="img" width="{width}" height="{height}"', chart.svg, count=1
+    )
+    svg = svg.replace("currentColor", "#1b1f24").replace("var(--faint)", "#d8dce0")
+    return re.sub(r"(<svg[^>]*>)", rf"\1\n{ground}", svg, count=1)
