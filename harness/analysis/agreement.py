@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 from scipy import special
@@ -31,6 +33,8 @@ def case_theory(
     complete: int,
     link: Mapping[str, Any],
     code: Code,
+    *,
+    percents: Sequence[tuple[int, ...]] | None = None,
 ) -> dict[str, float]:
     """Return what theory says of a case beside what was found: empty where the link has no exact theory.
 
@@ -41,12 +45,18 @@ def case_theory(
     the measured share, ``p_value``, ``complete`` and ``frames`` as measured; ``loss``, ``burst_packets`` (1:
     independent) and the geometry, from which a report draws the curve; ``expected``, ``sd``, ``one_short``,
     ``one_short_sd`` counts under the announced code and one recovery shard less in each block.
+
+    ``percents`` are the FEC percentages of the same frames, where they followed loss (``fec_percent_followed``).
+    Each was decided before its frame was sent, so that the expected share of every frame is exact given what came
+    before, and so are mean and variance of their sum; its distribution is that of independent frames in the limit
+    of many. That holds of loss without memory only: a percentage that rose tells of a burst that may not be over,
+    and nothing is said then.
     """
     loss = theory.process_of(link)
-    if loss is None or not any(sizes):
+    if loss is None or not any(sizes) or (percents and isinstance(loss, GilbertElliott)):
         return {}
-    whole = _predict(sizes, loss, code, short=0)
-    short = _predict(sizes, loss, code, short=1)
+    whole = _predict(sizes, loss, code, percents, short=0)
+    short = _predict(sizes, loss, code, percents, short=1)
     low, high = whole.interval()
     frames = whole.frames
     every = [size for stream in sizes for size in stream]
@@ -64,6 +74,7 @@ def case_theory(
         "frame_bytes": sum(every) / len(every),
         "frame_bytes_vary": float(len(set(every)) > 1),
         **code.numbers(),
+        **({"fec_percent_followed": 1.0} if percents else {}),
         "expected": whole.mean,
         "sd": math.sqrt(whole.variance),
         "one_short": short.mean,
@@ -146,13 +157,30 @@ def sent_bytes(records: Records) -> tuple[int, ...]:
     return tuple(records["bytes"][sent][order].tolist())
 
 
-def _predict(sizes: Sequence[tuple[int, ...]], loss: Loss, code: Code, short: int) -> Prediction:
-    def blocks(size: int) -> Blocks:
-        return tuple((k, max(0, m - short)) for k, m in code.blocks(size))
+def sent_percents(records: Records, percents: Sequence[int]) -> tuple[int, ...]:
+    """Return the FEC percentage of each frame of :func:`sent_bytes`, from those of all that were submitted."""
+    sent = (records["host_status"] != 1) & (records["bytes"] != NULL)
+    index = records["index"]
+    first = int(index.min()) if len(index) else 0
+    return tuple(percents[at - first] for at in sorted(index[sent].tolist()))
 
+
+def _predict(
+    sizes: Sequence[tuple[int, ...]],
+    loss: Loss,
+    code: Code,
+    percents: Sequence[tuple[int, ...]] | None,
+    short: int,
+) -> Prediction:
+    @cache
+    def blocks(size: int, percent: int) -> Blocks:
+        of = replace(code, fec_percent=percent)
+        return tuple((k, max(0, m - short)) for k, m in of.blocks(size))
+
+    of_frames = percents or [(code.fec_percent,) * len(stream) for stream in sizes]
     streams = [
-        theory.predict([blocks(size) for size in stream], loss).times(count)
-        for stream, count in Counter(sizes).items()
+        theory.predict([blocks(*frame) for frame in zip(stream, of_stream, strict=True)], loss).times(count)
+        for (stream, of_stream), count in Counter(zip(sizes, of_frames, strict=True)).items()
         if stream
     ]
     return streams[0] if len(streams) == 1 else theory.total(streams)

@@ -78,6 +78,8 @@ packets_late | packets | lower | packets that came after their frame's turn | cl
 packets_rejected | packets | none | packets refused, over all reasons | client rejected_*
 packets_kernel_dropped | packets | lower | packets the socket buffer dropped | client kernel_dropped !
 fec_overhead | fraction | lower | recovery packets over data packets | sum of m / sum of k
+fec_overhead_max | fraction | none | largest share of recovery packets of a frame | m / k
+fec_overhead_last | fraction | none | that of the last frame (of several seeds, the largest) | m / k
 goodput | Mbit/s | higher | bits of complete frames over the stream's time | bytes of complete frames / time
 wire_rate | Mbit/s | none | bits sent over the stream's time | host bytes_sent / time
 queue_wait_max | ms | lower | longest wait in the link's queue | link queue_max_ns

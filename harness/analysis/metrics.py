@@ -168,6 +168,10 @@ def _packet_metrics(tables: Sequence[Records], rows: Records, counters: Counters
     data = int(rows["k"][rows["k"] > 0].sum())
     if data:
         found["fec_overhead"] = _metric("fec_overhead", int(rows["m"][rows["m"] > 0].sum()) / data)
+        shares = [table["m"][table["k"] > 0] / table["k"][table["k"] > 0] for table in tables]
+        shares = [share for share in shares if len(share)]
+        found["fec_overhead_max"] = _metric("fec_overhead_max", max(share.max() for share in shares))
+        found["fec_overhead_last"] = _metric("fec_overhead_last", max(share[-1] for share in shares))
     seconds = sum(_seconds(table) for table in tables)
     if seconds > 0:
         whole = (rows["client_status"] == 0) & (rows["bytes"] != NULL)

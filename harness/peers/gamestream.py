@@ -50,6 +50,7 @@ class GameStreamHost(ProcessPeer):
                 "frames": media.frame_count,
                 "verify": False,
                 "fec_percent": stream.fec_percent,
+                "adaptive_fec": stream.adaptive_fec,
                 "pacing": {
                     "burst_packets": stream.pacing.burst,
                     "packets_per_ms": stream.pacing.per_ms,

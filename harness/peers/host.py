@@ -44,6 +44,7 @@ class PunktfunkHost(ProcessPeer):
             "verify": False,
             "fec_scheme": stream.scheme,
             "fec_percent": stream.fec_percent,
+            "adaptive_fec": stream.adaptive_fec,
             "shard_bytes": stream.shard.bytes,
             "max_block_shards": stream.block,
             "encrypt": stream.encryption,

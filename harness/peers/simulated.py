@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 from harness.analysis import records
 from harness.analysis.records import Records
+from harness.peers.following import FollowedFec
 from harness.peers.peer import Role, Stats
 from harness.scenario.model import Session
 from punktfunk.core import _core
 from punktfunk.errors import HarnessError
+from punktfunk.gamestream.damage import REPORT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Streamed:
     """Frames whose bytes are those that were sent (``intact``), and others (``corrupt``)."""
     balances: dict[str, int]
     """The core's own balances; each must be zero."""
+    percents: tuple[int, ...] | None
+    """The FEC percentage of each frame, where it followed loss."""
 
 
 class Simulation:
@@ -34,6 +38,7 @@ class Simulation:
 
     def __init__(self, spec: Session, seed: int) -> None:
         self._order = json.dumps(self.core_spec(spec, seed))
+        self._followed = FollowedFec(spec.stream.fec_percent) if spec.stream.adaptive_fec else None
         self._result: _core.SimResult | None = None
         self._counts: dict[str, dict[str, int]] = {}
         self.host = SimulatedPeer(self, "host")
@@ -48,16 +53,20 @@ class Simulation:
         """Start an end: with the client the stream runs to its end."""
         if role == "host":
             return
-        self._result = _core.simulate(self._order)
+        self._result = _core.simulate(self._order, self._followed)
         self._counts = json.loads(self._result.ledger_json)
 
     def streamed(self) -> Streamed:
         """Return what came out; raise HarnessError before the client was started."""
+        percents = (
+            None if self._followed is None else self._followed.percents(self._counts["frames"]["submitted"])
+        )
         return Streamed(
             digest=self._done().digest,
             link=self._counts["link"],
             frames=self._counts["frames"],
             balances=self._counts.get("balances", {}),
+            percents=percents,
         )
 
     def stats(self, role: Role) -> Stats:
@@ -149,6 +158,9 @@ def core_spec(spec: Session, seed: int) -> dict[str, Any]:
         },
         # The request travels the way back; its loss is not simulated, its delay is.
         "recovery_rtt_us": up.delay.us if stream.recovery else None,
+        "loss_words": {"interval_us": REPORT_S * 1e6, "delay_us": up.delay.us}
+        if stream.adaptive_fec
+        else None,
         "verify_content": True,
         "sabotage": stream.sabotage,
         "records": True,

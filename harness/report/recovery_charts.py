@@ -46,7 +46,12 @@ def recovery(cases: Sequence[CaseResult]) -> Chart | None:
 def with_curve(cases: Sequence[CaseResult]) -> list[CaseResult]:
     """Return the cases that theory has a curve for; losses without chance have none."""
     counted = {layer_of(c) for c in cases if c.theory.get("periodic")}
-    return [c for c in cases if "p_value" in c.theory and layer_of(c) not in counted]
+    # A line is drawn for one percentage: points whose FEC followed loss lie on none.
+    return [
+        c
+        for c in cases
+        if "p_value" in c.theory and layer_of(c) not in counted and "fec_percent_followed" not in c.theory
+    ]
 
 
 def draw_panels(name: str, panels: Mapping[Panel, Mapping[str, Sequence[CaseResult]]]) -> str:

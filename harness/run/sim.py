@@ -33,6 +33,8 @@ class _Pooled:
     )
     frames: dict[str, int] = field(default_factory=dict)
     tables: list[records.Records] = field(default_factory=list)
+    percents: list[tuple[int, ...]] = field(default_factory=list)
+    """FEC percentages of the frames that were sent, one tuple a seed, where they followed loss."""
     unbalanced: dict[str, int] = field(default_factory=dict)
     """Balances that were not zero in some seed: sums could hide them."""
     peers: dict[Role, PeerResult] = field(default_factory=dict)
@@ -95,6 +97,7 @@ def run(case: Case, folder: Path, context: RunContext) -> CaseResult:
             pooled.counters["client"]["frames_complete"],
             spec.link.down.core(),
             code_of(spec),
+            percents=pooled.percents or None,
         )
     return outcome
 
@@ -125,4 +128,7 @@ def _add(pooled: _Pooled, simulation: Simulation) -> None:
             pooled.unbalanced[name] = pooled.unbalanced.get(name, 0) + abs(count)
     pooled.peers = described(simulation.host, simulation.client)
     pooled.digest.update(found.digest.encode())
-    pooled.tables.append(records.join(simulation.host.records(), simulation.client.records()))
+    table = records.join(simulation.host.records(), simulation.client.records())
+    pooled.tables.append(table)
+    if found.percents is not None:
+        pooled.percents.append(agreement.sent_percents(table, found.percents))

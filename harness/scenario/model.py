@@ -36,6 +36,8 @@ from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
 SCHEMA_VERSION = 1
+MAX_FEC_PERCENT = 50
+"""What a loss report can lead to at most, as hosts have it."""
 """Version of the scenario format. A file without ``schema_version`` is of this version."""
 
 
@@ -62,6 +64,10 @@ class Stream(Model):
     fec: Percent = Field(
         default=Percent(20.0),
         description="Recovery shards per 100 data shards; at least one where this is above 0.",
+    )
+    adaptive_fec: bool = Field(
+        default=False,
+        description="Let FEC follow the loss that the client reports, above ``fec`` and up to 50 %.",
     )
     shard: DataSize = Field(
         default=DataSize(1200), description=f"Bytes of a shard: even, at most {MAX_SHARD_BYTES}."
@@ -102,6 +108,10 @@ class Stream(Model):
                 "fec",
                 f"FEC is a whole percentage from 0 % to 255 %, not {self.fec}",
                 "it is one byte on the wire",
+            )
+        if self.adaptive_fec and self.fec_percent > MAX_FEC_PERCENT:
+            raise MisfitError(
+                "fec", f"FEC that follows loss does so up to {MAX_FEC_PERCENT} %, which is below {self.fec}"
             )
         largest = self.block + recovery_shards(self.block, self.fec_percent)
         if self.scheme == "gf8" and largest > 255:

@@ -1,7 +1,7 @@
-"""What touches a desktop: virtual displays, capture, input, audio, gamepads, and the session that owns them.
+"""What touches a desktop: virtual displays, capture, input, fingers, audio, gamepads, and the session of it all.
 
-One protocol class and one file a back end in each of ``vdisplay``, ``capture``, ``inject``, ``audio`` and ``pads``;
-:class:`Desktop` puts them together, :mod:`punktfunk.desktop.backends` lists who fulfils it.
+One protocol class and one file a back end in each of ``vdisplay``, ``capture``, ``inject``, ``touch``, ``audio`` and
+``pads``; :class:`Desktop` puts them together, :mod:`punktfunk.desktop.backends` lists who fulfils it.
 
 Not here: who streams and by which wire (``host``), and how pictures and sound are coded (``media``).
 """
@@ -100,6 +100,11 @@ class Desktop(Protocol):
 
         Raises CapabilityError or DesktopError where they go on playing. One without speakers does nothing.
         """
+        ...
+
+    @property
+    def takes_touch(self) -> bool:
+        """Whether fingers and pens arrive as what they are; elsewhere the first of them moves the pointer."""
         ...
 
     def provide(self, mode: Mode) -> DesktopOutput:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from punktfunk import log
 from punktfunk.desktop import DesktopOptions, DesktopOutput, OnEnd, RunningProgram, wayland
 from punktfunk.desktop.attached_program import AttachedProgram
 from punktfunk.desktop.audio import SoundPlace, why_silent
@@ -18,6 +20,8 @@ from punktfunk.desktop.capture import WlrScreen
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.desktop.pads.uinput import UinputPad
+from punktfunk.desktop.touch import TouchInjector
+from punktfunk.desktop.touch.sway import map_touch, open_touch
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
@@ -74,6 +78,9 @@ class AttachedDesktop:
         self._audible = not why_silent(require_pulse, wanted=given.audio)
         self._virtual: SwayDisplay | None = None
         self._injector: WlrInjector | None
+        self._touch: TouchInjector | None
+        self._touch_counters: Counter[str]
+        self._touch, self._touch_counters = None, Counter()
         self._connection = wayland.connect(self.socket)
         try:
             require_wlroots(self._connection)
@@ -82,6 +89,7 @@ class AttachedDesktop:
             self._own_output = self._can_remove_outputs() if own_output is None else own_output
             self._pointed_at = self._output
             self._injector = None if self._own_output else self._make_injector(self._output)
+            self._touch = self._open_touch()
         except BaseException:
             self._connection.close()
             raise
@@ -95,6 +103,11 @@ class AttachedDesktop:
     def sound(self) -> SoundPlace | None:
         """What the user's own sound server plays."""
         return SoundPlace("", _USERS_MONITOR) if self._audible else None
+
+    @property
+    def takes_touch(self) -> bool:
+        """Whether sway reads the touch screen and the pen that were made for it."""
+        return self._touch is not None
 
     @property
     def failure(self) -> PunktfunkError | None:
@@ -132,6 +145,7 @@ class AttachedDesktop:
                 self._connection.round_trip()  # to learn of the output
                 self._pointed_at = output.name
                 self._injector = self._make_injector(output.name)
+                self._map_touch()
             return self._provided(output.name, mode)
 
     def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
@@ -159,7 +173,12 @@ class AttachedDesktop:
         """Put one input event in; raise DesktopError when the compositor has gone."""
         with self._lock, self._noting_failure():
             self._connection.dispatch(0)
-            if self._injector is not None:
+            if self._injector is None:
+                return
+            if self._touch is not None and self._touch.takes(event):
+                reason = self._touch.inject(event)
+                self._touch_counters["touched" if reason is None else f"dropped_{reason}"] += 1
+            else:
                 self._injector.inject(event)
 
     def release_all(self) -> dict[str, int]:
@@ -167,8 +186,10 @@ class AttachedDesktop:
         with self._lock, self._noting_failure():
             if self._injector is None:
                 return {}
+            if self._touch is not None:
+                self._touch.release_all()
             self._injector.release_all()
-            return self._injector.counters
+            return dict(self._touch_counters + Counter(self._injector.counters))
 
     def close(self) -> None:
         """Release all, take outputs made here away and disconnect."""
@@ -176,6 +197,8 @@ class AttachedDesktop:
             if self._closed:
                 return
             self._closed = True
+            if self._touch is not None:
+                self._touch.close()
             try:
                 if self._failure is None and self._injector is not None:
                     self._injector.close()
@@ -206,6 +229,22 @@ class AttachedDesktop:
         from punktfunk.desktop.inject.wlr import WlrInjector
 
         return WlrInjector(self._connection, self._keyboard, output=output)
+
+    def _open_touch(self) -> TouchInjector | None:
+        try:
+            touch = open_touch(self._ipc_path)
+        except CapabilityError as error:
+            log.get("desktop").info("fingers and pens move the pointer", cause=error.cause, hint=error.hint)
+            return None
+        self._touch = touch
+        if self._injector is not None:
+            self._map_touch()
+        return touch
+
+    def _map_touch(self) -> None:
+        """Have fingers and pens touch where absolute positions count, too."""
+        if self._touch is not None and self._ipc_path is not None:
+            map_touch(self._ipc_path, self._pointed_at)
 
     def _focused(self) -> str:
         if self._ipc_path is not None:

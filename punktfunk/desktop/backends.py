@@ -20,7 +20,7 @@ from punktfunk.desktop.attached import AttachedDesktop, require_wlroots, session
 from punktfunk.desktop.audio.pipewire import require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.headless_desktop import HeadlessDesktop
-from punktfunk.desktop.pads.uinput import require_uinput
+from punktfunk.desktop.uinput import require_uinput
 from punktfunk.errors import CapabilityError, PunktfunkError
 
 
@@ -58,7 +58,7 @@ def examine_parts() -> list[Availability]:
     """Return whether sound and gamepads, without which a desktop can be streamed, are available. Starts nothing."""
     return [
         _part("sound", "PipeWire and libpulse are installed", require_pipewire, require_pulse),
-        _part("gamepads", "uinput can be written", require_uinput),
+        _part("gamepads", "uinput can be written", lambda: require_uinput("gamepads")),
     ]
 
 

@@ -48,6 +48,8 @@ class HeadlessDesktop:
     """
 
     make_pad: PadMaker | None = UinputPad
+    takes_touch: bool = False
+    """It reads none of the machine's input devices: a headless sway that did would have the user's own as well."""
 
     def __init__(self, options: DesktopOptions) -> None:
         self._options = options

@@ -83,6 +83,11 @@ class DesktopPool:
         """Let the host's own speakers play, or silence them as far as that can be done."""
         self._later(lambda: self._play_here(playing))
 
+    @property
+    def takes_touch(self) -> bool:
+        """Whether fingers and pens arrive as what they are."""
+        return self._desktop.takes_touch
+
     def lend(self, mode: Mode) -> DesktopOutput:
         """Return an output of that mode for one stream."""
         return self._in_turn(lambda: self._desktop.provide(mode))

@@ -104,6 +104,10 @@ class Sessions:
         assert self._capacity is not None
         return self._capacity
 
+    def takes_touch(self, own_desktop: DesktopPool | None) -> bool:
+        """Whether a stream of that desktop, or of the one that all share, takes fingers and pens as what they are."""
+        return self.peripherals.takes_touch(own_desktop or self._desktop)
+
     def reserve(self, session: ClientSession) -> None:
         """Hold a place for a client that asks for a stream; raise ``CapacityFullError`` when there is none."""
         assert session.peer is not None

@@ -31,6 +31,7 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
     """Sound and input of a session in both control processes, which are this one here."""
 
     class Sink:
+        takes_touch = False
         taken = 0
 
         def inject(self, _event: InputEvent) -> bool:

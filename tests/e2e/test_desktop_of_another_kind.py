@@ -37,6 +37,7 @@ class Blackboard:
         self.failure: PunktfunkError | None = None
         self.sound: SoundPlace | None = None
         self.make_pad: PadMaker | None = self._plug_in
+        self.takes_touch = False
         self.free = [f"board-{n}" for n in range(outputs)]
         self.done: list[str] = []
         self.events: list[InputEvent] = []

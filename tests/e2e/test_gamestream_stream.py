@@ -19,9 +19,10 @@ from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.client.summary import Summary
 from punktfunk.desktop.pads import OnRumble, PadState
 from punktfunk.errors import StatusError
+from punktfunk.gamestream.describe import Features
 from punktfunk.host.gamestream import control_server
 from punktfunk.host.gamestream import session as session_module
-from punktfunk.input import InputEvent, InputKind, PadButtons, PadReport
+from punktfunk.input import Contact, InputEvent, InputKind, PadButtons, PadReport, SurfaceSize, Tool
 from punktfunk.media import Codec
 from punktfunk.units import Bitrate
 from tests.support.pads import FakePad
@@ -30,6 +31,31 @@ from tests.support.waiting import soon
 
 WISH = LaunchWish(MODE)
 PRESSED = PadReport(2, PadButtons.A, (0, 0, 0, 0, 0, 0))
+PLACES = SurfaceSize(0xFFFF, 0xFFFF)
+PEN = Contact(Tool.PEN, pressure=0.5, rotation=45, tilt=30, buttons=1)
+TOUCHES = [
+    InputEvent(InputKind.TOUCH_DOWN, 7, 100, 200, PLACES, contact=Contact(pressure=0.75)),
+    InputEvent(InputKind.TOUCH_DOWN, 8, 300, 400, PLACES, contact=Contact(pressure=0.5)),
+    InputEvent(InputKind.TOUCH_MOVE, 7, 101, 201, PLACES, contact=Contact(pressure=0.25)),
+    InputEvent(InputKind.TOUCH_UP, 8, 300, 400, PLACES, contact=Contact()),
+    InputEvent(InputKind.TOUCH_CANCEL, 7, 101, 201, PLACES, contact=Contact()),
+    InputEvent(
+        InputKind.TOUCH_HOVER, 0, 500, 600, PLACES, contact=Contact(Tool.PEN, distance=0.25, buttons=4)
+    ),
+    InputEvent(InputKind.TOUCH_DOWN, 0, 500, 600, PLACES, contact=PEN),
+    InputEvent(InputKind.TOUCH_BUTTONS, 0, 500, 600, PLACES, contact=replace(PEN, buttons=2)),
+    InputEvent(InputKind.TOUCH_UP, 0, 500, 600, PLACES, contact=Contact(Tool.PEN)),
+    InputEvent(InputKind.TOUCH_DOWN, 0, 9, 9, PLACES, contact=Contact(Tool.ERASER, pressure=1.0)),
+    InputEvent(InputKind.TOUCH_LEAVE, 0, 9, 9, PLACES, contact=Contact(Tool.ERASER)),
+]
+"""Two fingers at once, one of which is cancelled; a pen near, on and off the surface, and its other end."""
+
+
+def by_channel(events: list[InputEvent]) -> tuple[list[InputEvent], list[InputEvent]]:
+    """Return what fingers and what a pen did: each has a channel, which keeps their order."""
+    touched = [(event, event.contact) for event in events if event.contact is not None]
+    fingers = [event for event, contact in touched if contact.tool is Tool.FINGER]
+    return fingers, [event for event, contact in touched if contact.tool is not Tool.FINGER]
 
 
 def beside(folder: Path, use: Callable[[StreamingHost], Awaitable[None]], **config: Any) -> None:
@@ -78,6 +104,14 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
             await soon(lambda: InputEvent(InputKind.KEY_UP, 0x41) in host.sink.events, "keys at the host")
             client.send(PRESSED)
             await soon(lambda: pads and pads[0].reports[-1].buttons, "a pad at the host")
+            assert client.choice is not None
+            assert client.choice.features is Features.PEN_AND_TOUCH, "what the host's input goes to takes it"
+            for event in TOUCHES:
+                client.send(event)
+            await soon(
+                lambda: sum(e.contact is not None for e in host.sink.events) == len(TOUCHES), "touches"
+            )
+            assert by_channel(host.sink.events) == by_channel(TOUCHES)
             report = host.host.sessions.live()[0]
             before = report.counters.get("key_frames", 1)
             for _ in range(3):

@@ -19,6 +19,7 @@ from punktfunk.client.ending import End
 from punktfunk.client.gamestream import messages
 from punktfunk.client.gamestream.service import WORKER_MODULE
 from punktfunk.core._core import FLAG_KEY, FLAG_PICTURE, GameStreamAudio, GameStreamConfig, packetize
+from punktfunk.gamestream.control import FecStatus
 from punktfunk.gamestream.ping import Ping
 from punktfunk.media import EncoderConfig, EncoderName, TestCardSpec, open_producer
 from punktfunk.media.multistream import MultistreamEncoder
@@ -164,6 +165,12 @@ def test_encrypted_pictures_and_surround_sound_come_out_whole_and_loss_is_made_g
     ) * 2 + (0,)
     assert counters["packets_lost"] == 2
     assert counters["data_shards_recovered"] == 2
+    blocks = [FecStatus(*block) for m in said if isinstance(m, messages.BlocksDamaged) for block in m.blocks]
+    assert [(status.frame, status.missing, status.fec_percent > 0) for status in blocks] == [
+        (3, 1, True),
+        (7, 1, True),
+    ]
+    assert counters["blocks_reported"] == 2
     assert (counters["sound_packets"], counters["sound_undecodable"]) == (SOUND_PACKETS, 0)
     stats = json.loads((tmp_path / "stats.json").read_text())
     peaks = stats["sound_peaks"]

@@ -44,6 +44,8 @@ CLIENT = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
 class Recorder:
     """An input sink that remembers, and refuses pads."""
 
+    takes_touch = False
+
     def __init__(self) -> None:
         self.events: list[InputEvent] = []
         self.stamps: list[int] = []

@@ -55,6 +55,7 @@ client_messages = st.one_of(
     st.builds(control.Input, st.binary(max_size=100)),
     st.builds(control.Invalidate, u32, u32),
     st.builds(control.LongTermAck, u32),
+    st.builds(control.LossStats, st.integers(0, 2**64 - 1)),
     st.builds(control.FecStatus, u32, *[u16] * 7, *[u8] * 3),
 )
 host_messages = st.one_of(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from punktfunk.client.gamestream.config import GameStreamConfig
 from punktfunk.client.gamestream.host import GameHost
@@ -39,6 +39,8 @@ SMALL = {"mode": MODE, "bitrate": Bitrate(6_000_000)}
 @dataclass
 class Sink:
     """Where the input of all clients goes."""
+
+    takes_touch: ClassVar[bool] = True
 
     events: list[InputEvent] = field(default_factory=list)
     released: int = 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from punktfunk.ending import EndReason
 from punktfunk.gamestream.announce import Announced
-from punktfunk.gamestream.control import GRACEFUL
+from punktfunk.gamestream.control import GRACEFUL, FecStatus
 from punktfunk.gamestream.describe import CodecModes, Description
 from punktfunk.gamestream.launch import LaunchRequest, ModeHint, Surround
 from punktfunk.gamestream.ports import Ports
@@ -36,12 +36,16 @@ class Worker:
     begun: list[socket.socket] = field(default_factory=list)
     key_frames: int = 0
     stopped: bool = False
+    losses: list[int] = field(default_factory=list)
 
     def begin(self, data_socket: socket.socket) -> None:
         self.begun.append(data_socket.dup())
 
     def request_keyframe(self, _rtt_ns: int) -> None:
         self.key_frames += 1
+
+    def report_loss(self, loss_ppm: int) -> None:
+        self.losses.append(loss_ppm)
 
     def stop(self) -> None:
         self.stopped = True
@@ -53,6 +57,7 @@ class Owner:
     terminated: list[int] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
     told: list[PadFeedback] = field(default_factory=list)
+    rate: float = 0.0
 
     def agree(self, _session: GameStreamSession, _announced: Announced) -> None: ...
 
@@ -64,6 +69,9 @@ class Owner:
 
     def terminate(self, _session: GameStreamSession, code: int) -> None:
         self.terminated.append(code)
+
+    def packets_a_second(self, _session: GameStreamSession) -> float:
+        return self.rate
 
     def session_over(self, _session: GameStreamSession, reason: str) -> None:
         self.over.append(reason)
@@ -85,8 +93,8 @@ def with_session(use: Callable[[GameStreamSession, Owner], Awaitable[None]]) -> 
     asyncio.run(run())
 
 
-def play(session: GameStreamSession) -> None:
-    body = payload(MODERN)
+def play(session: GameStreamSession, **changed: int) -> None:
+    body = payload({**MODERN, **changed})
     headers = Headers({"CSeq": "1", "Content-length": str(len(body))})
     assert session.exchange.answer(RtspRequest("ANNOUNCE", "streamid=video", headers, body)).status == 200
     assert session.exchange.answer(RtspRequest("PLAY", "/", Headers({"CSeq": "2"}))).status == 200
@@ -119,6 +127,41 @@ def test_a_stream_begins_with_the_video_ping_and_is_there_with_the_control_conne
         assert there.recv(10) == b"frame"
         session.end(EndReason.ENDED_AT_HOST)
         assert owner.worker.stopped
+        there.close()
+        owner.worker.begun[0].close()
+
+    with_session(use)
+
+
+@pytest.mark.parametrize("speaks", [True, False], ids=["says what was damaged", "says nothing"])
+def test_fec_follows_what_the_client_says_once_it_is_known_what_was_sent(
+    monkeypatch: pytest.MonkeyPatch, speaks: bool
+) -> None:
+    monkeypatch.setattr(session_module, "REPORT_S", 0.01)
+
+    async def use(session: GameStreamSession, owner: Owner) -> None:
+        play(session, **({} if speaks else {"x-ml-general.featureFlags": 2}))
+        here, there = connected()
+        session.latched("video", here)
+        session.control_connected()
+        damaged = FecStatus(1, 0x2E, 0x0A, 6, 44, 3, 38, 3, 5, 0, 1)
+        session.frame_status(damaged)
+        session.frame_status(replace(damaged, data_received=45))
+        assert session.dropped_datagrams == {"dropped_frame_status": 1}
+        if not speaks:
+            assert session._damage_timer is None
+        else:
+            begun = session._damage_timer
+            await soon(lambda: session._damage_timer is not begun, "a sum")
+            assert owner.worker.losses == [], "the worker has not told yet what it sends"
+            owner.rate = 60_000.0
+            session.frame_status(damaged)
+            await soon(lambda: len(owner.worker.losses) >= 2, "what was said, and that nothing more was")
+            assert owner.worker.losses[:2] == [6 * 1_000_000 // 600 + 50_000, 0]
+        session.end(EndReason.ENDED_AT_HOST)
+        told = len(owner.worker.losses)
+        assert session._damage_timer is None or session._damage_timer.cancelled()
+        assert told == len(owner.worker.losses)
         there.close()
         owner.worker.begun[0].close()
 

@@ -34,7 +34,7 @@ def test_a_host_reads_what_is_announced_as_it_was_meant() -> None:
     assert read.encryption == wish.encryption
     assert read.high_quality
     assert read.session_pings
-    assert not read.frame_status
+    assert read.frame_status
     assert read.encrypted_control
 
 

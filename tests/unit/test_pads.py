@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from punktfunk.desktop.pads import PadState
-from punktfunk.desktop.pads.uinput import UinputPad, require_uinput
+from punktfunk.desktop.pads.uinput import UinputPad
+from punktfunk.desktop.uinput import require_uinput
 from punktfunk.errors import CapabilityError, DesktopError, PrivilegeError
 from punktfunk.host.peripherals.gamepads import PadStates, RumbleState
 from punktfunk.input import InputEvent, InputKind, PadAxis, PadButtons, Rumble
@@ -250,15 +251,15 @@ def test_what_keeps_pads_away_is_told_with_what_helps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CapabilityError, match="there is no") as missing:
-        require_uinput(tmp_path / "uinput")
+        require_uinput("gamepads", tmp_path / "uinput")
     assert "modprobe uinput" in missing.value.hint
     node = tmp_path / "locked"
     node.touch()
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(PrivilegeError, match="cannot be written") as locked:
-        require_uinput(node)
+        require_uinput("gamepads", node)
     assert "udev" in locked.value.hint
     monkeypatch.setitem(sys.modules, "evdev", None)
     with pytest.raises(CapabilityError, match="python-evdev") as absent:
-        require_uinput(node)
+        require_uinput("gamepads", node)
     assert "punktfunk[gamepad]" in absent.value.hint

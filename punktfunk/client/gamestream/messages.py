@@ -47,6 +47,16 @@ class PingVideo:
     """The control connection is up: from now on the host may send video, to where it is pinged from."""
 
 
+@dataclass(frozen=True, slots=True)
+class BlocksDamaged:
+    """Worker: what came of blocks that FEC rebuilt or that were lost, for the host to know (gamestream section 8.3).
+
+    Each is a list of the fields of :class:`~punktfunk.gamestream.control.FecStatus`.
+    """
+
+    blocks: list[list[int]]
+
+
 COUNTERS = (
     "pictures",
     "pictures_concealed",
@@ -54,6 +64,7 @@ COUNTERS = (
     "strips_read",
     "strips_unreadable",
     "recovery_requests",
+    "blocks_reported",
     "bytes_received",
     "pings_sent",
 )
@@ -62,7 +73,7 @@ COUNTERS = (
 Order = Receive | PingVideo | Drain
 """What the control process tells its worker."""
 
-Notice = Up | Ready | NeedKeyframe | Progress | Ended | Failed
+Notice = Up | Ready | NeedKeyframe | BlocksDamaged | Progress | Ended | Failed
 """What the worker tells."""
 
 VOCABULARY: tuple[type[Order | Notice], ...] = (*get_args(Order), *get_args(Notice))

@@ -14,7 +14,7 @@ from punktfunk.client import worker_summary
 from punktfunk.client.ending import End
 from punktfunk.client.gamestream import messages
 from punktfunk.client.gamestream.config import GameStreamConfig
-from punktfunk.client.gamestream.control import ControlConnection
+from punktfunk.client.gamestream.control import GENERIC, ControlConnection
 from punktfunk.client.gamestream.host import GameHost, LaunchWish, RtspPlace, StreamKey, resolve
 from punktfunk.client.gamestream.reply import ListedApp, ServerInfo
 from punktfunk.client.gamestream.rtsp import Agreed, RtspSession
@@ -22,7 +22,7 @@ from punktfunk.client.gamestream.wish import StreamChoice
 from punktfunk.client.messages import Drain, Ended, Failed, NeedKeyframe, Progress, Ready, Up
 from punktfunk.client.summary import Summary
 from punktfunk.errors import MediaError, PunktfunkError, StatusError, UsageError
-from punktfunk.gamestream.control import GRACEFUL, HdrMode, HostMessage, Termination
+from punktfunk.gamestream.control import GRACEFUL, FecStatus, HdrMode, HostMessage, Termination
 from punktfunk.gamestream.input import EnableHaptics
 from punktfunk.gamestream.input_encoder import channel_of, encode, unreliable
 from punktfunk.gamestream.surround import CHANNEL_MASKS
@@ -252,6 +252,9 @@ class GameStreamClient:
                 self._ready.set()
             case NeedKeyframe():
                 self.request_keyframe()
+            case messages.BlocksDamaged(blocks):
+                for block in blocks:
+                    self._report(FecStatus(*block))
             case Progress():
                 self._progress = message
                 self.on_progress(message)
@@ -260,6 +263,10 @@ class GameStreamClient:
             case Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
                 self._end(worker_summary.untold(self._progress, End.FAILED, cause, hint))
+
+    def _report(self, status: FecStatus) -> None:
+        if self._control is not None:
+            self._control.send(status, GENERIC, reliable=False)
 
     def _worker_exited(self, status: int) -> None:
         if self._summary is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from punktfunk.errors import CapabilityError
-from punktfunk.gamestream.describe import CodecModes, Description, Encryption
+from punktfunk.gamestream.describe import NO_FEATURES, CodecModes, Description, Encryption, Features
 from punktfunk.gamestream.surround import CHANNEL_MASKS, LAYOUTS, SurroundParams
 from punktfunk.media.sound import SoundFormat
 from punktfunk.media.types import Codec
@@ -50,6 +50,8 @@ class StreamChoice:
     codec: Codec
     encryption: Encryption
     layout: SurroundParams
+    features: Features = NO_FEATURES
+    """Which input the host takes as it is; stock clients make a mouse of what it does not."""
 
     @property
     def sound(self) -> SoundFormat:
@@ -91,6 +93,7 @@ class StreamChoice:
             _codec(wish, description, modes),
             wanted | description.requested,
             _layout(wish, description),
+            description.features,
         )
 
     def payload(self, address: str, video_port: int) -> bytes:
@@ -100,8 +103,8 @@ class StreamChoice:
         nv_kbps = min(kbps * 4 // 5, 100_000)
         audio_flag = 0x20 if self.encrypted_sound else 0
         attributes: dict[str, int | str] = {
-            # Pings by session, and no reports of damaged frames, which a host may do without (gamestream section 8.3).
-            "x-ml-general.featureFlags": 2,
+            # Pings by session, and word of damaged frames (gamestream section 8.3).
+            "x-ml-general.featureFlags": 3,
             "x-ss-general.encryptionEnabled": int(self.encryption),
             "x-ss-video[0].chromaSamplingType": 0,
             "x-nv-video[0].clientViewportWd": resolution.width,

@@ -120,6 +120,7 @@ class GameReceiveProgram:
                 self._reception.take(frame)
             self._hear()
             self._recover()
+            self._report_blocks()
             for pinger in (self._video_pings, self._sound_pings):
                 pinger.tend(now)
             while (received := self._end.poll()) is not None:
@@ -160,6 +161,12 @@ class GameReceiveProgram:
         ):
             self._counts["recovery_requests"] += 1
             self._end.send(NeedKeyframe())
+
+    def _report_blocks(self) -> None:
+        blocks = self._stream.take_block_reports()
+        if blocks:
+            self._counts["blocks_reported"] += len(blocks)
+            self._end.send(messages.BlocksDamaged([list(block) for block in blocks]))
 
     def _obey(self, message: messages.Order, now: int) -> None:
         match message:
@@ -210,6 +217,7 @@ class GameReceiveProgram:
             queue_frames=order.queue_frames,
             receive_buffer_bytes=order.receive_buffer_bytes,
             record_frames=order.record_frames and order.artefacts is not None,
+            report_blocks=True,
         )
 
     def _open_sound(self) -> GameSound | None:

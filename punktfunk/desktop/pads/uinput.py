@@ -6,19 +6,17 @@ Programs know that pad without a driver or a mapping of their own, whichever lib
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from punktfunk.desktop.pads import OnRumble, PadState
-from punktfunk.errors import CapabilityError, DesktopError, PrivilegeError
+from punktfunk.desktop.uinput import require_uinput
+from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.input import TRIGGERS, PadAxis, PadButtons
 
 if TYPE_CHECKING:
     import evdev
 
-NODE: Final = Path("/dev/uinput")
 _NAME: Final = "punktfunk pad"
 _BUS_USB, _VENDOR, _PRODUCT, _VERSION = 0x03, 0x045E, 0x028E, 0x0110
 """Microsoft's Xbox 360 pad, as the kernel's xpad driver presents it."""
@@ -51,27 +49,6 @@ _UPWARDS: Final = frozenset({PadAxis.LEFT_Y, PadAxis.RIGHT_Y})
 """Axes whose positive end is up on the wire and down in the kernel."""
 
 
-def require_uinput(node: Path = NODE) -> None:
-    """Raise CapabilityError unless pads can be made here, with what would help."""
-    try:
-        import evdev  # noqa: F401 - only whether it is there
-    except ImportError as error:
-        raise CapabilityError(
-            "gamepads need python-evdev, which is not installed", "pip install 'punktfunk[gamepad]'"
-        ) from error
-    if not node.exists():
-        raise CapabilityError(
-            f"gamepads need the kernel's uinput, and there is no {node}",
-            "modprobe uinput (in a container: give it the device of the machine)",
-        )
-    if not os.access(node, os.R_OK | os.W_OK):
-        raise PrivilegeError(
-            f"{node} cannot be written by this user",
-            'let the group input write it: echo \'KERNEL=="uinput", GROUP="input", MODE="0660"\' '
-            "| sudo tee /etc/udev/rules.d/60-punktfunk.rules, and join that group",
-        )
-
-
 class UinputPad:
     """One pad; see :class:`punktfunk.desktop.pads.Pad`.
 
@@ -83,7 +60,7 @@ class UinputPad:
         self, number: int, on_rumble: OnRumble, *, open_device: Callable[..., evdev.UInput] | None = None
     ) -> None:
         if open_device is None:
-            require_uinput()
+            require_uinput("gamepads")
         import evdev
 
         self._codes = evdev.ecodes

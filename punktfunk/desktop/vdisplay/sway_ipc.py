@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import struct
+from collections.abc import Collection
 from typing import Any, Final, Self
 
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import DesktopError
 
 _MAGIC: Final = b"i3-ipc"
 _HEADER: Final = struct.Struct("=6sII")
-_COMMAND, _GET_OUTPUTS, _GET_VERSION = 0, 3, 7
+_COMMAND, _SUBSCRIBE, _GET_OUTPUTS, _GET_VERSION, _GET_INPUTS = 0, 2, 3, 7, 100
+_EVENT: Final = 0x8000_0000
+"""Set in the kind of what sway says unasked."""
 _ANSWER_LIMIT_S: Final = 5.0
 _MAX_ANSWER_BYTES: Final = 1 << 24
 
@@ -43,6 +48,28 @@ class SwayIpc:
         answer = self._ask(_GET_VERSION)
         return int(answer["major"]), int(answer["minor"])
 
+    def inputs(self) -> set[str]:
+        """Return the names of the input devices that sway has."""
+        return {str(device.get("name")) for device in self._ask(_GET_INPUTS)}
+
+    def watch_inputs(self) -> None:
+        """Have sway say on this connection when an input device comes."""
+        if not self._ask(_SUBSCRIBE, '["input"]').get("success"):
+            raise DesktopError("sway does not tell of its input devices")
+
+    def has_inputs(self, names: Collection[str], limit_s: float) -> bool:
+        """Wait until sway has input devices of these names; after :meth:`watch_inputs`. ``False``: not in that time."""
+        deadline_ns = monotonic_ns() + int(limit_s * 1e9)
+        missing = set(names)
+        while True:
+            missing -= self.inputs()
+            if not missing:
+                return True
+            left_s = (deadline_ns - monotonic_ns()) / 1e9
+            if left_s <= 0 or not select.select([self._socket], [], [], left_s)[0]:
+                return False
+            self._message()  # something has changed: look again
+
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
@@ -57,10 +84,19 @@ class SwayIpc:
         payload = text.encode()
         try:
             self._socket.sendall(_HEADER.pack(_MAGIC, len(payload), kind) + payload)
-            magic, size, _ = _HEADER.unpack(self._read(_HEADER.size))
+        except OSError as error:
+            raise DesktopError(f"sway did not answer: {error}") from error
+        while True:
+            said, answer = self._message()
+            if not said & _EVENT:
+                return answer
+
+    def _message(self) -> tuple[int, Any]:
+        try:
+            magic, size, kind = _HEADER.unpack(self._read(_HEADER.size))
             if magic != _MAGIC or size > _MAX_ANSWER_BYTES:
                 raise DesktopError("what answers on sway's socket does not speak its protocol")
-            return json.loads(self._read(size))
+            return kind, json.loads(self._read(size))
         except (OSError, ValueError) as error:
             raise DesktopError(f"sway did not answer: {error}") from error
 

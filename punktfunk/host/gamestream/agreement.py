@@ -9,7 +9,7 @@ from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import CapabilityError, MediaError, StatusError, UnitError
 from punktfunk.gamestream.announce import Announced, ColourSpace
-from punktfunk.gamestream.describe import CodecModes, Encryption
+from punktfunk.gamestream.describe import NO_FEATURES, CodecModes, Encryption, Features
 from punktfunk.gamestream.launch import LaunchRequest
 from punktfunk.gamestream.surround import LAYOUTS, SurroundParams
 from punktfunk.host.client_session import StreamRequest
@@ -46,6 +46,8 @@ _USUAL_BITSTREAM_BYTES = 1376
 """Of a packet of the usual size (section 7.1)."""
 _SOUND_PAYLOAD_BYTES = 1400 - 12 - 16
 """What an Opus packet may take of a datagram of sound: RTP header and padding of the cipher are the rest."""
+ENCRYPTION_BYTES = 32
+"""What encryption puts in front of a packet of video (section 7.8)."""
 VIDEO_DSCP = 40
 """CS5, as hosts usually mark video (section 7.9)."""
 _BURST_PACKETS, _PACKETS_PER_MS = 16, 71
@@ -66,6 +68,11 @@ def offered_modes(config: HostConfig) -> CodecModes:
         if config.codec in {"auto", codec} and _can_make(config, codec):
             modes |= _MODES[codec]
     return modes
+
+
+def offered_features(*, touch: bool) -> Features:
+    """Return which input clients shall send as it is: what nothing here takes, they make a mouse of themselves."""
+    return Features.PEN_AND_TOUCH if touch else NO_FEATURES
 
 
 def require_stream(config: HostConfig, modes: CodecModes, announced: Announced) -> None:
@@ -100,6 +107,12 @@ def hinted_mode(config: HostConfig, request: LaunchRequest) -> Mode:
         return Mode(hint.width, hint.height, round(hint.fps) or _USUAL_MODE.refresh_hz)
     except UnitError:
         return _USUAL_MODE
+
+
+def datagram_bytes(announced: Announced) -> int:
+    """Return the length of each datagram of video (section 7.1)."""
+    encrypted = Encryption.VIDEO in announced.encryption
+    return announced.packet_bytes + 16 + (ENCRYPTION_BYTES if encrypted else 0)
 
 
 def sound_format(
@@ -184,7 +197,8 @@ def stream_request(
         max_kbps=max_kbps,
         fec_scheme="gf8",
         fec_percent=config.fec_percent,
-        fec_floor=None,
+        # A client that says nothing of damaged frames says nothing of whole ones either.
+        fec_floor=config.fec_floor_percent if announced.frame_status else None,
         record_frames=config.record_frames,
         spec=spec,
         sound=sound,

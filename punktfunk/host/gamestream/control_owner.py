@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
+from punktfunk.gamestream.control import (
+    FecStatus,
+    IdrRequest,
+    Invalidate,
+    LongTermAck,
+    LossStats,
+    StartB,
+)
 from punktfunk.host.client_session import ClientSession
 from punktfunk.input import InputEvent, PadInput
 
-ControlMessage = IdrRequest | StartB | Invalidate | FecStatus | LongTermAck | InputEvent | PadInput
+ControlMessage = (
+    IdrRequest | StartB | Invalidate | FecStatus | LongTermAck | LossStats | InputEvent | PadInput
+)
 """What the owner hears of a client, in order of arrival: control messages, and input as every wire has it."""
 
 

@@ -20,6 +20,10 @@ SENDER = f"{__name__}:GameStreamSender"
 
 _MAX_PERCENT = 255
 """What the header of a packet can say (gamestream section 7.2)."""
+_HEADER_BYTES, _NV_HEADER_BYTES = 8, 16
+"""In front of a frame, and of what a packet has of it (gamestream sections 7.1 and 7.4)."""
+_MAX_BLOCKS, _MAX_SHARDS = 4, 255
+"""Of a frame that is protected, and of each of them (gamestream section 7.3)."""
 
 
 class GameStreamTransport(BaseModel):
@@ -51,7 +55,7 @@ class GameStreamSender(CoreSender):
     def __init__(self, spec: StreamSpec, descriptor: int) -> None:
         self._agreed = GameStreamTransport.model_validate(spec.transport.values)
         self._clock = spec.clock
-        self._fec_percent = min(spec.fec_percent, _MAX_PERCENT)
+        self._asked = self._fec_percent = self._in_core = min(spec.fec_percent, _MAX_PERCENT)
         # RTP timestamps begin near 0 and wrap after 13 hours, not whenever the wall clock says so.
         self._origin_ns = self._clock.to_wire(monotonic_ns())
         if self._agreed.dscp:
@@ -85,17 +89,29 @@ class GameStreamSender(CoreSender):
         return self._fec_percent
 
     def submit(self, unit: AccessUnit) -> int:
-        """Hand an access unit to the core's thread; return its frame index, from 1."""
+        """Hand an access unit to the core's thread; return its frame index, from 1.
+
+        A picture that is too large for a raised percentage goes with the one that was asked for, if that is less:
+        it would go without any protection (gamestream section 7.3).
+        """
+        percent = self._fec_percent
+        if not self._fits(len(unit.data), percent):
+            percent = min(percent, self._asked)
+        if percent != self._in_core:
+            self._in_core = percent
+            self._stream.set_fec_percent(percent)
         return self._submit(
             unit, self._clock.to_wire(unit.pts_ns), FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
         )
 
     def set_fec_percent(self, percent: int) -> None:
         """Protect the next pictures with so much, at most 255 %."""
-        percent = min(percent, _MAX_PERCENT)
-        if percent != self._fec_percent:
-            self._fec_percent = percent
-            self._stream.set_fec_percent(percent)
+        self._fec_percent = min(percent, _MAX_PERCENT)
+
+    def _fits(self, picture_bytes: int, percent: int) -> bool:
+        """Whether a picture is protected with so much (gamestream section 7.3)."""
+        packets = -(-(_HEADER_BYTES + picture_bytes) // (self._agreed.packet_size - _NV_HEADER_BYTES))
+        return packets <= _MAX_BLOCKS * (_MAX_SHARDS * 100 // (100 + percent))
 
     def describe(self) -> dict[str, Any]:
         """Return packet size, codec, whether packets are encrypted, and the pts that has RTP timestamp 0."""

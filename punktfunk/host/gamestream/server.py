@@ -24,7 +24,14 @@ from punktfunk.errors import (
 )
 from punktfunk.gamestream.announce import Announced
 from punktfunk.gamestream.apps import App
-from punktfunk.gamestream.control import FecStatus, IdrRequest, Invalidate, LongTermAck, StartB
+from punktfunk.gamestream.control import (
+    FecStatus,
+    IdrRequest,
+    Invalidate,
+    LongTermAck,
+    LossStats,
+    StartB,
+)
 from punktfunk.gamestream.describe import CodecModes, Description, Encryption
 from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
 from punktfunk.gamestream.ping import PingBook
@@ -33,7 +40,9 @@ from punktfunk.gamestream.surround import advertised
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.config import HostConfig
 from punktfunk.host.gamestream.agreement import (
+    datagram_bytes,
     hinted_mode,
+    offered_features,
     offered_modes,
     require_stream,
     stream_request,
@@ -261,7 +270,11 @@ class GameStreamServer:
             GameStreamClient((remote_address, 0), client.fingerprint, client.name),
             request,
             ports=self.ports,
-            description=Description.of(self._modes, surround=advertised(request.surround_params)),
+            description=Description.of(
+                self._modes,
+                features=offered_features(touch=self._services.sessions.takes_touch(running.desktop)),
+                surround=advertised(request.surround_params),
+            ),
         )
         try:
             self._services.sessions.reserve(session)
@@ -309,7 +322,8 @@ class GameStreamServer:
                 session.key_frame_requested()
             case FecStatus():
                 self._counters["gamestream_frame_reports"] += 1
-            case StartB() | LongTermAck():
+                session.frame_status(message)
+            case StartB() | LongTermAck() | LossStats():
                 pass
             case _:
                 self._services.sessions.received(session, message)
@@ -354,6 +368,14 @@ class GameStreamServer:
     def terminate(self, session: GameStreamSession, code: int) -> None:
         """End the session's control connection."""
         self._control.end(session, code)
+
+    def packets_a_second(self, session: GameStreamSession) -> float:
+        """Return how many packets of video left in the last second that its worker told of."""
+        report, announced = self._services.sessions.report_of(session), session.announced
+        if report is None or announced is None:
+            return 0.0
+        # All of them are of one size.
+        return report.rates.get("wire_kbps", 0.0) * 1000 / 8 / datagram_bytes(announced)
 
     def session_over(self, session: GameStreamSession, reason: str) -> None:
         """Forget a session; the app that it saw runs on."""

@@ -20,7 +20,8 @@ from punktfunk import log
 from punktfunk.core._core import GameStreamAudio
 from punktfunk.ending import EndReason
 from punktfunk.gamestream.announce import Announced
-from punktfunk.gamestream.control import GRACEFUL
+from punktfunk.gamestream.control import GRACEFUL, FecStatus
+from punktfunk.gamestream.damage import REPORT_S, DamageSum
 from punktfunk.gamestream.describe import Description, Encryption
 from punktfunk.gamestream.launch import LaunchRequest
 from punktfunk.gamestream.ping import new_payload
@@ -68,6 +69,9 @@ class SessionOwner(Protocol):
     def terminate(self, session: GameStreamSession, code: int) -> None:
         """End the session's control connection, if it has one; :meth:`GameStreamSession.left` is called in any case."""
 
+    def packets_a_second(self, session: GameStreamSession) -> float:
+        """Return how many packets of video left in the last second that its worker told of; 0 before the first."""
+
     def session_over(self, session: GameStreamSession, reason: str) -> None:
         """Take note of the end; called once."""
 
@@ -75,7 +79,8 @@ class SessionOwner(Protocol):
 class GameStreamSession(ClientSession):
     """One client from its launch to its end; belongs to the host's event loop.
 
-    Counters of what it dropped beside its control connection: ``sound_unsent`` (the network took no more).
+    Counters of what it dropped beside its control connection: ``sound_unsent`` (the network took no more),
+    ``dropped_frame_status`` (the client spoke of a block that cannot have been).
     """
 
     def __init__(
@@ -110,6 +115,8 @@ class GameStreamSession(ClientSession):
         self._sockets: dict[Medium, socket.socket] = {}
         self._audio: GameStreamAudio | None = None
         self._pinged_video = False
+        self._damage = DamageSum()
+        self._damage_timer: asyncio.TimerHandle | None = None
         self._started = False
         self._reason = ""
         self._over = False
@@ -169,6 +176,11 @@ class GameStreamSession(ClientSession):
         if self.worker is not None:
             self.worker.request_keyframe(0)
 
+    def frame_status(self, status: FecStatus) -> None:
+        """Take note of a block that did not come whole; every 0.75 s FEC follows what has come together."""
+        if not self._damage.take(status):
+            self.dropped_datagrams["dropped_frame_status"] += 1
+
     def left(self, reason: str) -> None:
         """End with the client's control connection, which is gone; a session that the host ends is over then."""
         self.controlled = False
@@ -211,6 +223,17 @@ class GameStreamSession(ClientSession):
             self._pinged_video = True
         if self.streaming:
             self._timer.cancel()
+            if self.announced is not None and self.announced.frame_status and self._damage_timer is None:
+                self._damage_timer = self._loop.call_later(REPORT_S, self._sum_damage)
+
+    def _sum_damage(self) -> None:
+        """Let FEC follow the loss of the last while; of a client that says nothing, nothing was damaged."""
+        self._damage_timer = self._loop.call_later(REPORT_S, self._sum_damage)
+        packets = self._owner.packets_a_second(self) * REPORT_S
+        loss_ppm = self._damage.loss_ppm(packets)
+        # Before the worker has told what it sends, there is nothing to set the client's words against.
+        if packets and self.worker is not None:
+            self.worker.report_loss(loss_ppm)
 
     # --- what the host does ----------------------------------------------------------------------------------------
 
@@ -261,6 +284,8 @@ class GameStreamSession(ClientSession):
             return
         self._reason = reason
         self._timer.cancel()
+        if self._damage_timer is not None:
+            self._damage_timer.cancel()
         if self.worker is not None:
             self.worker.stop()
         for connected in self._sockets.values():

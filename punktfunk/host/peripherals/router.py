@@ -30,6 +30,10 @@ from punktfunk.media.sound import SoundFormat
 class InputSink(Protocol):
     """Where input goes: an injector of a desktop, or a test."""
 
+    @property
+    def takes_touch(self) -> bool:
+        """Whether fingers and pens arrive as what they are."""
+
     def inject(self, event: InputEvent) -> bool:
         """Put one event in; ``False`` when it is dropped, which the sink counts by reason."""
 
@@ -77,6 +81,14 @@ class Peripherals:
         self._wish_silence: set[ClientSession] = set()
         """Those of them who wish the host's speakers to be silent."""
         self._silenced: set[DesktopPool] = set()
+
+    def takes_touch(self, desktop: DesktopPool | None) -> bool:
+        """Whether a client of this desktop should send fingers and pens as what they are.
+
+        Where nothing takes them so, it had better move a pointer by them itself.
+        """
+        sink = desktop if self._input_sink is None else self._input_sink
+        return sink is not None and sink.takes_touch
 
     def take(self, session: ClientSession, report: SessionReport, datagram: FromClient) -> None:
         """Pass on what a client has sent."""

@@ -10,19 +10,22 @@ import struct
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.peers.served_desktop import ServedDesktop, connect, pictures
-from punktfunk.desktop import BackendName, DesktopOptions, backends
+from punktfunk.desktop import BackendName, DesktopOptions, attached, backends
 from punktfunk.desktop.attached import AttachedDesktop
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
+from punktfunk.desktop.touch.uinput import TOUCH_NAME, UinputTouch
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import CapabilityError, DesktopError
-from punktfunk.input import InputEvent, InputKind, SurfaceSize
+from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool
 from punktfunk.units import Mode
+from tests.support.touch_device import Device
 
 MODE = Mode(640, 480, 60)
 REPOSITORY = Path(__file__).parents[3]
@@ -59,7 +62,48 @@ def test_input_goes_into_a_running_session_and_is_released_with_it(inside: Deskt
     with AttachedDesktop() as desktop:
         desktop.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
         desktop.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=5, y=5, surface=SurfaceSize(10, 10)))
-        assert desktop.release_all() == {"injected": 2}
+        # A sway without a screen reads no touch screen: the first finger is the pointer.
+        assert not desktop.takes_touch
+        desktop.inject(InputEvent(InputKind.TOUCH_DOWN, 1, 5, 5, SurfaceSize(10, 10)))
+        assert desktop.release_all() == {"injected": 3}
+        with SwayIpc(inside.ipc_path) as ipc:
+            ipc.watch_inputs()
+            assert len(ipc.inputs()) >= 2, "the virtual pointer and keyboard"
+            assert ipc.has_inputs(ipc.inputs(), 0.0)
+            assert not ipc.has_inputs({TOUCH_NAME}, 0.0)
+    assert inside.failure is None
+
+
+def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
+    inside: DesktopSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("evdev", reason="python-evdev (pip install 'punktfunk[gamepad]')")
+    made: list[Device] = []
+
+    def device(*given: Any, **identity: Any) -> Device:
+        made.append(Device(*given, **identity))
+        return made[-1]
+
+    monkeypatch.setattr(attached, "open_touch", lambda _ipc: UinputTouch(open_device=device))
+    surface = SurfaceSize(10, 10)
+    # The session's own words are those of a real sway, which refuses a mapping that it does not understand.
+    with AttachedDesktop() as desktop:
+        assert desktop.takes_touch
+        for finger in (1, 2):
+            desktop.inject(InputEvent(InputKind.TOUCH_DOWN, finger, finger, 5, surface))
+        desktop.inject(InputEvent(InputKind.TOUCH_MOVE, 3, 5, 5, surface))
+        desktop.inject(InputEvent(InputKind.TOUCH_HOVER, 0, 5, 5, surface, contact=Contact(Tool.PEN)))
+        desktop.inject(InputEvent(InputKind.TOUCH_HOVER, 4, 5, 5, surface))
+        fingers, pen = made
+        assert len(fingers.slots) == 2
+        assert pen.down == {"BTN_TOOL_PEN"}
+        assert desktop.release_all() == {"touched": 3, "dropped_not_down": 1, "injected": 1}
+        assert fingers.slots == {}
+        assert pen.down == set()
+    assert fingers.closed
+    assert pen.closed
+    with SwayIpc(inside.ipc_path) as ipc, pytest.raises(DesktopError, match="refused"):
+        ipc.command('input "28774:1:punktfunk_touch_screen" map_to_nothing HEADLESS-1')
     assert inside.failure is None
 
 

@@ -29,6 +29,8 @@ CONTROL, ALT, SHIFT, F11, A, Q = 0x11, 0x12, 0x10, 0x7A, 0x41, 0x51
 class Sink:
     """Where the host puts its clients' input."""
 
+    takes_touch = False
+
     def __init__(self) -> None:
         self.events: list[InputEvent] = []
 

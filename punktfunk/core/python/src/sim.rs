@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use punktfunk_core::sim;
+use punktfunk_core::sim::{self, LossWord};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use crate::errors::InvalidConfigError;
+use crate::stream::block_report;
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<SimResult>()?;
@@ -42,16 +43,46 @@ impl SimResult {
 
 /// Run a host and a client session over the seeded link model in virtual time.
 ///
-/// Everything follows from the specification: the same JSON gives the same bytes. Runs without the GIL. Raises
-/// InvalidConfigError, which names the key, for a specification that cannot be run.
+/// Everything follows from the specification, and from what `follow` answers: the same gives the same bytes. Runs without the
+/// GIL. Raises InvalidConfigError, which names the key, for a specification that cannot be run, and what `follow` raises.
+///
+/// `follow` hears what the client says of loss, as often as `loss_words` of the specification has it: the virtual time in ns,
+/// the frames submitted and the packets sent so far, the loss report of punktfunk/1 in ppm (None on GameStream), and what came
+/// of damaged blocks as ClientStream.take_block_reports has it. It returns the FEC percentage of the next frames, or None to
+/// leave it.
 #[pyfunction]
-fn simulate(py: Python<'_>, spec_json: &str) -> PyResult<SimResult> {
-    let outcome = py
-        .detach(|| sim::simulate(spec_json))
-        .map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
+#[pyo3(signature = (spec_json, follow = None))]
+fn simulate(py: Python<'_>, spec_json: &str, follow: Option<Py<PyAny>>) -> PyResult<SimResult> {
+    let mut raised = None;
+    let outcome = py.detach(|| match follow {
+        None => sim::simulate(spec_json),
+        Some(follow) => sim::simulate_following(spec_json, &mut |word| {
+            Python::attach(|py| ask(py, &follow, word)).map_err(|error| {
+                let text = error.to_string();
+                raised = Some(error);
+                text
+            })
+        }),
+    });
+    if let Some(error) = raised {
+        return Err(error);
+    }
+    let outcome = outcome.map_err(|e| InvalidConfigError::new_err(e.to_string()))?;
     Ok(SimResult {
         ledger_json: outcome.ledger_json,
         digest: outcome.digest,
         columns: outcome.columns,
     })
+}
+
+fn ask(py: Python<'_>, follow: &Py<PyAny>, word: &LossWord) -> PyResult<Option<u32>> {
+    let blocks: Vec<_> = word.blocks.iter().map(block_report).collect();
+    let said = (
+        word.now_ns,
+        word.frames,
+        word.packets,
+        word.loss_ppm,
+        blocks,
+    );
+    follow.call1(py, said)?.extract(py)
 }

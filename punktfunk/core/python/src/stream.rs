@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use punktfunk_core::pacing::PacerConfig;
 
+use punktfunk_core::session::BlockReport;
 use punktfunk_core::session::host::{HostSettings, SubmitStamps};
 use punktfunk_core::stats::{ClientRecord, Column, HostRecord};
 use punktfunk_core::stream::{self, ClientOptions, HostError, HostOptions, NextFrame};
@@ -239,6 +240,25 @@ impl HostStream {
     }
 }
 
+/// The fields of gamestream section 8.3.
+pub(crate) type BlockReportTuple = (u32, u16, u16, u16, u16, u16, u16, u16, u8, u8, u8);
+
+pub(crate) fn block_report(report: &BlockReport) -> BlockReportTuple {
+    (
+        report.frame,
+        report.highest,
+        report.next,
+        report.missing,
+        report.data,
+        report.recovery,
+        report.data_received,
+        report.recovery_received,
+        report.percent,
+        report.block,
+        report.blocks,
+    )
+}
+
 fn submit_error(error: &punktfunk_core::packetize::SubmitError) -> PyErr {
     use punktfunk_core::packetize::SubmitError;
     let text = error.to_string();
@@ -255,7 +275,7 @@ fn submit_error(error: &punktfunk_core::packetize::SubmitError) -> PyErr {
 ///
 /// Takes a duplicate of descriptor `fd`; the caller may close its own. At most `queue_frames` frames wait for
 /// `next_frame`; one more drops the oldest and what cannot be decoded without it, and asks for a key frame. `realtime`
-/// is as for HostStream.
+/// is as for HostStream; `report_blocks` keeps what `take_block_reports` returns.
 ///
 /// Raises OSError or ValueError when `fd` is no UDP socket.
 #[pyclass(module = "punktfunk.core._core", frozen)]
@@ -267,7 +287,8 @@ struct ClientStream {
 impl ClientStream {
     #[new]
     #[pyo3(signature = (config, fd, *, queue_frames = 16, gro = true, receive_buffer_bytes = 33_554_432,
-        record_frames = true, realtime = false))]
+        record_frames = true, realtime = false, report_blocks = false))]
+    #[allow(clippy::too_many_arguments)] // keyword-only configuration
     fn new(
         config: AnyConfig<'_>,
         fd: i32,
@@ -276,6 +297,7 @@ impl ClientStream {
         receive_buffer_bytes: usize,
         record_frames: bool,
         realtime: bool,
+        report_blocks: bool,
     ) -> PyResult<Self> {
         let options = ClientOptions {
             queue_frames,
@@ -284,7 +306,10 @@ impl ClientStream {
             record_frames,
             realtime,
         };
-        let session = config.client(record_frames)?;
+        let mut session = config.client(record_frames)?;
+        if report_blocks {
+            session.report_blocks();
+        }
         let inner = stream::ClientStream::with_session(session, fd, options)
             .map_err(|e| socket_error(&e))?;
         Ok(Self { inner })
@@ -319,6 +344,15 @@ impl ClientStream {
     /// Return the loss report of punktfunk/1 section 2.4 over the time since the last call: 0..=1000000.
     fn take_loss_report_ppm(&self, py: Python<'_>) -> u32 {
         py.detach(|| self.inner.take_loss_report_ppm())
+    }
+
+    /// Return what came of the blocks that FEC rebuilt, or that were lost with their frame, since the last call.
+    ///
+    /// Each is a tuple of the fields of gamestream section 8.3 in their order. At most 8 in a tenth of a second; none
+    /// unless `report_blocks` was asked for, and none on punktfunk/1.
+    fn take_block_reports(&self, py: Python<'_>) -> Vec<BlockReportTuple> {
+        let reports = py.detach(|| self.inner.take_block_reports());
+        reports.iter().map(block_report).collect()
     }
 
     /// Note how much the host sent to a stream that is closed, so that what was lost at the very end is counted.

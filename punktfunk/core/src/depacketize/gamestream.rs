@@ -103,6 +103,7 @@ impl Depacketizer for GameStreamDepacketizer {
         Ok(Arrival {
             shard,
             number: number as u32,
+            percent: Some(stamp.percent),
         })
     }
 

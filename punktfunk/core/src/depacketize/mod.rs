@@ -21,6 +21,8 @@ pub struct Arrival<'a> {
     pub shard: Admitted<'a>,
     /// Number of the packet in the stream, wraps.
     pub number: u32,
+    /// FEC percentage of its block, on a wire whose packets say it and are numbered block by block.
+    pub percent: Option<u8>,
 }
 
 /// What the joined shards of a frame hold.

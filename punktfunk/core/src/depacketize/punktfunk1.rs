@@ -66,6 +66,7 @@ impl Depacketizer for Punktfunk1Depacketizer {
         Ok(Arrival {
             shard,
             number: header.stream_seq,
+            percent: None,
         })
     }
 

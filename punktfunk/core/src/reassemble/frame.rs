@@ -114,6 +114,27 @@ pub struct FrameState {
     pub(super) memory: Option<Metered>,
 }
 
+/// What came of a block so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockState {
+    /// Data shards.
+    pub k: usize,
+    /// Recovery shards.
+    pub m: usize,
+    /// Blocks of its frame.
+    pub blocks: usize,
+    /// Data shards that came.
+    pub have_data: usize,
+    /// Recovery shards that came.
+    pub have_recovery: usize,
+    /// One past the last shard that came.
+    pub end: usize,
+    /// The first shard that did not.
+    pub first_missing: usize,
+    /// Shards before `end` that did not.
+    pub missing: usize,
+}
+
 /// Sums over the blocks of a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ShardCounts {
@@ -182,6 +203,43 @@ impl FrameState {
     #[must_use]
     pub fn block_count(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// FEC has made the block whole.
+    #[must_use]
+    pub fn block_rebuilt(&self, block: usize) -> bool {
+        self.blocks
+            .get(block)
+            .is_some_and(|b| b.done && b.recovered > 0)
+    }
+
+    /// What came of the blocks of which something did, and that are not whole.
+    pub fn broken_blocks(&self) -> impl Iterator<Item = (usize, BlockState)> + '_ {
+        (0..self.blocks.len())
+            .filter(|&at| !self.blocks[at].done)
+            .filter_map(|at| Some((at, self.block_state(at)?)))
+    }
+
+    /// What came of a block; `None` while nothing did.
+    #[must_use]
+    pub fn block_state(&self, block: usize) -> Option<BlockState> {
+        let found = self.blocks.get(block).filter(|b| b.k > 0)?;
+        let present = &found.present;
+        let end = present.iter().rposition(|&came| came)? + 1;
+        let came = present.iter().filter(|&&came| came).count();
+        Some(BlockState {
+            k: found.k,
+            m: found.m,
+            blocks: self.blocks.len(),
+            have_data: found.have_data,
+            have_recovery: found.have - found.have_data,
+            end,
+            first_missing: present
+                .iter()
+                .position(|&came| !came)
+                .unwrap_or(present.len()),
+            missing: end - came,
+        })
     }
 
     /// Enough shards came to rebuild every block, be it after the frame's turn.

@@ -6,7 +6,7 @@
 mod frame;
 mod window;
 
-pub use frame::{CompleteFrame, FrameState, Length, Phase, ShardCounts};
+pub use frame::{BlockState, CompleteFrame, FrameState, Length, Phase, ShardCounts};
 pub use window::Window;
 
 use std::sync::Arc;

@@ -8,7 +8,7 @@ pub mod host;
 pub mod loss;
 pub mod recovery;
 
-pub use client::{ClientSession, Receipt};
+pub use client::{BlockReport, ClientSession, Receipt};
 pub use host::{HostSession, HostSettings};
 
 pub use crate::config::{ConfigError, MAX_SHARD_BYTES, StreamConfig};

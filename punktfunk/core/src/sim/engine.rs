@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::content::Content;
+use super::follow::{Follow, Following};
 use super::report::{self, FrameCounts, SimOutcome};
 use super::spec::{SimSpec, SimSpecError};
 use crate::emulate::{Corruption, Delivery, LinkModel};
@@ -95,6 +96,8 @@ pub struct Engine<'a> {
     /// When the client's request reaches the host.
     request_due_ns: Option<u64>,
     counts: FrameCounts,
+    /// What the client says of loss, where somebody follows it.
+    following: Option<Following<'a>>,
 }
 
 impl<'a> Engine<'a> {
@@ -102,12 +105,29 @@ impl<'a> Engine<'a> {
     ///
     /// # Errors
     /// Whatever is wrong with the specification.
-    pub fn new(spec: &'a SimSpec) -> Result<Self, SimSpecError> {
+    pub fn new(
+        spec: &'a SimSpec,
+        follow: Option<&'a mut Follow<'a>>,
+    ) -> Result<Self, SimSpecError> {
+        let following = match (follow, spec.loss_words) {
+            (None, _) => None,
+            (Some(follow), Some(words)) => Some(Following::new(words, START_NS, follow)),
+            (Some(_), None) => {
+                return Err(SimSpecError::Value(
+                    "nobody speaks of loss without loss_words".into(),
+                ));
+            }
+        };
+        let mut client = spec.wire.client(spec.records)?;
+        if following.is_some() {
+            client.report_blocks();
+        }
         let mut link = LinkModel::new(&spec.link, spec.seed, 0)?;
         link.start(START_NS);
         Ok(Self {
             host: spec.wire.host(&spec.host)?,
-            client: spec.wire.client(spec.records)?,
+            client,
+            following,
             link,
             wire: Wire::new(spec.wire.packet_bytes()),
             content: Content::new(spec.content, spec.seed),
@@ -132,13 +152,17 @@ impl<'a> Engine<'a> {
     pub fn run(mut self) -> Result<SimOutcome, SimSpecError> {
         let mut now = START_NS;
         loop {
-            // At equal times: frame, request, packets out, packets in, client's timer.
+            // At equal times: frame, request, packets out, packets in, client's timer, its word of loss and who hears it.
+            let says_ns = self.following.as_ref().map(Following::next_ns);
             let events = [
                 self.submit_ns(),
                 self.request_due_ns,
                 self.host.transmitter.next_timeout(),
                 self.wire.next_ns(),
                 self.client.next_timeout(),
+                // Nothing follows what is said after the last frame.
+                says_ns.filter(|_| self.submit_ns().is_some()),
+                self.following.as_ref().and_then(Following::due_ns),
             ];
             let Some((due, which)) = events
                 .iter()
@@ -157,7 +181,9 @@ impl<'a> Engine<'a> {
                 }
                 2 => self.transmit(now),
                 3 => self.arrive(now),
-                _ => self.advance(now),
+                4 => self.advance(now),
+                5 => self.say(now),
+                _ => self.hear(now)?,
             }
         }
         let packets = self.wire_packets();
@@ -245,6 +271,23 @@ impl<'a> Engine<'a> {
         self.client.advance(now);
         self.take_frames();
         self.ask_for_recovery(now);
+    }
+
+    fn say(&mut self, now: u64) {
+        let blocks = self.spec.wire.says_blocks();
+        if let Some(following) = &mut self.following {
+            following.say(&mut self.client, now, blocks);
+        }
+    }
+
+    fn hear(&mut self, now: u64) -> Result<(), SimSpecError> {
+        let packets = self.wire_packets();
+        match &mut self.following {
+            None => Ok(()),
+            Some(following) => following
+                .hear(&self.host, now, self.submitted, packets)
+                .map_err(SimSpecError::Value),
+        }
     }
 
     fn ask_for_recovery(&mut self, now: u64) {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::content::{ContentKind, scatter};
+use super::follow::LossWords;
 use super::wire::{GameStreamSpec, SimWire};
 use crate::emulate::LinkSpec;
 use crate::fec::Scheme;
@@ -164,6 +165,13 @@ enum SabotageSpec {
     OneRecoveryShort,
 }
 
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LossWordsSpec {
+    interval_us: f64,
+    delay_us: f64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Raw {
@@ -181,6 +189,7 @@ struct Raw {
     queue_frames: usize,
     order: OrderSpec,
     recovery_rtt_us: Option<f64>,
+    loss_words: Option<LossWordsSpec>,
     verify_content: bool,
     sabotage: Option<SabotageSpec>,
     records: bool,
@@ -203,6 +212,7 @@ impl Default for Raw {
             queue_frames: HostSettings::default().queue_frames,
             order: OrderSpec::Blocks,
             recovery_rtt_us: None,
+            loss_words: None,
             verify_content: true,
             sabotage: None,
             records: true,
@@ -232,6 +242,8 @@ pub struct SimSpec {
     pub content: ContentKind,
     /// Time from the client's recovery request to the host's answer; none = nobody asks.
     pub recovery_rtt_ns: Option<u64>,
+    /// How the client's words of loss travel, where somebody follows them.
+    pub loss_words: Option<LossWords>,
     /// Compare what arrives with what was sent.
     pub verify_content: bool,
     /// Keep frame records.
@@ -263,6 +275,13 @@ impl SimSpec {
             .is_some_and(|rtt| !(0.0..=60e6).contains(&rtt))
         {
             return wrong("recovery_rtt_us must be 0..=60000000");
+        }
+        if raw.loss_words.is_some_and(|words| {
+            !(1e3..=60e6).contains(&words.interval_us) || !(0.0..=60e6).contains(&words.delay_us)
+        }) {
+            return wrong(
+                "loss_words: interval_us must be 1000..=60000000 and delay_us 0..=60000000",
+            );
         }
         match &raw.frame_bytes {
             FrameBytes::List { bytes } if bytes.is_empty() => {
@@ -315,6 +334,10 @@ impl SimSpec {
             key_interval: raw.key_interval,
             content: raw.content,
             recovery_rtt_ns: raw.recovery_rtt_us.map(|us| (us * 1e3) as u64),
+            loss_words: raw.loss_words.map(|words| LossWords {
+                interval_ns: (words.interval_us * 1e3) as u64,
+                delay_ns: (words.delay_us * 1e3) as u64,
+            }),
             verify_content: raw.verify_content,
             records: raw.records,
         };
@@ -393,6 +416,11 @@ mod tests {
             (r#"{"sabotage":"everything"}"#, "everything"),
             (r#"{"gamestream":{"packet_size":1000}}"#, "packet_size"),
             (r#"{"gamestream":{"scheme":"gf8"}}"#, "scheme"),
+            (r#"{"gamestream":{"codec":"vp9"}}"#, "vp9"),
+            (
+                r#"{"loss_words":{"interval_us":0,"delay_us":0}}"#,
+                "interval_us",
+            ),
             (
                 r#"{"gamestream":{},"sabotage":"one_recovery_short"}"#,
                 "sabotage",

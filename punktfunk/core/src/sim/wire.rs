@@ -7,7 +7,7 @@ use crate::config::{Receiving, StreamConfig};
 use crate::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer, Sabotage};
 use crate::session::host::HostSettings;
 use crate::session::{ClientSession, HostSession};
-use crate::wire::gamestream::GameStreamConfig;
+use crate::wire::gamestream::{Codec, GameStreamConfig};
 
 /// Fields of [`GameStreamConfig`] with the key in hexadecimal.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +16,7 @@ pub(super) struct GameStreamSpec {
     packet_size: usize,
     fec_percent: u32,
     min_fec: u8,
+    codec: String,
     key: Option<String>,
     hold_undecodable: bool,
     reorder_window_ns: u64,
@@ -31,6 +32,7 @@ impl Default for GameStreamSpec {
             packet_size: c.packet_size,
             fec_percent: c.fec_percent,
             min_fec: c.min_fec,
+            codec: "h264".into(),
             key: None,
             hold_undecodable: c.receiving.hold_undecodable,
             reorder_window_ns: c.receiving.reorder_window_ns,
@@ -47,6 +49,9 @@ impl GameStreamSpec {
             packet_size: self.packet_size,
             fec_percent: self.fec_percent,
             min_fec: self.min_fec,
+            codec: Codec::from_name(&self.codec).ok_or_else(|| {
+                SimSpecError::Value(format!("gamestream: codec {:?}", self.codec))
+            })?,
             key: self.key.as_deref().map(|k| unhex("key", k)).transpose()?,
             receiving: Receiving {
                 hold_undecodable: self.hold_undecodable,
@@ -124,6 +129,12 @@ impl SimWire {
             Self::Punktfunk1 { config, .. } => config.max_frame_bytes,
             Self::GameStream(config) => config.limits().max_frame_bytes,
         }
+    }
+
+    /// Whether its client speaks of damaged blocks, and not of loss in ppm.
+    #[must_use]
+    pub const fn says_blocks(&self) -> bool {
+        matches!(self, Self::GameStream(_))
     }
 
     /// Number of the first frame.

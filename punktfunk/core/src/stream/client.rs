@@ -11,7 +11,7 @@ use super::thread::{StreamThread, lock};
 use super::{Closed, StartError};
 use crate::reassemble::Placed;
 use crate::session::client::Frame;
-use crate::session::{ClientSession, FLAGS_DECODABLE, Receipt, StreamConfig};
+use crate::session::{BlockReport, ClientSession, FLAGS_DECODABLE, Receipt, StreamConfig};
 use crate::stats::ClientRecord;
 use crate::transport::clock::monotonic_ns;
 use crate::transport::udp::{EdgeOptions, Received, UdpEdge};
@@ -181,6 +181,12 @@ impl ClientStream {
     #[must_use]
     pub fn take_loss_report_ppm(&self) -> u32 {
         lock(&self.inner.session).take_loss_report_ppm()
+    }
+
+    /// What came of blocks that did not come whole; see [`ClientSession::take_block_reports`].
+    #[must_use]
+    pub fn take_block_reports(&self) -> Vec<BlockReport> {
+        lock(&self.inner.session).take_block_reports()
     }
 
     /// The records of the frames whose books were closed since the last call.

@@ -1,12 +1,15 @@
 //! The client's session: datagrams in, access units out, in order.
 
+mod block_reports;
 mod frame;
 mod turns;
 
+pub use block_reports::BlockReport;
 pub use frame::Frame;
 
 use std::collections::VecDeque;
 
+use self::block_reports::BlockReports;
 use super::loss::{LossTracker, ReportWindow};
 use super::recovery::Recovery;
 use super::{ConfigError, StreamConfig};
@@ -122,6 +125,8 @@ pub struct ClientSession {
     stats: ClientStats,
     rejections: Rejections,
     records: RecordLog<ClientRecord>,
+    /// What is said of blocks that did not come whole, where anybody wants to know.
+    block_reports: Option<BlockReports>,
 }
 
 impl ClientSession {
@@ -183,6 +188,7 @@ impl ClientSession {
             stats: ClientStats::default(),
             rejections: Rejections::default(),
             records: RecordLog::new(record_frames),
+            block_reports: None,
             depacketizer: Box::new(depacketizer),
             receiving,
         };
@@ -216,7 +222,11 @@ impl ClientSession {
     }
 
     fn place(&mut self, datagram: &mut [u8], received_ns: u64) -> Result<Placed, Reject> {
-        let Arrival { shard, number } = self.depacketizer.open(datagram)?;
+        let Arrival {
+            shard,
+            number,
+            percent,
+        } = self.depacketizer.open(datagram)?;
         self.loss.on_packet(number);
         self.report.received += 1;
         let index = match self.window.place(shard.frame) {
@@ -237,6 +247,18 @@ impl ClientSession {
         };
         let frame = self.window.entry(index, phase);
         let placed = self.reassembler.insert(frame, &shard)?;
+        if let (Some(reports), Some(percent)) = (&mut self.block_reports, percent)
+            && matches!(placed, Placed::Stored | Placed::Completed)
+        {
+            let first = number.wrapping_sub(u32::from(shard.index));
+            reports.note(index, shard.block, first, percent);
+            let block = usize::from(shard.block);
+            if frame.block_rebuilt(block)
+                && let Some(state) = frame.block_state(block)
+            {
+                reports.report(index, shard.block, &state, received_ns);
+            }
+        }
         self.note(index, placed, received_ns);
         Ok(placed)
     }
@@ -314,6 +336,22 @@ impl ClientSession {
     pub fn take_loss_report_ppm(&mut self) -> u32 {
         self.report.recovered = self.reassembler.take_recovered();
         std::mem::take(&mut self.report).ppm()
+    }
+
+    /// Keep what [`ClientSession::take_block_reports`] hands out. Call before the first datagram.
+    ///
+    /// There is something to report on a wire whose packets say how their block is protected: on GameStream.
+    pub fn report_blocks(&mut self) {
+        self.block_reports = Some(BlockReports::default());
+    }
+
+    /// What came of the blocks that FEC rebuilt or that were lost with their frame, since the last call: at most 8 in a tenth of
+    /// a second (gamestream section 8.3), and 64 that nobody took.
+    pub fn take_block_reports(&mut self) -> Vec<BlockReport> {
+        self.block_reports
+            .as_mut()
+            .map(BlockReports::take)
+            .unwrap_or_default()
     }
 
     /// The records of the frames that left the window since the last call.

@@ -70,6 +70,14 @@ impl ClientSession {
         let index = self.next;
         self.next += 1;
         let frame = self.window.entry(index, Phase::GivenUp);
+        if let Some(reports) = &mut self.block_reports {
+            if frame.phase == Phase::Open {
+                for (block, state) in frame.broken_blocks() {
+                    reports.report(index, block as u16, &state, now_ns);
+                }
+            }
+            reports.turn_over(self.next);
+        }
         if frame.phase == Phase::Complete {
             if frame.complete_ns == NULL {
                 frame.complete_ns = now_ns as i64;
