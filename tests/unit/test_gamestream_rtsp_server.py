@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from punktfunk.errors import CapabilityError, StatusError
 from punktfunk.gamestream.announce import Announced
 from punktfunk.gamestream.describe import CodecModes, Description
 from punktfunk.gamestream.ports import Ports
+from punktfunk.gamestream.rtsp import RtspResponse
 from punktfunk.gamestream.rtsp_cipher import RtspCipher
 from punktfunk.gamestream.rtsp_exchange import RtspExchange, SessionFacts
 from punktfunk.host.gamestream import rtsp_server
@@ -65,7 +68,26 @@ async def serving(*sessions: Session) -> AsyncIterator[tuple[RtspServer, tuple[s
         server.close()
 
 
-def with_server(use: Callable[[RtspServer, tuple[str, int]], None], *sessions: Session) -> dict[str, int]:
+class WatchedLoop(asyncio.SelectorEventLoop):
+    """Keeps which timers went off: what a server waits for, and not for its peer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.went_off: list[object] = []
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+        def go_off(*given: Any) -> None:
+            self.went_off.append(callback)
+            callback(*given)
+
+        return super().call_at(when, go_off, *args, context=context)
+
+
+def with_server(
+    use: Callable[[RtspServer, tuple[str, int]], None],
+    *sessions: Session,
+    loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+) -> dict[str, int]:
     """Run what blocks beside a server; return its counters."""
 
     async def run() -> dict[str, int]:
@@ -73,7 +95,22 @@ def with_server(use: Callable[[RtspServer, tuple[str, int]], None], *sessions: S
             await asyncio.to_thread(use, server, address)
             return dict(server.counters)
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(run())
+
+
+class TimedClient(RtspClient):
+    """Keeps the CPU time of this process, server and client, of each request."""
+
+    def __init__(self, address: tuple[str, int], key: bytes | None) -> None:
+        super().__init__(address, key)
+        self.spent_s: list[float] = []
+
+    def ask(self, method: str, target: str, body: bytes = b"", **headers: str) -> RtspResponse:
+        began_s = time.process_time()
+        answer = super().ask(method, target, body, **headers)
+        self.spent_s.append(time.process_time() - began_s)
+        return answer
 
 
 @pytest.mark.conformance(40)
@@ -81,9 +118,12 @@ def with_server(use: Callable[[RtspServer, tuple[str, int]], None], *sessions: S
 @pytest.mark.parametrize("key", [None, KEY])
 def test_seven_requests_each_on_a_connection_that_the_host_closes(key: bytes | None) -> None:
     session = Session(None if key is None else RtspCipher(key, "host"))
+    loop = WatchedLoop()
+    clients: list[TimedClient] = []
 
     def use(_server: RtspServer, address: tuple[str, int]) -> None:
-        client = RtspClient(address, key)
+        client = TimedClient(address, key)
+        clients.append(client)
         url = f"rtsp://127.0.0.1:{address[1]}"
         assert client.ask("OPTIONS", url).status == 200
         assert client.ask("DESCRIBE", url, Accept="application/sdp").body == FACTS.description.encode()
@@ -99,9 +139,15 @@ def test_seven_requests_each_on_a_connection_that_the_host_closes(key: bytes | N
         answer = client.ask("PLAY", "/")
         assert (answer.status, answer.headers["CSeq"]) == (200, "7")
 
-    counters = with_server(use, session)
+    counters = with_server(use, session, loop=lambda: loop)
     assert session.happened == ["announce 1280x720@60", "play 1280x720@60"]
     assert counters == {"rtsp_requests": 7}
+    # Under 50 ms each: it computes for a millisecond, and waits for nothing but its client. Time that other programs
+    # take from this one is in neither.
+    [client] = clients
+    assert len(client.spent_s) == 7
+    assert max(client.spent_s) < 0.05
+    assert loop.went_off == []
 
 
 @pytest.mark.conformance(42)
