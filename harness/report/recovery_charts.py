@@ -55,8 +55,8 @@ def with_curve(cases: Sequence[CaseResult]) -> list[CaseResult]:
 
 
 def draw_panels(name: str, panels: Mapping[Panel, Mapping[str, Sequence[CaseResult]]]) -> str:
-    """Return the chart of panels as markup, two a row."""
-    order = sorted(panels)
+    """Return the chart of panels as markup, two a row, in the order of the run."""
+    order = list(panels)
     columns = min(len(order), 2)
     rows = -(-len(order) // columns)
     top = max(c.theory["loss"] for lines in panels.values() for cases in lines.values() for c in cases)

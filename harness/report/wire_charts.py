@@ -107,7 +107,7 @@ def costs(comparison: Comparison) -> Chart | None:
     """What a loss costs: time to the next picture, goodput and overhead against loss, a column a kind of stream."""
     judged = with_curve(comparison.cases)
     panels = panels_of(judged, lambda case: case.protocol, comparison.axes)
-    columns = sorted(panels, key=lambda panel: (panel[0], panel[1]))[:_MOST_PANELS]
+    columns = list(panels)[:_MOST_PANELS]
     stood = [case for case in judged if measured(case, "recovery_time_p50") is not None]
     if len({case.theory["loss"] for case in stood}) < 2:
         return None
