@@ -94,12 +94,6 @@ class AppRunner:
             run.over = True  # at once, for a start that is just through
             await asyncio.to_thread(run.end)
 
-    def close(self) -> None:
-        """End the program that runs, and wait for it: the host ends."""
-        run, self._run = self._run, None
-        if run is not None:
-            run.end()
-
     def _ended(self, run: _Run, status: int, words: str) -> None:
         """Take note of an end; of a program that was told to end nobody has to hear."""
         if self._run is not run:

@@ -25,6 +25,7 @@ from punktfunk.host.pending import PENDING_LIFE_NS
 from punktfunk.host.served import Served
 from punktfunk.media.types import Codec
 from punktfunk.mgmt.interface import (
+    AppRun,
     Compositor,
     GameStreamStatus,
     GameStreamStream,
@@ -247,6 +248,31 @@ class HostManagement(LiveHost):
     async def remove_app(self, number: int) -> bool:
         """Remove one."""
         return await self._changed_apps(lambda apps: apps.remove(number))
+
+    def app_runs(self) -> list[AppRun]:
+        """Return what runs."""
+        return [
+            AppRun(
+                running.number,
+                running.app,
+                tuple(self._name_of(client) for client in sorted(running.clients)),
+                len(running.sessions),
+            )
+            for running in self._serving.host.apps.running()
+        ]
+
+    async def quit_app(self, number: int) -> bool:
+        """Quit one."""
+        for running in self._serving.host.apps.running():
+            if running.number == number:
+                self._say.info("app quit", app=running.app.title)
+                await running.quit()
+                return True
+        return False
+
+    def _name_of(self, fingerprint: str) -> str:
+        client = self._pairing.trust.find(fingerprint)
+        return fingerprint[:8] if client is None else client.name
 
     async def _changed_apps(self, change: Callable[[AppCatalogue], T]) -> T:
         """Change the list of apps, one change at a time; it is written to disk, so that a thread does it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,9 @@ class AppPlaces:
 class RunningApp:
     """An app from its launch until it is over. Made by :class:`RunningApps`, and belongs to its event loop."""
 
-    def __init__(self, app: App, client: str, places: AppPlaces, owner: RunningApps) -> None:
+    def __init__(self, number: int, app: App, client: str, places: AppPlaces, owner: RunningApps) -> None:
+        self.number = number
+        """Of this run, and of no other one of the host's."""
         self.app = app
         self.clients = {client}
         """Who has launched or joined it."""
@@ -238,6 +241,12 @@ class RunningApps:
         self._own: dict[str, RunningApp] = {}
         """By the client whose they are: the fingerprint of its certificate."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count(1)
+
+    def running(self) -> list[RunningApp]:
+        """Return all that run, in the order of their launches."""
+        shared = [] if self._shared is None else [self._shared]
+        return sorted((*self._own.values(), *shared), key=lambda running: running.number)
 
     def find(self, number: int) -> App | None:
         """Return the app of that number."""
@@ -283,7 +292,7 @@ class RunningApps:
             )
         running = self._shared
         if running is None:
-            running = self._shared = RunningApp(app, client, self._places, self)
+            running = self._shared = self._begin(app, client)
             self.log.info("app launched", app=app.title)
         elif running.app.id != app.id:
             raise AppRunningError(
@@ -300,8 +309,7 @@ class RunningApps:
 
     async def close(self) -> None:
         """End all programs, and the desktops that are theirs alone."""
-        running = [*self._own.values(), *([] if self._shared is None else [self._shared])]
-        await asyncio.gather(*(each.close() for each in running), *self._tasks)
+        await asyncio.gather(*(each.close() for each in self.running()), *self._tasks)
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the event loop's other work; :meth:`close` waits for it."""
@@ -318,6 +326,9 @@ class RunningApps:
                 del self._own[client]
         self.log.info("app over", app=running.app.title)
 
+    def _begin(self, app: App, client: str) -> RunningApp:
+        return RunningApp(next(self._numbers), app, client, self._places, self)
+
     def _launch_own(self, app: App, client: str) -> RunningApp:
         running = self._own.get(client)
         if running is not None:
@@ -330,6 +341,6 @@ class RunningApps:
                 f"{most} apps with desktops of their own run already",
                 "quit one of them, or let more sessions run at the same time",
             )
-        running = self._own[client] = RunningApp(app, client, self._places, self)
+        running = self._own[client] = self._begin(app, client)
         self.log.info("app launched", app=app.title, desktop="its own")
         return running

@@ -91,6 +91,17 @@ class MoonlightClient:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class AppRun:
+    """An app that runs, whether somebody streams it or not; ``number`` is the run's, and no other one gets it."""
+
+    number: int
+    app: App
+    clients: tuple[str, ...]
+    """Who has launched or joined it, by name."""
+    streams: int
+
+
 PinOutcome = Literal["taken", "nobody waits", "several wait"]
 """What became of a PIN that was entered."""
 
@@ -210,3 +221,9 @@ class HostControl(LiveControl, Protocol):
 
     async def remove_app(self, number: int) -> bool:
         """Remove an app; ``False`` when there is none of that number."""
+
+    def app_runs(self) -> list[AppRun]:
+        """Return the apps that run, in the order of their launches."""
+
+    async def quit_app(self, number: int) -> bool:
+        """Quit the app of a run, which is gone when this returns; ``False`` when there is no such run."""

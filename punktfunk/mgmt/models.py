@@ -179,6 +179,15 @@ class AppBody(Body):
     own_desktop: bool
 
 
+class AppRunBody(Body):
+    """An app that runs, whether somebody streams it or not."""
+
+    number: Annotated[int, Field(description="Of this run; no other one gets it.")]
+    app: AppBody
+    clients: Annotated[list[str], Field(description="Names of those who have launched or joined it.")]
+    streams: int
+
+
 class AppOrder(Order):
     """An app as it is to be. What it may be in detail the host checks."""
 

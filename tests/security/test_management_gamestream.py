@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from punktfunk.cli import app
 from punktfunk.clock import monotonic_ns
+from punktfunk.gamestream.apps import DESKTOP
 from punktfunk.gamestream.pairing import BeginPairing, parse_pair
 from punktfunk.host.gamestream.pairing import WIRE, HalfOpen, PairingKey
 from punktfunk.trust.store import PairedClient, TrustStore
@@ -148,6 +149,19 @@ def test_readiness_says_what_an_app_with_a_desktop_of_its_own_lacks(
         "Game: no desktop can be streamed here (headless: sway is not installed"
     )
     assert lacking["fix"] == "apt-get install sway"
+
+
+def test_what_runs_is_listed_and_quit(host: ManagedHost) -> None:
+    api, apps = host.program(), host.serving.host.apps
+    assert api.get("/api/v1/running-apps").json() == []
+    running = host.call(lambda: apps.launch(DESKTOP, PHONE.fingerprint))
+    (run,) = api.get("/api/v1/running-apps").json()
+    assert (run["number"], run["app"]["title"], run["streams"]) == (running.number, "Desktop", 0)
+    assert run["clients"] == [PHONE.fingerprint[:8]]
+    assert api.delete(f"/api/v1/running-apps/{running.number}").status_code == 204
+    assert running.ending
+    assert api.get("/api/v1/running-apps").json() == []
+    assert api.delete(f"/api/v1/running-apps/{running.number}").status_code == 404
 
 
 def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:

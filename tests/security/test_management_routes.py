@@ -57,6 +57,8 @@ ROWS = [
     Row("POST", "/api/v1/pair/pin", 401, 409, 403, 409, {"pin": "1234"}),
     Row("DELETE", "/api/v1/pair/{fingerprint}", 401, 404, 403, 404),
     read("/api/v1/apps"),
+    read("/api/v1/running-apps"),
+    Row("DELETE", "/api/v1/running-apps/{run}", 401, 404, 403, 404, called="/api/v1/running-apps/9"),
     Row("POST", "/api/v1/apps", 401, 422, 403, 422, {"title": ""}),
     Row("PUT", "/api/v1/apps/{number}", 401, 404, 403, 404, {"title": "a"}, called="/api/v1/apps/9"),
     Row("DELETE", "/api/v1/apps/{number}", 401, 404, 403, 404, called="/api/v1/apps/9"),

@@ -136,6 +136,7 @@ def test_clients_run_apps_with_desktops_of_their_own_side_by_side_and_see_their_
         assert len(house.own) == 2
         await house.launched(SHARED, C)
         assert house.seen() == {"a": GAME.id, "b": GAME.id, "c": SHARED.id}
+        assert [(run.number, run.app) for run in house.apps.running()] == [(1, GAME), (2, GAME), (3, SHARED)]
         await first.app.quit()
         assert (second.reason, house.own[1].did[-1]) == ("", "run game")
         # The shared desktop is streamed: who has nothing to do with it may launch another app at once.
@@ -191,8 +192,8 @@ def test_a_session_on_an_app_keeps_it_however_long_it_lasts(monkeypatch: pytest.
         session = await house.launched(GAME, A)
         former = Session(session.app, A)
         former.leave()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        (await house.launched(GAME, B)).leave()
+        await soon(lambda: house.own[1].did[-1] == "close", "one that nobody streams is gone")
         assert house.seen()["a"] == GAME.id
 
     at(House(), use)

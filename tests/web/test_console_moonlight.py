@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from punktfunk.gamestream.apps import DESKTOP
 from punktfunk.host.gamestream.pairing import WIRE
 from punktfunk.trust.store import PairedClient
 from tests.security.test_management_gamestream import PHONE, TABLET, wait_for_pin
@@ -65,10 +66,17 @@ def test_a_paired_moonlight_device_is_shown_and_unpaired(
     assert managed.call(trust.clients) == ()
 
 
-def test_an_app_is_added_changed_and_removed(managed: ManagedHost, page: Any, expect: Any) -> None:
+def test_an_app_is_quit_added_changed_and_removed(managed: ManagedHost, page: Any, expect: Any) -> None:
+    managed.call(lambda: managed.serving.host.apps.launch(DESKTOP, "ab" * 32))
     page.get_by_role("navigation").get_by_role("link", name="Apps").click()
-    apps = page.get_by_role("list", name="Apps")
+    apps = page.get_by_role("list", name="Apps", exact=True)
     expect(apps.get_by_role("listitem")).to_have_count(1)
+    runs = page.get_by_role("list", name="Running apps")
+    expect(runs.get_by_role("listitem")).to_contain_text("on the shared desktop · nobody streams it")
+    page.get_by_role("button", name="Quit Desktop…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Quit", exact=True).click()
+    expect(page.get_by_role("heading", name="What runs")).to_be_hidden()
+    assert managed.call(managed.serving.host.apps.running) == []
     page.get_by_role("button", name="Add an app").click()
     page.get_by_label("Title").fill("Game <i>")
     page.get_by_label("Program and arguments").fill("/usr/bin/game\n--level\na b")

@@ -87,6 +87,8 @@ export const moonlightClients = () => call("GET", v1("/clients"));
 export const unpairMoonlight = (fingerprint) => call("DELETE", v1(`/clients/${one(fingerprint)}`));
 
 export const apps = () => call("GET", v1("/apps"));
+export const runningApps = () => call("GET", v1("/running-apps"));
+export const quitApp = (run) => call("DELETE", v1(`/running-apps/${one(run)}`));
 export const addApp = (app) => call("POST", v1("/apps"), app);
 export const changeApp = (id, app) => call("PUT", v1(`/apps/${one(id)}`), app);
 export const removeApp = (id) => call("DELETE", v1(`/apps/${one(id)}`));

@@ -8,12 +8,13 @@ from fastapi import Path
 
 from punktfunk.errors import ConfigError
 from punktfunk.gamestream.apps import DESKTOP, MAX_APP_ID, App
-from punktfunk.mgmt.models import AppBody, AppOrder
+from punktfunk.mgmt.models import AppBody, AppOrder, AppRunBody
 from punktfunk.mgmt.routing import ApiError, Control, failures, router
 
 routes = router("apps")
 
 Number = Annotated[int, Path(ge=1, le=MAX_APP_ID, description="Number of the app.")]
+Run = Annotated[int, Path(ge=1, le=MAX_APP_ID, description="Number of the run.")]
 
 
 @routes.get("/apps", operation_id="listApps", responses=failures(401))
@@ -61,6 +62,24 @@ async def remove(number: Number, control: Control) -> None:
     _require_changeable(number)
     if not await control.remove_app(number):
         raise ApiError(404, "there is no such app")
+
+
+@routes.get("/running-apps", operation_id="listRunningApps", responses=failures(401))
+async def running(control: Control) -> list[AppRunBody]:
+    """List the apps that run, in the order of their launches, those included that nobody streams now."""
+    return [AppRunBody.model_validate(run) for run in control.app_runs()]
+
+
+@routes.delete(
+    "/running-apps/{run}",
+    operation_id="quitApp",
+    status_code=204,
+    responses=failures(401, 403, 404, 422),
+)
+async def quit_app(run: Run, control: Control) -> None:
+    """Quit an app: its streams, its program and a desktop of its own have ended when this is answered."""
+    if not await control.quit_app(run):
+        raise ApiError(404, "no app runs by that number")
 
 
 def _require_changeable(number: int) -> None:

@@ -9,12 +9,22 @@ const DESKTOP = 1;
 export function appsView(main, scope) {
   const list = h("ul", { class: "devices", "aria-label": "Apps" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
+  const runs = h("ul", { class: "devices", "aria-label": "Running apps" });
+  const running = h(
+    "section",
+    { class: "card", "aria-labelledby": "runs-title", hidden: true },
+    h("h2", { id: "runs-title" }, "What runs"),
+    h("p", { class: "muted" }, "It runs on when its client leaves, and can be quit here."),
+    runs,
+  );
   const place = h("div");
   const add = h("button", { type: "button", class: "primary" }, "Add an app");
   const load = async () => {
     try {
-      const apps = await api.apps();
+      const [apps, now] = await Promise.all([api.apps(), api.runningApps()]);
       problem.hidden = true;
+      running.hidden = now.length === 0;
+      follow(runs, now, (run) => run.number, (run) => runRow(run, { quit }));
       follow(list, apps, (app) => app.id, (app) => appRow(app, { edit, remove }));
     } catch (error) {
       problem.hidden = false;
@@ -30,6 +40,21 @@ export function appsView(main, scope) {
     const form = editor(app, { done: close, load });
     place.replaceChildren(form);
     form.querySelector("input").focus();
+  };
+  const quit = async (run) => {
+    const answer = await ask({
+      title: `Quit “${run.app.title}”?`,
+      body: h("p", {}, "Its program ends at once, with everything in it that is not saved."),
+      choices: [{ value: "quit", label: "Quit", kind: "danger" }],
+    });
+    if (answer !== "quit") return;
+    try {
+      await api.quitApp(run.number);
+      toast(`“${run.app.title}” has ended.`);
+    } catch (error) {
+      toast(`Not quit: ${error.message}. ${api.advice(error)}`, "bad");
+    }
+    await load();
   };
   const remove = async (app) => {
     const answer = await ask({
@@ -58,10 +83,33 @@ export function appsView(main, scope) {
       list,
       h("div", { class: "actions" }, add),
     ),
+    running,
     place,
   );
   on(scope, ["opened"], load);
   void load();
+}
+
+function runRow(first, { quit }) {
+  let run = first;
+  const about = h("span", { class: "muted" });
+  const element = h(
+    "li",
+    {},
+    h("div", { class: "who" }, h("b", { class: "name" }, first.app.title), about),
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "button", class: "small danger", "aria-label": `Quit ${first.app.title}…`, onclick: () => quit(run) }, "Quit…"),
+    ),
+  );
+  const update = (next) => {
+    run = next;
+    const where = next.app.own_desktop ? "on a desktop of its own" : "on the shared desktop";
+    const streams = next.streams === 0 ? "nobody streams it" : next.streams === 1 ? "one stream" : `${next.streams} streams`;
+    say(about, `${next.clients.join(", ")} · ${where} · ${streams}`);
+  };
+  return { element, update };
 }
 
 function appRow(first, { edit, remove }) {
