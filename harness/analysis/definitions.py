@@ -84,7 +84,7 @@ goodput | Mbit/s | higher | bits of complete frames over the stream's time | byt
 wire_rate | Mbit/s | none | bits sent over the stream's time | host bytes_sent / time
 queue_wait_max | ms | lower | longest wait in the link's queue | link queue_max_ns
 cost
-send_cpu_per_packet | us | lower | CPU time of the send thread per packet | host cpu_ns / packets_sent !
+send_cpu_per_packet | us | lower | CPU time of sending per packet | host cpu_ns / packets_sent !
 receive_cpu_per_packet | us | lower | CPU time of the receive thread per packet | client cpu_ns / received !
 memory_peak | MiB | lower | most memory held for unfinished frames | client memory_peak_bytes
 picture

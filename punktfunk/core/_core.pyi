@@ -138,7 +138,7 @@ class GameStreamConfig:
 
 @final
 class HostStream:
-    """Own send thread around a host session; takes a duplicate of a connected UDP socket's descriptor."""
+    """A paced host session on a connected UDP socket, of whose descriptor it takes a duplicate."""
 
     def __new__(
         cls,

@@ -1,10 +1,10 @@
 """Host CPU a packet: packetize, protect, encrypt, pace and send, over both wires and beside the kernel alone.
 
 One second after another, each wire sends frames of the same size at 60 a second through the thread and the pacer
-that ``serve`` uses. Counted is CPU time of the calling thread in ``submit`` (cut, FEC, encryption) and of the sending
-thread (its wake-ups, pacing and the kernel's share). Beside them, in the same turns: as many datagrams of the same
-size once a frame, by a ``send`` each and by UDP_SEGMENT alone, 46 to a call. The latter is what the kernel takes of
-every sender with segmentation offload.
+that ``serve`` uses. Counted is CPU time in ``submit`` for cutting, FEC and encryption, and that of sending, be it by
+the calling thread or by the stream's own (wake-ups, pacing and the kernel's share). Beside them, in the same turns:
+as many datagrams of the same size once a frame, by a ``send`` each and by UDP_SEGMENT alone, 46 to a call. The latter
+is what the kernel takes of every sender with segmentation offload.
 
 Packets leave by a device in a namespace of its own that takes whole trains, as a network card with UDP segmentation
 does, and drops them: no receiver's work is charged to the sender, as it is on loopback. What such a card adds (its
@@ -140,6 +140,8 @@ def stream(
     host.close()
     packets = after["packets_sent"] - before["packets_sent"]
     sending = after["cpu_ns"] - before["cpu_ns"]
+    # Of this, what the calling thread has sent by itself.
+    spent -= after["cpu_at_once_ns"] - before["cpu_at_once_ns"]
     sealed, last = (memoryview(stamps[name]).cast("q").tolist() for name in ("sealed_ns", "sent_last_ns"))
     took = [end - begin for begin, end in zip(sealed, last, strict=True) if end >= 0]
     return {

@@ -205,6 +205,24 @@ def test_closing_wakes_a_reader_that_waits(sockets: tuple[socket.socket, socket.
         reader.join()
 
 
+def test_what_the_pacer_lets_go_has_left_when_submit_returns(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    """Without waking the sending thread, which would cost more than the packets."""
+    with streams(sockets, host={"burst_packets": 32, "packets_per_ms": 1, "rate_factor": 0.1}) as (host, _):
+        left = []
+        for number in range(1, 9):
+            host.submit(bytes(3000), number, KEY_FRAME)
+            left.append(host.stats()["packets_sent"])
+        each = left[0]
+        assert each > 0
+        assert left == [each * number for number in range(1, 9)]
+        assert host.flush(PATIENCE)
+        stats = host.stats()
+        assert stats["queue_packets"] == 0
+        assert 0 < stats["cpu_at_once_ns"] <= stats["cpu_ns"]
+
+
 def test_submitting_never_waits_for_the_network(sockets: tuple[socket.socket, socket.socket]) -> None:
     """A pacer far below the offered rate drops whole frames; the encoder does not feel it."""
     slow = {"rate_kbps": 1, "packets_per_ms": 1, "burst_packets": 1, "rate_factor": 1.0, "queue_frames": 2}

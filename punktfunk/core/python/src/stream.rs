@@ -84,7 +84,7 @@ fn wait<T: Send>(
     }
 }
 
-/// Send access units over a connected UDP socket from a thread of its own.
+/// Send access units over a connected UDP socket, paced: at once from the calling thread, the rest from its own.
 ///
 /// Takes a duplicate of descriptor `fd`; the caller may close its own. A frame leaves as a burst of at most
 /// `burst_packets`, then at max(`packets_per_ms`, `rate_factor` times the session's packet rate at `rate_kbps` with FEC).
@@ -144,7 +144,7 @@ impl HostStream {
         Ok(Self { inner })
     }
 
-    /// Seal an access unit and queue its packets; return its index on the wire.
+    /// Seal an access unit, send what may leave at once and queue the rest; return its index on the wire.
     ///
     /// Runs without the GIL and never waits for the network: a full queue drops its oldest frame. `pts_ns` is what goes on
     /// the wire; the other stamps (ns of CLOCK_MONOTONIC, -1 = no such stage) go into the frame's record.

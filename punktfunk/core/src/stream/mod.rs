@@ -1,8 +1,9 @@
 //! Threads and sockets around a session.
 //!
-//! One thread a stream and direction does all per-packet work: [`HostStream`] sends, [`ClientStream`] receives. What
-//! the network does is counted there and never ends a stream; only its owner does.
+//! [`HostStream`] sends and [`ClientStream`] receives, each with a thread of its own. What the network does is counted there
+//! and never ends a stream; only its owner does.
 
+mod alarm;
 mod client;
 mod host;
 mod thread;

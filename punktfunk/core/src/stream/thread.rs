@@ -29,26 +29,6 @@ fn become_realtime() -> bool {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) == 0 }
 }
 
-/// Sleep until `at_ns` of `CLOCK_MONOTONIC`: with 1 ns of timer slack 5 to 15 µs longer (p50).
-///
-/// The token bucket makes up for that with the next train. To spin instead was a fifth of what a packet cost, for a gain
-/// that no receiver can see.
-pub(super) fn sleep_until(at_ns: u64) {
-    let wake = libc::timespec {
-        tv_sec: (at_ns / 1_000_000_000) as libc::time_t,
-        tv_nsec: (at_ns % 1_000_000_000) as libc::c_long,
-    };
-    // SAFETY: `wake` is a valid timespec; whoever is woken early by a signal finds nothing to send and sleeps again.
-    unsafe {
-        libc::clock_nanosleep(
-            libc::CLOCK_MONOTONIC,
-            libc::TIMER_ABSTIME,
-            &raw const wake,
-            std::ptr::null_mut(),
-        );
-    }
-}
-
 fn cpu_ns(clock: libc::clockid_t) -> Option<u64> {
     let mut time = libc::timespec {
         tv_sec: 0,

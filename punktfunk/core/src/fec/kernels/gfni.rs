@@ -122,33 +122,73 @@ unsafe fn rows_8<const R: usize>(
     length: usize,
     overwrite: bool,
 ) {
+    let mut matrices = [0; ROWS * COLUMNS];
+    for (matrix, &coefficient) in matrices.iter_mut().zip(coefficients) {
+        *matrix = MATRICES_8[usize::from(coefficient)];
+    }
+    let outputs_at: [*mut u8; R] = std::array::from_fn(|r| outputs[r].as_mut_ptr());
     let mut at = 0;
-    while at < length {
-        let mask: __mmask64 = if length - at >= 64 {
-            !0
-        } else {
-            (1 << (length - at)) - 1
-        };
-        let mut sums = [_mm512_setzero_si512(); R];
-        if !overwrite {
-            for (sum, output) in sums.iter_mut().zip(outputs.iter()) {
-                // SAFETY: the mask ends the load at `length`, which every shard has.
-                *sum = unsafe { _mm512_maskz_loadu_epi8(mask, output.as_ptr().add(at).cast()) };
+    // SAFETY: each step ends at or before `length`, which every shard has.
+    unsafe {
+        // Each matrix is loaded once for four chunks: with one chunk a step, loads were what took the time.
+        while at + 256 <= length {
+            step_8::<R, 4>(outputs_at, inputs, &matrices, overwrite, at, !0);
+            at += 256;
+        }
+        while at + 64 <= length {
+            step_8::<R, 1>(outputs_at, inputs, &matrices, overwrite, at, !0);
+            at += 64;
+        }
+        if at < length {
+            let mask = (1 << (length - at)) - 1;
+            step_8::<R, 1>(outputs_at, inputs, &matrices, overwrite, at, mask);
+        }
+    }
+}
+
+/// Multiply `V` chunks of 64 bytes from `at` on, or of one chunk the bytes that `mask` names.
+///
+/// # Safety
+/// These bytes must be accessible at `at` in every output and input; outputs are distinct from inputs.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,gfni")]
+unsafe fn step_8<const R: usize, const V: usize>(
+    outputs: [*mut u8; R],
+    inputs: &[&[u8]],
+    matrices: &[u64; ROWS * COLUMNS],
+    overwrite: bool,
+    at: usize,
+    mask: __mmask64,
+) {
+    let mut sums = [[_mm512_setzero_si512(); V]; R];
+    if !overwrite {
+        for r in 0..R {
+            for (v, sum) in sums[r].iter_mut().enumerate() {
+                // SAFETY: promised by the caller; masked bytes are not accessed.
+                *sum = unsafe { _mm512_maskz_loadu_epi8(mask, outputs[r].add(at + 64 * v).cast()) };
             }
         }
-        for (input, coefficients) in inputs.iter().zip(coefficients.chunks_exact(R)) {
-            // SAFETY: as above.
-            let bytes = unsafe { _mm512_maskz_loadu_epi8(mask, input.as_ptr().add(at).cast()) };
-            for (sum, &coefficient) in sums.iter_mut().zip(coefficients) {
-                let matrix = _mm512_set1_epi64(MATRICES_8[usize::from(coefficient)].cast_signed());
-                *sum = _mm512_xor_si512(*sum, _mm512_gf2p8affine_epi64_epi8::<0>(bytes, matrix));
+    }
+    for (input, matrices) in inputs.iter().zip(matrices.chunks_exact(R)) {
+        let mut bytes = [_mm512_setzero_si512(); V];
+        for (v, bytes) in bytes.iter_mut().enumerate() {
+            // SAFETY: promised by the caller; masked bytes are not accessed.
+            *bytes =
+                unsafe { _mm512_maskz_loadu_epi8(mask, input.as_ptr().add(at + 64 * v).cast()) };
+        }
+        for (sums, &matrix) in sums.iter_mut().zip(matrices) {
+            let matrix = _mm512_set1_epi64(matrix.cast_signed());
+            for (sum, &bytes) in sums.iter_mut().zip(&bytes) {
+                let product = _mm512_gf2p8affine_epi64_epi8::<0>(bytes, matrix);
+                *sum = _mm512_xor_si512(*sum, product);
             }
         }
-        for (sum, output) in sums.iter().zip(outputs.iter_mut()) {
-            // SAFETY: as above.
-            unsafe { _mm512_mask_storeu_epi8(output.as_mut_ptr().add(at).cast(), mask, *sum) };
+    }
+    for r in 0..R {
+        for (v, &sum) in sums[r].iter().enumerate() {
+            // SAFETY: promised by the caller; masked bytes are not accessed.
+            unsafe { _mm512_mask_storeu_epi8(outputs[r].add(at + 64 * v).cast(), mask, sum) };
         }
-        at += 64;
     }
 }
 

@@ -36,6 +36,17 @@ enum Failure {
 }
 
 impl UdpEdge {
+    /// Whether a train can be sent without waiting: half of the send buffer is free.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let mut queued: libc::c_int = 0;
+        // SAFETY: SIOCOUTQ (the number of TIOCOUTQ) writes one int.
+        let known =
+            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) } == 0;
+        // The kernel books up to twice what was granted.
+        known && (queued as usize) < self.send_buffer_granted
+    }
+
     /// Send `buf` as datagrams of `segment_bytes` each, the last one possibly shorter.
     ///
     /// Waits up to `send_wait` for room in the send buffer. Never fails: what the kernel refuses is counted.
