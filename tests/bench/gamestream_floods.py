@@ -56,7 +56,7 @@ from punktfunk.units import Bitrate, Mode
 _REPOSITORY = Path(__file__).parents[2]
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_REPOSITORY)}
 _MODE = Mode(1280, 720, 60)
-_TRIES = 3
+_TRIES, _BETWEEN_S = 3, 1.5
 _IP_PKTINFO = 8
 _CONNECT = bytes.fromhex(
     "8fff0259 82ff0001 0000ffff 00000384 00010000 00000030 00000000 00000000 00001388 00000002 00000002"
@@ -223,6 +223,7 @@ async def _beside(host: Host, name: str, attack: AbstractAsyncContextManager[Cal
     async with _watched(host) as reading, attack as note:
         connects = []
         for _ in range(_TRIES):
+            await asyncio.sleep(_BETWEEN_S)
             try:
                 connects.append(await _connected(host))
             except PunktfunkError as error:
