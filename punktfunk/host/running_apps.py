@@ -27,7 +27,9 @@ from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.units import Mode
 
 UNSTREAMED_LIMIT_S = 3600.0
-"""An app on a desktop of its own is quit when nobody has streamed it for so long: nobody else can see or quit it."""
+"""An app on a desktop of its own is quit when nobody has streamed it for so long: other clients do not see it."""
+MAX_CLIENTS_KEPT = 64
+"""Who has joined an app, the latest: where trust is open, a client may come with a new certificate each time."""
 END_LIMIT_S = 5.0
 """How long a client that quits waits for the sessions to end, whose clients have a second to acknowledge it."""
 
@@ -53,8 +55,8 @@ class RunningApp:
         self.number = number
         """Of this run, and of no other one of the host's."""
         self.app = app
-        self.clients = {client}
-        """Who has launched or joined it."""
+        self.clients = {client: None}
+        """Who has launched or joined it, the latest last."""
         self.sessions: set[ClientSession] = set()
         """Those on it that are not over, whether they stream yet or not."""
         self.desktop: DesktopPool | None = None
@@ -106,7 +108,10 @@ class RunningApp:
 
     def join(self, client: str, session: ClientSession) -> None:
         """Take note of a client's session on it."""
-        self.clients.add(client)
+        self.clients.pop(client, None)
+        self.clients[client] = None
+        if len(self.clients) > MAX_CLIENTS_KEPT:
+            del self.clients[next(iter(self.clients))]
         self.sessions.add(session)
         self._keep_time()
 

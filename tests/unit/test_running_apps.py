@@ -314,3 +314,18 @@ def test_a_program_without_a_desktop_is_not_launched() -> None:
 )
 def test_a_client_names_an_app_by_number_or_title(name: str, app: App | None) -> None:
     assert House().apps.named(name) is app
+
+
+def test_of_those_who_join_an_app_the_latest_are_kept() -> None:
+    async def use(house: House) -> None:
+        first = await house.launched(SHARED, A)
+        for number in range(running_apps.MAX_CLIENTS_KEPT - 1):
+            Session(first.app, f"{number:064}").leave()
+        assert house.seen()["a"] == SHARED.id
+        Session(first.app, A)
+        Session(first.app, B)
+        assert len(first.app.clients) == running_apps.MAX_CLIENTS_KEPT
+        assert house.seen() == {"a": SHARED.id, "b": SHARED.id, "c": 0}
+        assert "0" * 64 not in first.app.clients
+
+    at(House(), use)
