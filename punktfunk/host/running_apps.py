@@ -86,6 +86,9 @@ class RunningApp:
         Raises ``CapabilityError`` or ``DesktopError`` where it cannot be started, or is quit meanwhile.
         """
         if self._starting is None:
+            if self.ending:
+                # A stream is late for it: its client has left, and nobody would close a desktop any more.
+                raise CapabilityError(f"{self.app.title} is over")
             self._starting = asyncio.get_running_loop().create_task(self._start(mode))
         await asyncio.shield(self._starting)
 
@@ -157,7 +160,12 @@ class RunningApp:
 
     async def _run(self, mode: Mode) -> None:
         if self.app.own_desktop:
-            self.desktop = await asyncio.to_thread(self._open, mode)
+            await self._owner.take_place()
+            try:
+                self.desktop = await asyncio.to_thread(self._open, mode)
+            except BaseException:
+                await self._owner.give_place()
+                raise
             self._runner = AppRunner(self.desktop)
         if self.ending:
             raise CapabilityError(f"{self.app.title} was quit before it had begun")
@@ -210,8 +218,11 @@ class RunningApp:
             await self._runner.end()
         desktop, self.desktop = self.desktop, None
         if desktop is not None:
-            await self._places.streams_over(desktop)
-            await asyncio.to_thread(desktop.close)
+            try:
+                await self._places.streams_over(desktop)
+                await asyncio.to_thread(desktop.close)
+            finally:
+                await self._owner.give_place()
 
     def _finish(self) -> None:
         self._over = True
@@ -246,6 +257,9 @@ class RunningApps:
         self._own: dict[str, RunningApp] = {}
         """By the client whose they are: the fingerprint of its certificate."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open = 0
+        """Desktops of apps, those included that begin or close: an app may be over long before its desktop."""
+        self._room = asyncio.Condition()
         self._numbers = itertools.count(1)
 
     def running(self) -> list[RunningApp]:
@@ -321,6 +335,18 @@ class RunningApps:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def take_place(self) -> None:
+        """Wait until there may be one desktop of an app more; those that close take a second or two."""
+        async with self._room:
+            await self._room.wait_for(lambda: self._open < max(1, self._places.most_own()))
+            self._open += 1
+
+    async def give_place(self) -> None:
+        """Take note that a desktop of an app is gone."""
+        async with self._room:
+            self._open -= 1
+            self._room.notify_all()
 
     def forget(self, running: RunningApp) -> None:
         """Take note that an app is over."""

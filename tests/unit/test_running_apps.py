@@ -81,17 +81,22 @@ class House:
         self.shared = Desk()
         self.own: list[Desk] = []
         self.captured_until: list[str] = []
+        self.most_open = 0
         self.next_own = Desk
+        self.streams_over_may_return: asyncio.Event | None = None
         places = AppPlaces(DesktopPool(self.shared), self._open, lambda: most_own, self._streams_over)  # type: ignore[arg-type]
         self.apps = RunningApps(lambda: (DESKTOP, GAME, OTHER, SHARED), places)
 
     def _open(self) -> DesktopPool:
         self.own.append(self.next_own())
+        self.most_open = max(self.most_open, sum("close" not in desk.did for desk in self.own))
         return DesktopPool(self.own[-1])  # type: ignore[arg-type]
 
     async def _streams_over(self, desktop: DesktopPool) -> None:
         assert isinstance(desktop._desktop, Desk)
         self.captured_until += desktop._desktop.did[-1:]
+        if self.streams_over_may_return is not None:
+            await self.streams_over_may_return.wait()
 
     async def launched(self, app: App, client: str) -> Session:
         running = self.apps.launch(app, client)
@@ -286,6 +291,38 @@ def test_an_app_that_nobody_had_started_goes_with_its_last_session() -> None:
         assert not house.shared.did
 
     at(House(), use)
+
+
+def test_a_stream_that_is_late_for_its_app_opens_no_desktop_that_nobody_closes() -> None:
+    """A client that has left while the worker of its former stream ended: its stream asks for the app after all."""
+
+    async def use(house: House) -> None:
+        running = house.apps.launch(GAME, A)
+        Session(running, A).leave()
+        with pytest.raises(CapabilityError, match="over"):
+            await running.open_desktop(MODE)
+        assert not house.own
+        assert house.apps.seen_by(A) is None
+
+    at(House(), use)
+
+
+def test_a_desktop_that_still_closes_has_the_place_of_one() -> None:
+    """Else a client whose app's program ends at once has one compositor after the other, however long each takes."""
+
+    async def use(house: House) -> None:
+        session = await house.launched(GAME, A)
+        closing = house.streams_over_may_return = asyncio.Event()
+        house.own[0].programs[0](1, "gone")
+        await soon(lambda: bool(session.reason), "the app is over")
+        assert house.seen()["a"] == 0
+        again = asyncio.create_task(house.launched(GAME, A))
+        await asyncio.sleep(0)  # it begins
+        closing.set()
+        await again
+        assert (len(house.own), house.most_open) == (2, 1)
+
+    at(House(most_own=1), use)
 
 
 def test_a_program_without_a_desktop_is_not_launched() -> None:
