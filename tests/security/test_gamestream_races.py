@@ -48,6 +48,12 @@ def client(number: int) -> PairedClient:
     return PairedClient(f"{number:064x}", f"client {number}", WIRE, 0, "")
 
 
+def know(host: StreamingHost, *numbers: int) -> None:
+    """Let clients be paired."""
+    for number in numbers:
+        host.pairing.trust.add(client(number))
+
+
 def wish(app: App, key: bytes | None = None) -> LaunchRequest:
     rikey = secrets.token_hex(16) if key is None else key.hex()
     query = {"appid": str(app.id), "rikey": rikey, "rikeyid": "1", "localAudioPlayMode": "0"}
@@ -64,6 +70,7 @@ def test_nothing_is_published_on_an_app_that_is_being_quit_and_the_next_one_stay
         desk.may_begin.set()
         desktop = DesktopPool(desk)  # type: ignore[arg-type]  # it is asked for programs alone
         async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
+            know(host, 1, 2, 3)
             server = host.server
             await launched(host, 1, GAME)
             quitting = [asyncio.create_task(server.cancel(client(n))) for n in (1, 2)]
@@ -88,6 +95,7 @@ def test_a_launch_with_the_key_of_an_earlier_session_starts_no_program(tmp_path:
         desk.may_end.set()
         desktop, key = DesktopPool(desk), bytes(range(16))  # type: ignore[arg-type]  # it is asked for programs alone
         async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
+            know(host, 1, 2)
             await host.server.launch(client(1), wish(DESKTOP, key), "127.0.0.1", "127.0.0.1")
             await host.server.cancel(client(1))
             with pytest.raises(StatusError, match="the key of an earlier one") as error:
@@ -106,6 +114,7 @@ def test_a_launch_that_is_quit_half_way_leaves_neither_program_nor_session(tmp_p
         desk.may_end.set()
         desktop = DesktopPool(desk)  # type: ignore[arg-type]  # it is asked for programs alone
         async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
+            know(host, 1, 2)
             launching = asyncio.create_task(launched(host, 1, GAME))
             await soon(lambda: host.server.running_app(None) == GAME.id, "the launch has begun")
             quitting = asyncio.create_task(host.server.cancel(client(2)))
@@ -116,5 +125,26 @@ def test_a_launch_that_is_quit_half_way_leaves_neither_program_nor_session(tmp_p
             await quitting
             assert (host.server.running_app(None), host.server.sessions) == (0, [])
             assert desk.ended == desk.began
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_a_launch_whose_client_is_unpaired_half_way_is_refused_and_leaves_no_session(tmp_path: Path) -> None:
+    """Its session would have the key that the client chose: RTSP and the control port ask for no certificate."""
+
+    async def run() -> None:
+        desk = Desk()
+        desk.may_end.set()
+        desktop = DesktopPool(desk)  # type: ignore[arg-type]  # it is asked for programs alone
+        async with streaming_host(tmp_path, apps=(DESKTOP, GAME), app_desktop=desktop) as host:
+            know(host, 1, 2)
+            launching = asyncio.create_task(launched(host, 1, GAME))
+            await soon(lambda: host.server.running_app(None) == GAME.id, "the launch has begun")
+            host.pairing.trust.remove(client(1).fingerprint)
+            desk.may_begin.set()
+            with pytest.raises(StatusError, match="not paired with the host any more") as refused:
+                await launching
+            assert (refused.value.status, host.server.sessions) == (401, [])
+            assert (host.server.running_app(None), desk.ended) == (0, desk.began), "nobody else came to it"
 
     asyncio.run(asyncio.wait_for(run(), 60))

@@ -260,6 +260,9 @@ class GameStreamServer:
             await running.ready(hinted_mode(self._config, request))
         except PunktfunkError as error:
             raise _refused(error, 503) from error
+        # All of it may have changed meanwhile. Who is paired, too: what follows asks for the session's key alone.
+        if self.paired(client.fingerprint) is None:
+            raise StatusError("this device is not paired with the host any more", status=401)
         if self._closing:
             raise StatusError("the host is about to end", status=503)
         if running.ending:
