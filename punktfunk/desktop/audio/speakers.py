@@ -2,13 +2,14 @@
 
 PipeWire records what a muted sink would play; PulseAudio mixes the mute into some sinks' monitors, so that nothing is
 muted there. A shell holds the mute and takes it back as soon as this process closes its end of a pipe or dies, however
-that is: nobody is to find a machine that has gone dumb.
+that is, a moment before it is told that they are muted included: nobody is to find a machine that has gone dumb.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 from typing import Final, Self
 
@@ -16,8 +17,10 @@ from punktfunk.errors import CapabilityError, DesktopError
 
 _LIMIT_S: Final = 5.0
 """For the sound server's answer, which takes some 30 ms."""
+_MUTE_LIMIT_S: Final = 5.0
+"""For the holder to say that they are muted, and to end: whoever waits has a desktop's other work to do."""
 _HOLD: Final = """\
-trap '' INT TERM HUP
+trap '' INT TERM HUP PIPE
 pactl set-sink-mute "$1" 1 && echo muted && read -r _
 pactl set-sink-mute "$1" 0
 """
@@ -51,7 +54,7 @@ class MutedSpeakers:
             assert end is not None
             end.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            holder.wait(_LIMIT_S)
+            holder.wait(_MUTE_LIMIT_S)
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +71,10 @@ class MutedSpeakers:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        assert self._holder.stdout is not None
-        if not self._holder.stdout.readline():
+        said = self._holder.stdout
+        assert said is not None
+        answers, _, _ = select.select([said], [], [], _MUTE_LIMIT_S)
+        if not answers or not said.readline():
             self.close()
             raise DesktopError(f"the sound server does not mute {sink}", "mute it by hand")
 
