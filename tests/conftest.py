@@ -22,6 +22,8 @@ pytest_plugins = (
     "tests.support.cpu",
 )
 
+# Each of the hundreds of processes would look through all installed packages for plugins of pydantic.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 # The background job of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 _CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")

@@ -42,16 +42,19 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
             pass
 
     async def scenario() -> None:
-        sink, heard, sent = Sink(), 0, 0
+        sink, heard, sent, all_heard = Sink(), 0, 0, asyncio.Event()
 
         def hear(_datagram: FromHost) -> None:
             nonlocal heard
             heard += 1
+            if heard >= sent:
+                all_heard.set()
 
         async def pass_on(client: punktfunk.Client, host: punktfunk.Host, total: int) -> int:
             """Go on until so many have come each way; return what is allocated then."""
             nonlocal sent
             while min(sink.taken, heard) < total:
+                all_heard.clear()
                 for _ in range(IN_A_ROW):
                     client.send(InputEvent(InputKind.MOUSE_MOVE, 0, 1, -1))
                     send(host, Audio(sent, sent * 5_000_000, packets[sent % len(packets)]))
@@ -59,8 +62,7 @@ def test_control_processes_hold_nothing_of_what_they_have_passed_on() -> None:
                 # A datagram may be lost, and nobody sends it again.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOST_AFTER_S):
-                        while heard < sent:
-                            await asyncio.sleep(0)
+                        await all_heard.wait()
             # Acknowledgements are out and in, what QUIC kept for them is gone.
             await asyncio.sleep(QUIET_S)
             gc.collect()

@@ -20,7 +20,7 @@ from tests.support.waiting import PATIENCE_S
 pytestmark = pytest.mark.root
 
 SEED = 20_261_122
-MODE = Mode(1280, 720, 30)
+MODE = Mode(960, 540, 30)
 FRAMES = 120
 """The stream ends with so many, however long a busy machine takes for them."""
 LOSS = {"delay_us": 2000, "loss": {"kind": "independent", "p": 0.02}}

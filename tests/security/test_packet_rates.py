@@ -30,7 +30,7 @@ MAX_DATA_PACKETS_PER_S = 2_000_000_000 / USUAL_SHARD_BITS
 """The highest bitrate in packets that fill 1500 bytes; docs/promises.md has it rounded."""
 PACING = 1.25
 """What a frame may leave faster than the session's own rate."""
-STREAM_S = 4.0
+STREAM_S = 2.0
 
 
 @pytest.fixture

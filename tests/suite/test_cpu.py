@@ -13,17 +13,17 @@ FILES = {
 import time
 
 def test_its_own():
-    end = time.process_time() + 0.3
+    end = time.process_time() + 0.2
     while time.process_time() < end: pass
 
 def test_that_waits():
-    time.sleep(0.5)
+    time.sleep(0.3)
 """,
     "test_processes.py": """\
 import subprocess, sys
 import pytest
 
-BURN = "import time\\nwhile time.process_time() < 0.6: pass"
+BURN = "import time\\nwhile time.process_time() < 0.4: pass"
 
 @pytest.fixture
 def program():
@@ -46,13 +46,14 @@ def test_cpu_is_counted_with_processes_and_fixtures_and_without_waiting(
     taken = {name: float(seconds) for seconds, name in lines}
     assert list(taken) == ["test_of_its_fixture", "test_its_own", "test_that_waits"], done.stdout
     # The kernel counts in ticks of 10 ms.
-    assert taken["test_of_its_fixture"] >= 0.55
-    assert 0.25 <= taken["test_its_own"] < 0.55
-    assert taken["test_that_waits"] < 0.25
+    assert taken["test_of_its_fixture"] >= 0.35
+    assert 0.15 <= taken["test_its_own"] < 0.35
+    assert taken["test_that_waits"] < 0.15
     assert re.search(r"^ *\d+\.\d+  all 3 tests$", done.stdout, re.MULTILINE)
 
 
 def test_without_the_option_nothing_is_printed(
     inner: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
-    assert "CPU seconds" not in inner(FILES, plugins=("tests.support.cpu",)).stdout
+    one = {"test_one.py": "def test_one():\n    pass\n"}
+    assert "CPU seconds" not in inner(one, plugins=("tests.support.cpu",)).stdout

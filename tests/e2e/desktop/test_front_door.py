@@ -21,7 +21,7 @@ from punktfunk.errors import HarnessError
 from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, eventually
 
-MODE = Mode(1280, 720, 30)
+MODE = Mode(960, 540, 30)
 
 
 def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
@@ -32,8 +32,8 @@ def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
         assert "a headless sway that runs punktfunk testcard" in host.banner
         printed = connect(host, tmp_path, MODE, PATIENCE_S)
         ended = host.end()
-    assert "stream 1280x720@30" in printed
-    assert "session 1 127.0.0.1 1280x720@30" in ended
+    assert "stream 960x540@30" in printed
+    assert "session 1 127.0.0.1 960x540@30" in ended
     counters = host.stats().counters
     seen = pictures(host.left, tmp_path / "client")
     assert len(seen.captured_ns) > 45, "the card was not streamed for long"
