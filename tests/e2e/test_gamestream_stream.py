@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 
 from punktfunk.client.ending import End
+from punktfunk.client.gamestream.control import URGENT
 from punktfunk.client.gamestream.host import LaunchWish, StreamKey
 from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.client.summary import Summary
 from punktfunk.desktop.pads import OnRumble, PadState
 from punktfunk.errors import StatusError
+from punktfunk.gamestream.control import Invalidate
 from punktfunk.gamestream.describe import Features
 from punktfunk.host.gamestream import control_server
 from punktfunk.host.gamestream import session as session_module
@@ -85,6 +87,7 @@ async def streamed(client: GameStreamClient, during: Callable[[], Awaitable[None
 @pytest.mark.conformance(34)
 @pytest.mark.conformance(35)
 @pytest.mark.conformance(57)
+@pytest.mark.conformance(58)
 @pytest.mark.conformance(9)
 def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
     async def use(host: StreamingHost) -> None:
@@ -118,6 +121,11 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
                 client.request_keyframe()
             await soon(lambda: report.counters.get("key_frames", 1) > before, "an IDR frame")
             assert report.counters["key_frames"] == before + 1, "three requests at once are one IDR frame"
+            # Reference frames are not invalidated, which was not offered: who asks all the same gets an IDR frame.
+            assert not client.choice.invalidation
+            assert client._control is not None
+            client._control.send(Invalidate(1, 1000), URGENT)
+            await soon(lambda: report.counters["key_frames"] >= before + 2, "another IDR frame")
             assert (report.name, report.peer.fingerprint) == (
                 "living room",
                 host.pairing.trust.clients()[0].fingerprint,

@@ -52,6 +52,8 @@ class StreamChoice:
     layout: SurroundParams
     features: Features = NO_FEATURES
     """Which input the host takes as it is; stock clients make a mouse of what it does not."""
+    invalidation: bool = False
+    """Whether the host invalidates reference frames on demand; this client asks for IDR frames in any case."""
 
     @property
     def sound(self) -> SoundFormat:
@@ -94,6 +96,7 @@ class StreamChoice:
             wanted | description.requested,
             _layout(wish, description),
             description.features,
+            description.invalidation,
         )
 
     def payload(self, address: str, video_port: int) -> bytes:
