@@ -186,7 +186,7 @@ def _report(folder: Path, cpu: dict[str, float], given: argparse.Namespace) -> N
     print(f"{'  decoder':30} {_percentiles(decoded_ns - seen['decode_begin_ns'][pictures])}")
     print(
         f"CPU ms a frame: host {1e3 * cpu['host'] / frames:.2f}, client {1e3 * cpu['client'] / frames:.2f}, "
-        "both with their start; the sending thread "
+        "both with their start; sending "
         f"{stats['cpu_ns'] / max(1, stats['packets_sent']) / 1e3:.2f} us a packet"
     )
 
