@@ -32,6 +32,7 @@ from harness.link.judge import (
     judge_rate,
     packets_for_half,
 )
+from harness.network.pace import EMULATED
 from punktfunk.core._core import probe_receive, probe_send
 from punktfunk.errors import HarnessError, LinkUnverifiedError
 
@@ -108,7 +109,7 @@ def verify(
     ``actual`` is what is really applied (``asked`` unless a test sabotages the link). The link is left
     with the ideal spec. Raises :class:`LinkUnverifiedError` naming every property that is not as asked.
     """
-    budget = budget or Budget()
+    budget = budget or (Budget.emulated() if EMULATED else Budget())
     asked, actual = asked.steady(), (actual or asked).steady()
     findings: dict[Direction, list[Finding]] = {}
     repeated = 0

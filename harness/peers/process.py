@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 from harness.analysis import records
 from harness.analysis.records import Records
 from harness.network.namespaces import Namespace
+from harness.network.pace import PATIENCE
 from harness.network.process import NamespaceProcess
 from harness.peers.peer import Place, Role
 from harness.scenario.model import Session
 from punktfunk.errors import HarnessError, ResultsError
 
-_READY_S = 30.0
+_READY_S = 30.0 * PATIENCE
 
 
 class ProgramPeer:

@@ -14,6 +14,7 @@ from harness.link.base import LinkSpecs, LiveLink
 from harness.link.netem import NetemLink
 from harness.link.tun import TunLink
 from harness.link.verify import Verification, verify
+from harness.network.pace import PATIENCE
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Topology, topology
 from harness.peers.loading import ClientKind, HostKind, live_peers
@@ -37,7 +38,7 @@ _ATTEMPTS = 3
 """Tries at a handshake: over a link that loses a lot, one may fail by chance, which is no matter of this case."""
 
 _DRAIN_S = 2.0
-_END_S = 30.0
+_END_S = 30.0 * PATIENCE
 """What ending takes at most once the last frame is sent: the client's drain, artefacts, idle limits."""
 
 

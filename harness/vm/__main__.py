@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness.network.pace import VARIABLE
 from harness.vm.image import prepare
 from harness.vm.machine import run_in_vm
 from punktfunk.errors import PunktfunkError
@@ -35,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
             timeout_s=given.timeout,
             processors=given.cpus,
             environment={
-                "PUNKTFUNK_VM": "1",
+                VARIABLE: "1",
                 "CI": os.environ.get("CI", ""),
                 # Importing what these tests do not use takes an emulated processor half a minute.
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
