@@ -139,9 +139,10 @@ class Children:
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    stat = (entry / "stat").read_text()
-                    state, parent = stat.rpartition(")")[2].split()[:2]
-                    if state != "Z":
+                    # In bytes: a program's name, which stands in it, need not be text.
+                    stat = (entry / "stat").read_bytes()
+                    state, parent = stat.rpartition(b")")[2].split()[:2]
+                    if state != b"Z":
                         parents[int(entry.name)] = int(parent)
         below: list[int] = []
         frontier = {os.getpid()}

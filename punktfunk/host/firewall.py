@@ -19,11 +19,12 @@ PROCESSES = Path("/proc")
 def active_firewall(ufw_settings: Path = UFW_SETTINGS, processes: Path = PROCESSES) -> Firewall | None:
     """Return the firewall that this machine runs, as far as everybody can see it; ``None`` for none or another."""
     with contextlib.suppress(OSError):
-        if any(line.strip().lower() == "enabled=yes" for line in ufw_settings.read_text().splitlines()):
+        # In bytes: what a person has commented, and the names of others' processes, need not be text.
+        if any(line.strip().lower() == b"enabled=yes" for line in ufw_settings.read_bytes().splitlines()):
             return "ufw"
     for name in processes.glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):
-            if name.read_text().strip() == "firewalld":
+            if name.read_bytes().strip() == b"firewalld":
                 return "firewalld"
     return None
 

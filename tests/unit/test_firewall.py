@@ -46,3 +46,13 @@ def test_a_firewall_is_seen_by_its_settings_or_its_process(tmp_path: Path) -> No
     assert active_firewall(settings, processes) == "firewalld"
     settings.write_text("# ufw\nENABLED=yes\nLOGLEVEL=low\n")
     assert active_firewall(settings, processes) == "ufw"
+
+
+def test_a_comment_or_a_process_whose_name_is_no_text_hides_nothing(tmp_path: Path) -> None:
+    settings, processes = tmp_path / "ufw.conf", tmp_path / "proc"
+    for number, name in ((11, b"gr\xc3\n"), (12, b"firewalld\n"), (13, b"\xff\n")):
+        (processes / str(number)).mkdir(parents=True)
+        (processes / str(number) / "comm").write_bytes(name)
+    assert active_firewall(settings, processes) == "firewalld"
+    settings.write_bytes(b"# f\xfcr zu Hause\nENABLED=yes\n")
+    assert active_firewall(settings, processes) == "ufw"
