@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from punktfunk.gamestream.apps import App
+from punktfunk.app import App
 
 CONTENT_TYPE = "application/xml"
 

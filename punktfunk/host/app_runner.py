@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from punktfunk import log
+from punktfunk.app import App
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import RunningProgram
 from punktfunk.errors import CapabilityError
-from punktfunk.gamestream.apps import App
 from punktfunk.host.desktop import DesktopPool
 
 LAUNCHER_S = 5.0

@@ -12,8 +12,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from punktfunk.app import DESKTOP, MAX_APP_ID, App
 from punktfunk.errors import ConfigError, SettingsError
-from punktfunk.gamestream.apps import DESKTOP, MAX_APP_ID, App
 from punktfunk.printable import MAX_NAME_CHARACTERS, is_printable
 from punktfunk.trust.private_file import read_private, write_private
 

@@ -9,11 +9,11 @@ from importlib import metadata
 from typing import TYPE_CHECKING, TypeVar
 
 from punktfunk.addresses import reachable_addresses
+from punktfunk.app import App
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
 from punktfunk.desktop.backends import BACKENDS, examine
 from punktfunk.errors import StatusError
-from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.certificate import ClientCertificate
 from punktfunk.gamestream.ports import Ports as GameStreamPorts
 from punktfunk.gamestream.serverinfo import unique_id

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from punktfunk import log
+from punktfunk.app import App
 from punktfunk.ending import EndReason
 from punktfunk.errors import AppRunningError, CapabilityError, CapacityFullError
-from punktfunk.gamestream.apps import App
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.config import HostConfig

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from punktfunk import log
+from punktfunk.app import DESKTOP, App
 from punktfunk.errors import ConfigError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.native.pairing import NativePairing

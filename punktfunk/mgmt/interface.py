@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from punktfunk.gamestream.apps import App
+from punktfunk.app import App
 from punktfunk.mgmt.live import LiveControl
 from punktfunk.units import Mode
 

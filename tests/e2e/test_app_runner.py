@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.desktop import OnEnd, RunningProgram
 from punktfunk.desktop.attached_program import AttachedProgram
 from punktfunk.errors import CapabilityError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host import app_runner
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.desktop import DesktopPool

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.client.ending import End
 from punktfunk.client.gamestream.host import LaunchWish, StreamKey
 from punktfunk.errors import StatusError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.desktop import DesktopPool
 from tests.e2e.test_app_runner import Desk, alive
 from tests.support.streaming_host import MODE, StreamingHost, streaming_host

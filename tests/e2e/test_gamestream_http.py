@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from punktfunk.app import App
 from punktfunk.clock import monotonic_ns
-from punktfunk.gamestream.apps import App
 from punktfunk.host.gamestream.pairing import WIRE
 from punktfunk.trust.store import PairedClient
 from tests.support.gamestream import exchange

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import punktfunk
+from punktfunk.app import DESKTOP, App
 from punktfunk.client.ending import End
 from punktfunk.desktop import OnEnd, RunningProgram
 from punktfunk.errors import RejectedError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.running_apps import AppPlaces, RunningApps
 from punktfunk.host.service import Host

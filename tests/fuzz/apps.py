@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from punktfunk.gamestream.apps import App
+from punktfunk.app import App
 from punktfunk.host.apps import MAX_APPS, SCHEMA_VERSION, _parse, checked
 from tests.fuzz.target import Target
 

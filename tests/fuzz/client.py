@@ -7,13 +7,13 @@ import ssl
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from punktfunk.app import App
 from punktfunk.client.gamestream import http, rtsp
 from punktfunk.client.gamestream.exchange import PairingExchange, Secrets
 from punktfunk.client.gamestream.host import RtspPlace
 from punktfunk.client.gamestream.reply import MAX_APPS, Reply, ServerInfo, apps_of
 from punktfunk.errors import CryptoError, HandshakeError, PairingError, ProtocolError, StatusError
 from punktfunk.gamestream import serverinfo, xml
-from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.certificate import ClientCertificate
 from punktfunk.gamestream.pairing import (
     BeginPairing,

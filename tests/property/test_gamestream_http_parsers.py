@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from punktfunk.app import App
 from punktfunk.errors import StatusError
 from punktfunk.gamestream import xml
-from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.certificate import ClientCertificate, signature_of
 from punktfunk.gamestream.launch import LaunchRequest
 from punktfunk.gamestream.pairing import parse_pair

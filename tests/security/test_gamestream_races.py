@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.desktop import OnEnd, RunningProgram
 from punktfunk.errors import StatusError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.launch import LaunchRequest
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.pairing import WIRE

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from punktfunk.app import DESKTOP
 from punktfunk.cli import app
 from punktfunk.clock import monotonic_ns
-from punktfunk.gamestream.apps import DESKTOP
 from punktfunk.gamestream.pairing import BeginPairing, parse_pair
 from punktfunk.host.gamestream.pairing import WIRE, HalfOpen, PairingKey
 from punktfunk.trust.store import PairedClient, TrustStore

@@ -16,9 +16,9 @@ from typing import TypeVar
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import StatusError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.describe import CodecModes
 from punktfunk.gamestream.launch import LaunchRequest, rtsp_url
 from punktfunk.gamestream.ports import Ports

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.client.gamestream.config import GameStreamConfig
 from punktfunk.client.gamestream.host import GameHost
 from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.clock import monotonic_ns
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool

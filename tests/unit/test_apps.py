@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.errors import ConfigError, SettingsError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host.apps import MAX_APPS, AppCatalogue
 
 GAME = App(0, "Game", ("/usr/bin/game", "--level", "1 ; rm -rf /"), "/srv/games", own_desktop=True)

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.errors import StatusError
 from punktfunk.gamestream import xml
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.gamestream.describe import CodecModes
 from punktfunk.gamestream.launch import LaunchRequest, ModeHint, Surround, rtsp_url
 from punktfunk.gamestream.serverinfo import ServerInfo, local_ip, unique_id

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from punktfunk import log
+from punktfunk.app import DESKTOP, App
 from punktfunk.desktop import DesktopOutput, OnEnd, RunningProgram
 from punktfunk.desktop.capture import WlrScreen
 from punktfunk.ending import EndReason
 from punktfunk.errors import AppRunningError, CapabilityError, CapacityFullError, DesktopError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.host import running_apps
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.desktop import DesktopPool

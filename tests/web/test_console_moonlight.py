@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from punktfunk.gamestream.apps import DESKTOP
+from punktfunk.app import DESKTOP
 from punktfunk.host.gamestream.pairing import WIRE
 from punktfunk.trust.store import PairedClient
 from tests.security.test_management_gamestream import PHONE, TABLET, wait_for_pin

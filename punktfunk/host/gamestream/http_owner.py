@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from punktfunk.gamestream.apps import App
+from punktfunk.app import App
 from punktfunk.gamestream.launch import LaunchRequest
 from punktfunk.trust.store import PairedClient
 

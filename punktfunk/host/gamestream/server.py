@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
+from punktfunk.app import App
 from punktfunk.ending import EndReason
 from punktfunk.errors import (
     AppRunningError,
@@ -23,7 +24,6 @@ from punktfunk.errors import (
     StatusError,
 )
 from punktfunk.gamestream.announce import Announced
-from punktfunk.gamestream.apps import App
 from punktfunk.gamestream.control import (
     FecStatus,
     IdrRequest,

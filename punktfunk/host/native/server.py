@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
+from punktfunk.app import App
 from punktfunk.clock import SessionClock
 from punktfunk.ending import EndReason
 from punktfunk.errors import CapabilityError, CapacityFullError, ConfigError, RejectedError
-from punktfunk.gamestream.apps import App
 from punktfunk.host.client_session import StreamRequest
 from punktfunk.host.config import HostConfig
 from punktfunk.host.describe import place_of

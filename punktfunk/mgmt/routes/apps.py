@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import Path
 
+from punktfunk.app import DESKTOP, MAX_APP_ID, App
 from punktfunk.errors import ConfigError
-from punktfunk.gamestream.apps import DESKTOP, MAX_APP_ID, App
 from punktfunk.mgmt.models import AppBody, AppOrder, AppRunBody
 from punktfunk.mgmt.routing import ApiError, Control, failures, router
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.app import DESKTOP, App
 from punktfunk.client.ending import End
 from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.desktop import DesktopOptions
 from punktfunk.desktop.headless_desktop import HeadlessDesktop
 from punktfunk.errors import CapabilityError
-from punktfunk.gamestream.apps import DESKTOP, App
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import SyntheticSpec
 from punktfunk.units import Mode

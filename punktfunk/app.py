@@ -1,4 +1,4 @@
-"""An app as clients see and start it (gamestream section 4.1): a program of the host's own list, or the desktop itself.
+"""An app as clients of either wire see and start it: a program of the host's own list, or the desktop itself.
 
 What runs is the host owner's choice alone: a client names an app by its number, and nothing of a request becomes part
 of a command (promise P12).
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_APP_ID = 2**31 - 1
-"""Clients keep the number in 31 bits, and take 0 for "nothing runs"."""
+"""Moonlight clients keep the number in 31 bits, and take 0 for "nothing runs" (gamestream section 4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
