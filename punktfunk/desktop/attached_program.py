@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from punktfunk.desktop import OnEnd
+from punktfunk.desktop.process_session import end_rest_of
 from punktfunk.errors import CapabilityError
 
 GRACE_S: Final = 0.5
@@ -47,10 +48,11 @@ class AttachedProgram:
         self._watcher.start()
 
     def end(self) -> None:
-        """End it and what it has started in its group."""
+        """End it and what it has started in its session; it may have ended itself before, as launchers do."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self._watcher.is_alive():
-                return
+                break
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
             self._watcher.join(GRACE_S)
+        end_rest_of(self._process.pid, GRACE_S)

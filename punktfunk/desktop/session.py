@@ -177,11 +177,13 @@ class DesktopSession:
             return app
 
     def end_app(self, app: App) -> int:
-        """End a program and return its status; one that has ended already is left alone."""
-        if app.status is None:
-            with contextlib.suppress(DesktopError):  # it ended meanwhile
-                self._ask(messages.AppEnded, lambda number: messages.EndApp(number, app.number))
-            app.ended.wait(ANSWER_LIMIT_S)
+        """End a program and return its status; of one that has ended already, what it has left in its session."""
+        with contextlib.suppress(DesktopError):  # it ended meanwhile, and left nothing
+            self._ask(messages.AppEnded, lambda number: messages.EndApp(number, app.number))
+        app.ended.wait(ANSWER_LIMIT_S)
+        with self._lock:
+            # The answer may be about one that was left to whoever launched it before.
+            self._apps.pop(app.number, None)
         return app.status if app.status is not None else -1
 
     def inject(self, event: InputEvent) -> None:

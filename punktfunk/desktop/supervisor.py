@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from punktfunk.desktop import containment
+from punktfunk.desktop.process_session import end_rest_of, left_of
 from punktfunk.desktop.runtime import note_x_display, remove
 from punktfunk.errors import DesktopError, PunktfunkError
 from punktfunk.input import InputEvent
@@ -59,6 +60,8 @@ class Supervisor:
         self._sway: Child | None = None
         self._services: list[Child] = []
         self._apps: dict[int, Child] = {}
+        self._left: dict[int, int] = {}
+        """What ended and left processes of its session, by app: the number of that session."""
         self._ending: dict[int, int] = {}
         self._next_app = 1
         self._runtime: Path | None = None
@@ -216,7 +219,7 @@ class Supervisor:
                 env,
                 cwd=request.cwd,
                 output=output.writing_end,
-                on_exit=lambda child: self._app_exited(number, child.status, output.last_words()),
+                on_exit=lambda child: self._app_exited(number, child, output.last_words()),
             )
         except PunktfunkError:
             output.close()
@@ -227,15 +230,26 @@ class Supervisor:
 
     def _end_app(self, request: messages.EndApp) -> None:
         app = self._apps.get(request.app)
-        if app is None:
+        leader = self._left.get(request.app) if app is None else app.pid
+        if leader is None:
             raise DesktopError(f"no program {request.app} runs in this session")
-        self._ending[request.app] = request.number
-        self._children.end([app], _APP_GRACE_S)
+        if app is not None:
+            self._ending[request.app] = request.number
+            self._children.end([app], _APP_GRACE_S)
+        end_rest_of(leader, _APP_GRACE_S)
+        self._left.pop(request.app, None)
+        if app is None:
+            self._send(self._messages.AppEnded(request.number, request.app, 0, ""))
 
-    def _app_exited(self, number: int, status: int | None, words: str) -> None:
+    def _app_exited(self, number: int, child: Child, words: str) -> None:
         self._apps.pop(number, None)
+        # Those of earlier ones that have gone by themselves meanwhile, nobody has to end any more.
+        self._left = {app: leader for app, leader in self._left.items() if left_of(leader)}
+        if left_of(child.pid):
+            self._left[number] = child.pid
         answer = self._ending.pop(number, 0)
-        self._send(self._messages.AppEnded(answer, number, status if status is not None else -1, words))
+        status = -1 if child.status is None else child.status
+        self._send(self._messages.AppEnded(answer, number, status, words))
 
     def _sway_exited(self, child: Child) -> None:
         if not self._stopping:

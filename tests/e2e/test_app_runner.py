@@ -130,6 +130,28 @@ def test_an_app_that_cannot_be_started_is_said_to_be_so(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_what_a_launcher_or_a_program_that_ends_in_order_leaves_is_ended_with_the_app(
+    tmp_path: Path, ends_first: bool
+) -> None:
+    """The game of a launcher that has handed over, and a child that does not care for what its parent was asked."""
+    rest = "" if ends_first else "exec sleep 600"
+    game = f"trap '' TERM; (while :; do sleep 600; done) & echo $$ $! > ids; mv ids both; trap - TERM; {rest}"
+
+    async def run() -> None:
+        runs = runner()
+        await runs.start(App(2, "a", ("/bin/sh", "-c", game), str(tmp_path)), lambda: None)
+        await soon((tmp_path / "both").exists, "a game")
+        launcher, left = map(int, (tmp_path / "both").read_text().split())
+        if ends_first:
+            await soon(lambda: not alive(launcher), "the launcher's end")
+        assert alive(left)
+        await runs.end()
+        await soon(lambda: not alive(left), "the game's end")
+
+    asyncio.run(run())
+
+
 def test_an_app_that_is_quit_while_it_begins_leaves_no_program(tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
     pids: list[int] = []

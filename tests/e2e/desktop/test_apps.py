@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sys
 from pathlib import Path
@@ -47,6 +48,15 @@ def test_an_app_runs_in_the_session_and_is_ended(desktop_parts: None, tmp_path: 
         assert ends.get(timeout=PATIENCE_S) == (3, "no level")
         with pytest.raises(CapabilityError):
             desktop.run(("/no/such/program",), tmp_path, over)
+        os.mkfifo(tmp_path / "game")
+        game = "trap '' TERM; read -r _ < game & exit 0"
+        launcher = desktop.run(("/bin/sh", "-c", game), tmp_path, over)
+        assert ends.get(timeout=PATIENCE_S) == (0, "")
+        reader_left = os.open(tmp_path / "game", os.O_WRONLY)
+        launcher.end()
+        with pytest.raises(BrokenPipeError):
+            os.write(reader_left, b"the game that a launcher has started goes with it")
+        os.close(reader_left)
         desktop.run((sys.executable, "-c", WRITES, "600"), tmp_path, over)
     assert ends.get(timeout=PATIENCE_S)[0] != 0
 
