@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from punktfunk import log
 from punktfunk.desktop import (
@@ -25,6 +25,8 @@ from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
+
+R = TypeVar("R")
 
 
 def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, backends.Availability]:
@@ -134,17 +136,29 @@ class DesktopPool:
 
     def _in_turn(self, work: Callable[[], DesktopOutput]) -> DesktopOutput:
         """Do something that is waited for; raise ``SessionClosedError`` when the desktop is closed before its turn."""
-        if self._closed:
+        begun = self._submit(work)
+        if begun is None:
             raise SessionClosedError("the desktop is closed")
         try:
-            return self._work.submit(work).result()
+            return begun.result()
         except CancelledError:
             raise SessionClosedError("the desktop was closed") from None
 
     def _later(self, work: Callable[[], None]) -> None:
         """Do something that nobody waits for; a desktop that is closed has nothing lent and nothing pressed."""
+        begun = self._submit(work)
+        if begun is not None:
+            begun.add_done_callback(_raise_defect)
+
+    def _submit(self, work: Callable[[], R]) -> Future[R] | None:
+        """Have something done in its turn; ``None`` where the desktop is closed, by another thread just now perhaps."""
         if not self._closed:
-            self._work.submit(work).add_done_callback(_raise_defect)
+            try:
+                return self._work.submit(work)
+            except RuntimeError:
+                if not self._closed:
+                    raise
+        return None
 
     def _give_back(self, output: DesktopOutput) -> None:
         try:
