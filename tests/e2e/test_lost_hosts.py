@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import punktfunk
-import punktfunk.client.service as service_module
+from punktfunk.client import worker_summary
 from punktfunk.client.ending import LOSS_COUNTERS, End
 from punktfunk.errors import HandshakeError
 from punktfunk.media import SyntheticSpec
@@ -196,7 +196,7 @@ def synthetic_host(**fields: Any) -> punktfunk.Host:
 
 def test_a_stream_of_which_nothing_ever_came_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control connection lives, so that nobody but the client can say that there is no stream."""
-    monkeypatch.setattr(service_module, "NOTHING_CAME_NS", 1_000_000_000)
+    monkeypatch.setattr(worker_summary, "NOTHING_CAME_NS", 1_000_000_000)
 
     async def scenario() -> None:
         async with synthetic_host() as host:
