@@ -10,6 +10,7 @@ from typing import Any
 from punktfunk import log
 from punktfunk.client import messages
 from punktfunk.client.ending import End, Hearing, silence_ns
+from punktfunk.client.key_frames import patience_s
 from punktfunk.client.latency import latency_words
 from punktfunk.client.present import Presenter
 from punktfunk.client.reception import Keeping, Over, Reception
@@ -30,10 +31,6 @@ _TAIL_NS = 60 * MS
 _DRAIN_LIMIT_NS = 1200 * MS
 _VERIFY_SILENCE_NS = 8 * S
 """A verification without a frame for this long has failed (punktfunk/1 section 7.3)."""
-_REPEAT_RECOVERY_S = 0.5
-"""A key frame that was asked for and has not come by then is asked for again: it may have been lost."""
-_KEY_FRAME_S = 0.1
-"""Beyond two round trips, what a key frame takes: the host's frame interval, encoding, its many packets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +172,11 @@ class ReceiveProgram:
     def _recover(self) -> None:
         if not self._order.recovery:
             return
-        if self._stream.take_recovery_request(self._patience_s()) and self._draining is None:
+        clock = self._host_clock
+        again_s = patience_s(None if clock is None else clock.rtt_ns)
+        if self._stream.take_recovery_request(again_s) and self._draining is None:
             self._counts["recovery_requests"] += 1
             self._end.send(messages.NeedKeyframe())
-
-    def _patience_s(self) -> float:
-        """Return when to ask for a key frame again: waiting longer than one can take only freezes the picture."""
-        clock = self._host_clock
-        if clock is None:
-            return _REPEAT_RECOVERY_S
-        return min(_REPEAT_RECOVERY_S, 2 * clock.rtt_ns / 1e9 + _KEY_FRAME_S)
 
     def _obey(self, message: messages.Order, now: int) -> None:
         match message:

@@ -436,6 +436,10 @@ class EnetEndpoint:
     def unacknowledged(self, peer: int) -> int:
         """Return how many reliable messages the peer has not acknowledged; 0 for one that is gone."""
 
+    def round_trip_ns(self, peer: int) -> int | None:
+        """Return the smoothed time from a reliable message to its acknowledgement, ms in ns; ``None`` for a peer that
+        is gone. Until the first acknowledgement it is what ENet assumes: half a second."""
+
     def disconnect(self, peer: int, data: int = 0, *, now_ns: int) -> None:
         """End a connection once all is acknowledged; ``disconnected`` follows."""
 

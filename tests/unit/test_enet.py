@@ -282,3 +282,22 @@ def test_a_client_whose_confirmation_is_lost_is_not_forgotten() -> None:
     assert pair.at_server == []
     pair.pass_time(3)
     assert payloads(pair.at_server) == [b"start"]
+
+
+def test_a_round_trip_is_measured_from_message_to_acknowledgement() -> None:
+    pair = EnetPair()
+    peer = pair.connect()
+    for _ in range(40):
+        assert pair.client.send(peer, 0, b"there", now_ns=pair.now)
+        there = [datagram for datagram, _, _ in pair.client.datagrams()]
+        pair.now += 30 * MS
+        for datagram in there:
+            pair.server.feed(datagram, CLIENT, now_ns=pair.now)
+        back = [datagram for datagram, _, _ in pair.server.datagrams()]
+        for datagram in back:
+            pair.client.feed(datagram, SERVER, now_ns=pair.now)
+    measured = pair.client.round_trip_ns(peer)
+    assert measured is not None
+    # ENet smooths by eighths of whole milliseconds, and so may stay up to seven below.
+    assert 23 * MS <= measured <= 31 * MS
+    assert pair.client.round_trip_ns(peer + 1) is None

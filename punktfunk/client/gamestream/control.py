@@ -84,6 +84,11 @@ class ControlConnection(asyncio.DatagramProtocol):
             raise
         return connection
 
+    @property
+    def round_trip_ns(self) -> int | None:
+        """The control connection's round trip as ENet measures it; ``None`` once the connection is over."""
+        return self._enet.round_trip_ns(self._peer)
+
     def start(self) -> None:
         """Begin the stream: both start messages, and from now on pings."""
         self.send(IdrRequest(), GENERIC)

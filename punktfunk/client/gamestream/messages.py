@@ -48,6 +48,13 @@ class PingVideo:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """What the control connection measures: an IDR frame can be here after one, so nobody waits much longer for it."""
+
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlocksDamaged:
     """Worker: what came of blocks that FEC rebuilt or that were lost, for the host to know (gamestream section 8.3).
 
@@ -70,7 +77,7 @@ COUNTERS = (
 )
 """What a worker counts beside its streams; see :mod:`punktfunk.client.gamestream.worker`."""
 
-Order = Receive | PingVideo | Drain
+Order = Receive | PingVideo | RoundTrip | Drain
 """What the control process tells its worker."""
 
 Notice = Up | Ready | NeedKeyframe | BlocksDamaged | Progress | Ended | Failed

@@ -157,6 +157,7 @@ class GameStreamClient:
         control.on_message, control.on_closed = self._hear_host, self._control_over
         control.start()
         worker.send(messages.PingVideo())
+        self._tell_round_trip()
         # What all clients say first (gamestream sections 5.6 and 11.3): rumble may come, and the pointer is here.
         for event in (EnableHaptics(), _wiggle(1), _wiggle(-1)):
             self.send(event)
@@ -252,17 +253,24 @@ class GameStreamClient:
                 self._ready.set()
             case NeedKeyframe():
                 self.request_keyframe()
+                self._tell_round_trip()
             case messages.BlocksDamaged(blocks):
                 for block in blocks:
                     self._report(FecStatus(*block))
             case Progress():
                 self._progress = message
+                self._tell_round_trip()
                 self.on_progress(message)
             case Ended():
                 self._end(worker_summary.told(message))
             case Failed(code, cause, hint):
                 self._log.error("receive worker failed", code=code, cause=cause, hint=hint)
                 self._end(worker_summary.untold(self._progress, End.FAILED, cause, hint))
+
+    def _tell_round_trip(self) -> None:
+        measured = self._control.round_trip_ns if self._control is not None else None
+        if measured is not None and self._worker is not None:
+            self._worker.send(messages.RoundTrip(measured))
 
     def _report(self, status: FecStatus) -> None:
         if self._control is not None:

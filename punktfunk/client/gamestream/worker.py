@@ -14,6 +14,7 @@ from punktfunk import log
 from punktfunk.client.ending import End, Hearing, silence_ns
 from punktfunk.client.gamestream import messages
 from punktfunk.client.gamestream.sound import GameSound
+from punktfunk.client.key_frames import patience_s
 from punktfunk.client.messages import Drain, Failed, NeedKeyframe, Ready, Up
 from punktfunk.client.reception import Keeping, Over, Reception
 from punktfunk.clock import SessionClock, monotonic_ns
@@ -34,8 +35,6 @@ _MOST_SOUND = 256
 """Packets of sound that are taken between two frames: a second's worth, so that a flood of them stops no picture."""
 _LONGEST_GAP = 200
 """Packets, one or two seconds: what is missing beyond is not filled with silence."""
-_REPEAT_RECOVERY_S = 0.5
-"""An IDR frame that was asked for and has not come by then is asked for again: either may have been lost."""
 _DRAIN_NS = 150 * _MS
 """After the control connection is over, quiet for this long means that nothing more is on the way."""
 _DRAIN_LIMIT_NS = 1000 * _MS
@@ -92,6 +91,7 @@ class GameReceiveProgram:
         self._counts = dict.fromkeys(messages.COUNTERS, 0)
         self._draining: tuple[End, str, int] | None = None
         self._began_ns = self._last_frame_ns = monotonic_ns()
+        self._round_trip_ns: int | None = None
 
     def run(self) -> None:
         """Receive until over or told to stop, then leave the artefacts."""
@@ -157,7 +157,7 @@ class GameReceiveProgram:
         if (
             self._order.recovery
             and self._draining is None
-            and self._stream.take_recovery_request(_REPEAT_RECOVERY_S)
+            and self._stream.take_recovery_request(patience_s(self._round_trip_ns))
         ):
             self._counts["recovery_requests"] += 1
             self._end.send(NeedKeyframe())
@@ -172,6 +172,8 @@ class GameReceiveProgram:
         match message:
             case messages.PingVideo():
                 self._video_pings.begin()
+            case messages.RoundTrip(nanoseconds):
+                self._round_trip_ns = nanoseconds
             case Drain(reason, end) if self._draining is None:
                 self._draining = End(end), reason, now
             case _:

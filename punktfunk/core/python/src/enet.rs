@@ -268,6 +268,10 @@ impl EnetEndpoint {
         Ok(self.lock()?.unacknowledged(peer))
     }
 
+    fn round_trip_ns(&self, peer: u64) -> PyResult<Option<u64>> {
+        Ok(self.lock()?.round_trip_ns(peer))
+    }
+
     #[pyo3(signature = (peer, data = 0, *, now_ns))]
     fn disconnect(&self, peer: u64, data: u32, now_ns: u64) -> PyResult<()> {
         self.lock()?.disconnect(peer, data, now_ns);

@@ -310,6 +310,15 @@ impl Endpoint {
             .map_or(0, |shadow| shadow.in_flight)
     }
 
+    /// The smoothed time from a reliable message to its acknowledgement, whole milliseconds in nanoseconds; `None` for
+    /// a peer that is gone. Until the first acknowledgement it is what ENet assumes: half a second.
+    #[must_use]
+    pub fn round_trip_ns(&self, peer: u64) -> Option<u64> {
+        let index = self.index_of(peer)?;
+        let measured = self.host.peer(PeerID(index)).round_trip_time();
+        Some(u64::try_from(measured.as_nanos()).unwrap_or(u64::MAX))
+    }
+
     /// End a connection once all that was sent is acknowledged. [`Event::Disconnected`] follows.
     pub fn disconnect(&mut self, peer: u64, data: u32, now_ns: u64) {
         let Some(index) = self.index_of(peer) else {
