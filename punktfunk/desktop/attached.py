@@ -89,8 +89,9 @@ class AttachedDesktop:
             self._own_output = self._can_remove_outputs() if own_output is None else own_output
             self._pointed_at = self._output
             self._injector = None if self._own_output else self._make_injector(self._output)
-            self._touch = self._open_touch()
+            self._open_touch()
         except BaseException:
+            self._unplug_touch()
             self._connection.close()
             raise
 
@@ -106,7 +107,7 @@ class AttachedDesktop:
 
     @property
     def takes_touch(self) -> bool:
-        """Whether sway reads the touch screen and the pen that were made for it."""
+        """Whether sway reads the touch screen and the pen that were made for it; no longer, once they have failed."""
         return self._touch is not None
 
     @property
@@ -173,12 +174,7 @@ class AttachedDesktop:
         """Put one input event in; raise DesktopError when the compositor has gone."""
         with self._lock, self._noting_failure():
             self._connection.dispatch(0)
-            if self._injector is None:
-                return
-            if self._touch is not None and self._touch.takes(event):
-                reason = self._touch.inject(event)
-                self._touch_counters["touched" if reason is None else f"dropped_{reason}"] += 1
-            else:
+            if self._injector is not None and not self._touched(event):
                 self._injector.inject(event)
 
     def release_all(self) -> dict[str, int]:
@@ -187,7 +183,10 @@ class AttachedDesktop:
             if self._injector is None:
                 return {}
             if self._touch is not None:
-                self._touch.release_all()
+                try:
+                    self._touch.release_all()
+                except PunktfunkError as error:
+                    self._lose_touch(error)
             self._injector.release_all()
             return dict(self._touch_counters + Counter(self._injector.counters))
 
@@ -197,8 +196,7 @@ class AttachedDesktop:
             if self._closed:
                 return
             self._closed = True
-            if self._touch is not None:
-                self._touch.close()
+            self._unplug_touch()
             try:
                 if self._failure is None and self._injector is not None:
                     self._injector.close()
@@ -230,21 +228,45 @@ class AttachedDesktop:
 
         return WlrInjector(self._connection, self._keyboard, output=output)
 
-    def _open_touch(self) -> TouchInjector | None:
+    def _open_touch(self) -> None:
         try:
-            touch = open_touch(self._ipc_path)
-        except CapabilityError as error:
-            log.get("desktop").info("fingers and pens move the pointer", cause=error.cause, hint=error.hint)
-            return None
-        self._touch = touch
+            self._touch = open_touch(self._ipc_path)
+        except PunktfunkError as error:
+            self._lose_touch(error)
         if self._injector is not None:
             self._map_touch()
-        return touch
 
     def _map_touch(self) -> None:
         """Have fingers and pens touch where absolute positions count, too."""
         if self._touch is not None and self._ipc_path is not None:
-            map_touch(self._ipc_path, self._pointed_at)
+            try:
+                map_touch(self._ipc_path, self._pointed_at)
+            except PunktfunkError as error:
+                self._lose_touch(error)
+
+    def _touched(self, event: InputEvent) -> bool:
+        """Put an event of a finger or a pen into its device; ``False``: it is the pointer's, or the keyboard's."""
+        if self._touch is None or not self._touch.takes(event):
+            return False
+        try:
+            reason = self._touch.inject(event)
+        except PunktfunkError as error:
+            self._lose_touch(error)
+            return False
+        self._touch_counters["touched" if reason is None else f"dropped_{reason}"] += 1
+        return True
+
+    def _lose_touch(self, error: PunktfunkError) -> None:
+        """Go on without touch screen and pen: the pointer does for them, and the desktop needs neither."""
+        self._unplug_touch()
+        logger = log.get("desktop")
+        say = logger.info if isinstance(error, CapabilityError) else logger.warning
+        say("fingers and pens move the pointer", cause=error.cause, hint=error.hint)
+
+    def _unplug_touch(self) -> None:
+        touch, self._touch = self._touch, None
+        if touch is not None:
+            touch.close()
 
     def _focused(self) -> str:
         if self._ipc_path is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from punktfunk.desktop.touch import sway
 from punktfunk.desktop.touch.uinput import (
     CONTACTS,
     PEN_NAME,
@@ -22,6 +23,7 @@ from punktfunk.desktop.uinput import require_uinput
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.gamestream.input import InputDecoder
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool
+from tests.support.new_sway import NewSway
 from tests.support.touch_device import Device
 
 evdev = pytest.importorskip("evdev", reason="python-evdev (pip install 'punktfunk[gamepad]')")
@@ -259,3 +261,49 @@ def test_a_pen_that_cannot_be_made_takes_the_touch_screen_with_it() -> None:
     with pytest.raises(CapabilityError):
         UinputTouch(open_device=second_fails)
     assert made[0].closed
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
+    """Devices that were made for a sway."""
+    devices: list[Device] = []
+
+    def opened(capabilities: dict[int, Any], **identity: Any) -> Device:
+        devices.append(Device(capabilities, **identity))
+        return devices[-1]
+
+    monkeypatch.setattr(sway, "UinputTouch", lambda: UinputTouch(open_device=opened))
+    return devices
+
+
+def test_a_sway_that_has_the_devices_maps_both_to_an_output(tmp_path: Path, made: list[Device]) -> None:
+    path = tmp_path / "sock"
+    reading = NewSway(path, inputs=["a mouse", PEN_NAME, TOUCH_NAME])
+    touch = sway.open_touch(str(path))
+    sway.map_touch(str(path), "DP-1")
+    reading.close()
+    assert [device.closed for device in made] == [False, False]
+    assert reading.commands == [f'input "{each}" map_to_output DP-1' for each in sway.IDENTIFIERS]
+    touch.close()
+
+
+def test_a_sway_that_breaks_off_is_left_no_devices(tmp_path: Path, made: list[Device]) -> None:
+    path = tmp_path / "sock"
+    breaking_off = NewSway(path, inputs=None)
+    with pytest.raises(DesktopError, match="closed its control socket"):
+        sway.open_touch(str(path))
+    breaking_off.close()
+    assert [device.closed for device in made] == [True, True]
+
+
+def test_a_sway_that_does_not_tell_of_devices_or_does_not_map_them_says_so(
+    tmp_path: Path, made: list[Device]
+) -> None:
+    path = tmp_path / "sock"
+    refusing = NewSway(path, tells_of_inputs=False, maps_inputs=False)
+    with pytest.raises(DesktopError, match="does not tell"):
+        sway.open_touch(str(path))
+    with pytest.raises(DesktopError, match="refused"):
+        sway.map_touch(str(path), "DP-1")
+    refusing.close()
+    assert made == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 from punktfunk.desktop.touch.uinput import (
@@ -29,19 +30,21 @@ def open_touch(ipc_path: str | None) -> UinputTouch:
     """Make both devices and wait until sway has them.
 
     Raises CapabilityError where they cannot be made, or nobody reads them: a headless sway, a compositor without sway's
-    socket (of which nobody could say to which output a finger belongs).
+    socket (of which nobody could say to which output a finger belongs), and DesktopError where sway does not answer.
+    Neither leaves a device behind.
     """
     if ipc_path is None:
         raise CapabilityError("only sway maps a touch screen to an output", "fingers move the pointer")
-    with SwayIpc(ipc_path) as ipc:
+    with SwayIpc(ipc_path) as ipc, contextlib.ExitStack() as unless_seen:
         ipc.watch_inputs()
         touch = UinputTouch()
+        unless_seen.callback(touch.close)
         if not ipc.has_inputs(NAMES, SEEN_LIMIT_S):
-            touch.close()
             raise CapabilityError(
                 "sway does not read the machine's input devices, as one without a screen",
                 "fingers move the pointer",
             )
+        unless_seen.pop_all()
     return touch
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
-import struct
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +15,15 @@ from punktfunk.desktop import BackendName, DesktopOptions, attached, backends
 from punktfunk.desktop.attached import AttachedDesktop
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
+from punktfunk.desktop.touch import sway as sway_touch
 from punktfunk.desktop.touch.uinput import TOUCH_NAME, UinputTouch
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool
+from punktfunk.log_ring import LogRing
 from punktfunk.units import Mode
+from tests.support.new_sway import NewSway
 from tests.support.touch_device import Device
 
 MODE = Mode(640, 480, 60)
@@ -74,9 +73,9 @@ def test_input_goes_into_a_running_session_and_is_released_with_it(inside: Deskt
     assert inside.failure is None
 
 
-def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
-    inside: DesktopSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def devices(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
+    """Touch screens and pens that were made, without a kernel behind them; sway is not asked whether it has them."""
     pytest.importorskip("evdev", reason="python-evdev (pip install 'punktfunk[gamepad]')")
     made: list[Device] = []
 
@@ -85,6 +84,18 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         return made[-1]
 
     monkeypatch.setattr(attached, "open_touch", lambda _ipc: UinputTouch(open_device=device))
+    return made
+
+
+def pointer_entries(ring: LogRing) -> list[str]:
+    """Return how loud it was said that fingers move the pointer."""
+    entries = ring.entries()
+    return [entry.level for entry in entries if entry.event == "fingers and pens move the pointer"]
+
+
+def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
+    inside: DesktopSession, devices: list[Device], ring: LogRing
+) -> None:
     surface = SurfaceSize(10, 10)
     # The session's own words are those of a real sway, which refuses a mapping that it does not understand.
     with AttachedDesktop() as desktop:
@@ -94,17 +105,99 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         desktop.inject(InputEvent(InputKind.TOUCH_MOVE, 3, 5, 5, surface))
         desktop.inject(InputEvent(InputKind.TOUCH_HOVER, 0, 5, 5, surface, contact=Contact(Tool.PEN)))
         desktop.inject(InputEvent(InputKind.TOUCH_HOVER, 4, 5, 5, surface))
-        fingers, pen = made
+        fingers, pen = devices
         assert len(fingers.slots) == 2
         assert pen.down == {"BTN_TOOL_PEN"}
         assert desktop.release_all() == {"touched": 3, "dropped_not_down": 1, "injected": 1}
         assert fingers.slots == {}
         assert pen.down == set()
-    assert fingers.closed
-    assert pen.closed
+        assert pointer_entries(ring) == []
+        fingers.fails = True
+        for finger in (5, 6):
+            desktop.inject(InputEvent(InputKind.TOUCH_DOWN, finger, 5, 5, surface))
+        assert desktop.failure is None, "the pointer goes on"
+        assert not desktop.takes_touch
+        assert all(device.closed for device in devices)
+        assert pointer_entries(ring) == ["warning"], "once"
+        counted = {"touched": 3, "dropped_not_down": 1, "injected": 2, "dropped_further_finger": 1}
+        assert desktop.release_all() == counted, "the first finger is the pointer, and is lifted"
+        desktop.inject(InputEvent(InputKind.TOUCH_DOWN, 6, 5, 5, surface))
+        assert desktop.release_all() == counted | {"injected": 3}
+    with AttachedDesktop() as desktop:
+        fingers, pen = devices[2:]
+        desktop.inject(InputEvent(InputKind.TOUCH_DOWN, 1, 5, 5, surface))
+        desktop.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
+        pen.fails = fingers.fails = True
+        assert desktop.release_all() == {"touched": 1, "injected": 1}
+        assert desktop._injector is not None
+        assert desktop._injector._keys == set(), "the key is let go all the same"
+        assert desktop.failure is None
+        assert not desktop.takes_touch
+        assert fingers.closed
+    with AttachedDesktop() as desktop:
+        assert desktop.takes_touch
+    assert all(device.closed for device in devices)
     with SwayIpc(inside.ipc_path) as ipc, pytest.raises(DesktopError, match="refused"):
         ipc.command('input "28774:1:punktfunk_touch_screen" map_to_nothing HEADLESS-1')
     assert inside.failure is None
+
+
+def test_a_desktop_does_without_touch_where_sway_does_not_map_it(
+    inside: DesktopSession,
+    devices: list[Device],
+    ring: LogRing,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finger = InputEvent(InputKind.TOUCH_DOWN, 1, 5, 5, SurfaceSize(10, 10))
+    with monkeypatch.context() as changed:
+        # What a real sway refuses.
+        changed.setattr(sway_touch, "IDENTIFIERS", ('" map_to_nothing "',))
+        with AttachedDesktop() as desktop:
+            assert not desktop.takes_touch
+            desktop.inject(finger)
+            assert desktop.release_all() == {"injected": 1}
+            assert desktop.failure is None
+    assert pointer_entries(ring) == ["warning"]
+    assert [device.closed for device in devices] == [True, True]
+
+    new = NewSway(tmp_path / "sock", maps_inputs=False)
+    with AttachedDesktop(ipc_path=str(tmp_path / "sock"), own_output=True) as desktop:
+        assert desktop.takes_touch, "there is nothing to map it to yet"
+        output = desktop.provide(MODE)
+        assert output.name == "HEADLESS-1", "by which the real one knows an output as well"
+        assert not desktop.takes_touch
+        desktop.inject(finger)
+        assert desktop.release_all() == {"injected": 1}
+        desktop.give_back(output)
+        assert list(new.outputs) == ["DP-1"], "no output is left behind"
+    new.close()
+    assert pointer_entries(ring) == ["warning"] * 2
+    assert all(device.closed for device in devices)
+
+
+def test_a_desktop_does_without_touch_where_sway_does_not_tell_of_its_inputs(
+    inside: DesktopSession, ring: LogRing, tmp_path: Path
+) -> None:
+    new = NewSway(tmp_path / "sock", tells_of_inputs=False)
+    with AttachedDesktop(ipc_path=str(tmp_path / "sock"), own_output=False) as desktop:
+        assert not desktop.takes_touch
+        desktop.inject(InputEvent(InputKind.MOUSE_MOVE, x=1, y=1))
+        assert desktop.failure is None
+    new.close()
+    assert pointer_entries(ring) == ["warning"]
+
+
+def test_what_ends_the_opening_of_a_desktop_unplugs_its_touch_screen(
+    inside: DesktopSession, devices: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_ipc_path: str, _output: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(attached, "map_touch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AttachedDesktop()
+    assert [device.closed for device in devices] == [True, True]
 
 
 def test_an_output_that_could_not_be_removed_is_not_made(inside: DesktopSession) -> None:
@@ -139,58 +232,6 @@ def test_serve_streams_the_session_that_runs_and_leaves_it_as_it_was(
     assert session.failure is None, "the session did not survive"
     with SwayIpc(session.ipc_path) as ipc:
         assert list(ipc.outputs()) == outputs
-
-
-class NewSway(threading.Thread):
-    """What a sway that can unplug outputs answers on its control socket; the outputs that it has."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(daemon=True)
-        self.outputs = {"DP-1": (1920, 1080)}
-        self.commands: list[str] = []
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(path))
-        self._listening.listen()
-        self.start()
-
-    def run(self) -> None:
-        while True:
-            try:
-                with self._listening.accept()[0] as end:
-                    self._serve(end)
-            except OSError:
-                return
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        self.join()
-        self._listening.close()
-
-    def _serve(self, end: socket.socket) -> None:
-        header = struct.Struct("=6sII")
-        while request := end.recv(header.size):
-            _, size, kind = header.unpack(request)
-            text = end.recv(size).decode() if size else ""
-            answer = json.dumps(self._answer(kind, text)).encode()
-            end.sendall(header.pack(b"i3-ipc", len(answer), kind) + answer)
-
-    def _answer(self, kind: int, text: str) -> object:
-        if kind == 7:
-            return {"major": 1, "minor": 9}
-        if kind == 3:
-            modes = {name: {"width": w, "height": h} for name, (w, h) in self.outputs.items()}
-            return [{"name": name, "current_mode": mode} for name, mode in modes.items()]
-        self.commands.append(text)
-        if text == "create_output":
-            self.outputs[f"HEADLESS-{len(self.commands)}"] = (1920, 1080)
-            return [{"success": True}]
-        what, name, action, *rest = text.split()
-        assert what == "output"
-        if action == "unplug":
-            return [{"success": self.outputs.pop(name, None) is not None, "error": "no such output"}]
-        size = rest[-1].partition("@")[0].split("x")
-        self.outputs[name] = (int(size[0]), int(size[1]))
-        return [{"success": True}]
 
 
 def test_outputs_are_unplugged_one_by_one_and_the_rest_with_the_context(tmp_path: Path) -> None:
