@@ -52,7 +52,8 @@ class AttachedProgram:
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self._watcher.is_alive():
                 break
-            with contextlib.suppress(ProcessLookupError):
+            # Another user's, as of sudo, is not ours to end.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
             self._watcher.join(GRACE_S)
         end_rest_of(self._process.pid, GRACE_S)

@@ -122,7 +122,7 @@ class Children:
             deadline = monotonic_ns() + round(grace_s * 1e9)
             while (left := self._descendants()) and monotonic_ns() < deadline:
                 for pid in left:
-                    with contextlib.suppress(ProcessLookupError):
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.kill(pid, number)
                 self.reap()
                 time.sleep(_POLL_S)
@@ -131,7 +131,8 @@ class Children:
     def _signal(self, children: Sequence[Child], number: signal.Signals) -> None:
         for child in children:
             if child.status is None:
-                with contextlib.suppress(ProcessLookupError):
+                # Another user's, as of sudo: the others are ended all the same.
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(child.pid, number)
 
     def _descendants(self) -> list[int]:

@@ -38,13 +38,21 @@ def left_of(leader: int) -> list[int]:
 
 
 def end_rest_of(leader: int, grace_s: float) -> None:
-    """Ask what is left of a session to end, and kill what has not within ``grace_s``."""
+    """Ask what is left of a session to end, and kill what has not within ``grace_s``.
+
+    What runs as another user, as under ``sudo`` or ``pkexec``, is not ours to end, and is not waited for.
+    """
+    theirs: set[int] = set()
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid in left_of(leader):
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                theirs.add(pid)
         deadline = monotonic_ns() + round(grace_s * 1e9)
-        while left_of(leader):
+        while not theirs.issuperset(left_of(leader)):
             if monotonic_ns() >= deadline:
                 break
             time.sleep(_POLL_S)

@@ -190,9 +190,12 @@ class RunningApp:
                     while self.sessions:
                         self._session_ended.clear()
                         await self._session_ended.wait()
-            await self._clear()
         finally:
-            self._finish()
+            # A program that cannot be ended is no reason to keep a desktop and its place for ever.
+            try:
+                await self._clear()
+            finally:
+                self._finish()
 
     def _program_over(self) -> None:
         """End every session of an app whose program has ended by itself; one that is being quit has its own end."""
@@ -212,17 +215,19 @@ class RunningApp:
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
-        await self._runner.end()
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
+        try:
             await self._runner.end()
-        desktop, self.desktop = self.desktop, None
-        if desktop is not None:
-            try:
-                await self._places.streams_over(desktop)
-                await asyncio.to_thread(desktop.close)
-            finally:
-                await self._owner.give_place()
+            if self._starting is not None:
+                await asyncio.wait([self._starting])
+                await self._runner.end()
+        finally:
+            desktop, self.desktop = self.desktop, None
+            if desktop is not None:
+                try:
+                    await self._places.streams_over(desktop)
+                    await asyncio.to_thread(desktop.close)
+                finally:
+                    await self._owner.give_place()
 
     def _finish(self) -> None:
         self._over = True

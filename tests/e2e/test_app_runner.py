@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,14 @@ import pytest
 from punktfunk.app import DESKTOP, App
 from punktfunk.desktop import OnEnd, RunningProgram
 from punktfunk.desktop.attached_program import AttachedProgram
+from punktfunk.desktop.process_session import left_of
 from punktfunk.errors import CapabilityError
 from punktfunk.host import app_runner
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.desktop import DesktopPool
-from tests.support.waiting import soon
+from tests.support.waiting import PATIENCE_S, eventually, soon
+
+NOBODY = 65534
 
 
 class Desk:
@@ -150,6 +155,47 @@ def test_what_a_launcher_or_a_program_that_ends_in_order_leaves_is_ended_with_th
         await soon(lambda: not alive(left), "the game's end")
 
     asyncio.run(run())
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Be a user that may not end what root runs, as who starts ``sudo`` is one."""
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+@pytest.mark.root
+def test_what_runs_as_another_user_keeps_nothing_else_of_an_app_from_its_end(tmp_path: Path) -> None:
+    """What an app has started by ``sudo`` or ``pkexec``: it stays, and the game beside it does not."""
+    sleep = shutil.which("sleep")
+    as_user = f"import os; os.setuid({NOBODY}); os.execv({sleep!r}, ('sleep', '600'))"
+    code = 'sleep 600 & echo $! > ids; "$0" -ISc "$1" & echo $! >> ids; exit 0'
+    ended = threading.Event()
+    command = ("/bin/sh", "-c", code, sys.executable, as_user)
+    program = AttachedProgram(command, tmp_path, "wayland-test", lambda *_: ended.set())
+    leader = program._process.pid
+    try:
+        assert ended.wait(PATIENCE_S)
+        theirs, ours = map(int, (tmp_path / "ids").read_text().split())
+        name = Path(f"/proc/{ours}/comm")
+        eventually(lambda: name.read_text() == "sleep\n", "a game of the user's own")
+        with as_nobody():
+            program.end()
+        assert left_of(leader) == [theirs]
+    finally:
+        program.end()
+    assert not left_of(leader)
+
+    whole = AttachedProgram(("sleep", "600"), tmp_path, "wayland-test", lambda *_: None)
+    try:
+        with as_nobody():
+            whole.end()
+        assert alive(whole._process.pid)
+    finally:
+        whole.end()
 
 
 def test_an_app_that_is_quit_while_it_begins_leaves_no_program(tmp_path: Path) -> None:

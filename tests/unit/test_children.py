@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _LEAVES_ONE: str = r"""
 import os, subprocess, sys
 from punktfunk.desktop.children import Children
@@ -37,3 +39,29 @@ def test_a_program_whose_name_is_no_text_is_ended_like_any_other(tmp_path: Path)
         check=False,
     )
     assert (done.stdout, done.stderr) == ("gone\n", "")
+
+
+_MAY_NOT: str = r"""
+import os
+from punktfunk.desktop.children import Children
+from punktfunk.desktop.containment import Containment
+children = Children(Containment.NAMESPACE)
+roots = children.start("roots", ["sleep", "60"], os.environ)
+os.setresuid(65534, 65534, 0)
+try:
+    children.end([roots], 0.01)
+    children.end_rest(0.01)
+    print(roots.status)
+finally:
+    os.setresuid(0, 0, 0)
+    children.end([roots], 30)
+"""
+
+
+@pytest.mark.root
+def test_a_program_that_runs_as_another_user_does_not_end_who_would_end_it() -> None:
+    """As under ``sudo``: a supervisor that failed here would take the desktop along, which others stream."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MAY_NOT], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("None\n", "")

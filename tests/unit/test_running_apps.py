@@ -251,6 +251,30 @@ def test_what_cannot_be_started_leaves_neither_app_nor_desktop() -> None:
     at(House(), use)
 
 
+def test_a_program_that_cannot_be_ended_keeps_neither_desktop_nor_place() -> None:
+    class Stubborn(Desk):
+        def end(self) -> None:
+            super().end()
+            raise OSError("not to be ended")
+
+    async def use(house: House) -> None:
+        house.next_own = Stubborn
+        session = await house.launched(GAME, A)
+        with pytest.raises(OSError, match="not to be ended"):
+            await session.app.quit()
+        assert house.own[0].did[-2:] == ["end", "close"]
+        house.next_own = Desk
+        await house.launched(GAME, A)
+        await house.apps.close()
+        house.next_own = Stubborn
+        await house.launched(GAME, B)
+        with pytest.raises(OSError, match="not to be ended"):
+            await house.apps.close()
+        assert house.own[2].did[-2:] == ["end", "close"]
+
+    at(House(most_own=1), use)
+
+
 @pytest.mark.parametrize("app", [GAME, SHARED])
 def test_an_app_that_is_quit_before_its_program_has_begun_begins_none(app: App) -> None:
     async def use(house: House) -> None:
