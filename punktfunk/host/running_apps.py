@@ -145,8 +145,14 @@ class RunningApp:
         """End its program and its desktop; the host ends, and its sessions have ended."""
         self.sessions.clear()
         self._session_ended.set()
-        await self._clear()
-        self._finish()
+        if self._quitting is not None:
+            # It has the desktop already, and who asked for it may be gone.
+            await asyncio.shield(self._quitting)
+            return
+        try:
+            await self._clear()
+        finally:
+            self._finish()
 
     async def _start(self, mode: Mode) -> None:
         try:
@@ -332,8 +338,14 @@ class RunningApps:
             self.keep(running.quit())
 
     async def close(self) -> None:
-        """End all programs, and the desktops that are theirs alone."""
-        await asyncio.gather(*(each.close() for each in self.running()), *self._tasks)
+        """End all programs, and the desktops that are theirs alone; raise what one of them met once all are through."""
+        closing = (*(each.close() for each in self.running()), *self._tasks)
+        met = await asyncio.gather(*closing, return_exceptions=True)
+        failures = [each for each in met if isinstance(each, BaseException)]
+        for failure in failures:
+            self.log.error("app not ended in order", cause=repr(failure))
+        if failures:
+            raise failures[0]
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the event loop's other work; :meth:`close` waits for it."""

@@ -275,6 +275,55 @@ def test_a_program_that_cannot_be_ended_keeps_neither_desktop_nor_place() -> Non
     at(House(most_own=1), use)
 
 
+def test_a_host_that_ends_waits_for_all_its_apps_whatever_one_of_them_meets() -> None:
+    class Failing(House):
+        failed = False
+
+        async def _streams_over(self, desktop: DesktopPool) -> None:
+            if desktop._desktop is self.own[0]:
+                self.failed = True
+                raise DesktopError("captured for ever")
+            await super()._streams_over(desktop)
+
+    async def use(house: House) -> None:
+        assert isinstance(house, Failing)
+        may_return = house.streams_over_may_return = asyncio.Event()
+        await house.launched(OTHER, B)
+        await house.launched(GAME, A)
+        closing = asyncio.create_task(house.apps.close())
+        await soon(lambda: house.failed and house.captured_until, "one has failed, and one is closed")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not closing.done()
+        may_return.set()
+        with pytest.raises(DesktopError, match="captured for ever"):
+            await closing
+        assert house.own[1].did[-1] == "close"
+        assert not house.apps.running()
+
+    at(Failing(), use)
+
+
+def test_a_host_that_ends_waits_for_an_app_that_is_being_quit() -> None:
+    """Whoever quits it may be gone, as a client that does not wait for the answer."""
+
+    async def use(house: House) -> None:
+        may_return = house.streams_over_may_return = asyncio.Event()
+        session = await house.launched(GAME, A)
+        quitting = asyncio.create_task(session.app.quit())
+        await soon(lambda: house.captured_until, "its desktop is about to close")
+        quitting.cancel()
+        closing = asyncio.create_task(house.apps.close())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not closing.done()
+        may_return.set()
+        await closing
+        assert house.own[0].did[-1] == "close"
+
+    at(House(), use)
+
+
 @pytest.mark.parametrize("app", [GAME, SHARED])
 def test_an_app_that_is_quit_before_its_program_has_begun_begins_none(app: App) -> None:
     async def use(house: House) -> None:
