@@ -135,6 +135,7 @@ class Sessions:
         self._requests[session] = request
         self.history.begin(report)
         self._streams[session] = (worker, report)
+        self.peripherals.session_begins(report)
         self.on_change(report)
         return worker
 

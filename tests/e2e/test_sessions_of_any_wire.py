@@ -14,18 +14,21 @@ import pytest
 from punktfunk import log
 from punktfunk.clock import SessionClock
 from punktfunk.desktop.capture import ScreenSpec
+from punktfunk.desktop.pads import OnRumble
 from punktfunk.ending import EndReason
 from punktfunk.errors import CapabilityError, CapacityFullError, PunktfunkError
 from punktfunk.host.client_session import StreamRequest
 from punktfunk.host.config import HostConfig
 from punktfunk.host.native.sender import SENDER
+from punktfunk.host.peripherals.gamepads import GamepadRouter
 from punktfunk.host.sessions import Sessions
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.spec import RecordOptions, StreamLimits, StreamSpec
-from punktfunk.input import PadFeedback
+from punktfunk.input import PadFeedback, PadReport
 from punktfunk.media import EncoderConfig, SyntheticSpec
 from punktfunk.printable import device_name
 from punktfunk.units import Bitrate, Mode
+from tests.support.pads import FakePad
 from tests.support.stream_spec import SPEC
 from tests.support.waiting import soon
 
@@ -338,6 +341,31 @@ def test_what_an_operator_changes_takes_hold_of_streams_and_nothing_else_does() 
         assert (protected["rates_asked"], protected["last_fec_asked"]) == (0, 35)
         assert (rated["last_rate_asked"], rated["last_fec_asked"]) == (4000, 20)
         sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_stream_whose_client_wishes_no_pads_kept_begins_without_those_it_has_left() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        made: list[FakePad] = []
+
+        def make(number: int, on_rumble: OnRumble) -> FakePad:
+            made.append(FakePad(number, on_rumble))
+            return made[-1]
+
+        pads = GamepadRouter(make, lambda _: None, lambda _: None)
+        pads.inject(PadReport(0, 0, (0, 0, 0, 0, 0, 0)))
+        await soon(lambda: made and made[0].reports, "a pad")
+        sessions.peripherals.kept_pads.keep(TV, None, pads)
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), TV))
+        sessions.reserve(toy)
+        assert not made[0].closed
+        sessions.start_no_more()
+        toy.start().close()
+        assert made[0].closed
+        toy.end(EndReason.HOST_STOPPED)
         await sessions.stop()
 
     run(scenario())

@@ -128,6 +128,11 @@ class GamepadRouter:
         self._timer: asyncio.TimerHandle | None = None
         self._none_here = self._resting = False
 
+    @property
+    def plugged_in(self) -> bool:
+        """Whether there is a pad, or one is being made that is to stay."""
+        return bool(self._pads or self._plugging.keys() - self._leaving)
+
     def inject(self, event: InputEvent | PadInput) -> bool:
         """Put in what a pad is or does; ``False`` when it means nothing here, or there are no pads."""
         if self._none_here:
@@ -165,8 +170,12 @@ class GamepadRouter:
             self._report(number, pad, PadState())
 
     def adopt(self, send: Callable[[Rumble], None], refused: Callable[[PunktfunkError], None]) -> None:
-        """Be a client's again: what its pads' motors do by now is sent at once."""
+        """Be a client's again: what its pads' motors do by now is sent at once.
+
+        Where no pad could be made before, that is tried again, and refused to this client once.
+        """
         self._send, self._refused, self._resting = send, refused, False
+        self._none_here = False
         self._repeat()
 
     def _removed(self, number: int) -> bool:
@@ -193,8 +202,9 @@ class GamepadRouter:
             return
         finally:
             self._plugging.pop(number, None)
-        if self._none_here or number in self._leaving:
+            lost = number in self._leaving
             self._leaving.discard(number)
+        if self._none_here or lost:
             pad.close()
             return
         self._pads[number] = pad

@@ -25,12 +25,17 @@ class KeptPads:
         return len(self._kept)
 
     def keep(self, client: str, desktop: DesktopPool | None, pads: GamepadRouter) -> None:
-        """Take a client's pads over, and let go of everything that is held down on them."""
+        """Take a client's pads over, and let go of everything that is held down on them; keep no router without one.
+
+        Its client would find it as it was, and with it that there are no pads here, which may be no longer so.
+        """
         self.unplug(client)
-        if self._closed:
+        self._forget_pads_that_are_gone()
+        if not self._closed:
+            pads.rest()
+        if self._closed or not pads.plugged_in:
             pads.close()
             return
-        pads.rest()
         self._kept[client] = (desktop, pads)
         if len(self._kept) > MAX_CLIENTS:
             first = next(iter(self._kept))
@@ -54,6 +59,11 @@ class KeptPads:
         _, pads = self._kept.pop(client, (None, None))
         if pads is not None:
             pads.close()
+
+    def _forget_pads_that_are_gone(self) -> None:
+        """Let those whose making was refused only after their client had left take nobody's place."""
+        for client in [each for each, (_, pads) in self._kept.items() if not pads.plugged_in]:
+            self.unplug(client)
 
     def close(self) -> None:
         """Unplug all of them, and keep none from now on."""

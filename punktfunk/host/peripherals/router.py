@@ -120,13 +120,18 @@ class Peripherals:
         for desktop in list(self._silenced):
             self._set_speakers(desktop)
 
+    def session_begins(self, report: SessionReport) -> None:
+        """Unplug what its client has left where that wishes no more to find it."""
+        if report.peer.fingerprint and not report._keep_pads:
+            self.kept_pads.unplug(report.peer.fingerprint)
+
     def session_over(self, session: ClientSession, report: SessionReport) -> None:
         """Unplug what a client has plugged in, unless that is to stay, and let go of what it holds down."""
         self._deafen(session)
         report.datagrams.update(session.dropped_datagrams)
         session.log.info("datagrams", session=report.number, **report.datagrams)
         pads = self._pads.pop(report.number, None)
-        if pads is not None and report.peer.fingerprint and report._keep_pads and not self._plays(report):
+        if pads is not None and report.peer.fingerprint and report._keep_pads and self._may_stay(report):
             self.kept_pads.keep(report.peer.fingerprint, report.desktop, pads)
         elif pads is not None:
             pads.close()
@@ -165,10 +170,11 @@ class Peripherals:
         pads.adopt(session.send_feedback, refused)
         return pads
 
-    def _plays(self, left: SessionReport) -> bool:
-        """Whether the client of a session that is over has pads by a newer one: it took that one's place."""
-        return any(
-            report.peer.fingerprint == left.peer.fingerprint and report.number in self._pads
+    def _may_stay(self, left: SessionReport) -> bool:
+        """Whether no newer session of the client, which took the place of that, has pads or wishes none kept."""
+        return not any(
+            report.peer.fingerprint == left.peer.fingerprint
+            and (report.number in self._pads or not report._keep_pads)
             for _, report in self._listening()
         )
 
