@@ -105,6 +105,8 @@ class StreamRequest:
     """Whether every frame is recorded, its number read from the picture, where there is a folder for that."""
     spec: Callable[[RecordOptions | None, ScreenSpec | None], StreamSpec]
     """Describes the stream to its worker, with what that leaves behind and the output that it captures."""
+    tells_loss: bool = True
+    """Whether the client says what it loses; FEC follows nothing where it does not, whatever the host's settings."""
     sound: SoundFormat = DEFAULT_SOUND
     """How what is to be heard is coded; all streams that want it alike get the same packets."""
     host_audio: bool = True

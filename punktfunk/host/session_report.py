@@ -55,6 +55,7 @@ class SessionReport:
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
+    _tells_loss: bool = True
     _sound: SoundFormat = DEFAULT_SOUND
     _lease: OutputLease | None = None
     _host_audio: bool = True

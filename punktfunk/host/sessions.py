@@ -152,8 +152,9 @@ class Sessions:
         for worker, report in self._streams.values():
             if rate is not None:
                 worker.set_bitrate(rate.kbps)
-            report.adaptive_fec = config.adaptive_fec
-            worker.change_fec(config.fec_percent, config.fec_floor_percent)
+            floor = config.fec_floor_percent if report._tells_loss else None
+            report.adaptive_fec = floor is not None
+            worker.change_fec(config.fec_percent, floor)
 
     def over(self, session: ClientSession, reason: str) -> None:
         """Take note of a connection's end; its report is complete once its worker is gone too."""
@@ -304,6 +305,7 @@ class Sessions:
             fec_scheme=request.fec_scheme,
             fec_percent=request.fec_percent,
             adaptive_fec=request.fec_floor is not None,
+            _tells_loss=request.tells_loss,
             _sound=request.sound,
             _host_audio=request.host_audio,
             _keep_pads=request.keep_pads,

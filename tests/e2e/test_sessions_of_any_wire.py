@@ -63,6 +63,7 @@ class Toy:
     undescribed: PunktfunkError | None = None
     """Raised when its stream is to be described to the worker."""
     worker: WorkerStream | None = None
+    tells_loss: bool = True
     over: bool = False
 
     @property
@@ -143,6 +144,7 @@ def request(toy: Toy, frames: int | None) -> StreamRequest:
         fec_floor=None,
         record_frames=False,
         spec=spec,
+        tells_loss=toy.tells_loss,
     )
 
 
@@ -341,6 +343,27 @@ def test_what_an_operator_changes_takes_hold_of_streams_and_nothing_else_does() 
         assert (protected["rates_asked"], protected["last_fec_asked"]) == (0, 35)
         assert (rated["last_rate_asked"], rated["last_fec_asked"]) == (4000, 20)
         sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_fec_follows_the_loss_of_no_client_that_says_nothing_of_it_whatever_an_operator_changes() -> None:
+    async def scenario() -> None:
+        sessions = owner(2)
+        toys = [Toy(sessions, Somebody((f"192.0.2.{i}", 5), None), tells_loss=i == 1) for i in (1, 2)]
+        for toy in toys:
+            sessions.reserve(toy)
+        sessions.start_no_more()
+        for toy in toys:
+            toy.start().close()
+        former = HostConfig(adaptive_fec=True, bitrate=Bitrate(3_000_000))
+        sessions.reconfigure(former, former.changed(bitrate=Bitrate(4_000_000)))
+        assert [report.adaptive_fec for report in sessions.live()] == [True, False]
+        sessions.reconfigure(former, former.changed(adaptive_fec=False))
+        assert not any(report.adaptive_fec for report in sessions.live())
+        for toy in toys:
+            toy.end(EndReason.HOST_STOPPED)
         await sessions.stop()
 
     run(scenario())

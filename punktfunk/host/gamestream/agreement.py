@@ -199,6 +199,7 @@ def stream_request(
         fec_percent=config.fec_percent,
         # A client that says nothing of damaged frames says nothing of whole ones either.
         fec_floor=config.fec_floor_percent if announced.frame_status else None,
+        tells_loss=announced.frame_status,
         record_frames=config.record_frames,
         spec=spec,
         sound=sound,
