@@ -160,7 +160,9 @@ def test_figures_of_either_wire_gate_a_later_run(both: RunResult) -> None:
     moved = now.cases[1]
     assert moved.protocol == "gamestream"
     moved.digest = "another"
-    moved.metrics["frames_complete"].value -= 1  # type: ignore[operator]
+    complete = moved.metrics["frames_complete"]
+    assert complete.value is not None
+    complete.value -= 1
     found = compare.compare((was, Path()), (now, Path()))
     assert [(row.case, row.metric, row.verdict) for row in found.rows] == [
         (moved.id, "frames_complete", "regression")

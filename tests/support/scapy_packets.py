@@ -6,7 +6,7 @@ from scapy.fields import ByteField, LEIntField, LELongField, LEShortField
 from scapy.packet import Packet
 
 
-class Header(Packet):  # type: ignore[misc]
+class Header(Packet):  # type: ignore[misc]  # scapy has no types
     """The plain punktfunk/1 header (section 4.4)."""
 
     name = "punktfunk/1"

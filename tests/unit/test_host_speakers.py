@@ -39,7 +39,7 @@ class Room:
 
     def __init__(self, speakers: Speakers) -> None:
         self.speakers = speakers
-        self.desktop = DesktopPool(speakers)  # type: ignore[arg-type]
+        self.desktop = DesktopPool(speakers)  # type: ignore[arg-type]  # only its speakers are asked for
         self.streams: dict[Listener, SessionReport] = {}
         self.peripherals = Peripherals(lambda: iter(self.streams.items()), input_sink=None)
 

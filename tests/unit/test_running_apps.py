@@ -84,13 +84,14 @@ class House:
         self.most_open = 0
         self.next_own = Desk
         self.streams_over_may_return: asyncio.Event | None = None
-        places = AppPlaces(DesktopPool(self.shared), self._open, lambda: most_own, self._streams_over)  # type: ignore[arg-type]
+        shared = DesktopPool(self.shared)  # type: ignore[arg-type]  # as much of a desktop as apps ask for
+        places = AppPlaces(shared, self._open, lambda: most_own, self._streams_over)
         self.apps = RunningApps(lambda: (DESKTOP, GAME, OTHER, SHARED), places)
 
     def _open(self) -> DesktopPool:
         self.own.append(self.next_own())
         self.most_open = max(self.most_open, sum("close" not in desk.did for desk in self.own))
-        return DesktopPool(self.own[-1])  # type: ignore[arg-type]
+        return DesktopPool(self.own[-1])  # type: ignore[arg-type]  # as above
 
     async def _streams_over(self, desktop: DesktopPool) -> None:
         assert isinstance(desktop._desktop, Desk)
