@@ -230,24 +230,26 @@ class Supervisor:
 
     def _end_app(self, request: messages.EndApp) -> None:
         app = self._apps.get(request.app)
-        leader = self._left.get(request.app) if app is None else app.pid
-        if leader is None:
-            raise DesktopError(f"no program {request.app} runs in this session")
         if app is not None:
             self._ending[request.app] = request.number
             self._children.end([app], _APP_GRACE_S)
+            return
+        leader = self._left.pop(request.app, None)
+        if leader is None:
+            raise DesktopError(f"no program {request.app} runs in this session")
         end_rest_of(leader, _APP_GRACE_S)
-        self._left.pop(request.app, None)
-        if app is None:
-            self._send(self._messages.AppEnded(request.number, request.app, 0, ""))
+        self._send(self._messages.AppEnded(request.number, request.app, 0, ""))
 
     def _app_exited(self, number: int, child: Child, words: str) -> None:
         self._apps.pop(number, None)
         # Those of earlier ones that have gone by themselves meanwhile, nobody has to end any more.
         self._left = {app: leader for app, leader in self._left.items() if left_of(leader)}
-        if left_of(child.pid):
-            self._left[number] = child.pid
         answer = self._ending.pop(number, 0)
+        if answer:
+            # Who has asked for its end is told once nothing of it is left.
+            end_rest_of(child.pid, _APP_GRACE_S)
+        elif left_of(child.pid):
+            self._left[number] = child.pid
         status = -1 if child.status is None else child.status
         self._send(self._messages.AppEnded(answer, number, status, words))
 

@@ -49,14 +49,19 @@ def test_an_app_runs_in_the_session_and_is_ended(desktop_parts: None, tmp_path: 
         with pytest.raises(CapabilityError):
             desktop.run(("/no/such/program",), tmp_path, over)
         os.mkfifo(tmp_path / "game")
-        game = "trap '' TERM; read -r _ < game & exit 0"
-        launcher = desktop.run(("/bin/sh", "-c", game), tmp_path, over)
-        assert ends.get(timeout=PATIENCE_S) == (0, "")
-        reader_left = os.open(tmp_path / "game", os.O_WRONLY)
-        launcher.end()
-        with pytest.raises(BrokenPipeError):
-            os.write(reader_left, b"the game that a launcher has started goes with it")
-        os.close(reader_left)
+        for rest in ("exit 0", "trap - TERM; exec sleep 600"):
+            game = f"trap '' TERM; read -r _ < game & {rest}"
+            launcher = desktop.run(("/bin/sh", "-c", game), tmp_path, over)
+            ends_first = rest == "exit 0"
+            if ends_first:
+                assert ends.get(timeout=PATIENCE_S) == (0, "")
+            reader_left = os.open(tmp_path / "game", os.O_WRONLY)
+            launcher.end()
+            with pytest.raises(BrokenPipeError):
+                os.write(reader_left, b"the game that a launcher has started goes with it")
+            os.close(reader_left)
+            if not ends_first:
+                assert ends.get(timeout=PATIENCE_S)[0] < 0
         desktop.run((sys.executable, "-c", WRITES, "600"), tmp_path, over)
     assert ends.get(timeout=PATIENCE_S)[0] != 0
 
