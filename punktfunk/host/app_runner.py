@@ -13,7 +13,7 @@ from punktfunk import log
 from punktfunk.app import App
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import RunningProgram
-from punktfunk.errors import CapabilityError
+from punktfunk.errors import CapabilityError, PunktfunkError
 from punktfunk.host.desktop import DesktopPool
 
 LAUNCHER_S = 5.0
@@ -47,6 +47,12 @@ class _Run:
             if self._program is not None:
                 self._program.end()
 
+    def end_rest(self) -> None:
+        """End what the program has left, which has ended itself."""
+        with self._lock:
+            if self._program is not None:
+                self._program.end()
+
 
 class AppRunner:
     """Run one app at a time on the desktop of a host. Belongs to one event loop."""
@@ -54,11 +60,14 @@ class AppRunner:
     def __init__(self, desktop: DesktopPool | None) -> None:
         self._desktop = desktop
         self._run: _Run | None = None
+        self._rest: asyncio.Task[None] | None = None
+        """Ends what the program has left that ended last."""
         self._log = log.get("host.app")
 
     async def start(self, app: App, on_end: Callable[[], None]) -> None:
         """Start an app; ``on_end`` is called in the event loop when its program ends by itself, after this returns.
 
+        What that has left in its session is gone then too: nobody could quit it any more.
         An app without a program is the desktop itself, and ends with :meth:`end` alone. Raises ``CapabilityError``
         where there is no desktop that a program could run on, it cannot be started, or is ended meanwhile.
         """
@@ -93,6 +102,8 @@ class AppRunner:
         if run is not None:
             run.over = True  # at once, for a start that is just through
             await asyncio.to_thread(run.end)
+        if self._rest is not None:
+            await asyncio.wait([self._rest])
 
     def _ended(self, run: _Run, status: int, words: str) -> None:
         """Take note of an end; of a program that was told to end nobody has to hear."""
@@ -102,4 +113,12 @@ class AppRunner:
             return
         self._run = None
         self._log.info("app ended", app=run.app.title, status=status, words=words)
-        asyncio.get_running_loop().call_soon(run.on_end)
+        self._rest = asyncio.get_running_loop().create_task(self._end_rest(run))
+
+    async def _end_rest(self, run: _Run) -> None:
+        try:
+            await asyncio.to_thread(run.end_rest)
+        except PunktfunkError as error:
+            self._log.warning("what an app has left goes on", app=run.app.title, cause=error.cause)
+        finally:
+            run.on_end()

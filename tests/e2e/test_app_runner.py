@@ -157,6 +157,26 @@ def test_what_a_launcher_or_a_program_that_ends_in_order_leaves_is_ended_with_th
     asyncio.run(run())
 
 
+def test_what_a_program_leaves_that_has_failed_is_ended_before_its_app_is_over(tmp_path: Path) -> None:
+    """Nobody could quit it any more: a launcher that takes longer than one may, or fails when its game runs."""
+    game = "trap '' TERM; (while :; do sleep 600; done) & echo $$ > leader; exit 1"
+
+    async def run() -> None:
+        left: list[list[int]] = []
+        ended = asyncio.Event()
+
+        def over() -> None:
+            left.append(left_of(int((tmp_path / "leader").read_text())))
+            ended.set()
+
+        runs = runner()
+        await runs.start(App(2, "a", ("/bin/sh", "-c", game), str(tmp_path)), over)
+        await asyncio.wait_for(ended.wait(), PATIENCE_S)
+        assert left == [[]]
+
+    asyncio.run(run())
+
+
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
     """Be a user that may not end what root runs, as who starts ``sudo`` is one."""
