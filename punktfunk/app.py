@@ -1,7 +1,7 @@
 """An app as clients of either wire see and start it: a program of the host's own list, or the desktop itself.
 
-What runs is the host owner's choice alone: a client names an app by its number, and nothing of a request becomes part
-of a command (promise P12).
+What runs is the host owner's choice alone: a client names an app by its number or title, and nothing of a request
+becomes part of a command (promise P12).
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
 SCHEMA_VERSION = 1
-MAX_FEC_PERCENT = 50
-"""What a loss report can lead to at most, as hosts have it."""
 """Version of the scenario format. A file without ``schema_version`` is of this version."""
+MAX_FEC_PERCENT = 50
+"""What a loss report can lead to at most, as hosts have it (``punktfunk.host.stream.adaptive_fec``)."""
 
 
 class Pacing(Model):
