@@ -51,6 +51,7 @@ async def dial(port: int, identity: Identity | None = None) -> tuple[Dialer, Wir
     dialer = Dialer(("127.0.0.1", port), identity, Dialect.PKF1, None, wire)
     async with asyncio.timeout(20):
         await wire.established.wait()
+    assert dialer.link.peer is not None, wire.closed
     return dialer, wire
 
 
@@ -89,6 +90,9 @@ async def first_packet(dialer: Dialer, wire: Wire) -> None:
         arrived = arrives.done()
         arrives.cancel()
         ends.cancel()
+        # The loop lets go of the socket's number only when the task is over: closed before, its next owner would lose
+        # its reader.
+        await asyncio.gather(arrives, ends, return_exceptions=True)
         if not arrived:
             raise ConnectionError(wire.closed)
 
