@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from harness.analysis.definitions import QUANTILES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +51,8 @@ _STYLE: Final[Any] = {  # the stubs want a Literal for every key
     "lines.markersize": 4.5,
 }
 MOST_LINES: Final = len(COLOURS)
+_NINES: Final = -np.log10(1 - np.minimum(QUANTILES, 0.9995))
+"""A scale of quantiles that is stretched towards the tail; the largest stands at 99.95 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,27 @@ def draw(
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _inline(buffer.getvalue(), size[0])
+
+
+def tail_line(ax: Axes, values: Sequence[float], n: int, label: str) -> None:
+    """Draw values at the quantiles of every case as line ``n``, with markers at the median, 95, 99 and 99.9 %."""
+    ax.plot(
+        values,
+        _NINES[: len(values)],
+        color=COLOURS[n],
+        linestyle=DASHES[n],
+        marker=MARKERS[n],
+        markevery=[49, 94, 98, 100],
+        label=label,
+    )
+
+
+def tail_scale(ax: Axes) -> None:
+    """Name the shares of frames beside lines of :func:`tail_line`."""
+    ax.set_yticks(
+        -np.log10(1 - np.array([0.01, 0.5, 0.9, 0.95, 0.99, 0.999])),
+        ["1 %", "50 %", "90 %", "95 %", "99 %", "99.9 %"],
+    )
 
 
 def _inline(svg: str, width: float) -> str:

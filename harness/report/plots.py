@@ -9,10 +9,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from harness.analysis import stages
-from harness.analysis.definitions import QUANTILES
 from harness.analysis.results import CaseResult, RunResult
 from harness.report import recovery_charts, wire_charts
-from harness.report.drawing import COLOURS, DASHES, INK, MARKERS, MOST_LINES, Chart, draw
+from harness.report.drawing import (
+    COLOURS,
+    DASHES,
+    INK,
+    MOST_LINES,
+    Chart,
+    draw,
+    tail_line,
+    tail_scale,
+)
 from harness.report.text import clean, layer_of
 from harness.report.wires import comparisons
 
@@ -53,27 +61,14 @@ def latency(cases: Sequence[CaseResult]) -> Chart | None:
     shown = {name: _pick([c for c in cases if c.quantiles.get(name)]) for name, _ in spans}
     if not spans or all(_flat(c.quantiles[name]) for name in shown for c in shown[name]):
         return None
-    nines = -np.log10(1 - np.minimum(QUANTILES, 0.9995))
 
     def paint(axes: list[Axes]) -> None:
         for ax, (name, title) in zip(axes, spans, strict=True):
             for n, case in enumerate(shown[name]):
-                values = case.quantiles[name]
-                ax.plot(
-                    values,
-                    nines[: len(values)],
-                    color=COLOURS[n],
-                    linestyle=DASHES[n],
-                    marker=MARKERS[n],
-                    markevery=[49, 94, 98, 100],
-                    label=_label(case, shown[name]),
-                )
+                tail_line(ax, case.quantiles[name], n, _label(case, shown[name]))
             ax.set_title(title)
             ax.set_xlabel("ms")
-            ax.set_yticks(
-                -np.log10(1 - np.array([0.01, 0.5, 0.9, 0.95, 0.99, 0.999])),
-                ["1 %", "50 %", "90 %", "95 %", "99 %", "99.9 %"],
-            )
+            tail_scale(ax)
             ax.set_ylabel("frames at most this late")
             every = [value for case in shown[name] for value in case.quantiles[name]]
             if min(every) > 0 and max(every) > 12 * min(every):

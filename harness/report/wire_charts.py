@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from harness.analysis.definitions import QUANTILES
 from harness.analysis.results import CaseResult
-from harness.report.drawing import COLOURS, DASHES, MARKERS, MOST_LINES, Chart, draw
+from harness.report.drawing import COLOURS, DASHES, MARKERS, MOST_LINES, Chart, draw, tail_line, tail_scale
 from harness.report.recovery_charts import draw_panels, kind_of, panels_of, with_curve
 from harness.report.text import clean
 from harness.report.wires import Comparison, Point, measured
@@ -61,7 +58,6 @@ def latency(comparison: Comparison) -> Chart | None:
     if not able:
         return None
     chosen = _some(able, _MOST_PANELS)
-    nines = -np.log10(1 - np.minimum(QUANTILES, 0.9995))
     longest = max(
         value for point in chosen for case in point.cases.values() for value in case.quantiles[span]
     )
@@ -71,23 +67,11 @@ def latency(comparison: Comparison) -> Chart | None:
             for n, wire in enumerate(comparison.wires[:MOST_LINES]):
                 if wire not in point.cases:
                     continue
-                values = point.cases[wire].quantiles[span]
-                ax.plot(
-                    values,
-                    nines[: len(values)],
-                    color=COLOURS[n],
-                    linestyle=DASHES[n],
-                    marker=MARKERS[n],
-                    markevery=[49, 94, 98, 100],
-                    label=clean(wire),
-                )
+                tail_line(ax, point.cases[wire].quantiles[span], n, clean(wire))
             ax.set_title(clean(point.label)[:60].replace(", ", "\n"))
             ax.set_xlabel(f"{title} (ms)")
             ax.set_xlim(0, longest * 1.06)
-            ax.set_yticks(
-                -np.log10(1 - np.array([0.01, 0.5, 0.9, 0.95, 0.99, 0.999])),
-                ["1 %", "50 %", "90 %", "95 %", "99 %", "99.9 %"],
-            )
+            tail_scale(ax)
         axes[0].set_ylabel("frames at most this late")
         axes[0].legend(loc="lower right")
 

@@ -32,13 +32,12 @@ from harness.scenario.link import (
 from harness.scenario.protocols import DEFAULT, PROTOCOLS, ProtocolName
 from punktfunk.core._core import LinkModel, StreamConfig, recovery_shards
 from punktfunk.errors import InvalidConfigError
+from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.native.control import MAX_SHARD_BYTES
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
 SCHEMA_VERSION = 1
 """Version of the scenario format. A file without ``schema_version`` is of this version."""
-MAX_FEC_PERCENT = 50
-"""What a loss report can lead to at most, as hosts have it (``punktfunk.host.stream.adaptive_fec``)."""
 
 
 class Pacing(Model):

@@ -16,7 +16,8 @@ from punktfunk.client.ending import End
 from punktfunk.client.link_end import end_of
 from punktfunk.client.request import dialects, hello_for, known_pin, load_identity, receive_order
 from punktfunk.client.summary import Summary
-from punktfunk.errors import HandshakeError, MediaError, ResultsError
+from punktfunk.client.worker_signs import until_worker
+from punktfunk.errors import HandshakeError, ResultsError
 from punktfunk.input import InputEvent
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
@@ -174,18 +175,8 @@ class Client:
     async def _until_worker_is_up(self) -> None:
         await self._until_worker(self._worker_up, UP_LIMIT_S, "start")
 
-    async def _until_worker(self, event: asyncio.Event, limit_s: float, what: str) -> None:
-        """Wait for a sign of the worker; raise ``MediaError`` when it ends instead, or takes too long."""
-        waiting = asyncio.ensure_future(event.wait())
-        ending = asyncio.ensure_future(self._ended.wait())
-        done, pending = await asyncio.wait(
-            {waiting, ending}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in pending:
-            task.cancel()
-        if waiting not in done:
-            slow = f"the receive worker did not {what} within {limit_s:.0f} s"
-            raise MediaError(self._summary.reason if self._summary else slow, "look at its log lines")
+    async def _until_worker(self, sign: asyncio.Event, limit_s: float, what: str) -> None:
+        await until_worker(sign, self._ended, limit_s, what, lambda: self._summary)
 
     async def _begin(self, connection: ClientConnection) -> None:
         assert self._worker is not None

@@ -21,7 +21,8 @@ from punktfunk.client.gamestream.rtsp import Agreed, RtspSession
 from punktfunk.client.gamestream.wish import StreamChoice
 from punktfunk.client.messages import Drain, Ended, Failed, NeedKeyframe, Progress, Ready, Up
 from punktfunk.client.summary import Summary
-from punktfunk.errors import MediaError, PunktfunkError, StatusError, UsageError
+from punktfunk.client.worker_signs import until_worker
+from punktfunk.errors import PunktfunkError, StatusError, UsageError
 from punktfunk.gamestream.control import GRACEFUL, FecStatus, HdrMode, HostMessage, Termination
 from punktfunk.gamestream.input import EnableHaptics
 from punktfunk.gamestream.input_encoder import channel_of, encode, unreliable
@@ -216,15 +217,8 @@ class GameStreamClient:
             out=None if config.out is None else str(config.out.absolute()),
         )
 
-    async def _until_worker(self, event: asyncio.Event, limit_s: float, what: str) -> None:
-        """Wait for a sign of the worker; raise ``MediaError`` when it ends instead, or takes too long."""
-        waiting = [asyncio.ensure_future(sign.wait()) for sign in (event, self._ended)]
-        await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        if not event.is_set():
-            slow = f"the receive worker did not {what} within {limit_s:.0f} s"
-            raise MediaError(self._summary.reason if self._summary else slow, "look at its log lines")
+    async def _until_worker(self, sign: asyncio.Event, limit_s: float, what: str) -> None:
+        await until_worker(sign, self._ended, limit_s, what, lambda: self._summary)
 
     def _hear_host(self, message: HostMessage) -> None:
         match message:
