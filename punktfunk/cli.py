@@ -82,6 +82,17 @@ class ServedSource(StrEnum):
     SYNTHETIC = "synthetic"
 
 
+class ServedDesktop(StrEnum):
+    """Which desktop ``serve`` streams: the values of :class:`punktfunk.desktop.BackendName`, and ``auto``."""
+
+    AUTO = "auto"
+    KWIN = "kwin"
+    MUTTER = "mutter"
+    WLROOTS = "wlroots"
+    PORTAL = "portal"
+    HEADLESS_SWAY = "headless-sway"
+
+
 @app.callback()
 def _front(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to standard error.")] = False,
@@ -169,8 +180,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
     source: Annotated[
         ServedSource, typer.Option(help="What to stream; auto: a desktop, or else the test card.")
     ] = ServedSource.AUTO,
+    desktop: Annotated[
+        ServedDesktop,
+        typer.Option(help="Which desktop; auto: the first of the others that can be streamed here."),
+    ] = ServedDesktop.AUTO,
     app_: Annotated[
-        str | None, typer.Option("--app", help="Program of a headless desktop, with its arguments.")
+        str | None,
+        typer.Option("--app", help="Program of a headless desktop, with its arguments; chooses that one."),
     ] = None,
     audio: Annotated[bool, typer.Option(help="Stream a desktop's sound too.")] = True,
     file: Annotated[Path | None, typer.Option(help="Video file for --source file.")] = None,
@@ -236,7 +252,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             state_dir=state_dir or default_state_dir(),
             max_sessions=max_sessions,
             exit_after_sessions=sessions,
-            source=_served_source(source, file, frame_bytes, app_, audio=audio),
+            source=_served_source(source, file, frame_bytes, desktop, app_, audio=audio),
             mode=mode,
             codec=codec,
             encoder=encoder.value,
@@ -489,23 +505,41 @@ def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> d
 
 
 def _served_source(
-    source: ServedSource, file: Path | None, frame_bytes: int | None, program: str | None, *, audio: bool
+    source: ServedSource,
+    file: Path | None,
+    frame_bytes: int | None,
+    desktop: ServedDesktop,
+    program: str | None,
+    *,
+    audio: bool,
 ) -> dict[str, Any]:
     """Choose for ``auto``: a desktop where one can be streamed, the test card and a word about it elsewhere."""
-    if source in (ServedSource.AUTO, ServedSource.DESKTOP):
-        from punktfunk.desktop.program import program_of
-        from punktfunk.host.desktop import choose_backend
+    named = "--app" if program is not None else "--desktop"
+    if source not in (ServedSource.AUTO, ServedSource.DESKTOP):
+        if program is not None or desktop is not ServedDesktop.AUTO:
+            fail(
+                UsageError(
+                    f"{named} is for desktops, not for --source {source.value}", "leave one of them out"
+                )
+            )
+        return _source(SourceKind(source.value), file, frame_bytes)
+    if program is not None:
+        if desktop not in (ServedDesktop.AUTO, ServedDesktop.HEADLESS_SWAY):
+            cause = f"--app is what a headless desktop runs, not --desktop {desktop.value}"
+            fail(UsageError(cause, "start it in that session, or add an app (docs/how-to/add-an-app.md)"))
+        desktop = ServedDesktop.HEADLESS_SWAY
+    from punktfunk.desktop.program import program_of
+    from punktfunk.host.desktop import choose_backend
 
-        try:
-            spec = DesktopSpec(app=program_of(program), audio=audio)
-            choose_backend(spec)
-        except CapabilityError as error:
-            if source is ServedSource.DESKTOP:
-                fail(error)
-            say(f"no desktop    {error.cause}: streaming the test card")
-            return {"kind": "testcard"}
-        return spec.model_dump()
-    return _source(SourceKind(source.value), file, frame_bytes)
+    spec = DesktopSpec.model_validate({"backend": desktop.value, "app": program_of(program), "audio": audio})
+    try:
+        choose_backend(spec)
+    except CapabilityError as error:
+        if source is ServedSource.DESKTOP or desktop is not ServedDesktop.AUTO:
+            fail(error)
+        say(f"no desktop    {error.cause}: streaming the test card")
+        return {"kind": "testcard"}
+    return spec.model_dump()
 
 
 def _fixed_settings(context: typer.Context) -> dict[str, str]:

@@ -24,12 +24,30 @@ if TYPE_CHECKING:
 
 
 class BackendName(StrEnum):
-    """The desktops that can be asked for."""
+    """The desktops that can be asked for, in the order in which ``auto`` tries them."""
 
-    ATTACHED = "attached"
-    """The wlroots session that punktfunk was started in."""
-    HEADLESS = "headless"
+    KWIN = "kwin"
+    """The running session of KWin, which is KDE Plasma's."""
+    MUTTER = "mutter"
+    """The running session of Mutter, which is GNOME's."""
+    WLROOTS = "wlroots"
+    """The running session of a wlroots compositor such as sway."""
+    PORTAL = "portal"
+    """A running session of any kind, by xdg-desktop-portal: its user is asked once."""
+    HEADLESS_SWAY = "headless-sway"
     """A sway of its own without a screen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether something can be used on this machine: ``reason`` is why it can or cannot, ``hint`` what would help."""
+
+    name: str
+    usable: bool
+    reason: str
+    hint: str = ""
+    absent: bool = False
+    """What it is for is not on this machine at all, as KWin is not where sway runs: nothing is to be mended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,16 +23,17 @@ GRACE_S: Final = 0.5
 class AttachedProgram:
     """Runs from its making on; raises CapabilityError where it cannot be started.
 
-    ``display`` is the socket of the session that it is shown in. Should this process be killed, the program goes on: it
-    is in its user's own session, which ends it. What it prints goes where this process's own log goes.
+    ``display`` is the socket of the session that it is shown in, ``None`` for the one that this process is in. Should
+    this process be killed, the program goes on: it is in its user's own session, which ends it. What it prints goes
+    where this process's own log goes.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, display: str, on_end: OnEnd) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, display: str | None, on_end: OnEnd) -> None:
         try:
             self._process = subprocess.Popen(
                 list(command),
                 cwd=folder,
-                env={**os.environ, "WAYLAND_DISPLAY": display},
+                env={**os.environ, **({} if display is None else {"WAYLAND_DISPLAY": display})},
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr,
                 start_new_session=True,

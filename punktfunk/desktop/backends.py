@@ -1,37 +1,31 @@
 """The desktops that can be streamed: what each needs of this machine, how it is opened, and the choice between them.
 
-Another one is a name in ``BackendName``, a class that fulfils ``Desktop`` (:class:`AttachedDesktop` serves wlroots
-alone, :class:`HeadlessDesktop`, ``session`` and ``supervisor`` a sway of our own) and an entry in :data:`BACKENDS`;
-where it is captured otherwise, a kind in ``capture`` as well. The management API names compositors in
+Another one is a name in ``BackendName``, a module with ``examine`` and a class that fulfils ``Desktop``, of a running
+session on top of :class:`punktfunk.desktop.user_session.UserSession`, and an entry in :data:`BACKENDS`; where it is
+captured otherwise, a kind in ``capture`` as well. The management API names compositors in
 ``host/management.py``.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from punktfunk.desktop import BackendName, Desktop, DesktopOptions, wayland
-from punktfunk.desktop.attached import AttachedDesktop, require_wlroots, session_socket
+from punktfunk.desktop import (
+    Availability,
+    BackendName,
+    Desktop,
+    DesktopOptions,
+    headless_desktop,
+    wlroots,
+)
 from punktfunk.desktop.audio.pipewire import require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.headless_desktop import HeadlessDesktop
 from punktfunk.desktop.uinput import require_uinput
-from punktfunk.errors import CapabilityError, PunktfunkError
-
-
-@dataclass(frozen=True, slots=True)
-class Availability:
-    """Whether something can be used on this machine: ``reason`` is why it can or cannot, ``hint`` what would help."""
-
-    name: str
-    usable: bool
-    reason: str
-    hint: str = ""
+from punktfunk.desktop.wlroots import WlrootsDesktop
+from punktfunk.errors import CapabilityError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +67,8 @@ def choose(wanted: BackendName | None = None) -> tuple[Backend, Availability]:
             found.append(backend.examine())
             if found[-1].usable:
                 return backend, found[-1]
-    raise CapabilityError(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
+    said = reasons(found) or f"this version has no back end {wanted}"
+    raise CapabilityError(f"no desktop can be streamed here ({said})", hint_of(found))
 
 
 def reasons(found: Iterable[Availability]) -> str:
@@ -95,52 +90,23 @@ def _part(name: str, reason: str, *demands: Callable[[], None]) -> Availability:
     return Availability(name, True, reason)
 
 
-def _examine_attached() -> Availability:
-    name = BackendName.ATTACHED.value
-    if not os.environ.get("WAYLAND_DISPLAY"):
-        return Availability(name, False, "no Wayland session runs here", "start punktfunk from within one")
-    try:
-        with wayland.connect(session_socket()) as connection:
-            require_wlroots(connection)
-            outputs = ", ".join(output.name for output in connection.outputs) or "no output"
-    except PunktfunkError as error:
-        return Availability(name, False, error.cause, error.hint)
-    return Availability(name, True, f"a wlroots session runs here, with {outputs}")
-
-
-def _examine_headless() -> Availability:
-    name = BackendName.HEADLESS.value
-    if shutil.which("sway") is None:
-        return Availability(name, False, "sway is not installed", "apt-get install sway")
-    if importlib.util.find_spec("pywayland") is None:
-        return Availability(name, False, "pywayland is not installed", "pip install 'punktfunk[desktop]'")
-    try:
-        from punktfunk.desktop.inject.keymap import Keyboard
-
-        Keyboard().close()
-    except CapabilityError as error:
-        return Availability(name, False, error.cause, error.hint)
-    missing = [what for what in ("dbus-daemon", "Xwayland") if shutil.which(what) is None]
-    without = f", without {' and '.join(missing)}" if missing else ""
-    return Availability(name, True, f"sway is installed{without}")
-
-
 BACKENDS: Final = (
     Backend(
-        BackendName.ATTACHED,
+        BackendName.WLROOTS,
         "wlroots",
         "running wlroots session",
-        "serve, in front of all else",
-        _examine_attached,
-        AttachedDesktop,
+        "serve --desktop wlroots, and auto where one runs",
+        wlroots.examine,
+        WlrootsDesktop,
     ),
     Backend(
-        BackendName.HEADLESS,
+        BackendName.HEADLESS_SWAY,
         "wlroots",
         "headless sway",
-        "serve --source desktop where no session runs",
-        _examine_headless,
+        "serve --desktop headless-sway, and auto where no session can be streamed",
+        headless_desktop.examine,
         HeadlessDesktop,
     ),
 )
-"""In the order of preference: a running session before one of our own."""
+"""In the order in which ``auto`` tries them, which is that of :class:`BackendName`: a running session by what its
+compositor itself offers, by the portal otherwise, and then one of our own."""

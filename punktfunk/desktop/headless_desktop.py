@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from punktfunk import log
-from punktfunk.desktop import DesktopOptions, DesktopOutput, OnEnd, RunningProgram
+from punktfunk.desktop import Availability, BackendName, DesktopOptions, DesktopOutput, OnEnd, RunningProgram
 from punktfunk.desktop.audio import SoundPlace, why_silent
 from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
@@ -20,7 +22,7 @@ from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.desktop.program import default_program, name_of, require_program
 from punktfunk.desktop.session import App, DesktopSession, SessionOptions
 from punktfunk.desktop.vdisplay import VirtualOutput
-from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
@@ -209,3 +211,21 @@ class HeadlessDesktop:
 
     def _ended(self, error: PunktfunkError) -> None:
         self._log.error("desktop ended", cause=error.cause, hint=error.hint)
+
+
+def examine() -> Availability:
+    """Return whether a sway of our own can be started here. Starts nothing."""
+    name = BackendName.HEADLESS_SWAY
+    if shutil.which("sway") is None:
+        return Availability(name, False, "sway is not installed", "apt-get install sway")
+    if importlib.util.find_spec("pywayland") is None:
+        return Availability(name, False, "pywayland is not installed", "pip install 'punktfunk[desktop]'")
+    try:
+        from punktfunk.desktop.inject.keymap import Keyboard
+
+        Keyboard().close()
+    except CapabilityError as error:
+        return Availability(name, False, error.cause, error.hint)
+    missing = [what for what in ("dbus-daemon", "Xwayland") if shutil.which(what) is None]
+    without = f", without {' and '.join(missing)}" if missing else ""
+    return Availability(name, True, f"sway is installed{without}")

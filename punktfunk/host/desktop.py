@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from punktfunk import log
 from punktfunk.desktop import (
+    Availability,
     BackendName,
     Desktop,
     DesktopOptions,
@@ -29,7 +30,7 @@ from punktfunk.units import Mode
 R = TypeVar("R")
 
 
-def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, backends.Availability]:
+def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, Availability]:
     """Return the back end that serves ``spec`` here; raise ``CapabilityError`` that says why none does."""
     return backends.choose(None if spec.backend == "auto" else BackendName(spec.backend))
 
@@ -62,7 +63,7 @@ class DesktopPool:
     @classmethod
     def open_empty(cls, *, audio: bool = True, keyboard_layout: str = "us") -> Self:
         """Open a headless desktop that runs nothing yet, which takes half a second. Raises as :meth:`open`."""
-        backend, _ = backends.choose(BackendName.HEADLESS)
+        backend, _ = backends.choose(BackendName.HEADLESS_SWAY)
         options = DesktopOptions(program=None, audio=audio, keyboard_layout=keyboard_layout)
         return cls(backend.open(options))
 

@@ -179,7 +179,7 @@ def _app_desktops(serving: Served) -> list[Check]:
     if not titles:
         return []
     try:
-        _, found = choose(BackendName.HEADLESS)
+        _, found = choose(BackendName.HEADLESS_SWAY)
     except CapabilityError as error:
         return [Check("app desktops", False, f"{', '.join(titles)}: {error.cause}", error.hint or None)]
     return [Check("app desktops", True, f"{len(titles)} of the apps can have their own: {found.reason}")]

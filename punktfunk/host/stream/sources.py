@@ -20,9 +20,9 @@ class DesktopSpec(BaseModel):
 
     kind: Literal["desktop"] = "desktop"
     backend: Literal["auto"] | BackendName = "auto"
-    """``auto`` takes a running wlroots session before a sway of the host's own."""
+    """``auto`` takes the first that can be streamed here, in the order of :class:`BackendName`."""
     app: tuple[str, ...] = ()
-    """Argument list of the program that a headless desktop starts with its first stream."""
+    """Argument list of the program that a headless desktop starts with its first stream; () chooses one."""
     keyboard_layout: str = "us"
     audio: bool = True
     """Stream the sound too, where PipeWire is installed; a desktop without it is streamed silently."""

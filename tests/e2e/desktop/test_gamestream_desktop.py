@@ -58,7 +58,9 @@ def heard(path: Path) -> np.ndarray:
 def test_a_desktop_is_streamed_with_every_tone_on_its_channel(
     tones: Path, tmp_path: Path, channels: int, high: bool
 ) -> None:
-    spec = DesktopSpec(backend=BackendName.HEADLESS, app=("paplay", f"--channel-map={WAVE_8}", str(tones)))
+    spec = DesktopSpec(
+        backend=BackendName.HEADLESS_SWAY, app=("paplay", f"--channel-map={WAVE_8}", str(tones))
+    )
 
     async def run() -> None:
         pool = await asyncio.to_thread(DesktopPool.open, spec)

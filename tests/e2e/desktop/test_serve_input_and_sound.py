@@ -140,7 +140,9 @@ def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what
     desktop_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipewire, "_PROGRAMS", ("pipewire", "no-such-sound-server"))
-    pool = DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS, app=program_of("punktfunk testcard")))
+    pool = DesktopPool.open(
+        DesktopSpec(backend=BackendName.HEADLESS_SWAY, app=program_of("punktfunk testcard"))
+    )
 
     async def scenario() -> dict[str, int]:
         config = punktfunk.HostConfig(

@@ -35,7 +35,7 @@ def pool_with(desktop_parts: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     opened: list[DesktopPool] = []
 
     def start(*program: str) -> DesktopPool:
-        opened.append(DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS, app=program)))
+        opened.append(DesktopPool.open(DesktopSpec(backend=BackendName.HEADLESS_SWAY, app=program)))
         return opened[-1]
 
     yield start
@@ -47,7 +47,7 @@ def host_config(artefacts: Path | None = None) -> punktfunk.HostConfig:
     return punktfunk.HostConfig(
         trust=OpenTrust.LOOPBACK,
         port=0,
-        source=DesktopSpec(backend=BackendName.HEADLESS),
+        source=DesktopSpec(backend=BackendName.HEADLESS_SWAY),
         codec="h264",
         bitrate=Bitrate(8_000_000),
         artefacts=artefacts,

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from harness.peers.served_desktop import ServedDesktop, connect, pictures
-from punktfunk.desktop import BackendName, DesktopOptions, attached, backends
-from punktfunk.desktop.attached import AttachedDesktop
+from punktfunk.desktop import BackendName, DesktopOptions, backends, wlroots
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.touch import sway as sway_touch
 from punktfunk.desktop.touch.uinput import TOUCH_NAME, UinputTouch
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
+from punktfunk.desktop.wlroots import WlrootsDesktop
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool
 from punktfunk.log_ring import LogRing
@@ -41,7 +41,7 @@ def inside(session: DesktopSession, monkeypatch: pytest.MonkeyPatch) -> DesktopS
 
 def test_a_running_session_is_preferred_and_its_focused_output_is_streamed(inside: DesktopSession) -> None:
     backend, found = backends.choose()
-    assert backend.name is BackendName.ATTACHED
+    assert backend.name is BackendName.WLROOTS
     assert "HEADLESS-1" in found.reason
     with backend.open(DesktopOptions()) as desktop:
         output = desktop.provide(Mode(320, 240, 60))
@@ -58,7 +58,7 @@ def test_a_running_session_is_preferred_and_its_focused_output_is_streamed(insid
 
 
 def test_input_goes_into_a_running_session_and_is_released_with_it(inside: DesktopSession) -> None:
-    with AttachedDesktop() as desktop:
+    with WlrootsDesktop() as desktop:
         desktop.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
         desktop.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=5, y=5, surface=SurfaceSize(10, 10)))
         # A sway without a screen reads no touch screen: the first finger is the pointer.
@@ -83,7 +83,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> list[Device]:
         made.append(Device(*given, **identity))
         return made[-1]
 
-    monkeypatch.setattr(attached, "open_touch", lambda _ipc: UinputTouch(open_device=device))
+    monkeypatch.setattr(wlroots, "open_touch", lambda _ipc: UinputTouch(open_device=device))
     return made
 
 
@@ -98,7 +98,7 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
 ) -> None:
     surface = SurfaceSize(10, 10)
     # The session's own words are those of a real sway, which refuses a mapping that it does not understand.
-    with AttachedDesktop() as desktop:
+    with WlrootsDesktop() as desktop:
         assert desktop.takes_touch
         for finger in (1, 2):
             desktop.inject(InputEvent(InputKind.TOUCH_DOWN, finger, finger, 5, surface))
@@ -123,7 +123,7 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         assert desktop.release_all() == counted, "the first finger is the pointer, and is lifted"
         desktop.inject(InputEvent(InputKind.TOUCH_DOWN, 6, 5, 5, surface))
         assert desktop.release_all() == counted | {"injected": 3}
-    with AttachedDesktop() as desktop:
+    with WlrootsDesktop() as desktop:
         fingers, pen = devices[2:]
         desktop.inject(InputEvent(InputKind.TOUCH_DOWN, 1, 5, 5, surface))
         desktop.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
@@ -134,7 +134,7 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         assert desktop.failure is None
         assert not desktop.takes_touch
         assert fingers.closed
-    with AttachedDesktop() as desktop:
+    with WlrootsDesktop() as desktop:
         assert desktop.takes_touch
     assert all(device.closed for device in devices)
     with SwayIpc(inside.ipc_path) as ipc, pytest.raises(DesktopError, match="refused"):
@@ -153,7 +153,7 @@ def test_a_desktop_does_without_touch_where_sway_does_not_map_it(
     with monkeypatch.context() as changed:
         # What a real sway refuses.
         changed.setattr(sway_touch, "IDENTIFIERS", ('" map_to_nothing "',))
-        with AttachedDesktop() as desktop:
+        with WlrootsDesktop() as desktop:
             assert not desktop.takes_touch
             desktop.inject(finger)
             assert desktop.release_all() == {"injected": 1}
@@ -162,7 +162,7 @@ def test_a_desktop_does_without_touch_where_sway_does_not_map_it(
     assert [device.closed for device in devices] == [True, True]
 
     new = NewSway(tmp_path / "sock", maps_inputs=False)
-    with AttachedDesktop(ipc_path=str(tmp_path / "sock"), own_output=True) as desktop:
+    with WlrootsDesktop(ipc_path=str(tmp_path / "sock"), own_output=True) as desktop:
         assert desktop.takes_touch, "there is nothing to map it to yet"
         output = desktop.provide(MODE)
         assert output.name == "HEADLESS-1", "by which the real one knows an output as well"
@@ -180,7 +180,7 @@ def test_a_desktop_does_without_touch_where_sway_does_not_tell_of_its_inputs(
     inside: DesktopSession, ring: LogRing, tmp_path: Path
 ) -> None:
     new = NewSway(tmp_path / "sock", tells_of_inputs=False)
-    with AttachedDesktop(ipc_path=str(tmp_path / "sock"), own_output=False) as desktop:
+    with WlrootsDesktop(ipc_path=str(tmp_path / "sock"), own_output=False) as desktop:
         assert not desktop.takes_touch
         desktop.inject(InputEvent(InputKind.MOUSE_MOVE, x=1, y=1))
         assert desktop.failure is None
@@ -194,9 +194,9 @@ def test_what_ends_the_opening_of_a_desktop_unplugs_its_touch_screen(
     def interrupted(_ipc_path: str, _output: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(attached, "map_touch", interrupted)
+    monkeypatch.setattr(wlroots, "map_touch", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        AttachedDesktop()
+        WlrootsDesktop()
     assert [device.closed for device in devices] == [True, True]
 
 
@@ -252,13 +252,13 @@ def test_an_output_of_ones_own_goes_with_the_context_where_sway_can_remove_it(in
     with SwayIpc(inside.ipc_path) as ipc:
         if ipc.version() < (1, 8):
             pytest.skip("sway before 1.8 cannot remove outputs")
-        with AttachedDesktop(own_output=True) as desktop:
+        with WlrootsDesktop(own_output=True) as desktop:
             assert desktop.provide(MODE).name in ipc.outputs()
         assert list(ipc.outputs()) == ["HEADLESS-1"]
 
 
 def test_a_session_that_ends_is_noticed_with_the_next_event(inside: DesktopSession) -> None:
-    desktop = AttachedDesktop()
+    desktop = WlrootsDesktop()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -278,11 +278,11 @@ def test_outside_of_any_session_the_headless_one_is_chosen(
 ) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     backend, _ = backends.choose()
-    assert backend.name is BackendName.HEADLESS
-    with pytest.raises(CapabilityError, match="attached: no Wayland session"):
-        backends.choose(BackendName.ATTACHED)
+    assert backend.name is BackendName.HEADLESS_SWAY
+    with pytest.raises(CapabilityError, match="wlroots: no Wayland session"):
+        backends.choose(BackendName.WLROOTS)
     with pytest.raises(CapabilityError, match="WAYLAND_DISPLAY"):
-        AttachedDesktop()
+        WlrootsDesktop()
 
 
 def test_what_is_missing_is_named_with_the_command_that_brings_it(
@@ -290,11 +290,11 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(CapabilityError, match="headless: sway is not installed") as none:
+    with pytest.raises(CapabilityError, match="headless-sway: sway is not installed") as none:
         backends.choose()
     assert none.value.hint == "apt-get install sway"
-    attached, headless = backends.examine()
-    assert (attached.usable, headless.usable) == (False, False)
+    running, headless = backends.examine()
+    assert (running.usable, headless.usable) == (False, False)
     assert headless.hint == "apt-get install sway"
     with pytest.raises(CapabilityError, match="sway is not installed"):
         DesktopSession()
@@ -304,6 +304,6 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(
     assert pads.usable == (not pads.hint)
 
 
-def _press_for_ever(desktop: AttachedDesktop) -> None:
+def _press_for_ever(desktop: WlrootsDesktop) -> None:
     for _ in range(1000):
         desktop.inject(InputEvent(InputKind.MOUSE_MOVE, x=1, y=1))

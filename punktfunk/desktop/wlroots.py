@@ -1,27 +1,18 @@
-"""A desktop that runs already, of any wlroots compositor and no other: one of its outputs is streamed as it is."""
+"""A running session of a wlroots compositor: one of its outputs is streamed as it is, or one that is made for it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING
 
 from punktfunk import log
-from punktfunk.desktop import DesktopOptions, DesktopOutput, OnEnd, RunningProgram, wayland
-from punktfunk.desktop.attached_program import AttachedProgram
-from punktfunk.desktop.audio import SoundPlace, why_silent
-from punktfunk.desktop.audio.pulse import require_pulse
-from punktfunk.desktop.audio.speakers import MutedSpeakers
+from punktfunk.desktop import Availability, BackendName, DesktopOptions, DesktopOutput, wayland
 from punktfunk.desktop.capture import WlrScreen
 from punktfunk.desktop.inject.keymap import Keyboard
-from punktfunk.desktop.pads import PadMaker
-from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.desktop.touch import TouchInjector
 from punktfunk.desktop.touch.sway import map_touch, open_touch
+from punktfunk.desktop.user_session import UserSession, session_socket
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
@@ -38,11 +29,9 @@ _NEEDED = (
     ("zwlr_virtual_pointer_manager_v1", 2),
     ("zwp_virtual_keyboard_manager_v1", 1),
 )
-_USERS_MONITOR: Final = "@DEFAULT_MONITOR@"
-"""What the user's own sound server plays, by the name that PulseAudio and PipeWire know."""
 
 
-class AttachedDesktop:
+class WlrootsDesktop(UserSession):
     """The user's own session; see :class:`punktfunk.desktop.Desktop`.
 
     Its virtual pointer and keyboard are there while this object is.
@@ -56,8 +45,6 @@ class AttachedDesktop:
     left by ending its compositor, or be a headless session of punktfunk's own.
     """
 
-    make_pad: PadMaker | None = UinputPad
-
     def __init__(
         self,
         options: DesktopOptions | None = None,
@@ -69,13 +56,8 @@ class AttachedDesktop:
         """Attach; raise CapabilityError where the compositor lacks what is needed, DesktopError for none."""
         given = options or DesktopOptions()
         self.socket = session_socket(display)
+        super().__init__(given, display=self.socket)
         self._ipc_path = ipc_path if ipc_path is not None else os.environ.get("SWAYSOCK")
-        self._lock = threading.Lock()
-        self._failure: PunktfunkError | None = None
-        self._closed = False
-        self._speakers_lock = threading.Lock()
-        self._muted: MutedSpeakers | None = None
-        self._audible = not why_silent(require_pulse, wanted=given.audio)
         self._virtual: SwayDisplay | None = None
         self._injector: WlrInjector | None
         self._touch: TouchInjector | None
@@ -101,36 +83,15 @@ class AttachedDesktop:
         return "this desktop, on an output of its own" if self._own_output else "this desktop"
 
     @property
-    def sound(self) -> SoundPlace | None:
-        """What the user's own sound server plays."""
-        return SoundPlace("", _USERS_MONITOR) if self._audible else None
-
-    @property
     def takes_touch(self) -> bool:
         """Whether sway reads the touch screen and the pen that were made for it; no longer, once they have failed."""
         return self._touch is not None
-
-    @property
-    def failure(self) -> PunktfunkError | None:
-        """Why the desktop is gone; None while it answers."""
-        return self._failure
 
     @property
     def outputs(self) -> list[str]:
         """Names of the outputs that there are."""
         with self._lock:
             return [output.name for output in self._connection.outputs]
-
-    def play_here(self, playing: bool) -> None:
-        """Mute the user's default sink, or let it play again."""
-        # Not under the other lock: input waits for nothing that a sound server takes.
-        with self._speakers_lock:
-            if playing or self._closed:
-                if self._muted is not None:
-                    self._muted.close()
-                    self._muted = None
-            elif self._muted is None and self._audible:
-                self._muted = MutedSpeakers()
 
     def provide(self, mode: Mode) -> DesktopOutput:
         """Return an output made for the stream, or the one that was focused."""
@@ -148,10 +109,6 @@ class AttachedDesktop:
                 self._injector = self._make_injector(output.name)
                 self._map_touch()
             return self._provided(output.name, mode)
-
-    def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
-        """Start a program in the user's own session, as the user would."""
-        return AttachedProgram(command, folder, self.socket, on_end)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output of its own another mode; one of the user's stays as it is and is scaled."""
@@ -206,13 +163,7 @@ class AttachedDesktop:
                 self._failure = error
             finally:
                 self._connection.close()
-        self.play_here(True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
     def _provided(self, name: str, mode: Mode) -> DesktopOutput:
         return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name))
@@ -279,13 +230,17 @@ class AttachedDesktop:
             raise DesktopError("the desktop has no output", "switch one on")
         return outputs[0].name
 
-    @contextlib.contextmanager
-    def _noting_failure(self) -> Iterator[None]:
-        try:
-            yield
-        except DesktopError as error:
-            self._failure = error
-            raise
+
+def examine() -> Availability:
+    """Return whether a wlroots session runs here; connects to it, and leaves it as it is."""
+    name = BackendName.WLROOTS
+    try:
+        with wayland.connect(session_socket()) as connection:
+            require_wlroots(connection)
+            outputs = ", ".join(output.name for output in connection.outputs) or "no output"
+    except PunktfunkError as error:
+        return Availability(name, False, error.cause, error.hint)
+    return Availability(name, True, f"a wlroots session runs here, with {outputs}")
 
 
 def require_wlroots(connection: Connection) -> None:
@@ -296,19 +251,3 @@ def require_wlroots(connection: Connection) -> None:
             f"this compositor cannot be streamed: it lacks {', '.join(missing)}",
             "run sway or another wlroots compositor, or let punktfunk start a headless sway",
         )
-
-
-def session_socket(display: str | None = None) -> str:
-    """Return the socket of ``display``, or of the session that the environment tells of.
-
-    Raises CapabilityError where it tells of none.
-    """
-    name = display or os.environ.get("WAYLAND_DISPLAY")
-    if not name:
-        raise CapabilityError("no Wayland session runs here (WAYLAND_DISPLAY is not set)", "")
-    if Path(name).is_absolute():
-        return name
-    folder = os.environ.get("XDG_RUNTIME_DIR")
-    if not folder:
-        raise CapabilityError(f"the Wayland session {name} cannot be found: XDG_RUNTIME_DIR is not set", "")
-    return str(Path(folder) / name)
