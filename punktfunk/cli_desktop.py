@@ -63,11 +63,16 @@ def record(  # noqa: PLR0917 - the options of a command line
     say(_last_line(recording))
     if watch.stop.is_set() and not recording.frames:
         raise typer.Exit(INTERRUPTED)
+    if recording.corrupt:
+        raise CheckFailedError(
+            f"{recording.corrupt} of {recording.frames} access units came back changed",
+            "the file holds the intact ones; run again, and report it if it lasts",
+        )
     if not recording.passed:
         raise CheckFailedError(
-            f"{recording.corrupt} access units came back changed, {recording.missing} did not come back, "
-            f"of {recording.frames}",
-            "the file holds the intact ones; run again, and report it if it lasts",
+            f"{recording.missing} of {recording.frames} access units did not come back, though sent many times: "
+            "this machine gives the recorder too little time",
+            "the file holds the others, which are intact; record beside less work, or in a smaller mode",
         )
     if watch.stop.is_set():
         raise typer.Exit(INTERRUPTED)
@@ -116,9 +121,10 @@ def _say_progress(progress: Progress) -> None:
 
 def _last_line(recording: Recording) -> str:
     counters = recording.capture
+    again = f", {recording.sent_again} sent again on a busy machine" if recording.sent_again else ""
     return (
         f"recorded {recording.path}: {recording.frames} frames of {recording.mode} in {recording.seconds:.1f} s "
         f"({recording.fps:.1f} fps, {counters.get('repeated', 0)} repeated), {recording.codec}, "
         f"{recording.bytes / 1e6:.1f} MB · {recording.intact} of {recording.frames} byte for byte through the "
-        f"core in {recording.packets} packets"
+        f"core in {recording.packets} packets{again}"
     )

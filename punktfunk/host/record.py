@@ -1,14 +1,12 @@
 """Record a stream into a playable file, by way of the core: the proof that the whole path holds.
 
 Every access unit goes through a core host session, a loopback socket and a core client session, and is
-compared byte for byte with what went in. The file is made of what came out.
+compared byte for byte with what went in (``loopback``). The file is made of what came out.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -21,20 +19,17 @@ import av
 from av.container import OutputContainer
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.desktop.capture import WlrScreen, open_wlr
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import DesktopError, MediaError, UsageError
+from punktfunk.host.loopback import Loopback, Pair, loopback_pair
 from punktfunk.host.stream.pace import FrameClock, wake_precisely
-from punktfunk.media import AccessUnit, Codec, EncoderConfig, Producer
+from punktfunk.media import Codec, EncoderConfig, Producer
 from punktfunk.units import Mode
 
 _TIME_BASE: Final = Fraction(1, 1_000_000)
 _SUFFIXES: Final = (".mkv", ".mp4", ".mov")
-_LAST_FRAME_LIMIT_S: Final = 2.0
 _PROGRESS_NS: Final = 1_000_000_000
-_FEC_PERCENT: Final = 20
-_SHARD_BYTES: Final = 1408
 TESTCARD: Final = (sys.executable, "-m", "punktfunk.desktop.testcard")
 """What runs in a session that was given no program."""
 
@@ -52,6 +47,9 @@ class Recording:
     """Those that came back byte for byte; these are in the file."""
     corrupt: int
     missing: int
+    """Those that did not come back, however often they were sent."""
+    sent_again: int
+    """Times that an access unit was sent again: a machine that was too busy to take it in."""
     bytes: int
     """Size of the access units."""
     packets: int
@@ -112,22 +110,28 @@ def check_target(out: Path, *, overwrite: bool = False) -> None:
 
 
 def record(
-    producer: Producer, mode: Mode, out: Path, *, seconds: float, watch: Watch | None = None
+    producer: Producer,
+    mode: Mode,
+    out: Path,
+    *,
+    seconds: float,
+    watch: Watch | None = None,
+    pair: Callable[[], Pair] = loopback_pair,
 ) -> Recording:
     """Record ``seconds`` of a producer's access units, from its first key frame, into ``out``.
 
     The suffix says which container: .mkv, .mp4 or .mov. A file that is there is written over. The producer stays
-    open. Raises UsageError for another suffix or a source that is no video, and MediaError where source, encoder
-    or file fail.
+    open. ``pair`` gives the two UDP sockets that join both ends. Raises UsageError for another suffix or a source that
+    is no video, and MediaError where source, encoder or file fail.
     """
     codec = producer.codec
     if codec is None:
         raise UsageError("a synthetic source makes no pictures", "record the test card, a file or a screen")
     check_target(out, overwrite=True)
-    with _Loop(mode) as loop, _File(out, codec, mode) as file:
-        made = _run(producer, mode, loop, file, seconds=seconds, watch=watch or Watch())
-        loop.finish(file)
-        stats = loop.host_stats()
+    with _File(out, codec, mode) as file, Loopback(file.write, pair) as loop:
+        made = _run(producer, mode, loop, seconds=seconds, watch=watch or Watch())
+        loop.settle()
+        packets = loop.packets
     return Recording(
         path=out,
         codec=codec,
@@ -136,8 +140,9 @@ def record(
         intact=loop.intact,
         corrupt=loop.corrupt,
         missing=len(made) - loop.intact - loop.corrupt,
+        sent_again=loop.sent_again,
         bytes=sum(size for _, size in made),
-        packets=stats["packets_sent"],
+        packets=packets,
         seconds=(made[-1][0] - made[0][0]) / 1e9 if made else 0.0,
         capture={},
     )
@@ -175,7 +180,7 @@ def record_desktop(
 
 
 def _run(
-    producer: Producer, mode: Mode, loop: _Loop, file: _File, *, seconds: float, watch: Watch
+    producer: Producer, mode: Mode, loop: Loopback, *, seconds: float, watch: Watch
 ) -> list[tuple[int, int]]:
     """Produce until the time is over; return capture time and size of each access unit."""
     wake_precisely()
@@ -188,84 +193,15 @@ def _run(
     producer.request_key()
     while monotonic_ns() < ends and not watch.stop.is_set():
         if paced:
-            loop.wait_until(clock.next_deadline(monotonic_ns()), file)
+            loop.wait_until(clock.next_deadline(monotonic_ns()))
         unit = producer.produce()
-        loop.submit(unit)
+        loop.send(unit)
         made.append((unit.pts_ns, len(unit.data)))
-        loop.drain(file, 0.0)
         if (now := monotonic_ns()) >= progress_due:
             progress_due += _PROGRESS_NS
             so_far = sum(size for _, size in made)
             watch.on_progress(Progress((now - began) / 1e9, len(made), loop.intact, so_far))
     return made
-
-
-class _Loop:
-    """A host stream and a client stream of the core, joined by UDP sockets on loopback."""
-
-    def __init__(self, mode: Mode) -> None:
-        self.intact = self.corrupt = 0
-        self._waiting: dict[int, AccessUnit] = {}
-        self._sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
-        sender, receiver = self._sockets
-        for each in self._sockets:
-            each.bind(("127.0.0.1", 0))
-        sender.connect(receiver.getsockname())
-        receiver.connect(sender.getsockname())
-        config = StreamConfig(
-            key=secrets.token_bytes(16),
-            salt=os.urandom(4),
-            fec_percent=_FEC_PERCENT,
-            shard_bytes=_SHARD_BYTES,
-        )
-        # Loopback has room for bursts that a link has not: the rate is no limit here.
-        self._client = ClientStream(config, receiver.fileno())
-        self._host = HostStream(config, sender.fileno(), rate_kbps=1_000_000)
-        self._mode = mode
-
-    def submit(self, unit: AccessUnit) -> None:
-        """Send an access unit."""
-        flags = FLAG_PICTURE | (FLAG_KEY if unit.key else 0)
-        self._waiting[self._host.submit(unit.data, unit.pts_ns, flags)] = unit
-
-    def drain(self, file: _File, timeout_s: float) -> bool:
-        """Take what has arrived, waiting for the first; return whether anything had."""
-        arrived = False
-        while (frame := self._client.next_frame(0.0 if arrived else timeout_s)) is not None:
-            arrived = True
-            sent = self._waiting.pop(frame.index, None)
-            data = bytes(frame)
-            if sent is None or data != sent.data or frame.pts_ns != sent.pts_ns or frame.key != sent.key:
-                self.corrupt += 1
-            else:
-                self.intact += 1
-                file.write(data, frame.pts_ns, key=frame.key)
-        return arrived
-
-    def wait_until(self, deadline_ns: int, file: _File) -> None:
-        """Take what arrives until then."""
-        while (left := deadline_ns - monotonic_ns()) > 0:
-            self.drain(file, left / 1e9)
-
-    def finish(self, file: _File) -> None:
-        """Take the rest."""
-        self._host.flush(_LAST_FRAME_LIMIT_S)
-        deadline = monotonic_ns() + round(_LAST_FRAME_LIMIT_S * 1e9)
-        while self._waiting and monotonic_ns() < deadline:
-            self.drain(file, 0.05)
-
-    def host_stats(self) -> dict[str, int]:
-        """Return the host session's counters."""
-        return self._host.stats()
-
-    def __enter__(self) -> _Loop:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._host.close()
-        self._client.close()
-        for each in self._sockets:
-            each.close()
 
 
 class _File:
@@ -284,7 +220,7 @@ class _File:
             raise MediaError(f"cannot write {path}: {error}", "is the folder there, and writable?") from error
         self._stream.time_base = _TIME_BASE
 
-    def write(self, data: bytes, pts_ns: int, *, key: bool) -> None:
+    def write(self, data: bytes, pts_ns: int, key: bool) -> None:
         """Add one access unit; its time is made later than the last one's where it is not."""
         if self._first_ns is None:
             self._first_ns = pts_ns

@@ -29,6 +29,7 @@ from punktfunk.media import (
 )
 from punktfunk.media.planes import plane_view
 from punktfunk.units import Bitrate, Mode
+from tests.support.starved_link import StarvedLink
 
 MODE = Mode(960, 540, 60)
 ENCODER = EncoderConfig(mode=MODE, bitrate=Bitrate(10_000_000))
@@ -105,6 +106,21 @@ def test_each_codec_is_recorded_into_each_container(
     assert int(probed["nb_read_frames"]) == recording.frames
 
 
+def test_a_recording_waits_for_a_receiver_that_was_given_no_time(ffprobe: str, tmp_path: Path) -> None:
+    mode = Mode(480, 272, 30)
+    producer = open_producer(TestCardSpec(), EncoderConfig(mode=mode, bitrate=Bitrate(8_000_000)))
+    out = tmp_path / "card.mkv"
+    try:
+        with StarvedLink() as link:
+            recording = record(producer, mode, out, seconds=1.5, pair=link.pair)
+            assert link.dropped > 0
+    finally:
+        producer.close()
+    assert recording.passed, recording
+    assert recording.sent_again > 0
+    assert int(_probe(ffprobe, out)["nb_read_frames"]) == recording.frames
+
+
 def test_a_name_without_a_container_is_refused(tmp_path: Path) -> None:
     producer = open_producer(TestCardSpec(), ENCODER)
     with pytest.raises(UsageError, match="no container"):
@@ -158,7 +174,7 @@ def test_a_recording_that_is_interrupted_before_its_first_picture_is_no_failed_c
 ) -> None:
     def interrupted(encoder: EncoderConfig, out: Path, *, watch: Watch, **_: object) -> Recording:
         watch.stop.set()
-        return Recording(out, Codec.H264, encoder.mode, 0, 0, 0, 0, 0, 0, 0.0, {})
+        return Recording(out, Codec.H264, encoder.mode, 0, 0, 0, 0, 0, 0, 0, 0.0, {})
 
     monkeypatch.setattr("punktfunk.host.record.record_desktop", interrupted)
     with pytest.raises(typer.Exit) as left:
