@@ -1,0 +1,451 @@
+"""The user's D-Bus session bus, asked from any thread: by it compositors, portals and lock screens are spoken to.
+
+dbus-fast does the protocol in an event loop and a thread of this connection's own. What is called blocks with a
+deadline; what is signalled comes one after the other in a second thread, which may call in turn.
+
+Not here: what the names on the bus mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from punktfunk import log
+from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.printable import MAX_PEER_CHARACTERS, printable
+
+if TYPE_CHECKING:
+    from dbus_fast import Message
+    from dbus_fast.aio import MessageBus
+
+R = TypeVar("R")
+
+CALL_LIMIT_S: Final = 10.0
+"""For an answer; a compositor's takes milliseconds, and a second or two while it starts."""
+_CONNECT_LIMIT_S: Final = 5.0
+_PENDING_SIGNALS_LIMIT: Final = 1024
+"""Signals that wait for their turn; more are left out, for a flood of them has no meaning here."""
+_DAEMON: Final = "org.freedesktop.DBus"
+_DAEMON_PATH: Final = "/org/freedesktop/DBus"
+_PROPERTIES: Final = "org.freedesktop.DBus.Properties"
+
+OnSignal = Callable[[tuple[Any, ...]], None]
+"""Takes the arguments of a signal, variants unwrapped. Called in a thread of the connection, in the signals' order."""
+OnOwner = Callable[[str], None]
+"""Takes the unique name of who has a name from now on; "" once nobody has. Called as :data:`OnSignal` is."""
+Cancel = Callable[[], None]
+"""Ends what was subscribed to; one call that has begun may still be under way. Calling it twice is harmless."""
+
+
+class BusError(DesktopError):
+    """A call that was answered by an error; ``name`` is what D-Bus calls it: ``org.freedesktop.DBus.Error.Failed``."""
+
+    def __init__(self, cause: str, hint: str = "", *, name: str = "") -> None:
+        super().__init__(cause, hint)
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call returned. The descriptors belong to whoever called, who closes them; ``h`` in a body is an index."""
+
+    body: tuple[Any, ...]
+    descriptors: tuple[int, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class _Subscription:
+    path: str | None
+    interface: str
+    member: str
+    sender: str | None
+    """A unique or a well-known name; None takes it from anybody."""
+    arg0: str | None
+    callback: OnSignal
+    at_the_end: tuple[Any, ...] | None = None
+    """What is reported when the connection ends, if anything."""
+    live: bool = True
+
+    @property
+    def rule(self) -> str:
+        """The match rule by which the bus sends it here."""
+        parts = {"type": "signal", "interface": self.interface, "member": self.member}
+        optional = {"path": self.path, "sender": self.sender, "arg0": self.arg0}
+        parts.update({key: value for key, value in optional.items() if value is not None})
+        return ",".join(f"{key}='{value}'" for key, value in parts.items())
+
+
+def session_address() -> str:
+    """Return the address of the user's session bus; raise CapabilityError where the environment tells of none."""
+    address = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
+    if address:
+        return address
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    if folder and (Path(folder) / "bus").exists():
+        return f"unix:path={folder}/bus"
+    raise CapabilityError(
+        "no D-Bus session bus is here (DBUS_SESSION_BUS_ADDRESS is not set)",
+        "start punktfunk from within the desktop session, as its user and not by sudo",
+    )
+
+
+def require_bus() -> None:
+    """Raise CapabilityError unless dbus-fast can be imported and the environment tells of a session bus."""
+    try:
+        import dbus_fast.aio  # noqa: F401 - is it installed?
+    except ImportError as error:
+        raise CapabilityError(
+            f"D-Bus needs dbus-fast, which cannot be imported: {error}", "pip install 'punktfunk[desktop]'"
+        ) from error
+    session_address()
+
+
+def variant(signature: str, value: object) -> Any:
+    """Return a value with its type, as ``v`` in the signature of a call wants it."""
+    from dbus_fast import Variant
+
+    return Variant(signature, value)
+
+
+class SessionBus:
+    """A connection to the session bus, safe for any thread.
+
+    Raises CapabilityError without dbus-fast or where there is no bus. What a service created for this connection, such
+    as a session of Mutter, goes when it is closed, and when this process dies.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        """Connect to the bus at ``address``, or to the one that the environment tells of."""
+        if address is None:
+            require_bus()
+            address = session_address()
+        self._log = log.get("desktop.bus")
+        self._lock = threading.Lock()
+        self._subscriptions: list[_Subscription] = []
+        self._owners: dict[str, str | None] = {}
+        """Unique names of the senders that are listened to; None until the bus has said."""
+        self._serials: set[int] = set()
+        """Of calls that are waited for."""
+        self._pending = 0
+        self._closed = self._lost = False
+        self._notify = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bus-signals")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="bus", daemon=True)
+        self._thread.start()
+        self._watch: Future[None] | None = None
+        try:
+            self._bus: MessageBus = self._await(self._connect(address), _CONNECT_LIMIT_S)
+        except BaseException as error:
+            self._closed = True
+            self._stop()
+            if isinstance(error, CapabilityError | DesktopError):
+                raise
+            if not isinstance(error, Exception):
+                raise
+            words = printable(str(error) or type(error).__name__, MAX_PEER_CHARACTERS)
+            raise CapabilityError(
+                f"no D-Bus session bus answers at {printable(address, MAX_PEER_CHARACTERS)}: {words}",
+                "start punktfunk from within the desktop session, as its user and not by sudo",
+            ) from error
+        self._watch = asyncio.run_coroutine_threadsafe(self._wait_for_end(), self._loop)
+
+    @property
+    def unique_name(self) -> str:
+        """What the bus calls this connection."""
+        return str(self._bus.unique_name)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended; it does not come back."""
+        return self._lost or self._closed
+
+    def call(  # noqa: PLR0917 - in the order that D-Bus tools have them
+        self,
+        destination: str,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str = "",
+        body: Sequence[object] = (),
+        *,
+        timeout_s: float = CALL_LIMIT_S,
+    ) -> Reply:
+        """Call a method and return its answer, variants unwrapped.
+
+        Raises BusError for an answer that is an error, and DesktopError where none comes.
+        """
+        from dbus_fast import Message
+        from dbus_fast.errors import DBusFastError
+
+        def build(serial: int) -> Message:
+            return Message(
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=list(body),
+                serial=serial,
+            )
+
+        what = f"{interface}.{member}"
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a call from the loop's own thread would wait for itself")
+        try:
+            answer = self._await(self._ask(build, timeout_s), timeout_s + 1)
+        except TimeoutError as error:
+            raise DesktopError(f"{destination} does not answer {what} within {timeout_s:g} s") from error
+        except (DBusFastError, OSError, EOFError) as error:
+            if self.lost:
+                raise self._gone() from error
+            words = printable(str(error) or type(error).__name__, MAX_PEER_CHARACTERS)
+            raise DesktopError(f"{what} cannot be called: {words}") from error
+        return _reply_of(answer, what)
+
+    def get_property(
+        self, destination: str, path: str, interface: str, name: str, *, timeout_s: float = CALL_LIMIT_S
+    ) -> Any:
+        """Return the value of a property; raise what :meth:`call` raises."""
+        got = self.call(destination, path, _PROPERTIES, "Get", "ss", (interface, name), timeout_s=timeout_s)
+        return got.body[0]
+
+    def subscribe(
+        self, path: str | None, interface: str, member: str, callback: OnSignal, *, sender: str | None = None
+    ) -> Cancel:
+        """Have a signal of that object, or of any where ``path`` is None, reported from now on.
+
+        ``sender`` is the only one that it is taken from: without, any program on the bus may pretend to be it.
+        """
+        if sender is not None and not sender.startswith(":") and sender != _DAEMON:
+            self._follow(sender)
+        return self._add(_Subscription(path, interface, member, sender, None, callback))
+
+    def owner_of(self, name: str) -> str:
+        """Return the unique name of who has ``name``; "" for nobody."""
+        try:
+            return str(self.call(_DAEMON, _DAEMON_PATH, _DAEMON, "GetNameOwner", "s", (name,)).body[0])
+        except BusError as error:
+            if error.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
+                return ""
+            raise
+
+    def name_has_owner(self, name: str) -> bool:
+        """Return whether somebody has that name on the bus; nothing is started for it."""
+        return bool(self.owner_of(name))
+
+    def watch_owner(self, name: str, callback: OnOwner) -> Cancel:
+        """Have changes of who has ``name`` reported from now on; the end of the bus is one, for then nobody has."""
+        return self._add(_owner_change(name, callback))
+
+    def close(self) -> None:
+        """Disconnect. Nothing is reported afterwards; calls under way raise DesktopError. Closing twice is harmless."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for each in self._subscriptions:
+                each.live = False
+            self._subscriptions.clear()
+        self._loop.call_soon_threadsafe(self._bus.disconnect)
+        if self._watch is not None and threading.current_thread() is not self._thread:
+            with contextlib.suppress(Exception):
+                self._watch.result(_CONNECT_LIMIT_S)
+        self._stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _add(self, subscription: _Subscription) -> Cancel:
+        with self._lock:
+            self._subscriptions.append(subscription)
+        try:
+            self.call(_DAEMON, _DAEMON_PATH, _DAEMON, "AddMatch", "s", (subscription.rule,))
+        except BaseException:
+            self._drop(subscription)
+            raise
+
+        def cancel() -> None:
+            if self._drop(subscription) and not self.lost:
+                # The bus may go meanwhile, and the rule with it.
+                with contextlib.suppress(DesktopError):
+                    self.call(_DAEMON, _DAEMON_PATH, _DAEMON, "RemoveMatch", "s", (subscription.rule,))
+
+        return cancel
+
+    def _drop(self, subscription: _Subscription) -> bool:
+        with self._lock:
+            was_live, subscription.live = subscription.live, False
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+            return was_live
+
+    def _follow(self, name: str) -> None:
+        """Know from now on who has a name. It is so for as long as the connection lasts: there are few of them."""
+        with self._lock:
+            if name in self._owners:
+                return
+            self._owners[name] = None
+        self._add(_owner_change(name, lambda _owner: None, at_the_end=False))
+        present = self.owner_of(name)
+        with self._lock:
+            if self._owners[name] is None:  # else it has changed meanwhile, and the change is newer
+                self._owners[name] = present
+
+    async def _connect(self, address: str) -> MessageBus:
+        from dbus_fast.aio import MessageBus
+
+        bus = MessageBus(bus_address=address, negotiate_unix_fd=True, auth_timeout=_CONNECT_LIMIT_S)
+        bus.add_message_handler(self._take)
+        await bus.connect()
+        return bus
+
+    async def _ask(self, build: Callable[[int], Message], timeout_s: float) -> Message | None:
+        if self.lost:
+            raise self._gone()
+        serial = self._bus.next_serial()
+        self._serials.add(serial)
+        try:
+            return await asyncio.wait_for(self._bus.call(build(serial)), timeout_s)
+        finally:
+            self._serials.discard(serial)
+
+    async def _wait_for_end(self) -> None:
+        with contextlib.suppress(Exception):  # how it ended makes no difference
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast annotates all but this
+        with self._lock:
+            self._lost = True
+            told = [each for each in self._subscriptions if each.at_the_end is not None]
+        for each in told:
+            assert each.at_the_end is not None
+            self._report(each, each.at_the_end)
+
+    def _take(self, message: Message) -> bool:
+        """Look at each message that comes; return whether nobody else is to. Runs in the loop's thread."""
+        from dbus_fast import MessageType
+
+        if message.message_type is MessageType.SIGNAL:
+            self._take_signal(message)
+        elif message.message_type is not MessageType.METHOD_CALL and message.reply_serial in self._serials:
+            for descriptor in message.unix_fds:
+                os.set_inheritable(descriptor, False)
+            return False
+        # Nobody waits for what these carry: an answer that came too late, or what another program pressed on us.
+        for descriptor in message.unix_fds:
+            os.close(descriptor)
+        return False
+
+    def _take_signal(self, message: Message) -> None:
+        from dbus_fast.unpack import unpack_variants
+
+        with self._lock:
+            if message.sender == _DAEMON and message.member == "NameOwnerChanged" and len(message.body) == 3:
+                name, _, owner = message.body
+                if name in self._owners:
+                    self._owners[name] = owner
+            concerned = [each for each in self._subscriptions if self._concerns(each, message)]
+        if concerned:
+            body = tuple(unpack_variants(list(message.body)))
+            for each in concerned:
+                self._report(each, body)
+
+    def _concerns(self, subscription: _Subscription, message: Message) -> bool:
+        sender = subscription.sender
+        return (
+            message.interface == subscription.interface
+            and message.member == subscription.member
+            and subscription.path in {None, message.path}
+            and (sender is None or message.sender in {sender, self._owners.get(sender)})
+            and (subscription.arg0 is None or (message.body or [None])[0] == subscription.arg0)
+        )
+
+    def _report(self, subscription: _Subscription, body: tuple[Any, ...]) -> None:
+        def report() -> None:
+            with self._lock:
+                self._pending -= 1
+            if subscription.live:
+                subscription.callback(body)
+
+        with self._lock:
+            if self._closed:
+                return
+            full = self._pending >= _PENDING_SIGNALS_LIMIT
+            if not full:
+                self._pending += 1
+                done = self._notify.submit(report)
+        if full:
+            self._log.warning("signal left out", interface=subscription.interface, member=subscription.member)
+        else:
+            done.add_done_callback(_raise_defect)
+
+    def _gone(self) -> DesktopError:
+        if self._closed:
+            return DesktopError("the connection to the session bus is closed")
+        return DesktopError("the session bus has gone", "is the desktop session still there?")
+
+    def _await(self, work: Coroutine[Any, Any, R], timeout_s: float) -> R:
+        try:
+            begun = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
+            raise self._gone() from None  # its loop is closed
+        try:
+            return begun.result(timeout_s)
+        except TimeoutError:
+            begun.cancel()
+            raise
+        except CancelledError:
+            raise self._gone() from None
+
+    async def _end_loop(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        self._loop.stop()
+
+    def _stop(self) -> None:
+        self._notify.shutdown(wait=False, cancel_futures=True)
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._end_loop()))
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_CONNECT_LIMIT_S)
+            if not self._thread.is_alive():
+                self._loop.close()
+
+
+def _owner_change(name: str, callback: OnOwner, *, at_the_end: bool = True) -> _Subscription:
+    end = (name, "", "") if at_the_end else None
+    return _Subscription(
+        _DAEMON_PATH, _DAEMON, "NameOwnerChanged", _DAEMON, name, lambda body: callback(str(body[2])), end
+    )
+
+
+def _reply_of(answer: Message | None, what: str) -> Reply:
+    """Return what an answer says; raise BusError where it is an error."""
+    from dbus_fast import MessageType
+    from dbus_fast.unpack import unpack_variants
+
+    if answer is None:
+        raise DesktopError("the session bus has gone", "is the desktop session still there?")
+    if answer.message_type is MessageType.ERROR:
+        name = printable(answer.error_name or "", MAX_PEER_CHARACTERS)
+        said = next((text for text in answer.body if isinstance(text, str)), "")
+        words = printable(said, MAX_PEER_CHARACTERS)
+        raise BusError(f"{what}: {name}" + (f": {words}" if words else ""), name=name)
+    return Reply(tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds))
+
+
+def _raise_defect(done: Future[None]) -> None:
+    """Raise what nobody foresaw, so that ``concurrent.futures`` logs it: nobody asks for the result."""
+    if not done.cancelled():
+        done.result()
