@@ -1,0 +1,38 @@
+"""What tests of real desktops share. They run inside the root folder of ``nox -s desktops``, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.desktops.support.compositors import COMPOSITORS, Compositor
+from tests.desktops.support.session import UserSession, user_session
+
+INSIDE = "PUNKTFUNK_DESKTOPS"
+"""Environment variable: the suite of Debian that the root was made of."""
+
+collect_ignore_glob = [] if os.environ.get(INSIDE) else ["test_*.py"]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[UserSession]:
+    """A user's session without a compositor: a bus, PipeWire and a sink. It ends with all that runs in it."""
+    with user_session(tmp_path / re.sub(r"\W+", "-", tmp_path.name)) as begun:
+        yield begun
+
+
+@pytest.fixture
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Compositor]]:
+    """Return a function that starts a session with a compositor by name: ``start("sway")``."""
+    with ExitStack() as ends:
+
+        def begin(name: str) -> Compositor:
+            folder = tmp_path_factory.mktemp(name)
+            return COMPOSITORS[name](ends.enter_context(user_session(folder / name)))
+
+        yield begin

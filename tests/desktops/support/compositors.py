@@ -1,0 +1,151 @@
+"""Compositors without a screen, started as a user's own desktop: one class each."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from punktfunk.desktop.wayland import connect
+from punktfunk.errors import DesktopError
+from punktfunk.units import Resolution
+from tests.desktops.support.processes import Program
+from tests.desktops.support.session import UserSession
+from tests.desktops.support.vgem import with_graphics
+
+OWN_OUTPUT = Resolution(1280, 720)
+"""The size of the output that stands in for the user's screen."""
+
+
+class Compositor(ABC):
+    """A compositor that runs in a session; ``env`` of the session holds what its programs need."""
+
+    name: ClassVar[str]
+    desktop: ClassVar[str]
+    """XDG_CURRENT_DESKTOP: also the portal's choice of back ends follows it."""
+
+    def __init__(self, session: UserSession) -> None:
+        """Start it and wait until it takes clients."""
+        self.session = session
+        self.session.env["XDG_CURRENT_DESKTOP"] = self.desktop
+        self.program = self.start()
+        session.programs.wait_for(self.program, self._answers, "an output for clients")
+
+    @abstractmethod
+    def start(self) -> Program:
+        """Start it and set WAYLAND_DISPLAY in the session's environment."""
+
+    @property
+    def socket(self) -> Path:
+        """Where its clients connect."""
+        return self.session.runtime / self.session.env["WAYLAND_DISPLAY"]
+
+    def outputs(self) -> list[str]:
+        """Return name and size of its outputs as any client sees them."""
+        with connect(str(self.socket)) as connection:
+            return [f"{each.name} {each.width}x{each.height}" for each in connection.outputs]
+
+    def again(self) -> None:
+        """Start it again after a crash, as the user's session does."""
+        self.program.kill()
+        self.socket.unlink(missing_ok=True)
+        self.socket.with_name(f"{self.socket.name}.lock").unlink(missing_ok=True)
+        self.program = self.start()
+        self.session.programs.wait_for(self.program, self._answers, "an output for clients")
+
+    def _answers(self) -> bool:
+        if "WAYLAND_DISPLAY" not in self.session.env:
+            return self._found()
+        if not self.socket.exists():
+            return False
+        try:
+            return bool(self.outputs())
+        except DesktopError:
+            return False
+
+    def _found(self) -> bool:
+        """Look for the socket of one that chooses its name; ``False``, to be asked again."""
+        for path in sorted(self.session.runtime.glob("wayland-*")):
+            if re.fullmatch(r"wayland-\d+", path.name):
+                self.session.env["WAYLAND_DISPLAY"] = path.name
+        return False
+
+    def _start(self, argv: list[str], env: Mapping[str, str] | None = None) -> Program:
+        return self.session.programs.start(self.name, argv, env)
+
+
+class Sway(Compositor):
+    """sway, software rendering."""
+
+    name = "sway"
+    desktop = "sway"
+
+    def start(self) -> Program:
+        self.session.env.pop("WAYLAND_DISPLAY", None)
+        config = self.session.home / "sway.conf"
+        size = f"{OWN_OUTPUT.width}x{OWN_OUTPUT.height}"
+        config.write_text(
+            f"xwayland disable\ndefault_border none\noutput HEADLESS-1 mode --custom {size}@60Hz\n"
+        )
+        return self._start(["sway", "--config", str(config)], _WITHOUT_HARDWARE)
+
+    def _answers(self) -> bool:
+        if not super()._answers():
+            return False
+        for path in self.session.runtime.glob(f"sway-ipc.*.{self.program.pid}.sock"):
+            self.session.env["SWAYSOCK"] = str(path)
+            return True
+        return False
+
+
+class Labwc(Compositor):
+    """labwc: wlroots without sway's own socket for commands."""
+
+    name = "labwc"
+    desktop = "labwc:wlroots"
+
+    def start(self) -> Program:
+        self.session.env.pop("WAYLAND_DISPLAY", None)
+        return self._start(["labwc", "--config-dir", str(self.session.home)], _WITHOUT_HARDWARE)
+
+
+class KWin(Compositor):
+    """KWin on its virtual backend. With ``graphics`` it renders by OpenGL, which its screencast needs (``vgem.c``)."""
+
+    name = "kwin"
+    desktop = "KDE"
+    graphics: ClassVar[bool] = True
+
+    def start(self) -> Program:
+        socket = self.session.env["WAYLAND_DISPLAY"] = "wayland-kwin"
+        size = ("--width", str(OWN_OUTPUT.width), "--height", str(OWN_OUTPUT.height))
+        # What its clients are told of the desktop, KWin itself must not hear: it starts the portal meanwhile.
+        argv = ["env", "-u", "XDG_CURRENT_DESKTOP", "-u", "WAYLAND_DISPLAY"]
+        if self.graphics:
+            argv += [f"{name}={value}" for name, value in with_graphics().items()]
+        argv += ["kwin_wayland", "--virtual", *size, "--no-lockscreen", "--socket", socket]
+        return self._start(argv)
+
+
+class Mutter(Compositor):
+    """Mutter, GNOME's compositor, without the shell around it; llvmpipe renders."""
+
+    name = "mutter"
+    desktop = "GNOME"
+
+    def start(self) -> Program:
+        socket = self.session.env["WAYLAND_DISPLAY"] = "wayland-mutter"
+        monitor = f"{OWN_OUTPUT.width}x{OWN_OUTPUT.height}@60"
+        argv = ["mutter", "--headless", "--no-x11", "--wayland-display", socket, "--virtual-monitor", monitor]
+        return self._start(["env", "-u", "WAYLAND_DISPLAY", *argv])
+
+
+COMPOSITORS: dict[str, type[Compositor]] = {each.name: each for each in (Sway, Labwc, KWin, Mutter)}
+
+_WITHOUT_HARDWARE = {
+    "WLR_BACKENDS": "headless",
+    "WLR_LIBINPUT_NO_DEVICES": "1",
+    "WLR_RENDERER": "pixman",
+}
