@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-screencopy = pytest.importorskip("punktfunk.desktop.capture.screencopy", reason="pywayland is not installed")
-from punktfunk.desktop.vdisplay import output_hz  # noqa: E402 after the skip
-from punktfunk.units import Mode  # noqa: E402
+from punktfunk.desktop.capture.frames import Pace
+from punktfunk.desktop.vdisplay import output_hz
+from punktfunk.units import Mode
 
 
 def _admitted(hertz: int, times_ms: list[float]) -> int:
-    pace = screencopy.Pace(hertz)
+    pace = Pace(hertz)
     return sum(pace.admits(round(at * 1e6)) for at in times_ms)
 
 

@@ -47,8 +47,8 @@ def test_a_screen_says_in_json_which_kind_it_is_and_is_read_back_as_that(
     [
         ({"kind": "pipewire", "display": "a", "output": "b"}, "union_tag_invalid"),
         ({"display": "a", "output": "b"}, "union_tag_not_found"),
-        ({"kind": "wlr-screencopy", "output": "b"}, "missing"),
-        ({"kind": "wlr-screencopy", "display": "a", "output": "b", "entropy": 0.5}, "extra_forbidden"),
+        ({"kind": "wayland-copy", "output": "b"}, "missing"),
+        ({"kind": "wayland-copy", "display": "a", "output": "b", "entropy": 0.5}, "extra_forbidden"),
     ],
 )
 def test_what_is_no_screen_of_its_kind_is_refused(order: dict[str, object], why: str) -> None:

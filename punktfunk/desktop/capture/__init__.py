@@ -28,11 +28,11 @@ from punktfunk.units import Mode
 
 
 class WlrScreen(BaseModel):
-    """An output of a compositor that offers wlr-screencopy, as the host tells it to a worker."""
+    """An output that a Wayland compositor copies on request, as wlroots ones do; as the host tells it to a worker."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["wlr-screencopy"] = "wlr-screencopy"
+    kind: Literal["wayland-copy"] = "wayland-copy"
     display: str
     """The compositor's socket: an absolute path, or a name within XDG_RUNTIME_DIR."""
     output: str
@@ -57,18 +57,24 @@ def numbered(screen: ScreenSpec) -> ScreenSpec:
 def open_capture(spec: WlrScreen, mode: Mode, colours: Colours = BT709) -> VideoSource:
     """Open the capture of an output, scaled to ``mode``'s size where its own is another.
 
-    Raises CapabilityError where the compositor offers no capture, or pywayland is missing, and DesktopError
-    where there is no compositor or no such output.
+    By ext-image-copy-capture where the compositor offers it, by wlr-screencopy elsewhere. Raises CapabilityError where
+    it offers neither, or pywayland is missing, and DesktopError where there is no compositor or no such output.
     """
     connection = connect(spec.display)
-    from punktfunk.desktop.capture.screencopy import ScreencopyCapture
+    from punktfunk.desktop.capture import image_copy
+    from punktfunk.desktop.capture.copies import CopyBuffers, CopyCapture
+    from punktfunk.desktop.capture.screencopy import Screencopier
 
     try:
-        return ScreencopyCapture(
+        output, buffers = connection.output(spec.output), CopyBuffers(connection)
+        newer = connection.offers(image_copy.MANAGER) and connection.offers(image_copy.SOURCES)
+        kind = image_copy.ImageCopier if newer else Screencopier
+        return CopyCapture(
             connection,
-            spec.output,
+            output,
+            kind(connection, output, buffers, cursor=spec.cursor),
+            buffers,
             mode,
-            cursor=spec.cursor,
             keepalive_ns=spec.keepalive_ms * 1_000_000,
             read_marker=spec.read_marker,
             colours=colours,
@@ -88,5 +94,5 @@ def open_wlr(spec: WlrScreen, encoder: EncoderConfig) -> Producer:
         raise
 
 
-PRODUCERS: Final[Mapping[str, Opener]] = {"wlr-screencopy": open_wlr}
+PRODUCERS: Final[Mapping[str, Opener]] = {"wayland-copy": open_wlr}
 """What opens a screen, by its ``kind``; of a drawn one it is ``punktfunk.media.PRODUCERS``."""

@@ -115,7 +115,7 @@ class Connection:
                 return self._registry.bind(each.number, _interface(interface), version)
         raise CapabilityError(
             f"the compositor does not offer {interface} version {version}",
-            "use a wlroots compositor such as sway 1.7 or newer",
+            "use a compositor that has it, such as sway 1.7 or newer",
         )
 
     def flush(self) -> None:
@@ -201,6 +201,11 @@ def _interface(name: str) -> type[Interface]:
 
 
 _STABLE: Final = {
+    "ext_image_copy_capture_manager_v1": ("ext_image_copy_capture_v1", "ExtImageCopyCaptureManagerV1"),
+    "ext_output_image_capture_source_manager_v1": (
+        "ext_image_capture_source_v1",
+        "ExtOutputImageCaptureSourceManagerV1",
+    ),
     "wl_compositor": ("wayland", "WlCompositor"),
     "wl_seat": ("wayland", "WlSeat"),
     "wl_shm": ("wayland", "WlShm"),

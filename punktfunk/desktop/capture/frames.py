@@ -1,0 +1,112 @@
+"""From a compositor's pictures to a stream's frames: scaled, converted, held to a rate, numbered, and given again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import av
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.errors import MediaError
+from punktfunk.media import frame_marker
+from punktfunk.media.conversion import destination
+from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours, RawFrame
+from punktfunk.units import Mode
+
+_CONVERT_THREADS: Final = 2
+
+
+class FrameMaker:
+    """Makes frames of ``mode``'s size; what every capture of a compositor shares. For one thread.
+
+    At most ``mode.refresh_hz`` pictures a second are admitted on average: outputs may run faster than asked for. With
+    ``read_marker`` frames have the number of the test card's marker, -1 where there is none to read.
+    """
+
+    def __init__(self, mode: Mode, colours: Colours = BT709, *, read_marker: bool = False) -> None:
+        self._mode = mode
+        self._read_marker = read_marker
+        self._reformatter = VideoReformatter()
+        self._destination = destination(colours)
+        self._pace = Pace(mode.refresh_hz)
+        self._last: av.VideoFrame | None = None
+        self._number = 0
+        self.given_ns = monotonic_ns()
+        """When the last frame was given."""
+        self.counters = {"captured": 0, "repeated": 0, "left_out": 0}
+        """``captured``, ``repeated`` (nothing changed), ``left_out`` (too many)."""
+
+    @property
+    def has_frame(self) -> bool:
+        """Whether there is a picture that can be given again."""
+        return self._last is not None
+
+    def admits(self, made_ns: int) -> bool:
+        """Return whether a picture made at ``made_ns`` may become a frame; count it where it is one too many."""
+        admitted = self._pace.admits(made_ns)
+        self.counters["left_out"] += not admitted
+        return admitted
+
+    def make(self, picture: av.VideoFrame, made_ns: int) -> RawFrame:
+        """Return the frame of an admitted picture, which is free afterwards."""
+        self._last = self._reformatter.reformat(
+            picture,
+            width=self._mode.width,
+            height=self._mode.height,
+            format=PIXEL_FORMAT,
+            **self._destination,
+            interpolation=Interpolation.BILINEAR,
+            threads=_CONVERT_THREADS,
+        )
+        self.counters["captured"] += 1
+        return self._give(self._last, made_ns)
+
+    def again(self) -> RawFrame:
+        """Return the last picture once more: nothing has changed, so that is what the screen shows now.
+
+        Raises MediaError before the first one.
+        """
+        if self._last is None:
+            raise MediaError("there is no picture yet")
+        self.counters["repeated"] += 1
+        return self._give(self._last, monotonic_ns())
+
+    def close(self) -> None:
+        """Let go of the last picture."""
+        self._last = None
+
+    def _give(self, picture: av.VideoFrame, made_ns: int) -> RawFrame:
+        number, self._number = self._number, self._number + 1
+        self.given_ns = monotonic_ns()
+        given = RawFrame(picture, number, made_ns, self.given_ns)
+        if self._read_marker:
+            reading = frame_marker.read(given.luma)
+            return replace(given, frame=-1 if reading is None else reading.frame)
+        return given
+
+
+class Pace:
+    """Lets pictures through at no more than a rate on average (a token bucket of half a second).
+
+    The depth is what makes up for a stall, of the compositor or of who reads: what comes in quick succession
+    afterwards passes, and the average is kept.
+    """
+
+    def __init__(self, refresh_hz: int) -> None:
+        self._refresh_hz = refresh_hz
+        self._depth = max(2.0, refresh_hz / 2)
+        self._tokens = self._depth
+        self._last_ns: int | None = None
+
+    def admits(self, ready_ns: int) -> bool:
+        """Return whether a picture made at ``ready_ns`` may pass."""
+        if self._last_ns is not None:
+            gained = max(0, ready_ns - self._last_ns) * self._refresh_hz / 1e9
+            self._tokens = min(self._depth, self._tokens + gained)
+        self._last_ns = ready_ns
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
