@@ -245,6 +245,29 @@ def test_the_keyboard_alone_arms_pairing_and_the_focus_is_always_seen(console: A
     expect(page.locator(".pin")).to_be_hidden()
 
 
+def test_an_answer_older_than_the_armed_window_does_not_take_its_pin_away(console: Any, expect: Any) -> None:
+    """One of the answers that the view asks for may be slow, and somebody quicker arms pairing meanwhile."""
+    page = open_view(console, "home")
+    slow: list[tuple[Any, Any]] = []
+    page.route("**/api/v1/native/pending", lambda route: slow.append((route, route.fetch())))
+    with page.expect_request("**/api/v1/native/pending"):
+        open_view(console, "devices")
+    page.get_by_role("button", name="Arm pairing").click()
+    pin = read_pin(page, expect)
+    device = {"fingerprint": "ab" * 32, "name": "late", "source": "::1", "age_secs": 1, "expires_in_secs": 60}
+    for route, response in slow:
+        route.fulfill(response=response, json=[*response.json(), device])
+    page.unroute("**/api/v1/native/pending")
+    # It is taken in after the window, with the same answers.
+    expect(
+        page.get_by_role("region", name="Awaiting approval").get_by_text("late", exact=True)
+    ).to_be_visible()
+    expect(page.locator(".pin")).to_be_visible()
+    assert page.locator(".pin").inner_text() == pin
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".pin")).to_be_hidden()
+
+
 def test_a_changed_setting_survives_a_reload_and_one_fixed_by_a_flag_says_so(
     console: Any, host: Any, expect: Any
 ) -> None:

@@ -81,6 +81,7 @@ export function receive(name, data) {
 
 /** Read anew what the devices page shows: after a change of ours, and when the stream of events is not there. */
 export async function refreshDevices() {
+  const before = pairingsTaken;
   const [pairing, pending, clients, pin, moonlight] = await Promise.all([
     api.pairing(),
     api.pending(),
@@ -89,7 +90,8 @@ export async function refreshDevices() {
     api.moonlightClients(),
   ]);
   takeClients(clients);
-  takePairing(pairing);
+  // One of the answers may have taken long, and pairing been armed meanwhile.
+  if (before === pairingsTaken) takePairing(pairing);
   takePending(pending);
   takeMoonlight(pin.devices, moonlight);
 }
@@ -190,11 +192,15 @@ export function latencyOf(session) {
   return session.stages.length > 0 ? session.stages.reduce((sum, stage) => sum + stage.p50_us, 0) : null;
 }
 
+/** Counts the pairing states that told something new: an answer to what was asked before is older than they are. */
+let pairingsTaken = 0;
+
 /** Take a pairing state in; events carry no PIN, so one that is missing is asked for. */
 export function takePairing(pairing) {
   const before = known.window;
   known.pairing = pairing;
   if (!pairing?.armed) {
+    pairingsTaken += 1;
     known.window = null;
     if (before !== null && known.outcome === null) {
       known.outcome = { kind: performance.now() >= before.until - 1500 ? "expired" : "spent", name: "" };
@@ -204,6 +210,7 @@ export function takePairing(pairing) {
     // The host counts whole seconds: what differs by less is the same window, whose clock shall not jump.
     const same = before !== null && Math.abs(until - before.until) < 2500 && (pairing.pin ?? before.pin) === before.pin;
     if (same) return;
+    pairingsTaken += 1;
     known.outcome = null;
     known.window = {
       pin: pairing.pin ?? null,
@@ -217,9 +224,10 @@ export function takePairing(pairing) {
 }
 
 async function askForPin() {
+  const before = pairingsTaken;
   try {
     const pairing = await api.pairing();
-    if (pairing.pin) takePairing(pairing);
+    if (pairing.pin && before === pairingsTaken) takePairing(pairing);
   } catch {
     // The page says that it does not know the PIN; the next event brings another try.
   }
@@ -240,6 +248,7 @@ export async function arm(seconds, device = null) {
 export async function disarm() {
   known.outcome = { kind: "cancelled", name: "" };
   await api.disarm();
+  pairingsTaken += 1;
   known.window = null;
   changed("pairing");
 }
