@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from punktfunk import log
 from punktfunk.desktop import (
     Availability,
     BackendName,
@@ -25,7 +26,7 @@ from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.headless_desktop import HeadlessDesktop
 from punktfunk.desktop.uinput import require_uinput
 from punktfunk.desktop.wlroots import WlrootsDesktop
-from punktfunk.errors import CapabilityError
+from punktfunk.errors import CapabilityError, DesktopError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Backend:
 
     name: BackendName
     compositor: str
-    """Which compositors it is for, as the management API names them: kwin, gamescope, mutter, wlroots."""
+    """Which compositors it is for, as the management API names them: kwin, gamescope, mutter, wlroots; "" for any."""
     title: str
     """What it is, as the doctor lists it."""
     used_by: str
@@ -57,18 +58,59 @@ def examine_parts() -> list[Availability]:
 
 
 def choose(wanted: BackendName | None = None) -> tuple[Backend, Availability]:
-    """Return the first back end that can run, or ``wanted`` if it can, and why.
+    """Return the first back end that seems able to run, or ``wanted`` if it does, and why. Starts nothing.
 
-    Raises CapabilityError with the reasons where none can.
+    Raises CapabilityError with the reasons where none does.
     """
     found: list[Availability] = []
-    for backend in BACKENDS:
-        if wanted in (None, backend.name):
-            found.append(backend.examine())
-            if found[-1].usable:
-                return backend, found[-1]
-    said = reasons(found) or f"this version has no back end {wanted}"
-    raise CapabilityError(f"no desktop can be streamed here ({said})", hint_of(found))
+    for backend in _candidates(wanted):
+        found.append(backend.examine())
+        if found[-1].usable:
+            return backend, found[-1]
+    raise CapabilityError(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A desktop that runs, what it is one of, and why it is this one."""
+
+    desktop: Desktop
+    backend: Backend
+    reason: str
+
+
+def open_desktop(options: DesktopOptions, wanted: BackendName | None = None) -> Opened:
+    """Open ``wanted``, or the first desktop that can be: one that looked able to run and does not is passed over.
+
+    Raises what the opening of ``wanted`` has raised; otherwise CapabilityError with the reasons where none looked able
+    to run, and DesktopError where some did and none came up.
+    """
+    logger = log.get("desktop")
+    found: list[Availability] = []
+    failed = False
+    for backend in _candidates(wanted):
+        seen = backend.examine()
+        if seen.usable:
+            try:
+                return Opened(backend.open(options), backend, seen.reason)
+            except (CapabilityError, DesktopError) as error:
+                if wanted is not None:
+                    raise
+                logger.warning("desktop not opened", desktop=seen.name, cause=error.cause, hint=error.hint)
+                seen, failed = Availability(seen.name, False, error.cause, error.hint), True
+        else:
+            logger.info("desktop not taken", desktop=seen.name, cause=seen.reason)
+        found.append(seen)
+    kind = DesktopError if failed else CapabilityError
+    raise kind(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
+
+
+def _candidates(wanted: BackendName | None) -> list[Backend]:
+    """Return what may be opened, in the order in which it is tried; raise CapabilityError for what there is not."""
+    found = [backend for backend in BACKENDS if wanted in (None, backend.name)]
+    if not found:
+        raise CapabilityError(f"this version cannot stream {wanted}", "leave --desktop out")
+    return found
 
 
 def reasons(found: Iterable[Availability]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from punktfunk import log
 from punktfunk.desktop import Availability, BackendName, DesktopOptions, DesktopOutput, wayland
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from punktfunk.desktop.inject.wlr import WlrInjector
     from punktfunk.desktop.wayland.connection import Connection
 
-_NEEDED = (
-    ("zwlr_screencopy_manager_v1", 3),
-    ("zwlr_virtual_pointer_manager_v1", 2),
-    ("zwp_virtual_keyboard_manager_v1", 1),
+_INPUT: Final = (("zwlr_virtual_pointer_manager_v1", 2), ("zwp_virtual_keyboard_manager_v1", 1))
+_CAPTURE: Final = (
+    (("ext_image_copy_capture_manager_v1", 1), ("ext_output_image_capture_source_manager_v1", 1)),
+    (("zwlr_screencopy_manager_v1", 3),),
 )
+"""Ways of which one will do."""
+_OTHER_DESKTOPS: Final = "run sway or another wlroots compositor, or choose with --desktop"
 
 
 class WlrootsDesktop(UserSession):
@@ -235,19 +237,30 @@ def examine() -> Availability:
     """Return whether a wlroots session runs here; connects to it, and leaves it as it is."""
     name = BackendName.WLROOTS
     try:
-        with wayland.connect(session_socket()) as connection:
-            require_wlroots(connection)
+        socket = session_socket()
+    except CapabilityError as error:
+        return Availability(name, False, error.cause, error.hint, absent=True)
+    try:
+        with wayland.connect(socket) as connection:
+            if missing := _missing(connection):
+                reason = f"the session that runs here is of another kind: it lacks {', '.join(missing)}"
+                return Availability(name, False, reason, _OTHER_DESKTOPS, absent=True)
             outputs = ", ".join(output.name for output in connection.outputs) or "no output"
     except PunktfunkError as error:
         return Availability(name, False, error.cause, error.hint)
     return Availability(name, True, f"a wlroots session runs here, with {outputs}")
 
 
+def _missing(connection: Connection) -> list[str]:
+    missing = [name for name, version in _INPUT if not connection.offers(name, version)]
+    if not any(all(connection.offers(*each) for each in way) for way in _CAPTURE):
+        missing.append(_CAPTURE[0][0][0])
+    return missing
+
+
 def require_wlroots(connection: Connection) -> None:
     """Raise CapabilityError unless the compositor offers capture and virtual input."""
-    missing = [name for name, version in _NEEDED if not connection.offers(name, version)]
-    if missing:
+    if missing := _missing(connection):
         raise CapabilityError(
-            f"this compositor cannot be streamed: it lacks {', '.join(missing)}",
-            "run sway or another wlroots compositor, or let punktfunk start a headless sway",
+            f"this compositor cannot be streamed: it lacks {', '.join(missing)}", _OTHER_DESKTOPS
         )

@@ -32,7 +32,11 @@ R = TypeVar("R")
 
 def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, Availability]:
     """Return the back end that serves ``spec`` here; raise ``CapabilityError`` that says why none does."""
-    return backends.choose(None if spec.backend == "auto" else BackendName(spec.backend))
+    return backends.choose(_wanted(spec))
+
+
+def _wanted(spec: DesktopSpec) -> BackendName | None:
+    return None if spec.backend == "auto" else BackendName(spec.backend)
 
 
 class DesktopPool:
@@ -43,8 +47,12 @@ class DesktopPool:
     from several threads; nothing else blocks, but for ``close``. ``reason`` says why it is this desktop.
     """
 
-    def __init__(self, desktop: Desktop, *, reason: str = "") -> None:
+    def __init__(
+        self, desktop: Desktop, *, backend: backends.Backend | None = None, reason: str = ""
+    ) -> None:
         self._desktop = desktop
+        self.backend = backend
+        """What the desktop is one of, where it was chosen."""
         self._reason = reason
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="desktop")
         self._closed = self._letting_go = False
@@ -56,16 +64,15 @@ class DesktopPool:
 
         Raises ``CapabilityError`` where none can be streamed here, and ``DesktopError`` where it does not come up.
         """
-        backend, found = choose_backend(spec)
         options = DesktopOptions(program=spec.app, audio=spec.audio, keyboard_layout=spec.keyboard_layout)
-        return cls(backend.open(options), reason=found.reason)
+        opened = backends.open_desktop(options, _wanted(spec))
+        return cls(opened.desktop, backend=opened.backend, reason=opened.reason)
 
     @classmethod
     def open_empty(cls, *, audio: bool = True, keyboard_layout: str = "us") -> Self:
         """Open a headless desktop that runs nothing yet, which takes half a second. Raises as :meth:`open`."""
-        backend, _ = backends.choose(BackendName.HEADLESS_SWAY)
         options = DesktopOptions(program=None, audio=audio, keyboard_layout=keyboard_layout)
-        return cls(backend.open(options))
+        return cls(backends.open_desktop(options, BackendName.HEADLESS_SWAY).desktop)
 
     @property
     def description(self) -> str:

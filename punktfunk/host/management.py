@@ -104,13 +104,14 @@ class HostManagement(LiveHost):
         )
 
     async def compositors(self) -> list[Compositor]:
-        """Return what the machine has: what a back end that can run here is for, the preferred one by default."""
+        """Return what a back end that can run here is for; the default is what is streamed."""
         findings = await asyncio.to_thread(examine)
-        usable = [
-            backend.compositor for backend, found in zip(BACKENDS, findings, strict=True) if found.usable
-        ]
+        usable = [backend for backend, found in zip(BACKENDS, findings, strict=True) if found.usable]
+        pool = self._serving.desktop
+        streamed = usable[:1] if pool is None or pool.backend is None else [pool.backend]
+        there, preferred = ({backend.compositor for backend in each} for each in (usable, streamed))
         return [
-            Compositor(name, label, available=name in usable, default=name in usable[:1])
+            Compositor(name, label, available=name in there, default=name in there & preferred)
             for name, label in COMPOSITORS
         ]
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName
-from punktfunk.desktop.backends import choose, examine, hint_of, reasons
+from punktfunk.desktop.backends import BACKENDS, choose, examine
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
+from punktfunk.host.desktop import choose_backend
 from punktfunk.host.firewall import active_firewall, opening, ranges
 from punktfunk.host.served import Served
 from punktfunk.host.stream.sources import DesktopSpec
@@ -153,6 +154,7 @@ def _machine(serving: Served) -> tuple[Check, ...]:
     return (
         _source(serving),
         _encoder(serving),
+        *_desktops(serving),
         *_app_desktops(serving),
         _firewall(serving),
         _disk(serving.state_dir),
@@ -166,11 +168,28 @@ def _source(serving: Served) -> Check:
     if serving.desktop is not None:
         return Check("source", True, f"streams {serving.desktop.description}", needed=True)
     if isinstance(source, DesktopSpec):
-        found = examine()
-        usable = [each for each in found if each.usable]
-        reason = usable[0].reason if usable else reasons(found)
-        return Check("source", bool(usable), reason, None if usable else hint_of(found) or None, needed=True)
+        try:
+            _, found = choose_backend(source)
+        except CapabilityError as error:
+            return Check("source", False, error.cause, error.hint or None, needed=True)
+        return Check("source", True, found.reason, needed=True)
     return Check("source", True, f"streams the {source.kind} source, no desktop", needed=True)
+
+
+def _desktops(serving: Served) -> list[Check]:
+    """Look at each desktop that ``auto`` may take; one that is not here or comes after what is streamed is no lack."""
+    source, pool = serving.config.host.source, serving.desktop
+    if not isinstance(source, DesktopSpec) or source.backend != "auto":
+        return []
+    streamed = None if pool is None else pool.backend
+    checks, preferred = [], True
+    for backend, found in zip(BACKENDS, examine(), strict=True):
+        fine = found.usable or found.absent or not preferred
+        checks.append(
+            Check(f"desktop {backend.name}", fine, found.reason, None if found.usable else found.hint or None)
+        )
+        preferred = preferred and backend is not streamed
+    return checks
 
 
 def _app_desktops(serving: Served) -> list[Check]:

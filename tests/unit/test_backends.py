@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from punktfunk import cli
-from punktfunk.desktop import BackendName
-from punktfunk.desktop.backends import BACKENDS
+from punktfunk.desktop import Availability, BackendName, Desktop, DesktopOptions, backends
+from punktfunk.desktop.backends import BACKENDS, Backend
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
 from punktfunk.host.management import COMPOSITORS
+from punktfunk.log_ring import LogRing
 
 
 def test_the_management_api_names_the_compositor_of_every_back_end() -> None:
-    assert {backend.compositor for backend in BACKENDS} <= {name for name, _ in COMPOSITORS}
+    assert {backend.compositor for backend in BACKENDS} <= {"", *(name for name, _ in COMPOSITORS)}
 
 
 def test_back_ends_are_tried_in_the_order_that_is_stated() -> None:
@@ -40,3 +42,58 @@ def test_options_that_exclude_each_other_are_refused(
             cli.ServedSource(source), None, None, cli.ServedDesktop(desktop), program, audio=True
         )
     assert words in " ".join(capsys.readouterr().err.split())
+
+
+def backend(name: BackendName, *, absent: str = "", fails: PunktfunkError | None = None) -> Backend:
+    """Return a back end that is not here, does not come up, or opens a desktop that is its name."""
+
+    def open_(_options: DesktopOptions) -> Desktop:
+        if fails is not None:
+            raise fails
+        return name  # type: ignore[return-value]  # nobody asks it for anything
+
+    found = Availability(name, not absent, absent or f"{name} runs here", f"start {name}" if absent else "")
+    return Backend(name, "", name, "serve", lambda: found, open_)
+
+
+def test_auto_goes_on_where_a_desktop_does_not_come_up_and_says_of_each_why(
+    monkeypatch: pytest.MonkeyPatch, ring: LogRing
+) -> None:
+    offered = (
+        backend(BackendName.KWIN, absent="no KWin runs here"),
+        backend(BackendName.MUTTER, fails=DesktopError("the session is locked", "unlock it")),
+        backend(BackendName.WLROOTS),
+        backend(BackendName.PORTAL, fails=DesktopError("is not asked")),
+    )
+    monkeypatch.setattr(backends, "BACKENDS", offered)
+    opened = backends.open_desktop(DesktopOptions())
+    assert (opened.desktop, opened.backend, opened.reason) == ("wlroots", offered[2], "wlroots runs here")
+    said = [
+        (entry.level, entry.event, entry.fields["desktop"], entry.fields["cause"]) for entry in ring.entries()
+    ]
+    assert said == [
+        ("info", "desktop not taken", "kwin", "no KWin runs here"),
+        ("warning", "desktop not opened", "mutter", "the session is locked"),
+    ]
+    with pytest.raises(DesktopError, match="the session is locked"):
+        backends.open_desktop(DesktopOptions(), BackendName.MUTTER)
+    with pytest.raises(CapabilityError, match="no KWin runs here"):
+        backends.open_desktop(DesktopOptions(), BackendName.KWIN)
+    with pytest.raises(CapabilityError, match="cannot stream headless-sway"):
+        backends.open_desktop(DesktopOptions(), BackendName.HEADLESS_SWAY)
+
+
+def test_where_none_can_be_opened_each_reason_is_told_and_the_hint_of_the_last_that_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = backend(BackendName.KWIN, absent="no KWin runs here")
+    broken = backend(BackendName.HEADLESS_SWAY, fails=DesktopError("sway did not come up"))
+    monkeypatch.setattr(backends, "BACKENDS", (absent, broken))
+    with pytest.raises(
+        DesktopError, match="kwin: no KWin runs here; headless-sway: sway did not come up"
+    ) as none:
+        backends.open_desktop(DesktopOptions())
+    assert none.value.hint == "start kwin"
+    monkeypatch.setattr(backends, "BACKENDS", (absent,))
+    with pytest.raises(CapabilityError, match="no KWin runs here"):
+        backends.open_desktop(DesktopOptions())
