@@ -146,7 +146,7 @@ def test_readiness_says_what_an_app_with_a_desktop_of_its_own_lacks(
     (lacking,) = about_apps()
     assert (lacking["ok"], lacking["needed"]) == (False, False)
     assert lacking["text"].startswith(
-        "Game: no desktop can be streamed here (headless: sway is not installed"
+        "Game: no desktop can be streamed here (headless-sway: sway is not installed"
     )
     assert lacking["fix"] == "apt-get install sway"
 
