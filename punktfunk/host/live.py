@@ -178,6 +178,7 @@ def session_info(report: SessionReport, name: str) -> SessionInfo:
         loss=Loss(report.loss_reports, None if report.loss_ppm is None else report.loss_ppm / 1000),
         keyframes_requested=counters.get("keyframe_requests", 0),
         input=dict(report.datagrams),
+        notices=tuple(report.notices.values()),
     )
 
 

@@ -18,8 +18,9 @@ from punktfunk.host.describe import describe_encoder, place_of
 from punktfunk.host.desktop import choose_backend
 from punktfunk.host.firewall import active_firewall, opening, ranges
 from punktfunk.host.served import Served
+from punktfunk.host.stream.attainable import FOLLOWS
 from punktfunk.host.stream.sources import DesktopSpec
-from punktfunk.media import SyntheticSpec
+from punktfunk.media import Codec, SyntheticSpec, choose_encoder
 from punktfunk.mgmt.live import Check, ReadinessReport
 from punktfunk.trust.open_trust import OpenTrust
 
@@ -154,6 +155,7 @@ def _machine(serving: Served) -> tuple[Check, ...]:
     return (
         _source(serving),
         _encoder(serving),
+        *_slow_encoders(serving),
         *_desktops(serving),
         *_app_desktops(serving),
         _firewall(serving),
@@ -212,6 +214,24 @@ def _encoder(serving: Served) -> Check:
         return Check("encoder", True, describe_encoder(config), needed=True)
     except CapabilityError as error:
         return Check("encoder", False, error.cause, error.hint or None, needed=True)
+
+
+def _slow_encoders(serving: Served) -> list[Check]:
+    """Name the encoder that may lower frame rates, where clients can get it."""
+    config = serving.config.host
+    codec = Codec.HEVC if config.codec == "auto" else Codec(config.codec)
+    if isinstance(config.source, SyntheticSpec) or config.encoder == "nvenc":
+        return []
+    if config.codec == "auto" and serving.host.native is None:
+        return []
+    name = choose_encoder(codec, config.encoder).name
+    if name not in FOLLOWS:
+        return []
+    whom = "clients that name no codec get" if config.codec == "auto" else "all clients get"
+    text = (
+        f"{whom} {codec} by {name}: where that is too slow for the mode, streams have fewer frames and say so"
+    )
+    return [Check("frame rate", True, text, "punktfunk serve --codec h264")]
 
 
 def _disk(folder: Path) -> Check:

@@ -52,6 +52,8 @@ class SessionReport:
     """The client's last loss report, parts per million."""
     datagrams: Counter[str] = field(default_factory=Counter)
     """Datagrams taken, by kind, and at the end those dropped, by ``dropped_`` and the reason."""
+    notices: dict[str, str] = field(default_factory=dict)
+    """What a person should know of it now, in words, by what it is about."""
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False

@@ -237,6 +237,8 @@ class Sessions:
                 report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
                 report.state = "ending" if session.ending else "streaming"
                 self.on_change(report)
+            case messages.FrameRate(hz, wanted_hz, encode_us):
+                self._frame_rate(session, report, hz, wanted_hz, encode_us)
             case messages.Logged(level, concern, event, fields):
                 _relay(level, concern, event, {**fields, "session": report.number})
             case messages.Ended(reason, counters):
@@ -262,6 +264,21 @@ class Sessions:
                 if not self._closing and not session.ending:
                     # Not earlier: the start of recorder and worker at once takes longer than one by one.
                     self.peripherals.listen(session, report)
+
+    def _frame_rate(
+        self, session: ClientSession, report: SessionReport, hz: int, wanted_hz: int, encode_us: int
+    ) -> None:
+        """Take note of the frame rate that a slow encoder reaches."""
+        if hz == wanted_hz:
+            report.notices.pop("frame rate", None)
+            session.log.info("frame rate as asked for", hz=hz, encoder=report.encoder)
+        else:
+            words = f"{hz} frames a second of {wanted_hz}: {report.encoder} takes {encode_us / 1000:.0f} ms a picture"
+            report.notices["frame rate"] = words
+            session.log.warning(
+                "frame rate lowered", hz=hz, wanted_hz=wanted_hz, encoder=report.encoder, encode_us=encode_us
+            )
+        self.on_change(report)
 
     def _worker_gone(self, session: ClientSession, report: SessionReport, status: int | None) -> None:
         """Take note of the end of a worker, or (without a status) that a stream ended before it had one."""

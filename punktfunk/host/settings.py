@@ -81,7 +81,9 @@ TABLE: Mapping[str, About] = {
     "adaptive_fec": About("now", "Follow the loss that clients report with more or less recovery packets."),
     "fec_min_percent": About("now", "What adaptive FEC may go down to on a clean path. Empty: fec_percent.", "%"),
     "fec_scheme": About("next session", "Erasure code. gf16 repairs bursts best; gf8 cuts frames into small blocks."),
-    "codec": About("next session", "Video codec. auto: the client's favourite among those that both ends have."),
+    "codec": About(
+        "next session", "Video codec. auto: the client's favourite. In software, HEVC and AV1 may have fewer frames."
+    ),
     "encoder": About("next session", "auto: the graphics card's (NVENC) where it has one, else software (x264)."),
     "mode": About("next session", "Picture size and rate, such as 1920x1080@60. Empty: what the client asks for."),
     "max_sessions": About("now", "Sessions at the same time. Those that run are not ended."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -53,6 +54,10 @@ class Producer(Protocol):
 
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
         """Aim at a new rate from the next access unit on, and return how."""
+        ...
+
+    def set_frame_rate(self, refresh_hz: int) -> RateChange:
+        """Share the bit rate out among so many frames a second from the next access unit on, and return how."""
         ...
 
     def close(self) -> None:
@@ -107,6 +112,10 @@ class VideoProducer:
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
         """Pass a new rate on to the encoder."""
         return self._encoder.set_bitrate(bitrate)
+
+    def set_frame_rate(self, refresh_hz: int) -> RateChange:
+        """Pass a new frame rate on to the encoder."""
+        return self._encoder.set_frame_rate(refresh_hz)
 
     def close(self) -> None:
         """Free source and encoder."""
@@ -163,6 +172,13 @@ class SyntheticProducer:
         if bitrate == self._bitrate:
             return RateChange.UNCHANGED
         self._bitrate = bitrate
+        return RateChange.IN_PLACE
+
+    def set_frame_rate(self, refresh_hz: int) -> RateChange:
+        """Follow a new frame rate at once."""
+        if refresh_hz == self._mode.refresh_hz:
+            return RateChange.UNCHANGED
+        self._mode = replace(self._mode, refresh_hz=refresh_hz)
         return RateChange.IN_PLACE
 
     def close(self) -> None:

@@ -78,6 +78,8 @@ class SessionInfo:
     loss: Loss
     keyframes_requested: int
     input: Mapping[str, int]
+    notices: tuple[str, ...] = ()
+    """What a person should know of it now."""
 
 
 @dataclass(frozen=True, slots=True)

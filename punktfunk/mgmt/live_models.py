@@ -86,6 +86,7 @@ class SessionBody(Body):
     loss: LossBody
     keyframes_requested: int
     input: Annotated[dict[str, int], Field(description="What came beside the control stream, counted.")]
+    notices: Annotated[list[str], Field(description="What a person should know of it now, in words.")]
 
 
 class SessionEndBody(Body):

@@ -263,3 +263,20 @@ def test_the_highest_rate_is_encoded_at_the_lowest_frame_rate(name: EncoderName)
 def test_a_configuration_survives_json() -> None:
     config = _config(EncoderName.SVT_AV1, 3.5, vbv_frames=1.5, key_interval=90)
     assert EncoderConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("name", _ALL)
+def test_a_lower_frame_rate_gives_each_frame_more_of_the_bit_rate(name: EncoderName) -> None:
+    config = _config(name, 4).model_copy(update={"mode": Mode(480, 272, 60)})
+    producer = open_producer(TestCardSpec(entropy=1), config)
+    assert producer.set_frame_rate(60) is RateChange.UNCHANGED
+    many = sum(len(producer.produce().data) for _ in range(15))
+    assert producer.set_frame_rate(20) is RateChange.REOPENED
+    first = producer.produce()
+    assert first.key
+    few = len(first.data) + sum(len(producer.produce().data) for _ in range(14))
+    producer.close()
+    assert few > 1.5 * many
+    assert producer.bitrate == Bitrate(4_000_000)
+    with pytest.raises(MediaError):
+        producer.set_frame_rate(30)

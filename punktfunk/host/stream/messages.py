@@ -103,6 +103,17 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameRate:
+    """Worker: the encoder reaches another frame rate, which is streamed now."""
+
+    hz: int
+    wanted_hz: int
+    """That of the mode."""
+    encode_us: int
+    """What a picture took, as median of the last second."""
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """Worker: a line of its log, scrubbed; the host writes it to the one log of the process."""
 
@@ -141,6 +152,6 @@ Change = WantKeyframe | UseBitrate | UseFec | UseMode | SendProbe
 """What a host asks of a stream that it has prepared."""
 Order = Prepare | Begin | Change
 """Host to worker."""
-Notice = Ready | Progress | Logged | ModeOutcome | ProbeSent | PortRefused | Ended | Failed
+Notice = Ready | Progress | FrameRate | Logged | ModeOutcome | ProbeSent | PortRefused | Ended | Failed
 """Worker to host."""
 VOCABULARY: tuple[type[Any], ...] = (*get_args(Order), *get_args(Notice))

@@ -22,6 +22,7 @@ from punktfunk.allowance import Allowance
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.stream import messages
+from punktfunk.host.stream.attainable import FOLLOWS, AttainableRate
 from punktfunk.host.stream.next_mode import NextMode
 from punktfunk.host.stream.pace import FrameClock, sleep_until, wake_precisely
 from punktfunk.host.stream.probe import BandwidthProbes
@@ -67,7 +68,8 @@ class StreamProgram:
         self._key_frames = 0
         self._produce_cpu_ns = 0
         self._keyframes = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
-        self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, 0)
+        self._rate = AttainableRate(self._encoder.mode.refresh_hz)
+        self._frame_clock = FrameClock(self._rate.hz, 0)
         self._probes = BandwidthProbes(spec.limits.probe_kbps)
 
     def run(self) -> None:
@@ -119,7 +121,7 @@ class StreamProgram:
             if self._restart_clock:
                 self._restart_clock = False
                 skipped = self._frame_clock.skipped
-                self._frame_clock = FrameClock(self._encoder.mode.refresh_hz, monotonic_ns())
+                self._frame_clock = FrameClock(self._rate.hz, monotonic_ns())
                 self._frame_clock.skipped = skipped
             if not self._wait_for_turn(ends):
                 return "seconds"
@@ -139,6 +141,16 @@ class StreamProgram:
         figures = telemetry.sample(records, counters, monotonic_ns())
         self._end.send(messages.Progress(counters, figures.stages, figures.rates))
         self._keep(records)
+        if self._encoder.encoder in FOLLOWS and "encode" in figures.stages:
+            self._follow_speed(figures.stages["encode"][0])
+
+    def _follow_speed(self, encode_us: int) -> None:
+        """Stream as many frames as a slow encoder reaches, each with its full share of the bit rate."""
+        if self._rate.second(encode_us):
+            wanted_hz = self._encoder.mode.refresh_hz
+            self._producer.set_frame_rate(self._rate.hz)
+            self._restart_clock = True
+            self._end.send(messages.FrameRate(self._rate.hz, wanted_hz, encode_us))
 
     def _keep(self, records: dict[str, bytes]) -> None:
         if self._records_frames:
@@ -146,7 +158,7 @@ class StreamProgram:
 
     def _wait_for_turn(self, ends: int | None) -> bool:
         """Wait until the next frame is due; ``False`` when the stream's time is over before."""
-        if self._producer.self_paced:
+        if self._producer.self_paced and self._rate.hz == self._encoder.mode.refresh_hz:
             # The compositor paces, and capturing waits for it: waiting here as well would only add latency.
             return ends is None or monotonic_ns() < ends
         deadline = self._frame_clock.next_deadline(monotonic_ns())
@@ -243,6 +255,7 @@ class StreamProgram:
         if former.bitrate != built.encoder.bitrate:
             self._producer.set_bitrate(former.bitrate)
         self._encoder = built.encoder
+        self._rate = AttainableRate(built.encoder.mode.refresh_hz)
         self._restart_clock = True
         self._answer_mode(True, built.encoder.mode)
         self._next_mode.discard(former)

@@ -114,6 +114,10 @@ class Encoder(Protocol):
         """Aim at a new rate from the next picture on, and return how; raise UnitError out of range."""
         ...
 
+    def set_frame_rate(self, refresh_hz: int) -> RateChange:
+        """Share the bit rate out among so many frames a second from the next picture on, and return how."""
+        ...
+
     def close(self) -> None:
         """Free the encoder. Closing twice is harmless; encoding afterwards raises MediaError."""
         ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -109,12 +110,16 @@ class FfmpegEncoder(ABC):
             self._bitrate = bitrate
             return RateChange.IN_PLACE
         check_bitrate(bitrate)
-        config = self._config.model_copy(update={"bitrate": bitrate})
-        replacement = self._open(config)
-        self.close()
-        self._config, self._context = config, replacement
-        self._opened_bitrate = self._bitrate = bitrate
-        return RateChange.REOPENED
+        return self._reopen(self._config.model_copy(update={"bitrate": bitrate}))
+
+    def set_frame_rate(self, refresh_hz: int) -> RateChange:
+        """Expect another frame rate; see :class:`~punktfunk.media.encoders.base.Encoder`."""
+        if self._context is None:
+            raise MediaError(f"the {self.name} encoder is closed", "open a new one")
+        mode = replace(self._config.mode, refresh_hz=refresh_hz)
+        if mode == self._config.mode:
+            return RateChange.UNCHANGED
+        return self._reopen(self._config.model_copy(update={"mode": mode, "bitrate": self._bitrate}))
 
     def close(self) -> None:
         """Free the encoder; see :class:`~punktfunk.media.encoders.base.Encoder`."""
@@ -123,6 +128,13 @@ class FfmpegEncoder(ABC):
             # Some encoders complain on standard error when they are freed before being told of the end.
             with contextlib.suppress(av.error.FFmpegError):
                 context.encode(None)
+
+    def _reopen(self, config: EncoderConfig) -> RateChange:
+        replacement = self._open(config)
+        self.close()
+        self._config, self._context = config, replacement
+        self._opened_bitrate = self._bitrate = config.bitrate
+        return RateChange.REOPENED
 
     def _open(self, config: EncoderConfig) -> VideoCodecContext:
         try:

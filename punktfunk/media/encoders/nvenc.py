@@ -190,6 +190,10 @@ class NvencEncoder:
         self._config = config
         return RateChange.IN_PLACE
 
+    def set_frame_rate(self, refresh_hz: int) -> RateChange:
+        """Stay as it is: the GPU reaches any rate that it was opened for."""
+        return RateChange.UNCHANGED
+
     def close(self) -> None:
         """Free the session; see :class:`~punktfunk.media.encoders.base.Encoder`."""
         session, self._session = self._session, None

@@ -31,6 +31,7 @@ function sessionCard(first) {
   const name = h("h2", { id: `session-${first.number}` });
   const badge = h("span", { class: "badge" });
   const about = h("p", { class: "muted about" });
+  const notices = h("div", { role: "status" });
   const end = h("button", { type: "button", class: "danger" }, "End session…");
   end.addEventListener("click", () => endSession(first.number, name.textContent));
   const figures = new Figures();
@@ -63,6 +64,7 @@ function sessionCard(first) {
     "section",
     { class: "card session", "aria-labelledby": name.id },
     h("div", { class: "card-head" }, h("div", {}, h("div", { class: "title" }, name, badge), about), end),
+    notices,
     figures.element,
     h("h3", {}, "Where a frame's time goes in this host"),
     waterfall.element,
@@ -80,12 +82,18 @@ function sessionCard(first) {
     const codec = session.codec ? `${session.codec}${session.encoder ? ` by ${session.encoder}` : ""}` : "no video codec";
     const alias = client.name && client.name !== title ? `calls itself “${client.name}” · ` : "";
     say(about, `${alias}${client.address} · ${session.source} · ${mode.width}×${mode.height} at ${mode.refresh_hz} Hz · ${codec} · for ${duration(session.seconds)}`);
+    follow(notices, session.notices ?? [], (text) => text, notice);
     figures.show(session);
     waterfall.show(session.stages, session.total ?? null, mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
     timeline.show(known.histories.get(session.number) ?? [], performance.now());
     counts.show(session);
   };
   return { element, update };
+}
+
+/** Something that a person should know of a session now. */
+function notice(text) {
+  return { element: h("p", { class: "outcome warn" }, text), update: () => {} };
 }
 
 async function endSession(numberOfSession, name) {
