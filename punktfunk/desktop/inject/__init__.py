@@ -5,9 +5,33 @@ Not here: gamepads (``pads``), and what events look like on a wire (``native``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from punktfunk.input import InputEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Rect:
+    """A part of a desktop, in its logical pixels; raise ``ValueError`` for one that is empty."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0:
+            raise ValueError(f"{self.width}x{self.height} is no area")
+
+    def contains(self, other: Rect) -> bool:
+        """Whether ``other`` lies wholly inside."""
+        return (
+            self.x <= other.x
+            and self.y <= other.y
+            and other.x + other.width <= self.x + self.width
+            and other.y + other.height <= self.y + self.height
+        )
 
 
 class InputInjector(Protocol):

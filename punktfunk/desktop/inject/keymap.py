@@ -7,7 +7,7 @@ from the library that every Wayland compositor is linked with, bound here with c
 from __future__ import annotations
 
 import ctypes
-from ctypes import CDLL, POINTER, byref, c_char_p, c_int, c_uint32, c_void_p
+from ctypes import CDLL, POINTER, byref, c_char_p, c_int, c_size_t, c_uint32, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -16,9 +16,10 @@ from punktfunk.desktop.inject.keycodes import EVDEV_NUM_LOCK
 from punktfunk.errors import CapabilityError, ConfigError
 
 _LIBRARY: Final = "libxkbcommon.so.0"
-_TEXT_V1: Final = 1
-_KEY_UP, _KEY_DOWN = 0, 1
-_EVDEV_OFFSET: Final = 8
+TEXT_V1: Final = 1
+"""The format of keymaps as text."""
+KEY_UP, KEY_DOWN = 0, 1
+EVDEV_OFFSET: Final = 8
 """X keycodes are evdev's plus 8, for historical reasons that the wire format keeps."""
 _MODS_DEPRESSED, _MODS_LATCHED, _MODS_LOCKED, _LAYOUT_EFFECTIVE = 1, 2, 4, 128
 
@@ -45,7 +46,7 @@ class Keyboard:
     """
 
     def __init__(self, layout: str = "us", variant: str = "") -> None:
-        self._library = _load()
+        self._library = load_xkbcommon()
         context = self._library.xkb_context_new(0)
         if not context:
             raise CapabilityError("libxkbcommon finds no keymaps", "apt-get install xkb-data")
@@ -57,7 +58,7 @@ class Keyboard:
                 f"there is no keyboard layout {layout!r} with variant {variant!r}",
                 "see the layouts in /usr/share/X11/xkb/rules/base.lst",
             )
-        pointer = self._library.xkb_keymap_get_as_string(keymap, _TEXT_V1)
+        pointer = self._library.xkb_keymap_get_as_string(keymap, TEXT_V1)
         text = ctypes.cast(pointer, c_char_p).value
         self.keymap_text: bytes = text or b""
         """The keymap in XKB's text format, version 1, without a terminating zero."""
@@ -70,11 +71,11 @@ class Keyboard:
 
     def press(self, evdev: int) -> bool:
         """Note that a key went down; return whether that changed modifiers or layout."""
-        return self._update(evdev, _KEY_DOWN)
+        return self._update(evdev, KEY_DOWN)
 
     def release(self, evdev: int) -> bool:
         """Note that a key went up; return whether that changed modifiers or layout."""
-        return self._update(evdev, _KEY_UP)
+        return self._update(evdev, KEY_UP)
 
     @property
     def modifiers(self) -> Modifiers:
@@ -94,12 +95,13 @@ class Keyboard:
             self._state = None
 
     def _update(self, evdev: int, direction: int) -> bool:
-        changed: int = self._library.xkb_state_update_key(self._state, evdev + _EVDEV_OFFSET, direction)
+        changed: int = self._library.xkb_state_update_key(self._state, evdev + EVDEV_OFFSET, direction)
         return changed != 0
 
 
 @cache
-def _load() -> CDLL:
+def load_xkbcommon() -> CDLL:
+    """Return libxkbcommon with the signatures of what is used of it; raise CapabilityError where there is none."""
     try:
         library = CDLL(_LIBRARY)
     except OSError as error:
@@ -108,13 +110,20 @@ def _load() -> CDLL:
         ) from error
     signatures: dict[str, tuple[object, list[object]]] = {
         "xkb_context_new": (c_void_p, [c_int]),
+        "xkb_context_set_log_level": (None, [c_void_p, c_int]),
         "xkb_context_unref": (None, [c_void_p]),
         "xkb_keymap_new_from_names": (c_void_p, [c_void_p, POINTER(_RuleNames), c_int]),
+        "xkb_keymap_new_from_buffer": (c_void_p, [c_void_p, c_char_p, c_size_t, c_int, c_int]),
+        "xkb_keymap_min_keycode": (c_uint32, [c_void_p]),
+        "xkb_keymap_max_keycode": (c_uint32, [c_void_p]),
         "xkb_keymap_get_as_string": (c_void_p, [c_void_p, c_int]),
         "xkb_keymap_unref": (None, [c_void_p]),
         "xkb_state_new": (c_void_p, [c_void_p]),
         "xkb_state_unref": (None, [c_void_p]),
         "xkb_state_update_key": (c_int, [c_void_p, c_uint32, c_int]),
+        "xkb_state_update_mask": (c_int, [c_void_p, *[c_uint32] * 6]),
+        "xkb_state_key_get_one_sym": (c_uint32, [c_void_p, c_uint32]),
+        "xkb_state_key_get_utf32": (c_uint32, [c_void_p, c_uint32]),
         "xkb_state_serialize_mods": (c_uint32, [c_void_p, c_int]),
         "xkb_state_serialize_layout": (c_uint32, [c_void_p, c_int]),
     }
