@@ -51,6 +51,7 @@ _SETTINGS_OF_FLAGS = {
     "encoder": "encoder",
     "mode": "mode",
     "max_sessions": "max_sessions",
+    "outputs": "outputs",
     "mdns": "announce",
 }
 """Options of ``serve`` that fix a setting."""
@@ -91,6 +92,13 @@ class ServedDesktop(StrEnum):
     WLROOTS = "wlroots"
     PORTAL = "portal"
     HEADLESS_SWAY = "headless-sway"
+
+
+class OutputsKind(StrEnum):
+    """What several streams of a desktop show."""
+
+    OWN = "own"
+    MIRROR = "mirror"
 
 
 @app.callback()
@@ -188,6 +196,10 @@ def serve(  # noqa: PLR0917 - the options of a command line
         str | None,
         typer.Option("--app", help="Program of a headless desktop, with its arguments; chooses that one."),
     ] = None,
+    outputs: Annotated[
+        OutputsKind,
+        typer.Option(help="Of several streams of a desktop: own: an output each; mirror: all the first's."),
+    ] = OutputsKind.OWN,
     audio: Annotated[bool, typer.Option(help="Stream a desktop's sound too.")] = True,
     file: Annotated[Path | None, typer.Option(help="Video file for --source file.")] = None,
     mode: Annotated[
@@ -252,6 +264,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             state_dir=state_dir or default_state_dir(),
             max_sessions=max_sessions,
             exit_after_sessions=sessions,
+            outputs=outputs.value,
             source=_served_source(source, file, frame_bytes, desktop, app_, audio=audio),
             mode=mode,
             codec=codec,

@@ -125,8 +125,10 @@ class Desktop(Protocol):
         """Whether fingers and pens arrive as what they are; elsewhere the first of them moves the pointer."""
         ...
 
-    def provide(self, mode: Mode) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
         """Return an output for a stream of that mode: a new one, or one that there is already.
+
+        ``scale`` is how large a new one is to draw things, as far as the desktop can; pictures have the mode's size.
 
         Raises CapabilityError or DesktopError where there is none.
         """

@@ -89,17 +89,17 @@ class HeadlessDesktop:
     def play_here(self, playing: bool) -> None:
         """Do nothing: what is played here is heard in streams alone."""
 
-    def provide(self, mode: Mode) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
         """Return an output that was given back, or a new one; start the program unless it runs."""
         with self._lock:
             self._open_again()
             # The program is on the first of them.
             kept = min(self._kept, key=lambda output: output.name, default=None)
             if kept is None:
-                made = self._session.create(mode)
+                made = self._session.create(mode, scale=scale)
             else:
                 self._kept.remove(kept)
-                made = self._session.change(kept, mode)
+                made = self._session.change(kept, mode, scale=scale)
             try:
                 self._launch()
             except PunktfunkError:

@@ -44,15 +44,17 @@ class MakeOutput:
 
     number: int
     mode: Mode
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeOutput:
-    """Give an output another mode."""
+    """Give an output another mode, and another scale if one is given."""
 
     number: int
     name: str
     mode: Mode
+    scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

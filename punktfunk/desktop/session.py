@@ -148,14 +148,16 @@ class DesktopSession:
         """Why the session has ended; None while it runs, or after ``close``."""
         return self._failure
 
-    def create(self, mode: Mode) -> VirtualOutput:
+    def create(self, mode: Mode, *, scale: float = 1.0) -> VirtualOutput:
         """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
-        made = self._ask(messages.OutputMade, lambda number: messages.MakeOutput(number, mode))
+        made = self._ask(messages.OutputMade, lambda number: messages.MakeOutput(number, mode, scale))
         return VirtualOutput(made.name, made.mode)
 
-    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
-        """Give an output another mode."""
-        made = self._ask(messages.OutputMade, lambda number: messages.ChangeOutput(number, output.name, mode))
+    def change(self, output: VirtualOutput, mode: Mode, *, scale: float | None = None) -> VirtualOutput:
+        """Give an output another mode, and another scale if one is given."""
+        made = self._ask(
+            messages.OutputMade, lambda number: messages.ChangeOutput(number, output.name, mode, scale)
+        )
         return VirtualOutput(made.name, made.mode)
 
     def launch(

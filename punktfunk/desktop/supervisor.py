@@ -195,12 +195,15 @@ class Supervisor:
         return {"DBUS_SESSION_BUS_ADDRESS": address}
 
     def _make_output(self, request: messages.MakeOutput) -> None:
-        self._answer_output(request.number, self._need(self._display).create(request.mode))
+        self._answer_output(
+            request.number, self._need(self._display).create(request.mode, scale=request.scale)
+        )
 
     def _change_output(self, request: messages.ChangeOutput) -> None:
         from punktfunk.desktop.vdisplay import VirtualOutput
 
-        output = self._need(self._display).change(VirtualOutput(request.name, request.mode), request.mode)
+        former = VirtualOutput(request.name, request.mode)
+        output = self._need(self._display).change(former, request.mode, scale=request.scale)
         self._answer_output(request.number, output)
 
     def _answer_output(self, number: int, output: VirtualOutput) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -95,21 +96,27 @@ class WlrootsDesktop(UserSession):
         with self._lock:
             return [output.name for output in self._connection.outputs]
 
-    def provide(self, mode: Mode) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
         """Return an output made for the stream, or the one that was focused."""
         if not self._own_output:
             return self._provided(self._output, mode)
-        with self._lock:
+        with self._lock, self._noting_failure():
             if self._virtual is None:
                 if self._ipc_path is None:
                     raise CapabilityError("only sway can make an output", "stream one that there is")
                 self._virtual = SwayDisplay(self._ipc_path, self.socket)
-            output = self._virtual.create(mode)
-            if self._injector is None:
-                self._connection.round_trip()  # to learn of the output
-                self._pointed_at = output.name
-                self._injector = self._make_injector(output.name)
-                self._map_touch()
+            output = self._virtual.create(mode, scale=scale)
+            try:
+                if self._injector is None:
+                    self._connection.round_trip()  # to learn of the output
+                    self._pointed_at = output.name
+                    self._injector = self._make_injector(output.name)
+                    self._map_touch()
+            except BaseException:
+                # Nobody would give it back.
+                with contextlib.suppress(PunktfunkError):
+                    self._virtual.remove(output)
+                raise
             return self._provided(output.name, mode)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:

@@ -17,6 +17,8 @@ STEREO = 196_610
 """``surroundAudioInfo`` of stereo, which a client that leaves it out means: mask 3 in the upper half, 2 channels."""
 MILLI_HZ_FROM = 1000
 """Rates from here on are thousandths of a frame a second: one client sends them so."""
+SCALES_PERCENT = range(20, 501)
+"""How large a desktop can be asked to draw things."""
 
 _KEY = re.compile(r"[0-9A-Fa-f]{32}")
 _INTEGER = re.compile(r"-?[0-9]{1,10}")
@@ -67,6 +69,8 @@ class LaunchRequest:
     """Whether silence is streamed too."""
     may_change_mode: bool
     """Whether the host may change the mode of its display for the client (``sops``)."""
+    scale: float = 1.0
+    """How large things are to be drawn, as Artemis clients say it (``scaleFactor``, in percent)."""
 
     @property
     def rikeyid_bytes(self) -> bytes:
@@ -95,7 +99,13 @@ class LaunchRequest:
             encrypted_rtsp=_integer(query, "corever", 0) >= 1,
             continuous_audio=bool(_integer(query, "continuousAudio", 0)),
             may_change_mode=bool(_integer(query, "sops", 0)),
+            scale=_scale(_integer(query, "scaleFactor", 100)),
         )
+
+
+def _scale(percent: int) -> float:
+    """Return the factor; one that no desktop draws at counts as none."""
+    return percent / 100 if percent in SCALES_PERCENT else 1.0
 
 
 def _missing(name: str) -> StatusError:

@@ -113,5 +113,7 @@ class StreamRequest:
     """Whether the host's own speakers go on playing; they are silent while all who listen wish so."""
     keep_pads: bool = False
     """Whether the client's gamepads stay plugged in when it leaves, until the wire says that it will not come back."""
+    scale: float = 1.0
+    """How large the client wishes a desktop made for it to draw things."""
     open_desktop: OpenDesktop | None = None
     """Brings up the desktop that is streamed in place of the host's own source."""

@@ -45,6 +45,9 @@ class HostConfig(BaseModel):
     """End after this many streams; 0 serves for ever."""
 
     source: HostSource = TestCardSpec()
+    outputs: Literal["own", "mirror"] = "own"
+    """``own``: each stream of a desktop has an output of its own, where the desktop can make them; ``mirror``: all show
+    that of the first."""
     mode: Mode | None = None
     """Mode of the stream; ``None`` follows what the client asks for."""
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"

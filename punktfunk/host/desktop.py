@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -28,6 +29,16 @@ from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
 R = TypeVar("R")
+
+
+@dataclass(slots=True, eq=False)
+class _Lent:
+    """An output that streams are shown."""
+
+    output: DesktopOutput
+    """As the desktop gave it."""
+    shown: list[DesktopOutput]
+    """What each of the streams was lent of it."""
 
 
 def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, Availability]:
@@ -56,6 +67,10 @@ class DesktopPool:
         self._reason = reason
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="desktop")
         self._closed = self._letting_go = False
+        self.mirrors = False
+        """Whether a stream is shown what another one is shown already, in place of an output of its own."""
+        self._lent: list[_Lent] = []
+        """The oldest first; of the thread that does the desktop's work."""
         self._log = log.get("host.desktop")
 
     @classmethod
@@ -98,13 +113,13 @@ class DesktopPool:
         """Whether fingers and pens arrive as what they are."""
         return self._desktop.takes_touch
 
-    def lend(self, mode: Mode) -> DesktopOutput:
-        """Return an output of that mode for one stream."""
-        return self._in_turn(lambda: self._desktop.provide(mode))
+    def lend(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+        """Return an output of that mode for one stream; where streams are mirrored, the oldest one's."""
+        return self._in_turn(lambda: self._lend(mode, scale))
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
-        """Give a lent output another mode; a desktop that cannot is captured scaled."""
-        return self._in_turn(lambda: self._desktop.change(output, mode))
+        """Give a lent output another mode; one that others are shown too, or that cannot, is captured scaled."""
+        return self._in_turn(lambda: self._change(output, mode))
 
     def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
         """Start a program on the desktop; see :meth:`punktfunk.desktop.Desktop.run`."""
@@ -168,9 +183,39 @@ class DesktopPool:
                     raise
         return None
 
+    def _lend(self, mode: Mode, scale: float) -> DesktopOutput:
+        if self.mirrors and self._lent and self._desktop.failure is None:
+            first = self._lent[0]
+            shown = replace(first.output, mode=mode)
+            first.shown.append(shown)
+            return shown
+        output = self._desktop.provide(mode, scale=scale)
+        self._lent.append(_Lent(output, [output]))
+        return output
+
+    def _change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
+        lent = self._find(output)
+        if len(lent.shown) > 1:
+            changed = replace(output, mode=mode)
+        else:
+            lent.output = changed = self._desktop.change(lent.output, mode)
+        lent.shown = [changed if each is output else each for each in lent.shown]
+        return changed
+
+    def _find(self, output: DesktopOutput) -> _Lent:
+        """Return what a stream was lent; raise ``DesktopError`` where that was given back."""
+        for lent in self._lent:
+            if any(each is output for each in lent.shown):
+                return lent
+        raise DesktopError("the output of this stream was given back")
+
     def _give_back(self, output: DesktopOutput) -> None:
         try:
-            self._desktop.give_back(output)
+            lent = self._find(output)
+            lent.shown = [each for each in lent.shown if each is not output]
+            if not lent.shown:
+                self._lent.remove(lent)
+                self._desktop.give_back(lent.output)
         except PunktfunkError as error:
             self._log.warning("output not taken away", output=output.name, cause=error.cause)
 
@@ -200,7 +245,8 @@ OpenDesktop = Callable[[Mode], Awaitable[DesktopPool]]
 class OutputLease:
     """The output of one stream, for as long as the stream is there; belongs to one event loop.
 
-    ``read_marker`` has its pictures numbered by the test card's frame marker. ``open_desktop`` is for a stream whose
+    ``read_marker`` has its pictures numbered by the test card's frame marker, ``scale`` is how large the client wishes
+    things to be drawn. ``open_desktop`` is for a stream whose
     desktop may have to be opened first, and is given the stream's mode; ``desktop`` is then what it has returned.
     """
 
@@ -210,11 +256,13 @@ class OutputLease:
         open_desktop: OpenDesktop | None = None,
         *,
         read_marker: bool = False,
+        scale: float = 1.0,
     ) -> None:
         self.desktop = desktop
         """Where the stream's input goes and its sound comes from; ``None`` before it is open."""
         self._open_desktop = open_desktop
         self._read_marker = read_marker
+        self._scale = scale
         self._lent: DesktopOutput | None = None
         self._over = False
 
@@ -224,7 +272,7 @@ class OutputLease:
             if self._open_desktop is None:
                 raise DesktopError("the stream has no desktop")
             self.desktop = await self._open_desktop(mode)
-        lent = await asyncio.to_thread(self.desktop.lend, mode)
+        lent = await asyncio.to_thread(self.desktop.lend, mode, scale=self._scale)
         if self._over:
             self.desktop.give_back(lent)
         self._lent = lent

@@ -39,6 +39,7 @@ CHANGEABLE = frozenset(
         "fec_scheme",
         "max_sessions",
         "mode",
+        "outputs",
     }
 )
 """Fields of the configuration that :meth:`Host.reconfigure` takes."""
@@ -73,6 +74,8 @@ class Host:
         apps: Callable[[], Sequence[App]] = lambda: (DESKTOP,),
     ) -> None:
         self.config = config
+        if desktop is not None:
+            desktop.mirrors = config.outputs == "mirror"
         self.desktop = desktop
         self.sessions = Sessions(
             desktop=desktop, input_sink=input_sink, artefacts=lambda: self.config.artefacts

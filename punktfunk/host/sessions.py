@@ -148,6 +148,8 @@ class Sessions:
     def reconfigure(self, former: HostConfig, config: HostConfig) -> None:
         """Apply as far as possible to the streams that run what has become another."""
         self.allow(config.max_sessions)
+        if self._desktop is not None:
+            self._desktop.mirrors = config.outputs == "mirror"
         rate = config.bitrate if config.bitrate != former.bitrate else None
         for worker, report in self._streams.values():
             if rate is not None:
@@ -330,9 +332,10 @@ class Sessions:
         )
 
     def _lease(self, request: StreamRequest, *, read_marker: bool) -> OutputLease | None:
-        if request.open_desktop is not None:
-            return OutputLease(None, request.open_desktop, read_marker=read_marker)
-        return None if self._desktop is None else OutputLease(self._desktop, read_marker=read_marker)
+        if self._desktop is None and request.open_desktop is None:
+            return None
+        desktop = self._desktop if request.open_desktop is None else None
+        return OutputLease(desktop, request.open_desktop, read_marker=read_marker, scale=request.scale)
 
     def _launch(self, session: ClientSession, former: list[ClientSession]) -> None:
         """Start a stream's worker, and have a desktop's output made for it meanwhile."""

@@ -48,7 +48,7 @@ class Blackboard:
     def play_here(self, playing: bool) -> None:
         self.done.append(f"play_here {playing}")
 
-    def provide(self, mode: Mode) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
         self.may_go_on.wait(30)
         if not self.free:
             raise CapabilityError("every board is in use", "buy another")

@@ -26,6 +26,8 @@ class NewSway(threading.Thread):
     ) -> None:
         super().__init__(daemon=True)
         self.outputs = {"DP-1": (1920, 1080)}
+        self.scales: dict[str, float] = {}
+        self.modes_refused = False
         self.commands: list[str] = []
         self._inputs, self._maps_inputs, self._tells = inputs, maps_inputs, tells_of_inputs
         self._listening = socket.socket(socket.AF_UNIX)
@@ -87,6 +89,11 @@ class NewSway(threading.Thread):
         assert what == "output"
         if action == "unplug":
             return {"success": self.outputs.pop(name, None) is not None, "error": "no such output"}
+        if action == "scale":
+            self.scales[name] = float(rest[0])
+            return {"success": True}
+        if self.modes_refused:
+            return {"success": False, "error": "mode refused"}
         size = rest[-1].partition("@")[0].split("x")
         self.outputs[name] = (int(size[0]), int(size[1]))
         return {"success": True}

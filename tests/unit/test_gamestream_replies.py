@@ -154,6 +154,10 @@ def test_a_launch_is_read() -> None:
         ({"continuousAudio": "1"}, "continuous_audio", True),
         ({"surroundParams": "642014523"}, "surround_params", SurroundParams(6, 4, 2, (0, 1, 4, 5, 2, 3))),
         ({}, "surround_params", None),
+        ({"scaleFactor": "150"}, "scale", 1.5),
+        ({"scaleFactor": "0"}, "scale", 1.0),
+        ({"scaleFactor": "100000"}, "scale", 1.0),
+        ({}, "scale", 1.0),
     ],
 )
 def test_what_else_a_launch_may_say(change: dict[str, str], attribute: str, value: object) -> None:

@@ -31,15 +31,18 @@ class VirtualDisplay(Protocol):
         """Path of the compositor's Wayland socket."""
         ...
 
-    def create(self, mode: Mode) -> VirtualOutput:
-        """Add an output of that mode.
+    def create(self, mode: Mode, *, scale: float = 1.0) -> VirtualOutput:
+        """Add an output of that mode, on which things are drawn ``scale`` times as large.
 
         Raises CapabilityError where this compositor cannot, and DesktopError where it refuses.
         """
         ...
 
-    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
-        """Give an output another mode; raise DesktopError where the compositor refuses."""
+    def change(self, output: VirtualOutput, mode: Mode, *, scale: float | None = None) -> VirtualOutput:
+        """Give an output another mode, and another scale if one is given.
+
+        Raises DesktopError where the compositor refuses.
+        """
         ...
 
     def close(self) -> None:

@@ -36,8 +36,8 @@ class SwayDisplay:
         """Whether this sway can take an output away again (1.8 and newer)."""
         return self._ipc.version() >= _UNPLUG_SINCE
 
-    def create(self, mode: Mode) -> VirtualOutput:
-        """Add an output of that mode; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
+    def create(self, mode: Mode, *, scale: float = 1.0) -> VirtualOutput:
+        """Add an output of that mode and scale; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
         if not self._keep and not self.can_remove:
             raise CapabilityError(
                 "this sway cannot remove an output once it is made (older than 1.8)",
@@ -50,10 +50,18 @@ class SwayDisplay:
             raise DesktopError(f"sway made {len(created)} outputs where one was asked for")
         output = VirtualOutput(created.pop(), mode)
         self._made.append(output)
-        return self.change(output, mode)
+        try:
+            # What is not asked for is as its user has configured it.
+            return self.change(output, mode, scale=None if scale == 1 else scale)
+        except DesktopError:
+            if not self._keep:
+                self.remove(output)
+            raise
 
-    def change(self, output: VirtualOutput, mode: Mode) -> VirtualOutput:
-        """Give an output another mode, at a rate raised by :func:`output_hz`."""
+    def change(self, output: VirtualOutput, mode: Mode, *, scale: float | None = None) -> VirtualOutput:
+        """Give an output another mode, at a rate raised by :func:`output_hz`, and another scale if one is given."""
+        if scale is not None:
+            self._ipc.command(f"output {output.name} scale {scale:g}")
         size = f"{mode.width}x{mode.height}"
         self._ipc.command(f"output {output.name} mode --custom {size}@{output_hz(mode)}Hz")
         current = self._ipc.outputs().get(output.name, {}).get("current_mode", {})

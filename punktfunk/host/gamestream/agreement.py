@@ -205,6 +205,7 @@ def stream_request(
         sound=sound,
         host_audio=session.request.host_audio,
         keep_pads=session.request.persist_gamepads,
+        scale=session.request.scale,
         open_desktop=session.app.open_desktop
         if session.app is not None and session.app.app.own_desktop
         else None,
