@@ -200,6 +200,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def desktops(session: nox.Session) -> None:
+    """Stream the real compositors of a Debian in a folder of its own (-- --suite testing for newer ones); as root."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.desktops.rig", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Write every generated file anew: schema, references, C header (tests fail when one drifted)."""
     _prepare(session)

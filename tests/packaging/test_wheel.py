@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -13,42 +11,17 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.wheel import ROOT, built_wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def _digest() -> str:
-    """Return what decides about the wheel: every file that may go into it, the tool and this Python."""
-    digest = hashlib.sha256(f"{sys.version} {importlib.metadata.version('maturin')}".encode())
-    roots = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE")]
-    for folder in ("punktfunk", "harness"):
-        roots += sorted(path for path in (ROOT / folder).rglob("*") if path.is_file())
-    for path in roots:
-        if not {"target", "__pycache__"} & set(path.parts) and path.suffix != ".so":
-            content = path.read_bytes()
-            digest.update(f"{path.relative_to(ROOT)} {len(content)} ".encode() + content)
-    return digest.hexdigest()
-
-
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel, once for one state of what goes into it: most of the time is the compiler's."""
+def wheel() -> Path:
+    """Return the wheel of this state of the clone."""
     if shutil.which("cargo") is None:
         pytest.skip("no Rust toolchain, so no wheel can be made")
-    kept = ROOT / ".nox" / "wheel" / _digest()
-    if not kept.is_dir():
-        out = tmp_path_factory.mktemp("wheel")
-        subprocess.run(
-            [sys.executable, "-m", "maturin", "build", "--release", "--locked", "--quiet", "--out", str(out)],
-            cwd=ROOT,
-            check=True,
-        )
-        shutil.rmtree(kept.parent, ignore_errors=True)
-        kept.parent.mkdir(parents=True)
-        shutil.move(out, kept)
-    (found,) = kept.glob("*.whl")
-    return found
+    return built_wheel()
 
 
 def test_one_wheel_serves_every_python_from_3_11_on(wheel: Path) -> None:
