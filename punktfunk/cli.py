@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from punktfunk import cli_desktop, cli_gamestream, log
-from punktfunk.cli_run import config_of, default_state_dir, fail, fields_of, run
+from punktfunk.cli_run import config_of, fail, fields_of, run
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.gamestream.ports import BASE_PORT
@@ -25,6 +25,7 @@ from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
+from punktfunk.trust.state_dir import default_state_dir
 from punktfunk.units import Bitrate
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict
 
-from punktfunk.cli_run import config_of, default_state_dir, run
+from punktfunk.cli_run import config_of, run
 from punktfunk.client.gamestream.config import GameStreamConfig
+from punktfunk.trust.state_dir import default_state_dir
 
 app = typer.Typer(
     help="Receive from a GameStream host, without a window: pair, list its apps, stream, quit.",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import typer
@@ -21,12 +19,6 @@ from punktfunk.rich_terminal import Console
 C = TypeVar("C", bound=BaseModel)
 
 _err = Console(stderr=True)
-
-
-def default_state_dir() -> Path:
-    """Return where identities are kept: ``$XDG_CONFIG_HOME/punktfunk`` or ``~/.config/punktfunk``."""
-    configured = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(configured) if configured else Path.home() / ".config") / "punktfunk"
 
 
 def fields_of(**fields: Any) -> dict[str, Any]:

@@ -32,6 +32,8 @@
     │   └── CredentialError         exit 2  PF711  its token or its password file cannot be used
     ├── SettingsError               exit 5  PF720  the settings of a host cannot be read or written
     ├── DesktopError                exit 5  PF800  a compositor, its input or its sound failed
+    │   ├── ConsentRefusedError     exit 1  PF810  a person at the desktop refused to share it
+    │   └── ConsentAwaitedError     exit 1  PF811  a person at the desktop was asked, and has not answered
     └── HarnessError                exit 5  PF600  the harness itself is at fault
         ├── ScenarioError           exit 2  PF610  a scenario file is wrong (file:line:column, caret, hint)
         ├── LinkUnverifiedError     exit 5  PF620  the link is not what was asked for
@@ -269,6 +271,20 @@ class DesktopError(PunktfunkError):
     """A compositor, its input or its sound failed or has gone."""
 
     code = "PF800"
+
+
+class ConsentRefusedError(DesktopError):
+    """The desktop asked whether it may be shared, and the answer was no."""
+
+    code = "PF810"
+    exit_code = 1
+
+
+class ConsentAwaitedError(DesktopError):
+    """The desktop asks whether it may be shared, and nobody has answered yet."""
+
+    code = "PF811"
+    exit_code = 1
 
 
 class HarnessError(PunktfunkError):

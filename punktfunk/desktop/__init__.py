@@ -60,6 +60,8 @@ class DesktopOptions:
     """Stream its sound, where that can be recorded; a desktop without is streamed silently."""
     keyboard_layout: str = "us"
     keyboard_variant: str = ""
+    state_dir: Path | None = None
+    """Folder in which it may keep what it was granted; None forgets that with the desktop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,11 @@ class Desktop(Protocol):
     @property
     def failure(self) -> PunktfunkError | None:
         """Why the desktop is gone; None while it is there."""
+        ...
+
+    @property
+    def notice(self) -> PunktfunkError | None:
+        """What a person at the desktop has to do before it can be streamed, such as to allow it; None for nothing."""
         ...
 
     @property

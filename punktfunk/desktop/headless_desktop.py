@@ -50,6 +50,8 @@ class HeadlessDesktop:
     """
 
     make_pad: PadMaker | None = UinputPad
+    notice: PunktfunkError | None = None
+    """Nobody is at it who could be asked."""
     takes_touch: bool = False
     """It reads none of the machine's input devices: a headless sway that did would have the user's own as well."""
 

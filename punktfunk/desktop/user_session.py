@@ -51,6 +51,11 @@ class UserSession:
         """Why the desktop is gone; None while it answers."""
         return self._failure
 
+    @property
+    def notice(self) -> PunktfunkError | None:
+        """Nobody has to do anything, as far as this half knows."""
+        return None
+
     def play_here(self, playing: bool) -> None:
         """Mute the user's default sink, or let it play again."""
         # Not under the other lock: input waits for nothing that a sound server takes.

@@ -74,12 +74,14 @@ class DesktopPool:
         self._log = log.get("host.desktop")
 
     @classmethod
-    def open(cls, spec: DesktopSpec) -> Self:
-        """Choose and open a desktop, which takes half a second.
+    def open(cls, spec: DesktopSpec, state_dir: Path | None = None) -> Self:
+        """Choose and open a desktop, which takes half a second; it may keep in ``state_dir`` what it is granted.
 
         Raises ``CapabilityError`` where none can be streamed here, and ``DesktopError`` where it does not come up.
         """
-        options = DesktopOptions(program=spec.app, audio=spec.audio, keyboard_layout=spec.keyboard_layout)
+        options = DesktopOptions(
+            program=spec.app, audio=spec.audio, keyboard_layout=spec.keyboard_layout, state_dir=state_dir
+        )
         opened = backends.open_desktop(options, _wanted(spec))
         return cls(opened.desktop, backend=opened.backend, reason=opened.reason)
 
@@ -93,6 +95,11 @@ class DesktopPool:
     def description(self) -> str:
         """What is streamed, in words."""
         return f"{self._desktop.description} ({self._reason})" if self._reason else self._desktop.description
+
+    @property
+    def notice(self) -> PunktfunkError | None:
+        """What a person at the desktop has to do before it can be streamed; ``None`` for nothing."""
+        return self._desktop.notice
 
     @property
     def sound(self) -> SoundPlace | None:

@@ -168,6 +168,9 @@ def _machine(serving: Served) -> tuple[Check, ...]:
 def _source(serving: Served) -> Check:
     source = serving.config.host.source
     if serving.desktop is not None:
+        notice = serving.desktop.notice
+        if notice is not None:
+            return Check("source", False, notice.cause, notice.hint or None, needed=True)
         return Check("source", True, f"streams {serving.desktop.description}", needed=True)
     if isinstance(source, DesktopSpec):
         try:

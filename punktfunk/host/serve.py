@@ -119,7 +119,7 @@ class Serving(Served):
         ]
         source = self.config.host.source
         if protocols and isinstance(source, DesktopSpec):
-            self.desktop = await asyncio.to_thread(DesktopPool.open, source)
+            self.desktop = await asyncio.to_thread(DesktopPool.open, source, self.state_dir)
         host = Host(
             self.config.host,
             identity=identity,

@@ -134,6 +134,9 @@ class Served:
         if self.host.protocols:
             what = config.source.kind if self.desktop is None else self.desktop.description
             lines.append(f"streaming    {what} at {describe_stream(config)}")
+            notice = None if self.desktop is None else self.desktop.notice
+            if notice is not None:
+                lines.append(f"WARNING      {notice.cause}: {notice.hint}")
             if config.source.kind != "synthetic":
                 lines.append(f"encoder      {describe_encoder(config)}")
             for server in self.host.protocols.values():

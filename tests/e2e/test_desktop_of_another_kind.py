@@ -35,6 +35,7 @@ class Blackboard:
     def __init__(self, *, outputs: int = 1) -> None:
         self.description = "a blackboard"
         self.failure: PunktfunkError | None = None
+        self.notice: PunktfunkError | None = None
         self.sound: SoundPlace | None = None
         self.make_pad: PadMaker | None = self._plug_in
         self.takes_touch = False

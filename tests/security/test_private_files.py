@@ -17,7 +17,15 @@ from pathlib import Path
 import pytest
 
 from punktfunk.client.known_hosts import KnownHosts
-from punktfunk.errors import ConfigError, CredentialError, PunktfunkError, SettingsError, TrustStoreError
+from punktfunk.desktop.portal.grants import GRANTS_FILE, GrantKey, GrantStore, read_grants
+from punktfunk.errors import (
+    ConfigError,
+    CredentialError,
+    DesktopError,
+    PunktfunkError,
+    SettingsError,
+    TrustStoreError,
+)
 from punktfunk.host.settings import SettingsStore
 from punktfunk.mgmt.login import Password
 from punktfunk.mgmt.token import load_or_create_token
@@ -56,6 +64,11 @@ def _password(folder: Path) -> Path:
     return folder / "console.json"
 
 
+def _grants(folder: Path) -> Path:
+    GrantStore(folder).keep(GrantKey("GNOME", "gnome", "remote-desktop", ""), "token")
+    return folder / GRANTS_FILE
+
+
 def _key(folder: Path) -> Path:
     Identity.load_or_create(folder, Role.CLIENT)
     return folder / "client-key.pem"
@@ -73,6 +86,7 @@ KINDS: dict[str, Kind] = {
     "known-hosts": (_known_hosts, KnownHosts, TrustStoreError, False),
     "token": (_token, load_or_create_token, CredentialError, True),
     "password": (_password, Password, CredentialError, True),
+    "grants": (_grants, lambda folder: read_grants(folder / GRANTS_FILE), DesktopError, True),
     "key": (_key, lambda folder: Identity.load_or_create(folder, Role.CLIENT), ConfigError, True),
     "certificate": (
         _certificate,

@@ -1,0 +1,205 @@
+"""A portal's side of a session bus that does what a real one does not do on demand: hang, refuse, forget, end.
+
+Every call that it gets is kept in ``asked``; ``answers`` says what a request comes to, by the name of its method.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dbus_fast import Message, MessageType, Variant
+from dbus_fast.aio import MessageBus
+from dbus_fast.unpack import unpack_variants
+
+NAME: Final = "org.freedesktop.portal.Desktop"
+PATH: Final = "/org/freedesktop/portal/desktop"
+BACK_END: Final = "org.freedesktop.impl.portal.desktop.fake"
+_PREFIX: Final = "org.freedesktop.portal."
+STREAM: Final = (42, {"size": Variant("(ii)", [1280, 720]), "source_type": Variant("u", 1)})
+REQUESTS: Final = {"CreateSession", "SelectDevices", "SelectSources", "Start"}
+
+
+@dataclass
+class Asked:
+    """A call with its arguments, variants unwrapped."""
+
+    member: str
+    arguments: list[Any]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The last argument of a method of a portal."""
+        return dict(self.arguments[-1])
+
+
+@dataclass
+class Answer:
+    """What a request comes to."""
+
+    code: int = 0
+    results: dict[str, Variant] = field(default_factory=dict)
+    after_s: float = 0.0
+    error: str = ""
+    """Answered by an error at once."""
+    early: bool = False
+    """The response comes before the call returns."""
+    other_handle: bool = False
+    """The request is elsewhere than the program expects it, as with old portals."""
+    never: bool = False
+
+
+class FakePortal:
+    """Owns the names of a portal and of a back end, in a thread of its own, until ``close``."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.properties: dict[str, dict[str, int]] = {
+            "ScreenCast": {"version": 5, "AvailableSourceTypes": 7, "AvailableCursorModes": 7},
+            "RemoteDesktop": {"version": 2, "AvailableDeviceTypes": 7},
+        }
+        self.asked: list[Asked] = []
+        self.answers: dict[str, list[Answer]] = {}
+        """By method, in their order; the last one goes on. A request without any is granted."""
+        self.registry = True
+        self.sessions: list[str] = []
+        self.closed: list[str] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._do(self._connect())
+
+    def members(self) -> list[str]:
+        """Return the names of all methods that were called."""
+        return [asked.member for asked in self.asked]
+
+    def of(self, member: str) -> list[Asked]:
+        """Return the calls of one method."""
+        return [asked for asked in self.asked if asked.member == member]
+
+    def end_session(self) -> None:
+        """End the newest session, as a person does who stops the sharing."""
+        self._signal(self.sessions[-1], f"{_PREFIX}Session", "Closed", "", [])
+
+    def restart(self) -> None:
+        """Go and come again, as after a crash."""
+        self._do(self._leave())
+        self._do(self._connect())
+
+    def close(self) -> None:
+        """Leave the bus."""
+        if self._loop.is_closed():
+            return
+        self._do(self._leave())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    def leave(self) -> None:
+        """Go, as in a crash, and stay away."""
+        self._do(self._leave())
+
+    def _do(self, work: Any) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _connect(self) -> None:
+        self._bus = MessageBus(bus_address=self._address, negotiate_unix_fd=True)
+        await self._bus.connect()
+        self._bus.add_message_handler(self._take)
+        await self._bus.request_name(BACK_END)
+        await self._bus.request_name(NAME)
+
+    async def _leave(self) -> None:
+        self._bus.disconnect()
+        with contextlib.suppress(Exception):
+            await self._bus.wait_for_disconnect()
+
+    def _take(self, message: Message) -> Message | bool:
+        if (
+            message.message_type is not MessageType.METHOD_CALL
+            or message.interface == "org.freedesktop.DBus.Peer"
+        ):
+            return False
+        member, body = message.member or "", list(unpack_variants(message.body))
+        if member == "Get":
+            return self._get(message, *body)
+        self.asked.append(Asked(member, body))
+        if member in REQUESTS:
+            return self._request(message, member, body)
+        if member == "Register" and not self.registry:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.UnknownMethod", "no such interface")
+        if member == "Close":
+            self.closed.append(message.path or "")
+        if member in {"OpenPipeWireRemote", "ConnectToEIS"}:
+            return self._descriptor(message, member)
+        return Message.new_method_return(message)
+
+    def _descriptor(self, message: Message, member: str) -> Message:
+        """Answer with the reading end of a pipe that has the method's name in it."""
+        reading, writing = os.pipe()
+        os.write(writing, member.encode())
+        os.close(writing)
+        self._loop.call_later(1, os.close, reading)  # once it is sent, which is at once
+        return Message.new_method_return(message, "h", [0], [reading])
+
+    def _get(self, message: Message, interface: str, name: str) -> Message:
+        values = self.properties.get(
+            interface.removeprefix(_PREFIX).removeprefix("org.freedesktop.impl.portal.")
+        )
+        if values is None or name not in values:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.InvalidArgs", "No such interface")
+        return Message.new_method_return(message, "v", [Variant("u", values[name])])
+
+    def _request(self, message: Message, member: str, body: list[Any]) -> Message | bool:
+        answers = self.answers.get(member, [Answer()])
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer.error:
+            return Message.new_error(message, answer.error, "it does not like that")
+        sender = (message.sender or "").removeprefix(":").replace(".", "_")
+        options = body[-1]
+        handle = f"{PATH}/request/{sender}/{'elsewhere' if answer.other_handle else options['handle_token']}"
+        results = dict(answer.results)
+        if member == "CreateSession":
+            self.sessions.append(f"{PATH}/session/{sender}/{options['session_handle_token']}")
+            results = {"session_handle": Variant("s", self.sessions[-1]), **results}
+        if member == "Start" and not answer.code:
+            given = {"streams": Variant("a(ua{sv})", [list(STREAM)]), "devices": Variant("u", 7)}
+            results = {**given, **results}
+        respond = lambda: self._respond(handle, answer.code, results)  # noqa: E731
+        if answer.early:
+            respond()
+        elif not answer.never:
+            # After the reply, which is sent when this returns.
+            self._loop.call_later(answer.after_s, respond)
+        return Message.new_method_return(message, "o", [handle])
+
+    def _respond(self, handle: str, code: int, results: dict[str, Variant]) -> None:
+        self._signal(handle, f"{_PREFIX}Request", "Response", "ua{sv}", [code, results])
+
+    def _signal(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
+        message = Message(
+            message_type=MessageType.SIGNAL,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body,
+        )
+
+        async def send() -> None:
+            await self._bus.send(message)
+
+        if threading.current_thread() is self._thread:
+            self._bus.send(message)
+        else:
+            self._do(send())
+
+
+def kept(token: str) -> dict[str, Variant]:
+    """Return what ``Start`` says where it may be had again."""
+    return {"restore_token": Variant("s", token)}
