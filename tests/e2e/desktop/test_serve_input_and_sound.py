@@ -71,6 +71,11 @@ async def _until(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> 
             await asyncio.sleep(0.02)
 
 
+def _loudest_hertz(sound: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    return float(spectrum.argmax()) * SAMPLE_RATE / len(sound)
+
+
 def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path) -> None:
     assert ", with sound" in served.banner
     typed = tmp_path / "typed"
@@ -129,11 +134,13 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
     assert counters["sound_samples"] == counters["sound_packets"] * 240
     with wave.open(str(tmp_path / "client" / "sound.wav")) as file:
         heard = np.frombuffer(file.readframes(-1), "<i2").reshape(-1, 2)[:, 0].astype(float)
-    # The last second, by when the tone plays; a server short of CPU leaves gaps, which widen the line only.
-    last = heard[-SAMPLE_RATE:]
-    assert last.std() > 1000, "silence"
-    spectrum = np.abs(np.fft.rfft(last * np.hanning(len(last))))
-    assert spectrum.argmax() * SAMPLE_RATE / len(last) == pytest.approx(HERTZ, abs=5)
+    # A server short of CPU leaves gaps, which move the line: half a second without one decides.
+    assert heard.std() > 1000, "silence"
+    half = SAMPLE_RATE // 2
+    lines = [
+        _loudest_hertz(heard[start : start + half]) for start in range(0, len(heard) - half + 1, half // 2)
+    ]
+    assert pytest.approx(HERTZ, abs=5) in lines, f"the last lines: {lines[-5:]}"
 
 
 def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what_to_install(
