@@ -74,6 +74,10 @@ class DesktopOutput:
     """The mode that was asked for; the output may have another, and is scaled then."""
     screen: ScreenSpec
     """How its pictures are had: a stream worker opens it. Two outputs of a desktop never have the same."""
+    open_remote: Callable[[], int] | None = None
+    """Opens a connection of PipeWire that the screen is reached by, one for each worker and each time that it opens the
+    screen anew, and returns its descriptor; None where none is needed. Blocks; raises CapabilityError or DesktopError.
+    """
 
 
 OnEnd = Callable[[int, str], None]

@@ -21,10 +21,10 @@ from punktfunk.desktop import (
     backends,
 )
 from punktfunk.desktop.audio import SoundPlace
-from punktfunk.desktop.capture import ScreenSpec, numbered
+from punktfunk.desktop.capture import numbered
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
-from punktfunk.host.stream.sources import DesktopSpec
+from punktfunk.host.stream.sources import DesktopSpec, Shown
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
@@ -273,24 +273,29 @@ class OutputLease:
         self._lent: DesktopOutput | None = None
         self._over = False
 
-    async def begin(self, mode: Mode) -> ScreenSpec:
+    async def begin(self, mode: Mode) -> Shown:
         """Have an output made; return what to capture."""
         if self.desktop is None:
             if self._open_desktop is None:
                 raise DesktopError("the stream has no desktop")
             self.desktop = await self._open_desktop(mode)
         lent = await asyncio.to_thread(self.desktop.lend, mode, scale=self._scale)
+        try:
+            shown = await self._shown(lent)
+        except BaseException:
+            self.desktop.give_back(lent)
+            raise
         if self._over:
             self.desktop.give_back(lent)
         self._lent = lent
-        return self._screen(lent)
+        return shown
 
-    async def change(self, mode: Mode) -> ScreenSpec:
+    async def change(self, mode: Mode) -> Shown:
         """Give the output another mode; return what to capture then."""
         if self.desktop is None or self._lent is None:
             raise DesktopError("the stream has no output yet")
         self._lent = await asyncio.to_thread(self.desktop.change, self._lent, mode)
-        return self._screen(self._lent)
+        return await self._shown(self._lent)
 
     def end(self) -> None:
         """Give the output back for another stream."""
@@ -298,8 +303,9 @@ class OutputLease:
         if self.desktop is not None and self._lent is not None:
             self.desktop.give_back(self._lent)
 
-    def _screen(self, lent: DesktopOutput) -> ScreenSpec:
-        return numbered(lent.screen) if self._read_marker else lent.screen
+    async def _shown(self, lent: DesktopOutput) -> Shown:
+        screen = numbered(lent.screen) if self._read_marker else lent.screen
+        return await asyncio.to_thread(Shown.open, screen, lent.open_remote)
 
 
 def _raise_defect(done: Future[None]) -> None:

@@ -19,7 +19,7 @@ import av
 from av.container import OutputContainer
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.capture import WlrScreen, open_wlr
+from punktfunk.desktop.capture import WlrScreen, open_screen
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import DesktopError, MediaError, UsageError
 from punktfunk.host.loopback import Loopback, Pair, loopback_pair
@@ -165,7 +165,7 @@ def record_desktop(
     with DesktopSession(options) as session:
         output = session.create(encoder.mode)
         app = session.launch(program, cwd=Path.cwd())
-        producer = open_wlr(WlrScreen(display=session.socket, output=output.name), encoder)
+        producer = open_screen(WlrScreen(display=session.socket, output=output.name), encoder)
         try:
             recording = record(producer, encoder.mode, out, seconds=seconds, watch=watch)
             counters = dict(producer.counters)

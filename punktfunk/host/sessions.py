@@ -15,7 +15,6 @@ from typing import Any
 
 from punktfunk import log
 from punktfunk.addresses import source_of
-from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.capacity import Claimant
@@ -28,6 +27,7 @@ from punktfunk.host.peripherals.router import InputSink, Peripherals
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.host.stream.sources import Shown
 from punktfunk.host.stream.spec import RecordOptions
 from punktfunk.input import FromClient
 from punktfunk.printable import device_name
@@ -342,7 +342,7 @@ class Sessions:
         worker, report = self._streams[session]
         request = self._requests.pop(session)
 
-        def go_on(screen: ScreenSpec | None) -> None:
+        def go_on(shown: Shown | None) -> None:
             folder = report.artefacts
             records = (
                 None
@@ -350,7 +350,8 @@ class Sessions:
                 else RecordOptions(folder=folder.absolute(), frames=request.record_frames)
             )
             try:
-                worker.prepare(request.spec(records, screen))
+                screen, connection = (None, None) if shown is None else (shown.screen, shown.connection)
+                worker.prepare(request.spec(records, screen), connection)
             except PunktfunkError as error:
                 # The worker is there, and its end will be told: raised here, it would count as gone twice.
                 self._unlaunched(session, error)
@@ -367,7 +368,7 @@ class Sessions:
         report: SessionReport,
         lease: OutputLease,
         former: list[ClientSession],
-        go_on: Callable[[ScreenSpec], None],
+        go_on: Callable[[Shown], None],
     ) -> None:
         """Have an output made for the stream, and let its worker capture that.
 
@@ -377,14 +378,15 @@ class Sessions:
             async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
                 await self._changed.wait_for(lambda: not any(earlier in self._streams for earlier in former))
         try:
-            screen = await lease.begin(report.mode)
+            shown = await lease.begin(report.mode)
         except PunktfunkError as error:
             report.failed, report.stream_reason = True, error.cause
             session.stream_failed(f"stream failed: {error}")
             self.leave(session)
         else:
-            if not session.ending:
-                go_on(screen)
+            with contextlib.closing(shown):
+                if not session.ending:
+                    go_on(shown)
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the event loop's other work; the loop itself would not keep it alive."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from punktfunk.desktop.capture import ScreenSpec, WlrScreen, numbered
+from punktfunk.desktop.capture import PipeWireScreen, ScreenSpec, WlrScreen, numbered
 from punktfunk.errors import DesktopError
 from punktfunk.host.stream.sources import PRODUCERS, HostSource, WorkerSource, open_worker_producer
 from punktfunk.media import EncoderConfig, SyntheticSpec, TestCardSpec
@@ -32,10 +32,15 @@ def test_each_kind_that_a_worker_may_be_told_is_opened_by_its_tag_and_no_other()
 
 
 @pytest.mark.parametrize(
-    "screen", [WlrScreen(display="/run/wayland-1", output="HEADLESS-1"), TestCardSpec(tag=7)]
+    "screen",
+    [
+        WlrScreen(display="/run/wayland-1", output="HEADLESS-1"),
+        PipeWireScreen(node=41, sized=True, offer_hz=120, cursor="metadata"),
+        TestCardSpec(tag=7),
+    ],
 )
 def test_a_screen_says_in_json_which_kind_it_is_and_is_read_back_as_that(
-    screen: WlrScreen | TestCardSpec,
+    screen: ScreenSpec,
 ) -> None:
     order = screen.model_dump(mode="json")
     assert order["kind"] in kinds(ScreenSpec)
@@ -45,7 +50,7 @@ def test_a_screen_says_in_json_which_kind_it_is_and_is_read_back_as_that(
 @pytest.mark.parametrize(
     ("order", "why"),
     [
-        ({"kind": "pipewire", "display": "a", "output": "b"}, "union_tag_invalid"),
+        ({"kind": "vnc", "display": "a", "output": "b"}, "union_tag_invalid"),
         ({"display": "a", "output": "b"}, "union_tag_not_found"),
         ({"kind": "wayland-copy", "output": "b"}, "missing"),
         ({"kind": "wayland-copy", "display": "a", "output": "b", "entropy": 0.5}, "extra_forbidden"),
@@ -61,6 +66,7 @@ def test_only_a_captured_screen_has_its_pictures_numbered_by_what_they_show() ->
     screen = WlrScreen(display="d", output="o")
     assert numbered(screen) == screen.model_copy(update={"read_marker": True})
     assert not screen.read_marker
+    assert numbered(PipeWireScreen(node=1)) == PipeWireScreen(node=1, read_marker=True)
     card = TestCardSpec()
     assert numbered(card) is card
 

@@ -8,15 +8,15 @@ Not here: what makes outputs (``vdisplay``), and what codes pictures (``media``)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+import os
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from punktfunk.desktop.wayland import connect
 from punktfunk.media import (
     EncoderConfig,
-    Opener,
     Producer,
     TestCardSpec,
     VideoProducer,
@@ -45,21 +45,89 @@ class WlrScreen(BaseModel):
     which picture a client should have seen. Costs 60 µs a picture."""
 
 
-ScreenSpec = Annotated[WlrScreen | TestCardSpec, Field(discriminator="kind")]
+class PipeWireScreen(BaseModel):
+    """A node of PipeWire that gives video, as the host tells it to a worker."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["pipewire"] = "pipewire"
+    node: int = Field(ge=0, lt=0xFFFF_FFFF)
+    """Its id on the connection that it is reached by."""
+    remote: str | None = None
+    """PipeWire's socket: an absolute path, or a name within XDG_RUNTIME_DIR; None: as the environment says. Not asked
+    where the worker is given a connection with its order (``DesktopOutput.open_remote``)."""
+    sized: bool = False
+    """Whether the producer makes its pictures of the size and rate that are asked for, as Mutter's virtual monitors do;
+    elsewhere any size is taken, and scaled."""
+    offer_hz: int | None = Field(default=None, ge=1, le=1000)
+    """Rate to ask a producer for in place of the mode's: Mutter 48 halves what it is asked for."""
+    cursor: Literal["embedded", "metadata"] = "embedded"
+    """Whether the pointer is in the pictures, or told beside them and drawn here."""
+    keepalive_ms: int = Field(default=100, ge=1, le=1000)
+    """A picture is given again when nothing has changed for this long."""
+    read_marker: bool = False
+    """As of :class:`WlrScreen`."""
+
+
+ScreenSpec = Annotated[WlrScreen | PipeWireScreen | TestCardSpec, Field(discriminator="kind")]
 """How the pictures of a desktop's output are had: captured from a compositor, or drawn, where nothing has to run."""
+
+
+ScreenOpener = Callable[[Any, EncoderConfig, int | None], Producer]
+"""Opens a screen of one kind and the encoder; the last parameter is the descriptor of a connection that the screen is
+reached by, if there is one, and is the opener's from then on."""
 
 
 def numbered(screen: ScreenSpec) -> ScreenSpec:
     """Return the same screen with its pictures numbered by the frame marker in them; the test card's always are."""
-    return screen.model_copy(update={"read_marker": True}) if isinstance(screen, WlrScreen) else screen
+    captured = isinstance(screen, WlrScreen | PipeWireScreen)
+    return screen.model_copy(update={"read_marker": True}) if captured else screen
 
 
-def open_capture(spec: WlrScreen, mode: Mode, colours: Colours = BT709) -> VideoSource:
+def open_capture(
+    spec: WlrScreen | PipeWireScreen, mode: Mode, colours: Colours = BT709, *, connection: int | None = None
+) -> VideoSource:
     """Open the capture of an output, scaled to ``mode``'s size where its own is another.
 
-    By ext-image-copy-capture where the compositor offers it, by wlr-screencopy elsewhere. Raises CapabilityError where
-    it offers neither, or pywayland is missing, and DesktopError where there is no compositor or no such output.
+    ``connection`` is the descriptor of a PipeWire remote that the screen is reached by, and is taken. Raises
+    CapabilityError where a library or what the compositor would have to offer is missing, and DesktopError where there
+    is no compositor, no PipeWire or no such output.
     """
+    if isinstance(spec, PipeWireScreen):
+        return _open_pipewire(spec, mode, colours, connection)
+    close_unused(connection)
+    return _open_copies(spec, mode, colours)
+
+
+def close_unused(connection: int | None) -> None:
+    """Close a connection that is of no use to a screen of that kind."""
+    if connection is not None:
+        os.close(connection)
+
+
+def _open_pipewire(spec: PipeWireScreen, mode: Mode, colours: Colours, connection: int | None) -> VideoSource:
+    from punktfunk.desktop.capture.pipewire import PipeWireCapture
+    from punktfunk.desktop.pipewire.formats import Wish
+    from punktfunk.desktop.pipewire.stream import PipeWireStream
+
+    stream = PipeWireStream(
+        spec.node,
+        Wish.of(mode, exact=spec.sized, hz=spec.offer_hz),
+        remote=spec.remote,
+        descriptor=connection,
+        cursor=spec.cursor == "metadata",
+    )
+    return PipeWireCapture(
+        stream,
+        mode,
+        keepalive_ns=spec.keepalive_ms * 1_000_000,
+        read_marker=spec.read_marker,
+        colours=colours,
+    )
+
+
+def _open_copies(spec: WlrScreen, mode: Mode, colours: Colours) -> VideoSource:
+    """Open the capture of an output by ext-image-copy-capture where that is offered, by wlr-screencopy elsewhere."""
     connection = connect(spec.display)
     from punktfunk.desktop.capture import image_copy
     from punktfunk.desktop.capture.copies import CopyBuffers, CopyCapture
@@ -84,15 +152,22 @@ def open_capture(spec: WlrScreen, mode: Mode, colours: Colours = BT709) -> Video
         raise
 
 
-def open_wlr(spec: WlrScreen, encoder: EncoderConfig) -> Producer:
+def open_screen(
+    spec: WlrScreen | PipeWireScreen, encoder: EncoderConfig, connection: int | None = None
+) -> Producer:
     """Open the capture of an output, and the encoder; raise what :func:`open_capture` and ``open_encoder`` raise."""
-    opened = open_encoder(encoder)
     try:
-        return VideoProducer(open_capture(spec, encoder.mode, encoder.colours), opened)
+        opened = open_encoder(encoder)
+    except BaseException:
+        close_unused(connection)
+        raise
+    try:
+        source = open_capture(spec, encoder.mode, encoder.colours, connection=connection)
+        return VideoProducer(source, opened)
     except BaseException:
         opened.close()
         raise
 
 
-PRODUCERS: Final[Mapping[str, Opener]] = {"wayland-copy": open_wlr}
+PRODUCERS: Final[Mapping[str, ScreenOpener]] = {"wayland-copy": open_screen, "pipewire": open_screen}
 """What opens a screen, by its ``kind``; of a drawn one it is ``punktfunk.media.PRODUCERS``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -49,8 +50,14 @@ class FrameMaker:
         self.counters["left_out"] += not admitted
         return admitted
 
-    def make(self, picture: av.VideoFrame, made_ns: int) -> RawFrame:
-        """Return the frame of an admitted picture, which is free afterwards."""
+    def in_time(self, now_ns: int) -> bool:
+        """Return whether another frame may be made now; who asks counts for itself."""
+        return self._pace.admits(now_ns)
+
+    def make(
+        self, picture: av.VideoFrame, made_ns: int, draw: Callable[[av.VideoFrame], None] | None = None
+    ) -> RawFrame:
+        """Return the frame of an admitted picture, which is free afterwards; ``draw`` adds to the frame."""
         self._last = self._reformatter.reformat(
             picture,
             width=self._mode.width,
@@ -60,6 +67,8 @@ class FrameMaker:
             interpolation=Interpolation.BILINEAR,
             threads=_CONVERT_THREADS,
         )
+        if draw is not None:
+            draw(self._last)
         self.counters["captured"] += 1
         return self._give(self._last, made_ns)
 
@@ -72,6 +81,14 @@ class FrameMaker:
             raise MediaError("there is no picture yet")
         self.counters["repeated"] += 1
         return self._give(self._last, monotonic_ns())
+
+    def redraw(self, draw: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame:
+        """Return the last picture with what ``draw`` changes in it; raise MediaError before the first one."""
+        if self._last is None:
+            raise MediaError("there is no picture yet")
+        draw(self._last)
+        self.counters["captured"] += 1
+        return self._give(self._last, made_ns)
 
     def close(self) -> None:
         """Let go of the last picture."""

@@ -6,10 +6,10 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Collection
 
-from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.adaptive_fec import FecChoice
+from punktfunk.host.stream.sources import Shown
 from punktfunk.host.stream.spec import StreamSpec
 from punktfunk.process.worker_process import WorkerProcess
 from punktfunk.units import Mode
@@ -32,14 +32,15 @@ class WorkerStream:
     million. FEC follows them from ``fec_percent`` on, never below ``fec_floor`` if there is one; ``packets_sent``
     gives the stream's count as last heard. No rate is above ``max_kbps``. The worker starts with :meth:`launch` and
     does nothing until :meth:`prepare`; what it is told before is kept for it. ``screen_for`` gives a desktop's output
-    another mode and returns what to capture then. The worker opens no sender but one of ``senders``.
+    another mode and returns what to capture then; ``prepare`` passes on the connection that the first screen is reached
+    by. The worker opens no sender but one of ``senders``.
     """
 
     def __init__(
         self,
         *,
         senders: Collection[str],
-        screen_for: Callable[[Mode], Awaitable[ScreenSpec]] | None = None,
+        screen_for: Callable[[Mode], Awaitable[Shown]] | None = None,
         max_kbps: int,
         fec_percent: int,
         fec_floor: int | None,
@@ -58,7 +59,7 @@ class WorkerStream:
         self._process: WorkerProcess | None = None
         self._stopped = False
         self._screen_for = screen_for
-        self._held: list[messages.Change] | None = []
+        self._held: list[tuple[messages.Change, socket.socket | None]] | None = []
         self._data_socket: socket.socket | None = None
         self._changes: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
@@ -77,13 +78,13 @@ class WorkerStream:
         self._ready_timer = asyncio.get_running_loop().call_later(READY_LIMIT_S, self._process.kill)
         return self._process.pid
 
-    def prepare(self, spec: StreamSpec) -> None:
+    def prepare(self, spec: StreamSpec, connection: socket.socket | None = None) -> None:
         """Let the worker open its source and encoder; what it was told meanwhile follows."""
         assert self._process is not None
-        self._process.send(messages.Prepare(spec.model_dump(mode="json")))
+        self._pass_on(messages.Prepare(spec.model_dump(mode="json")), connection)
         held, self._held = self._held or [], None
-        for message in held:
-            self._process.send(message)
+        for message, screen_connection in held:
+            self._pass_on(message, screen_connection)
         if self._data_socket is not None:
             self._process.send(messages.Begin(), [self._data_socket.fileno()])
             self._drop_data_socket()
@@ -131,6 +132,9 @@ class WorkerStream:
         """End the worker within two seconds."""
         if self._ready_timer is not None:
             self._ready_timer.cancel()
+        for _, connection in self._held or []:
+            if connection is not None:
+                connection.close()
         self._held = []
         self._drop_data_socket()
         if self._process is not None:
@@ -139,29 +143,41 @@ class WorkerStream:
             asyncio.get_running_loop().call_soon(self._on_exit, None)
         self._stopped = True
 
-    async def _change_screen(self, screen_for: Callable[[Mode], Awaitable[ScreenSpec]], mode: Mode) -> None:
+    async def _change_screen(self, screen_for: Callable[[Mode], Awaitable[Shown]], mode: Mode) -> None:
         try:
             # One by one, so that the last that was asked for is the last that is made.
             async with self._changing:
-                screen = await screen_for(mode)
+                shown = await screen_for(mode)
         except PunktfunkError:
             # Without a source of its own the worker scales what it captures already.
             self._send(messages.UseMode(mode))
         else:
-            self._send(messages.UseMode(mode, screen.model_dump(mode="json")))
+            self._send(messages.UseMode(mode, shown.screen.model_dump(mode="json")), shown.connection)
 
     def _use_fec(self, percent: int | None) -> None:
         if percent is not None:
             self._send(messages.UseFec(percent))
 
-    def _send(self, message: messages.Change) -> None:
+    def _send(self, message: messages.Change, connection: socket.socket | None = None) -> None:
         if self._held is None and self._process is not None:
-            self._process.send(message)
-        elif self._held is not None and not isinstance(message, messages.WantKeyframe):
+            self._pass_on(message, connection)
+        elif self._held is None or self._stopped:
+            if connection is not None:
+                connection.close()
+        elif not isinstance(message, messages.WantKeyframe):
             # The first frame is a key frame anyway, and of rates and percentages the last one counts.
             if isinstance(message, messages.UseBitrate | messages.UseFec):
-                self._held = [held for held in self._held if type(held) is not type(message)]
-            self._held.append(message)
+                self._held = [held for held in self._held if type(held[0]) is not type(message)]
+            self._held.append((message, connection))
+
+    def _pass_on(self, message: messages.Change | messages.Prepare, connection: socket.socket | None) -> None:
+        """Send a message to the worker, which gets a descriptor of its own; ours is closed."""
+        assert self._process is not None
+        if connection is None:
+            self._process.send(message)
+            return
+        with connection:
+            self._process.send(message, [connection.fileno()])
 
     def _drop_data_socket(self) -> None:
         if self._data_socket is not None:

@@ -26,12 +26,17 @@ class NextMode:
         self._done: queue.SimpleQueue[Built] = queue.SimpleQueue()
         self._building = False
 
-    def build(self, source: WorkerSource, encoder: EncoderConfig) -> bool:
-        """Begin to build; ``False`` while another mode is being built."""
+    def build(self, source: WorkerSource, encoder: EncoderConfig, connection: int | None = None) -> bool:
+        """Begin to build; ``False`` while another mode is being built.
+
+        ``connection`` is what the source is reached by, if it came with the order; it is taken where this returns true.
+        """
         if self._building:
             return False
         self._building = True
-        threading.Thread(target=self._open, args=(source, encoder), name="next-mode", daemon=True).start()
+        threading.Thread(
+            target=self._open, args=(source, encoder, connection), name="next-mode", daemon=True
+        ).start()
         return True
 
     def take(self) -> Built | None:
@@ -47,9 +52,9 @@ class NextMode:
         """Free a producer that streams no longer, off the frame path."""
         threading.Thread(target=producer.close, name="old-mode", daemon=True).start()
 
-    def _open(self, source: WorkerSource, encoder: EncoderConfig) -> None:
+    def _open(self, source: WorkerSource, encoder: EncoderConfig, connection: int | None) -> None:
         try:
-            producer = open_worker_producer(source, encoder)
+            producer = open_worker_producer(source, encoder, connection)
         except PunktfunkError:
             self._done.put(Built(encoder, None))
         else:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from punktfunk import log
 from punktfunk.allowance import Allowance
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.capture import close_unused
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.attainable import FOLLOWS, AttainableRate
@@ -48,15 +49,20 @@ channel that carries orders."""
 
 
 class StreamProgram:
-    """One stream from its preparation to its artefacts; ``senders`` are those that it may leave by."""
+    """One stream from its preparation to its artefacts; ``senders`` are those that it may leave by.
 
-    def __init__(self, end: WorkerEnd, spec: StreamSpec, senders: Collection[str]) -> None:
+    ``connection`` is what its source is reached by, if the host had to open that, and is taken.
+    """
+
+    def __init__(
+        self, end: WorkerEnd, spec: StreamSpec, senders: Collection[str], connection: int | None = None
+    ) -> None:
         self._end = end
         self._spec = spec
         self._senders = senders
         self._source = spec.source
         self._encoder = spec.encoder
-        self._producer: Producer = open_worker_producer(self._source, self._encoder)
+        self._producer: Producer = open_worker_producer(self._source, self._encoder, connection)
         self._sender: Sender | None = None
         self._kbps = spec.rate_kbps
         self._fec_percent = spec.fec_percent
@@ -93,7 +99,7 @@ class StreamProgram:
             message, descriptors = received
             if isinstance(message, messages.Begin):
                 return descriptors[0]
-            self._obey(message)
+            self._obey(message, descriptors)
         return None
 
     def _open_sender(self, descriptor: int) -> Sender:
@@ -170,7 +176,7 @@ class StreamProgram:
 
     def _between_frames(self, sender: Sender) -> None:
         while (received := self._end.poll()) is not None:
-            self._obey(received[0])
+            self._obey(*received)
         self._take_next_mode()
         if sender.take_recovery_request() and self._keyframes.dropped():
             self._producer.request_key()
@@ -212,7 +218,7 @@ class StreamProgram:
     def _records_frames(self) -> bool:
         return self._spec.records is not None and self._spec.records.frames
 
-    def _obey(self, message: messages.Order) -> None:
+    def _obey(self, message: messages.Order, descriptors: list[int]) -> None:
         match message:
             case messages.WantKeyframe(rtt_ns):
                 if self._keyframes.request(monotonic_ns(), rtt_ns):
@@ -229,18 +235,19 @@ class StreamProgram:
             case messages.SendProbe():
                 self._probes.ask(message)
             case messages.UseMode(mode, source):
-                self._change_mode(mode, source)
+                self._change_mode(mode, source, *descriptors)
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
 
-    def _change_mode(self, mode: Mode, source: dict[str, Any] | None) -> None:
+    def _change_mode(self, mode: Mode, source: dict[str, Any] | None, connection: int | None = None) -> None:
         if isinstance(self._source, SyntheticSpec):
             # Nothing in it depends on the mode (punktfunk/1 section 7.2: acknowledged, changes nothing).
             self._answer_mode(True, mode)
             return
         encoder = self._encoder.model_copy(update={"mode": mode, "bitrate": self._producer.bitrate})
         wanted = self._source if source is None else _read_source(source)
-        if not self._next_mode.build(wanted, encoder):
+        if not self._next_mode.build(wanted, encoder, connection):
+            close_unused(connection)
             self._answer_mode(False, self._encoder.mode)
 
     def _take_next_mode(self) -> None:
@@ -335,7 +342,8 @@ def main() -> int:
     if received is None or not isinstance(received[0], messages.Prepare):
         return 1
     try:
-        StreamProgram(end, StreamSpec.model_validate(received[0].spec), end.arguments.sender).run()
+        spec = StreamSpec.model_validate(received[0].spec)
+        StreamProgram(end, spec, end.arguments.sender, *received[1]).run()
     except PunktfunkError as error:
         end.send(messages.Failed(error.code, error.cause, error.hint))
         return 1

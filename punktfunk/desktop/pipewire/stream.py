@@ -1,0 +1,405 @@
+"""A consumer of one node's video: negotiates, keeps the newest picture, gives buffers back at once.
+
+PipeWire's own thread runs the callbacks, each for some tens of microseconds: the newest picture is kept, older ones go
+back to the producer unseen. Who wants it takes it by :meth:`PipeWireStream.take`, reads it where it lies, and gives it
+back. There are two locks: the loop's, under which PipeWire calls and may be called, and ``_changed`` over what both
+threads see. A callback takes the second within the first, so PipeWire is never called with the second held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.pipewire import library, pods
+from punktfunk.desktop.pipewire.buffers import (
+    Companions,
+    Cursor,
+    MappedBuffer,
+    Pixels,
+    Rectangle,
+    companions,
+    copied_chunk,
+)
+from punktfunk.desktop.pipewire.formats import (
+    PARAM_FORMAT,
+    VideoFormat,
+    Wish,
+    buffer_wishes,
+    format_offers,
+    read_format,
+)
+from punktfunk.errors import DesktopError, MediaError, PunktfunkError
+from punktfunk.printable import printable
+
+_PROPERTIES: Final = (
+    b"{ media.type = Video media.category = Capture media.role = Screen"
+    b" node.name = punktfunk node.dont-reconnect = true }"
+)
+_FLAGS: Final = library.FLAG_AUTOCONNECT | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
+_OLDEST_STAMP_NS: Final = 10_000_000_000
+"""A stamp further back is of another clock."""
+_NO_FORMAT: Final = "no more input formats"
+"""What PipeWire says where the two sides have no format in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of the producer where it lies, valid until it is given back."""
+
+    pixels: Pixels
+    """The part that is to be shown, a view."""
+    format: str
+    """FFmpeg's name of it."""
+    stamp_ns: int
+    """When it was made (CLOCK_MONOTONIC), or when it came, where its producer does not say."""
+    sequence: int
+    damage: tuple[Rectangle, ...] | None
+    """What has changed since the picture that was taken before; None: perhaps all of it."""
+    handle: int
+    buffer: MappedBuffer = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What is new: a picture, the pointer, or both."""
+
+    picture: Picture | None
+    cursor: Cursor | None
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """What became of the buffers of a stream."""
+
+    received: int = 0
+    replaced: int = 0
+    """A newer one came before they were taken."""
+    empty: int = 0
+    """Without a picture, such as those that only move the pointer."""
+    corrupted: int = 0
+    """Marked so by their producer, or not all there."""
+    formats: int = 0
+    """Formats that were agreed on."""
+
+
+class PipeWireStream:
+    """The pictures of one node, over a connection of its own, or one that somebody else has opened.
+
+    ``descriptor`` is such a connection, and is taken: it is closed with the stream, or when that does not open.
+    """
+
+    def __init__(
+        self,
+        node: int,
+        wish: Wish,
+        *,
+        remote: str | None = None,
+        descriptor: int | None = None,
+        cursor: bool = False,
+    ) -> None:
+        """Connect and begin to negotiate.
+
+        Raises CapabilityError where PipeWire's library cannot be used here, and DesktopError where PipeWire does not
+        answer.
+        """
+        self.counters = StreamCounters()
+        self._node = node
+        self._cursor_wanted = cursor
+        self._changed = threading.Condition()
+        self._waiting: Picture | None = None
+        self._cursor: Cursor | None = None
+        self._last_cursor: Cursor | None = None
+        self._all_changed = True
+        self._news = 0
+        self._failure: PunktfunkError | None = None
+        self._defect: Exception | None = None
+        self._closed = False
+        self._video: VideoFormat | None = None
+        self._buffers: dict[int, MappedBuffer] = {}
+        self._loop: int | None = None
+        self._context: int | None = None
+        self._core: int | None = None
+        self._stream: int | None = None
+        self._hook = library.Hook()
+        self._events = library.StreamEvents(
+            version=2,
+            state_changed=library.OnState(self._safely(self._on_state)),
+            param_changed=library.OnParam(self._safely(self._on_param)),
+            add_buffer=library.OnBuffer(self._safely(self._on_add_buffer)),
+            remove_buffer=library.OnBuffer(self._safely(self._on_remove_buffer)),
+            process=library.OnProcess(self._safely(self._on_process)),
+        )
+        try:
+            self._pw = library.load()
+            self._start()
+        except BaseException:
+            if descriptor is not None:
+                os.close(descriptor)
+            self.close()
+            raise
+        try:
+            with self._locked():
+                self._connect(remote, descriptor)
+                self._begin(wish)
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self, timeout_s: float, seen: int = 0) -> int | None:
+        """Wait until there is something to take, and return its number; None where nothing comes in time.
+
+        What has the number ``seen`` is left aside: only newer things count. Raises MediaError as :meth:`take`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over() or self._is_news(seen), max(0.0, timeout_s))
+            self._check()
+            return self._news if self._is_news(seen) else None
+
+    def take(self) -> Update:
+        """Return what is new; a picture in it is to be given back.
+
+        Raises MediaError when there will be no more: the node or PipeWire has gone, or both sides agree on nothing.
+        """
+        with self._changed:
+            self._check()
+            update = Update(self._waiting, self._cursor)
+            if self._waiting is not None:
+                self._waiting, self._all_changed = None, False
+            self._cursor = None
+        return update
+
+    def give_back(self, picture: Picture) -> None:
+        """Let the producer draw into a picture's buffer again, unless that has gone meanwhile."""
+        with self._locked():
+            self._requeue(picture)
+
+    def close(self) -> None:
+        """End the stream and its connection. Closing twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._loop is None:
+            return
+        with self._locked():
+            if self._stream is not None:
+                self._pw.pw_stream_destroy(self._stream)
+            if self._core is not None:
+                self._pw.pw_core_disconnect(self._core)
+        self._pw.pw_thread_loop_stop(self._loop)
+        if self._context is not None:
+            self._pw.pw_context_destroy(self._context)
+        self._pw.pw_thread_loop_destroy(self._loop)
+        self._loop = None
+
+    def _start(self) -> None:
+        """Start PipeWire's thread; it waits until it is told something."""
+        self._loop = _made(self._pw.pw_thread_loop_new(b"pipewire", None), "no loop")
+        loop = self._pw.pw_thread_loop_get_loop(self._loop)
+        self._context = _made(self._pw.pw_context_new(loop, None, 0), "its configuration is missing")
+        if self._pw.pw_thread_loop_start(self._loop) < 0:
+            raise DesktopError("PipeWire's client cannot be started: no thread")
+
+    def _connect(self, remote: str | None, descriptor: int | None) -> None:
+        if descriptor is not None:
+            self._core = self._pw.pw_context_connect_fd(self._context, descriptor, None, 0)
+        else:
+            named = None
+            if remote is not None:
+                text = f"{{ remote.name = {json.dumps(remote)} }}"
+                named = self._pw.pw_properties_new_string(text.encode())
+            self._core = self._pw.pw_context_connect(self._context, named, 0)
+        if not self._core:
+            reason = os.strerror(ctypes.get_errno())
+            raise DesktopError(
+                f"PipeWire does not answer at {remote or 'its usual place'}: {reason}",
+                "start it in this session: systemctl --user start pipewire",
+            )
+
+    def _begin(self, wish: Wish) -> None:
+        properties = self._pw.pw_properties_new_string(_PROPERTIES)
+        self._stream = _made(self._pw.pw_stream_new(self._core, b"punktfunk", properties), "no stream")
+        self._pw.pw_stream_add_listener(
+            self._stream, ctypes.byref(self._hook), ctypes.byref(self._events), None
+        )
+        offers, count, _kept = library.pointers(format_offers(wish))
+        result = self._pw.pw_stream_connect(
+            self._stream, library.DIRECTION_INPUT, self._node, _FLAGS, offers, count
+        )
+        if result < 0:
+            raise DesktopError(f"PipeWire refuses a stream of node {self._node}: {os.strerror(-result)}")
+
+    def _safely(self, work: Callable[..., None]) -> Callable[..., None]:
+        """Return what PipeWire may call: nothing may be raised through its frames."""
+
+        def call(_data: int | None, *arguments: Any) -> None:
+            try:
+                work(*arguments)
+            except PunktfunkError as error:
+                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - raised again where pictures are taken
+                with self._changed:
+                    self._defect = self._defect or error
+                    self._changed.notify_all()
+
+        return call
+
+    def _on_state(self, old: int, new: int, error: bytes | None) -> None:
+        if self._closed:
+            return
+        why = printable((error or b"").decode(errors="replace"), 200)
+        if new == library.STREAM_ERROR:
+            raise self._refusal(why)
+        if new == library.STREAM_UNCONNECTED and old != new:
+            raise MediaError(
+                f"the screen that was captured has gone, or PipeWire has ended{f' ({why})' if why else ''}",
+                "connect again; if that does not help: systemctl --user restart pipewire wireplumber",
+            )
+
+    def _refusal(self, why: str) -> MediaError:
+        if _NO_FORMAT in why:
+            return MediaError(
+                f"node {self._node} of PipeWire gives no pictures that can be taken: {why}",
+                "it may give DMA-BUFs only, which nothing here can import: let the desktop copy them into memory",
+            )
+        return MediaError(
+            f"PipeWire ends the stream of node {self._node}: {why or 'it does not say why'}",
+            "is the screen still there? Connect again",
+        )
+
+    def _on_param(self, identity: int, address: int | None) -> None:
+        if identity != PARAM_FORMAT:
+            return
+        self._forget_waiting()
+        if not address:
+            self._video = None
+            return
+        size = pods.size_with_head(ctypes.string_at(address, 8))
+        self._video = read_format(pods.parse_object(ctypes.string_at(address, size)))
+        self.counters.formats += 1
+        wishes, count, _kept = library.pointers(buffer_wishes(cursor=self._cursor_wanted))
+        self._pw.pw_stream_update_params(self._stream, wishes, count)
+
+    def _on_add_buffer(self, handle: int) -> None:
+        self._buffers[handle] = MappedBuffer(_spa_buffer(handle))
+
+    def _on_remove_buffer(self, handle: int) -> None:
+        self._buffers.pop(handle, None)
+        with self._changed:
+            if self._waiting is not None and self._waiting.handle == handle:
+                self._waiting, self._all_changed = None, True
+
+    def _on_process(self) -> None:
+        while handle := self._pw.pw_stream_dequeue_buffer(self._stream):
+            self._received(handle)
+
+    def _received(self, handle: int) -> None:
+        """Keep a picture if it is one, and give back what it replaces."""
+        self.counters.received += 1
+        buffer, mapped, video = _spa_buffer(handle), self._buffers.get(handle), self._video
+        if mapped is None or video is None:
+            self._pw.pw_stream_queue_buffer(self._stream, handle)
+            return
+        chunk, about = copied_chunk(buffer), companions(buffer, video)
+        pixels = None
+        if chunk.size == 0:
+            self.counters.empty += 1
+        else:
+            if not (chunk.flags & library.CHUNK_CORRUPTED or about.corrupted):
+                pixels = mapped.pixels(chunk, video)
+            self.counters.corrupted += pixels is None
+        if pixels is not None and about.crop is not None:
+            crop = about.crop
+            pixels = pixels[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
+        with self._changed:
+            former = self._waiting
+            moved = about.cursor is not None and about.cursor != self._last_cursor
+            if about.cursor is not None and moved:
+                self._cursor = about.cursor.after(self._cursor)
+                self._last_cursor = replace(about.cursor, bitmap=None)
+            if pixels is not None:
+                damage = None if self._all_changed or about.crop is not None else about.damage
+                if former is not None:
+                    damage = _united(former.damage, damage)
+                self._waiting = Picture(
+                    pixels, video.name, _stamp(about), about.sequence, damage, handle, mapped
+                )
+            elif chunk.size:
+                self._all_changed = True
+            if pixels is not None or moved:
+                self._news += 1
+                self._changed.notify_all()
+        if pixels is None:
+            self._pw.pw_stream_queue_buffer(self._stream, handle)
+        elif former is not None:
+            self.counters.replaced += 1
+            self._requeue(former)
+
+    def _requeue(self, picture: Picture) -> None:
+        """Give a buffer back, with the loop's lock held; one that has gone meanwhile is left alone."""
+        if self._buffers.get(picture.handle) is picture.buffer:
+            self._pw.pw_stream_queue_buffer(self._stream, picture.handle)
+
+    def _forget_waiting(self) -> None:
+        """Forget a picture of a format that holds no longer; its buffer goes with the format."""
+        with self._changed:
+            former, self._waiting, self._all_changed = self._waiting, None, True
+        if former is not None:
+            self._requeue(former)
+
+    def _fail(self, error: PunktfunkError) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._changed.notify_all()
+
+    def _is_news(self, seen: int) -> bool:
+        return self._news != seen and (self._waiting is not None or self._cursor is not None)
+
+    def _is_over(self) -> bool:
+        return self._closed or self._failure is not None or self._defect is not None
+
+    def _check(self) -> None:
+        if self._closed:
+            raise MediaError("the stream is closed", "open a new one")
+        if self._defect is not None:
+            raise self._defect
+        if self._failure is not None:
+            raise self._failure
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._pw.pw_thread_loop_lock(self._loop)
+        try:
+            yield
+        finally:
+            self._pw.pw_thread_loop_unlock(self._loop)
+
+
+def _made(pointer: int | None, why: str) -> int:
+    if not pointer:
+        raise DesktopError(f"PipeWire's client cannot be started: {why}", "is PipeWire installed whole?")
+    return pointer
+
+
+def _spa_buffer(handle: int) -> library.SpaBuffer:
+    buffer: library.SpaBuffer = library.StreamBuffer.from_address(handle).buffer.contents
+    return buffer
+
+
+def _stamp(about: Companions) -> int:
+    """Return when a picture was made: what its producer says, if that is a time of our clock, else now."""
+    now = monotonic_ns()
+    return about.stamp_ns if now - _OLDEST_STAMP_NS < about.stamp_ns <= now else now
+
+
+def _united(
+    first: tuple[Rectangle, ...] | None, second: tuple[Rectangle, ...] | None
+) -> tuple[Rectangle, ...] | None:
+    return None if first is None or second is None else first + second

@@ -1,0 +1,271 @@
+"""A producer of video for PipeWire, and a server of its own for it: what a compositor is to a consumer, at will.
+
+It allocates its buffers itself, as compositors do, so that it can also lie about them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.pipewire import library, pods
+from punktfunk.desktop.pipewire.pods import ChoiceKind
+from tests.support.waiting import PATIENCE_S, eventually
+
+BGRX, BGRA = 8, 12
+FLAG_DRIVER, FLAG_ALLOC_BUFFERS = 1 << 3, 1 << 8
+DIRECTION_OUTPUT = 1
+HEADER, CROP, DAMAGE, CURSOR = 1, 2, 3, 5
+METAS = {HEADER: 32, CROP: 16, DAMAGE: 16 * 4, CURSOR: 28 + 20 + 64 * 64 * 4}
+
+
+class Producer:
+    """A node that gives pictures when it is told to. ``lie`` may change what a buffer says of its memory."""
+
+    def __init__(
+        self,
+        remote: str,
+        *,
+        width: int = 320,
+        height: int = 180,
+        any_size: bool = False,
+        video_format: int = BGRX,
+        modifiers: Sequence[int] = (),
+        metas: Mapping[int, int] = METAS,
+        lie: Callable[[library.Data], None] | None = None,
+    ) -> None:
+        self._pw = library.load()
+        self._offer = _format(width, height, any_size, video_format, modifiers)
+        self._metas = metas
+        self._lie = lie
+        self._ready = threading.Condition()
+        self.size = (0, 0)
+        self.states: list[int] = []
+        self._memory: dict[int, mmap.mmap] = {}
+        self._hook = library.Hook()
+        self._events = library.StreamEvents(
+            version=2,
+            state_changed=library.OnState(self._on_state),
+            param_changed=library.OnParam(self._on_param),
+            add_buffer=library.OnBuffer(self._on_add_buffer),
+            remove_buffer=library.OnBuffer(self._on_remove_buffer),
+        )
+        self._loop = self._pw.pw_thread_loop_new(b"producer", None)
+        self._context = self._pw.pw_context_new(self._pw.pw_thread_loop_get_loop(self._loop), None, 0)
+        self._pw.pw_thread_loop_start(self._loop)
+        with self._locked():
+            named = self._pw.pw_properties_new_string(f'{{ remote.name = "{remote}" }}'.encode())
+            self._core = self._pw.pw_context_connect(self._context, named, 0)
+            assert self._core, "PipeWire does not answer"
+            properties = self._pw.pw_properties_new_string(
+                b"{ media.class = Video/Source node.name = producer }"
+            )
+            self._stream = self._pw.pw_stream_new(self._core, b"producer", properties)
+            self._pw.pw_stream_add_listener(
+                self._stream, ctypes.byref(self._hook), ctypes.byref(self._events), None
+            )
+            offers, count, _kept = library.pointers([self._offer])
+            flags = FLAG_DRIVER | FLAG_ALLOC_BUFFERS
+            assert (
+                self._pw.pw_stream_connect(
+                    self._stream, DIRECTION_OUTPUT, library.ID_ANY, flags, offers, count
+                )
+                == 0
+            )
+        with self._ready:
+            assert self._ready.wait_for(lambda: 2 in self.states, PATIENCE_S), self.states
+        self._pw.pw_stream_get_node_id.restype = ctypes.c_uint32
+        self._pw.pw_stream_get_node_id.argtypes = [ctypes.c_void_p]
+        self.node: int = self._pw.pw_stream_get_node_id(self._stream)
+
+    def wait_until_wanted(self) -> None:
+        """Wait until somebody takes the pictures."""
+        with self._ready:
+            assert self._ready.wait_for(
+                lambda: self.states[-1] == library.STREAM_STREAMING and len(self._memory) >= 2, PATIENCE_S
+            ), self.states
+
+    def give(
+        self,
+        pixels: np.ndarray | None = None,
+        *,
+        pts: int | None = None,
+        sequence: int = 0,
+        metas: Mapping[int, bytes] | None = None,
+        chunk: Mapping[str, int] | None = None,
+    ) -> None:
+        """Give a picture (height, width, 4), or none; ``metas`` are put in as they are, and so is ``chunk``."""
+        handles: list[int] = []
+
+        def dequeued() -> bool:
+            with self._locked():
+                handle = self._pw.pw_stream_dequeue_buffer(self._stream)
+            handles.extend([handle] if handle else [])
+            return bool(handle)
+
+        eventually(dequeued, "a free buffer")
+        [handle] = handles
+        buffer = library.StreamBuffer.from_address(handle).buffer.contents
+        data = buffer.datas[0]
+        now = monotonic_ns() if pts is None else pts
+        given = {HEADER: struct.pack("=IIqqQ", 0, 0, now, 0, sequence), **(metas or {})}
+        for number in range(buffer.n_metas):
+            meta = buffer.metas[number]
+            value = given.get(meta.type, bytes(min(meta.size, 64)))
+            ctypes.memmove(meta.data, value, min(len(value), meta.size))
+        size = 0
+        if pixels is not None:
+            size = pixels.nbytes
+            self._memory[handle][:size] = pixels.tobytes()
+        fields = {"offset": 0, "size": size, "stride": self.size[0] * 4, "flags": 0, **(chunk or {})}
+        for name, number in fields.items():
+            setattr(data.chunk.contents, name, number)
+        with self._locked():
+            self._pw.pw_stream_queue_buffer(self._stream, handle)
+
+    def offer(self, width: int, height: int, *, video_format: int = BGRX) -> None:
+        """Change to another size, as a screen that is resized."""
+        self._offer = _format(width, height, False, video_format, ())
+        offers, count, _kept = library.pointers([self._offer])
+        with self._locked():
+            self._pw.pw_stream_update_params(self._stream, offers, count)
+
+    def close(self) -> None:
+        """Take the node away."""
+        if self._loop is None:
+            return
+        with self._locked():
+            self._pw.pw_stream_destroy(self._stream)
+            self._pw.pw_core_disconnect(self._core)
+        self._pw.pw_thread_loop_stop(self._loop)
+        self._pw.pw_context_destroy(self._context)
+        self._pw.pw_thread_loop_destroy(self._loop)
+        self._loop = None
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _on_state(self, _data: Any, _old: int, new: int, _error: bytes | None) -> None:
+        with self._ready:
+            self.states.append(new)
+            self._ready.notify_all()
+
+    def _on_param(self, _data: Any, identity: int, address: int | None) -> None:
+        if identity != 4 or not address:
+            return
+        size = pods.size_with_head(ctypes.string_at(address, 8))
+        agreed = pods.parse_object(ctypes.string_at(address, size)).fixed(0x20003)
+        assert isinstance(agreed, pods.Rectangle)
+        self.size = agreed.width, agreed.height
+        wishes = [
+            pods.pod_object(
+                0x40004,
+                5,
+                {
+                    1: pods.choice(ChoiceKind.RANGE, pods.integer(4), pods.integer(2), pods.integer(8)),
+                    2: pods.integer(1),
+                    3: pods.integer(agreed.width * agreed.height * 4),
+                    4: pods.integer(agreed.width * 4),
+                    6: pods.choice(ChoiceKind.FLAGS, pods.integer(1 << 2)),
+                },
+            ),
+            *(
+                pods.pod_object(0x40005, 6, {1: pods.identifier(kind), 2: pods.integer(length)})
+                for kind, length in self._metas.items()
+            ),
+        ]
+        listed, count, _kept = library.pointers(wishes)
+        self._pw.pw_stream_update_params(self._stream, listed, count)
+
+    def _on_add_buffer(self, _data: Any, handle: int) -> None:
+        data = library.StreamBuffer.from_address(handle).buffer.contents.datas[0]
+        size = self.size[0] * self.size[1] * 4
+        descriptor = os.memfd_create("picture")
+        os.ftruncate(descriptor, size)
+        data.type, data.flags, data.fd = 2, 3, descriptor
+        data.mapoffset, data.maxsize = 0, size
+        if self._lie is not None:
+            self._lie(data)
+        with self._ready:
+            self._memory[handle] = mmap.mmap(descriptor, size)
+            self._ready.notify_all()
+
+    def _on_remove_buffer(self, _data: Any, handle: int) -> None:
+        data = library.StreamBuffer.from_address(handle).buffer.contents.datas[0]
+        os.close(data.fd)
+        self._memory.pop(handle).close()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._pw.pw_thread_loop_lock(self._loop)
+        try:
+            yield
+        finally:
+            self._pw.pw_thread_loop_unlock(self._loop)
+
+
+def _format(width: int, height: int, any_size: bool, video_format: int, modifiers: Sequence[int]) -> bytes:
+    properties: dict[int, Any] = {
+        1: pods.identifier(2),
+        2: pods.identifier(1),
+        0x20001: pods.identifier(video_format),
+    }
+    if modifiers:
+        longs = [pods.long(each) for each in modifiers]
+        properties[0x20002] = (1 << 3, pods.choice(ChoiceKind.ENUM, longs[0], *longs))
+    size = pods.rectangle(width, height)
+    if any_size:
+        size = pods.choice(ChoiceKind.RANGE, size, pods.rectangle(1, 1), pods.rectangle(8192, 8192))
+    rates = pods.fraction(60), pods.fraction(1), pods.fraction(240)
+    properties |= {
+        0x20003: size,
+        0x20004: pods.fraction(0),
+        0x20005: pods.choice(ChoiceKind.RANGE, *rates),
+    }
+    return pods.pod_object(0x40003, 3, properties)
+
+
+class Server:
+    """PipeWire and WirePlumber in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.remote = str(folder / "pipewire-0")
+        self._env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PIPEWIRE_")},
+            "XDG_RUNTIME_DIR": str(folder),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_STATE_HOME": str(folder / "state"),
+        }
+        self._log = (folder / "log").open("wb")
+        self._programs: list[subprocess.Popen[bytes]] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start both; return when the server answers."""
+        self._programs = [self._started("pipewire")]
+        eventually(lambda: Path(self.remote).exists(), "PipeWire's socket")
+        self._programs.append(self._started("wireplumber"))
+
+    def stop(self) -> None:
+        """Kill both."""
+        for program in self._programs:
+            program.kill()
+            program.wait()
+        self._programs.clear()
+
+    def _started(self, program: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([program], env=self._env, stdout=self._log, stderr=self._log)
