@@ -54,6 +54,7 @@ _SETTINGS_OF_FLAGS = {
     "max_sessions": "max_sessions",
     "outputs": "outputs",
     "mdns": "announce",
+    "inhibit": "inhibit",
 }
 """Options of ``serve`` that fix a setting."""
 
@@ -246,6 +247,9 @@ def serve(  # noqa: PLR0917 - the options of a command line
         str, typer.Option(metavar="IP:PORT", help="Where; HTTPS off loopback. Port 0 takes a free one.")
     ] = f"127.0.0.1:{MGMT_PORT}",
     mdns: Annotated[bool, typer.Option(help="Announce the host in the local network.")] = True,
+    inhibit: Annotated[
+        bool, typer.Option(help="Hold off idle, sleep and lock of this machine while a client streams.")
+    ] = True,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of identity and paired clients.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
 ) -> None:
@@ -282,6 +286,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         gamestream=gamestream,
         gamestream_port=gamestream_port,
         announce=mdns,
+        inhibit=inhibit,
         arm_seconds=arm,
         management=mgmt,
         mgmt_bind=mgmt_bind,

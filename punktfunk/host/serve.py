@@ -16,9 +16,11 @@ from typing import Any, Self
 
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop import BackendName
 from punktfunk.errors import CapabilityError, ConfigError, PunktfunkError, SettingsError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import APPS_FILE, AppCatalogue
+from punktfunk.host.awake import Awake
 from punktfunk.host.describe import require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.listening import HeldPorts
@@ -84,6 +86,7 @@ class Serving(Served):
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
             self._host = await self._make_host(identity, self._pairing)
+            self._keep_awake(self._host)
             await self._open_management(identity, self._pairing)
             await self._host.__aenter__()
             self._announce()
@@ -104,6 +107,8 @@ class Serving(Served):
             try:
                 await asyncio.gather(self._end_management(), *ends)
             finally:
+                if self._awake is not None:
+                    await self._awake.close()
                 await self._end_desktop()
         finally:
             if self._held is not None:
@@ -130,6 +135,15 @@ class Serving(Served):
         )
         host.sessions.on_change = self._tell_session
         return host
+
+    def _keep_awake(self, host: Host) -> None:
+        backend = None if self.desktop is None else self.desktop.backend
+        self._awake = awake = Awake(
+            host.sessions,
+            running_session=backend is not None and backend.name is not BackendName.HEADLESS_SWAY,
+            wanted=lambda: self.config.inhibit,
+        )
+        self.session_listeners.append(lambda _report: awake.update())
 
     def _hold_gamestream_ports(self) -> HeldPorts | None:
         if not self.config.gamestream_wanted:

@@ -16,6 +16,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, PunktfunkError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import AppCatalogue
+from punktfunk.host.awake import Awake
 from punktfunk.host.describe import describe_encoder, describe_stream, require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.announcement import moonlight_announcement
@@ -61,6 +62,7 @@ class Served:
         self._announcing: list[asyncio.Task[Announcement]] = []
         self._changing = asyncio.Lock()
         self._settings: SettingsStore | None = None
+        self._awake: Awake | None = None
         self.log = LogRing()
         """The latest log lines of the process and its workers."""
         self.session_listeners: list[Callable[[SessionReport], None]] = []
@@ -123,6 +125,8 @@ class Served:
             self.pairing.use_digits(config.pin_digits)
             log.keep(self.log, config.log_level)
             log.get("host").info("settings changed", changes=dict(changes))
+            if self._awake is not None:
+                self._awake.update()
             if config.announce != former.announce:
                 await self._end_announcement()
                 self._announce()

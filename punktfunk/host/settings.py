@@ -55,6 +55,7 @@ class SettingValues(BaseModel):
     pairing_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] = DEFAULT_WINDOW_S
     pin_digits: Literal[4, 6] = 4
     announce: bool = True
+    inhibit: bool = True
     log_level: Level = "info"
 
     @field_validator("mode")
@@ -92,6 +93,7 @@ TABLE: Mapping[str, About] = {
     "pairing_seconds": About("now", "How long a PIN can be used once pairing is armed.", "s"),
     "pin_digits": About("now", "Digits of the next PIN. Clients of the first releases take four only."),
     "announce": About("now", "Announce this host in the local network (multicast DNS)."),
+    "inhibit": About("now", "Hold off idle, sleep and the lock of this machine's session while a client streams."),
     "log_level": About("now", "Least level of the log lines that the host keeps in memory and shows here."),
 }  # fmt: skip
 
