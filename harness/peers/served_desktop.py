@@ -45,7 +45,8 @@ class ServedDesktop:
     """``punktfunk serve --source desktop`` for one stream, in a namespace where one is given.
 
     A :class:`~harness.peers.peer.Peer`, and a context manager that starts and ends it. Lets in who is in a private
-    network; ``env`` adds to its environment. What it leaves is in ``folder``/host.
+    network; ``program`` is what a desktop of the host's own runs, and None where the options name a running one.
+    ``env`` adds to its environment. What it leaves is in ``folder``/host.
     """
 
     role: ClassVar[Role] = "host"
@@ -56,7 +57,7 @@ class ServedDesktop:
         self,
         folder: Path,
         *options: str,
-        program: str = CARD,
+        program: str | None = CARD,
         bind: str = "127.0.0.1",
         namespace: Namespace | None = None,
         env: Mapping[str, str] | None = None,
@@ -69,8 +70,7 @@ class ServedDesktop:
                 "serve",
                 "--source",
                 "desktop",
-                "--app",
-                program,
+                *(() if program is None else ("--app", program)),
                 "--open",
                 "--no-gamestream",
                 "--no-mdns",

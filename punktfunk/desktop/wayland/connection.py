@@ -22,6 +22,9 @@ from punktfunk.errors import CapabilityError, DesktopError
 ROUND_TRIP_LIMIT_S: Final = 5.0
 """A compositor that has not answered by then is taken for hung."""
 
+_ROUND_TRIPS: Final = 2
+"""An output that was made while this connection began is announced in one, and says its name in another."""
+
 _open: weakref.WeakSet[Connection] = weakref.WeakSet()
 
 
@@ -91,9 +94,11 @@ class Connection:
 
     def output(self, name: str) -> Output:
         """Return the output of that name; raise DesktopError where there is none."""
-        for output in self._outputs.values():
-            if output.name == name:
-                return output
+        for _ in range(_ROUND_TRIPS):
+            for output in self._outputs.values():
+                if output.name == name:
+                    return output
+            self.round_trip()
         names = ", ".join(output.name for output in self._outputs.values()) or "none"
         raise DesktopError(f"the compositor has no output {name!r}", f"it has: {names}")
 

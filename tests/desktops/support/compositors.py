@@ -119,6 +119,7 @@ class KWin(Compositor):
     graphics: ClassVar[bool] = True
 
     def start(self) -> Program:
+        _bring_a_menu(self.session.home)
         socket = self.session.env["WAYLAND_DISPLAY"] = "wayland-kwin"
         size = ("--width", str(OWN_OUTPUT.width), "--height", str(OWN_OUTPUT.height))
         # What its clients are told of the desktop, KWin itself must not hear: it starts the portal meanwhile.
@@ -140,6 +141,15 @@ class Mutter(Compositor):
         monitor = f"{OWN_OUTPUT.width}x{OWN_OUTPUT.height}@60"
         argv = ["mutter", "--headless", "--no-x11", "--wayland-display", socket, "--virtual-monitor", monitor]
         return self._start(["env", "-u", "WAYLAND_DISPLAY", *argv])
+
+
+def _bring_a_menu(home: Path) -> None:
+    """Write what Plasma brings: without a menu KDE knows no program, and so grants none of them anything."""
+    menu = home / ".config" / "menus" / "applications.menu"
+    menu.parent.mkdir(parents=True, exist_ok=True)
+    menu.write_text(
+        "<Menu><Name>Applications</Name><DefaultAppDirs/><DefaultDirectoryDirs/><Include><All/></Include></Menu>\n"
+    )
 
 
 COMPOSITORS: dict[str, type[Compositor]] = {each.name: each for each in (Sway, Labwc, KWin, Mutter)}

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +93,9 @@ def user_session(folder: Path) -> Iterator[UserSession]:
             session = UserSession(programs, bus, *_start_pipewire(programs))
             yield session
     finally:
+        # The document portal's file system stays mounted when it is killed.
+        if os.path.ismount(runtime / "doc"):
+            subprocess.run(["umount", "--lazy", str(runtime / "doc")], check=True)
         shutil.rmtree(runtime)
 
 

@@ -1,0 +1,153 @@
+"""The desktops that are streamed here: a compositor, the back end that is asked for, and what it can."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from punktfunk.desktop import BackendName
+from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, Sway
+from tests.desktops.support.session import UserSession, user_session
+from tests.support.waiting import eventually
+
+_WINDOW: Final = Path(__file__).with_name("window.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A desktop that can be streamed."""
+
+    name: str
+    backend: BackendName
+    compositor: type[Compositor] | None
+    """What the user runs; None: the host brings its own."""
+    own_output: bool
+    """Whether each stream gets an output of its own, of the size that the client wants."""
+
+
+KINDS: Final = {
+    kind.name: kind
+    for kind in (
+        Kind("sway", BackendName.WLROOTS, Sway, own_output=True),
+        Kind("labwc", BackendName.WLROOTS, Labwc, own_output=False),
+        Kind("headless-sway", BackendName.HEADLESS_SWAY, None, own_output=True),
+        Kind("kwin", BackendName.KWIN, KWin, own_output=False),
+        Kind("mutter", BackendName.MUTTER, Mutter, own_output=True),
+    )
+}
+
+
+class Window:
+    """The test window in a desktop, and what it tells."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Return the events of those names so far, of all without one."""
+        if not self._log.exists():
+            return []
+        text = self._log.read_text(encoding="utf-8", errors="replace")
+        whole = text[: text.rfind("\n") + 1]
+        told = [json.loads(line) for line in whole.splitlines() if line.startswith('{"event"')]
+        return [event for event in told if not names or event["event"] in names]
+
+    @property
+    def typed(self) -> str:
+        """What the keys that went down have typed."""
+        return "".join(event["text"] for event in self.events("key") if event["down"])
+
+    @property
+    def held(self) -> set[int]:
+        """Evdev codes of the keys that are down."""
+        down: set[int] = set()
+        for event in self.events("key", "keyboard_leave"):
+            if event["event"] == "keyboard_leave":
+                down.clear()
+            else:
+                (down.add if event["down"] else down.discard)(event["code"])
+        return down
+
+    @property
+    def pointer(self) -> tuple[float, float] | None:
+        """Where the pointer is, pixels of the window."""
+        places = self.events("pointer_enter", "pointer_motion")
+        if not places:
+            return None
+        x, y = places[-1]["values"][-2:]
+        return x, y
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Its size, once it has drawn."""
+        ready = self.events("ready")
+        return (ready[-1]["width"], ready[-1]["height"]) if ready else None
+
+
+class StreamedDesktop:
+    """A desktop of one kind in a session of its own, as the host finds it."""
+
+    def __init__(self, kind: Kind, session: UserSession, folder: Path) -> None:
+        self.kind, self.session, self._folder = kind, session, folder
+        self._windows = 0
+        self.compositor = None if kind.compositor is None else kind.compositor(session)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What ``punktfunk serve`` is asked for."""
+        return ("--desktop", self.kind.backend.value)
+
+    @property
+    def program(self) -> str | None:
+        """What a desktop of the host's own runs: the test window, which a running one gets by :meth:`show`."""
+        if self.compositor is not None:
+            return None
+        return shlex.join(["sh", "-c", f"exec {shlex.join(self._command())} >>{self._log()}"])
+
+    def show(self, *options: str) -> Window:
+        """Open the test window on the newest output, once; return what it tells."""
+        if self.compositor is not None:
+            self._windows += 1
+            with self._log().open("wb") as log:
+                self.session.programs.start("window", self._command(*options), stdout=log)
+        return Window(self._log())
+
+    def state(self) -> dict[str, object]:
+        """Return what a stream may leave behind: outputs, nodes of PipeWire, sinks and the sound of the speakers."""
+        found: dict[str, object] = {"nodes": self.session.nodes(), "sound": self.session.sound()}
+        if self.compositor is not None and self.compositor.program.running:
+            found["outputs"] = self.compositor.outputs()
+        return found
+
+    def is_as(self, before: dict[str, object]) -> None:
+        """Wait until the desktop is as it was before a stream; what has not gone by then is left behind."""
+        last: list[dict[str, object]] = []
+
+        def same() -> bool:
+            last[:] = [self.state()]
+            return last[0] == before
+
+        try:
+            eventually(same, "the desktop to be as before", 10.0)
+        except BaseException as error:
+            error.add_note(f"before: {before}\nafter:  {last}")
+            raise
+
+    def _command(self, *options: str) -> list[str]:
+        return [sys.executable, str(_WINDOW), "--output", "newest", *options]
+
+    def _log(self) -> Path:
+        return self._folder / f"window-{self._windows}.jsonl"
+
+
+@contextlib.contextmanager
+def streamed_desktop(name: str, folder: Path) -> Iterator[StreamedDesktop]:
+    """Bring up a desktop by its name in :data:`KINDS`; it ends with all that runs in it."""
+    with user_session(folder / name) as session:
+        yield StreamedDesktop(KINDS[name], session, folder)

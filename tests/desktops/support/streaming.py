@@ -1,0 +1,102 @@
+"""A desktop that is streamed: ``punktfunk serve`` in its session as a user starts it, and a client in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import punktfunk
+from harness.peers.served_desktop import ServedDesktop
+from punktfunk.input import InputEvent
+from punktfunk.units import Mode
+from tests.desktops.support.desktops import StreamedDesktop
+from tests.desktops.support.processes import processes_with
+from tests.support.waiting import soon
+
+MODE: Final = Mode(1280, 720, 30)
+_GAP_S: Final = 0.004
+_MARK: Final = "PUNKTFUNK_TEST_RUN"
+
+
+class Served(ServedDesktop):
+    """A host in a desktop's session, and all that it has started: told by their environment."""
+
+    def __init__(self, desktop: StreamedDesktop, folder: Path, *options: str) -> None:
+        self._mark = f"{_MARK}={uuid.uuid4()}"
+        env = {**desktop.session.env, _MARK: self._mark.partition("=")[2]}
+        super().__init__(folder, *desktop.options, *options, program=desktop.program, env=env)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the host."""
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self._errors.read_text(encoding="utf-8", errors="replace")
+
+    def processes(self) -> dict[int, str]:
+        """Return pid and command of everything that this host has started and itself, as far as it runs."""
+        return processes_with(self._mark)
+
+    @property
+    def workers(self) -> list[int]:
+        """Process ids of its stream workers."""
+        return [pid for pid, command in self.processes().items() if "punktfunk.host.stream" in command]
+
+
+@contextlib.contextmanager
+def serving(desktop: StreamedDesktop, folder: Path, *options: str) -> Iterator[Served]:
+    """Serve the desktop; what the host has started must be gone when it has ended."""
+    with Served(desktop, folder, *options) as host:
+        yield host
+    left = host.processes()
+    assert not left, f"left by the host: {left}"
+
+
+@contextlib.asynccontextmanager
+async def client_of(host: ServedDesktop, folder: Path, mode: Mode = MODE) -> AsyncIterator[punktfunk.Client]:
+    """Connect a client that decodes and keeps records in ``folder``/client."""
+    config = punktfunk.ClientConfig(
+        pin=host.fingerprint, mode=mode, artefacts=folder / "client", state_dir=folder / "client-state"
+    )
+    async with punktfunk.Client(host.address, config) as client:
+        yield client
+
+
+async def counted(client: punktfunk.Client, counter: str, more: int) -> None:
+    """Wait until a counter of the client has grown by that much, from what it says first.
+
+    Fails with the client's reason when the stream ends before.
+    """
+    read: list[int] = []
+    client.on_progress = lambda progress: read.append(progress.counters[counter])
+    ended = asyncio.ensure_future(client.finished())
+    try:
+        await soon(
+            lambda: ended.done() or (read and read[-1] - read[0] >= more), f"{counter} to grow by {more}"
+        )
+        if ended.done():
+            pytest.fail(f"the stream ended before {counter} had grown by {more}: {ended.result().reason}")
+    finally:
+        ended.cancel()
+
+
+async def pictures(client: punktfunk.Client, more: int) -> None:
+    """Wait for pictures in which the client can read the frame marker."""
+    await counted(client, "strips_read", more)
+
+
+async def send(client: punktfunk.Client, *events: InputEvent | Sequence[InputEvent]) -> None:
+    """Send input, with gaps as of a person who is very fast."""
+    for event in events:
+        for one in event if isinstance(event, list | tuple) else (event,):
+            client.send(one)
+            await asyncio.sleep(_GAP_S)
