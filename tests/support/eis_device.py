@@ -46,8 +46,8 @@ class Device:
     def scroll_smoothly(self, dx: float, dy: float) -> None:
         self.told.append(("smooth", dx, dy))
 
-    def type(self, text: str) -> None:
-        self.told.append(("type", text))
+    def type(self, characters: str) -> None:
+        self.told.append(("type", characters))
 
     def touch_down(self, finger: int, x: float, y: float) -> None:
         self.told.append(("down", finger, x, y))

@@ -16,15 +16,14 @@ from typing import Final
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.inject import Rect
+from punktfunk.desktop.inject.ei_wire import HINT
 from punktfunk.desktop.inject.eis_devices import Capability
 from punktfunk.desktop.inject.eis_input import EisInput
-from punktfunk.desktop.inject.eis_link import EisEvent, EisLink, Happening, LibeiLink, require_libei
+from punktfunk.desktop.inject.eis_link import EisEvent, EisLink, Happening, SocketLink
 from punktfunk.desktop.inject.key_finder import KeyFinder
-from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.inject.keymap import Keyboard, load_xkbcommon
 from punktfunk.errors import DesktopError, PunktfunkError
 from punktfunk.input import InputEvent
-
-__all__ = ["MUTTER_NOTCH", "EisInjector", "require_libei"]
 
 MUTTER_NOTCH: Final = 10.0
 """What Mutter makes of a notch, logical pixels; it drops what is less than one (48.7), which KWin does not."""
@@ -39,7 +38,6 @@ CLOSE_LIMIT_S: Final = 1.0
 """The longest that closing waits for it."""
 _EVENTS_AT_ONCE: Final = 64
 _NAME: Final = "punktfunk"
-_HINT: Final = "it is opened again with the next stream, when the desktop is there"
 
 
 class EisInjector:
@@ -51,8 +49,7 @@ class EisInjector:
         """Take a connected socket over, whether this raises or not, and wait up to START_LIMIT_S for devices.
 
         ``keyboard`` is what text is typed by where the server tells no keymap; ``notch`` is MUTTER_NOTCH on Mutter,
-        None elsewhere. Raises CapabilityError without libei or python-libei, and DesktopError where the server hangs
-        up.
+        None elsewhere. Raises DesktopError where the server hangs up, and CapabilityError without libxkbcommon.
         """
         self._counters: Counter[str] = Counter(injected=0)
         self._failure: PunktfunkError | None = None
@@ -60,12 +57,13 @@ class EisInjector:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         try:
-            self._input = EisInput(None if keyboard is None else KeyFinder(keyboard.keymap_text), notch=notch)
+            finder = None if keyboard is None else KeyFinder(keyboard.keymap_text)
         except PunktfunkError:
             os.close(descriptor)
             raise
-        self._link: EisLink = LibeiLink(descriptor, _NAME)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC)
+        self._input = EisInput(finder, notch=notch)
+        self._link: EisLink = SocketLink(descriptor, _NAME)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._listen, name="eis", daemon=True)
         self._thread.start()
         self._await_devices()
@@ -107,26 +105,29 @@ class EisInjector:
             if self._failure is not None:
                 raise self._failure
             reason = "closed" if self._closed else self._input.apply(event)
+            if self._link.unsent:
+                self._rouse()
+        except DesktopError as error:
+            self._failure = error
+            raise
         finally:
             self._lock.release()
         self._counters["injected" if reason is None else f"dropped_{reason}"] += 1
         return reason is None
 
     def release_all(self) -> None:
-        """Let go of every key, button and finger that is down."""
+        """Let go of every key, button and finger that is down; a server that has gone has done so."""
         with self._lock:
-            if self._failure is None and not self._closed:
-                self._input.release_all()
+            self._release()
 
     def close(self) -> None:
         """Release all and disconnect."""
         with self._lock:
             if self._closed:
                 return
+            self._release()
             self._closed = True
-            if self._failure is None:
-                self._input.release_all()
-            os.eventfd_write(self._wake, 1)
+            self._rouse()
         self._thread.join(CLOSE_LIMIT_S)
         if self._thread.is_alive():
             log.get("desktop").warning("the desktop's input connection is still busy, and is left open")
@@ -134,6 +135,18 @@ class EisInjector:
         self._input.close()
         self._link.close()
         os.close(self._wake)
+
+    def _release(self) -> None:
+        if self._failure is not None or self._closed:
+            return
+        try:
+            self._input.release_all()
+        except DesktopError as error:
+            self._failure = error
+
+    def _rouse(self) -> None:
+        """Have the listening thread look what there is to do."""
+        os.eventfd_write(self._wake, 1)
 
     def _await_devices(self) -> None:
         deadline = monotonic_ns() + int(START_LIMIT_S * 1e9)
@@ -155,18 +168,24 @@ class EisInjector:
         return bool(bound) and bound in self._input.ready
 
     def _listen(self) -> None:
-        """Take what the server tells, until it or we end the connection."""
+        """Take what the server tells, and send what it had no room for, until it or we end the connection."""
         poll = select.poll()
-        poll.register(self._link.descriptor, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
         try:
-            while not self._closed and self._failure is None:
-                poll.poll()
+            while True:
+                with self._lock:
+                    if self._closed or self._failure is not None:
+                        return
+                    wanted = select.POLLIN | (select.POLLOUT if self._link.unsent else 0)
+                    poll.register(self._link.descriptor, wanted)
+                for descriptor, _ in poll.poll():
+                    if descriptor == self._wake:
+                        os.eventfd_read(self._wake)
                 self._take_events()
         except PunktfunkError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing can be injected any more
-            self._fail(DesktopError(f"the desktop's input connection failed: {error!r}", _HINT))
+            self._fail(DesktopError(f"the desktop's input connection failed: {error!r}", HINT))
 
     def _take_events(self) -> None:
         more = True
@@ -174,6 +193,7 @@ class EisInjector:
             with self._lock:
                 if self._closed:
                     return
+                self._link.flush()
                 events = self._link.events(_EVENTS_AT_ONCE)
             more = len(events) == _EVENTS_AT_ONCE
             # Reading a keymap takes milliseconds, for which nobody should wait.
@@ -181,9 +201,6 @@ class EisInjector:
             with self._changed:
                 for event, finder in zip(events, finders, strict=True):
                     self._input.happened(event, finder)
-                    if event.what is Happening.GONE:
-                        self._failure = DesktopError("the desktop has closed its input connection", _HINT)
-                        more = False
                 self._changed.notify_all()
 
     def _fail(self, error: PunktfunkError) -> None:
@@ -192,9 +209,14 @@ class EisInjector:
             self._changed.notify_all()
 
 
+def require_libei() -> None:
+    """Raise CapabilityError unless keymaps can be read; nothing else is needed, and no libei."""
+    load_xkbcommon()
+
+
 def _finder_of(event: EisEvent) -> KeyFinder | None:
     """Return what reads the keymap of a device that comes, ready for its first character."""
-    if event.what is not Happening.ADDED or event.device is None or event.device.keymap is None:
+    if event.what is not Happening.ADDED or event.device.keymap is None:
         return None
     try:
         finder = KeyFinder(event.device.keymap)

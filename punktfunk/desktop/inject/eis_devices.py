@@ -21,7 +21,7 @@ MAX_REGIONS: Final = 64
 
 
 class Capability(IntFlag):
-    """What a device can do; the numbers are those of ``enum ei_device_capability`` in libei.h."""
+    """What a device can do."""
 
     POINTER = 1
     ABSOLUTE = 2
@@ -95,7 +95,7 @@ class EisDevice(Protocol):
         """Scroll by a length, logical pixels, right and down positive."""
         ...
 
-    def type(self, text: str) -> None:
+    def type(self, characters: str) -> None:
         """Type characters as such."""
         ...
 

@@ -82,8 +82,6 @@ class EisInput:
     def happened(self, event: EisEvent, finder: KeyFinder | None = None) -> None:
         """Note what the server told; ``finder`` reads the keymap of a device that comes."""
         device = event.device
-        if device is None:
-            return
         match event.what:
             case Happening.ADDED:
                 if self._devices.add(device) and finder is not None:

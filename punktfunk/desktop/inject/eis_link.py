@@ -1,30 +1,61 @@
-"""A connection to an EIS server by libei, through python-libei: the one file that knows either.
+"""A connection to an EIS server, as a client that sends: its seats, its devices, and what it tells of them.
 
-libei is not safe for two threads at once: whoever uses a link holds a lock around all of it. Its objects are
-released here in order, devices before their connection, for a device reads its connection when it goes.
+The protocol is spoken here and not by libei, which ends the process when a server hangs up at the wrong time
+(docs/adr/0188). Names and opcodes are those of its description, protocol.xml of libei 1.6; a server may know less.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from punktfunk import log
+from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.inject import Rect
+from punktfunk.desktop.inject.ei_wire import HINT, Arguments, EiSocket, Message, text
 from punktfunk.desktop.inject.eis_devices import MAX_REGIONS, Capability, EisDevice, Region
-from punktfunk.errors import CapabilityError, DesktopError
-
-if TYPE_CHECKING:
-    from libei import ei
+from punktfunk.errors import DesktopError
+from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 
 MAX_KEYMAP_BYTES: Final = 1 << 20
 """A keymap is some 60 kB long."""
-MAX_SEATS: Final = 8
-"""Of one server; further ones are ignored."""
-_NEEDS_LIBEI: Final = "apt-get install libei1 (Debian 13 and later; libei on Fedora and Arch)"
+MAX_OBJECTS: Final = 2048
+"""Of one server at a time; a server that makes more ends the connection."""
+_READS_AT_ONCE: Final = 16
+
+_VERSIONS: Final = {
+    "ei_connection": 1,
+    "ei_callback": 1,
+    "ei_pingpong": 1,
+    "ei_seat": 1,
+    "ei_device": 2,
+    "ei_pointer": 1,
+    "ei_pointer_absolute": 1,
+    "ei_scroll": 1,
+    "ei_button": 1,
+    "ei_keyboard": 1,
+    "ei_touchscreen": 2,
+    "ei_text": 1,
+}
+"""What is spoken here of each interface."""
+_CAPABILITIES: Final = {
+    "ei_pointer": Capability.POINTER,
+    "ei_pointer_absolute": Capability.ABSOLUTE,
+    "ei_scroll": Capability.SCROLL,
+    "ei_button": Capability.BUTTON,
+    "ei_keyboard": Capability.KEYBOARD,
+    "ei_touchscreen": Capability.TOUCH,
+    "ei_text": Capability.TEXT,
+}
+_HANDSHAKE: Final = 0
+"""The number of the object that is there from the start."""
+_SENDER: Final = 2
+_XKB: Final = 1
+_CANCEL_SINCE: Final = 2
 
 
 class Happening(Enum):
@@ -35,8 +66,6 @@ class Happening(Enum):
     RESUMED = auto()
     PAUSED = auto()
     MODIFIERS = auto()
-    GONE = auto()
-    """The connection has ended; nothing more happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +80,24 @@ class LockedModifiers:
 
 @dataclass(frozen=True, slots=True)
 class EisEvent:
-    """Something that a server told; of a device, but for ``GONE``."""
+    """Something that a server told of a device."""
 
     what: Happening
-    device: EisDevice | None = None
+    device: EisDevice
     modifiers: LockedModifiers | None = None
 
 
 class EisLink(Protocol):
-    """A connection to an EIS server, which it owns."""
+    """A connection to an EIS server, which it owns. Not safe for use by two threads at once."""
 
     @property
     def descriptor(self) -> int:
         """Readable when there are events."""
+        ...
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits until the server reads: :meth:`flush` when the descriptor is writable."""
         ...
 
     @property
@@ -74,8 +108,12 @@ class EisLink(Protocol):
     def events(self, most: int) -> list[EisEvent]:
         """Read what the server told, without waiting, and return up to ``most`` events of it.
 
-        As long as it returns that many there may be more.
+        As long as it returns that many there may be more. Raises DesktopError when the connection has ended.
         """
+        ...
+
+    def flush(self) -> None:
+        """Send what waited; raise DesktopError when the connection has ended."""
         ...
 
     def close(self) -> None:
@@ -83,272 +121,352 @@ class EisLink(Protocol):
         ...
 
 
-def require_libei() -> None:
-    """Raise CapabilityError unless input by libei is possible."""
-    try:
-        from libei import ei
-    except ImportError as error:
-        raise CapabilityError(
-            f"input on this desktop needs python-libei, which cannot be imported: {error}",
-            "pip install 'punktfunk[desktop]'",
-        ) from error
-    if not ei.is_available():
-        raise CapabilityError("input on this desktop needs libei, which is not installed", _NEEDS_LIBEI)
+Handler = Callable[[int, Arguments], EisEvent | None]
+"""Takes opcode and arguments of a message to an object."""
 
 
-class LibeiLink:
+class SocketLink:
     """Fulfils :class:`EisLink`. Binds one seat: the first that there is."""
 
     def __init__(self, descriptor: int, name: str) -> None:
         """Speak over a connected socket, which the link owns from now on, whether this raises or not.
 
-        Raises CapabilityError without libei and DesktopError where the socket is none.
+        Raises DesktopError where it is no socket.
         """
-        try:
-            require_libei()
-        except CapabilityError:
-            os.close(descriptor)
-            raise
-        from libei import ei
-
-        self._kinds = ei.EventType
-        self._happenings: dict[int, Happening] = {
-            ei.EventType.DEVICE_ADDED: Happening.ADDED,
-            ei.EventType.DEVICE_REMOVED: Happening.REMOVED,
-            ei.EventType.DEVICE_RESUMED: Happening.RESUMED,
-            ei.EventType.DEVICE_PAUSED: Happening.PAUSED,
-            ei.EventType.KEYBOARD_MODIFIERS: Happening.MODIFIERS,
-        }
-        _quieten()
-        self._context: ei.Sender | None = None
-        self._seats: list[ei.Seat] = []
-        self._bound = Capability(0)
-        self._devices: dict[ei.Device, LibeiDevice] = {}
-        self._removed: list[LibeiDevice] = []
-        """What the server has taken away and whoever asks for events may still hold, until the next time."""
-        try:
-            self._context = ei.Sender.create_for_fd(descriptor, name)
-        except ei.Error as error:
-            raise DesktopError(f"the input connection of the desktop cannot be used: {error}") from error
+        self._socket = EiSocket(descriptor)
+        self._name = name
+        self._handlers: dict[int, Handler] = {_HANDSHAKE: self._on_handshake}
+        self._connection: int | None = None
+        self._seats: list[_Seat] = []
+        self._serial = 0
+        self._sequence = 0
+        self._closed = False
 
     @property
     def descriptor(self) -> int:
         """Readable when there are events."""
-        return self._open.fd
+        return self._socket.descriptor
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something waits until the server reads."""
+        return self._socket.unsent
 
     @property
     def bound(self) -> Capability:
         """What devices were asked for."""
-        return self._bound
+        return self._seats[0].bound if self._seats else Capability(0)
 
     def events(self, most: int) -> list[EisEvent]:
         """Read what the server told, without waiting; at most ``most`` events of it."""
         found: list[EisEvent] = []
-        self._release_removed()
-        self._open.dispatch()
-        for event in self._open.events:
-            if (told := self._told(event)) is not None:
-                found.append(told)
-            if len(found) >= most:
-                break
+        reads = 0
+        # Reading stops before each descriptor. A server that never stops sending is left for the next time.
+        while self._take(found, most) and reads < _READS_AT_ONCE and self._socket.receive():
+            reads += 1
         return found
 
+    def flush(self) -> None:
+        """Send what waited."""
+        self._socket.flush()
+
     def close(self) -> None:
-        """Disconnect, and release all that libei gave."""
-        context, self._context = self._context, None
-        if context is None:
+        """Disconnect."""
+        if self._closed:
             return
-        self._release_removed()
-        for device in self._devices.values():
-            device.release()
-        self._devices.clear()
-        for seat in self._seats:
-            seat.release()
-        self._seats.clear()
-        context.release()
+        self._closed = True
+        try:
+            if self._connection is not None:
+                self._socket.send(Message(self._connection, 1))  # disconnect
+        except DesktopError:
+            log.get("desktop").debug("the desktop had closed its input connection before")
+        self._socket.close()
+
+    def send(self, *messages: Message) -> None:
+        """Send requests; raise DesktopError when the connection has ended."""
+        self._socket.send(*messages)
+
+    def started(self) -> bytes:
+        """Return the arguments of a new emulation: the last serial, and a number that only grows."""
+        self._sequence = self._sequence % 0xFFFFFFFF + 1
+        return struct.pack("=II", self._serial, self._sequence)
 
     @property
-    def _open(self) -> ei.Sender:
-        if self._context is None:
-            raise DesktopError("the input connection of the desktop is closed")
-        return self._context
+    def serial(self) -> bytes:
+        """The last serial, as an argument."""
+        return struct.pack("=I", self._serial)
 
-    def _told(self, event: ei.Event) -> EisEvent | None:
-        if event.event_type == self._kinds.DISCONNECT:
-            return EisEvent(Happening.GONE)
-        if event.device is not None:
-            return self._told_of_device(event, event.device)
-        if event.seat is not None:
-            self._told_of_seat(event, event.seat)
-        return None
+    def note_serial(self, arguments: Arguments) -> None:
+        """Remember the serial that a message begins with."""
+        self._serial = arguments.u32()
 
-    def _told_of_seat(self, event: ei.Event, seat: ei.Seat) -> None:
-        if event.event_type == self._kinds.SEAT_ADDED and len(self._seats) < MAX_SEATS:
+    def add(self, object_id: int, handler: Handler) -> None:
+        """Listen to an object that the server has made."""
+        if len(self._handlers) >= MAX_OBJECTS:
+            raise DesktopError("the desktop's input connection has too many devices", HINT)
+        self._handlers[object_id] = handler
+
+    def drop(self, object_id: int) -> None:
+        """Forget an object."""
+        self._handlers.pop(object_id, None)
+
+    def take_descriptor(self) -> int | None:
+        """Return the next descriptor that came, for the caller to close."""
+        return self._socket.take_descriptor()
+
+    def _take(self, found: list[EisEvent], most: int) -> bool:
+        """Take messages that have come; ``False``: enough was found before their end."""
+        for message in self._socket.messages():
+            handler = self._handlers.get(message.object_id)
+            # An object that is not known was dropped while this was on its way.
+            event = None if handler is None else handler(message.opcode, Arguments(message))
+            if event is not None:
+                found.append(event)
+                if len(found) >= most:
+                    return False
+        return True
+
+    def _on_handshake(self, opcode: int, arguments: Arguments) -> None:
+        if opcode == 0:  # handshake_version
+            self._socket.send(
+                Message(_HANDSHAKE, 0, struct.pack("=I", min(1, arguments.u32()))),
+                Message(_HANDSHAKE, 2, struct.pack("=I", _SENDER)),
+                Message(_HANDSHAKE, 3, text(self._name)),
+                *(Message(_HANDSHAKE, 4, text(one) + struct.pack("=I", v)) for one, v in _VERSIONS.items()),
+                Message(_HANDSHAKE, 1),  # finish
+            )
+        elif opcode == 2:  # connection
+            self.note_serial(arguments)
+            self._connection = arguments.u64()
+            self.drop(_HANDSHAKE)
+            self.add(self._connection, self._on_connection)
+
+    def _on_connection(self, opcode: int, arguments: Arguments) -> None:
+        if opcode == 0:  # disconnected
+            arguments.u32()
+            reason, words = arguments.u32(), printable(arguments.text(), MAX_PEER_CHARACTERS)
+            self._connection = None
+            raise DesktopError(
+                "the desktop has closed its input connection"
+                + (f" (reason {reason}): {words}" if reason or words else ""),
+                HINT,
+            )
+        if opcode == 1:  # seat
+            object_id = arguments.u64()
+            seat = _Seat(self, object_id)
             self._seats.append(seat)
-        elif event.event_type == self._kinds.SEAT_REMOVED and seat in self._seats:
-            if seat == self._seats[0]:
-                self._bound = Capability(0)
-            self._seats.remove(seat)
-        self._bind_first()
+            self.add(object_id, seat.handle)
+        elif opcode == 3:  # ping
+            self._socket.send(Message(arguments.u64(), 0, struct.pack("=Q", 0)))
 
-    def _told_of_device(self, event: ei.Event, device: ei.Device) -> EisEvent | None:
-        kind = event.event_type
-        if kind == self._kinds.DEVICE_ADDED:
-            self._devices[device] = LibeiDevice(device)
-        known = self._devices.get(device)
-        what = self._happenings.get(kind)
-        if known is None or what is None:
-            return None
-        if what is Happening.REMOVED:
-            self._removed.append(self._devices.pop(device))
-        if what is Happening.MODIFIERS:
-            mods = event.keyboard_xkb_modifiers
-            # What is latched counts for the next key as what is locked does.
-            return EisEvent(what, known, LockedModifiers(mods.locked | mods.latched, mods.group))
-        return EisEvent(what, known)
+    def seat_is_ready(self) -> None:
+        """Bind the first seat, if that has not been done and it is described."""
+        if self._seats:
+            self._seats[0].bind()
 
-    def _release_removed(self) -> None:
-        for device in self._removed:
-            device.release()
-        self._removed.clear()
+    def seat_is_gone(self, seat: _Seat) -> None:
+        """Forget a seat; the next one is bound then."""
+        self._seats.remove(seat)
+        self.drop(seat.object_id)
+        self.seat_is_ready()
 
-    def _bind_first(self) -> None:
-        if not self._seats or self._bound:
+
+class _Seat:
+    """What a server offers, before and after it was asked for."""
+
+    def __init__(self, link: SocketLink, object_id: int) -> None:
+        self._link = link
+        self.object_id = object_id
+        self.bound = Capability(0)
+        self._masks: dict[str, int] = {}
+        self._described = False
+
+    def handle(self, opcode: int, arguments: Arguments) -> None:
+        if opcode == 0:  # destroyed
+            self._link.note_serial(arguments)
+            self._link.seat_is_gone(self)
+        elif opcode == 2:  # capability
+            mask, interface = arguments.u64(), arguments.text()
+            if interface in _CAPABILITIES:
+                self._masks[interface] = mask
+        elif opcode == 3:  # done
+            self._described = True
+            self._link.seat_is_ready()
+        elif opcode == 4:  # device
+            object_id = arguments.u64()
+            self._link.add(object_id, SocketDevice(self._link, object_id).handle)
+
+    def bind(self) -> None:
+        if not self._described or self.bound or not self._masks:
             return
-        offered = self._seats[0].capabilities
-        wanted = tuple(each for each in offered if each.value in _KNOWN)
-        for each in wanted:
-            self._bound |= Capability(each.value)
-        if wanted:
-            self._seats[0].bind(wanted)
+        wanted = 0
+        for interface, mask in self._masks.items():
+            wanted |= mask
+            self.bound |= _CAPABILITIES[interface]
+        self._link.send(Message(self.object_id, 1, struct.pack("=Q", wanted)))
 
 
-_KNOWN: Final = frozenset(int(each) for each in Capability)
+class SocketDevice:
+    """Fulfils :class:`EisDevice`. What is asked of it beyond its capabilities is not sent."""
 
-
-class LibeiDevice:
-    """Fulfils :class:`EisDevice`."""
-
-    def __init__(self, device: ei.Device) -> None:
-        self._device = device
-        self._fingers: dict[int, ei.Touch] = {}
+    def __init__(self, link: SocketLink, object_id: int) -> None:
+        self._link = link
+        self._object_id = object_id
+        self._parts: dict[str, tuple[int, int]] = {}
+        """Object and version of each of its interfaces."""
+        self._regions: list[Region] = []
+        self._mapping_id: str | None = None
+        self._there = False
         self.name = ""
-        with contextlib.suppress(UnicodeDecodeError, AttributeError):
-            self.name = device.name  # which a server need not give, nor as text
-        self.capabilities = Capability(0)
-        for each in device.capabilities:
-            if each.value in _KNOWN:
-                self.capabilities |= Capability(each.value)
-        self.regions = _regions(device)
-        self.keymap = _keymap(device) if Capability.KEYBOARD in self.capabilities else None
+        self.keymap: bytes | None = None
+
+    @property
+    def capabilities(self) -> Capability:
+        """All that it can do."""
+        together = Capability(0)
+        for interface in self._parts:
+            together |= _CAPABILITIES[interface]
+        return together
+
+    @property
+    def regions(self) -> Sequence[Region]:
+        """Where its positions may lie."""
+        return self._regions
 
     def start(self) -> None:
         """Announce input."""
-        self._device.start_emulating()
+        self._link.send(Message(self._object_id, 1, self._link.started()))
 
     def stop(self) -> None:
         """Announce that no more input follows."""
-        self._device.stop_emulating()
+        self._link.send(Message(self._object_id, 2, self._link.serial))
 
     def key(self, code: int, *, down: bool) -> None:
         """Press or release a key."""
-        self._device.keyboard_key(code, down).frame()
+        self._send("ei_keyboard", 1, struct.pack("=II", code, down))
 
     def button(self, code: int, *, down: bool) -> None:
         """Press or release a button."""
-        self._device.button(code, down).frame()
+        self._send("ei_button", 1, struct.pack("=II", code, down))
 
     def move_by(self, dx: float, dy: float) -> None:
         """Move the pointer."""
-        self._device.pointer_motion(dx, dy).frame()
+        self._send("ei_pointer", 1, struct.pack("=ff", dx, dy))
 
     def move_to(self, x: float, y: float) -> None:
         """Move the pointer to a place."""
-        self._device.pointer_motion_absolute(x, y).frame()
+        self._send("ei_pointer_absolute", 1, struct.pack("=ff", x, y))
 
     def scroll(self, dx: int, dy: int) -> None:
         """Turn the wheel."""
-        self._device.scroll_discrete(dx, dy).frame()
+        self._send("ei_scroll", 2, struct.pack("=ii", dx, dy))
 
     def scroll_smoothly(self, dx: float, dy: float) -> None:
         """Scroll by a length."""
-        self._device.scroll_delta(dx, dy).frame()
+        self._send("ei_scroll", 1, struct.pack("=ff", dx, dy))
 
-    def type(self, text: str) -> None:
+    def type(self, characters: str) -> None:
         """Type characters as such."""
-        self._device.text_utf8(text).frame()
+        self._send("ei_text", 2, text(characters))
 
     def touch_down(self, finger: int, x: float, y: float) -> None:
         """Put a finger down."""
-        touch = self._fingers[finger] = self._device.touch_new()
-        touch.down(x, y)
-        self._device.frame()
+        self._send("ei_touchscreen", 1, struct.pack("=Iff", finger, x, y))
 
     def touch_move(self, finger: int, x: float, y: float) -> None:
         """Move a finger."""
-        self._fingers[finger].motion(x, y)
-        self._device.frame()
+        self._send("ei_touchscreen", 2, struct.pack("=Iff", finger, x, y))
 
     def touch_up(self, finger: int, *, cancel: bool) -> None:
-        """Lift a finger; libei before 1.4 knows no cancelling."""
-        from libei import ei
+        """Lift a finger; a server that knows no cancelling is told that it was lifted."""
+        _, version = self._parts.get("ei_touchscreen", (0, 0))
+        self._send(
+            "ei_touchscreen", 4 if cancel and version >= _CANCEL_SINCE else 3, struct.pack("=I", finger)
+        )
 
-        touch = self._fingers.pop(finger)
-        try:
-            if cancel:
-                touch.cancel()
-            else:
-                touch.up()
-        except ei.LibraryNotFoundError:
-            touch.up()
-        self._device.frame()
-        touch.release()
+    def _send(self, interface: str, opcode: int, body: bytes) -> None:
+        part = self._parts.get(interface)
+        if part is not None:
+            frame = self._link.serial + struct.pack("=Q", monotonic_ns() // 1000)
+            self._link.send(Message(part[0], opcode, body), Message(self._object_id, 3, frame))
 
-    def release(self) -> None:
-        """Give all back to libei. Nothing else may be called then."""
-        for touch in self._fingers.values():
-            touch.release()
-        self._fingers.clear()
-        self._device.release()
+    def handle(self, opcode: int, arguments: Arguments) -> EisEvent | None:
+        """Take what the server tells of the device."""
+        match opcode:
+            case 0:  # destroyed
+                return self._destroyed(arguments)
+            case 1:
+                self.name = printable(arguments.text(), MAX_PEER_CHARACTERS)
+            case 4:
+                self._add_region(arguments)
+            case 5:
+                self._add_part(arguments)
+            case 6:  # done
+                self._there = True
+                return EisEvent(Happening.ADDED, self)
+            case 7:
+                self._link.note_serial(arguments)
+                return EisEvent(Happening.RESUMED, self)
+            case 8:
+                self._link.note_serial(arguments)
+                return EisEvent(Happening.PAUSED, self)
+            case 12:
+                self._mapping_id = arguments.text()
+        return None
+
+    def _destroyed(self, arguments: Arguments) -> EisEvent | None:
+        self._link.note_serial(arguments)
+        self._link.drop(self._object_id)
+        for object_id, _ in self._parts.values():
+            self._link.drop(object_id)
+        return EisEvent(Happening.REMOVED, self) if self._there else None
+
+    def _add_region(self, arguments: Arguments) -> None:
+        x, y, width, height = (arguments.u32() for _ in range(4))
+        if width and height and len(self._regions) < MAX_REGIONS:
+            self._regions.append(Region(Rect(x, y, width, height), self._mapping_id))
+        self._mapping_id = None
+
+    def _add_part(self, arguments: Arguments) -> None:
+        object_id, interface, version = arguments.u64(), arguments.text(), arguments.u32()
+        if interface in _CAPABILITIES and interface not in self._parts:
+            self._parts[interface] = object_id, version
+            handler = self._on_keyboard if interface == "ei_keyboard" else self._on_part
+            self._link.add(object_id, lambda opcode, rest: handler(interface, opcode, rest))
+
+    def _on_part(self, interface: str, opcode: int, arguments: Arguments) -> EisEvent | None:
+        if opcode == 0 and interface in self._parts:  # destroyed
+            self._link.note_serial(arguments)
+            object_id, _ = self._parts.pop(interface)
+            self._link.drop(object_id)
+        return None
+
+    def _on_keyboard(self, interface: str, opcode: int, arguments: Arguments) -> EisEvent | None:
+        if opcode == 1:
+            kind, size = arguments.u32(), arguments.u32()
+            descriptor = self._link.take_descriptor()
+            if descriptor is not None:
+                self.keymap = _read_keymap(kind, size, descriptor)
+        elif opcode == 3 and self._there:  # modifiers
+            self._link.note_serial(arguments)
+            _, locked, latched, group = (arguments.u32() for _ in range(4))
+            # What is latched counts for the next key as what is locked does.
+            return EisEvent(Happening.MODIFIERS, self, LockedModifiers(locked | latched, group))
+        return self._on_part(interface, opcode, arguments)
 
 
-def _regions(device: ei.Device) -> tuple[Region, ...]:
-    regions: list[Region] = []
-    for region in device.regions[:MAX_REGIONS]:
-        (x, y), (width, height) = region.position, region.dimension
-        if width <= 0 or height <= 0:
-            continue
-        mapping_id = None
-        with contextlib.suppress(UnicodeDecodeError):
-            mapping_id = region.mapping_id
-        regions.append(Region(Rect(x, y, width, height), mapping_id))
-    return tuple(regions)
-
-
-def _keymap(device: ei.Device) -> bytes | None:
-    """Return the server's keymap, without its terminating zero.
+def _read_keymap(kind: int, size: int, descriptor: int) -> bytes | None:
+    """Return the server's keymap, without its terminating zero, and close its file.
 
     It is read and not mapped: a file that becomes shorter would end this process.
     """
-    keymap = device.keymap
-    if keymap is None:
-        return None
-    if not 0 < keymap.size <= MAX_KEYMAP_BYTES:
-        log.get("desktop").warning("the desktop's keymap has no size that could be", bytes=keymap.size)
-        return None
     try:
-        with keymap.fd as file:
-            return os.pread(file.fileno(), keymap.size, 0).rstrip(b"\0") or None
+        if kind != _XKB or not 0 < size <= MAX_KEYMAP_BYTES:
+            log.get("desktop").warning("the desktop's keymap is none that can be read", kind=kind, bytes=size)
+            return None
+        return os.pread(descriptor, size, 0).rstrip(b"\0") or None
     except OSError as error:
         log.get("desktop").warning("the desktop's keymap cannot be read", cause=str(error))
         return None
-
-
-def _quieten() -> None:
-    """Keep libei's lines, which python-libei hands to the standard library's logging, off standard error."""
-    import logging
-
-    logger = logging.getLogger("libei.ei")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
-        logger.propagate = False
+    finally:
+        os.close(descriptor)
