@@ -24,6 +24,8 @@ from punktfunk.desktop import (
 from punktfunk.desktop.audio.pipewire import require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.headless_desktop import HeadlessDesktop
+from punktfunk.desktop.portal.examine import examine as examine_portal
+from punktfunk.desktop.portal.portal_desktop import PortalDesktop
 from punktfunk.desktop.uinput import require_uinput
 from punktfunk.desktop.wlroots import WlrootsDesktop
 from punktfunk.errors import CapabilityError, DesktopError
@@ -140,6 +142,14 @@ BACKENDS: Final = (
         "serve --desktop wlroots, and auto where one runs",
         wlroots.examine,
         WlrootsDesktop,
+    ),
+    Backend(
+        BackendName.PORTAL,
+        "",
+        "running session by its portal",
+        "serve --desktop portal, and auto where a session can be streamed in no other way",
+        examine_portal,
+        PortalDesktop,
     ),
     Backend(
         BackendName.HEADLESS_SWAY,

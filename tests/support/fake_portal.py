@@ -69,6 +69,7 @@ class FakePortal:
         self.registry = True
         self.sessions: list[str] = []
         self.closed: list[str] = []
+        self._open_start = ""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -81,6 +82,10 @@ class FakePortal:
     def of(self, member: str) -> list[Asked]:
         """Return the calls of one method."""
         return [asked for asked in self.asked if asked.member == member]
+
+    def answer_start(self) -> None:
+        """Answer a question that was never to be answered, with yes."""
+        self._do(self._answer(self._open_start))
 
     def end_session(self) -> None:
         """End the newest session, as a person does who stops the sharing."""
@@ -106,6 +111,10 @@ class FakePortal:
 
     def _do(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _answer(self, handle: str) -> None:
+        given = {"streams": Variant("a(ua{sv})", [list(STREAM)]), "devices": Variant("u", 7)}
+        self._respond(handle, 0, given)
 
     async def _connect(self) -> None:
         self._bus = MessageBus(bus_address=self._address, negotiate_unix_fd=True)
@@ -170,6 +179,8 @@ class FakePortal:
         if member == "Start" and not answer.code:
             given = {"streams": Variant("a(ua{sv})", [list(STREAM)]), "devices": Variant("u", 7)}
             results = {**given, **results}
+        if answer.never:
+            self._open_start = handle
         respond = lambda: self._respond(handle, answer.code, results)  # noqa: E731
         if answer.early:
             respond()

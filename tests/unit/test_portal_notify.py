@@ -138,7 +138,6 @@ def test_a_device_that_was_not_granted_takes_nothing(
 
 def test_fingers_have_slots_that_are_free_again_when_they_lift(portal: Portal, make: Make) -> None:
     injector = make(ALL_DEVICES)
-    assert injector.takes_touch
     assert done(
         portal,
         injector,
@@ -157,7 +156,6 @@ def test_without_touch_the_first_finger_and_a_pen_in_any_case_are_the_pointer(
     portal: Portal, make: Make
 ) -> None:
     injector = make(Devices.KEYBOARD | Devices.POINTER)
-    assert not injector.takes_touch
     press = [("PointerMotionAbsolute", NODE, 0.0, 0.0), ("PointerButton", 0x110, 1)]
     assert done(portal, injector, a(KIND.TOUCH_DOWN, 5), a(KIND.TOUCH_DOWN, 6), a(KIND.TOUCH_UP, 5)) == [
         *press,

@@ -4,5 +4,5 @@
 ``started`` reads what was granted, ``grants`` keeps the token that renews it, ``notify`` puts input in where a portal
 knows no EIS, and ``portal_desktop`` makes a :class:`punktfunk.desktop.Desktop` of it all.
 
-Not here: the D-Bus connection (``session_bus``), pictures (``capture``) and libei (``inject``).
+Not here: the D-Bus connection (``session_bus``), pictures (``capture``) and EIS (``inject``).
 """

@@ -1,4 +1,4 @@
-"""Input by the portal's own methods, where it knows no EIS or libei is missing: a D-Bus call an event.
+"""Input by the portal's own methods, where it knows no EIS: a D-Bus call an event.
 
 A portal answers each call, and a slow one must not hold up whoever injects. So events wait in a short queue of this
 object's own, whose thread makes the calls in their order; movements that still wait become one.
@@ -51,8 +51,6 @@ class NotifyInjector:
     """Fulfils :class:`punktfunk.desktop.inject.InputInjector`. ``node`` is the stream that positions count on."""
 
     def __init__(self, notify: Notify, devices: Devices, node: int) -> None:
-        self.takes_touch = Devices.TOUCH in devices
-        """Whether fingers arrive as such; elsewhere the first of them is the pointer."""
         self._notify = notify
         self._devices = devices
         self._node = node
@@ -259,7 +257,7 @@ class NotifyInjector:
 
     def _touch(self, event: InputEvent) -> str | None:
         is_finger = event.contact is None or event.contact.tool is Tool.FINGER
-        if not (self.takes_touch and is_finger):
+        if not (Devices.TOUCH in self._devices and is_finger):
             return self._point_by((is_finger, event.code), event)
         if event.kind is InputKind.TOUCH_CANCEL_ALL:
             for finger in list(self._slots):

@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from punktfunk.desktop.portal.choice import Offer
 from punktfunk.desktop.session_bus import BusError, Cancel, Reply, SessionBus, variant
-from punktfunk.errors import ConsentAwaitedError, ConsentRefusedError, DesktopError, SessionClosedError
+from punktfunk.errors import (
+    CapabilityError,
+    ConsentAwaitedError,
+    ConsentRefusedError,
+    DesktopError,
+    SessionClosedError,
+)
 
 PORTAL: Final = "org.freedesktop.portal.Desktop"
 PORTAL_PATH: Final = "/org/freedesktop/portal/desktop"
@@ -101,7 +107,10 @@ class Portal:
             self._owner = self._owner or owner
 
     def offer(self) -> Offer:
-        """Return what it offers; it is started for that where it can be. Raises DesktopError where none answers."""
+        """Return what it offers; it is started for that where it can be.
+
+        Raises CapabilityError where there is none, and DesktopError where it does not answer.
+        """
         return Offer(
             screen_cast=self._number(SCREEN_CAST, "version"),
             remote_desktop=self._number(REMOTE_DESKTOP, "version"),
@@ -232,6 +241,11 @@ class Portal:
         except BusError as error:
             if error.name in _NOT_THERE:
                 return 0
+            if error.name in _NOBODY:
+                raise CapabilityError(
+                    "no portal answers on the session bus",
+                    "install xdg-desktop-portal and the part of it for this desktop: -gnome, -kde, -wlr or -hyprland",
+                ) from error
             raise
         return value if isinstance(value, int) and value >= 0 else 0
 
@@ -258,6 +272,16 @@ _NOT_THERE: Final = frozenset(
         "org.freedesktop.DBus.Error.UnknownProperty",
         "org.freedesktop.DBus.Error.UnknownMethod",
         "org.freedesktop.DBus.Error.UnknownObject",
+    }
+)
+
+
+_NOBODY: Final = frozenset(
+    {
+        "org.freedesktop.DBus.Error.ServiceUnknown",
+        "org.freedesktop.DBus.Error.NameHasNoOwner",
+        "org.freedesktop.DBus.Error.Spawn.ServiceNotFound",
+        "org.freedesktop.DBus.Error.Spawn.ChildExited",
     }
 )
 

@@ -1,0 +1,132 @@
+"""All that a portal has granted together: its session, the connection to the bus that holds it, and the input."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from punktfunk import log
+from punktfunk.desktop.app_id import APP_ID
+from punktfunk.desktop.inject import InputInjector, Rect
+from punktfunk.desktop.inject.eis import EisInjector, require_libei
+from punktfunk.desktop.portal.choice import Plan, Sources, plan
+from punktfunk.desktop.portal.grants import GrantKey, GrantStore
+from punktfunk.desktop.portal.notify import NotifyInjector
+from punktfunk.desktop.portal.requests import OnWait, Portal
+from punktfunk.desktop.portal.session import PortalSession, open_session
+from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.printable import printable
+
+_MAX_DESKTOP_CHARACTERS: Final = 100
+_SOURCES: Final = {
+    Sources.MONITOR: "one of its monitors",
+    Sources.WINDOW: "one of its windows",
+    Sources.VIRTUAL: "a monitor made for the first client",
+}
+
+
+class AimedInjector(InputInjector, Protocol):
+    """What puts input in where a stream's output is."""
+
+    def aim(self, *, mapping_id: str | None = None, region: Rect | None = None) -> None:
+        """Choose where absolute positions count."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A session with all that belongs to it, a connection to the bus of its own included."""
+
+    bus: SessionBus
+    portal: Portal
+    session: PortalSession
+    plan: Plan
+    back_end: str
+    injector: AimedInjector | None
+    input_words: str
+    by_token: bool
+    """It was asked for by a token, which should have spared the question."""
+    kept: bool
+    """A token is stored by which the same can be had again."""
+
+    @property
+    def words(self) -> str:
+        """What was granted, for people."""
+        source = self.session.started.stream.source
+        shown = "what was chosen on it" if source is None else _SOURCES[source]
+        back_end = f" ({self.back_end})" if self.back_end else ""
+        return f"this desktop by its portal{back_end}: {shown}, the same for every client, {self.input_words}"
+
+    def close(self) -> None:
+        """End it: the picture, its devices, and a monitor that was made for it."""
+        if self.injector is not None:
+            with contextlib.suppress(DesktopError):  # the desktop has let go of everything by itself
+                self.injector.close()
+        self.session.close()
+        self.portal.close()
+        self.bus.close()
+
+
+def current_desktop() -> str:
+    """Return what the session calls its desktop, as ``XDG_CURRENT_DESKTOP`` has it."""
+    return printable(os.environ.get("XDG_CURRENT_DESKTOP", ""), _MAX_DESKTOP_CHARACTERS)
+
+
+def ask(
+    store: GrantStore,
+    *,
+    by_eis: bool | None = None,
+    on_portal: Callable[[Portal], None],
+    on_lost: Callable[[DesktopError], None],
+    on_wait: OnWait,
+) -> Granted:
+    """Ask for the desktop, by the token that is stored for it, and wait for as long as that takes.
+
+    ``on_portal`` is given what :meth:`Portal.close` takes the question back at. Raises CapabilityError where there is
+    no portal or it shows no screen, and what :func:`open_session` raises.
+    """
+    with contextlib.ExitStack() as undo:
+        bus = undo.enter_context(SessionBus())
+        portal = Portal(bus, on_lost)
+        undo.callback(portal.close)
+        on_portal(portal)
+        app = APP_ID if portal.register(APP_ID) else ""
+        wanted = plan(portal.offer())
+        back_end = portal.back_end()
+        key = GrantKey(current_desktop(), back_end, wanted.kind, app)
+        token = store.token(key) if wanted.keeps else None
+        session = open_session(portal, wanted, token, on_closed=on_lost, on_wait=on_wait)
+        undo.callback(session.close)
+        # The token that was presented is used up: the new one counts, or none.
+        kept = wanted.keeps and store.keep(key, session.started.token)
+        injector, words = _open_input(wanted, session, by_eis=by_eis)
+        undo.pop_all()
+        return Granted(
+            bus, portal, session, wanted, back_end, injector, words, by_token=token is not None, kept=kept
+        )
+
+
+def _open_input(
+    wanted: Plan, session: PortalSession, *, by_eis: bool | None
+) -> tuple[AimedInjector | None, str]:
+    """Return what puts input in, and how that is called."""
+    granted = session.started.devices & wanted.devices
+    if not wanted.devices:
+        return None, "without input, which its portal does not take"
+    if not granted:
+        return None, "without input, which was not allowed"
+    if wanted.has_eis and by_eis is not False:
+        try:
+            require_libei()
+        except CapabilityError as error:
+            log.get("desktop.portal").info(
+                "input goes by the portal itself", cause=error.cause, hint=error.hint
+            )
+        else:
+            return EisInjector(session.connect_to_eis(), keyboard=None), "with input by EIS"
+    stream = session.started.stream
+    return NotifyInjector(session.notify, granted, stream.node), "with input by the portal's own methods"
