@@ -19,11 +19,13 @@ from punktfunk.desktop import (
     Desktop,
     DesktopOptions,
     headless_desktop,
+    mutter,
     wlroots,
 )
 from punktfunk.desktop.audio.pipewire import require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
 from punktfunk.desktop.headless_desktop import HeadlessDesktop
+from punktfunk.desktop.mutter import MutterDesktop
 from punktfunk.desktop.portal.examine import examine as examine_portal
 from punktfunk.desktop.portal.portal_desktop import PortalDesktop
 from punktfunk.desktop.uinput import require_uinput
@@ -135,6 +137,14 @@ def _part(name: str, reason: str, *demands: Callable[[], None]) -> Availability:
 
 
 BACKENDS: Final = (
+    Backend(
+        BackendName.MUTTER,
+        "mutter",
+        "running GNOME session",
+        "serve --desktop mutter, and auto where one runs",
+        mutter.examine,
+        MutterDesktop,
+    ),
     Backend(
         BackendName.WLROOTS,
         "wlroots",

@@ -47,23 +47,31 @@ class BusPeer:
     answers once ``GiveLate`` comes, with a descriptor then.
     """
 
-    def __init__(self, address: str, name: str = NAME) -> None:
-        self._address, self._name = address, name
+    def __init__(self, address: str, *names: str) -> None:
+        self._address, self._names = address, names or (NAME,)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._late: Message | None = None
         asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result(30)
 
-    def signal(self, member: str, signature: str, *body: object, to: str | None = None) -> None:
+    def signal(
+        self,
+        member: str,
+        signature: str = "",
+        *body: object,
+        to: str | None = None,
+        path: str = PATH,
+        interface: str = NAME,
+    ) -> None:
         """Emit a signal, to one alone if ``to`` is given."""
 
         async def send() -> None:
             message = Message(
                 message_type=MessageType.SIGNAL,
                 destination=to,
-                path=PATH,
-                interface=NAME,
+                path=path,
+                interface=interface,
                 member=member,
                 signature=signature,
                 body=list(body),
@@ -91,7 +99,8 @@ class BusPeer:
         self._bus = MessageBus(bus_address=self._address, negotiate_unix_fd=True)
         await self._bus.connect()
         self._bus.add_message_handler(self._answer)
-        await self._bus.request_name(self._name)
+        for name in self._names:
+            await self._bus.request_name(name)
 
     def _answer(self, message: Message) -> Message | bool:
         if message.message_type is not MessageType.METHOD_CALL or message.interface != NAME:

@@ -1,0 +1,225 @@
+"""The user's GNOME session: each stream gets a virtual monitor of its size, which goes with it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Final
+
+from punktfunk import log
+from punktfunk.desktop import DesktopOptions, DesktopOutput
+from punktfunk.desktop.capture import PipeWireScreen
+from punktfunk.desktop.inject import Rect
+from punktfunk.desktop.inject.eis import EisInjector, require_libei
+from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.mutter.calls import notifier
+from punktfunk.desktop.mutter.reach import halves_rates, require_mutter, shell_version
+from punktfunk.desktop.mutter.session import MutterSession, MutterStream, is_gone
+from punktfunk.desktop.portal.choice import ALL_DEVICES
+from punktfunk.desktop.portal.notify import NotifyInjector
+from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.desktop.user_session import UserSession
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
+from punktfunk.input import InputEvent
+from punktfunk.units import Mode
+
+_HINT: Final = "connect again"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """What a stream has."""
+
+    stream: MutterStream
+    mode: Mode
+
+
+class MutterDesktop(UserSession):
+    """A GNOME session that runs; see :class:`punktfunk.desktop.Desktop`.
+
+    Mutter's session begins with the first stream and ends with the last, so that GNOME shows its sign of a shared
+    screen only meanwhile. Absolute positions and fingers land on the monitor of the stream that has been there longest.
+    When GNOME ends the session, as it does when the screen is locked, so end all streams; ``provide`` asks for another.
+    """
+
+    def __init__(self, options: DesktopOptions | None = None, *, address: str | None = None) -> None:
+        """Look for Mutter on the bus at ``address``, or on the one that the environment tells of.
+
+        Raises CapabilityError where there is none, and DesktopError where it does not answer.
+        """
+        given = options or DesktopOptions()
+        super().__init__(given)
+        self._log = log.get("desktop.mutter")
+        self._address = address
+        self._layout = given.keyboard_layout, given.keyboard_variant
+        self._numbers = itertools.count(1)
+        self._session: MutterSession | None = None
+        self._injector: EisInjector | NotifyInjector | None = None
+        self._lent: dict[str, _Lent] = {}
+        """Of each output by its name, oldest first."""
+        self._bus = self._connect()
+
+    @property
+    def description(self) -> str:
+        """Says that none of the user's monitors is shown."""
+        return "this GNOME desktop, on a monitor of its own"
+
+    @property
+    def takes_touch(self) -> bool:
+        """Whether fingers arrive: Mutter gives each stream a device for them, once its monitor is there."""
+        return True
+
+    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+        """Return a virtual monitor, which comes once its pictures are asked for."""
+        with self._lock:
+            stream = self._add_stream()
+            return self._lend(f"virtual-{next(self._numbers)}", stream, mode)
+
+    def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
+        """Give a monitor another mode: it takes the one that its pictures are asked for in."""
+        with self._lock:
+            lent = self._lent.get(output.name)
+            if lent is None or self._failure is not None:
+                raise DesktopError("the monitor of this stream has gone", _HINT)
+            return self._lend(output.name, lent.stream, mode)
+
+    def give_back(self, output: DesktopOutput) -> None:
+        """Take a stream's monitor away, and with the last one all that Mutter did for us."""
+        with self._lock:
+            lent = self._lent.pop(output.name, None)
+            if lent is None or self._session is None or self._failure is not None:
+                return
+            if not self._lent:
+                self._end_session()
+                return
+            self._aim()
+            self._session.remove_stream(lent.stream)
+
+    def inject(self, event: InputEvent) -> None:
+        """Put one input event in; raise DesktopError when GNOME has ended the session."""
+        injector = self._injector  # without the lock: what provides a monitor waits for Mutter
+        if self._closed:
+            raise SessionClosedError("the desktop was closed")
+        if self._failure is not None:
+            raise DesktopError(self._failure.cause, self._failure.hint)
+        if injector is not None:
+            injector.inject(event)
+
+    def release_all(self) -> dict[str, int]:
+        """Let go of every key and button; return the injector's counters."""
+        with self._lock:
+            if self._injector is None or self._failure is not None:
+                return {}
+            self._injector.release_all()
+            return self._injector.counters
+
+    def close(self) -> None:
+        """Release all, end Mutter's session with its monitors, and disconnect."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._end_session()
+            self._bus.close()
+        super().close()
+
+    def _connect(self) -> SessionBus:
+        bus = SessionBus(self._address)
+        try:
+            require_mutter(bus)
+            self._doubles = halves_rates(shell_version(bus))
+        except BaseException:
+            bus.close()
+            raise
+        return bus
+
+    def _add_stream(self) -> MutterStream:
+        """Return a new stream of the session, which is begun where none runs and begun anew where it has ended."""
+        if self._failure is not None:
+            self._end_session()
+        if self._session is not None:
+            try:
+                return self._session.add_stream()
+            except DesktopError as error:
+                if not (is_gone(error) or self._session.end):
+                    raise
+                self._end_session()  # it has ended, and that is yet to be told
+        session = self._begin_session()
+        try:
+            return session.add_stream()
+        except BaseException:
+            self._end_session()
+            raise
+
+    def _begin_session(self) -> MutterSession:
+        if self._closed:
+            raise SessionClosedError("the desktop was closed")
+        again = self._failure is not None
+        if self._bus.lost:
+            self._bus.close()
+            self._bus = self._connect()
+        elif again:
+            require_mutter(self._bus)
+        self._failure = None
+        self._session = session = MutterSession(self._bus, self._ended)
+        try:
+            self._injector = self._open_input(session)
+        except BaseException:
+            self._end_session()
+            raise
+        if again:
+            self._log.info("desktop opened again")
+        return session
+
+    def _open_input(self, session: MutterSession) -> EisInjector | NotifyInjector:
+        """Return what puts input in: by libei, or by a call an event, which GNOME has taken for longer."""
+        try:
+            require_libei()
+            return EisInjector(session.connect_input(), keyboard=self._keyboard())
+        except CapabilityError as error:
+            self._log.info("input is put in by calls", cause=error.cause, hint=error.hint)
+            return NotifyInjector(notifier(session, self._pointed_at), ALL_DEVICES, 0)
+
+    def _pointed_at(self) -> str:
+        first = next(iter(self._lent.values()), None)
+        return "/" if first is None else first.stream.path
+
+    def _keyboard(self) -> Keyboard | None:
+        """Return what types text where Mutter tells no keymap."""
+        try:
+            return Keyboard(*self._layout)
+        except CapabilityError:
+            return None  # without libxkbcommon; GNOME always tells its keymap
+
+    def _end_session(self) -> None:
+        """End what Mutter does for us; what fails has ended with it."""
+        session, self._session = self._session, None
+        injector, self._injector = self._injector, None
+        self._lent.clear()
+        for part in (injector, session):
+            try:
+                if part is not None:
+                    part.close()
+            except PunktfunkError as error:
+                self._log.debug("not closed in order", cause=error.cause)
+
+    def _ended(self, error: DesktopError) -> None:
+        if not self._closed:
+            self._failure = error
+            self._log.error("desktop ended", cause=error.cause, hint=error.hint)
+
+    def _aim(self) -> None:
+        """Have absolute positions and fingers land on the monitor of the stream that has been there longest."""
+        first = next(iter(self._lent.values()), None)
+        if first is None or self._injector is None:
+            return
+        if isinstance(self._injector, EisInjector):
+            self._injector.aim(mapping_id=first.stream.mapping_id)
+        else:
+            self._injector.aim(region=Rect(0, 0, first.mode.width, first.mode.height))
+
+    def _lend(self, name: str, stream: MutterStream, mode: Mode) -> DesktopOutput:
+        self._lent[name] = _Lent(stream, mode)
+        self._aim()
+        asked = 2 * mode.refresh_hz if self._doubles else None
+        return DesktopOutput(name, mode, PipeWireScreen(node=stream.node, sized=True, offer_hz=asked))

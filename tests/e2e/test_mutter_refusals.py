@@ -1,0 +1,284 @@
+"""What becomes of a GNOME desktop whose Mutter refuses, ends or says nonsense: by one that does so at a wish, on a bus.
+
+The real one streams in ``tests/desktops/test_mutter.py``.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("dbus_fast")
+
+from dbus_fast import Variant
+
+from punktfunk.desktop.capture import PipeWireScreen
+from punktfunk.desktop.mutter import MutterDesktop, examine, reach, session
+from punktfunk.desktop.mutter.reach import halves_rates, require_mutter, shell_version
+from punktfunk.desktop.mutter.session import MutterSession
+from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.errors import CapabilityError, DesktopError, SessionClosedError
+from punktfunk.input import InputEvent, InputKind
+from punktfunk.units import Mode
+from tests.support.dbus import session_bus
+from tests.support.fake_mutter import REMOTE_DESKTOP, FakeMutter
+from tests.support.waiting import eventually
+
+MODE = Mode(1280, 720, 60)
+
+
+@pytest.fixture
+def address(tmp_path: Path, need_tool: Callable[..., str]) -> Iterator[str]:
+    """A bus."""
+    need_tool("dbus-daemon")
+    with session_bus(tmp_path) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def mutter(address: str) -> Iterator[FakeMutter]:
+    """A Mutter on it."""
+    running = FakeMutter(address)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def desktop(address: str, mutter: FakeMutter) -> Iterator[MutterDesktop]:
+    """A desktop that is Mutter's."""
+    with MutterDesktop(address=address) as opened:
+        yield opened
+
+
+def _screen(output: object) -> PipeWireScreen:
+    screen = getattr(output, "screen", None)
+    assert isinstance(screen, PipeWireScreen)
+    return screen
+
+
+def test_nothing_is_asked_of_mutter_before_a_stream_and_all_is_over_after_the_last(
+    desktop: MutterDesktop, mutter: FakeMutter
+) -> None:
+    assert not mutter.calls
+    first, second = desktop.provide(MODE), desktop.provide(MODE)
+    assert mutter.calls["RemoteDesktop.CreateSession"] == 1
+    assert mutter.calls["ScreenCast.Session.RecordVirtual"] == 2
+    desktop.give_back(first)
+    assert (mutter.calls["ScreenCast.Stream.Stop"], mutter.calls["RemoteDesktop.Session.Stop"]) == (1, 0)
+    desktop.give_back(first)
+    desktop.give_back(second)
+    assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
+    assert first.name != second.name
+
+
+def test_gnome_48_is_asked_for_twice_the_rate_and_50_for_the_rate(address: str) -> None:
+    for shell, asked in (("48.7", 120), ("50.1", None), ("", 120)):
+        mutter = FakeMutter(address, shell=shell)
+        try:
+            with MutterDesktop(address=address) as desktop:
+                output = desktop.provide(MODE)
+                screen = _screen(output)
+                assert (screen.sized, screen.node, screen.offer_hz) == (True, 40, asked)
+                changed = desktop.change(output, Mode(1920, 1080, 30))
+                assert _screen(changed).offer_hz == (asked and 60)
+                assert (changed.name, changed.mode) == (output.name, Mode(1920, 1080, 30))
+        finally:
+            mutter.close()
+
+
+@pytest.mark.parametrize(
+    ("shell", "halves"), [("48.7", True), ("49.2", True), ("50.0", False), ("50.beta", False), ("", True)]
+)
+def test_which_versions_halve(shell: str, halves: bool) -> None:
+    assert halves_rates(shell) is halves
+
+
+def test_a_shells_version_that_is_none_is_not_believed(address: str) -> None:
+    for said in ("../../etc", "48.7; rm", "4800.1"):
+        mutter = FakeMutter(address, shell=said)
+        try:
+            with SessionBus(address) as bus:
+                assert shell_version(bus) == ""
+        finally:
+            mutter.close()
+
+
+def test_a_bus_without_mutter_and_one_with_an_old_one_say_so(address: str) -> None:
+    with SessionBus(address) as bus:
+        with pytest.raises(CapabilityError, match="no GNOME session runs here"):
+            require_mutter(bus)
+        old = FakeMutter(address, api_version=2)
+        try:
+            with pytest.raises(CapabilityError, match="makes no virtual monitors"):
+                require_mutter(bus)
+        finally:
+            old.close()
+
+
+def test_what_is_found_is_said_and_what_is_not_there_is_not_to_be_mended(
+    address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(reach, "require_library", lambda: None)
+    monkeypatch.setattr(reach, "require_libei", lambda: None)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    for desktop, absent in (("GNOME", False), ("ubuntu:GNOME", False), ("KDE", True), ("", True)):
+        monkeypatch.setenv("XDG_CURRENT_DESKTOP", desktop)
+        found = examine()
+        assert (found.usable, found.absent, found.hint != "") == (False, absent, True)
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+    monkeypatch.setenv("XDG_CURRENT_DESKTOP", "GNOME")
+    assert examine().absent, "nobody has Mutter's name"
+    mutter = FakeMutter(address)
+    try:
+        assert (examine().usable, examine().reason) == (True, "GNOME 48.7 runs here")
+
+        def lacks() -> None:
+            raise CapabilityError("libei is not installed", "apt-get install libei1")
+
+        monkeypatch.setattr(reach, "require_libei", lacks)
+        assert (
+            examine().reason == "GNOME 48.7 runs here; input is put in by calls, for libei is not installed"
+        )
+        assert (examine().usable, examine().hint) == (True, "apt-get install libei1")
+        monkeypatch.setattr(reach, "require_library", lacks)
+        assert (examine().usable, examine().absent) == (False, False)
+    finally:
+        mutter.close()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ("org.freedesktop.DBus.Error.Failed", "Session creation inhibited"),
+        ("org.freedesktop.DBus.Error.AccessDenied", "no"),
+    ],
+)
+def test_a_locked_screen_is_named_as_such(
+    desktop: MutterDesktop, mutter: FakeMutter, refusal: tuple[str, str]
+) -> None:
+    mutter.refusal = refusal
+    with pytest.raises(DesktopError, match="while it is locked"):
+        desktop.provide(MODE)
+    mutter.refusal = None
+    assert desktop.provide(MODE)
+
+
+def test_a_session_that_mutter_ends_is_a_failure_until_the_next_stream(
+    desktop: MutterDesktop, mutter: FakeMutter
+) -> None:
+    output = desktop.provide(MODE)
+    mutter.end_session()
+    failure = eventually(lambda: desktop.failure, "the desktop has failed")
+    assert "has ended the session" in failure.cause
+    with pytest.raises(DesktopError, match="has gone"):
+        desktop.change(output, MODE)
+    with pytest.raises(DesktopError, match="has ended the session"):
+        desktop.inject(InputEvent(InputKind.KEY_DOWN, 65))
+    desktop.give_back(output)
+    assert desktop.release_all() == {}
+    again = desktop.provide(MODE)
+    assert desktop.failure is None
+    assert again.name != output.name
+    desktop.give_back(output)  # of a stream that ends late: not the new one
+    assert desktop.change(again, MODE)
+
+
+def test_a_mutter_that_ends_and_comes_again_is_streamed_again(
+    desktop: MutterDesktop, mutter: FakeMutter, address: str
+) -> None:
+    desktop.provide(MODE)
+    mutter.close()
+    failure = eventually(lambda: desktop.failure, "the desktop has failed")
+    assert "GNOME has ended" in failure.cause
+    with pytest.raises(CapabilityError, match="no GNOME session runs here"):
+        desktop.provide(MODE)
+    again = FakeMutter(address)
+    try:
+        assert desktop.provide(MODE)
+        assert desktop.failure is None
+    finally:
+        again.close()
+
+
+def test_a_bus_that_ends_and_comes_again_is_connected_to_again(
+    tmp_path: Path, need_tool: Callable[..., str]
+) -> None:
+    need_tool("dbus-daemon")
+    with session_bus(tmp_path) as (address, daemon):
+        mutter = FakeMutter(address)
+        desktop = MutterDesktop(address=address)
+        desktop.provide(MODE)
+        daemon.kill()
+        eventually(lambda: desktop.failure, "the desktop has failed")
+        mutter.close()
+    with desktop:
+        with pytest.raises(CapabilityError):
+            desktop.provide(MODE)
+        (tmp_path / "bus").unlink()
+        with session_bus(tmp_path) as (second, _):
+            mutter = FakeMutter(second)
+            try:
+                address_without_id = second.partition(",")[0]
+                assert address.startswith(address_without_id)
+                assert desktop.provide(MODE)
+            finally:
+                mutter.close()
+
+
+@pytest.mark.parametrize(
+    "node",
+    [Variant("s", "40"), Variant("b", True), Variant("i", -1), Variant("u", 0xFFFFFFFF), Variant("d", 4.0)],
+)
+def test_a_node_that_is_none_is_refused_and_its_stream_stopped(
+    desktop: MutterDesktop, mutter: FakeMutter, node: Variant
+) -> None:
+    mutter.node = node
+    with pytest.raises(DesktopError, match="names no PipeWire node"):
+        desktop.provide(MODE)
+    assert mutter.calls["ScreenCast.Stream.Stop"] == 1
+    assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
+
+
+def test_a_node_that_does_not_come_is_waited_for_no_longer_than_the_limit(
+    desktop: MutterDesktop, mutter: FakeMutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_NODE_LIMIT_S", 0.05)
+    mutter.node = None
+    with pytest.raises(DesktopError, match="PipeWire node") as caught:
+        desktop.provide(MODE)
+    assert "is PipeWire running?" in caught.value.hint
+    assert mutter.calls["ScreenCast.Stream.Stop"] == 1
+
+
+def test_a_gnome_without_a_server_for_libei_is_said(address: str, mutter: FakeMutter) -> None:
+    mutter.eis = False
+    ends: queue.SimpleQueue[DesktopError] = queue.SimpleQueue()
+    with SessionBus(address) as bus:
+        begun = MutterSession(bus, ends.put)
+        with pytest.raises(CapabilityError, match="no server for libei"):
+            begun.connect_input()
+        begun.close()
+        begun.close()
+        mutter.end_session()  # as Mutter answers a stop
+        assert not bus.call(REMOTE_DESKTOP, "/any", f"{REMOTE_DESKTOP}.Session", "Fence").body
+    assert ends.empty()
+    assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
+
+
+def test_a_closed_desktop_gives_nothing_and_takes_nothing(address: str, mutter: FakeMutter) -> None:
+    desktop = MutterDesktop(address=address)
+    desktop.provide(MODE)
+    desktop.close()
+    desktop.close()
+    assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
+    with pytest.raises(SessionClosedError):
+        desktop.provide(MODE)
+    with pytest.raises(SessionClosedError):
+        desktop.inject(InputEvent(InputKind.KEY_DOWN, 65))
+    names = lambda: [each.name for each in threading.enumerate()]  # noqa: E731 - a question
+    eventually(lambda: not any(name.startswith("bus") for name in names()), "its threads are gone")
