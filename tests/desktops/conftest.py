@@ -19,6 +19,16 @@ INSIDE = "PUNKTFUNK_DESKTOPS"
 collect_ignore_glob = [] if os.environ.get(INSIDE) else ["test_*.py"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of single tests."""
+    parser.addoption(
+        "--desktop-kills",
+        type=int,
+        default=0,
+        help="SIGKILLs of tests/desktops/test_kills.py (promise: 50; default: each pair once)",
+    )
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[UserSession]:
     """A user's session without a compositor: a bus, PipeWire and a sink. It ends with all that runs in it."""

@@ -89,15 +89,11 @@ class Sway(Compositor):
         config.write_text(
             f"xwayland disable\ndefault_border none\noutput HEADLESS-1 mode --custom {size}@60Hz\n"
         )
+        # sway takes a name that is given, so that its commands are found again after a restart.
+        commands = self.session.runtime / "sway-commands.sock"
+        commands.unlink(missing_ok=True)
+        self.session.env["SWAYSOCK"] = str(commands)
         return self._start(["sway", "--config", str(config)], _WITHOUT_HARDWARE)
-
-    def _answers(self) -> bool:
-        if not super()._answers():
-            return False
-        for path in self.session.runtime.glob(f"sway-ipc.*.{self.program.pid}.sock"):
-            self.session.env["SWAYSOCK"] = str(path)
-            return True
-        return False
 
 
 class Labwc(Compositor):

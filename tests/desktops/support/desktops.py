@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from punktfunk.desktop import BackendName
+from punktfunk.desktop.backends import BACKENDS
 from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, Sway
 from tests.desktops.support.session import UserSession, user_session
 from tests.support.waiting import eventually
@@ -144,6 +147,12 @@ class StreamedDesktop:
 
     def _log(self) -> Path:
         return self._folder / f"window-{self._windows}.jsonl"
+
+
+def can_be_streamed(kind: Kind) -> None:
+    """Skip the test where this version has no such back end."""
+    if all(backend.name is not kind.backend for backend in BACKENDS):
+        pytest.skip(f"this version cannot stream {kind.backend}")
 
 
 @contextlib.contextmanager

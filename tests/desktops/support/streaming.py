@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 import pytest
 
@@ -17,7 +20,7 @@ from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 from tests.desktops.support.desktops import StreamedDesktop
 from tests.desktops.support.processes import processes_with
-from tests.support.waiting import soon
+from tests.support.waiting import eventually, soon
 
 MODE: Final = Mode(1280, 720, 30)
 _GAP_S: Final = 0.004
@@ -49,7 +52,7 @@ class Served(ServedDesktop):
     @property
     def workers(self) -> list[int]:
         """Process ids of its stream workers."""
-        return [pid for pid, command in self.processes().items() if "punktfunk.host.stream" in command]
+        return [pid for pid, command in self.processes().items() if "punktfunk.host.stream.worker" in command]
 
 
 @contextlib.contextmanager
@@ -69,6 +72,76 @@ async def client_of(host: ServedDesktop, folder: Path, mode: Mode = MODE) -> Asy
     )
     async with punktfunk.Client(host.address, config) as client:
         yield client
+
+
+class ClientProcess:
+    """A client as a process of its own, which can be killed; what it prints is read as it comes.
+
+    A context manager that ends it, as a person who closes it does.
+    """
+
+    def __init__(self, host: ServedDesktop, folder: Path, mode: Mode = MODE) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {
+            "address": host.address,
+            "pin": host.fingerprint,
+            "trust": "lab",
+            "mode": str(mode),
+            "artefacts": str(folder / "client"),
+        }
+        (folder / "client.json").write_text(json.dumps(config), encoding="utf-8")
+        self._said = folder / "client.jsonl"
+        with self._said.open("wb") as said, (folder / "client.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "punktfunk.client", "--config", str(folder / "client.json")],
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """Return the lines of that event that it has printed."""
+        text = self._said.read_text(encoding="utf-8")
+        told = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [line for line in told if line["event"] == event]
+
+    @property
+    def frames(self) -> int:
+        """How many frames have come whole."""
+        return sum(int(line["frames"]) for line in self.lines("second"))
+
+    @property
+    def ended(self) -> str:
+        """Why the session ended, in its words; "" while it goes on."""
+        lines = self.lines("ended")
+        return str(lines[-1]["reason"]) if lines else ""
+
+    def receives(self, more: int) -> None:
+        """Wait until that many frames more have come."""
+        before = self.frames
+        eventually(lambda: self.ended or self.frames >= before + more, f"{more} more frames")
+        assert not self.ended, f"the stream ended: {self.ended}"
+
+    def kill(self) -> None:
+        """End it as a crash or a lost network does."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(20.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 async def counted(client: punktfunk.Client, counter: str, more: int) -> None:
