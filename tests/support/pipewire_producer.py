@@ -9,14 +9,17 @@ import contextlib
 import ctypes
 import mmap
 import os
+import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.pipewire import library, pods
@@ -31,7 +34,10 @@ METAS = {HEADER: 32, CROP: 16, DAMAGE: 16 * 4, CURSOR: 28 + 20 + 64 * 64 * 4}
 
 
 class Producer:
-    """A node that gives pictures when it is told to. ``lie`` may change what a buffer says of its memory."""
+    """A node that gives pictures when it is told to, and a white one whenever it begins to be captured.
+
+    ``lie`` may change what a buffer says of its memory; the first ``silent_starts`` beginnings give nothing.
+    """
 
     def __init__(
         self,
@@ -44,13 +50,16 @@ class Producer:
         modifiers: Sequence[int] = (),
         metas: Mapping[int, int] = METAS,
         lie: Callable[[library.Data], None] | None = None,
+        silent_starts: int = 0,
     ) -> None:
         self._pw = library.load()
         self._offer = _format(width, height, any_size, video_format, modifiers)
         self._metas = metas
         self._lie = lie
         self._ready = threading.Condition()
+        self._silent_starts = silent_starts
         self.size = (0, 0)
+        self.given_ns = 0
         self.states: list[int] = []
         self._memory: dict[int, mmap.mmap] = {}
         self._hook = library.Hook()
@@ -118,7 +127,7 @@ class Producer:
         [handle] = handles
         buffer = library.StreamBuffer.from_address(handle).buffer.contents
         data = buffer.datas[0]
-        now = monotonic_ns() if pts is None else pts
+        now = self.given_ns = monotonic_ns() if pts is None else pts
         given = {HEADER: struct.pack("=IIqqQ", 0, 0, now, 0, sequence), **(metas or {})}
         for number in range(buffer.n_metas):
             meta = buffer.metas[number]
@@ -133,6 +142,15 @@ class Producer:
             setattr(data.chunk.contents, name, number)
         with self._locked():
             self._pw.pw_stream_queue_buffer(self._stream, handle)
+
+    def deliver(self, pixels: np.ndarray, arrived: Callable[[], bool], **more: Any) -> None:
+        """Give a picture, and again if PipeWire loses it, as it does while the cycle before is not over."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not arrived():
+            assert time.monotonic() < deadline, "no picture arrives"
+            self.give(pixels, **more)
+            with contextlib.suppress(pytest.fail.Exception):
+                eventually(arrived, "the picture", within_s=1.0)
 
     def offer(self, width: int, height: int, *, video_format: int = BGRX) -> None:
         """Change to another size, as a screen that is resized."""
@@ -163,6 +181,10 @@ class Producer:
         with self._ready:
             self.states.append(new)
             self._ready.notify_all()
+        if new == library.STREAM_STREAMING:
+            self._silent_starts -= 1
+            if self._silent_starts < 0:
+                self.give(np.full((self.size[1], self.size[0], 4), 255, np.uint8))
 
     def _on_param(self, _data: Any, identity: int, address: int | None) -> None:
         if identity != 4 or not address:
@@ -240,7 +262,7 @@ def _format(width: int, height: int, any_size: bool, video_format: int, modifier
 
 
 class Server:
-    """PipeWire and WirePlumber in a folder of their own."""
+    """PipeWire, its session manager and a bus for that, in a folder of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.remote = str(folder / "pipewire-0")
@@ -249,15 +271,18 @@ class Server:
             "XDG_RUNTIME_DIR": str(folder),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "XDG_STATE_HOME": str(folder / "state"),
+            "DBUS_SESSION_BUS_ADDRESS": f"unix:path={folder}/bus",
         }
         self._log = (folder / "log").open("wb")
+        self._bus = self._started("dbus-daemon", "--session", "--nofork", f"--address=unix:path={folder}/bus")
+        eventually((folder / "bus").exists, "the bus")
         self._programs: list[subprocess.Popen[bytes]] = []
         self.start()
 
     def start(self) -> None:
-        """Start both; return when the server answers."""
+        """Start PipeWire and its session manager; return when the former answers."""
         self._programs = [self._started("pipewire")]
-        eventually(lambda: Path(self.remote).exists(), "PipeWire's socket")
+        eventually(self._answers, "PipeWire")
         self._programs.append(self._started("wireplumber"))
 
     def stop(self) -> None:
@@ -267,5 +292,22 @@ class Server:
             program.wait()
         self._programs.clear()
 
-    def _started(self, program: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([program], env=self._env, stdout=self._log, stderr=self._log)
+    def connection(self) -> int:
+        """Return a connection to the server, as a portal opens one."""
+        connected = socket.socket(socket.AF_UNIX)
+        connected.connect(self.remote)
+        return connected.detach()
+
+    def close(self) -> None:
+        """End all of it."""
+        self.stop()
+        self._bus.kill()
+        self._bus.wait()
+        self._log.close()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(self.remote) == 0
+
+    def _started(self, *command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=self._env, stdout=self._log, stderr=self._log)

@@ -107,18 +107,19 @@ def close_unused(connection: int | None) -> None:
 
 def _open_pipewire(spec: PipeWireScreen, mode: Mode, colours: Colours, connection: int | None) -> VideoSource:
     from punktfunk.desktop.capture.pipewire import PipeWireCapture
+    from punktfunk.desktop.capture.shared_stream import join
     from punktfunk.desktop.pipewire.formats import Wish
     from punktfunk.desktop.pipewire.stream import PipeWireStream
 
-    stream = PipeWireStream(
-        spec.node,
-        Wish.of(mode, exact=spec.sized, hz=spec.offer_hz),
-        remote=spec.remote,
-        descriptor=connection,
-        cursor=spec.cursor == "metadata",
-    )
+    wish = Wish.of(mode, exact=spec.sized, hz=spec.offer_hz)
+
+    def opened() -> PipeWireStream:
+        cursor = spec.cursor == "metadata"
+        return PipeWireStream(spec.node, wish, remote=spec.remote, descriptor=connection, cursor=cursor)
+
+    shared = join((spec.node, spec.remote), wish, opened, lambda: close_unused(connection))
     return PipeWireCapture(
-        stream,
+        shared,
         mode,
         keepalive_ns=spec.keepalive_ms * 1_000_000,
         read_marker=spec.read_marker,

@@ -6,6 +6,7 @@ the interpreter's lock let go; PipeWire's own thread meanwhile keeps the newest 
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import av
@@ -13,13 +14,17 @@ import av
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture.frames import FrameMaker
 from punktfunk.desktop.capture.pointer import Pointer
-from punktfunk.desktop.pipewire.stream import Picture, PipeWireStream
+from punktfunk.desktop.capture.shared_stream import SharedStream, leave
+from punktfunk.desktop.pipewire.stream import Picture
 from punktfunk.errors import MediaError
 from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
 
-_FIRST_PICTURE_LIMIT_NS: Final = 5_000_000_000
-"""A compositor that renders in software has been seen to take two seconds under load."""
+_FIRST_LIMITS_S: Final = (1.0, 2.0, 3.0)
+"""For the first picture, before and after the producer is begun anew; one that renders in software may take two."""
+_MADE_DO_NS: Final = 500_000_000
+_RENEGOTIATED_S: Final = 0.2
+"""For the first picture in a format that was asked for anew, before what there is is made do with."""
 
 
 class PipeWireCapture:
@@ -33,18 +38,23 @@ class PipeWireCapture:
 
     def __init__(
         self,
-        stream: PipeWireStream,
+        shared: SharedStream,
         mode: Mode,
         *,
         keepalive_ns: int = 100_000_000,
         read_marker: bool = False,
         colours: Colours = BT709,
     ) -> None:
-        self._stream = stream
+        self._shared = shared
+        self._number = shared.owner
+        self._stream = shared.stream
         self._interval_ns = 1_000_000_000 // mode.refresh_hz
         self._keepalive_ns = keepalive_ns
         self._frames = FrameMaker(mode, colours, read_marker=read_marker)
         self._pointer = Pointer(mode.width, mode.height, colours)
+        self._made_do_until_ns: int | None = None
+        if shared.cursor is not None:
+            self._pointer.update(shared.cursor)
         self._closed = False
 
     @property
@@ -65,18 +75,29 @@ class PipeWireCapture:
         """
         if self._closed:
             raise MediaError("the capture is closed", "open a new one")
-        began = monotonic_ns()
-        deadline = (
-            self._frames.given_ns + self._keepalive_ns
-            if self._frames.has_frame
-            else began + _FIRST_PICTURE_LIMIT_NS
-        )
+        if self._frames.has_frame:
+            return self._next()
+        return self._inherited() or self._first()
+
+    def close(self) -> None:
+        """End the stream. Closing twice is harmless."""
+        if not self._closed:
+            self._closed = True
+            self._frames.close()
+            leave(self._shared)
+
+    def _next(self) -> RawFrame:
+        deadline = self._frames.given_ns + self._keepalive_ns
         seen = 0
         held_back = False
         while True:
             news = self._stream.wait((deadline - monotonic_ns()) / 1e9, seen)
+            if self._is_superseded():
+                time.sleep(self._interval_ns / 1e9)
+                return self._frames.again()
             if news is None and not held_back:
-                return self._again()
+                self._ask_for_better()
+                return self._frames.again()
             if news is not None and not self._frames.in_time(monotonic_ns()):
                 # One too many, unless it is the last one: then it is what the screen shows now.
                 if not held_back:
@@ -88,17 +109,34 @@ class PipeWireCapture:
                 return frame
             seen, held_back = 0, False
 
-    def close(self) -> None:
-        """End the stream. Closing twice is harmless."""
-        if not self._closed:
-            self._closed = True
-            self._frames.close()
-            self._stream.close()
+    def _first(self) -> RawFrame:
+        """Wait for the first picture.
+
+        A producer may give it before this end of the link runs, and then none until something changes: it is begun
+        anew, and gives it once more.
+        """
+        for limit_s in _FIRST_LIMITS_S:
+            deadline = monotonic_ns() + round(limit_s * 1e9)
+            while self._stream.wait((deadline - monotonic_ns()) / 1e9) is not None:
+                if (frame := self._take()) is not None:
+                    return frame
+            self._stream.restart()
+        raise MediaError(
+            "no picture came from PipeWire",
+            "is the screen still on, and is WirePlumber running? systemctl --user status wireplumber",
+        )
+
+    def _ask_for_better(self) -> None:
+        """Have the producer begin anew where all that there is yet has been scaled from another capture's picture."""
+        if self._made_do_until_ns is not None and monotonic_ns() > self._made_do_until_ns:
+            self._made_do_until_ns = None
+            self._stream.restart()
 
     def _take(self) -> RawFrame | None:
         """Make a frame of what is new; None of a pointer that moves over nothing yet."""
         update = self._stream.take()
         if update.cursor is not None:
+            self._shared.note(update.cursor)
             self._pointer.update(update.cursor)
         if update.picture is not None:
             try:
@@ -114,12 +152,23 @@ class PipeWireCapture:
         self._pointer.scale(width, height)
         self._pointer.forget_frame()
         view = av.VideoFrame.from_numpy_buffer(picture.pixels, format=picture.format)
-        return self._frames.make(view, picture.stamp_ns, self._pointer.draw)
+        frame = self._frames.make(view, picture.stamp_ns, self._pointer.draw)
+        self._made_do_until_ns = None
+        self._shared.last, self._shared.pointer = frame.picture, self._pointer
+        return frame
 
-    def _again(self) -> RawFrame:
-        if not self._frames.has_frame:
-            raise MediaError(
-                "no picture came from PipeWire",
-                "is the screen still on, and is WirePlumber running? systemctl --user status wireplumber",
-            )
-        return self._frames.again()
+    def _is_superseded(self) -> bool:
+        """Whether another capture has taken over: what comes in the format that it asked for is left to it."""
+        return self._frames.has_frame and not self._shared.is_for(self._number)
+
+    def _inherited(self) -> RawFrame | None:
+        """Make a first frame of another capture's last picture; None where there is none, or something newer.
+
+        A screen that stands still is given by its producer once, and that once was for the other.
+        """
+        last, pointer = self._shared.last, self._shared.pointer
+        if last is None or pointer is None or self._stream.wait(_RENEGOTIATED_S) is not None:
+            return None
+        pointer.erase()
+        self._made_do_until_ns = monotonic_ns() + _MADE_DO_NS
+        return self._frames.make(last, monotonic_ns(), self._pointer.draw)

@@ -62,11 +62,15 @@ class Pointer:
         """Forget what is beneath it: there is a new frame, in which it is not drawn yet."""
         self._beneath.clear()
 
-    def draw(self, frame: av.VideoFrame) -> None:
-        """Draw it into a frame of YUV 4:2:0 at its place, and where it was put back what was there."""
+    def erase(self) -> None:
+        """Put back what was there before it was drawn."""
         for place, before in self._beneath:
             place[...] = before
         self._beneath.clear()
+
+    def draw(self, frame: av.VideoFrame) -> None:
+        """Draw it into a frame of YUV 4:2:0 at its place, and take it away from where it was."""
+        self.erase()
         if not self.is_shown:
             return
         shape = self._shape = self._shape or self._make_shape()

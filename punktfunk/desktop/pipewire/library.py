@@ -10,6 +10,7 @@ import ctypes
 from ctypes import (
     CFUNCTYPE,
     POINTER,
+    c_bool,
     c_char_p,
     c_int,
     c_int32,
@@ -130,6 +131,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "pw_stream_new": (c_void_p, (c_void_p, c_char_p, c_void_p)),
     "pw_stream_add_listener": (None, (c_void_p, POINTER(Hook), POINTER(StreamEvents), c_void_p)),
     "pw_stream_connect": (c_int, (c_void_p, c_int, c_uint32, c_int, POINTER(c_void_p), c_uint32)),
+    "pw_stream_set_active": (c_int, (c_void_p, c_bool)),
     "pw_stream_update_params": (c_int, (c_void_p, POINTER(c_void_p), c_uint32)),
     "pw_stream_dequeue_buffer": (c_void_p, (c_void_p,)),
     "pw_stream_queue_buffer": (c_int, (c_void_p, c_void_p)),

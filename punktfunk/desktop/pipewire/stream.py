@@ -46,8 +46,6 @@ _PROPERTIES: Final = (
 _FLAGS: Final = library.FLAG_AUTOCONNECT | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
 _OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""
-_NO_FORMAT: Final = "no more input formats"
-"""What PipeWire says where the two sides have no format in common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +110,7 @@ class PipeWireStream:
         """
         self.counters = StreamCounters()
         self._node = node
+        self._wish = wish
         self._cursor_wanted = cursor
         self._changed = threading.Condition()
         self._waiting: Picture | None = None
@@ -175,6 +174,27 @@ class PipeWireStream:
                 self._waiting, self._all_changed = None, False
             self._cursor = None
         return update
+
+    def ask(self, wish: Wish) -> None:
+        """Ask the producer for something else from now on; what it gives meanwhile is of the former format."""
+        if wish == self._wish:
+            return
+        self._wish = wish
+        offers, count, _kept = library.pointers(format_offers(wish))
+        with self._locked():
+            self._pw.pw_stream_update_params(self._stream, offers, count)
+
+    def restart(self) -> None:
+        """Have the producer begin anew, if nobody else is its consumer: it then gives a first picture again."""
+        with self._locked():
+            self._pw.pw_stream_set_active(self._stream, False)
+            self._pw.pw_stream_set_active(self._stream, True)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there will be no more pictures."""
+        with self._changed:
+            return self._is_over()
 
     def give_back(self, picture: Picture) -> None:
         """Let the producer draw into a picture's buffer again, unless that has gone meanwhile."""
@@ -252,26 +272,31 @@ class PipeWireStream:
         return call
 
     def _on_state(self, old: int, new: int, error: bytes | None) -> None:
-        if self._closed:
+        if self._closed or new == old:
             return
         why = printable((error or b"").decode(errors="replace"), 200)
         if new == library.STREAM_ERROR:
-            raise self._refusal(why)
-        if new == library.STREAM_UNCONNECTED and old != new:
-            raise MediaError(
-                f"the screen that was captured has gone, or PipeWire has ended{f' ({why})' if why else ''}",
-                "connect again; if that does not help: systemctl --user restart pipewire wireplumber",
-            )
+            raise self._refusal(why) if self.counters.formats else self._disagreement(why)
+        if new == library.STREAM_UNCONNECTED:
+            # WirePlumber ends a stream that it cannot link, without a word.
+            raise self._loss(why) if self.counters.formats else self._disagreement(why)
+
+    def _disagreement(self, why: str) -> MediaError:
+        return MediaError(
+            f"node {self._node} of PipeWire gives no pictures that can be taken{_reason(why)}",
+            "is it still there? It may give DMA-BUFs only, which nothing here can import: let the desktop copy them",
+        )
 
     def _refusal(self, why: str) -> MediaError:
-        if _NO_FORMAT in why:
-            return MediaError(
-                f"node {self._node} of PipeWire gives no pictures that can be taken: {why}",
-                "it may give DMA-BUFs only, which nothing here can import: let the desktop copy them into memory",
-            )
         return MediaError(
-            f"PipeWire ends the stream of node {self._node}: {why or 'it does not say why'}",
+            f"PipeWire ends the stream of node {self._node}{_reason(why)}",
             "is the screen still there? Connect again",
+        )
+
+    def _loss(self, why: str) -> MediaError:
+        return MediaError(
+            f"the screen that was captured has gone, or PipeWire has ended{_reason(why)}",
+            "connect again; if that does not help: systemctl --user restart pipewire wireplumber",
         )
 
     def _on_param(self, identity: int, address: int | None) -> None:
@@ -386,6 +411,10 @@ def _made(pointer: int | None, why: str) -> int:
     if not pointer:
         raise DesktopError(f"PipeWire's client cannot be started: {why}", "is PipeWire installed whole?")
     return pointer
+
+
+def _reason(why: str) -> str:
+    return f": {why}" if why else ""
 
 
 def _spa_buffer(handle: int) -> library.SpaBuffer:

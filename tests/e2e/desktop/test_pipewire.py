@@ -1,0 +1,271 @@
+"""The consumer of PipeWire's video beside a real server: what a producer gives arrives, and no lie of its harms."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from punktfunk.desktop.capture import PipeWireScreen, open_capture
+from punktfunk.desktop.pipewire import library
+from punktfunk.errors import CapabilityError, DesktopError, MediaError
+from punktfunk.media import RawFrame, VideoSource
+from punktfunk.units import Mode
+from tests.support.pipewire_producer import CROP, CURSOR, DAMAGE, Producer, Server
+from tests.support.waiting import eventually
+
+MODE, OTHER = Mode(320, 180, 60), Mode(480, 270, 60)
+WHITE, BLACK = 235, 16
+
+
+@pytest.fixture(scope="module")
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+    need_tool: Callable[..., str],
+    lack: Callable[[str], None],
+) -> Iterator[Server]:
+    for program, package in (
+        ("pipewire", "pipewire"),
+        ("wireplumber", "wireplumber"),
+        ("dbus-daemon", "dbus-daemon"),
+    ):
+        need_tool(program, package)
+    try:
+        library.load()
+    except CapabilityError as error:
+        lack(f"{error.cause} ({error.hint})")
+    running = Server(tmp_path_factory.mktemp("pw"))
+    yield running
+    running.close()
+
+
+def grey(level: int, mode: Mode = MODE) -> np.ndarray:
+    return np.full((mode.height, mode.width, 4), level, np.uint8)
+
+
+def opened(server: Server, producer: Producer, mode: Mode = MODE, **more: object) -> VideoSource:
+    screen = PipeWireScreen(node=producer.node, remote=server.remote, keepalive_ms=1000, **more)  # type: ignore[arg-type]
+    return open_capture(screen, mode)
+
+
+def first(capture: VideoSource) -> RawFrame:
+    """Return the picture that a producer gives when it begins."""
+    frame = capture.capture()
+    assert int(frame.luma.mean()) == WHITE
+    return frame
+
+
+def shown(
+    producer: Producer, capture: VideoSource, pixels: np.ndarray | None = None, **more: Any
+) -> RawFrame:
+    """Give a picture and return what is captured of it; once more where PipeWire loses it."""
+    taken = capture.counters["captured"]
+
+    def captured() -> RawFrame | None:
+        producer.give(pixels, **more)
+        frame = capture.capture()
+        return frame if capture.counters["captured"] > taken else None
+
+    return eventually(captured, "what was given") or pytest.fail("nothing")
+
+
+def drain(capture: VideoSource) -> None:
+    for _ in range(30):
+        capture.capture()
+
+
+def test_pictures_arrive_with_their_time_and_the_newest_is_kept_while_nobody_takes_any(
+    server: Server,
+) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        frame = first(capture)
+        assert (frame.picture.width, frame.picture.height, int(frame.luma.mean())) == (320, 180, WHITE)
+        stamps = [producer.given_ns]
+        replaced = lambda capture: capture.counters["left_out"]  # noqa: E731 - of one before the newest
+        producer.deliver(grey(0), lambda: capture._stream._waiting is not None)  # type: ignore[attr-defined]
+        for number in range(1, 20):  # more than there are buffers: the older ones have to go back
+            producer.deliver(grey(number * 10), lambda: replaced(capture) >= number)  # noqa: B023
+            stamps.append(producer.given_ns)
+        frame = capture.capture()
+        assert (frame.captured_ns, frame.frame) == (stamps[-1], 1)
+        assert int(frame.luma.mean()) == pytest.approx(BLACK + 190 * 219 / 255, abs=1)
+        unstamped = shown(producer, capture, grey(0), pts=0)
+        assert stamps[-1] < unstamped.captured_ns <= unstamped.converted_ns, "when it came"
+        capture.close()
+
+
+def test_a_first_picture_that_came_too_early_is_asked_for_again(server: Server) -> None:
+    with Producer(server.remote, silent_starts=1) as producer:
+        capture = opened(server, producer)
+        first(capture)
+        capture.close()
+
+
+def test_a_part_is_cut_out_where_the_producer_says_so_and_scaled_to_the_mode(server: Server) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        first(capture)
+        picture = grey(0)
+        picture[40:130, 60:220] = 255
+        frame = shown(producer, capture, picture, metas={CROP: struct.pack("=iiII", 60, 40, 160, 90)})
+        assert (frame.luma.shape, int(frame.luma.min())) == ((180, 320), WHITE)
+        capture.close()
+
+
+def test_a_pointer_that_is_told_beside_the_picture_is_drawn_and_moves_without_one(server: Server) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer, cursor="metadata")
+        first(capture)
+        bitmap = struct.pack("=IIIiI", 11, 16, 8, 64, 20) + b"\xff" * 16 * 8 * 4
+        place = struct.pack("=IIiiiiI", 1, 0, 104, 52, 4, 2, 28)
+        frame = shown(producer, capture, grey(0), metas={CURSOR: place + bitmap})
+        assert set(frame.luma[50:58, 100:116].ravel()) == {WHITE}
+        assert int((frame.luma == WHITE).sum()) == 16 * 8
+        frame = shown(producer, capture, metas={CURSOR: struct.pack("=IIiiiiI", 1, 0, 24, 12, 4, 2, 0)})
+        assert set(frame.luma[10:18, 20:36].ravel()) == {WHITE}
+        assert int((frame.luma == WHITE).sum()) == 16 * 8, "and it is where it was no more"
+        assert set(shown(producer, capture, metas={CURSOR: bytes(28)}).luma.ravel()) == {BLACK}
+        assert capture.counters["empty"] >= 2
+        capture.close()
+
+
+def test_a_producer_that_resizes_goes_on_being_captured(server: Server) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        first(capture)
+        producer.offer(200, 100)
+        eventually(lambda: producer.size == (200, 100), "the other size")
+        first(capture)
+        frame = shown(producer, capture, grey(0, Mode(200, 100, 60)))
+        assert (frame.luma.shape, int(frame.luma.mean())) == ((180, 320), BLACK)
+        capture.close()
+
+
+def test_a_capture_in_another_mode_takes_the_stream_over_and_the_producer_follows(server: Server) -> None:
+    with Producer(server.remote, any_size=True) as producer:
+        former = opened(server, producer, sized=True)
+        first(former)
+        assert producer.size == (320, 180)
+        later = opened(server, producer, OTHER, sized=True)
+        eventually(lambda: producer.size == (480, 270), "the size that is asked for now")
+        producer.wait_until_wanted()
+        stream = later._stream  # type: ignore[attr-defined]
+        producer.deliver(grey(0, OTHER), lambda: stream.counters.received > 1)
+        assert int(former.capture().luma.mean()) == WHITE, "what comes now is not for the one before"
+        former.close()
+        frame = later.capture()
+        assert (frame.luma.shape, int(frame.luma.mean())) == ((270, 480), BLACK)
+        later.close()
+
+
+def test_a_capture_that_takes_over_a_screen_that_stands_still_begins_with_what_is_there(
+    server: Server,
+) -> None:
+    with Producer(server.remote) as producer:
+        former = opened(server, producer)
+        first(former)
+        later = opened(server, producer, OTHER)
+        former.close()
+        frame = later.capture()
+        assert (frame.luma.shape, int(frame.luma.mean())) == ((270, 480), WHITE)
+        taken = later.counters["captured"]
+        eventually(lambda: later.capture() and later.counters["captured"] > taken, "a picture of its own")
+        later.close()
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"size": 1},
+        {"offset": 4},
+        {"offset": 0xFFFF_FFFF},
+        {"stride": 0x7FFF_FFFF},
+        {"stride": -1280},
+        {"stride": 1279},
+        {"flags": library.CHUNK_CORRUPTED},
+    ],
+)
+def test_a_picture_that_is_not_all_there_is_left_out_and_the_next_one_shown(
+    server: Server, chunk: dict[str, int]
+) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        first(capture)
+        producer.deliver(grey(255), lambda: capture.counters["corrupted"] >= 1, chunk=chunk)
+        nonsense = {DAMAGE: b"\xff" * 64, CROP: b"\xff" * 16, CURSOR: b"\xff" * 48}
+        assert int(shown(producer, capture, grey(0), metas=nonsense).luma.mean()) == BLACK
+        capture.close()
+
+
+def lie(**values: int) -> Callable[[library.Data], None]:
+    def told(data: library.Data) -> None:
+        for name, value in values.items():
+            setattr(data, name, value)
+
+    return told
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (lie(maxsize=1 << 20), "larger than the memory behind it"),
+        (lie(maxsize=0xFFFF_FFFF), "a buffer of 4294967295 bytes"),
+        (lie(mapoffset=4096), "larger than the memory behind it"),
+        (lie(type=3), "DMA-BUFs only"),
+    ],
+)
+def test_a_buffer_that_lies_about_its_memory_ends_the_capture_with_words(
+    server: Server, told: Callable[[library.Data], None], words: str
+) -> None:
+    with Producer(server.remote, lie=told) as producer:
+        capture = opened(server, producer)
+        with pytest.raises(MediaError, match=words):
+            capture.capture()
+        capture.close()
+
+
+def test_a_producer_of_dma_bufs_alone_is_refused_with_the_reason(server: Server) -> None:
+    with Producer(server.remote, modifiers=[0]) as producer:
+        capture = opened(server, producer)
+        with pytest.raises(MediaError, match="no pictures that can be taken") as refused:
+            capture.capture()
+        assert "DMA-BUF" in refused.value.hint
+        capture.close()
+
+
+def test_the_end_of_the_node_and_of_the_server_is_told_and_a_new_capture_works_again(server: Server) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        first(capture)
+    with pytest.raises(MediaError, match="has gone") as told:
+        drain(capture)
+    assert "pipewire" in told.value.hint
+    capture.close()
+
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        first(capture)
+        server.stop()
+        with pytest.raises(MediaError, match="PipeWire has ended"):
+            drain(capture)
+        with pytest.raises(DesktopError, match="does not answer"):
+            open_capture(PipeWireScreen(node=1, remote=server.remote), MODE)
+        server.start()
+        with Producer(server.remote) as anew:
+
+            def captured_again() -> bool:
+                again = opened(server, anew)
+                try:
+                    first(again)
+                except MediaError:  # the session manager is not up yet
+                    return False
+                finally:
+                    again.close()
+                return True
+
+            eventually(captured_again, "pictures of the server that runs now")
+        capture.close()
