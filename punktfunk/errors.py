@@ -28,6 +28,7 @@
     │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
     ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
+    │   └── SourceLostError         exit 5  PF510  what was streamed has gone
     ├── ManagementError             exit 5  PF710  a running host's management API does not answer as it should
     │   └── CredentialError         exit 2  PF711  its token or its password file cannot be used
     ├── SettingsError               exit 5  PF720  the settings of a host cannot be read or written
@@ -265,6 +266,12 @@ class MediaError(PunktfunkError):
     """An encoder, a decoder or a source failed."""
 
     code = "PF500"
+
+
+class SourceLostError(MediaError):
+    """A source gives no pictures any more; the encoder is as it was."""
+
+    code = "PF510"
 
 
 class DesktopError(PunktfunkError):

@@ -39,6 +39,8 @@ class _Lent:
     """As the desktop gave it."""
     shown: list[DesktopOutput]
     """What each of the streams was lent of it."""
+    gone: bool = False
+    """Whether it gives no pictures any more; the desktop has it back, and nobody else is shown it."""
 
 
 def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, Availability]:
@@ -128,6 +130,10 @@ class DesktopPool:
         """Give a lent output another mode; one that others are shown too, or that cannot, is captured scaled."""
         return self._in_turn(lambda: self._change(output, mode))
 
+    def renew(self, lost: DesktopOutput | None, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+        """Take back an output that gives no pictures any more, and return another one for its stream."""
+        return self._in_turn(lambda: self._renew(lost, mode, scale))
+
     def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
         """Start a program on the desktop; see :meth:`punktfunk.desktop.Desktop.run`."""
         if self._closed:
@@ -191,8 +197,9 @@ class DesktopPool:
         return None
 
     def _lend(self, mode: Mode, scale: float) -> DesktopOutput:
-        if self.mirrors and self._lent and self._desktop.failure is None:
-            first = self._lent[0]
+        there = [lent for lent in self._lent if not lent.gone]
+        if self.mirrors and there and self._desktop.failure is None:
+            first = there[0]
             shown = replace(first.output, mode=mode)
             first.shown.append(shown)
             return shown
@@ -200,8 +207,15 @@ class DesktopPool:
         self._lent.append(_Lent(output, [output]))
         return output
 
+    def _renew(self, lost: DesktopOutput | None, mode: Mode, scale: float) -> DesktopOutput:
+        if lost is not None:
+            self._give_back(lost, gone=True)
+        return self._lend(mode, scale)
+
     def _change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         lent = self._find(output)
+        if lent.gone:
+            raise DesktopError("the output of this stream has gone")
         if len(lent.shown) > 1:
             changed = replace(output, mode=mode)
         else:
@@ -216,12 +230,15 @@ class DesktopPool:
                 return lent
         raise DesktopError("the output of this stream was given back")
 
-    def _give_back(self, output: DesktopOutput) -> None:
+    def _give_back(self, output: DesktopOutput, *, gone: bool = False) -> None:
         try:
             lent = self._find(output)
             lent.shown = [each for each in lent.shown if each is not output]
             if not lent.shown:
                 self._lent.remove(lent)
+            over = not lent.gone and (gone or not lent.shown)
+            lent.gone = lent.gone or gone
+            if over:
                 self._desktop.give_back(lent.output)
         except PunktfunkError as error:
             self._log.warning("output not taken away", output=output.name, cause=error.cause)
@@ -296,6 +313,18 @@ class OutputLease:
             raise DesktopError("the stream has no output yet")
         self._lent = await asyncio.to_thread(self.desktop.change, self._lent, mode)
         return await self._shown(self._lent)
+
+    async def renew(self, mode: Mode) -> Shown:
+        """Have another output made in place of one that gives no pictures any more; return what to capture then."""
+        if self.desktop is None:
+            raise DesktopError("the stream has no output yet")
+        lost, self._lent = self._lent, None
+        lent = await asyncio.to_thread(self.desktop.renew, lost, mode, scale=self._scale)
+        if self._over:
+            self.desktop.give_back(lent)
+            raise DesktopError("the stream is over")
+        self._lent = lent
+        return await self._shown(lent)
 
     def end(self) -> None:
         """Give the output back for another stream."""

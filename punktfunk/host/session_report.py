@@ -10,6 +10,7 @@ from typing import Literal
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.host.client_session import Remote
 from punktfunk.host.desktop import DesktopPool, OutputLease
+from punktfunk.host.stream.returning import Returning
 from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
 from punktfunk.units import Mode
 
@@ -62,6 +63,7 @@ class SessionReport:
     _lease: OutputLease | None = None
     _host_audio: bool = True
     _keep_pads: bool = False
+    _returning: Returning | None = None
     _worker_gone: bool = False
     _session_gone: bool = False
 

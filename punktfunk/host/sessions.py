@@ -17,6 +17,7 @@ from punktfunk import log
 from punktfunk.addresses import source_of
 from punktfunk.ending import EndReason
 from punktfunk.errors import PunktfunkError
+from punktfunk.host import notices
 from punktfunk.host.capacity import Claimant
 from punktfunk.host.capacity_loop import CapacityEvents, CapacityLoop
 from punktfunk.host.client_session import ClientSession, Remote, StreamRequest
@@ -27,6 +28,7 @@ from punktfunk.host.peripherals.router import InputSink, Peripherals
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.host.stream.returning import Returning
 from punktfunk.host.stream.sources import Shown
 from punktfunk.host.stream.spec import RecordOptions
 from punktfunk.input import FromClient
@@ -132,6 +134,13 @@ class Sessions:
             on_message=lambda message: self._worker_says(session, report, message),
             on_exit=lambda status: self._worker_gone(session, report, status),
         )
+        if lease is not None:
+            report._returning = Returning(
+                lambda: lease.renew(report.mode),
+                worker.use_source,
+                back=lambda: self._desktop_back(session, report),
+                given_up=lambda error: self._given_up(session, report, error),
+            )
         self._requests[session] = request
         self.history.begin(report)
         self._streams[session] = (worker, report)
@@ -239,8 +248,9 @@ class Sessions:
                 report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
                 report.state = "ending" if session.ending else "streaming"
                 self.on_change(report)
-            case messages.FrameRate(hz, wanted_hz, encode_us):
-                self._frame_rate(session, report, hz, wanted_hz, encode_us)
+            case messages.FrameRate() | messages.SourceLost() | messages.SourceTaken():
+                notices.take(session, report, message)
+                self.on_change(report)
             case messages.Logged(level, concern, event, fields):
                 _relay(level, concern, event, {**fields, "session": report.number})
             case messages.Ended(reason, counters):
@@ -267,24 +277,25 @@ class Sessions:
                     # Not earlier: the start of recorder and worker at once takes longer than one by one.
                     self.peripherals.listen(session, report)
 
-    def _frame_rate(
-        self, session: ClientSession, report: SessionReport, hz: int, wanted_hz: int, encode_us: int
-    ) -> None:
-        """Take note of the frame rate that a slow encoder reaches."""
-        if hz == wanted_hz:
-            report.notices.pop("frame rate", None)
-            session.log.info("frame rate as asked for", hz=hz, encoder=report.encoder)
-        else:
-            words = f"{hz} frames a second of {wanted_hz}: {report.encoder} takes {encode_us / 1000:.0f} ms a picture"
-            report.notices["frame rate"] = words
-            session.log.warning(
-                "frame rate lowered", hz=hz, wanted_hz=wanted_hz, encoder=report.encoder, encode_us=encode_us
-            )
+    def _given_up(self, session: ClientSession, report: SessionReport, error: PunktfunkError) -> None:
+        """End a stream whose pictures did not come back."""
+        report.failed, report.stream_reason = True, error.cause
+        session.log.error("stream failed", code=error.code, cause=error.cause, hint=error.hint)
+        session.stream_failed(f"stream failed: {error.cause}")
+        self.leave(session)
+
+    def _desktop_back(self, session: ClientSession, report: SessionReport) -> None:
+        notices.desktop_back(session, report)
         self.on_change(report)
+        if not self._closing and not session.ending:
+            # A desktop that was opened again plays elsewhere.
+            self.peripherals.listen(session, report)
 
     def _worker_gone(self, session: ClientSession, report: SessionReport, status: int | None) -> None:
         """Take note of the end of a worker, or (without a status) that a stream ended before it had one."""
         report._worker_gone = True
+        if report._returning is not None:
+            report._returning.cancel()
         if status is not None:
             self.capacity.worker_gone()
             self.leave(session)

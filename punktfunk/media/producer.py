@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import MediaError
+from punktfunk.errors import MediaError, SourceLostError
 from punktfunk.media.encoders import Encoder, EncoderConfig, RateChange, open_encoder
 from punktfunk.media.sources import FileSpec, SyntheticSpec, TestCardSpec, VideoSource, open_source
 from punktfunk.media.synthetic import MIN_BYTES, test_frame
-from punktfunk.media.types import AccessUnit, Codec, Stamps
+from punktfunk.media.types import AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate, Mode
 
 
@@ -45,7 +45,14 @@ class Producer(Protocol):
         ...
 
     def produce(self) -> AccessUnit:
-        """Capture and encode now, and return the access unit; raise MediaError when that fails."""
+        """Capture and encode now, and return the access unit.
+
+        Raises SourceLostError when there is no picture any more, and MediaError when the encoder fails.
+        """
+        ...
+
+    def hold(self) -> bool:
+        """Show the last picture from now on, dark, for the source has gone; ``False`` where there was none."""
         ...
 
     def request_key(self) -> None:
@@ -72,6 +79,7 @@ class VideoProducer:
         self._source = source
         self._encoder = encoder
         self._key = True
+        self._last: RawFrame | None = None
 
     @property
     def codec(self) -> Codec:
@@ -100,10 +108,24 @@ class VideoProducer:
 
     def produce(self) -> AccessUnit:
         """Capture and encode now; see :class:`Producer`."""
-        frame = self._source.capture()
+        try:
+            frame = self._last = self._source.capture()
+        except MediaError as error:
+            raise SourceLostError(error.cause, error.hint) from error
         unit = self._encoder.encode(frame, key=self._key)
         self._key = False
         return unit
+
+    def hold(self) -> bool:
+        """Go on with the last picture; see :class:`Producer`."""
+        if self._last is None:
+            return False
+        from punktfunk.media.sources.still import StillSource
+
+        former, self._source = self._source, StillSource(self._last)
+        self._last = None
+        former.close()
+        return True
 
     def request_key(self) -> None:
         """Make the next access unit a key one."""
@@ -162,6 +184,10 @@ class SyntheticProducer:
         self._key = False
         data = test_frame(frame, self.frame_bytes)
         return AccessUnit(data, key, frame, captured_ns, Stamps(captured_ns=captured_ns))
+
+    def hold(self) -> bool:
+        """Return ``False``: there is no picture."""
+        return False
 
     def request_key(self) -> None:
         """Mark the next access unit as a key one."""

@@ -60,7 +60,7 @@ class Blackboard:
 
     def give_back(self, output: DesktopOutput) -> None:
         self.done.append(f"give_back {output.name}")
-        self.free.append(output.name)
+        self.free.insert(0, output.name)
 
     def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
         raise CapabilityError("nothing runs on a blackboard", "write on it")
@@ -195,6 +195,22 @@ def test_an_output_that_is_given_back_is_there_for_whoever_asks_next_and_nobody_
     assert board.done[-1] == "close", "what is closed is asked for nothing"
     with pytest.raises(SessionClosedError):
         pool.change(first[0], MODE)
+
+
+def test_an_output_that_has_gone_is_given_back_once_and_nobody_else_is_shown_it() -> None:
+    board = Blackboard(outputs=3)
+    pool = DesktopPool(board)
+    pool.mirrors = True
+    first, second = pool.lend(MODE), pool.lend(OTHER)
+    assert first.name == second.name
+    renewed = pool.renew(first, MODE)
+    assert renewed.name != first.name
+    with pytest.raises(DesktopError, match="has gone"):
+        pool.change(second, MODE)
+    assert pool.renew(second, OTHER).name == renewed.name, "streams are mirrored as before"
+    assert pool.renew(None, MODE).name == renewed.name
+    pool.close()
+    assert [what.split()[0] for what in board.done] == ["provide", "give_back", "provide", "close"]
 
 
 def test_who_waits_for_an_output_of_a_desktop_that_is_closed_is_told_so() -> None:

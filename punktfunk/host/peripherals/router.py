@@ -26,6 +26,9 @@ from punktfunk.input import (
 )
 from punktfunk.media.sound import SoundFormat
 
+_SOUND = "sound"
+"""What a notice is about."""
+
 
 class InputSink(Protocol):
     """Where input goes: an injector of a desktop, or a test."""
@@ -103,7 +106,12 @@ class Peripherals:
         heard = self._listeners[session] = _Heard(report.desktop, report._sound)
         capture = self._sounds.get(heard)
         if capture is None:
-            capture = AudioCapture(heard.place, lambda at, opus: self._hear(heard, at, opus), heard.sound)
+            capture = AudioCapture(
+                heard.place,
+                lambda at, opus: self._hear(heard, at, opus),
+                heard.sound,
+                lambda words: self._sound_is(heard, words),
+            )
             self._sounds[heard] = capture
         capture.begin()
         if not report._host_audio:
@@ -197,6 +205,14 @@ class Peripherals:
             return
         (self._silenced.add if silent else self._silenced.discard)(desktop)
         desktop.play_here(not silent)
+
+    def _sound_is(self, heard: _Heard, words: str) -> None:
+        """Note in each session that hears that what is wrong with it; "" for nothing any more."""
+        for session, report in self._listening():
+            if self._listeners.get(session) == heard:
+                report.notices.pop(_SOUND, None)
+                if words:
+                    report.notices[_SOUND] = f"no sound: {words}"
 
     def _hear(self, heard: _Heard, encoded_ns: int, opus: bytes) -> None:
         """Send a packet to everyone who hears that, each with a count and a clock of its own."""

@@ -124,6 +124,10 @@ class WorkerStream:
             self._changes.add(change)
             change.add_done_callback(self._changes.discard)
 
+    def use_source(self, shown: Shown) -> None:
+        """Show another screen in place of one that has gone."""
+        self._send(messages.UseSource(shown.screen.model_dump(mode="json")), shown.connection)
+
     def probe(self, target_kbps: int, duration_ms: int) -> None:
         """Send filler in place of frames."""
         self._send(messages.SendProbe(target_kbps, duration_ms))

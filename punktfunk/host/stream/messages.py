@@ -54,6 +54,13 @@ class UseMode:
 
 
 @dataclass(frozen=True, slots=True)
+class UseSource:
+    """Show another source in place of one that was lost; answered by :class:`SourceTaken`."""
+
+    source: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class SendProbe:
     """Send filler at a rate for a while, in place of frames; answered by :class:`ProbeSent`."""
 
@@ -103,6 +110,23 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceLost:
+    """Worker: what was streamed has gone; its last picture is shown until there is another source, or the end."""
+
+    code: str
+    cause: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTaken:
+    """Worker: another source is shown; with a ``cause`` it cannot be, and the picture stands still on."""
+
+    cause: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRate:
     """Worker: the encoder reaches another frame rate, which is streamed now."""
 
@@ -148,10 +172,22 @@ class Failed:
     hint: str
 
 
-Change = WantKeyframe | UseBitrate | UseFec | UseMode | SendProbe
+Change = WantKeyframe | UseBitrate | UseFec | UseMode | UseSource | SendProbe
 """What a host asks of a stream that it has prepared."""
 Order = Prepare | Begin | Change
 """Host to worker."""
-Notice = Ready | Progress | FrameRate | Logged | ModeOutcome | ProbeSent | PortRefused | Ended | Failed
+Notice = (
+    Ready
+    | Progress
+    | FrameRate
+    | SourceLost
+    | SourceTaken
+    | Logged
+    | ModeOutcome
+    | ProbeSent
+    | PortRefused
+    | Ended
+    | Failed
+)
 """Worker to host."""
 VOCABULARY: tuple[type[Any], ...] = (*get_args(Order), *get_args(Notice))

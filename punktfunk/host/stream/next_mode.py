@@ -15,8 +15,11 @@ from punktfunk.media import EncoderConfig, Producer
 class Built:
     """A mode that is ready, or (without a producer) one that cannot be had."""
 
+    source: WorkerSource
     encoder: EncoderConfig
     producer: Producer | None
+    error: PunktfunkError | None = None
+    """Why it cannot."""
 
 
 class NextMode:
@@ -55,7 +58,7 @@ class NextMode:
     def _open(self, source: WorkerSource, encoder: EncoderConfig, connection: int | None) -> None:
         try:
             producer = open_worker_producer(source, encoder, connection)
-        except PunktfunkError:
-            self._done.put(Built(encoder, None))
+        except PunktfunkError as error:
+            self._done.put(Built(source, encoder, None, error))
         else:
-            self._done.put(Built(encoder, producer))
+            self._done.put(Built(source, encoder, producer))

@@ -20,8 +20,9 @@ from pydantic import TypeAdapter
 from punktfunk import log
 from punktfunk.allowance import Allowance
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.capture import PRODUCERS as SCREENS
 from punktfunk.desktop.capture import close_unused
-from punktfunk.errors import PunktfunkError
+from punktfunk.errors import PunktfunkError, SourceLostError
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.attainable import FOLLOWS, AttainableRate
 from punktfunk.host.stream.next_mode import NextMode
@@ -71,6 +72,8 @@ class StreamProgram:
         self._restart_clock = False
         self._refusals_due = 0
         self._next_mode = NextMode()
+        self._wants_source = False
+        """Whether what is being built is for a source that was lost, and not for a mode."""
         self._key_frames = 0
         self._produce_cpu_ns = 0
         self._keyframes = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
@@ -201,7 +204,14 @@ class StreamProgram:
 
     def _frame(self, sender: Sender) -> None:
         began = time.thread_time_ns()
-        unit = self._producer.produce()
+        try:
+            unit = self._producer.produce()
+        except SourceLostError as error:
+            if self._source.kind not in SCREENS or not self._producer.hold():
+                raise
+            # Its last picture stands still from now on, and the stream with it: the host sees to another source.
+            self._end.send(messages.SourceLost(error.code, error.cause, error.hint))
+            unit = self._producer.produce()
         self._produce_cpu_ns += time.thread_time_ns() - began
         index = sender.submit(unit)
         self._key_frames += unit.key
@@ -236,6 +246,8 @@ class StreamProgram:
                 self._probes.ask(message)
             case messages.UseMode(mode, source):
                 self._change_mode(mode, source, *descriptors)
+            case messages.UseSource(source):
+                self._change_source(source, *descriptors)
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
 
@@ -250,21 +262,38 @@ class StreamProgram:
             close_unused(connection)
             self._answer_mode(False, self._encoder.mode)
 
+    def _change_source(self, source: dict[str, Any], connection: int | None = None) -> None:
+        encoder = self._encoder.model_copy(update={"bitrate": self._producer.bitrate})
+        if self._next_mode.build(_read_source(source), encoder, connection):
+            self._wants_source = True
+        else:
+            close_unused(connection)
+            self._end.send(messages.SourceTaken("the stream changes its mode just now"))
+
     def _take_next_mode(self) -> None:
-        """Go over to a mode that is ready; until then the old source and encoder have streamed on."""
+        """Go over to a mode or a source that is ready; until then the old ones have streamed on."""
         built = self._next_mode.take()
         if built is None:
             return
+        wanted_source, self._wants_source = self._wants_source, False
         if built.producer is None:
-            self._answer_mode(False, self._encoder.mode)
+            if wanted_source:
+                assert built.error is not None
+                self._end.send(messages.SourceTaken(built.error.cause, built.error.hint))
+            else:
+                self._answer_mode(False, self._encoder.mode)
             return
+        self._source = built.source
         former, self._producer = self._producer, built.producer
         if former.bitrate != built.encoder.bitrate:
             self._producer.set_bitrate(former.bitrate)
         self._encoder = built.encoder
         self._rate = AttainableRate(built.encoder.mode.refresh_hz)
         self._restart_clock = True
-        self._answer_mode(True, built.encoder.mode)
+        if wanted_source:
+            self._end.send(messages.SourceTaken())
+        else:
+            self._answer_mode(True, built.encoder.mode)
         self._next_mode.discard(former)
 
     def _answer_mode(self, accepted: bool, mode: Mode) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes.util
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE
+from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE, SoundPlace
 from punktfunk.desktop.audio.pipewire import SINK
 from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.desktop.audio.speakers import MutedSpeakers
 from punktfunk.desktop.session import DesktopSession, SessionOptions
 from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.media.opus import OpusDecoder, OpusEncoder
-from tests.support.waiting import eventually
+from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
+from tests.support.waiting import eventually, soon
 
 
 @pytest.fixture
@@ -178,6 +181,30 @@ def test_a_server_that_goes_ends_the_recording(sounding: DesktopSession) -> None
     with pytest.raises(DesktopError, match="sound server is gone"):
         _read_for_ever(capture)
     capture.close()
+
+
+@pytest.mark.parametrize("sound", [DEFAULT_SOUND, SoundFormat(continuous=True)])
+def test_sound_that_failed_is_tried_again_until_its_server_is_there(
+    sound: SoundFormat, sounding: DesktopSession
+) -> None:
+    there = SoundPlace(sounding.pulse_server, f"{SINK}.monitor")
+    places = iter([SoundPlace("unix:/nowhere/pulse", "monitor")])
+
+    async def scenario() -> None:
+        told: list[str] = []
+        heard: list[bytes] = []
+        capture = AudioCapture(
+            lambda: next(places, there), lambda _at, opus: heard.append(opus), sound, told.append
+        )
+        capture.begin()
+        await soon(lambda: told, "the failure is told")
+        assert "gives no recording" in told[0]
+        await soon(lambda: told[-1] == "", "and that there is sound again")
+        assert len(told) == 2
+        assert heard
+        capture.end()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 def test_a_server_that_is_not_there_is_an_error_of_the_desktop(

@@ -107,18 +107,58 @@ def test_a_desktop_whose_compositor_was_killed_is_opened_again_for_the_next_stre
     log.configure(level="warning")
     pool = pool_with("sleep", "60")
     lost = pool.lend(MODE)
-    with socket.socket(socket.AF_UNIX) as to_compositor:
-        to_compositor.connect(display_of(lost))
-        peer = to_compositor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    os.kill(int.from_bytes(peer[:4], sys.byteorder), signal.SIGKILL)
+    os.kill(_compositor_of(pool), signal.SIGKILL)
     _said(capfd, "desktop ended")
     first = pool.lend(MODE)
     pool.give_back(lost)
     second = pool.lend(MODE)
     assert display_of(first) == display_of(second) != display_of(lost)
     assert first.name != second.name
-    with pytest.raises(DesktopError, match="gone"):
+    with pytest.raises(DesktopError, match="given back"):
         pool.change(lost, MODE)
+    pool.close()
+
+
+@pytest.mark.slow
+def test_a_stream_whose_compositor_is_killed_stands_still_says_so_and_gets_another_desktop(
+    capfd: pytest.CaptureFixture[str], pool_with: Callable[..., DesktopPool], tmp_path: Path
+) -> None:
+    log.configure(level="warning")
+    pool = pool_with(sys.executable, "-m", "punktfunk.desktop.testcard")
+    lent: list[DesktopOutput] = []
+    renew = pool.renew
+
+    def renewing(lost: DesktopOutput | None, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+        if lost is not None:
+            lent.append(lost)
+        lent.append(renew(lost, mode, scale=scale))
+        return lent[-1]
+
+    pool.renew = renewing  # type: ignore[method-assign]
+
+    async def scenario() -> None:
+        async with punktfunk.Host(host_config(tmp_path / "host"), desktop=pool) as host:
+            config = CLIENT.model_copy(update={"artefacts": tmp_path / "client"})
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", config) as client:
+                await _seen(client, 15)
+                [report] = host.live()
+                told: list[str] = []
+                host.sessions.on_change = lambda report: told.extend(report.notices.values())
+                os.kill(_compositor_of(pool), signal.SIGKILL)
+                await soon(lambda: bool(told), "the console is told")
+                assert "the desktop gives no pictures" in told[0]
+                await soon(lambda: not report.notices, "and that it is back")
+                await _seen(client, 15)
+                client.stop()
+                summary = await client.finished()
+                [report] = await host.sessions_over(1)
+        assert summary.counters["decode_errors"] == 0
+        assert not report.failed, report.stream_reason
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert display_of(lent[0]) != display_of(lent[-1])
+    said = capfd.readouterr().err
+    assert said.index("desktop lost") < said.index("desktop back")
     pool.close()
 
 
@@ -144,6 +184,14 @@ def test_a_client_that_takes_over_gets_the_output_that_shows_its_program(
                     assert [report.number for report in host.live()] == [2]
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def _compositor_of(pool: DesktopPool) -> int:
+    """The process that answers on the display of what was lent first."""
+    with socket.socket(socket.AF_UNIX) as to_compositor:
+        to_compositor.connect(display_of(pool._lent[0].output))
+        peer = to_compositor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(peer[:4], sys.byteorder)
 
 
 def display_of(output: DesktopOutput) -> str:

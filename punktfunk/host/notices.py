@@ -1,0 +1,52 @@
+"""What a person should know of a session while it streams: in its report, for console and API, and in the log."""
+
+from __future__ import annotations
+
+from punktfunk.errors import SourceLostError
+from punktfunk.host.client_session import ClientSession
+from punktfunk.host.session_report import SessionReport
+from punktfunk.host.stream import messages
+
+_FRAME_RATE, _DESKTOP = "frame rate", "desktop"
+
+
+def take(
+    session: ClientSession,
+    report: SessionReport,
+    message: messages.FrameRate | messages.SourceLost | messages.SourceTaken,
+) -> None:
+    """Take note of what a worker says; what was lost is looked for."""
+    match message:
+        case messages.FrameRate():
+            _frame_rate(session, report, message)
+        case messages.SourceLost(_, cause, hint):
+            words = f"the desktop gives no pictures, and is asked for others: {cause}"
+            report.notices[_DESKTOP] = words
+            session.log.error("desktop lost", cause=cause, hint=hint)
+            if report._returning is not None:
+                report._returning.lost(SourceLostError(cause, hint))
+        case messages.SourceTaken(cause, hint):
+            if report._returning is not None:
+                report._returning.taken(SourceLostError(cause, hint) if cause else None)
+
+
+def desktop_back(session: ClientSession, report: SessionReport) -> None:
+    """Take note that there are pictures again."""
+    report.notices.pop(_DESKTOP, None)
+    session.log.warning("desktop back")
+
+
+def _frame_rate(session: ClientSession, report: SessionReport, message: messages.FrameRate) -> None:
+    if message.hz == message.wanted_hz:
+        report.notices.pop(_FRAME_RATE, None)
+        session.log.info("frame rate as asked for", hz=message.hz, encoder=report.encoder)
+        return
+    took = f"{report.encoder} takes {message.encode_us / 1000:.0f} ms a picture"
+    report.notices[_FRAME_RATE] = f"{message.hz} frames a second of {message.wanted_hz}: {took}"
+    session.log.warning(
+        "frame rate lowered",
+        hz=message.hz,
+        wanted_hz=message.wanted_hz,
+        encoder=report.encoder,
+        encode_us=message.encode_us,
+    )

@@ -1,0 +1,89 @@
+"""The way back of a stream's pictures, once what showed them has gone: another screen from the desktop, or the end.
+
+Belongs to the host's event loop. Meanwhile the stream shows its last picture (``media/sources/still.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.errors import DesktopError, PunktfunkError
+from punktfunk.host.stream.sources import Shown
+
+PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
+"""Before each try; a compositor that is started again takes a second or two, one that a person starts longer."""
+_TAKEN_LIMIT_S: Final = 10.0
+"""For a worker to open what it was told, and to get a first picture of it."""
+_MOST: Final = 5
+_WITHIN_NS: Final = 120_000_000_000
+"""So many losses within so long are one that lasts."""
+
+
+class Returning:
+    """Brings the pictures of one stream back.
+
+    ``renew`` has the desktop give another screen, ``use`` tells the worker of it. ``back`` is called when there are
+    pictures again, and ``given_up`` where none came.
+    """
+
+    def __init__(
+        self,
+        renew: Callable[[], Awaitable[Shown]],
+        use: Callable[[Shown], None],
+        *,
+        back: Callable[[], None],
+        given_up: Callable[[PunktfunkError], None],
+    ) -> None:
+        self._renew = renew
+        self._use = use
+        self._back = back
+        self._given_up = given_up
+        self._losses: list[int] = []
+        self._answer: asyncio.Future[PunktfunkError | None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def lost(self, error: PunktfunkError) -> None:
+        """Begin: the worker has no more pictures."""
+        now_ns = monotonic_ns()
+        self._losses = [each for each in self._losses if now_ns - each < _WITHIN_NS]
+        self._losses.append(now_ns)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._bring_back(error))
+
+    def taken(self, error: PunktfunkError | None) -> None:
+        """Take the worker's word on the screen that it was told of: why it has no picture of that, ``None``: it has."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(error)
+
+    def cancel(self) -> None:
+        """Try no more: the stream ends."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _bring_back(self, error: PunktfunkError) -> None:
+        if len(self._losses) > _MOST:
+            self._given_up(error)
+            return
+        for pause_s in PAUSES_S:
+            await asyncio.sleep(pause_s)
+            failed = await self._try()
+            if failed is None:
+                self._back()
+                return
+            error = failed
+        self._given_up(error)
+
+    async def _try(self) -> PunktfunkError | None:
+        """Have one more screen made and shown; return why that failed."""
+        self._answer = asyncio.get_running_loop().create_future()
+        try:
+            self._use(await self._renew())
+            async with asyncio.timeout(_TAKEN_LIMIT_S):
+                return await self._answer
+        except TimeoutError:
+            return DesktopError("the desktop's new output gives no picture")
+        except PunktfunkError as error:
+            return error
