@@ -32,6 +32,8 @@ class Kind:
     """What the user runs; None: the host brings its own."""
     own_output: bool
     """Whether each stream gets an output of its own, of the size that the client wants."""
+    moves_windows: bool = False
+    """Whether another mode takes the output away for a moment, so that its windows go to another one."""
 
 
 KINDS: Final = {
@@ -41,7 +43,7 @@ KINDS: Final = {
         Kind("labwc", BackendName.WLROOTS, Labwc, own_output=False),
         Kind("headless-sway", BackendName.HEADLESS_SWAY, None, own_output=True),
         Kind("kwin", BackendName.KWIN, KWin, own_output=False),
-        Kind("mutter", BackendName.MUTTER, Mutter, own_output=True),
+        Kind("mutter", BackendName.MUTTER, Mutter, own_output=True, moves_windows=True),
     )
 }
 
