@@ -112,6 +112,51 @@ class StreamEvents(ctypes.Structure):
     )
 
 
+OnGlobalRemove = CFUNCTYPE(None, c_void_p, c_uint32)
+
+
+class RegistryEvents(ctypes.Structure):
+    """``struct pw_registry_events``, version 0."""
+
+    _fields_ = (("version", c_uint32), ("global_", c_void_p), ("global_remove", OnGlobalRemove))
+
+
+_GetRegistry = CFUNCTYPE(c_void_p, c_void_p, c_uint32, c_size_t)
+_REGISTRY_VERSION: Final = 3
+
+
+class _CoreMethods(ctypes.Structure):
+    """``struct pw_core_methods``, as far as it is used."""
+
+    _fields_ = (
+        ("version", c_uint32),
+        ("add_listener", c_void_p),
+        ("hello", c_void_p),
+        ("sync", c_void_p),
+        ("pong", c_void_p),
+        ("error", c_void_p),
+        ("get_registry", _GetRegistry),
+    )
+
+
+class _Interface(ctypes.Structure):
+    """``struct spa_interface``, which every proxy begins with."""
+
+    _fields_ = (
+        ("type", c_char_p),
+        ("version", c_uint32),
+        ("methods", POINTER(_CoreMethods)),
+        ("object", c_void_p),
+    )
+
+
+def get_registry(core: int) -> int | None:
+    """Return the registry of a connection: an inline function of the headers, which calls by the core's table."""
+    interface = _Interface.from_address(core)
+    registry: int | None = interface.methods.contents.get_registry(interface.object, _REGISTRY_VERSION, 0)
+    return registry
+
+
 _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "pw_init": (None, (c_void_p, c_void_p)),
     "pw_get_library_version": (c_char_p, ()),
@@ -127,6 +172,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "pw_context_connect_fd": (c_void_p, (c_void_p, c_int, c_void_p, c_size_t)),
     "pw_context_destroy": (None, (c_void_p,)),
     "pw_core_disconnect": (c_int, (c_void_p,)),
+    "pw_proxy_add_object_listener": (None, (c_void_p, POINTER(Hook), POINTER(RegistryEvents), c_void_p)),
     "pw_properties_new_string": (c_void_p, (c_char_p,)),
     "pw_stream_new": (c_void_p, (c_void_p, c_char_p, c_void_p)),
     "pw_stream_add_listener": (None, (c_void_p, POINTER(Hook), POINTER(StreamEvents), c_void_p)),

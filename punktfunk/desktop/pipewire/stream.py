@@ -136,6 +136,10 @@ class PipeWireStream:
             remove_buffer=library.OnBuffer(self._safely(self._on_remove_buffer)),
             process=library.OnProcess(self._safely(self._on_process)),
         )
+        self._registry_hook = library.Hook()
+        self._registry_events = library.RegistryEvents(
+            version=0, global_remove=library.OnGlobalRemove(self._safely(self._on_global_remove))
+        )
         try:
             self._pw = library.load()
             self._start()
@@ -244,6 +248,11 @@ class PipeWireStream:
             )
 
     def _begin(self, wish: Wish) -> None:
+        # What a session manager does with a stream whose node has gone differs; the registry just says that it has.
+        registry = _made(library.get_registry(_made(self._core, "no connection")), "no registry")
+        self._pw.pw_proxy_add_object_listener(
+            registry, ctypes.byref(self._registry_hook), ctypes.byref(self._registry_events), None
+        )
         properties = self._pw.pw_properties_new_string(_PROPERTIES)
         self._stream = _made(self._pw.pw_stream_new(self._core, b"punktfunk", properties), "no stream")
         self._pw.pw_stream_add_listener(
@@ -280,6 +289,10 @@ class PipeWireStream:
         if new == library.STREAM_UNCONNECTED:
             # WirePlumber ends a stream that it cannot link, without a word.
             raise self._loss(why) if self.counters.formats else self._disagreement(why)
+
+    def _on_global_remove(self, identity: int) -> None:
+        if identity == self._node and not self._closed:
+            raise self._loss("")
 
     def _disagreement(self, why: str) -> MediaError:
         return MediaError(
