@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from punktfunk import cli_desktop, cli_gamestream, log
+from punktfunk import cli_desktop, cli_gamestream, cli_grants, log
 from punktfunk.cli_run import config_of, fail, fields_of, run
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
@@ -498,6 +498,7 @@ def discover_hosts(
 
 
 app.add_typer(cli_gamestream.app, name="gamestream")
+app.add_typer(cli_grants.app, name="desktop")
 app.command()(cli_desktop.record)
 app.command(name="testcard")(cli_desktop.draw_testcard)
 

@@ -19,6 +19,7 @@ from punktfunk.desktop import (
     Desktop,
     DesktopOptions,
     headless_desktop,
+    kwin,
     mutter,
     wlroots,
 )
@@ -137,6 +138,14 @@ def _part(name: str, reason: str, *demands: Callable[[], None]) -> Availability:
 
 
 BACKENDS: Final = (
+    Backend(
+        BackendName.KWIN,
+        "kwin",
+        "running KDE Plasma session",
+        "serve --desktop kwin, and auto where one runs and lets punktfunk capture",
+        kwin.examine,
+        kwin.KWinDesktop,
+    ),
     Backend(
         BackendName.MUTTER,
         "mutter",

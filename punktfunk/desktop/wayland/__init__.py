@@ -24,6 +24,17 @@ def connect(display: str) -> Connection:
     return Connection(display)
 
 
+def take_over(descriptor: int) -> Connection:
+    """Speak over a connection that another program has made, and own it.
+
+    Raises CapabilityError without pywayland and DesktopError where nobody answers.
+    """
+    require()
+    from punktfunk.desktop.wayland.connection import Connection
+
+    return Connection(descriptor)
+
+
 def require() -> None:
     """Raise CapabilityError unless pywayland can be imported."""
     try:

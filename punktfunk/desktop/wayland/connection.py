@@ -16,7 +16,7 @@ from pywayland.protocol.wayland import WlOutput
 from pywayland.protocol_core.interface import Interface
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.wayland.wlr import INTERFACES
+from punktfunk.desktop.wayland import kde, wlr
 from punktfunk.errors import CapabilityError, DesktopError
 
 ROUND_TRIP_LIMIT_S: Final = 5.0
@@ -69,13 +69,15 @@ class Connection:
     display. Whatever is still open then is closed by an exit handler.
     """
 
-    def __init__(self, display: str) -> None:
+    def __init__(self, display: str | int) -> None:
+        """Connect to a socket by its path or name, or take over one that is connected, by its descriptor."""
         self._display = Display(display)
         try:
             self._display.connect()
         except ValueError as error:
+            place = display if isinstance(display, str) else "the socket that was passed on"
             raise DesktopError(
-                f"no compositor answers on {display}", "start one, or let punktfunk start a headless sway"
+                f"no compositor answers on {place}", "start one, or let punktfunk start a headless sway"
             ) from error
         _open.add(self)
         self._globals: dict[str, list[Global]] = {}
@@ -110,6 +112,10 @@ class Connection:
         """Return whether the compositor has a global of that interface in at least that version."""
         return any(each.version >= version for each in self._globals.get(interface, ()))
 
+    def version_of(self, interface: str) -> int:
+        """Return the newest version in which the compositor has a global of that interface; 0 for none."""
+        return max((each.version for each in self._globals.get(interface, ())), default=0)
+
     def bind(self, interface: str, version: int) -> Any:
         """Bind the global of that interface in exactly ``version``.
 
@@ -122,6 +128,12 @@ class Connection:
             f"the compositor does not offer {interface} version {version}",
             "use a compositor that has it, such as sway 1.7 or newer",
         )
+
+    def bind_all(self, interface: str, newest: int) -> list[Any]:
+        """Bind every global of that interface, each in its version or in ``newest``, whichever is older."""
+        made = _interface(interface)
+        offered = self._globals.get(interface, ())
+        return [self._registry.bind(each.number, made, min(newest, each.version)) for each in offered]
 
     def flush(self) -> None:
         """Send what has been asked for; raise DesktopError when the compositor is gone or does not read."""
@@ -196,8 +208,9 @@ class Connection:
 
 
 def _interface(name: str) -> type[Interface]:
-    if name in INTERFACES:
-        return INTERFACES[name]
+    for declared in (wlr.INTERFACES, kde.INTERFACES):
+        if name in declared:
+            return declared[name]
     import importlib
 
     module, attribute = _STABLE[name]
@@ -215,6 +228,7 @@ _STABLE: Final = {
     "wl_seat": ("wayland", "WlSeat"),
     "wl_shm": ("wayland", "WlShm"),
     "xdg_wm_base": ("xdg_shell", "XdgWmBase"),
+    "zxdg_output_manager_v1": ("xdg_output_unstable_v1", "ZxdgOutputManagerV1"),
     "zwp_relative_pointer_manager_v1": ("relative_pointer_unstable_v1", "ZwpRelativePointerManagerV1"),
 }
 """Where pywayland keeps the bindings that punktfunk uses."""
