@@ -39,7 +39,7 @@ class WlrScreen(BaseModel):
     cursor: bool = True
     """Have the compositor draw the pointer into the picture."""
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
-    """A picture is given again when nothing has changed for this long."""
+    """A picture is given again when nothing has changed for this long; every half second once it stands still."""
     read_marker: bool = False
     """Number pictures by the test card's frame marker, -1 where there is none to read, so that a measurement can say
     which picture a client should have seen. Costs 60 µs a picture."""
@@ -64,7 +64,7 @@ class PipeWireScreen(BaseModel):
     cursor: Literal["embedded", "metadata"] = "embedded"
     """Whether the pointer is in the pictures, or told beside them and drawn here."""
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
-    """A picture is given again when nothing has changed for this long."""
+    """A picture is given again when nothing has changed for this long; every half second once it stands still."""
     read_marker: bool = False
     """As of :class:`WlrScreen`."""
 

@@ -202,7 +202,7 @@ class CopyCapture:
 
     def _next(self) -> RawFrame:
         if self._frames.has_frame:
-            deadline = self._frames.given_ns + self._keepalive_ns
+            deadline = self._frames.again_at_ns(self._keepalive_ns)
         else:
             deadline = monotonic_ns() + _FIRST_PICTURE_LIMIT_NS
         while True:

@@ -17,6 +17,10 @@ from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours, RawFrame
 from punktfunk.units import Mode
 
 _CONVERT_THREADS: Final = 2
+_LIVELY_REPEATS: Final = 20
+"""So often a picture is given again after the keep-alive time: an encoder makes it better, a client notices loss."""
+_STILL_NS: Final = 500_000_000
+"""Between two of a picture that has stood still for longer than that; clients expect one every few seconds at least."""
 
 
 class FrameMaker:
@@ -33,7 +37,7 @@ class FrameMaker:
         self._destination = destination(colours)
         self._pace = Pace(mode.refresh_hz)
         self._last: av.VideoFrame | None = None
-        self._number = 0
+        self._number = self._repeats = 0
         self.given_ns = monotonic_ns()
         """When the last frame was given."""
         self.counters = {"captured": 0, "repeated": 0, "left_out": 0}
@@ -70,6 +74,7 @@ class FrameMaker:
         if draw is not None:
             draw(self._last)
         self.counters["captured"] += 1
+        self._repeats = 0
         return self._give(self._last, made_ns)
 
     def again(self) -> RawFrame:
@@ -80,6 +85,7 @@ class FrameMaker:
         if self._last is None:
             raise MediaError("there is no picture yet")
         self.counters["repeated"] += 1
+        self._repeats += 1
         return self._give(self._last, monotonic_ns())
 
     def redraw(self, draw: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame:
@@ -89,6 +95,11 @@ class FrameMaker:
         draw(self._last)
         self.counters["captured"] += 1
         return self._give(self._last, made_ns)
+
+    def again_at_ns(self, keepalive_ns: int) -> int:
+        """Return when the last picture is to be given again unless there is another one by then."""
+        still = self._repeats >= _LIVELY_REPEATS
+        return self.given_ns + (max(keepalive_ns, _STILL_NS) if still else keepalive_ns)
 
     def close(self) -> None:
         """Let go of the last picture."""

@@ -87,7 +87,7 @@ class PipeWireCapture:
             leave(self._shared)
 
     def _next(self) -> RawFrame:
-        deadline = self._frames.given_ns + self._keepalive_ns
+        deadline = self._frames.again_at_ns(self._keepalive_ns)
         seen = 0
         held_back = False
         while True:
