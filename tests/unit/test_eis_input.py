@@ -306,6 +306,16 @@ def test_caps_lock_and_the_layout_in_use_are_reckoned_with() -> None:
     assert typed(board.take()) == struck(40)
 
 
+def test_a_caps_lock_that_the_client_pressed_counts_where_the_server_does_not_tell(german: bytes) -> None:
+    board = keyboard(german)
+    fed = with_devices(board)
+    for down in (True, False):
+        fed.apply(key(0x14, down=down))
+    board.take()
+    fed.apply(text("a"))
+    assert typed(board.take()) == struck(SHIFT, 30)
+
+
 def test_num_lock_is_pressed_once_for_a_digit_of_the_keypad(german: bytes) -> None:
     board = keyboard(german)
     fed = with_devices(board)

@@ -32,7 +32,6 @@ _FINGERS: Final = frozenset(
     }
 )
 _LIFTS: Final = frozenset({InputKind.TOUCH_UP, InputKind.TOUCH_CANCEL, InputKind.TOUCH_CANCEL_ALL})
-_NOT_LOCKED: Final = LockedModifiers(0, 0)
 
 
 class EisInput:
@@ -159,6 +158,9 @@ class EisInput:
             self._emulating.remove(device)
         if self._pointer is device:
             self._pointer = None
+        if (finder := self._finders.get(device)) is not None:
+            for code in [code for code, on in self._keys.items() if on is device]:
+                finder.note(code, down=False)
         for down in (self._keys, self._buttons, self._fingers):
             for code in [code for code, on in down.items() if on is device]:
                 del down[code]
@@ -178,10 +180,15 @@ class EisInput:
         device = self._keys.pop(code, None) or self._devices.having(Capability.KEYBOARD)
         if device is None:
             return "no_keyboard"
-        self._use(device).key(code, down=down)
+        self._tell_key(self._use(device), code, down=down)
         if down:
             self._keys[code] = device
         return None
+
+    def _tell_key(self, device: EisDevice, code: int, *, down: bool) -> None:
+        device.key(code, down=down)
+        if (finder := self._finders.get(device, self._fallback)) is not None:
+            finder.note(code, down=down)
 
     def _lock_numbers(self, code: int) -> None:
         """Press num lock where a key of the keypad would move a cursor.
@@ -196,7 +203,7 @@ class EisInput:
             return
         del self._locked[device]
         for down in (True, False):
-            self._use(device).key(EVDEV_NUM_LOCK, down=down)
+            self._tell_key(self._use(device), EVDEV_NUM_LOCK, down=down)
 
     def _button_event(self, event: InputEvent) -> str | None:
         code = EVDEV_OF_BUTTON.get(event.code)
@@ -335,8 +342,9 @@ class EisInput:
         finder = self._finders.get(device, self._fallback)
         if finder is None:
             return "no_keymap"
-        locked = self._locked.get(device, _NOT_LOCKED)
-        strokes = finder.strokes_of(event.code, locked=locked.locked, group=locked.group)
+        # A server that does not tell of its locks is taken to have had none: what clients lock since is known.
+        told = self._locked.get(device) or LockedModifiers(*finder.locked)
+        strokes = finder.strokes_of(event.code, locked=told.locked, group=told.group)
         if strokes is None:
             return "no_key_for_character"
         with self._modifiers_up():
@@ -346,22 +354,20 @@ class EisInput:
 
     def _strike(self, device: EisDevice, stroke: Stroke) -> None:
         self._key(stroke.key, down=False)  # where the client holds it, too
-        for code in stroke.held:
-            device.key(code, down=True)
-        device.key(stroke.key, down=True)
-        device.key(stroke.key, down=False)
-        for code in reversed(stroke.held):
-            device.key(code, down=False)
+        for code in (*stroke.held, stroke.key):
+            self._tell_key(device, code, down=True)
+        for code in (stroke.key, *reversed(stroke.held)):
+            self._tell_key(device, code, down=False)
 
     @contextmanager
     def _modifiers_up(self) -> Iterator[None]:
         """Let go of the modifiers that the client holds: a held Control does not make a command of a character."""
         held = {code: device for code, device in self._keys.items() if code in _MODIFIER_KEYS}
         for code, device in held.items():
-            device.key(code, down=False)
+            self._tell_key(device, code, down=False)
         yield
         for code, device in held.items():
-            device.key(code, down=True)
+            self._tell_key(device, code, down=True)
 
 
 def _of_finger(event: InputEvent) -> bool:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
-from punktfunk.desktop.inject.keymap import EVDEV_OFFSET, KEY_DOWN, TEXT_V1, load_xkbcommon
+from punktfunk.desktop.inject.keymap import (
+    EVDEV_OFFSET,
+    KEY_DOWN,
+    KEY_UP,
+    LAYOUT_EFFECTIVE,
+    MODS_LOCKED,
+    TEXT_V1,
+    load_xkbcommon,
+)
 from punktfunk.errors import DesktopError
 
 MAX_TABLES: Final = 16
@@ -73,6 +81,8 @@ class KeyFinder:
         self._library = load_xkbcommon()
         self._tables: dict[tuple[int, int], _Table] = {}
         self._keymap: Any = None
+        self._own: Any = None
+        """The state of the keyboard as far as :meth:`note` has heard."""
         context = self._library.xkb_context_new(_NO_INCLUDES)
         if context:
             self._library.xkb_context_set_log_level(context, _ONLY_CRITICAL)
@@ -80,6 +90,7 @@ class KeyFinder:
             self._library.xkb_context_unref(context)
         if not self._keymap:
             raise DesktopError("the desktop's keymap cannot be read", "text is not typed; keys are")
+        self._own = self._library.xkb_state_new(self._keymap)
         first = max(EVDEV_OFFSET, self._library.xkb_keymap_min_keycode(self._keymap))
         last = min(_LIMIT, self._library.xkb_keymap_max_keycode(self._keymap))
         codes = range(first - EVDEV_OFFSET, last - EVDEV_OFFSET + 1)
@@ -110,8 +121,23 @@ class KeyFinder:
             character: int = self._library.xkb_state_key_get_utf32(state, code + EVDEV_OFFSET)
         return character
 
+    def note(self, code: int, *, down: bool) -> None:
+        """Hear of a key that goes down or up on a keyboard with this keymap."""
+        self._library.xkb_state_update_key(self._own, code + EVDEV_OFFSET, KEY_DOWN if down else KEY_UP)
+
+    @property
+    def locked(self) -> tuple[int, int]:
+        """What the keys that were heard of have locked: the mask of modifiers, and the layout."""
+        return (
+            self._library.xkb_state_serialize_mods(self._own, MODS_LOCKED),
+            self._library.xkb_state_serialize_layout(self._own, LAYOUT_EFFECTIVE),
+        )
+
     def close(self) -> None:
         """Free the keymap. Closing twice is harmless."""
+        own, self._own = self._own, None
+        if own is not None:
+            self._library.xkb_state_unref(own)
         keymap, self._keymap = self._keymap, None
         if keymap is not None:
             self._library.xkb_keymap_unref(keymap)

@@ -21,7 +21,7 @@ TEXT_V1: Final = 1
 KEY_UP, KEY_DOWN = 0, 1
 EVDEV_OFFSET: Final = 8
 """X keycodes are evdev's plus 8, for historical reasons that the wire format keeps."""
-_MODS_DEPRESSED, _MODS_LATCHED, _MODS_LOCKED, _LAYOUT_EFFECTIVE = 1, 2, 4, 128
+_MODS_DEPRESSED, _MODS_LATCHED, MODS_LOCKED, LAYOUT_EFFECTIVE = 1, 2, 4, 128
 
 
 class _RuleNames(ctypes.Structure):
@@ -84,8 +84,8 @@ class Keyboard:
         return Modifiers(
             mods(self._state, _MODS_DEPRESSED),
             mods(self._state, _MODS_LATCHED),
-            mods(self._state, _MODS_LOCKED),
-            self._library.xkb_state_serialize_layout(self._state, _LAYOUT_EFFECTIVE),
+            mods(self._state, MODS_LOCKED),
+            self._library.xkb_state_serialize_layout(self._state, LAYOUT_EFFECTIVE),
         )
 
     def close(self) -> None:
