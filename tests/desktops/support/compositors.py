@@ -113,6 +113,8 @@ class KWin(Compositor):
     name = "kwin"
     desktop = "KDE"
     graphics: ClassVar[bool] = True
+    more: ClassVar[tuple[str, ...]] = ()
+    """Further options."""
 
     def start(self) -> Program:
         _bring_a_menu(self.session.home)
@@ -122,7 +124,7 @@ class KWin(Compositor):
         argv = ["env", "-u", "XDG_CURRENT_DESKTOP", "-u", "WAYLAND_DISPLAY"]
         if self.graphics:
             argv += [f"{name}={value}" for name, value in with_graphics().items()]
-        argv += ["kwin_wayland", "--virtual", *size, "--no-lockscreen", "--socket", socket]
+        argv += ["kwin_wayland", "--virtual", *size, "--no-lockscreen", "--socket", socket, *self.more]
         return self._start(argv)
 
 
@@ -131,12 +133,14 @@ class Mutter(Compositor):
 
     name = "mutter"
     desktop = "GNOME"
+    more: ClassVar[tuple[str, ...]] = ()
+    """Further options."""
 
     def start(self) -> Program:
         socket = self.session.env["WAYLAND_DISPLAY"] = "wayland-mutter"
         monitor = f"{OWN_OUTPUT.width}x{OWN_OUTPUT.height}@60"
         argv = ["mutter", "--headless", "--no-x11", "--wayland-display", socket, "--virtual-monitor", monitor]
-        return self._start(["env", "-u", "WAYLAND_DISPLAY", *argv])
+        return self._start(["env", "-u", "WAYLAND_DISPLAY", *argv, *self.more])
 
 
 def _bring_a_menu(home: Path) -> None:

@@ -30,11 +30,12 @@ from punktfunk.media.marker_layout import layout
 
 _BAND: Final = 64
 _GROUND, _LIGHT = 0x50, 0xB0
-_SEAT_VERSION: Final = 5
+_SEAT_VERSION: Final = 8
+"""From which on a wheel is told in parts of a notch; KWin keeps them back from a program of an older one."""
 _X_OFFSET: Final = 8
 _CAPABILITIES: Final = {"pointer": 1, "keyboard": 2, "touch": 4}
 _EVENTS: Final = {
-    "pointer": ("motion", "button", "axis", "axis_source", "axis_discrete", "axis_stop"),
+    "pointer": ("motion", "button", "axis", "axis_source", "axis_value120", "axis_stop"),
     "touch": ("down", "up", "motion", "cancel"),
 }
 
