@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from punktfunk import log
@@ -16,8 +16,8 @@ from punktfunk.desktop.touch.sway import map_touch, open_touch
 from punktfunk.desktop.user_session import UserSession, session_socket
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
-from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
-from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc, ipc_path_of
+from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
@@ -37,12 +37,13 @@ _OTHER_DESKTOPS: Final = "run sway or another wlroots compositor, or choose with
 class WlrootsDesktop(UserSession):
     """The user's own session; see :class:`punktfunk.desktop.Desktop`.
 
-    Its virtual pointer and keyboard are there while this object is.
+    Its virtual pointer and keyboard are there while this object is. Where the compositor has ended, the next
+    ``provide`` looks for one that was started since.
 
     ``display`` is the compositor's socket and ``ipc_path`` sway's, if it is sway; both default to what the
     environment says. With ``own_output`` each stream gets an output of its own, of its size, that goes when the
     stream does; without, it gets the focused one, scaled. ``None`` makes outputs where the compositor can take them
-    away again, which is sway 1.8 and newer. Absolute positions count on the (first) output that is streamed.
+    away again, which is sway 1.8 and newer. Absolute positions count on the (oldest) output that is streamed.
 
     wlroots 0.15 can crash when the last pointer of a seat goes; a desktop without a mouse should therefore be
     left by ending its compositor, or be a headless session of punktfunk's own.
@@ -57,28 +58,17 @@ class WlrootsDesktop(UserSession):
         own_output: bool | None = None,
     ) -> None:
         """Attach; raise CapabilityError where the compositor lacks what is needed, DesktopError for none."""
-        given = options or DesktopOptions()
+        self._options = options or DesktopOptions()
         self.socket = session_socket(display)
-        super().__init__(given, display=self.socket)
-        self._ipc_path = ipc_path if ipc_path is not None else os.environ.get("SWAYSOCK")
-        self._virtual: SwayDisplay | None = None
-        self._injector: WlrInjector | None
-        self._touch: TouchInjector | None
-        self._touch_counters: Counter[str]
-        self._touch, self._touch_counters = None, Counter()
-        self._connection = wayland.connect(self.socket)
-        try:
-            require_wlroots(self._connection)
-            self._output = self._focused()
-            self._keyboard = Keyboard(given.keyboard_layout, given.keyboard_variant)
-            self._own_output = self._can_remove_outputs() if own_output is None else own_output
-            self._pointed_at = self._output
-            self._injector = None if self._own_output else self._make_injector(self._output)
-            self._open_touch()
-        except BaseException:
-            self._unplug_touch()
-            self._connection.close()
-            raise
+        super().__init__(self._options, display=self.socket)
+        self._asked_ipc_path, self._asked_own_output = ipc_path, own_output
+        self._keyboard = Keyboard(self._options.keyboard_layout, self._options.keyboard_variant)
+        self._connection: Connection
+        self._injector: WlrInjector
+        self._virtual: SwayDisplay | None
+        self._touch: TouchInjector | None = None
+        self._touch_counters: Counter[str] = Counter()
+        self._attach()
 
     @property
     def description(self) -> str:
@@ -98,56 +88,58 @@ class WlrootsDesktop(UserSession):
 
     def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
         """Return an output made for the stream, or the one that was focused."""
-        if not self._own_output:
-            return self._provided(self._output, mode)
-        with self._lock, self._noting_failure():
-            if self._virtual is None:
-                if self._ipc_path is None:
-                    raise CapabilityError("only sway can make an output", "stream one that there is")
-                self._virtual = SwayDisplay(self._ipc_path, self.socket)
-            output = self._virtual.create(mode, scale=scale)
-            try:
-                if self._injector is None:
-                    self._connection.round_trip()  # to learn of the output
-                    self._pointed_at = output.name
-                    self._injector = self._make_injector(output.name)
-                    self._map_touch()
-            except BaseException:
-                # Nobody would give it back.
-                with contextlib.suppress(PunktfunkError):
-                    self._virtual.remove(output)
-                raise
-            return self._provided(output.name, mode)
+        with self._lock:
+            self._attach_again()
+            with self._noting_failure():
+                if not self._own_output:
+                    return self._provided(self._output, mode)
+                if self._virtual is None:
+                    if self._ipc_path is None:
+                        raise CapabilityError("only sway can make an output", "stream one that there is")
+                    self._virtual = SwayDisplay(self._ipc_path, self.socket)
+                first = not self._virtual.outputs
+                output = self._virtual.create(mode, scale=scale)
+                try:
+                    if first:
+                        self._connection.round_trip()  # to learn of the output
+                        self._point_at(output.name)
+                except BaseException:
+                    # Nobody would give it back.
+                    with contextlib.suppress(PunktfunkError):
+                        self._virtual.remove(output)
+                    raise
+                return self._provided(output.name, mode)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output of its own another mode; one of the user's stays as it is and is scaled."""
-        with self._lock:
+        with self._in_use():
             if self._virtual is not None:
                 self._virtual.change(VirtualOutput(output.name, output.mode), mode)
             return self._provided(output.name, mode)
 
     def give_back(self, output: DesktopOutput) -> None:
         """Take an output away that was made for a stream; one of the user's stays."""
-        with self._lock, self._noting_failure():
-            if self._virtual is None or self._closed:
-                return
+        if self._virtual is None or self._closed or self._failure is not None:
+            return
+        with self._in_use():
+            made = [each.name for each in self._virtual.outputs]
+            if output.name not in made:
+                return  # it went with a compositor that has ended
+            if output.name == self._pointed_at:
+                # Positions count on what is left, before what they have counted on goes.
+                self._point_at(next((name for name in made if name != output.name), self._output))
             self._virtual.remove(VirtualOutput(output.name, output.mode))
-            if output.name == self._pointed_at and self._injector is not None:
-                self._injector.close()
-                self._injector = None  # the next stream's output gets one of its own
 
     def inject(self, event: InputEvent) -> None:
         """Put one input event in; raise DesktopError when the compositor has gone."""
-        with self._lock, self._noting_failure():
+        with self._in_use():
             self._connection.dispatch(0)
-            if self._injector is not None and not self._touched(event):
+            if not self._touched(event):
                 self._injector.inject(event)
 
     def release_all(self) -> dict[str, int]:
         """Let go of every key and button; return the injector's counters."""
-        with self._lock, self._noting_failure():
-            if self._injector is None:
-                return {}
+        with self._in_use():
             if self._touch is not None:
                 try:
                     self._touch.release_all()
@@ -162,17 +154,75 @@ class WlrootsDesktop(UserSession):
             if self._closed:
                 return
             self._closed = True
-            self._unplug_touch()
             try:
-                if self._failure is None and self._injector is not None:
-                    self._injector.close()
-                if self._virtual is not None:
-                    self._virtual.close()
+                self._detach()
             except DesktopError as error:
                 self._failure = error
-            finally:
-                self._connection.close()
         super().close()
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Hold the desktop; raise DesktopError where its compositor has ended, and take note where it just has."""
+        with self._lock:
+            if self._closed:
+                raise SessionClosedError("the desktop is closed")
+            if self._failure is not None:
+                raise DesktopError(self._failure.cause, self._failure.hint)
+            with self._noting_failure():
+                yield
+
+    @contextlib.contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except DesktopError:
+            # It may have refused something, and be there all the same.
+            try:
+                self._connection.round_trip()
+            except DesktopError as gone:
+                self._failure = gone
+            raise
+
+    def _attach(self) -> None:
+        self._ipc_path = self._asked_ipc_path or ipc_path_of(self.socket)
+        self._virtual = None
+        self._connection = wayland.connect(self.socket)
+        try:
+            require_wlroots(self._connection)
+            self._output = self._pointed_at = self._focused()
+            asked = self._asked_own_output
+            self._own_output = self._can_remove_outputs() if asked is None else asked
+            self._injector = self._make_injector(self._output)
+            self._open_touch()
+        except BaseException:
+            self._unplug_touch()
+            self._connection.close()
+            raise
+
+    def _detach(self) -> None:
+        self._unplug_touch()
+        try:
+            if self._failure is None:
+                self._injector.close()
+            if self._virtual is not None:
+                self._virtual.close()
+        finally:
+            self._connection.close()
+
+    def _attach_again(self) -> None:
+        """Attach to a compositor that was started since the former one has ended; raise DesktopError for none."""
+        if self._failure is None:
+            try:
+                self._connection.round_trip()
+            except DesktopError as error:
+                self._failure = error
+        if self._failure is None or self._closed:
+            return
+        with contextlib.suppress(DesktopError):
+            self._detach()
+        self._attach()
+        self._failure = None
+        log.get("desktop").info("desktop attached again", display=self.socket)
 
     def _provided(self, name: str, mode: Mode) -> DesktopOutput:
         return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name))
@@ -188,13 +238,18 @@ class WlrootsDesktop(UserSession):
 
         return WlrInjector(self._connection, self._keyboard, output=output)
 
+    def _point_at(self, output: str) -> None:
+        """Have absolute positions, fingers and pens count on an output."""
+        self._injector.aim(output)
+        self._pointed_at = output
+        self._map_touch()
+
     def _open_touch(self) -> None:
         try:
             self._touch = open_touch(self._ipc_path)
         except PunktfunkError as error:
             self._lose_touch(error)
-        if self._injector is not None:
-            self._map_touch()
+        self._map_touch()
 
     def _map_touch(self) -> None:
         """Have fingers and pens touch where absolute positions count, too."""

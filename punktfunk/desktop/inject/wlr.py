@@ -48,9 +48,14 @@ class WlrInjector:
         """Which finger is the pointer: whether it is a finger, and its id."""
         self._closed = False
         seat = connection.bind("wl_seat", 1)
-        on = connection.output(output).proxy if output is not None else None
         pointers = connection.bind("zwlr_virtual_pointer_manager_v1", 2)
-        self._pointer: Any = pointers.create_virtual_pointer_with_output(seat, on)
+
+        def make_pointer(output: str | None) -> Any:
+            on = connection.output(output).proxy if output is not None else None
+            return pointers.create_virtual_pointer_with_output(seat, on)
+
+        self._make_pointer = make_pointer
+        self._pointer: Any = make_pointer(output)
         keyboards = connection.bind("zwp_virtual_keyboard_manager_v1", 1)
         self._virtual_keyboard: Any = keyboards.create_virtual_keyboard(seat)
         self._text = TextKeymap()
@@ -66,6 +71,19 @@ class WlrInjector:
     def counters(self) -> dict[str, int]:
         """``injected``, and drops as ``dropped_<reason>``."""
         return dict(self._counters)
+
+    def aim(self, output: str) -> None:
+        """Have absolute positions count on another output from now on; what was held by the pointer is let go.
+
+        Raises DesktopError where there is no such output.
+        """
+        made = self._make_pointer(output)
+        for code in sorted(self._buttons):
+            self._button(code, down=False)
+        self._finger = None
+        former, self._pointer = self._pointer, made
+        former.destroy()  # after the other one is there: a seat is not to lose its last pointer
+        self._connection.round_trip()
 
     def inject(self, event: InputEvent) -> bool:
         """Put one event in; see :class:`punktfunk.desktop.inject.InputInjector`."""

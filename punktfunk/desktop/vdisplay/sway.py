@@ -32,6 +32,11 @@ class SwayDisplay:
         return self._socket
 
     @property
+    def outputs(self) -> tuple[VirtualOutput, ...]:
+        """Those that were made here and not taken away, the oldest first."""
+        return tuple(self._made)
+
+    @property
     def can_remove(self) -> bool:
         """Whether this sway can take an output away again (1.8 and newer)."""
         return self._ipc.version() >= _UNPLUG_SINCE

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import struct
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Final, Self
 
 from punktfunk.clock import monotonic_ns
@@ -17,8 +19,36 @@ _HEADER: Final = struct.Struct("=6sII")
 _COMMAND, _SUBSCRIBE, _GET_OUTPUTS, _GET_VERSION, _GET_INPUTS = 0, 2, 3, 7, 100
 _EVENT: Final = 0x8000_0000
 """Set in the kind of what sway says unasked."""
+_SOCKETS: Final = "sway-ipc.*.sock"
+_MAX_SOCKETS: Final = 64
+"""Of sways that have ended, with their sockets left behind, at most."""
+_CREDENTIALS: Final = struct.Struct("=iII")
 _ANSWER_LIMIT_S: Final = 5.0
 _MAX_ANSWER_BYTES: Final = 1 << 24
+
+
+def ipc_path_of(display: str) -> str | None:
+    """Return the control socket of the sway that has the Wayland socket ``display``; None where that is no sway.
+
+    SWAYSOCK may be that of a sway that has ended, or of another one: of that in which this compositor is a window.
+    """
+    named = os.environ.get("SWAYSOCK")
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or Path(display).parent)
+    owner = _owner(display)
+    paths = [*([named] if named else []), *sorted(str(path) for path in folder.glob(_SOCKETS))[:_MAX_SOCKETS]]
+    return next((path for path in paths if owner is not None and _owner(path) == owner), None)
+
+
+def _owner(path: str) -> int | None:
+    """Return the number of the process that listens on a socket; None where nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(_ANSWER_LIMIT_S)
+        try:
+            asking.connect(path)
+        except OSError:
+            return None
+        credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[0])
 
 
 class SwayIpc:
