@@ -101,8 +101,8 @@ class WlrootsDesktop(UserSession):
                 output = self._virtual.create(mode, scale=scale)
                 try:
                     if first:
-                        self._connection.round_trip()  # to learn of the output
                         self._point_at(output.name)
+                        self._virtual.focus(output.name)
                 except BaseException:
                     # Nobody would give it back.
                     with contextlib.suppress(PunktfunkError):
@@ -128,6 +128,7 @@ class WlrootsDesktop(UserSession):
             if output.name == self._pointed_at:
                 # Positions count on what is left, before what they have counted on goes.
                 self._point_at(next((name for name in made if name != output.name), self._output))
+                self._virtual.focus(self._pointed_at)
             self._virtual.remove(VirtualOutput(output.name, output.mode))
 
     def inject(self, event: InputEvent) -> None:
@@ -240,6 +241,7 @@ class WlrootsDesktop(UserSession):
 
     def _point_at(self, output: str) -> None:
         """Have absolute positions, fingers and pens count on an output."""
+        self._connection.learn()  # outputs may have come since
         self._injector.aim(output)
         self._pointed_at = output
         self._map_touch()

@@ -80,20 +80,24 @@ class NewSway(threading.Thread):
 
     def _run(self, text: str) -> dict[str, object]:
         self.commands.append(text)
-        if text == "create_output":
-            self.outputs[f"HEADLESS-{len(self.commands)}"] = (1920, 1080)
-            return {"success": True}
-        what, name, action, *rest = text.split()
-        if what == "input":
-            return {"success": self._maps_inputs, "error": "no such device"}
-        assert what == "output"
-        if action == "unplug":
-            return {"success": self.outputs.pop(name, None) is not None, "error": "no such output"}
-        if action == "scale":
-            self.scales[name] = float(rest[0])
-            return {"success": True}
-        if self.modes_refused:
-            return {"success": False, "error": "mode refused"}
-        size = rest[-1].partition("@")[0].split("x")
-        self.outputs[name] = (int(size[0]), int(size[1]))
-        return {"success": True}
+        match text.split():
+            case ["create_output"]:
+                self.outputs[f"HEADLESS-{len(self.commands)}"] = (1920, 1080)
+                refused = ""
+            case ["focus", "output", name]:
+                refused = "" if name in self.outputs else "no such output"
+            case ["input", *_]:
+                refused = "" if self._maps_inputs else "no such device"
+            case ["output", name, "unplug"]:
+                refused = "no such output" if self.outputs.pop(name, None) is None else ""
+            case ["output", name, "scale", factor]:
+                self.scales[name] = float(factor)
+                refused = ""
+            case ["output", name, "mode", "--custom", mode]:
+                refused = "mode refused" if self.modes_refused else ""
+                if not refused:
+                    width, height = mode.partition("@")[0].split("x")
+                    self.outputs[name] = (int(width), int(height))
+            case _:
+                refused = "unknown command"
+        return {"success": not refused, "error": refused}

@@ -76,6 +76,10 @@ class SwayDisplay:
         self._made = [changed if each.name == output.name else each for each in self._made]
         return changed
 
+    def focus(self, name: str) -> None:
+        """Have keys go to what an output shows; raise DesktopError where there is no such output."""
+        self._ipc.command(f"focus output {name}")
+
     def remove(self, output: VirtualOutput) -> None:
         """Take an output that was made here away; raise DesktopError where sway refuses."""
         self._made = [each for each in self._made if each.name != output.name]

@@ -221,7 +221,7 @@ def test_serve_streams_the_session_that_runs_and_leaves_it_as_it_was(
     env = {"WAYLAND_DISPLAY": session.socket, "SWAYSOCK": session.ipc_path}
     with SwayIpc(session.ipc_path) as ipc:
         outputs = list(ipc.outputs())
-    with ServedDesktop(tmp_path, "--bitrate", "6 Mbit/s", env=env) as host:
+    with ServedDesktop(tmp_path, "--bitrate", "6 Mbit/s", program=None, env=env) as host:
         assert "this desktop" in host.banner
         assert "HEADLESS-1" in host.banner
         connect(host, tmp_path, Mode(640, 480, 30), 4.0)
