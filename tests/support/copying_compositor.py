@@ -69,7 +69,7 @@ class CopyingCompositor(threading.Thread):
             self._fail(1)
 
     def stop_session(self) -> None:
-        """Say that the output has gone."""
+        """End the session, as an output that goes does."""
         with self._lock:
             self._send(self._session, 5)
             self._fail(2)
