@@ -251,7 +251,8 @@ class WlrootsDesktop(UserSession):
             self._touch = open_touch(self._ipc_path)
         except PunktfunkError as error:
             self._lose_touch(error)
-        self._map_touch()
+        if not self._own_output:
+            self._map_touch()
 
     def _map_touch(self) -> None:
         """Have fingers and pens touch where absolute positions count, too."""
