@@ -241,7 +241,6 @@ class WlrootsDesktop(UserSession):
 
     def _point_at(self, output: str) -> None:
         """Have absolute positions, fingers and pens count on an output."""
-        self._connection.learn()  # outputs may have come since
         self._injector.aim(output)
         self._pointed_at = output
         self._map_touch()

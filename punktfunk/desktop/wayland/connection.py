@@ -86,7 +86,8 @@ class Connection:
         self._registry: Any = self._display.get_registry()
         self._registry.dispatcher["global"] = self._announced
         self._registry.dispatcher["global_remove"] = self._removed
-        self.learn()
+        self.round_trip()
+        self.round_trip()  # the outputs, bound in the first one, have described themselves now
 
     @property
     def outputs(self) -> list[Output]:
@@ -102,11 +103,6 @@ class Connection:
             self.round_trip()
         names = ", ".join(output.name for output in self._outputs.values()) or "none"
         raise DesktopError(f"the compositor has no output {name!r}", f"it has: {names}")
-
-    def learn(self) -> None:
-        """Learn of everything that the compositor offers now, new outputs with their names included."""
-        self.round_trip()
-        self.round_trip()  # outputs that were bound in the first one have described themselves now
 
     def fileno(self) -> int:
         """Return the descriptor, for an event loop."""
