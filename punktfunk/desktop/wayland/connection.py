@@ -96,11 +96,12 @@ class Connection:
 
     def output(self, name: str) -> Output:
         """Return the output of that name; raise DesktopError where there is none."""
-        for _ in range(_ROUND_TRIPS):
+        for asked in range(_ROUND_TRIPS + 1):
             for output in self._outputs.values():
                 if output.name == name:
                     return output
-            self.round_trip()
+            if asked < _ROUND_TRIPS:
+                self.round_trip()
         names = ", ".join(output.name for output in self._outputs.values()) or "none"
         raise DesktopError(f"the compositor has no output {name!r}", f"it has: {names}")
 
