@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         help="SIGKILLs of tests/desktops/test_kills.py (promise: 50; default: each pair once)",
     )
+    parser.addoption(
+        "--figures", action="store_true", help="take the figures of docs/reference/desktops.md (by hand)"
+    )
 
 
 @pytest.fixture

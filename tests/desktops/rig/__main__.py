@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import shutil
 import sys
 import time
 from pathlib import Path
 
 from punktfunk.errors import PunktfunkError
 from punktfunk.terminal import say
-from tests.desktops.rig import environment, root
+from tests.desktops.rig import environment, report, root
 from tests.desktops.rig.enter import run_in
 from tests.desktops.rig.packages import SUITES
 
 _REPOSITORY = Path(__file__).parents[3]
+SIDE_BY_SIDE = "2"
+"""Files of tests that run beside each other: compositors wait for much, and render in software when they do not."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,17 +43,24 @@ def main(arguments: list[str] | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             venv = environment.prepare(made_in, folder)
         say(f"desktops: root and environment are there after {time.monotonic() - began:.0f} s")
+        if given.record:
+            rest = ["--figures", "tests/desktops/test_figures.py", *rest]
         named = any(not word.startswith("-") for word in rest)
         command = given.shell or [
             *("python", "-m", "pytest", "-p", "no:cacheprovider", "--durations=15"),
             *rest,
-            *(() if named else ("tests/desktops",)),
+            *(() if named else ("-n", SIDE_BY_SIDE, "--dist", "loadscope", "tests/desktops")),
         ]
         env = {"PUNKTFUNK_DESKTOPS": suite.name, "PYTHONDONTWRITEBYTECODE": "1"}
-        return run_in(made_in, command, venv=venv, out=out, env=env)
+        status = run_in(made_in, command, venv=venv, out=out, env=env)
+        if given.record and status == 0:
+            (_REPOSITORY / report.FIGURES).mkdir(exist_ok=True)
+            shutil.copy(out / "figures.json", _REPOSITORY / report.FIGURES / f"{suite.name}.json")
+            say(f"desktops: {report.write(_REPOSITORY)} is written")
     except PunktfunkError as error:
         say(error, err=True)
         return error.exit_code
+    return status
 
 
 if __name__ == "__main__":

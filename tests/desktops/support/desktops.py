@@ -113,7 +113,12 @@ class StreamedDesktop:
         """What a desktop of the host's own runs: the test window, which a running one gets by :meth:`show`."""
         if self.compositor is not None:
             return None
-        return shlex.join(["sh", "-c", f"exec {shlex.join(self._command())} >>{self._log()}"])
+        return shlex.join(self.command)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The argument list of the test window, with what it tells in a file."""
+        return ("sh", "-c", f"exec {shlex.join(self._command())} >>{self._log()}")
 
     def show(self, *options: str) -> Window:
         """Open the test window on the newest output, once; return what it tells."""
