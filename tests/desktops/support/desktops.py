@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, 
 from tests.desktops.support.session import UserSession, user_session
 from tests.support.waiting import eventually
 
+_TESTING: Final = os.environ.get("PUNKTFUNK_DESKTOPS") == "testing"
+"""Whether KWin is new enough to make an output on its virtual backend."""
 _WINDOW: Final = Path(__file__).with_name("window.py")
 
 
@@ -34,6 +37,8 @@ class Kind:
     """Whether each stream gets an output of its own, of the size that the client wants."""
     moves_windows: bool = False
     """Whether another mode takes the output away for a moment, so that its windows go to another one."""
+    grant: tuple[str, ...] = ()
+    """What the user asks ``punktfunk`` once before the first stream."""
 
 
 KINDS: Final = {
@@ -42,7 +47,7 @@ KINDS: Final = {
         Kind("sway", BackendName.WLROOTS, Sway, own_output=True),
         Kind("labwc", BackendName.WLROOTS, Labwc, own_output=False),
         Kind("headless-sway", BackendName.HEADLESS_SWAY, None, own_output=True),
-        Kind("kwin", BackendName.KWIN, KWin, own_output=False),
+        Kind("kwin", BackendName.KWIN, KWin, own_output=_TESTING, grant=("desktop", "grant", "kwin")),
         Kind("mutter", BackendName.MUTTER, Mutter, own_output=True, moves_windows=True),
     )
 }
@@ -102,6 +107,8 @@ class StreamedDesktop:
         self.kind, self.session, self._folder = kind, session, folder
         self._windows = 0
         self.compositor = None if kind.compositor is None else kind.compositor(session)
+        if kind.grant:
+            session.programs.run(sys.executable, "-m", "punktfunk", *kind.grant, timeout_s=60.0)
 
     @property
     def options(self) -> tuple[str, ...]:
