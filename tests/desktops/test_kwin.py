@@ -18,6 +18,7 @@ from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.eis import EisInjector
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.kwin import KWinDesktop, examine, reach
+from punktfunk.desktop.kwin.outputs import Outputs
 from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import CapabilityError, DesktopError, MediaError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize
@@ -316,6 +317,22 @@ def test_a_stream_has_an_output_of_the_size_rate_and_scale_that_its_client_asks_
         assert next_picture().picture.width == 1280
     large = desktop.provide(OTHER, scale=2.0)
     assert f"{large.name} 1600x900" in kwin.outputs()
-    desktop.give_back(changed)
+    assert _logical_size(kwin, large.name) == (800, 450)
     desktop.give_back(large)
+    eventually(lambda: len(kwin.outputs()) == len(before) + 1, "it to be gone")
+    again = desktop.provide(OTHER)
+    assert again.name == large.name, "the name that KWin remembers a scale of"
+    assert _logical_size(kwin, again.name) == (1600, 900)
+    desktop.give_back(again)
+    desktop.give_back(changed)
     eventually(lambda: kwin.outputs() == before, "the user's outputs alone")
+
+
+def _logical_size(kwin: Compositor, name: str) -> tuple[int, int]:
+    """Return how much fits on an output, by its scale, as any client sees it."""
+    with wayland.connect(str(kwin.socket)) as connection:
+        place = Outputs(connection).place(name, lambda: None)
+        connection.round_trip()
+        assert place is not None
+        assert place.area is not None
+        return place.area.width, place.area.height

@@ -221,6 +221,8 @@ class KWinDesktop(UserSession):
         try:
             lent.place = link.outputs.place(cast.output, lambda: self._aim(link))
             link.connection.round_trip()  # to have the place told
+            self._have_scale(lent)
+            link.connection.round_trip()
         except BaseException:
             link.lent.remove(lent)
             cast.end()
@@ -260,6 +262,23 @@ class KWinDesktop(UserSession):
             self._log.info("output keeps its mode", output=cast.output, wanted=str(mode), cause=error.cause)
             return False
         return True
+
+    def _have_scale(self, lent: _Lent) -> None:
+        """Have an output that was made here draw at the scale that was asked for, not at one that KWin remembers."""
+        from punktfunk.desktop.kwin.modes import set_scale
+
+        area = None if lent.place is None else lent.place.area
+        if not lent.cast.virtual or area is None:
+            return
+        if abs(area.width * lent.scale - lent.output.mode.width) <= lent.scale:
+            return
+        try:
+            with wayland.connect(self.socket) as connection:
+                set_scale(connection, lent.cast.output, lent.scale)
+        except CapabilityError as error:
+            self._log.info(
+                "output keeps its scale", output=lent.cast.output, wanted=lent.scale, cause=error.cause
+            )
 
     def _take_back(self, link: _Link, lent: _Lent) -> None:
         link.lent.remove(lent)

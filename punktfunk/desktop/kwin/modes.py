@@ -1,7 +1,7 @@
-"""Modes of outputs that KWin made for us: another size or rate in place, where KWin takes modes of our own.
+"""Settings of outputs that KWin made for us: scale, and another size or rate in place, where it takes modes of our own.
 
-KWin makes an output at 60 Hz. A mode of one's own is what gives it another rate, and another size without it going and
-coming again, which would move all windows off it.
+KWin makes an output at 60 Hz and the scale that it remembers. A mode of our own is what gives it another rate, and
+another size without it going and coming again, which would move all windows off it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland.connection import Connection
-from punktfunk.desktop.wayland.kde import DEVICE, MANAGEMENT
+from punktfunk.desktop.wayland.kde import DEVICE, DEVICES, MANAGEMENT
 from punktfunk.errors import CapabilityError
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 from punktfunk.units import Mode
 
 _CUSTOM_SINCE: Final = 18
-_DEVICE_VERSION: Final = 20
+_DEVICE_VERSION: Final = 23
 _APPLY_LIMIT_S: Final = 5.0
 _MHZ: Final = 1000
 _NEAR_MHZ: Final = 1000
@@ -42,6 +42,13 @@ def set_mode(connection: Connection, output: str, mode: Mode) -> None:
         if found is None:
             raise CapabilityError(f"KWin made no mode {mode} for {output}", "")
         devices.apply(lambda configuration: configuration.mode(device.proxy, found.proxy))
+
+
+def set_scale(connection: Connection, output: str, scale: float) -> None:
+    """Have an output draw things larger by ``scale``; raise CapabilityError where KWin refuses."""
+    with _Devices(connection) as devices:
+        device = devices.of_name(output)
+        devices.apply(lambda configuration: configuration.scale(device.proxy, float(scale)))
 
 
 class _DeviceMode:
@@ -99,8 +106,13 @@ class _Devices:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._management: Any = connection.bind(MANAGEMENT, _CUSTOM_SINCE)
+        newest = min(_CUSTOM_SINCE, connection.version_of(MANAGEMENT))
+        self._management: Any = connection.bind(MANAGEMENT, max(1, newest))
         self._devices = [_Device(proxy) for proxy in connection.bind_all(DEVICE, _DEVICE_VERSION)]
+        self._registries = connection.bind_all(DEVICES, _DEVICE_VERSION)
+        for registry in self._registries:
+            registry.dispatcher["output"] = self._on_output
+            connection.round_trip()
         connection.round_trip()
 
     def of_name(self, name: str) -> _Device:
@@ -142,6 +154,9 @@ class _Devices:
             words = printable(reasons[0], MAX_PEER_CHARACTERS) if reasons else "it does not say why"
             raise CapabilityError(f"KWin does not change its output: {words}", "")
 
+    def _on_output(self, _registry: Any, output: Any) -> None:
+        self._devices.append(_Device(output))
+
     def __enter__(self) -> _Devices:
         return self
 
@@ -152,3 +167,5 @@ class _Devices:
             for mode in device.modes:
                 mode.proxy._destroy()
             device.modes.clear()
+            device.proxy._destroy()
+        self._devices.clear()

@@ -42,12 +42,21 @@ _ORDER = Declaration(
 )
 
 DEVICE: Final = "kde_output_device_v2"
+"""A global of each output; no longer where there is a registry of them."""
+DEVICES: Final = "kde_output_device_registry_v2"
 MANAGEMENT: Final = "kde_output_management_v2"
 
 _DEVICE = (
     Declaration(
+        DEVICES,
+        version=23,
+        requests=("since 21 stop()",),
+        events=("since 21 finished()", "since 21 output(new:kde_output_device_v2)"),
+    ),
+    Declaration(
         DEVICE,
-        version=20,
+        version=23,
+        requests=("since 21 destructor release()",),
         events=(
             "geometry(int, int, int, int, int, string, string, int)",
             "current_mode(object:kde_output_device_mode_v2)",
@@ -85,11 +94,15 @@ _DEVICE = (
             "since 17 sharpness(uint)",
             "since 18 priority(uint)",
             "since 20 auto_brightness(uint)",
+            "since 21 removed()",
+            "since 22 hdr_icc_profile_path(string)",
+            "since 22 hdr_color_profile_source(uint)",
+            "since 23 abm_level(uint)",
         ),
     ),
     Declaration(
         "kde_output_device_mode_v2",
-        version=20,
+        version=23,
         events=("size(int, int)", "refresh(int)", "preferred()", "removed()", "since 19 flags(uint)"),
     ),
 )
