@@ -193,12 +193,12 @@ def test_a_part_of_a_device_that_goes_is_used_no_more(server: EisServer, link: S
     assert server.told() == []
 
 
-def test_events_come_in_portions(server: EisServer, link: SocketLink) -> None:
+def test_what_a_server_tells_is_taken_in_portions(server: EisServer, link: SocketLink) -> None:
     given(server, link, "ei_pointer")
     [device] = server.parts
     for serial in range(5):
         server.tell(device, 8 if serial % 2 else 7, u32(serial))
-    assert [len(link.events(2)) for _ in range(3)] == [2, 2, 1]
+    assert [(len(link.events(2)), link.pending) for _ in range(3)] == [(2, True), (2, True), (1, False)]
     assert link.events(2) == []
 
 

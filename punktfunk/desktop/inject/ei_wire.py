@@ -127,6 +127,14 @@ class EiSocket:
         self._received += received
         return True
 
+    @property
+    def pending(self) -> bool:
+        """Whether :meth:`messages` has one, or what looks like one."""
+        if len(self._received) < _HEADER.size:
+            return False
+        _, length, _ = _HEADER.unpack_from(self._received)
+        return bool(len(self._received) >= min(length, MAX_MESSAGE_BYTES))
+
     def messages(self) -> Iterator[Message]:
         """Yield the whole messages that have been received; raise DesktopError for one that cannot be."""
         while len(self._received) >= _HEADER.size:

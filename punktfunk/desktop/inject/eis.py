@@ -36,7 +36,7 @@ LOCK_LIMIT_S: Final = 0.05
 """The longest that one event waits for the listening thread; beyond that it is dropped, and counted."""
 CLOSE_LIMIT_S: Final = 1.0
 """The longest that closing waits for it."""
-_EVENTS_AT_ONCE: Final = 64
+_MESSAGES_AT_ONCE: Final = 64
 _NAME: Final = "punktfunk"
 
 
@@ -178,7 +178,8 @@ class EisInjector:
                         return
                     wanted = select.POLLIN | (select.POLLOUT if self._link.unsent else 0)
                     poll.register(self._link.descriptor, wanted)
-                for descriptor, _ in poll.poll():
+                    wait_ms = 0 if self._link.pending else None
+                for descriptor, _ in poll.poll(wait_ms):
                     if descriptor == self._wake:
                         os.eventfd_read(self._wake)
                 self._take_events()
@@ -188,20 +189,20 @@ class EisInjector:
             self._fail(DesktopError(f"the desktop's input connection failed: {error!r}", HINT))
 
     def _take_events(self) -> None:
-        more = True
-        while more:
-            with self._lock:
-                if self._closed:
-                    return
-                self._link.flush()
-                events = self._link.events(_EVENTS_AT_ONCE)
-            more = len(events) == _EVENTS_AT_ONCE
-            # Reading a keymap takes milliseconds, for which nobody should wait.
-            finders = [_finder_of(event) for event in events]
-            with self._changed:
-                for event, finder in zip(events, finders, strict=True):
-                    self._input.happened(event, finder)
-                self._changed.notify_all()
+        """Take some of what the server tells: what floods keeps nobody from the lock for long."""
+        with self._lock:
+            if self._closed:
+                return
+            self._link.flush()
+            events = self._link.events(_MESSAGES_AT_ONCE)
+        if not events:
+            return
+        # Reading a keymap takes milliseconds, for which nobody should wait.
+        finders = [_finder_of(event) for event in events]
+        with self._changed:
+            for event, finder in zip(events, finders, strict=True):
+                self._input.happened(event, finder)
+            self._changed.notify_all()
 
     def _fail(self, error: PunktfunkError) -> None:
         with self._changed:

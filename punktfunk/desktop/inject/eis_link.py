@@ -6,6 +6,7 @@ The protocol is spoken here and not by libei, which ends the process when a serv
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -25,7 +26,6 @@ MAX_KEYMAP_BYTES: Final = 1 << 20
 """A keymap is some 60 kB long."""
 MAX_OBJECTS: Final = 2048
 """Of one server at a time; a server that makes more ends the connection."""
-_READS_AT_ONCE: Final = 16
 
 _VERSIONS: Final = {
     "ei_connection": 1,
@@ -105,10 +105,15 @@ class EisLink(Protocol):
         """What devices were asked for; none before the server has offered any."""
         ...
 
-    def events(self, most: int) -> list[EisEvent]:
-        """Read what the server told, without waiting, and return up to ``most`` events of it.
+    @property
+    def pending(self) -> bool:
+        """Whether something that the server told has been read and waits for :meth:`events`."""
+        ...
 
-        As long as it returns that many there may be more. Raises DesktopError when the connection has ended.
+    def events(self, most: int) -> list[EisEvent]:
+        """Read what the server told, without waiting, at most that many messages, and return the events in them.
+
+        Raises DesktopError when the connection has ended.
         """
         ...
 
@@ -157,13 +162,23 @@ class SocketLink:
         """What devices were asked for."""
         return self._seats[0].bound if self._seats else Capability(0)
 
+    @property
+    def pending(self) -> bool:
+        """Whether something has been read and waits for :meth:`events`."""
+        return self._socket.pending
+
     def events(self, most: int) -> list[EisEvent]:
-        """Read what the server told, without waiting; at most ``most`` events of it."""
+        """Read what the server told, without waiting; at most ``most`` messages of it."""
         found: list[EisEvent] = []
-        reads = 0
-        # Reading stops before each descriptor. A server that never stops sending is left for the next time.
-        while self._take(found, most) and reads < _READS_AT_ONCE and self._socket.receive():
-            reads += 1
+        # A read stops before each descriptor, so that there are some.
+        while most > 0 and (self._socket.pending or self._socket.receive()):
+            for message in itertools.islice(self._socket.messages(), most):
+                most -= 1
+                handler = self._handlers.get(message.object_id)
+                # An object that is not known was dropped while this was on its way.
+                event = None if handler is None else handler(message.opcode, Arguments(message))
+                if event is not None:
+                    found.append(event)
         return found
 
     def flush(self) -> None:
@@ -213,18 +228,6 @@ class SocketLink:
     def take_descriptor(self) -> int | None:
         """Return the next descriptor that came, for the caller to close."""
         return self._socket.take_descriptor()
-
-    def _take(self, found: list[EisEvent], most: int) -> bool:
-        """Take messages that have come; ``False``: enough was found before their end."""
-        for message in self._socket.messages():
-            handler = self._handlers.get(message.object_id)
-            # An object that is not known was dropped while this was on its way.
-            event = None if handler is None else handler(message.opcode, Arguments(message))
-            if event is not None:
-                found.append(event)
-                if len(found) >= most:
-                    return False
-        return True
 
     def _on_handshake(self, opcode: int, arguments: Arguments) -> None:
         if opcode == 0:  # handshake_version
