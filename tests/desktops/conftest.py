@@ -24,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--desktop-kills",
         type=int,
-        default=0,
-        help="SIGKILLs of tests/desktops/test_kills.py (promise: 50; default: each pair once)",
+        default=8,
+        help="SIGKILLs of tests/desktops/test_kills.py (promise: 50)",
     )
     parser.addoption(
         "--figures", action="store_true", help="take the figures of docs/reference/desktops.md (by hand)"

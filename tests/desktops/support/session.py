@@ -38,8 +38,13 @@ class UserSession:
 
     programs: Programs
     bus: Program
-    pipewire: Program
-    wireplumber: Program
+    media: list[Program]
+    """PipeWire, its session manager and the sound server, in this order."""
+
+    @property
+    def pipewire(self) -> Program:
+        """PipeWire itself."""
+        return self.media[0]
 
     @property
     def env(self) -> dict[str, str]:
@@ -71,9 +76,11 @@ class UserSession:
 
     def restart_pipewire(self) -> None:
         """Start sound and pictures again after a crash, as the user's service manager does."""
-        for program in (self.pipewire, self.wireplumber):
+        for program in reversed(self.media):
             self.programs.end(program)
-        self.pipewire, self.wireplumber = _start_pipewire(self.programs)
+        for left in ("pipewire-0", "pipewire-0-manager", "pulse/native"):
+            (self.runtime / left).unlink(missing_ok=True)
+        self.media = _start_pipewire(self.programs)
 
 
 @contextlib.contextmanager
@@ -90,7 +97,7 @@ def user_session(folder: Path) -> Iterator[UserSession]:
     try:
         with Programs(runtime, logs, env) as programs:
             bus = _start_bus(programs)
-            session = UserSession(programs, bus, *_start_pipewire(programs))
+            session = UserSession(programs, bus, _start_pipewire(programs))
             yield session
     finally:
         # The document portal's file system stays mounted when it is killed, and answers no question any more.
@@ -112,7 +119,7 @@ def _start_bus(programs: Programs) -> Program:
     return bus
 
 
-def _start_pipewire(programs: Programs) -> tuple[Program, Program]:
+def _start_pipewire(programs: Programs) -> list[Program]:
     pipewire = programs.start("pipewire", ["pipewire"])
     programs.wait_for(pipewire, (programs.runtime / "pipewire-0").exists, "its socket")
     wireplumber = programs.start("wireplumber", ["wireplumber"])
@@ -121,4 +128,4 @@ def _start_pipewire(programs: Programs) -> tuple[Program, Program]:
     programs.run("pactl", "load-module", "module-null-sink", f"sink_name={SPEAKERS}")
     default = lambda: programs.run("pactl", "get-default-sink").strip() == SPEAKERS  # noqa: E731 - a question
     eventually(default, "the session manager to take the only sink as the default")
-    return pipewire, wireplumber
+    return [pipewire, wireplumber, sound]
