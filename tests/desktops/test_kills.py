@@ -1,7 +1,7 @@
 """SIGKILL to each part of a stream, on each desktop: it is told, the next session streams, and nothing is left.
 
-A run draws some pairs of part and desktop by its seed; ``--desktop-kills 50`` takes each once and goes round until there
-have been so many.
+A run draws some pairs of part and desktop by its seed; ``--desktop-kills 50`` takes each once and goes round until
+there have been so many.
 """
 
 from __future__ import annotations
