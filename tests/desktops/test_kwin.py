@@ -67,10 +67,12 @@ def _punktfunk(compositor: Compositor, *words: str) -> str:
     return compositor.session.programs.run(sys.executable, "-m", "punktfunk", *words, timeout_s=30)
 
 
-def _show(compositor: Compositor, tmp_path: Path, output: str, *options: str) -> Window:
-    """Open the test window on an output and wait until it draws."""
+def _show(compositor: Compositor, tmp_path: Path, output: str | None, *options: str) -> Window:
+    """Open the test window on an output, or where the compositor likes, and wait until it draws."""
     written = tmp_path / f"window-{monotonic_ns()}.jsonl"
-    command = [sys.executable, "-m", "tests.desktops.support.window", "--output", output, *options]
+    command = [sys.executable, "-m", "tests.desktops.support.window", *options]
+    if output is not None:
+        command += ["--output", output]
     with written.open("wb") as log:
         compositor.session.programs.start("window", command, stdout=log)
     window = Window(written)
@@ -326,6 +328,15 @@ def test_a_stream_has_an_output_of_the_size_rate_and_scale_that_its_client_asks_
     desktop.give_back(again)
     desktop.give_back(changed)
     eventually(lambda: kwin.outputs() == before, "the user's outputs alone")
+
+
+@pytest.mark.skipif(not TESTING, reason="KWin 6.3 makes no outputs on its virtual backend")
+def test_a_program_that_says_nothing_of_outputs_opens_on_the_one_of_the_stream(
+    desktop: KWinDesktop, kwin: Compositor, tmp_path: Path
+) -> None:
+    desktop.provide(OTHER)
+    window = _show(kwin, tmp_path, None, "--rate", "0")
+    eventually(lambda: window.size == (1600, 900), "the window to be on the stream's output")
 
 
 def _logical_size(kwin: Compositor, name: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from punktfunk.desktop.kwin import reach
 from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.desktop.user_session import UserSession, session_socket
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
-from punktfunk.input import InputEvent
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.units import Mode
 
 if TYPE_CHECKING:
@@ -228,6 +228,13 @@ class KWinDesktop(UserSession):
             cast.end()
             raise
         self._aim(link)
+        if lent.cast.virtual and link.lent == [lent]:
+            # What is started next opens where the pointer is.
+            surface = SurfaceSize(mode.width, mode.height)
+            middle = InputEvent(
+                InputKind.MOUSE_ABSOLUTE, x=mode.width // 2, y=mode.height // 2, surface=surface
+            )
+            link.injector.inject(middle)
         return lent.output
 
     def _cast(self, link: _Link, mode: Mode, scale: float) -> Cast:

@@ -32,7 +32,7 @@ def set_mode(connection: Connection, output: str, mode: Mode) -> None:
     one; the output stays as it was then.
     """
     if connection.version_of(MANAGEMENT) < _CUSTOM_SINCE:
-        raise CapabilityError("this KWin takes no modes of one's own (6.6 and later do)", "")
+        raise CapabilityError("this KWin takes no modes of our own (6.3 does not, 6.7 does)", "")
     with _Devices(connection) as devices:
         device = devices.of_name(output)
         found = device.mode(mode)

@@ -30,7 +30,7 @@ _REFUSED_HINT: Final = (
     "KWin records its outputs only where it renders by OpenGL; else use --desktop portal or headless-sway"
 )
 _PLUGINS_HINT: Final = (
-    "install KWin's plugins (Debian: apt-get install kwin-common); KWin 6.1 and later take input so"
+    "install KWin's plugins (Debian: apt-get install kwin-common); 6.3 takes input so, 5.27 does not"
 )
 
 
