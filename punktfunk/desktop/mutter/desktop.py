@@ -10,7 +10,7 @@ from punktfunk import log
 from punktfunk.desktop import DesktopOptions, DesktopOutput
 from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.inject import Rect
-from punktfunk.desktop.inject.eis import EisInjector, require_libei
+from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_libei
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.mutter.calls import notifier
 from punktfunk.desktop.mutter.reach import halves_rates, require_mutter, shell_version
@@ -81,6 +81,7 @@ class MutterDesktop(UserSession):
             lent = self._lent.get(output.name)
             if lent is None or self._failure is not None:
                 raise DesktopError("the monitor of this stream has gone", _HINT)
+            self._let_go()
             return self._lend(output.name, lent.stream, mode)
 
     def give_back(self, output: DesktopOutput) -> None:
@@ -92,6 +93,7 @@ class MutterDesktop(UserSession):
             if not self._lent:
                 self._end_session()
                 return
+            self._let_go()
             self._aim()
             self._session.remove_stream(lent.stream)
 
@@ -112,6 +114,11 @@ class MutterDesktop(UserSession):
                 return {}
             self._injector.release_all()
             return self._injector.counters
+
+    def _let_go(self) -> None:
+        """Lift every finger before its monitor goes: Mutter says nothing of it to programs, which hold it down then."""
+        if self._injector is not None:
+            self._injector.release_all()
 
     def close(self) -> None:
         """Release all, end Mutter's session with its monitors, and disconnect."""
@@ -175,7 +182,7 @@ class MutterDesktop(UserSession):
         """Return what puts input in: by libei, or by a call an event, which GNOME has taken for longer."""
         try:
             require_libei()
-            return EisInjector(session.connect_input(), keyboard=self._keyboard())
+            return EisInjector(session.connect_input(), keyboard=self._keyboard(), notch=MUTTER_NOTCH)
         except CapabilityError as error:
             self._log.info("input is put in by calls", cause=error.cause, hint=error.hint)
             return NotifyInjector(notifier(session, self._pointed_at), ALL_DEVICES, 0)
