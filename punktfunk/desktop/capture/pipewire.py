@@ -20,9 +20,10 @@ from punktfunk.errors import MediaError
 from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
 
-_FIRST_LIMITS_S: Final = (1.0, 2.0, 3.0)
+_FIRST_LIMITS_S: Final = (0.5, 0.5, 1.0, 2.0, 3.0)
 """For the first picture, before and after the producer is begun anew; one that renders in software may take two."""
-_MADE_DO_NS: Final = 500_000_000
+_PATIENCE_NS: Final = 500_000_000
+"""With a producer that is yet to give a first picture."""
 _RENEGOTIATED_S: Final = 0.2
 """For the first picture in a format that was asked for anew, before what there is is made do with."""
 
@@ -52,7 +53,8 @@ class PipeWireCapture:
         self._keepalive_ns = keepalive_ns
         self._frames = FrameMaker(mode, colours, read_marker=read_marker)
         self._pointer = Pointer(mode.width, mode.height, colours)
-        self._made_do_until_ns: int | None = None
+        self._makes_do = False
+        self._patient_until_ns = 0
         if shared.cursor is not None:
             self._pointer.update(shared.cursor)
         self._closed = False
@@ -128,8 +130,8 @@ class PipeWireCapture:
 
     def _ask_for_better(self) -> None:
         """Have the producer begin anew where all that there is yet has been scaled from another capture's picture."""
-        if self._made_do_until_ns is not None and monotonic_ns() > self._made_do_until_ns:
-            self._made_do_until_ns = None
+        if self._makes_do and monotonic_ns() > self._patient_until_ns:
+            self._patient_until_ns = monotonic_ns() + _PATIENCE_NS
             self._stream.restart()
 
     def _take(self) -> RawFrame | None:
@@ -153,7 +155,7 @@ class PipeWireCapture:
         self._pointer.forget_frame()
         view = av.VideoFrame.from_numpy_buffer(picture.pixels, format=picture.format)
         frame = self._frames.make(view, picture.stamp_ns, self._pointer.draw)
-        self._made_do_until_ns = None
+        self._makes_do = False
         self._shared.last, self._shared.pointer = frame.picture, self._pointer
         return frame
 
@@ -170,5 +172,6 @@ class PipeWireCapture:
         if last is None or pointer is None or self._stream.wait(_RENEGOTIATED_S) is not None:
             return None
         pointer.erase()
-        self._made_do_until_ns = monotonic_ns() + _MADE_DO_NS
+        self._makes_do = True
+        self._patient_until_ns = monotonic_ns() + _PATIENCE_NS
         return self._frames.make(last, monotonic_ns(), self._pointer.draw)

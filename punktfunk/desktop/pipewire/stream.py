@@ -180,8 +180,11 @@ class PipeWireStream:
         return update
 
     def ask(self, wish: Wish) -> None:
-        """Ask the producer for something else from now on; what it gives meanwhile is of the former format."""
-        if wish == self._wish:
+        """Ask the producer for something else from now on; what it gives meanwhile is of the former format.
+
+        One that gives what it has is not asked.
+        """
+        if wish == self._wish or not wish.exact:
             return
         self._wish = wish
         offers, count, _kept = library.pointers(format_offers(wish))
