@@ -5,14 +5,23 @@ They are the portal's, which was made after them, under names and in types that 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from punktfunk.desktop.mutter.session import MutterSession
 from punktfunk.desktop.portal.notify import Notify
+from punktfunk.desktop.session_bus import BusError
 
 _NAMES: Final = {"NotifyPointerMotion": "NotifyPointerMotionRelative"}
 _STATES: Final = frozenset({"NotifyKeyboardKeycode", "NotifyKeyboardKeysym", "NotifyPointerButton"})
+_KEY_F24: Final = 194
+_FIRST_CALLS: Final = (
+    ("NotifyPointerMotionRelative", "dd", (0.0, 0.0)),
+    ("NotifyKeyboardKeycode", "ub", (_KEY_F24, True)),
+    ("NotifyKeyboardKeycode", "ub", (_KEY_F24, False)),
+)
+"""What does nothing: no movement, and a key that no keyboard has any more. The release of one alone is ignored."""
 _PLACED: Final = frozenset({"NotifyPointerMotionAbsolute", "NotifyTouchDown", "NotifyTouchMotion"})
 
 
@@ -35,7 +44,14 @@ def as_mutters(
 
 
 def notifier(session: MutterSession, stream: Callable[[], str]) -> Notify:
-    """Return what :class:`NotifyInjector` puts events in by; ``stream`` says where places count, "/" for nowhere."""
+    """Return what :class:`NotifyInjector` puts events in by; ``stream`` says where places count, "/" for nowhere.
+
+    Mutter makes a device with the first call for it, and programs that hear of it only then miss that call. So pointer
+    and keyboard are made here; a touch screen cannot be, and where the machine has none the first finger is missed.
+    """
+    for member, signature, values in _FIRST_CALLS:
+        with contextlib.suppress(BusError):
+            session.notify(member, signature, *values)
 
     def notify(member: str, signature: str, *values: int | float) -> None:
         named, typed, given = as_mutters(member, signature, values, stream())
