@@ -23,10 +23,16 @@ SIDE_BY_SIDE = "2"
 def main(arguments: list[str] | None = None) -> int:
     """Run the tests and return pytest's exit status, or that of what kept them from running."""
     parser = argparse.ArgumentParser(
-        prog="nox -s desktops --", description=__doc__, epilog="Everything else is pytest's."
+        prog="nox -s desktops --",
+        description=__doc__,
+        epilog="Everything else is pytest's.",
+        allow_abbrev=False,
     )
     parser.add_argument("--suite", choices=SUITES, default="stable")
     parser.add_argument("--anew", action="store_true", help="make the root again, with today's packages")
+    parser.add_argument(
+        "--record", action="store_true", help=f"take figures instead, keep them and write {report.PAGE}"
+    )
     parser.add_argument(
         "--shell", nargs=argparse.REMAINDER, help="run this command inside instead of the tests"
     )
@@ -45,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"desktops: root and environment are there after {time.monotonic() - began:.0f} s")
         if given.record:
             rest = ["--figures", "tests/desktops/test_figures.py", *rest]
-        named = any(not word.startswith("-") for word in rest)
+        named = any(word.startswith("tests/") for word in rest)
         command = given.shell or [
             *("python", "-m", "pytest", "-p", "no:cacheprovider", "--durations=15"),
             *rest,
