@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import sys
@@ -181,7 +182,9 @@ def test_what_a_program_draws_is_captured_in_order_and_with_its_time(
     numbers = [frame.frame for frame in frames]
     assert -1 not in numbers
     assert numbers == sorted(numbers)
-    stamps = [frame.captured_ns for frame in frames]
+    # A picture that is given again has the time at which it was.
+    new = [frame for before, frame in itertools.pairwise(frames) if frame.frame != before.frame]
+    stamps = [frame.captured_ns for frame in new]
     assert stamps == sorted(stamps)
     assert all(begun - 1_000_000_000 < stamp < monotonic_ns() for stamp in stamps)
     different = len(set(numbers))

@@ -22,6 +22,8 @@ _CURSOR_EMBEDDED: Final = 2
 _STREAM_LIMIT_S: Final = 5.0
 """KWin answers in 5 to 20 ms; with OpenGL in software on a busy machine in half a second."""
 _OUTPUT_LIMIT_S: Final = 2.0
+_NO_NODE: Final = 0xFFFF_FFFF
+"""What PipeWire has in place of the number of a node that is none."""
 _DESCRIPTION: Final = "punktfunk"
 
 
@@ -58,7 +60,10 @@ class Cast:
                 self._connection.flush()
 
     def _on_created(self, _proxy: Any, node: int) -> None:
-        self.node = node
+        if 0 <= node < _NO_NODE:
+            self.node = node
+        else:
+            self.refusal = "it names no node of PipeWire"
 
     def _on_failed(self, _proxy: Any, words: str) -> None:
         self.refusal = printable(words, MAX_PEER_CHARACTERS)
