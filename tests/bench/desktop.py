@@ -25,7 +25,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, ReceivedFrame, StreamConfig
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
-from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
+from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.wayland import connect
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import AccessUnit, EncoderConfig, frame_marker
@@ -119,7 +119,7 @@ def _path(
     drawn_frames = int(table[-1, 0] - table[0, 0])
     print(
         f"captured {delta['captured'] / elapsed:.1f} a second ({delta}), drawn {drawn_frames / elapsed:.1f} a second, "
-        f"of {sent} access units lost {lost}, unreadable {unreadable}, timer {output_hz(mode)} Hz",
+        f"of {sent} access units lost {lost}, unreadable {unreadable}",
         flush=True,
     )
     _row("draw to captured", (captured - drawn) / 1e6)

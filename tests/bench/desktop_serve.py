@@ -26,7 +26,6 @@ from harness.network.namespaces import Namespace
 from harness.network.topology import add_address, open_tun, segment_address, topology
 from harness.peers.served_desktop import Pictures, ServedDesktop, compare, connect, pictures
 from punktfunk.core import _core
-from punktfunk.desktop.vdisplay import output_hz
 from punktfunk.units import Bitrate, Mode
 
 _SEED = 20_261_122
@@ -80,9 +79,7 @@ def _print_facts(number: int, seen: Pictures, host: ServedDesktop) -> None:
 
 
 def _over_loopback(mode: Mode, bitrate: Bitrate, seconds: float, repeats: int, folder: Path) -> None:
-    print(
-        f"\nloopback, {mode} (output asked for {output_hz(mode)} Hz), x264 {bitrate}, {seconds:g} s × {repeats}"
-    )
+    print(f"\nloopback, {mode}, x264 {bitrate}, {seconds:g} s × {repeats}")
     rows: dict[str, list[list[float]]] = {what: [] for what, _, _ in _LATENCIES}
     rates = []
     for number in range(1, repeats + 1):

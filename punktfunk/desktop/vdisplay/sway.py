@@ -23,6 +23,7 @@ class SwayDisplay:
         self._ipc = SwayIpc(ipc_path)
         self._socket = socket
         self._keep = outputs_outlive_us
+        self._steady = self.can_remove
         self._made: list[VirtualOutput] = []
         self._closed = False
 
@@ -64,11 +65,13 @@ class SwayDisplay:
             raise
 
     def change(self, output: VirtualOutput, mode: Mode, *, scale: float | None = None) -> VirtualOutput:
-        """Give an output another mode, at a rate raised by :func:`output_hz`, and another scale if one is given."""
+        """Give an output another mode, at a rate of :func:`output_hz`, and another scale if one is given."""
         if scale is not None:
             self._ipc.command(f"output {output.name} scale {scale:g}")
         size = f"{mode.width}x{mode.height}"
-        self._ipc.command(f"output {output.name} mode --custom {size}@{output_hz(mode)}Hz")
+        self._ipc.command(
+            f"output {output.name} mode --custom {size}@{output_hz(mode, steady=self._steady):g}Hz"
+        )
         current = self._ipc.outputs().get(output.name, {}).get("current_mode", {})
         if (current.get("width"), current.get("height")) != (mode.width, mode.height):
             raise DesktopError(f"sway did not give {output.name} the mode {mode}")
