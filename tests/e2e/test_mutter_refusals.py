@@ -17,8 +17,9 @@ pytest.importorskip("dbus_fast")
 from dbus_fast import Variant
 
 from punktfunk.desktop.capture import PipeWireScreen
+from punktfunk.desktop.gnome_shell import halves_rates, shell_version
 from punktfunk.desktop.mutter import MutterDesktop, examine, reach, session
-from punktfunk.desktop.mutter.reach import halves_rates, require_mutter, shell_version
+from punktfunk.desktop.mutter.reach import require_mutter
 from punktfunk.desktop.mutter.session import MutterSession
 from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import CapabilityError, DesktopError, SessionClosedError

@@ -99,7 +99,7 @@ def test_what_is_granted_is_shown_to_every_client_and_read_by_a_connection_each(
     for output in (first, second):
         assert output.open_remote is not None
         os.close(output.open_remote())
-    assert len(fake.of("OpenPipeWireRemote")) == 2
+    assert len(fake.of("OpenPipeWireRemote")) == 3, "one is the desktop's own"
     assert "one of its monitors, the same for every client" in desktop.description
     assert desktop.takes_touch
     assert desktop.notice is None
@@ -126,10 +126,10 @@ def test_positions_count_on_the_picture(open_desktop: Open, fake: FakePortal) ->
     desktop.provide(MODE)
     desktop.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=50, y=50, surface=SurfaceSize(100, 100)))
     desktop.inject(InputEvent(InputKind.KEY_DOWN, 0x41))
-    eventually(lambda: fake.of("NotifyKeyboardKeycode"), "the key")
+    eventually(lambda: len(fake.of("NotifyKeyboardKeycode")) == 3, "the key, after F24 for its keyboard")
     assert fake.of("NotifyPointerMotionAbsolute")[0].arguments[2:] == [STREAM[0], 640.0, 360.0]
     assert desktop.release_all() == {"injected": 2}
-    eventually(lambda: len(fake.of("NotifyKeyboardKeycode")) == 2, "its release")
+    eventually(lambda: len(fake.of("NotifyKeyboardKeycode")) == 4, "its release")
 
 
 def test_what_was_kept_is_presented_and_replaced_and_nothing_is_open_without_a_stream(
@@ -255,6 +255,31 @@ def test_sharing_that_is_stopped_is_a_failure_and_opened_again_for_the_next_clie
     with pytest.raises(DesktopError, match="stopped"):
         desktop.change(lent, OTHER)
     desktop.give_back(lent)
+    desktop.provide(MODE)
+    assert desktop.failure is None
+    assert len(fake.sessions) == 2
+
+
+def test_a_back_end_that_ends_is_a_failure_although_the_portal_says_nothing_of_it(
+    open_desktop: Open, fake: FakePortal
+) -> None:
+    desktop = open_desktop()
+    desktop.provide(MODE)
+    fake.lose_back_end()
+    eventually(lambda: desktop.failure is not None, "the end")
+    desktop.provide(MODE)
+    assert len(fake.sessions) == 2
+
+
+def test_a_pipewire_that_ends_is_a_failure_although_nobody_says_anything_of_it(
+    open_desktop: Open, fake: FakePortal
+) -> None:
+    desktop = open_desktop()
+    lent = desktop.provide(MODE)
+    fake.lose_servers()
+    assert isinstance(desktop.notice, DesktopError)
+    with pytest.raises(DesktopError, match="PipeWire"):
+        desktop.change(lent, OTHER)
     desktop.provide(MODE)
     assert desktop.failure is None
     assert len(fake.sessions) == 2

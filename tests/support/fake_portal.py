@@ -70,6 +70,8 @@ class FakePortal:
         self.sessions: list[str] = []
         self.closed: list[str] = []
         self._open_start = ""
+        self.servers: list[int] = []
+        """The other ends of all descriptors that were given."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -91,6 +93,15 @@ class FakePortal:
         """End the newest session, as a person does who stops the sharing."""
         self._signal(self.sessions[-1], f"{_PREFIX}Session", "Closed", "", [])
 
+    def lose_back_end(self) -> None:
+        """Let the back end go, of which the front end says nothing."""
+        self._do(self._bus.release_name(BACK_END))
+
+    def lose_servers(self) -> None:
+        """End what all descriptors that were given are connections to."""
+        while self.servers:
+            os.close(self.servers.pop())
+
     def restart(self) -> None:
         """Go and come again, as after a crash."""
         self._do(self._leave())
@@ -100,6 +111,7 @@ class FakePortal:
         """Leave the bus."""
         if self._loop.is_closed():
             return
+        self.lose_servers()
         self._do(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)
@@ -152,7 +164,7 @@ class FakePortal:
         """Answer with the reading end of a pipe that has the method's name in it."""
         reading, writing = os.pipe()
         os.write(writing, member.encode())
-        os.close(writing)
+        self.servers.append(writing)
         self._loop.call_later(1, os.close, reading)  # once it is sent, which is at once
         return Message.new_method_return(message, "h", [0], [reading])
 

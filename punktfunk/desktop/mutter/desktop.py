@@ -9,11 +9,12 @@ from typing import Final
 from punktfunk import log
 from punktfunk.desktop import DesktopOptions, DesktopOutput
 from punktfunk.desktop.capture import PipeWireScreen
+from punktfunk.desktop.gnome_shell import halves_rates, shell_version
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_libei
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.mutter.calls import notifier
-from punktfunk.desktop.mutter.reach import halves_rates, require_mutter, shell_version
+from punktfunk.desktop.mutter.reach import require_mutter
 from punktfunk.desktop.mutter.session import MutterSession, MutterStream, is_gone
 from punktfunk.desktop.portal.choice import ALL_DEVICES
 from punktfunk.desktop.portal.notify import NotifyInjector

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from punktfunk import log
 from punktfunk.desktop.app_id import APP_ID
+from punktfunk.desktop.gnome_shell import halves_rates, shell_version
 from punktfunk.desktop.inject import InputInjector, Rect
 from punktfunk.desktop.inject.eis import EisInjector, require_libei
 from punktfunk.desktop.portal.choice import Plan, Sources, plan
@@ -17,11 +19,19 @@ from punktfunk.desktop.portal.grants import GrantKey, GrantStore
 from punktfunk.desktop.portal.notify import NotifyInjector
 from punktfunk.desktop.portal.requests import OnWait, Portal
 from punktfunk.desktop.portal.session import PortalSession, open_session
-from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.desktop.session_bus import BusError, SessionBus
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import printable
 
 _MAX_DESKTOP_CHARACTERS: Final = 100
+_KEY_F24: Final = 194
+_FIRST_CALLS: Final = (
+    ("NotifyPointerMotion", "dd", (0.0, 0.0)),
+    ("NotifyKeyboardKeycode", "iu", (_KEY_F24, 1)),
+    ("NotifyKeyboardKeycode", "iu", (_KEY_F24, 0)),
+)
+"""What does nothing: no movement, and a key that no keyboard has any more. GNOME makes a device with the first call for
+it, and programs that hear of it only then miss that call."""
 _SOURCES: Final = {
     Sources.MONITOR: "one of its monitors",
     Sources.WINDOW: "one of its windows",
@@ -52,6 +62,10 @@ class Granted:
     """It was asked for by a token, which should have spared the question."""
     kept: bool
     """A token is stored by which the same can be had again."""
+    halves_rates: bool
+    """The compositor leaves out every other picture of a monitor that is asked for at its own rate."""
+    remote: int
+    """A connection to PipeWire that is only looked at: its server's end is nobody else's to tell."""
 
     @property
     def words(self) -> str:
@@ -61,11 +75,19 @@ class Granted:
         back_end = f" ({self.back_end})" if self.back_end else ""
         return f"this desktop by its portal{back_end}: {shown}, the same for every client, {self.input_words}"
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether PipeWire has ended, and the picture with it."""
+        poll = select.poll()
+        poll.register(self.remote, 0)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         """End it: the picture, its devices, and a monitor that was made for it."""
         if self.injector is not None:
             with contextlib.suppress(DesktopError):  # the desktop has let go of everything by itself
                 self.injector.close()
+        os.close(self.remote)
         self.session.close()
         self.portal.close()
         self.bus.close()
@@ -97,16 +119,29 @@ def ask(
         app = APP_ID if portal.register(APP_ID) else ""
         wanted = plan(portal.offer())
         back_end = portal.back_end()
+        portal.watch_back_end(back_end)
         key = GrantKey(current_desktop(), back_end, wanted.kind, app)
         token = store.token(key) if wanted.keeps else None
         session = open_session(portal, wanted, token, on_closed=on_lost, on_wait=on_wait)
         undo.callback(session.close)
         # The token that was presented is used up: the new one counts, or none.
         kept = wanted.keeps and store.keep(key, session.started.token)
+        remote = session.open_remote()
+        undo.callback(os.close, remote)
         injector, words = _open_input(wanted, session, by_eis=by_eis)
         undo.pop_all()
         return Granted(
-            bus, portal, session, wanted, back_end, injector, words, by_token=token is not None, kept=kept
+            bus,
+            portal,
+            session,
+            wanted,
+            back_end,
+            injector,
+            words,
+            by_token=token is not None,
+            kept=kept,
+            halves_rates=back_end == "gnome" and halves_rates(shell_version(bus)),
+            remote=remote,
         )
 
 
@@ -128,5 +163,8 @@ def _open_input(
             )
         else:
             return EisInjector(session.connect_to_eis(), keyboard=None), "with input by EIS"
+    for member, signature, values in _FIRST_CALLS:
+        with contextlib.suppress(BusError):  # a device that was not granted
+            session.notify(member, signature, *values)
     stream = session.started.stream
     return NotifyInjector(session.notify, granted, stream.node), "with input by the portal's own methods"

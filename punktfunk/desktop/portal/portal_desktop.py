@@ -83,9 +83,15 @@ class PortalDesktop(UserSession):
         return self._words or "this desktop by its portal, which asks on its screen whether it may be shared"
 
     @property
+    def failure(self) -> PunktfunkError | None:
+        """Why the desktop is not shared any more; None while it is, and while it is asked for."""
+        with self._lock:
+            return self._look()
+
+    @property
     def notice(self) -> PunktfunkError | None:
         """Says that the desktop waits for an answer, and for how long it has; or why it is not shared."""
-        return self._failure if self._settled.is_set() else _awaited(self._waited_s)
+        return self.failure if self._settled.is_set() else _awaited(self._waited_s)
 
     @property
     def takes_touch(self) -> bool:
@@ -154,7 +160,7 @@ class PortalDesktop(UserSession):
         with self._lock:
             if self._closed:
                 raise SessionClosedError("the desktop was closed")
-            works = self._granted is not None and self._failure is None
+            works = self._look() is None and self._granted is not None
             refused = self._refused_at is not None and time.monotonic() < self._refused_at + ASK_AGAIN_S
             if works or refused or not self._settled.is_set():
                 return
@@ -218,11 +224,21 @@ class PortalDesktop(UserSession):
             self._failure = error
         self._log.error("the desktop is shared no more", cause=error.cause, hint=error.hint)
 
+    def _look(self) -> PunktfunkError | None:
+        """Return why the session has gone, with PipeWire perhaps, of whose end no portal says anything."""
+        if self._failure is None and self._granted is not None and self._granted.hung_up:
+            self._failure = DesktopError(
+                "PipeWire has ended, and the picture of the desktop with it",
+                "connect again once it is back: systemctl --user status pipewire",
+            )
+        return self._failure
+
     def _usable(self) -> Granted:
         if self._closed:
             raise SessionClosedError("the desktop was closed")
-        if self._failure is not None:
-            raise self._failure
+        failure = self._look()
+        if failure is not None:
+            raise failure
         if self._granted is None:
             raise DesktopError("the picture of this stream has gone", "connect again")
         return self._granted
@@ -255,8 +271,7 @@ class PortalDesktop(UserSession):
             node=stream.node,
             remote=None,
             sized=follows,
-            # Mutter 48 leaves out every other picture of a monitor that is asked for at its own rate.
-            offer_hz=2 * mode.refresh_hz if granted.back_end == "gnome" else None,
+            offer_hz=2 * mode.refresh_hz if granted.halves_rates else None,
             cursor="metadata" if granted.plan.cursor is Cursors.METADATA else "embedded",
         )
         return DesktopOutput(f"portal-{stream.node}", mode, screen, granted.session.open_remote)

@@ -97,6 +97,7 @@ class Portal:
         self._answers: set[_Answer] = set()
         self._closed = False
         self._owner = ""
+        self._unwatch_back_end: Cancel | None = None
         self._unwatch = bus.watch_owner(PORTAL, self._owner_changed)
         try:
             owner = bus.owner_of(PORTAL)
@@ -139,6 +140,14 @@ class Portal:
                 )
                 found.append(name.removeprefix(BACK_ENDS))
         return "+".join(found)
+
+    def watch_back_end(self, name: str) -> None:
+        """Take the end of a back end for that of the portal: its sessions go with it, and the front end tells nobody.
+
+        ``name`` is what :meth:`back_end` has returned; where that was several, nobody knows whose they are.
+        """
+        if name and "+" not in name and self._unwatch_back_end is None:
+            self._unwatch_back_end = self._bus.watch_owner(BACK_ENDS + name, self._back_end_changed)
 
     def register(self, app_id: str) -> bool:
         """Give the portal the name of this program, before anything else is asked; return whether it takes that.
@@ -231,6 +240,8 @@ class Portal:
         for answer in answers:
             answer.fail(SessionClosedError("the desktop was closed"))
         self._unwatch()
+        if self._unwatch_back_end is not None:
+            self._unwatch_back_end()
 
     def _hear(self, path: str, answer: _Answer) -> Cancel:
         return self._bus.subscribe(path, _REQUEST, "Response", answer.take, sender=PORTAL)
@@ -252,12 +263,21 @@ class Portal:
     def _owner_changed(self, owner: str) -> None:
         with self._lock:
             former, self._owner = self._owner, owner
+        if former and owner != former:  # else it has only been started
+            self._gone(
+                "the desktop's portal has ended" if not owner else "the desktop's portal was started anew"
+            )
+
+    def _back_end_changed(self, _owner: str) -> None:
+        self._gone("the part of the desktop's portal that shows its screen has ended")
+
+    def _gone(self, cause: str) -> None:
+        with self._lock:
             answers = list(self._answers)
-        if not former or owner == former or self._closed:
-            return  # it has only been started
+        if self._closed:
+            return
         gone = DesktopError(
-            "the desktop's portal has ended" if not owner else "the desktop's portal was started anew",
-            "connect again; if it ends again: journalctl --user -u xdg-desktop-portal",
+            cause, "connect again; if it ends again: journalctl --user -u 'xdg-desktop-portal*'"
         )
         for answer in answers:
             answer.fail(gone)
