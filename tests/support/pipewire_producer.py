@@ -98,6 +98,12 @@ class Producer:
         self._pw.pw_stream_get_node_id.argtypes = [ctypes.c_void_p]
         self.node: int = self._pw.pw_stream_get_node_id(self._stream)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody takes the pictures."""
+        with self._ready:
+            return self.states[-1] == library.STREAM_STREAMING and len(self._memory) >= 2
+
     def wait_until_wanted(self) -> None:
         """Wait until somebody takes the pictures."""
         with self._ready:

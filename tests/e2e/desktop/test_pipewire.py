@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import punktfunk
+from punktfunk.desktop import DesktopOutput
 from punktfunk.desktop.capture import PipeWireScreen, open_capture
 from punktfunk.desktop.pipewire import library
 from punktfunk.errors import CapabilityError, DesktopError, MediaError
-from punktfunk.media import RawFrame, VideoSource
+from punktfunk.host.desktop import DesktopPool
+from punktfunk.media import RawFrame, VideoSource, frame_marker
 from punktfunk.units import Mode
+from tests.e2e.test_desktop_of_another_kind import CLIENT, Blackboard, host_config, seen
 from tests.support.pipewire_producer import CROP, CURSOR, DAMAGE, Producer, Server
 from tests.support.waiting import eventually
 
@@ -269,3 +276,81 @@ def test_the_end_of_the_node_and_of_the_server_is_told_and_a_new_capture_works_a
 
             eventually(captured_again, "pictures of the server that runs now")
         capture.close()
+
+
+class Portal(Blackboard):
+    """A desktop whose screen is reached by connections that it opens itself."""
+
+    def __init__(self, server: Server, producer: Producer) -> None:
+        super().__init__()
+        self._server = server
+        self._producer = producer
+        self.opened: list[str] = []
+
+    def _shown(self, what: str, name: str, mode: Mode) -> DesktopOutput:
+        self.done.append(f"{what} {mode}")
+        screen = PipeWireScreen(node=self._producer.node, remote="/nowhere", sized=True)
+        return DesktopOutput(name, mode, screen, self._open)
+
+    def _open(self) -> int:
+        descriptor = self._server.connection()
+        self.opened.append(_name(Path(f"/proc/self/fd/{descriptor}")))
+        return descriptor
+
+
+def _name(descriptor: Path) -> str:
+    """Return what an open descriptor is of, such as ``socket:[4711]``; "" for one that is open no more."""
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:
+        return ""
+
+
+def card(number: int, width: int, height: int) -> np.ndarray:
+    luma = np.full((height, width), 80, np.uint8)
+    frame_marker.draw(luma, frame=number, time_us=number)
+    return np.repeat(luma[..., None], 4, axis=2)
+
+
+def test_a_worker_gets_a_connection_that_the_desktop_opens_with_its_order_and_with_each_change_of_mode(
+    server: Server,
+) -> None:
+    mode, other = Mode(640, 360, 30), Mode(960, 540, 30)
+    with Producer(server.remote, any_size=True) as producer:
+        portal, over = Portal(server, producer), threading.Event()
+        pool = DesktopPool(portal)
+
+        def draw() -> None:
+            number = 0
+            while not over.wait(1 / 30):
+                if producer.is_wanted:
+                    number += 1
+                    producer.give(card(number, *producer.size))
+
+        async def scenario() -> None:
+            config = CLIENT.model_copy(update={"mode": mode})
+            async with (
+                punktfunk.Host(host_config(), desktop=pool) as host,
+                punktfunk.Client(f"127.0.0.1:{host.port}", config) as client,
+            ):
+                await seen(client, 5)
+                answer = await client.request_mode(other)
+                assert (answer.accepted, answer.mode) == (True, other)
+                await seen(client, 5)
+                assert producer.size == (960, 540)
+                client.stop()
+                await client.finished()
+                [report] = await host.sessions_over(1)
+                assert not report.failed, report.stream_reason
+
+        drawing = threading.Thread(target=draw)
+        drawing.start()
+        try:
+            asyncio.run(asyncio.wait_for(scenario(), 60))
+        finally:
+            over.set()
+            drawing.join()
+            pool.close()
+    assert len(portal.opened) == 2, "one for the worker, and one for the other mode"
+    here = set(map(_name, Path("/proc/self/fd").iterdir()))
+    assert not here & set(portal.opened), "and none of them stays here"
