@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from punktfunk.errors import CapabilityError, PunktfunkError
+from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.terminal import say
 
 app = typer.Typer(help="Let punktfunk stream the desktop that runs, or no longer.", no_args_is_help=True)
@@ -37,6 +37,8 @@ def grant(
     """
     from punktfunk.desktop.kwin import grant as kwin
 
+    if os.environ.get("SUDO_UID"):
+        raise UsageError("by sudo the grant would be root's", "give the command as the user of the desktop")
     given = kwin.give()
     say(f"granted    {given.entry}")
     say(f"to         {given.program}")

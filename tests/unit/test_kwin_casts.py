@@ -73,6 +73,9 @@ class FakeConnection:
     def output(self, name: str) -> Output:
         return next(each for each in self.outputs if each.name == name)
 
+    def adopt(self, proxy: Proxy) -> Proxy:
+        return proxy
+
     def dispatch(self, _timeout_s: float) -> bool:
         self.answer()
         return True
@@ -200,7 +203,7 @@ def test_a_place_is_told_when_it_changes_and_an_empty_one_is_none() -> None:
 
 
 def test_a_mode_is_taken_by_its_exact_size_and_the_nearest_rate_within_a_hertz() -> None:
-    device = _Device(Proxy())
+    device = _Device(as_connection(FakeConnection()), Proxy())
     described = [((1600, 900), 60_000), ((1600, 900), 89_856), ((1600, 896), 90_000), ((1600, 900), 90_900)]
     modes = []
     for size, refresh in described:

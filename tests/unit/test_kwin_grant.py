@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk import cli_grants
 from punktfunk.desktop.kwin import grant
-from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.errors import CapabilityError, DesktopError, UsageError
 
 
 @pytest.fixture
@@ -104,3 +105,10 @@ def test_a_place_that_an_entry_cannot_name_is_refused_and_nothing_stays(
     assert not [path for path in home.rglob("*") if path.is_file()]
     monkeypatch.setenv("XDG_DATA_HOME", str(home / "two words"))
     assert f'Exec="{home}/two words/punktfunk/kwin/punktfunk-screencast"' in grant.give().entry.read_text()
+
+
+def test_nothing_is_granted_by_sudo(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", "1000")
+    with pytest.raises(UsageError, match="root's"):
+        cli_grants.grant(cli_grants.Granting.KWIN)
+    assert not list(home.rglob("*"))

@@ -33,22 +33,25 @@ def set_mode(connection: Connection, output: str, mode: Mode) -> None:
     """
     if connection.version_of(MANAGEMENT) < _CUSTOM_SINCE:
         raise CapabilityError("this KWin takes no modes of our own (6.3 does not, 6.7 does)", "")
-    with _Devices(connection) as devices:
-        device = devices.of_name(output)
+    devices = _Devices(connection)
+    device = devices.of_name(output)
+    found = device.mode(mode)
+    if found is None:
+        devices.add_mode(device, mode)
         found = device.mode(mode)
-        if found is None:
-            devices.add_mode(device, mode)
-            found = device.mode(mode)
-        if found is None:
-            raise CapabilityError(f"KWin made no mode {mode} for {output}", "")
-        devices.apply(lambda configuration: configuration.mode(device.proxy, found.proxy))
+    if found is None:
+        raise CapabilityError(f"KWin made no mode {mode} for {output}", "")
+    devices.apply(lambda configuration: configuration.mode(device.proxy, found.proxy))
 
 
 def set_scale(connection: Connection, output: str, scale: float) -> None:
-    """Have an output draw things larger by ``scale``; raise CapabilityError where KWin refuses."""
-    with _Devices(connection) as devices:
-        device = devices.of_name(output)
-        devices.apply(lambda configuration: configuration.scale(device.proxy, float(scale)))
+    """Have an output draw things larger by ``scale``; raise CapabilityError where KWin refuses.
+
+    ``connection`` is used for this alone.
+    """
+    devices = _Devices(connection)
+    device = devices.of_name(output)
+    devices.apply(lambda configuration: configuration.scale(device.proxy, float(scale)))
 
 
 class _DeviceMode:
@@ -80,7 +83,8 @@ class _DeviceMode:
 class _Device:
     """An output as KWin's settings know it."""
 
-    def __init__(self, proxy: Any) -> None:
+    def __init__(self, connection: Connection, proxy: Any) -> None:
+        self._connection = connection
         self.proxy: Any = proxy
         self.name = ""
         self.modes: list[_DeviceMode] = []
@@ -98,7 +102,7 @@ class _Device:
         self.name = name
 
     def _on_mode(self, _proxy: Any, mode: Any) -> None:
-        self.modes.append(_DeviceMode(mode))
+        self.modes.append(_DeviceMode(self._connection.adopt(mode)))
 
 
 class _Devices:
@@ -108,7 +112,8 @@ class _Devices:
         self._connection = connection
         newest = min(_CUSTOM_SINCE, connection.version_of(MANAGEMENT))
         self._management: Any = connection.bind(MANAGEMENT, max(1, newest))
-        self._devices = [_Device(proxy) for proxy in connection.bind_all(DEVICE, _DEVICE_VERSION)]
+        proxies = connection.bind_all(DEVICE, _DEVICE_VERSION)
+        self._devices = [_Device(connection, proxy) for proxy in proxies]
         self._registries = connection.bind_all(DEVICES, _DEVICE_VERSION)
         for registry in self._registries:
             registry.dispatcher["output"] = self._on_output
@@ -155,17 +160,4 @@ class _Devices:
             raise CapabilityError(f"KWin does not change its output: {words}", "")
 
     def _on_output(self, _registry: Any, output: Any) -> None:
-        self._devices.append(_Device(output))
-
-    def __enter__(self) -> _Devices:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # pywayland takes the objects of events for those of any connection that is open. Freed here, while theirs is,
-        # none of them can be freed again with another one.
-        for device in self._devices:
-            for mode in device.modes:
-                mode.proxy._destroy()
-            device.modes.clear()
-            device.proxy._destroy()
-        self._devices.clear()
+        self._devices.append(_Device(self._connection, self._connection.adopt(output)))

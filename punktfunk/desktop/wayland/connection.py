@@ -136,6 +136,18 @@ class Connection:
         offered = self._globals.get(interface, ())
         return [self._registry.bind(each.number, made, min(newest, each.version)) for each in offered]
 
+    def adopt(self, proxy: Any) -> Any:
+        """Return an object that came with an event, as one of this connection's.
+
+        pywayland takes such objects for those of any connection that is open, and frees them with that one.
+        """
+        former = proxy._display
+        if former is not self._display:
+            former._children.discard(proxy)
+            self._display._children.add(proxy)
+            proxy._display = self._display
+        return proxy
+
     def flush(self) -> None:
         """Send what has been asked for; raise DesktopError when the compositor is gone or does not read."""
         for _ in range(2):
