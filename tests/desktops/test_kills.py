@@ -93,8 +93,7 @@ def kill(part: str, desktop: StreamedDesktop, host: Served, client: ClientProces
             os.kill(host.pid, signal.SIGKILL)
             eventually(lambda: not host.processes(), "all that the host has started to end with it")
         case "compositor":
-            assert desktop.compositor is not None
-            desktop.compositor.again()
+            desktop.crash()
         case "pipewire":
             desktop.session.pipewire.kill()
             desktop.session.restart_pipewire()

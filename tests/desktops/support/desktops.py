@@ -7,7 +7,8 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +16,10 @@ from typing import Any, Final
 import pytest
 
 from punktfunk.desktop import BackendName
+from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.backends import BACKENDS
 from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, Sway
+from tests.desktops.support.portals import GnomePerson, Portals, allow_on_plasma, write_application
 from tests.desktops.support.session import UserSession, user_session
 from tests.support.waiting import eventually
 
@@ -39,6 +42,19 @@ class Kind:
     """Whether another mode takes the output away for a moment, so that its windows go to another one."""
     grant: tuple[str, ...] = ()
     """What the user asks ``punktfunk`` once before the first stream."""
+    prepare: Callable[[Compositor], None] | None = None
+    """What the user has set up, of a desktop that is streamed by its portal."""
+    asks: bool = False
+    """Whether its portal asks the user, the first time."""
+
+
+def _as_a_program(compositor: Compositor) -> None:
+    write_application(compositor.session.home, APP_ID)
+
+
+def _allowed(compositor: Compositor) -> None:
+    _as_a_program(compositor)
+    allow_on_plasma(compositor, APP_ID)
 
 
 KINDS: Final = {
@@ -49,6 +65,8 @@ KINDS: Final = {
         Kind("headless-sway", BackendName.HEADLESS_SWAY, None, own_output=True),
         Kind("kwin", BackendName.KWIN, KWin, own_output=_TESTING, grant=("desktop", "grant", "kwin")),
         Kind("mutter", BackendName.MUTTER, Mutter, own_output=True, moves_windows=True),
+        Kind("portal-kde", BackendName.PORTAL, KWin, own_output=False, prepare=_allowed),
+        Kind("portal-gnome", BackendName.PORTAL, Mutter, own_output=False, prepare=_as_a_program, asks=True),
     )
 }
 
@@ -105,15 +123,21 @@ class StreamedDesktop:
 
     def __init__(self, kind: Kind, session: UserSession, folder: Path) -> None:
         self.kind, self.session, self._folder = kind, session, folder
-        self._windows = 0
+        self._windows, self._asked = 0, False
         self.compositor = None if kind.compositor is None else kind.compositor(session)
+        self.portals: Portals | None = None
+        if kind.prepare is not None:
+            assert self.compositor is not None
+            self.portals = Portals(self.compositor)
+            kind.prepare(self.compositor)
         if kind.grant:
             session.programs.run(sys.executable, "-m", "punktfunk", *kind.grant, timeout_s=60.0)
 
     @property
     def options(self) -> tuple[str, ...]:
         """What ``punktfunk serve`` is asked for."""
-        return ("--desktop", self.kind.backend.value)
+        # Hosts of one desktop have one state: what a portal has granted is kept there.
+        return ("--desktop", self.kind.backend.value, "--state-dir", str(self._folder / "state"))
 
     @property
     def program(self) -> str | None:
@@ -126,6 +150,26 @@ class StreamedDesktop:
     def command(self) -> tuple[str, ...]:
         """The argument list of the test window, with what it tells in a file."""
         return ("sh", "-c", f"exec {shlex.join(self._command())} >>{self._log()}")
+
+    @contextlib.contextmanager
+    def answered(self) -> Iterator[None]:
+        """Have the user's question answered while this lasts, the first time; other desktops ask none."""
+        if not self.kind.asks or self._asked:
+            yield
+            return
+        self._asked = True
+        assert self.compositor is not None
+        with GnomePerson(self.compositor) as person, ThreadPoolExecutor(1) as beside:
+            answer = beside.submit(person.share, "monitor")
+            yield
+            answer.result()
+
+    def crash(self) -> None:
+        """Kill the compositor and start all again that the user's session would."""
+        assert self.compositor is not None
+        self.compositor.again()
+        if self.portals is not None:
+            self.portals.again()
 
     def show(self, *options: str) -> Window:
         """Open the test window on the newest output, once; return what it tells."""
@@ -173,4 +217,9 @@ def can_be_streamed(kind: Kind) -> None:
 def streamed_desktop(name: str, folder: Path) -> Iterator[StreamedDesktop]:
     """Bring up a desktop by its name in :data:`KINDS`; it ends with all that runs in it."""
     with user_session(folder / name) as session:
-        yield StreamedDesktop(KINDS[name], session, folder)
+        desktop = StreamedDesktop(KINDS[name], session, folder)
+        try:
+            yield desktop
+        finally:
+            if desktop.portals is not None:
+                desktop.portals.end()

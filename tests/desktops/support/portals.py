@@ -127,6 +127,7 @@ class GnomePerson:
         self.answered = 0
         """How many questions."""
         self._bus = SessionBus(desktop.session.env["DBUS_SESSION_BUS_ADDRESS"])
+        self._remote = str(desktop.session.runtime / "pipewire-0")
         made = self._bus.call(_REMOTE, f"/{_REMOTE.replace('.', '/')}", _REMOTE, "CreateSession")
         self._path = made.body[0]
         self._call("Start")
@@ -165,7 +166,9 @@ class GnomePerson:
         nodes: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._bus.subscribe(stream, f"{cast}.Stream", "PipeWireStreamAdded", lambda body: nodes.put(body[0]))
         self._bus.call(cast, session, f"{cast}.Session", "Start")
-        eyes = open_capture(PipeWireScreen(node=nodes.get(timeout=PATIENCE_S)), Mode(1280, 720, 30))
+        eyes = open_capture(
+            PipeWireScreen(node=nodes.get(timeout=PATIENCE_S), remote=self._remote), Mode(1280, 720, 30)
+        )
         try:
             yield eyes
         finally:

@@ -58,7 +58,9 @@ class Served(ServedDesktop):
 @contextlib.contextmanager
 def serving(desktop: StreamedDesktop, folder: Path, *options: str) -> Iterator[Served]:
     """Serve the desktop; what the host has started must be gone when it has ended."""
-    with Served(desktop, folder, *options) as host:
+    with contextlib.ExitStack() as ends:
+        with desktop.answered():
+            host = ends.enter_context(Served(desktop, folder, *options))
         yield host
     left = host.processes()
     assert not left, f"left by the host: {left}"
