@@ -342,6 +342,22 @@ def test_a_program_that_says_nothing_of_outputs_opens_on_the_one_of_the_stream(
     eventually(lambda: window.size == (1600, 900), "the window to be on the stream's output")
 
 
+@pytest.mark.skipif(not TESTING, reason="KWin 6.3 makes no outputs on its virtual backend")
+def test_two_clients_have_an_output_each_and_positions_count_on_the_older_ones(
+    desktop: KWinDesktop, kwin: Compositor, tmp_path: Path
+) -> None:
+    first, second = desktop.provide(OTHER), desktop.provide(MODE)
+    assert [f"{first.name} 1600x900", f"{second.name} 1280x720"] == kwin.outputs()[-2:]
+    windows = [_show(kwin, tmp_path, output.name) for output in (first, second)]
+    with _pictures(first) as of_first, _pictures(second) as of_second:
+        eventually(lambda: of_first().frame >= 0, "a picture of the first")
+        eventually(lambda: of_second().frame >= 0, "a picture of the second")
+    _point(desktop, windows[0], OTHER, 1500, 800)
+    desktop.give_back(first)
+    _point(desktop, windows[1], MODE, 1200, 600)
+    desktop.give_back(second)
+
+
 def _logical_size(kwin: Compositor, name: str) -> tuple[int, int]:
     """Return how much fits on an output, by its scale, as any client sees it."""
     with wayland.connect(str(kwin.socket)) as connection:
