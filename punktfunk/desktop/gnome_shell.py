@@ -11,8 +11,9 @@ from punktfunk.errors import DesktopError
 
 _SHELL: Final = "org.gnome.Shell"
 _LOOK_LIMIT_S: Final = 3.0
-_FULL_RATE_SINCE: Final = 50
-"""Of GNOME; 49 was not tried."""
+_NEWER: Final = 50
+_NEWER_SERVICE: Final = "org.gnome.Mutter.ColorManager"
+"""What a Mutter without a shell has, as tests run it: 50 does, 48 does not."""
 
 
 def shell_version(bus: SessionBus) -> str:
@@ -27,10 +28,12 @@ def shell_version(bus: SessionBus) -> str:
     return ""
 
 
-def halves_rates(shell: str) -> bool:
-    """Return whether that GNOME Shell's Mutter captures only every second picture at a monitor's full rate.
+def is_newer(bus: SessionBus) -> bool:
+    """Return whether the Mutter there is of GNOME 50 or newer, by GNOME Shell's version, or without one by what it has.
 
-    48 leaves a picture out that comes a moment before its time, which at equal rates is most of them; 50 does not. Of
-    a Mutter without a shell nothing is known, and asking for too much costs it CPU where too little costs pictures.
+    It captures every picture at a monitor's full rate, where 48 leaves out one that comes a moment before its time,
+    which at equal rates is most of them; and it makes a monitor with the scale that is asked for, of which 48 knows
+    nothing. Neither is told by the version of its interface, which is 4 in both; 49 was not tried.
     """
-    return not shell or int(shell.partition(".")[0]) < _FULL_RATE_SINCE
+    shell = shell_version(bus)
+    return int(shell.partition(".")[0]) >= _NEWER if shell else bus.name_has_owner(_NEWER_SERVICE)

@@ -20,13 +20,15 @@ from punktfunk.desktop import BackendName, DesktopOptions, DesktopOutput, backen
 from punktfunk.desktop.capture import numbered, open_capture
 from punktfunk.desktop.mutter import MutterDesktop, examine
 from punktfunk.desktop.mutter import desktop as module
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import CapabilityError, DesktopError, MediaError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import RawFrame
 from punktfunk.units import Mode
-from tests.desktops.support.compositors import Compositor
+from tests.desktops.support.compositors import Compositor, Mutter
 from tests.desktops.support.desktops import StreamedDesktop, Window, streamed_desktop
-from tests.desktops.support.processes import cpu_seconds
+from tests.desktops.support.processes import Program, cpu_seconds
+from tests.desktops.support.session import UserSession
 from tests.desktops.support.streaming import client_of, counted, serving
 from tests.support.waiting import eventually
 
@@ -34,6 +36,7 @@ MODE = Mode(1280, 720, 60)
 OTHER = Mode(1600, 900, 60)
 OWN = "1280x720"
 MEASURED_S = 5
+TESTING = os.environ.get("PUNKTFUNK_DESKTOPS") == "testing"
 
 
 @pytest.fixture
@@ -185,6 +188,72 @@ def test_the_same_goes_by_calls_where_libei_is_missing(
         eventually(lambda: len(window.events("pointer_button")) == 2, "the click")
         eventually(lambda: len(window.events("pointer_axis")) >= 2, "the wheel, both ways")
         eventually(lambda: window.typed.endswith("x"), "the text")
+
+
+@pytest.mark.skipif(not TESTING, reason="Mutter 48 scales no monitor that it makes")
+def test_a_monitor_has_the_scale_that_its_client_asks_for(
+    desktop: MutterDesktop, mutter: Compositor, tmp_path: Path
+) -> None:
+    output = desktop.provide(OTHER, scale=2.0)
+    with _pictures(output):
+        assert _sizes(mutter) == [OWN, "1600x900"]
+        window = _show(mutter, tmp_path, "--rate", "0")
+        assert window.size == (800, 450)
+        _point(desktop, window, Mode(800, 450, 60), 700, 400)
+    changed = desktop.change(output, MODE)
+    with _pictures(changed):
+        assert _sizes(mutter) == [OWN, "1600x900"], "it keeps its mode, and pictures are scaled"
+    desktop.give_back(changed)
+    eventually(lambda: _sizes(mutter) == [OWN], "the desktop as it was")
+
+
+class Shell(Mutter):
+    """All of GNOME Shell. Its lock screen wants a display manager, so that a test does what that does to Mutter."""
+
+    def start(self) -> Program:
+        Path("/run/dbus").mkdir(exist_ok=True)
+        system = self.session.programs.start(
+            "system-bus", ["dbus-daemon", "--system", "--nofork", "--nopidfile"]
+        )
+        self.session.programs.wait_for(system, Path("/run/dbus/system_bus_socket").exists, "its socket")
+        socket = self.session.env["WAYLAND_DISPLAY"] = "wayland-shell"
+        options = ("--headless", "--no-x11", "--unsafe-mode", "--virtual-monitor", f"{OWN}@60")
+        return self._start(
+            ["env", "-u", "WAYLAND_DISPLAY", "gnome-shell", *options, "--wayland-display", socket]
+        )
+
+
+def test_a_locked_gnome_ends_the_stream_and_says_so_until_it_is_unlocked(
+    session: UserSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = Shell(session)
+    for name, value in shell.session.env.items():
+        monkeypatch.setenv(name, value)
+    with ExitStack() as ends:
+        bus = ends.enter_context(SessionBus())
+        eventually(lambda: bus.name_has_owner("org.gnome.Shell"), "GNOME Shell")
+
+        def does(script: str) -> str:
+            path = "/org/gnome/Shell"
+            done, said = bus.call("org.gnome.Shell", path, "org.gnome.Shell", "Eval", "s", (script,)).body
+            assert done, said
+            return str(said)
+
+        eventually(lambda: does("Main.layoutManager._startingUp") == "false", "GNOME Shell to have started")
+        assert examine().reason.startswith("GNOME ")
+        desktop = ends.enter_context(MutterDesktop(DesktopOptions(audio=False)))
+        shared = "Main.panel.statusArea.screenSharing.visible"
+        assert does(shared) == "false", "nothing is shared before somebody streams"
+        with _pictures(desktop.provide(MODE)):
+            eventually(lambda: does(shared) == "true", "GNOME's sign of a shared screen")
+            remote = "global.backend.get_remote_access_controller()"
+            does(f"{remote}.inhibit_remote_access()")
+            eventually(lambda: desktop.failure is not None, "the end of the session to be noticed")
+            with pytest.raises(DesktopError, match="while it is locked"):
+                desktop.provide(MODE)
+            does(f"{remote}.uninhibit_remote_access()")
+        with _pictures(desktop.provide(MODE)):
+            assert desktop.failure is None
 
 
 @pytest.mark.parametrize("mode", [MODE, Mode(1920, 1080, 60)], ids=str)

@@ -17,7 +17,7 @@ pytest.importorskip("dbus_fast")
 from dbus_fast import Variant
 
 from punktfunk.desktop.capture import PipeWireScreen
-from punktfunk.desktop.gnome_shell import halves_rates, shell_version
+from punktfunk.desktop.gnome_shell import shell_version
 from punktfunk.desktop.mutter import MutterDesktop, examine, reach, session
 from punktfunk.desktop.mutter.reach import require_mutter
 from punktfunk.desktop.mutter.session import MutterSession
@@ -76,26 +76,36 @@ def test_nothing_is_asked_of_mutter_before_a_stream_and_all_is_over_after_the_la
     assert first.name != second.name
 
 
-def test_gnome_48_is_asked_for_twice_the_rate_and_50_for_the_rate(address: str) -> None:
-    for shell, asked in (("48.7", 120), ("50.1", None), ("", 120)):
-        mutter = FakeMutter(address, shell=shell)
-        try:
-            with MutterDesktop(address=address) as desktop:
-                output = desktop.provide(MODE)
-                screen = _screen(output)
-                assert (screen.sized, screen.node, screen.offer_hz) == (True, 40, asked)
-                changed = desktop.change(output, Mode(1920, 1080, 30))
-                assert _screen(changed).offer_hz == (asked and 60)
-                assert (changed.name, changed.mode) == (output.name, Mode(1920, 1080, 30))
-        finally:
-            mutter.close()
-
-
 @pytest.mark.parametrize(
-    ("shell", "halves"), [("48.7", True), ("49.2", True), ("50.0", False), ("50.beta", False), ("", True)]
+    ("shell", "newer"),
+    [
+        ("48.7", False),
+        ("49.2", False),
+        ("50.0", True),
+        ("50.beta", True),
+        ("", False),
+        ("ColorManager", True),
+    ],
 )
-def test_which_versions_halve(shell: str, halves: bool) -> None:
-    assert halves_rates(shell) is halves
+def test_gnome_48_is_asked_for_twice_the_rate_and_for_no_scale(address: str, shell: str, newer: bool) -> None:
+    service = ("org.gnome.Mutter.ColorManager",) if shell == "ColorManager" else ()
+    mutter = FakeMutter(address, *service, shell="" if service else shell)
+    try:
+        with MutterDesktop(address=address) as desktop:
+            output = desktop.provide(MODE)
+            screen = _screen(output)
+            assert (screen.sized, screen.node, screen.offer_hz) == (True, 40, None if newer else 120)
+            changed = desktop.change(output, Mode(1920, 1080, 30))
+            assert _screen(changed).offer_hz == (None if newer else 60)
+            assert (changed.name, changed.mode) == (output.name, Mode(1920, 1080, 30))
+            scaled = desktop.provide(MODE, scale=9.0)
+            assert _screen(scaled).sized is not newer
+            assert mutter.modes == [None, [1280, 720, 60.0, 4.0] if newer else None]
+            assert _screen(desktop.change(scaled, Mode(1920, 1080, 30))).sized is not newer
+            desktop.provide(MODE, scale=0.5)
+            assert mutter.modes[2] is None
+    finally:
+        mutter.close()
 
 
 def test_a_shells_version_that_is_none_is_not_believed(address: str) -> None:

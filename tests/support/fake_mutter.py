@@ -20,7 +20,7 @@ _PROPERTIES = "org.freedesktop.DBus.Properties"
 class FakeMutter(BusPeer):
     """Owns Mutter's two names, and GNOME Shell's; ``calls`` counts what was called."""
 
-    def __init__(self, address: str, *, shell: str = "48.7", api_version: int = 4) -> None:
+    def __init__(self, address: str, *services: str, shell: str = "48.7", api_version: int = 4) -> None:
         self.calls: Counter[str] = Counter()
         self.refusal: tuple[str, str] | None = None
         """What CreateSession is answered with, as name and words."""
@@ -30,7 +30,9 @@ class FakeMutter(BusPeer):
         self._eis_ends: list[socket.socket] = []
         self._shell, self._api_version = shell, api_version
         self._made = 0
-        names = [REMOTE_DESKTOP, SCREEN_CAST] + (["org.gnome.Shell"] if shell else [])
+        self.modes: list[list[float] | None] = []
+        """Width, height, rate and scale of each monitor that was asked for with a mode of its own."""
+        names = [REMOTE_DESKTOP, SCREEN_CAST, *services] + (["org.gnome.Shell"] if shell else [])
         super().__init__(address, *names)
 
     def end_session(self) -> None:
@@ -60,6 +62,7 @@ class FakeMutter(BusPeer):
                 answer = Message.new_method_return(message, "o", [path])
             case "ScreenCast.Session.RecordVirtual":
                 self._made += 1
+                self._note_modes(message.body[0])
                 path = f"/org/gnome/Mutter/ScreenCast/Stream/u{self._made}"
                 answer = Message.new_method_return(message, "o", [path])
             case "ScreenCast.Stream.Start" if isinstance(self.node, Variant):
@@ -84,6 +87,14 @@ class FakeMutter(BusPeer):
                     message, "org.freedesktop.DBus.Error.UnknownMethod", "no such method"
                 )
         return answer
+
+    def _note_modes(self, wanted: dict[str, Variant]) -> None:
+        if "modes" not in wanted:
+            self.modes.append(None)
+            return
+        [mode] = wanted["modes"].value
+        assert mode["is-preferred"].value
+        self.modes.append([*mode["size"].value, mode["refresh-rate"].value, mode["preferred-scale"].value])
 
     def _property(self, message: Message) -> Variant:
         interface, name = message.body

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from punktfunk import log
 from punktfunk.desktop import DesktopOptions, DesktopOutput
 from punktfunk.desktop.capture import PipeWireScreen
-from punktfunk.desktop.gnome_shell import halves_rates, shell_version
+from punktfunk.desktop.gnome_shell import is_newer
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_libei
 from punktfunk.desktop.inject.keymap import Keyboard
@@ -25,6 +25,8 @@ from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
 _HINT: Final = "connect again"
+_MOST_SCALE: Final = 4.0
+"""Mutter's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class _Lent:
 
     stream: MutterStream
     mode: Mode
+    fixed: bool
+    """Whether the monitor keeps the mode that it was made with; its pictures are scaled to another one."""
 
 
 class MutterDesktop(UserSession):
@@ -73,17 +77,19 @@ class MutterDesktop(UserSession):
     def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
         """Return a virtual monitor, which comes once its pictures are asked for."""
         with self._lock:
-            stream = self._add_stream()
-            return self._lend(f"virtual-{next(self._numbers)}", stream, mode)
+            # Mutter 48 scales no monitor that it makes.
+            scale = min(_MOST_SCALE, scale) if self._newer and scale > 1.0 else 1.0
+            stream = self._add_stream(mode, scale)
+            return self._lend(f"virtual-{next(self._numbers)}", _Lent(stream, mode, fixed=scale > 1.0))
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
-        """Give a monitor another mode: it takes the one that its pictures are asked for in."""
+        """Give a monitor another mode: it takes the one that its pictures are asked for in, if it is not scaled."""
         with self._lock:
             lent = self._lent.get(output.name)
             if lent is None or self._failure is not None:
                 raise DesktopError("the monitor of this stream has gone", _HINT)
             self._let_go()
-            return self._lend(output.name, lent.stream, mode)
+            return self._lend(output.name, replace(lent, mode=mode))
 
     def give_back(self, output: DesktopOutput) -> None:
         """Take a stream's monitor away, and with the last one all that Mutter did for us."""
@@ -135,26 +141,27 @@ class MutterDesktop(UserSession):
         bus = SessionBus(self._address)
         try:
             require_mutter(bus)
-            self._doubles = halves_rates(shell_version(bus))
+            self._newer = is_newer(bus)
         except BaseException:
             bus.close()
             raise
         return bus
 
-    def _add_stream(self) -> MutterStream:
+    def _add_stream(self, mode: Mode, scale: float) -> MutterStream:
         """Return a new stream of the session, which is begun where none runs and begun anew where it has ended."""
+        fixed = mode if scale > 1.0 else None
         if self._failure is not None:
             self._end_session()
         if self._session is not None:
             try:
-                return self._session.add_stream()
+                return self._session.add_stream(fixed, scale)
             except DesktopError as error:
                 if not (is_gone(error) or self._session.end):
                     raise
                 self._end_session()  # it has ended, and that is yet to be told
         session = self._begin_session()
         try:
-            return session.add_stream()
+            return session.add_stream(fixed, scale)
         except BaseException:
             self._end_session()
             raise
@@ -226,8 +233,9 @@ class MutterDesktop(UserSession):
         else:
             self._injector.aim(region=Rect(0, 0, first.mode.width, first.mode.height))
 
-    def _lend(self, name: str, stream: MutterStream, mode: Mode) -> DesktopOutput:
-        self._lent[name] = _Lent(stream, mode)
+    def _lend(self, name: str, lent: _Lent) -> DesktopOutput:
+        self._lent[name] = lent
         self._aim()
-        asked = 2 * mode.refresh_hz if self._doubles else None
-        return DesktopOutput(name, mode, PipeWireScreen(node=stream.node, sized=True, offer_hz=asked))
+        asked = None if self._newer else 2 * lent.mode.refresh_hz
+        screen = PipeWireScreen(node=lent.stream.node, sized=not lent.fixed, offer_hz=asked)
+        return DesktopOutput(name, lent.mode, screen)

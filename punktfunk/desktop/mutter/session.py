@@ -17,6 +17,7 @@ from punktfunk.desktop.mutter.reach import REMOTE_DESKTOP, REMOTE_DESKTOP_PATH, 
 from punktfunk.desktop.session_bus import BusError, Cancel, SessionBus, variant
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import printable
+from punktfunk.units import Mode
 
 _NODE_LIMIT_S: Final = 5.0
 """For the PipeWire node of a stream, which takes 5 to 60 ms."""
@@ -81,9 +82,20 @@ class MutterSession:
         """Why it has ended; None while it runs."""
         return self._end
 
-    def add_stream(self) -> MutterStream:
-        """Return a new stream, whose virtual monitor comes with its consumer; raise DesktopError where none comes."""
+    def add_stream(self, fixed: Mode | None = None, scale: float = 1.0) -> MutterStream:
+        """Return a new stream, whose virtual monitor comes with its consumer; raise DesktopError where none comes.
+
+        The monitor takes the mode that its consumer asks for, or has always the ``fixed`` one, and then can be scaled.
+        """
         wanted = {"cursor-mode": variant("u", _CURSOR_EMBEDDED), "is-platform": variant("b", True)}
+        if fixed is not None:
+            only = {
+                "size": variant("(uu)", (fixed.width, fixed.height)),
+                "refresh-rate": variant("d", float(fixed.refresh_hz)),
+                "is-preferred": variant("b", True),
+                "preferred-scale": variant("d", scale),
+            }
+            wanted["modes"] = variant("aa{sv}", [only])
         path = str(self._call(SCREEN_CAST, self._cast, "Session", "RecordVirtual", "a{sv}", wanted)[0])
         nodes: list[Any] = []
         told = threading.Event()

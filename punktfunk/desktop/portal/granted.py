@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from punktfunk import log
 from punktfunk.desktop.app_id import APP_ID
-from punktfunk.desktop.gnome_shell import halves_rates, shell_version
+from punktfunk.desktop.gnome_shell import is_newer
 from punktfunk.desktop.inject import InputInjector, Rect
 from punktfunk.desktop.inject.eis import EisInjector, require_libei
 from punktfunk.desktop.portal.choice import Plan, Sources, plan
@@ -140,7 +140,7 @@ def ask(
             words,
             by_token=token is not None,
             kept=kept,
-            halves_rates=back_end == "gnome" and halves_rates(shell_version(bus)),
+            halves_rates=back_end == "gnome" and not is_newer(bus),
             remote=remote,
         )
 
