@@ -41,8 +41,9 @@ from punktfunk.printable import printable
 
 _PROPERTIES: Final = (
     b"{ media.type = Video media.category = Capture media.role = Screen"
-    b" node.name = punktfunk node.dont-reconnect = true }"
+    b" node.name = punktfunk node.dont-reconnect = true node.dont-fallback = true }"
 )
+"""The last two are for the session manager: the screen that was asked for or none, and never the user's camera."""
 _FLAGS: Final = library.FLAG_AUTOCONNECT | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
 _OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""

@@ -354,3 +354,14 @@ def test_a_worker_gets_a_connection_that_the_desktop_opens_with_its_order_and_wi
     assert len(portal.opened) == 2, "one for the worker, and one for the other mode"
     here = set(map(_name, Path("/proc/self/fd").iterdir()))
     assert not here & set(portal.opened), "and none of them stays here"
+
+
+def test_a_screen_that_is_not_there_is_not_replaced_by_a_camera(server: Server) -> None:
+    with Producer(server.remote) as camera:
+        capture = open_capture(PipeWireScreen(node=camera.node + 4321, remote=server.remote), MODE)
+        try:
+            with pytest.raises(MediaError):
+                capture.capture()
+        finally:
+            capture.close()
+        assert library.STREAM_STREAMING not in camera.states
