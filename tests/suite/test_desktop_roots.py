@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,21 +62,33 @@ def test_a_build_that_fails_says_why_and_leaves_nothing(debstrap: Path, tmp_path
 
 @pytest.mark.root
 def test_a_build_that_was_killed_is_never_used(debstrap: Path, tmp_path: Path) -> None:
-    acts(debstrap, f"touch {tmp_path}/began; exec sleep 600")
+    acts(debstrap, f"touch {tmp_path}/began; exec sleep 600.{os.getpid()}")
     cache = tmp_path / "cache"
     code = (
         "from pathlib import Path; from tests.desktops.rig import root; from tests.desktops.rig.packages import Suite;"
         f"root.prepare(Suite('small', 'sid', ('one', 'two')), Path({str(cache)!r}))"
     )
-    builder = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, start_new_session=True)
+    builder = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY)
     eventually((tmp_path / "began").exists, "the build to begin")
-    os.killpg(builder.pid, signal.SIGKILL)
+    builder.kill()
     builder.wait()
+    eventually(lambda: not _running(tmp_path), "what builds to end with who asked for it")
     assert (cache / f"{SUITE.key}.partial").is_dir()
     assert not (cache / SUITE.key).exists()
     acts(debstrap, 'touch "$place/whole"')
     assert (root.prepare(SUITE, cache) / "whole").exists()
     assert not list(cache.glob("*.partial"))
+
+
+def _running(folder: Path) -> list[str]:
+    """Return the command of each process that is about a folder, or is the sleep of the test above."""
+    marks, found = (str(folder).encode(), f"600.{os.getpid()}".encode()), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes()
+                found += [command.decode()] if any(mark in command for mark in marks) else []
+    return found
 
 
 def test_what_is_missing_is_named_with_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

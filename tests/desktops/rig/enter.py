@@ -11,6 +11,7 @@ from typing import Final
 _SCRIPT: Final = Path(__file__).with_name("enter.sh")
 _REPOSITORY: Final = Path(__file__).parents[3]
 _PATH: Final = "/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TOGETHER: Final = ("setpriv", "--pdeathsig", "KILL")
 _KEPT: Final = ("CI", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTEST_ADDOPTS")
 
 
@@ -29,7 +30,17 @@ def run_in(
     with the command: they share a process namespace. With ``network`` the machine's network is there and /venv may be
     written to, which is how the environment is made; without, there is a loopback interface.
     """
-    isolated = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"]
+    # Killed together with this process, whatever becomes of that.
+    isolated = [
+        *TOGETHER,
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--kill-child",
+    ]
     if not network:
         isolated.append("--net")
     given = (str(root), str(_REPOSITORY), str(venv), str(out), "writable" if network else "")

@@ -19,6 +19,7 @@ from typing import Final
 
 from punktfunk.errors import CapabilityError, HarnessError, PrivilegeError
 from punktfunk.terminal import say
+from tests.desktops.rig.enter import TOGETHER
 from tests.desktops.rig.packages import Suite
 
 MOUNTS: Final = ("old", "out", "src", "venv")
@@ -26,7 +27,16 @@ MOUNTS: Final = ("old", "out", "src", "venv")
 _KEPT_S: Final = 14 * 24 * 3600
 """A root of another package list that nobody has used for so long is removed when a new one is made."""
 _TAIL: Final = 15
-_ISOLATED: Final = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
+_ISOLATED: Final = (
+    *TOGETHER,
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "--pid",
+    "--fork",
+    "--kill-child",
+)
 """mmdebstrap mounts /proc, /sys and /dev in what it builds: they vanish with its namespaces, killed or not."""
 
 
@@ -43,7 +53,7 @@ def require_root() -> None:
             "tests of real desktops run in a root folder, which only root can make and enter",
             "run this as root: sudo -E nox -s desktops, or in a container that lets root mount",
         )
-    for program in ("unshare", "pivot_root"):
+    for program in ("unshare", "pivot_root", "setpriv"):
         if shutil.which(program) is None:
             raise CapabilityError(f"{program} is not installed", "apt-get install util-linux")
 
