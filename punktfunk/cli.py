@@ -55,6 +55,7 @@ _SETTINGS_OF_FLAGS = {
     "outputs": "outputs",
     "mdns": "announce",
     "inhibit": "inhibit",
+    "own_sink": "own_sink",
 }
 """Options of ``serve`` that fix a setting."""
 
@@ -203,6 +204,10 @@ def serve(  # noqa: PLR0917 - the options of a command line
         typer.Option(help="Of several streams of a desktop: own: an output each; mirror: all the first's."),
     ] = OutputsKind.OWN,
     audio: Annotated[bool, typer.Option(help="Stream a desktop's sound too.")] = True,
+    own_sink: Annotated[
+        bool,
+        typer.Option(help="Have a running session play into a sink of the host's while a client listens."),
+    ] = False,
     file: Annotated[Path | None, typer.Option(help="Video file for --source file.")] = None,
     mode: Annotated[
         str | None, typer.Option(help="Such as 1280x720@60; default: what the client asks for.")
@@ -287,6 +292,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
         gamestream_port=gamestream_port,
         announce=mdns,
         inhibit=inhibit,
+        own_sink=own_sink,
         arm_seconds=arm,
         management=mgmt,
         mgmt_bind=mgmt_bind,

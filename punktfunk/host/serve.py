@@ -27,6 +27,7 @@ from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.pending import PendingClients
+from punktfunk.host.peripherals.own_sinks import OwnSinks
 from punktfunk.host.protocol_server import ProtocolFactory
 from punktfunk.host.serve_config import ServeConfig, with_settings
 from punktfunk.host.served import Served
@@ -42,6 +43,8 @@ from punktfunk.trust.store import TrustStore
 
 TRUST_FILE = "trust.json"
 LOCK_FILE = "host.lock"
+SINK_NOTE = "default-sink"
+"""Which sink was the default before ours, while that is there."""
 
 
 class Serving(Served):
@@ -55,6 +58,7 @@ class Serving(Served):
         super().__init__(config)
         self._more_protocols = tuple(protocols)
         self._held: HeldPorts | None = None
+        self._own_sinks: OwnSinks | None = None
 
     async def __aenter__(self) -> Self:
         self._lock = _lock(self.state_dir)
@@ -87,6 +91,9 @@ class Serving(Served):
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
             self._host = await self._make_host(identity, self._pairing)
             self._keep_awake(self._host)
+            self._own_sinks = OwnSinks(self.state_dir / SINK_NOTE, lambda: self.config.own_sink)
+            self._own_sinks.restore()
+            self._host.sessions.peripherals.own_sinks = self._own_sinks
             await self._open_management(identity, self._pairing)
             await self._host.__aenter__()
             self._announce()
@@ -109,6 +116,8 @@ class Serving(Served):
             finally:
                 if self._awake is not None:
                     await self._awake.close()
+                if self._own_sinks is not None:
+                    await self._own_sinks.close()
                 await self._end_desktop()
         finally:
             if self._held is not None:

@@ -16,7 +16,7 @@ from punktfunk.mgmt.endpoint import MGMT_PORT, Endpoint
 from punktfunk.mgmt.live import SettingValue
 from punktfunk.units import Bitrate
 
-SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "inhibit", "log_level")
+SERVE_SETTINGS = ("pairing_seconds", "pin_digits", "announce", "inhibit", "log_level", "own_sink")
 
 
 class ServeConfig(BaseModel):
@@ -36,6 +36,8 @@ class ServeConfig(BaseModel):
     """Announce the host by multicast DNS, a service each wire."""
     inhibit: bool = True
     """Hold off idle, sleep and lock while somebody streams."""
+    own_sink: bool = False
+    """Have a running session play into a sink of our own while somebody listens, in place of its speakers."""
     arm_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] | None = None
     """Arm pairing at the start for this long; the PIN is in the banner."""
     pin_digits: Literal[4, 6] = 4

@@ -56,6 +56,7 @@ class SettingValues(BaseModel):
     pin_digits: Literal[4, 6] = 4
     announce: bool = True
     inhibit: bool = True
+    own_sink: bool = False
     log_level: Level = "info"
 
     @field_validator("mode")
@@ -94,6 +95,7 @@ TABLE: Mapping[str, About] = {
     "pin_digits": About("now", "Digits of the next PIN. Clients of the first releases take four only."),
     "announce": About("now", "Announce this host in the local network (multicast DNS)."),
     "inhibit": About("now", "Hold off idle, sleep and the lock of this machine's session while a client streams."),
+    "own_sink": About("next session", "Have a running session play into a sink of the host's while a client listens."),
     "log_level": About("now", "Least level of the log lines that the host keeps in memory and shows here."),
 }  # fmt: skip
 

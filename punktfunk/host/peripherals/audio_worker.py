@@ -14,6 +14,7 @@ import numpy as np
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.audio import CHUNK_SAMPLES, AudioCapture, SoundPlace
+from punktfunk.desktop.audio.own_sink import OwnSink, require_own_sink
 from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.desktop.audio.silence import SilentCapture
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
@@ -59,6 +60,8 @@ class Recording:
         if place is None:
             return SilentCapture(channels)
         try:
+            if place == OwnSink.place:
+                require_own_sink()
             return self._open.enter_context(
                 PulseCapture(place.server or None, place.source, channels=channels)
             )

@@ -14,6 +14,7 @@ from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.host.peripherals.gamepads import GamepadRouter
 from punktfunk.host.peripherals.kept_pads import KeptPads
+from punktfunk.host.peripherals.own_sinks import OwnSinks
 from punktfunk.host.session_report import SessionReport
 from punktfunk.input import (
     INPUT_NAMES,
@@ -75,6 +76,8 @@ class Peripherals:
         events are input like any other."""
         self.on_datagram: Callable[[SessionReport, Mic | RichInput], None] = lambda _who, _what: None
         """Called with the microphone's sound and rich input. Must not block."""
+        self.own_sinks: OwnSinks | None = None
+        """Makes a sink for what the user's own session plays, where that is to be."""
         self._pads: dict[int, GamepadRouter] = {}
         self.kept_pads = KeptPads()
         """Those of clients that have left."""
@@ -107,16 +110,24 @@ class Peripherals:
         capture = self._sounds.get(heard)
         if capture is None:
             capture = AudioCapture(
-                heard.place,
+                lambda: self._place(heard),
                 lambda at, opus: self._hear(heard, at, opus),
                 heard.sound,
                 lambda words: self._sound_is(heard, words),
             )
             self._sounds[heard] = capture
-        capture.begin()
         if not report._host_audio:
             self._wish_silence.add(session)
-        self._set_speakers(report.desktop)
+
+        def go_on() -> None:
+            if self._sounds.get(heard) is capture:
+                capture.begin()
+                self._set_speakers(report.desktop)
+
+        if self.own_sinks is None:
+            go_on()
+        else:
+            self.own_sinks.begin(heard.place(), go_on)
 
     def nobody_streams(self) -> None:
         """Record nothing any more."""
@@ -125,6 +136,7 @@ class Peripherals:
         self._sounds.clear()
         self._listeners.clear()
         self._wish_silence.clear()
+        self._end_own_sink()
         for desktop in list(self._silenced):
             self._set_speakers(desktop)
 
@@ -193,6 +205,7 @@ class Peripherals:
             return
         if heard not in self._listeners.values():
             self._sounds.pop(heard).end()
+        self._end_own_sink()
         self._set_speakers(heard.desktop)
 
     def _set_speakers(self, desktop: DesktopPool | None) -> None:
@@ -201,10 +214,24 @@ class Peripherals:
             return
         here = {session for session, heard in self._listeners.items() if heard.desktop is desktop}
         silent = bool(here) and here <= self._wish_silence
+        if self.own_sinks is not None and self.own_sinks.takes(desktop.sound):
+            silent = False  # nothing plays on the speakers
         if silent == (desktop in self._silenced):
             return
         (self._silenced.add if silent else self._silenced.discard)(desktop)
         desktop.play_here(not silent)
+
+    def _place(self, heard: _Heard) -> SoundPlace | None:
+        """Return where what is to be heard plays now."""
+        place = heard.place()
+        return place if self.own_sinks is None else self.own_sinks.place(place)
+
+    def _end_own_sink(self) -> None:
+        """Take the sink of our own away where nobody listens any more to what it was made for."""
+        if self.own_sinks is not None and not any(
+            self.own_sinks.takes(heard.place()) for heard in self._listeners.values()
+        ):
+            self.own_sinks.end()
 
     def _sound_is(self, heard: _Heard, words: str) -> None:
         """Note in each session that hears that what is wrong with it; "" for nothing any more."""
@@ -213,6 +240,16 @@ class Peripherals:
                 report.notices.pop(_SOUND, None)
                 if words:
                     report.notices[_SOUND] = f"no sound: {words}"
+        if words and self.own_sinks is not None and self.own_sinks.takes(heard.place()):
+            self.own_sinks.renew(self._record_again)
+
+    def _record_again(self) -> None:
+        """Record anew what plays into a sink of our own that was made anew."""
+        for heard, capture in list(self._sounds.items()):
+            if self.own_sinks is not None and self.own_sinks.takes(heard.place()):
+                capture.end()
+                self._sound_is(heard, "")
+                capture.begin()
 
     def _hear(self, heard: _Heard, encoded_ns: int, opus: bytes) -> None:
         """Send a packet to everyone who hears that, each with a count and a clock of its own."""
