@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from punktfunk.desktop.inject import ei_wire
+from punktfunk.desktop.inject.ei_wire import Message
 from punktfunk.desktop.inject.eis import EisInjector
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.errors import DesktopError
 from punktfunk.input import InputEvent, InputKind
-from tests.support.eis_server import EisServer, u32
+from tests.support.eis_server import CONNECTION, EisServer, u32, u64
 from tests.support.waiting import eventually
 
 KEY_DOWN = InputEvent(InputKind.KEY_DOWN, ord("A"))
@@ -99,9 +102,71 @@ def test_a_server_that_hangs_up_at_once_is_a_failure_of_opening() -> None:
         os.fstat(server.client)
 
 
+def test_a_server_that_floods_is_heard_to_the_end(server: EisServer) -> None:
+    injector = opened(server)
+    server.told()
+    server.raw(b"".join(Message(CONNECTION, 3, u64(99) + u32(1)).encode() for _ in range(1000)))
+    answers: list[int] = []
+
+    def answered() -> bool:
+        answers.extend(object_id for object_id, _, _ in server.told())
+        return answers == [99] * 1000
+
+    eventually(answered, "an answer to each ping")
+    injector.close()
+
+
+def test_what_had_no_room_follows_when_the_server_reads_again(server: EisServer) -> None:
+    injector = opened(server)
+    sent = 0
+    while not injector._link.unsent:
+        assert injector.inject(MOVE)
+        sent += 1
+    moves: list[bytes] = []
+
+    def arrived() -> bool:
+        [part] = [parts["ei_pointer"] for parts in server.parts.values() if "ei_pointer" in parts]
+        moves.extend(body for object_id, _, body in server.told() if object_id == part)
+        return len(moves) == sent
+
+    # Nothing else is injected: it is the thread that sends the rest.
+    eventually(arrived, "the rest of the movements")
+    injector.close()
+
+
+def test_a_server_that_reads_nothing_for_long_is_a_failure(
+    server: EisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ei_wire, "MAX_UNSENT_BYTES", 1 << 14)
+    injector = opened(server)
+
+    def move_for_ever() -> None:
+        while True:
+            injector.inject(MOVE)
+
+    with pytest.raises(DesktopError, match="does not read"):
+        move_for_ever()
+    assert injector.failure is not None
+    injector.close()
+
+
+def test_an_event_waits_no_longer_than_it_may(server: EisServer) -> None:
+    injector = opened(server)
+    with injector._lock:
+        assert not injector.inject(MOVE)
+    assert injector.counters == {"injected": 0, "dropped_busy": 1}
+    injector.close()
+
+
 def test_closing_twice_is_harmless_and_nothing_is_injected_then(server: EisServer) -> None:
+    before = _descriptors()
     injector = opened(server)
     injector.close()
     injector.close()
+    assert _descriptors() == before - 1  # its socket, which was there before
     assert not injector.inject(MOVE)
     assert injector.counters == {"injected": 0, "dropped_closed": 1}
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

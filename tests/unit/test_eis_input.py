@@ -154,6 +154,33 @@ def test_ten_fingers_touch_and_an_eleventh_does_not() -> None:
     assert fed.apply(InputEvent(InputKind.TOUCH_UP, 5)) == "not_down"
 
 
+def test_a_finger_stays_on_the_screen_where_it_came_down() -> None:
+    one, two = touch(WHOLE), touch(BESIDE)
+    fed = with_devices(one, two)
+    fed.aim("one", None)
+    fed.apply(at(InputKind.TOUCH_DOWN, 5, 5, 3))
+    fed.aim("two", None)
+    assert fed.apply(at(InputKind.TOUCH_MOVE, 6, 6, 3)) == "no_output"
+    fed.apply(InputEvent(InputKind.TOUCH_UP, 3))
+    assert one.take()[1:] == [("down", 3, 5.0, 5.0), ("up", 3)]
+    assert two.take() == []
+
+
+def test_a_cancelled_gesture_lets_go_of_the_pointer_that_was_a_finger() -> None:
+    positions = absolute(WHOLE)
+    fed = with_devices(positions)
+    fed.apply(at(InputKind.TOUCH_DOWN, 2, 2, code=4))
+    fed.apply(InputEvent(InputKind.TOUCH_CANCEL_ALL))
+    assert positions.take()[2:] == [("button", LEFT, True), ("button", LEFT, False)]
+
+
+def test_a_movement_has_a_length_that_can_be() -> None:
+    mouse = pointer()
+    fed = with_devices(mouse)
+    fed.apply(InputEvent(InputKind.MOUSE_MOVE, x=1 << 40, y=-(1 << 40)))
+    assert mouse.take()[1:] == [("by", 1 << 20, -(1 << 20))]
+
+
 def test_a_pen_is_the_pointer_and_so_is_a_finger_where_nothing_can_be_touched() -> None:
     screen, positions = touch(WHOLE), absolute(WHOLE)
     pen = Contact(Tool.PEN)
@@ -291,6 +318,15 @@ def test_held_modifiers_make_no_command_of_text(german: bytes) -> None:
     assert typed(board.take()) == [(CONTROL, True), (CONTROL, False), *struck(30), (CONTROL, True)]
     fed.release_all()
     assert typed(board.take()) == [(CONTROL, False)]
+
+
+def test_a_key_that_is_held_is_let_go_to_type_its_character(german: bytes) -> None:
+    board = keyboard(german)
+    fed = with_devices(board)
+    fed.apply(key(ord("A")))
+    fed.apply(text("a"))
+    fed.apply(key(ord("A"), down=False))
+    assert typed(board.take()) == [(30, True), (30, False), *struck(30)]
 
 
 def test_caps_lock_and_the_layout_in_use_are_reckoned_with() -> None:
