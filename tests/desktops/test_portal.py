@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,12 +20,14 @@ from punktfunk.desktop.portal import portal_desktop
 from punktfunk.desktop.portal.examine import examine
 from punktfunk.desktop.portal.grants import GRANTS_FILE
 from punktfunk.desktop.portal.portal_desktop import PortalDesktop
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import ConsentAwaitedError, ConsentRefusedError
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import VideoSource
 from punktfunk.units import Mode
 from tests.desktops.support.desktops import StreamedDesktop, Window, streamed_desktop
 from tests.desktops.support.portals import GnomePerson, Portals, allow_on_plasma, write_application
+from tests.desktops.support.processes import Program
 from tests.support.waiting import eventually
 
 MODE: Final = Mode(1280, 720, 60)
@@ -48,11 +51,16 @@ class Place:
         self.opened.append(PortalDesktop(DesktopOptions(audio=False, state_dir=self.state), by_eis=by_eis))
         return self.opened[-1]
 
+    def command(self, name: str, *options: str) -> Program:
+        """Start ``punktfunk desktop grant portal``, or ``revoke``."""
+        argv = (sys.executable, "-m", "punktfunk", "desktop", name, "portal", *options)
+        programs = self.desktop.session.programs
+        return programs.start(name, [*argv, "--state-dir", str(self.state)])
+
     def end(self) -> None:
-        """Close what was opened, and the portals."""
+        """Close what was opened."""
         for each in self.opened:
             each.close()
-        self.portals.end()
 
     @property
     def token(self) -> str | None:
@@ -100,6 +108,13 @@ def person(gnome: Place) -> Iterator[GnomePerson]:
     """Who answers GNOME's question, and counts how often."""
     with GnomePerson(gnome.compositor) as there:
         yield there
+
+
+def ended(program: Program) -> str:
+    """Wait for the end of a program and return what it said; fail where it failed."""
+    eventually(lambda: not program.running, f"the end of {program.name}")
+    assert program.process.returncode == 0, program.text()
+    return program.text()
 
 
 def capture(output: DesktopOutput) -> VideoSource:
@@ -211,6 +226,44 @@ def test_gnome_asks_once_for_the_users_monitor_and_then_never_again_but_for_a_fo
     desktop = gnome.open()
     desktop.provide(MODE)
     assert person.answered == 3
+
+
+def test_the_command_asks_where_a_person_is_before_it_and_revoking_brings_the_question_back(
+    gnome: Place, person: GnomePerson
+) -> None:
+    entry = gnome.desktop.session.home / ".local/share/applications" / f"{APP_ID}.desktop"
+    entry.unlink()
+    granting = gnome.command("grant")
+    person.share("monitor")
+    said = ended(granting)
+    assert "granted    this desktop by its portal (gnome): one of its monitors" in said
+    assert f"kept       {gnome.state / GRANTS_FILE}" in said
+    assert entry.exists()
+    desktop = gnome.open()
+    desktop.provide(MODE)
+    assert person.answered == 1
+    desktop.close()
+    kept = gnome.token
+    assert "may not capture by portal any more" in ended(gnome.command("revoke"))
+    assert not entry.exists()
+    assert kept is not None
+    assert gnome.token is None
+    assert isinstance(gnome.open().notice, ConsentAwaitedError)
+
+
+def test_plasma_asks_nobody_once_its_user_has_said_so_and_asks_again_when_it_is_revoked(
+    place: Callable[[str], Place],
+) -> None:
+    plasma = place("kwin")
+    assert "Plasma asks nobody about punktfunk any more" in ended(plasma.command("grant", "--unasked"))
+    plasma.open().provide(MODE)
+    plasma.end()
+    ended(plasma.command("revoke"))
+    with SessionBus() as bus:
+        store = "org.freedesktop.impl.portal.PermissionStore"
+        path = f"/{store.replace('.', '/')}"
+        found = bus.call(store, path, store, "Lookup", "ss", ("kde-authorized", "remote-desktop")).body[0]
+    assert APP_ID not in found
 
 
 def test_a_monitor_that_gnome_makes_has_the_clients_size_follows_it_and_goes_with_the_stream(

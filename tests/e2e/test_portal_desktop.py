@@ -13,6 +13,7 @@ pytest.importorskip("dbus_fast")
 
 from dbus_fast import Variant
 
+from punktfunk import cli
 from punktfunk.desktop import DesktopOptions
 from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.capture import PipeWireScreen
@@ -247,6 +248,7 @@ def test_who_has_said_no_is_asked_again_after_a_while_alone(
 def test_sharing_that_is_stopped_is_a_failure_and_opened_again_for_the_next_client(
     open_desktop: Open, fake: FakePortal
 ) -> None:
+    fake.answers["Start"] = [Answer(results=kept("token"))]
     desktop = open_desktop()
     lent = desktop.provide(MODE)
     fake.end_session()
@@ -254,10 +256,17 @@ def test_sharing_that_is_stopped_is_a_failure_and_opened_again_for_the_next_clie
     assert desktop.notice is desktop.failure
     with pytest.raises(DesktopError, match="stopped"):
         desktop.change(lent, OTHER)
-    desktop.give_back(lent)
-    desktop.provide(MODE)
+    again = desktop.provide(MODE)
     assert desktop.failure is None
     assert len(fake.sessions) == 2
+    with pytest.raises(DesktopError, match="gone with its session"):
+        desktop.change(lent, OTHER)
+    desktop.give_back(lent)
+    assert fake.sessions[1] not in fake.closed, (
+        "what is given back late is no output of the session that came since"
+    )
+    desktop.give_back(again)
+    eventually(lambda: fake.sessions[1] in fake.closed, "nothing is shared without a stream")
 
 
 def test_a_back_end_that_ends_is_a_failure_although_the_portal_says_nothing_of_it(
@@ -377,3 +386,45 @@ def test_clients_that_come_together_are_one_question(open_desktop: Open, fake: F
     for each in coming:
         each.join(PATIENCE_S)
     assert len(fake.sessions) == 2
+
+
+def test_the_command_names_the_program_waits_for_the_answer_and_keeps_it_and_revoking_takes_all_of_it(
+    fake: FakePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    del fake.properties["RemoteDesktop"]  # the fake one has no EIS server behind it
+    entry = tmp_path / "data" / "applications" / f"{APP_ID}.desktop"
+    folder = ("--state-dir", str(tmp_path / "state"))
+    fake.answers["Start"] = [Answer(results=kept("token"), after_s=0.1)]
+    cli.app(["desktop", "grant", "portal", *folder], standalone_mode=False)
+    said = capfd.readouterr().out
+    assert entry.read_text().startswith("[Desktop Entry]")
+    assert "NoDisplay=true" in entry.read_text()
+    assert "granted    this desktop by its portal (fake): one of its monitors" in said
+    assert f"kept       {tmp_path / 'state' / GRANTS_FILE}" in said
+    assert fake.closed == fake.sessions, "nothing is shared now"
+    assert "SetPermission" not in fake.members()
+    cli.app(["desktop", "revoke", "portal", *folder], standalone_mode=False)
+    assert "may not capture by portal any more" in capfd.readouterr().out
+    assert not entry.exists()
+    assert not (tmp_path / "state" / GRANTS_FILE).exists()
+    cli.app(["desktop", "revoke", "portal", *folder], standalone_mode=False)
+    assert "there was no grant" in capfd.readouterr().out
+
+
+def test_an_answer_that_is_no_or_not_to_be_had_again_is_what_the_command_says(
+    fake: FakePortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    del fake.properties["RemoteDesktop"]  # the fake one has no EIS server behind it
+    order = ["desktop", "grant", "portal", "--state-dir", str(tmp_path / "state")]
+    cli.app(order, standalone_mode=False)
+    assert "kept       no: it will ask at each start" in capfd.readouterr().out
+    monkeypatch.setattr(portal_desktop, "OPEN_WAIT_S", 0.01)
+    fake.answers["Start"] = [Answer(1, after_s=0.1)]
+    with pytest.raises(SystemExit) as ended:
+        cli.app(order, standalone_mode=False)
+    assert ended.value.code == ConsentRefusedError.exit_code
+    printed = capfd.readouterr()
+    assert "asked      answer the question" in printed.out
+    assert "was not allowed to be shared" in printed.err

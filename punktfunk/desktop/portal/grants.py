@@ -77,6 +77,14 @@ class GrantStore:
             return False
         return token is not None
 
+    def forget(self) -> list[str]:
+        """Remove all tokens, and return those that could be read."""
+        tokens = list(self._read_or_none().values())
+        self._kept = {}
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+        return tokens
+
     def _read_or_none(self) -> dict[GrantKey, str]:
         """Return what is kept; what cannot be believed is written over: it would be asked for again anyway."""
         try:

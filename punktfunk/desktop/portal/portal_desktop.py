@@ -68,6 +68,7 @@ class PortalDesktop(UserSession):
         self._shown = 0
         self._takes_touch = False
         self._words = ""
+        self._is_kept = False
         self._begin()
         failure = self.failure if self._settled.wait(OPEN_WAIT_S) else None
         if failure is not None:
@@ -93,6 +94,15 @@ class PortalDesktop(UserSession):
         """Says that the desktop waits for an answer, and for how long it has; or why it is not shared."""
         return self.failure if self._settled.is_set() else _awaited(self._waited_s)
 
+    def is_settled(self, within_s: float) -> bool:
+        """Wait until nobody is asked, or for that long; return whether nobody is: ``failure`` says what came of it."""
+        return self._settled.wait(within_s)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what was granted can be had again without a question."""
+        return self._is_kept
+
     @property
     def takes_touch(self) -> bool:
         """Whether fingers arrive as such: where touch was granted."""
@@ -116,12 +126,17 @@ class PortalDesktop(UserSession):
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Have a monitor that was made for the stream follow it; another one stays as it is and is scaled."""
         with self._lock:
-            return self._provided(self._usable(), mode)
+            granted = self._usable()
+            if not _is_of(output, granted):
+                raise DesktopError("the picture of this stream has gone with its session", "connect again")
+            return self._provided(granted, mode)
 
     def give_back(self, output: DesktopOutput) -> None:
         """End the session with its last stream, where it can be had again without a question."""
         with self._lock:
-            self._shown = max(0, self._shown - 1)
+            if self._granted is None or not _is_of(output, self._granted):
+                return  # it went with its session; those of the next one have nothing to do with it
+            self._shown -= 1
             resting = self._resting()
         _close(resting)
 
@@ -194,7 +209,7 @@ class PortalDesktop(UserSession):
                     self._refused_at = time.monotonic()
                 if granted is not None:
                     self._token_fails |= granted.by_token and self._waited_s is not None
-                    self._words = granted.words
+                    self._words, self._is_kept = granted.words, granted.kept
                     # An EIS server gives touch with the picture, which nobody reads yet.
                     touch = Devices.TOUCH in granted.session.started.devices
                     self._takes_touch = touch and granted.injector is not None
@@ -275,6 +290,11 @@ class PortalDesktop(UserSession):
             cursor="metadata" if granted.plan.cursor is Cursors.METADATA else "embedded",
         )
         return DesktopOutput(f"portal-{stream.node}", mode, screen, granted.session.open_remote)
+
+
+def _is_of(output: DesktopOutput, granted: Granted) -> bool:
+    """Whether an output was provided by that session: numbers of nodes are used again."""
+    return output.open_remote == granted.session.open_remote
 
 
 def _close(granted: Granted | None) -> None:
