@@ -5,7 +5,6 @@ Its pictures and its devices are none; with the real one ``tests/desktops/test_m
 
 from __future__ import annotations
 
-import socket
 from collections import Counter
 
 from dbus_fast import Message, MessageType, Variant
@@ -26,8 +25,6 @@ class FakeMutter(BusPeer):
         """What CreateSession is answered with, as name and words."""
         self.node: object = Variant("u", 40)
         """What PipeWireStreamAdded tells; None keeps it silent."""
-        self.eis = True
-        self._eis_ends: list[socket.socket] = []
         self._shell, self._api_version = shell, api_version
         self._made = 0
         self.modes: list[list[float] | None] = []
@@ -39,12 +36,6 @@ class FakeMutter(BusPeer):
         """End the session that was made last, as GNOME does when the screen is locked."""
         path = f"/org/gnome/Mutter/RemoteDesktop/Session/u{self.calls['RemoteDesktop.CreateSession']}"
         self.signal("Closed", path=path, interface=f"{REMOTE_DESKTOP}.Session")
-
-    def close(self) -> None:
-        """Leave the bus."""
-        for end in self._eis_ends:
-            end.close()
-        super().close()
 
     def _answer(self, message: Message) -> Message | bool:
         if message.message_type is not MessageType.METHOD_CALL or message.interface is None:
@@ -78,10 +69,6 @@ class FakeMutter(BusPeer):
                     )
                 )
                 answer = True
-            case "RemoteDesktop.Session.ConnectToEIS" if self.eis:
-                here, there = socket.socketpair()
-                self._eis_ends += here, there
-                answer = Message.new_method_return(message, "h", [0], [there.fileno()])
             case "RemoteDesktop.Session.ConnectToEIS":
                 answer = Message.new_error(
                     message, "org.freedesktop.DBus.Error.UnknownMethod", "no such method"

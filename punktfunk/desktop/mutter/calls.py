@@ -1,4 +1,4 @@
-"""Input by calls of Mutter's remote desktop interface: where libei is missing, or a GNOME before 45 does not know it.
+"""Input by calls of Mutter's remote desktop interface: of a GNOME before 45, which has no EIS server.
 
 They are the portal's, which was made after them, under names and in types that differ a little.
 """

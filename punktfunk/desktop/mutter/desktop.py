@@ -26,7 +26,7 @@ from punktfunk.units import Mode
 
 _HINT: Final = "connect again"
 _MOST_SCALE: Final = 4.0
-"""Mutter's own limit."""
+"""Mutter takes any; at four, a screen of 4K has the room of a small tablet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class MutterDesktop(UserSession):
         return session
 
     def _open_input(self, session: MutterSession) -> EisInjector | NotifyInjector:
-        """Return what puts input in: by libei, or by a call an event, which GNOME has taken for longer."""
+        """Return what puts input in: by EIS, or by a call an event, which GNOME has taken for longer."""
         try:
             require_libei()
             return EisInjector(session.connect_input(), keyboard=self._keyboard(), notch=MUTTER_NOTCH)

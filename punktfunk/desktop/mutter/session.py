@@ -129,9 +129,7 @@ class MutterSession:
             )
         except BusError as error:
             if error.name == "org.freedesktop.DBus.Error.UnknownMethod" and self._end is None:
-                raise CapabilityError(
-                    "this GNOME has no server for libei", "GNOME 45 or newer has"
-                ) from error
+                raise CapabilityError("this GNOME has no EIS server", "GNOME 45 or newer has") from error
             raise
         if len(got.descriptors) != 1:
             raise DesktopError("Mutter gives no connection for input")
