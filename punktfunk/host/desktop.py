@@ -21,7 +21,7 @@ from punktfunk.desktop import (
     backends,
 )
 from punktfunk.desktop.audio import SoundPlace
-from punktfunk.desktop.capture import numbered
+from punktfunk.desktop.capture import numbered, shared
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.host.stream.sources import DesktopSpec, Shown
@@ -200,7 +200,7 @@ class DesktopPool:
         there = [lent for lent in self._lent if not lent.gone]
         if self.mirrors and there and self._desktop.failure is None:
             first = there[0]
-            shown = replace(first.output, mode=mode)
+            shown = replace(first.output, mode=mode, screen=shared(first.output.screen))
             first.shown.append(shown)
             return shown
         output = self._desktop.provide(mode, scale=scale)
@@ -217,7 +217,7 @@ class DesktopPool:
         if lent.gone:
             raise DesktopError("the output of this stream has gone")
         if len(lent.shown) > 1:
-            changed = replace(output, mode=mode)
+            changed = replace(output, mode=mode, screen=shared(output.screen))
         else:
             lent.output = changed = self._desktop.change(lent.output, mode)
         lent.shown = [changed if each is output else each for each in lent.shown]

@@ -84,6 +84,11 @@ def numbered(screen: ScreenSpec) -> ScreenSpec:
     return screen.model_copy(update={"read_marker": True}) if captured else screen
 
 
+def shared(screen: ScreenSpec) -> ScreenSpec:
+    """Return how a screen that others capture too is captured: in the size that it has, whatever the stream wants."""
+    return screen.model_copy(update={"sized": False}) if isinstance(screen, PipeWireScreen) else screen
+
+
 def open_capture(
     spec: WlrScreen | PipeWireScreen, mode: Mode, colours: Colours = BT709, *, connection: int | None = None
 ) -> VideoSource:
