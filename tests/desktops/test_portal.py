@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -34,6 +35,13 @@ MODE: Final = Mode(1280, 720, 60)
 OTHER: Final = Mode(1600, 900, 60)
 TEXT: Final = "Portal, 1st"
 SIZE: Final = SurfaceSize(MODE.width, MODE.height)
+
+
+def write_wlr_configuration(home: Path) -> None:
+    """Have the portal of wlroots show the only output without asking which, as its user has to."""
+    folder = home / ".config" / "xdg-desktop-portal-wlr"
+    folder.mkdir(parents=True)
+    (folder / "config").write_text("[screencast]\nchooser_type=none\noutput_name=HEADLESS-1\nmax_fps=60\n")
 
 
 class Place:
@@ -88,6 +96,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             for key, value in desktop.session.env.items():
                 monkeypatch.setenv(key, value)
             write_application(desktop.session.home, APP_ID)
+            write_wlr_configuration(desktop.session.home)
             there = Place(desktop, tmp_path)
             ends.callback(there.end)
             return there
@@ -393,3 +402,24 @@ def test_plasma_asks_nobody_where_that_was_allowed_and_is_presented_its_token(
     assert token is not None
     plasma.open().provide(MODE)
     assert plasma.token is not None
+
+
+@pytest.mark.skipif(
+    os.environ.get("PUNKTFUNK_DESKTOPS") != "testing",
+    reason="Debian 13's portal of wlroots cannot render with pixman",
+)
+def test_the_portal_of_wlroots_shows_the_output_of_its_configuration_without_input_and_asks_nobody(
+    place: Callable[[str], Place],
+) -> None:
+    sway = place("sway")
+    assert "no RemoteDesktop: without input" in examine(sway.state).reason
+    desktop = sway.open()
+    assert desktop.notice is None
+    assert "without input, which its portal does not take" in desktop.description
+    source = capture(desktop.provide(MODE))
+    sway.desktop.show()
+    markers(source, 30)
+    source.close()
+    desktop.close()
+    assert sway.token is not None
+    sway.open().provide(MODE)

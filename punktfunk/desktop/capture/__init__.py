@@ -61,6 +61,8 @@ class PipeWireScreen(BaseModel):
     elsewhere any size is taken, and scaled."""
     offer_hz: int | None = Field(default=None, ge=1, le=1000)
     """Rate to ask a producer for in place of the mode's: Mutter 48 halves what it is asked for."""
+    begins_anew: bool = True
+    """Whether the producer can be stopped and begun anew for a first picture: xdg-desktop-portal-wlr 0.8 ends by it."""
     cursor: Literal["embedded", "metadata"] = "embedded"
     """Whether the pointer is in the pictures, or told beside them and drawn here."""
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
@@ -129,6 +131,7 @@ def _open_pipewire(spec: PipeWireScreen, mode: Mode, colours: Colours, connectio
         keepalive_ns=spec.keepalive_ms * 1_000_000,
         read_marker=spec.read_marker,
         colours=colours,
+        begins_anew=spec.begins_anew,
     )
 
 

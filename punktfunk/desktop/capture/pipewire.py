@@ -45,8 +45,10 @@ class PipeWireCapture:
         keepalive_ns: int = 100_000_000,
         read_marker: bool = False,
         colours: Colours = BT709,
+        begins_anew: bool = True,
     ) -> None:
         self._shared = shared
+        self._begins_anew = begins_anew
         self._number = shared.owner
         self._stream = shared.stream
         self._interval_ns = 1_000_000_000 // mode.refresh_hz
@@ -122,7 +124,8 @@ class PipeWireCapture:
             while self._stream.wait((deadline - monotonic_ns()) / 1e9) is not None:
                 if (frame := self._take()) is not None:
                     return frame
-            self._stream.restart()
+            if self._begins_anew:
+                self._stream.restart()
         raise MediaError(
             "no picture came from PipeWire",
             "is the screen still on, and is WirePlumber running? systemctl --user status wireplumber",
@@ -130,7 +133,7 @@ class PipeWireCapture:
 
     def _ask_for_better(self) -> None:
         """Have the producer begin anew where all that there is yet has been scaled from another capture's picture."""
-        if self._makes_do and monotonic_ns() > self._patient_until_ns:
+        if self._makes_do and self._begins_anew and monotonic_ns() > self._patient_until_ns:
             self._patient_until_ns = monotonic_ns() + _PATIENCE_NS
             self._stream.restart()
 

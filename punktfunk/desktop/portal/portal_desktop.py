@@ -287,6 +287,7 @@ class PortalDesktop(UserSession):
             remote=None,
             sized=follows,
             offer_hz=2 * mode.refresh_hz if granted.halves_rates else None,
+            begins_anew=granted.back_end != "wlr",
             cursor="metadata" if granted.plan.cursor is Cursors.METADATA else "embedded",
         )
         return DesktopOutput(f"portal-{stream.node}", mode, screen, granted.session.open_remote)
