@@ -11,7 +11,8 @@ from punktfunk.desktop.inject.eis_devices import Capability, EisDevice, EisDevic
 from punktfunk.desktop.inject.eis_link import EisEvent, Happening, LockedModifiers
 from punktfunk.desktop.inject.key_finder import KeyFinder, Stroke
 from punktfunk.desktop.inject.keycodes import EVDEV_NUM_LOCK, EVDEV_OF_BUTTON, EVDEV_OF_VIRTUAL_KEY
-from punktfunk.input import NOTCH, InputEvent, InputKind, Tool
+from punktfunk.desktop.inject.pointer_finger import PointerFinger, of_finger
+from punktfunk.input import NOTCH, InputEvent, InputKind
 
 CONTACTS: Final = 10
 """Fingers at a time; further ones are dropped."""
@@ -31,7 +32,6 @@ _FINGERS: Final = frozenset(
         InputKind.TOUCH_CANCEL_ALL,
     }
 )
-_LIFTS: Final = frozenset({InputKind.TOUCH_UP, InputKind.TOUCH_CANCEL, InputKind.TOUCH_CANCEL_ALL})
 
 
 class EisInput:
@@ -56,8 +56,7 @@ class EisInput:
         """What is down, and on which device."""
         self._pointer: EisDevice | None = None
         """Which moved the pointer last: its buttons and wheel are taken where it has some."""
-        self._finger: tuple[bool, int] | None = None
-        """Which finger is the pointer: whether it is a finger, and its id."""
+        self._finger = PointerFinger(self._move_to, lambda down: self._button(EVDEV_OF_BUTTON[1], down=down))
 
     @property
     def ready(self) -> Capability:
@@ -103,7 +102,7 @@ class EisInput:
 
     def apply(self, event: InputEvent) -> str | None:
         """Send what ``event`` means, or return why it means nothing."""
-        if event.kind in _FINGERS and _of_finger(event) and self.takes_touch:
+        if event.kind in _FINGERS and of_finger(event) and self.takes_touch:
             return self._touch(event)
         means: dict[InputKind, Callable[[InputEvent], str | None]] = {
             InputKind.KEY_DOWN: self._key_event,
@@ -115,12 +114,12 @@ class EisInput:
             InputKind.SCROLL: self._scroll,
             InputKind.PAD_BUTTON: _no_gamepad,
             InputKind.PAD_AXIS: _no_gamepad,
-            InputKind.TOUCH_DOWN: self._touch_by_pointer,
-            InputKind.TOUCH_MOVE: self._touch_by_pointer,
-            InputKind.TOUCH_UP: self._touch_by_pointer,
-            InputKind.TOUCH_HOVER: self._touch_by_pointer,
-            InputKind.TOUCH_CANCEL: self._touch_by_pointer,
-            InputKind.TOUCH_CANCEL_ALL: self._touch_by_pointer,
+            InputKind.TOUCH_DOWN: self._finger.take,
+            InputKind.TOUCH_MOVE: self._finger.take,
+            InputKind.TOUCH_UP: self._finger.take,
+            InputKind.TOUCH_HOVER: self._finger.take,
+            InputKind.TOUCH_CANCEL: self._finger.take,
+            InputKind.TOUCH_CANCEL_ALL: self._finger.take,
             InputKind.TEXT: self._type,
         }
         return means.get(event.kind, _no_such_device)(event)
@@ -132,7 +131,7 @@ class EisInput:
         for code in sorted(self._buttons):
             self._button(code, down=False)
         self._lift_all(cancel=True)
-        self._finger = None
+        self._finger.forget()
         for device in self._emulating:
             device.stop()
         self._emulating.clear()
@@ -260,7 +259,7 @@ class EisInput:
         match event.kind:
             case InputKind.TOUCH_CANCEL_ALL:
                 self._lift_all(cancel=True)
-                return None if self._finger is None else self._touch_by_pointer(event)
+                return self._finger.take(event) if self._finger.down else None
             case InputKind.TOUCH_DOWN if event.code not in self._fingers:
                 return self._put_down(event)
             case InputKind.TOUCH_DOWN | InputKind.TOUCH_MOVE:
@@ -309,25 +308,6 @@ class EisInput:
             device.touch_up(finger, cancel=cancel)
         self._fingers.clear()
 
-    def _touch_by_pointer(self, event: InputEvent) -> str | None:
-        """Let the pen, or the first finger on a server without touch, be the pointer with its left button down.
-
-        One that hovers moves the pointer; one that is cancelled lets go, for a pointer cannot take back what it did.
-        """
-        finger = (_of_finger(event), event.code if _of_finger(event) else 0)
-        if event.kind == InputKind.TOUCH_CANCEL_ALL:
-            finger = self._finger or finger
-        if self._finger not in {None, finger}:
-            return "further_finger"
-        if event.kind in _LIFTS:
-            self._finger = None
-            return self._button(EVDEV_OF_BUTTON[1], down=False)
-        reason = self._move_to(event)
-        if reason is None and event.kind == InputKind.TOUCH_DOWN:
-            self._finger = finger
-            return self._button(EVDEV_OF_BUTTON[1], down=True)
-        return reason
-
     def _type(self, event: InputEvent) -> str | None:
         """Type a character: as such where the server takes text, else by the keys that make it on its keymap."""
         if not 0 < event.code <= 0x10FFFF or 0xD800 <= event.code < 0xE000:
@@ -368,10 +348,6 @@ class EisInput:
         yield
         for code, device in held.items():
             self._tell_key(device, code, down=True)
-
-
-def _of_finger(event: InputEvent) -> bool:
-    return event.contact is None or event.contact.tool is Tool.FINGER
 
 
 def _no_gamepad(_event: InputEvent) -> str | None:

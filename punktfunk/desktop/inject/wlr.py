@@ -14,9 +14,10 @@ from typing import Any, Final
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_BUTTON, EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.inject.pointer_finger import PointerFinger
 from punktfunk.desktop.inject.text import TextKeymap
 from punktfunk.desktop.wayland.connection import Connection
-from punktfunk.input import NOTCH, InputEvent, InputKind, Tool
+from punktfunk.input import NOTCH, InputEvent, InputKind
 
 _KEYMAP_XKB_V1: Final = 1
 _UP, _DOWN = 0, 1
@@ -27,7 +28,6 @@ _NOTCH_LENGTH: Final = 15.0
 _MAX_MOVE: Final = 1 << 20
 """Farther movements, pixels, are cut: ``wl_fixed_t`` holds 23 bits before the point."""
 _MAX_NOTCHES: Final = 1000
-_LIFTS: Final = frozenset({InputKind.TOUCH_UP, InputKind.TOUCH_CANCEL, InputKind.TOUCH_CANCEL_ALL})
 
 
 class WlrInjector:
@@ -44,8 +44,8 @@ class WlrInjector:
         self._counters: Counter[str] = Counter(injected=0)
         self._keys: set[int] = set()
         self._buttons: set[int] = set()
-        self._finger: tuple[bool, int] | None = None
-        """Which finger is the pointer: whether it is a finger, and its id."""
+        # There is no virtual touch screen.
+        self._finger = PointerFinger(self._move_to, self._press_left)
         self._closed = False
         seat = connection.bind("wl_seat", 1)
         pointers = connection.bind("zwlr_virtual_pointer_manager_v1", 2)
@@ -80,7 +80,7 @@ class WlrInjector:
         made = self._make_pointer(output)
         for code in sorted(self._buttons):
             self._button(code, down=False)
-        self._finger = None
+        self._finger.forget()
         former, self._pointer = self._pointer, made
         former.destroy()  # after the other one is there: a seat is not to lose its last pointer
         self._connection.round_trip()
@@ -99,7 +99,7 @@ class WlrInjector:
             self._key(code, down=False)
         for code in sorted(self._buttons):
             self._button(code, down=False)
-        self._finger = None
+        self._finger.forget()
         self._connection.round_trip()
 
     def close(self) -> None:
@@ -120,12 +120,12 @@ class WlrInjector:
             InputKind.SCROLL: self._scroll,
             InputKind.PAD_BUTTON: self._no_gamepad,
             InputKind.PAD_AXIS: self._no_gamepad,
-            InputKind.TOUCH_DOWN: self._touch,
-            InputKind.TOUCH_MOVE: self._touch,
-            InputKind.TOUCH_UP: self._touch,
-            InputKind.TOUCH_HOVER: self._touch,
-            InputKind.TOUCH_CANCEL: self._touch,
-            InputKind.TOUCH_CANCEL_ALL: self._touch,
+            InputKind.TOUCH_DOWN: self._finger.take,
+            InputKind.TOUCH_MOVE: self._finger.take,
+            InputKind.TOUCH_UP: self._finger.take,
+            InputKind.TOUCH_HOVER: self._finger.take,
+            InputKind.TOUCH_CANCEL: self._finger.take,
+            InputKind.TOUCH_CANCEL_ALL: self._finger.take,
             InputKind.TEXT: self._type,
         }.get(event.kind, self._no_such_device)
         return means(event)
@@ -184,25 +184,9 @@ class WlrInjector:
         self._pointer.frame()
         return None
 
-    def _touch(self, event: InputEvent) -> str | None:
-        """Let the first finger, or the pen, be the pointer with its left button down: there is no virtual touch screen.
-
-        One that hovers moves the pointer; one that is cancelled lets go, for a pointer cannot take back what it did.
-        """
-        finger = (event.contact is None or event.contact.tool is Tool.FINGER, event.code)
-        if event.kind == InputKind.TOUCH_CANCEL_ALL:
-            finger = self._finger or finger
-        if self._finger not in {None, finger}:
-            return "further_finger"
-        if event.kind in _LIFTS:
-            self._finger = None
-            self._button(EVDEV_OF_BUTTON[1], down=False)
-            return None
-        reason = self._move_to(event)
-        if reason is None and event.kind == InputKind.TOUCH_DOWN:
-            self._finger = finger
-            self._button(EVDEV_OF_BUTTON[1], down=True)
-        return reason
+    def _press_left(self, down: bool) -> str | None:
+        self._button(EVDEV_OF_BUTTON[1], down=down)
+        return None
 
     def _type(self, event: InputEvent) -> str | None:
         """Type a character on a second keyboard, whose keymap is made for it; no modifiers are down there."""
