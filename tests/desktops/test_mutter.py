@@ -166,7 +166,7 @@ def test_the_same_goes_by_calls_as_of_a_gnome_before_45(
     def missing() -> None:
         raise CapabilityError("it has no EIS server")
 
-    monkeypatch.setattr(module, "require_libei", missing)
+    monkeypatch.setattr(module, "require_keymaps", missing)
     with _pictures(desktop.provide(OTHER)):
         eventually(lambda: len(_sizes(mutter)) == 2, "the monitor")
         window = _show(mutter, tmp_path, "--rate", "0")

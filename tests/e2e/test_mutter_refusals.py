@@ -134,7 +134,7 @@ def test_what_is_found_is_said_and_what_is_not_there_is_not_to_be_mended(
     address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(reach, "require_library", lambda: None)
-    monkeypatch.setattr(reach, "require_libei", lambda: None)
+    monkeypatch.setattr(reach, "require_keymaps", lambda: None)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     for desktop, absent in (("GNOME", False), ("ubuntu:GNOME", False), ("KDE", True), ("", True)):
@@ -151,7 +151,7 @@ def test_what_is_found_is_said_and_what_is_not_there_is_not_to_be_mended(
         def lacks() -> None:
             raise CapabilityError("libxkbcommon is not installed", "apt-get install libxkbcommon0")
 
-        monkeypatch.setattr(reach, "require_libei", lacks)
+        monkeypatch.setattr(reach, "require_keymaps", lacks)
         assert (
             examine().reason
             == "GNOME 48.7 runs here; input is put in by calls, for libxkbcommon is not installed"

@@ -210,8 +210,8 @@ class EisInjector:
             self._changed.notify_all()
 
 
-def require_libei() -> None:
-    """Raise CapabilityError unless keymaps can be read; nothing else is needed, and no libei."""
+def require_keymaps() -> None:
+    """Raise CapabilityError unless the keymap of a server can be read: all that EIS needs of a machine."""
     load_xkbcommon()
 
 

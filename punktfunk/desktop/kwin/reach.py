@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from punktfunk.desktop import Availability, BackendName, wayland
-from punktfunk.desktop.inject.eis import require_libei
+from punktfunk.desktop.inject.eis import require_keymaps
 from punktfunk.desktop.kwin import grant
 from punktfunk.desktop.session_bus import SessionBus, require_bus
 from punktfunk.desktop.user_session import session_socket
@@ -96,7 +96,7 @@ def examine() -> Availability:
                 return Availability(name, False, _OTHER, absent=True)
             output = next((each.name for each in connection.outputs), "no output")
         connect(socket).close()
-        require_libei()
+        require_keymaps()
         require_bus()
         with SessionBus() as bus:
             _require_rendering(bus)

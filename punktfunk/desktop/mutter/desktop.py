@@ -11,7 +11,7 @@ from punktfunk.desktop import DesktopOptions, DesktopOutput
 from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.gnome_shell import is_newer
 from punktfunk.desktop.inject import Rect
-from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_libei
+from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_keymaps
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.mutter.calls import notifier
 from punktfunk.desktop.mutter.reach import require_mutter
@@ -189,7 +189,7 @@ class MutterDesktop(UserSession):
     def _open_input(self, session: MutterSession) -> EisInjector | NotifyInjector:
         """Return what puts input in: by EIS, or by a call an event, which GNOME has taken for longer."""
         try:
-            require_libei()
+            require_keymaps()
             return EisInjector(session.connect_input(), keyboard=self._keyboard(), notch=MUTTER_NOTCH)
         except CapabilityError as error:
             self._log.info("input is put in by calls", cause=error.cause, hint=error.hint)

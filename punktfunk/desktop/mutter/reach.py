@@ -7,7 +7,7 @@ from typing import Final
 
 from punktfunk.desktop import Availability, BackendName
 from punktfunk.desktop.gnome_shell import shell_version
-from punktfunk.desktop.inject.eis import require_libei
+from punktfunk.desktop.inject.eis import require_keymaps
 from punktfunk.desktop.pipewire.library import require_library
 from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import CapabilityError, PunktfunkError
@@ -52,7 +52,7 @@ def examine() -> Availability:
         return Availability(name, False, error.cause, error.hint, absent=absent)
     found = f"GNOME {version} runs here" if version else "Mutter runs here"
     try:
-        require_libei()
+        require_keymaps()
     except CapabilityError as error:
         return Availability(name, True, f"{found}; input is put in by calls, for {error.cause}", error.hint)
     return Availability(name, True, found)

@@ -13,7 +13,7 @@ from punktfunk import log
 from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.gnome_shell import is_newer
 from punktfunk.desktop.inject import InputInjector, Rect
-from punktfunk.desktop.inject.eis import EisInjector, require_libei
+from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_keymaps
 from punktfunk.desktop.portal.choice import Plan, Sources, plan
 from punktfunk.desktop.portal.grants import GrantKey, GrantStore
 from punktfunk.desktop.portal.notify import NotifyInjector
@@ -128,7 +128,7 @@ def ask(
         kept = wanted.keeps and store.keep(key, session.started.token)
         remote = session.open_remote()
         undo.callback(os.close, remote)
-        injector, words = _open_input(wanted, session, by_eis=by_eis)
+        injector, words = _open_input(wanted, session, by_eis=by_eis, gnome=back_end == "gnome")
         undo.pop_all()
         return Granted(
             bus,
@@ -146,7 +146,7 @@ def ask(
 
 
 def _open_input(
-    wanted: Plan, session: PortalSession, *, by_eis: bool | None
+    wanted: Plan, session: PortalSession, *, by_eis: bool | None, gnome: bool
 ) -> tuple[AimedInjector | None, str]:
     """Return what puts input in, and how that is called."""
     granted = session.started.devices & wanted.devices
@@ -156,13 +156,14 @@ def _open_input(
         return None, "without input, which was not allowed"
     if wanted.has_eis and by_eis is not False:
         try:
-            require_libei()
+            require_keymaps()
         except CapabilityError as error:
             log.get("desktop.portal").info(
                 "input goes by the portal itself", cause=error.cause, hint=error.hint
             )
         else:
-            return EisInjector(session.connect_to_eis(), keyboard=None), "with input by EIS"
+            notch = MUTTER_NOTCH if gnome else None
+            return EisInjector(session.connect_to_eis(), notch=notch), "with input by EIS"
     for member, signature, values in _FIRST_CALLS:
         with contextlib.suppress(BusError):  # a device that was not granted
             session.notify(member, signature, *values)
