@@ -204,6 +204,21 @@ def test_what_a_program_draws_is_captured_in_order_and_with_its_time(
     print(f"KWin: {figures}")
 
 
+def test_a_picture_after_a_pause_has_its_own_time_and_not_that_of_the_one_before(
+    desktop: KWinDesktop, kwin: Compositor, tmp_path: Path
+) -> None:
+    output = desktop.provide(MODE)
+    _show(kwin, tmp_path, output.name, "--rate", "1.5")
+    with _pictures(output) as next_picture:
+        eventually(lambda: next_picture().frame >= 0, "a picture with a marker")
+        stamps: dict[int, int] = {}
+        while len(stamps) < 5:
+            picture = next_picture()
+            stamps.setdefault(picture.frame, (monotonic_ns() - picture.captured_ns) // 1_000_000)
+    ages = list(stamps.values())[1:]
+    assert max(ages) < 500, "ms: a picture is as old as the pause before it"
+
+
 def test_keys_pointer_and_fingers_land_on_the_output_of_the_stream(
     desktop: KWinDesktop, kwin: Compositor, tmp_path: Path
 ) -> None:

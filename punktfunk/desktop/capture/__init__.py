@@ -65,6 +65,9 @@ class PipeWireScreen(BaseModel):
     """Whether the producer can be stopped and begun anew for a first picture: xdg-desktop-portal-wlr 0.8 ends by it."""
     cursor: Literal["embedded", "metadata"] = "embedded"
     """Whether the pointer is in the pictures, or told beside them and drawn here."""
+    oldest_stamp_ms: int = Field(default=10_000, ge=1, le=10_000)
+    """A picture whose stamp is older is taken for made when it comes. KWin stamps by its last presentation, which on a
+    desktop that stood still was long ago."""
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
     """A picture is given again when nothing has changed for this long; every half second once it stands still."""
     read_marker: bool = False
@@ -122,7 +125,14 @@ def _open_pipewire(spec: PipeWireScreen, mode: Mode, colours: Colours, connectio
 
     def opened() -> PipeWireStream:
         cursor = spec.cursor == "metadata"
-        return PipeWireStream(spec.node, wish, remote=spec.remote, descriptor=connection, cursor=cursor)
+        return PipeWireStream(
+            spec.node,
+            wish,
+            remote=spec.remote,
+            descriptor=connection,
+            cursor=cursor,
+            oldest_stamp_ns=spec.oldest_stamp_ms * 1_000_000,
+        )
 
     shared = join((spec.node, spec.remote), wish, opened, lambda: close_unused(connection))
     return PipeWireCapture(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from punktfunk.desktop.wayland.connection import Connection
 
 _GONE_HINT: Final = "the next stream connects to the KWin that runs by then"
+_OLDEST_STAMP_MS: Final = 100
+"""KWin stamps a picture by its last presentation before it: a period or two ago while something moves."""
 _MADE_AT_HZ: Final = 60
 """What KWin gives an output that it makes."""
 
@@ -216,7 +218,14 @@ class KWinDesktop(UserSession):
     def _lend(self, link: _Link, mode: Mode, scale: float) -> DesktopOutput:
         cast = self._cast(link, mode, scale)
         assert cast.node is not None
-        lent = _Lent(DesktopOutput(cast.output, mode, PipeWireScreen(node=cast.node)), cast, None, scale)
+        lent = _Lent(
+            DesktopOutput(
+                cast.output, mode, PipeWireScreen(node=cast.node, oldest_stamp_ms=_OLDEST_STAMP_MS)
+            ),
+            cast,
+            None,
+            scale,
+        )
         link.lent.append(lent)
         try:
             lent.place = link.outputs.place(cast.output, lambda: self._aim(link))

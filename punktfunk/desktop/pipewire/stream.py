@@ -45,7 +45,7 @@ _PROPERTIES: Final = (
 )
 """The last two are for the session manager: the screen that was asked for or none, and never the user's camera."""
 _FLAGS: Final = library.FLAG_AUTOCONNECT | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
-_OLDEST_STAMP_NS: Final = 10_000_000_000
+OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""
 
 
@@ -103,8 +103,9 @@ class PipeWireStream:
         remote: str | None = None,
         descriptor: int | None = None,
         cursor: bool = False,
+        oldest_stamp_ns: int = OLDEST_STAMP_NS,
     ) -> None:
-        """Connect and begin to negotiate.
+        """Connect and begin to negotiate. A picture whose stamp is older than ``oldest_stamp_ns`` is stamped anew.
 
         Raises CapabilityError where PipeWire's library cannot be used here, and DesktopError where PipeWire does not
         answer.
@@ -113,6 +114,7 @@ class PipeWireStream:
         self._node = node
         self._wish = wish
         self._cursor_wanted = cursor
+        self._oldest_stamp_ns = oldest_stamp_ns
         self._changed = threading.Condition()
         self._waiting: Picture | None = None
         self._cursor: Cursor | None = None
@@ -338,6 +340,11 @@ class PipeWireStream:
             if self._waiting is not None and self._waiting.handle == handle:
                 self._waiting, self._all_changed = None, True
 
+    def _stamp(self, about: Companions) -> int:
+        """Return when a picture was made: what its producer says, where that can be, else now."""
+        now = monotonic_ns()
+        return about.stamp_ns if now - self._oldest_stamp_ns < about.stamp_ns <= now else now
+
     def _on_process(self) -> None:
         while handle := self._pw.pw_stream_dequeue_buffer(self._stream):
             self._received(handle)
@@ -371,7 +378,7 @@ class PipeWireStream:
                 if former is not None:
                     damage = _united(former.damage, damage)
                 self._waiting = Picture(
-                    pixels, video.name, _stamp(about), about.sequence, damage, handle, mapped
+                    pixels, video.name, self._stamp(about), about.sequence, damage, handle, mapped
                 )
             elif chunk.size:
                 self._all_changed = True
@@ -437,12 +444,6 @@ def _reason(why: str) -> str:
 def _spa_buffer(handle: int) -> library.SpaBuffer:
     buffer: library.SpaBuffer = library.StreamBuffer.from_address(handle).buffer.contents
     return buffer
-
-
-def _stamp(about: Companions) -> int:
-    """Return when a picture was made: what its producer says, if that is a time of our clock, else now."""
-    now = monotonic_ns()
-    return about.stamp_ns if now - _OLDEST_STAMP_NS < about.stamp_ns <= now else now
 
 
 def _united(
