@@ -1,9 +1,9 @@
 """Idle, sleep and lock of the user's session held off, for as long as somebody streams from it.
 
 Whoever watches a film over a stream presses no key. Asked are all that may end it: the desktop's session manager, its
-screen saver or its portal, by the session bus, and logind, which the whole machine sleeps by, on the system bus. Each
-holds off what it was asked to for as long as this process is connected to its bus, or has the descriptor that it
-gave: it is over when this is closed, and when the process is killed.
+screen saver or its portal, by the session bus, or else a wlroots compositor itself; and logind, by which the whole
+machine sleeps, on the system bus. Each holds off what it was asked to for as long as this process is connected to it,
+or has the descriptor that it gave: it is over when this is closed, and when the process is killed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from punktfunk.desktop.session_bus import SessionBus, require_bus, variant
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+
+if TYPE_CHECKING:
+    from punktfunk.desktop.wayland.idle import IdleInhibitor
 
 APPLICATION: Final = "punktfunk"
 REASON: Final = "a client is streaming from here"
@@ -83,9 +86,12 @@ class Inhibitor:
         self.held: list[str] = []
         self.refused: list[str] = []
         self._bus: SessionBus | None = None
+        self._compositor: IdleInhibitor | None = None
         self._descriptors: tuple[int, ...] = ()
         if session:
             self._ask_session(session_address)
+            if not self.held:
+                self._ask_compositor()
         self._ask_machine(system_address)
 
     def close(self) -> None:
@@ -93,6 +99,9 @@ class Inhibitor:
         bus, self._bus = self._bus, None
         if bus is not None:
             bus.close()
+        compositor, self._compositor = self._compositor, None
+        if compositor is not None:
+            compositor.close()
         descriptors, self._descriptors = self._descriptors, ()
         for descriptor in descriptors:
             os.close(descriptor)
@@ -125,6 +134,18 @@ class Inhibitor:
         bus.close()
         if not self.refused:
             self.refused.append("the session: it has neither a screen saver, a session manager nor a portal")
+
+    def _ask_compositor(self) -> None:
+        """Have a wlroots compositor hold idle off: its session has often none of the above."""
+        from punktfunk.desktop.user_session import session_socket
+        from punktfunk.desktop.wayland.idle import IdleInhibitor
+
+        try:
+            self._compositor = IdleInhibitor(session_socket())
+        except (CapabilityError, DesktopError) as error:
+            self.refused.append(f"the compositor: {error.cause}")
+        else:
+            self.held.append("the compositor")
 
     def _ask_machine(self, address: str | None) -> None:
         given = address or system_address()

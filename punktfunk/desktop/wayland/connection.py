@@ -232,6 +232,8 @@ def _interface(name: str) -> type[Interface]:
 
 
 _STABLE: Final = {
+    "ext_idle_notifier_v1": ("ext_idle_notify_v1", "ExtIdleNotifierV1"),
+    "zwp_idle_inhibit_manager_v1": ("idle_inhibit_unstable_v1", "ZwpIdleInhibitManagerV1"),
     "ext_image_copy_capture_manager_v1": ("ext_image_copy_capture_v1", "ExtImageCopyCaptureManagerV1"),
     "ext_output_image_capture_source_manager_v1": (
         "ext_image_capture_source_v1",

@@ -1,0 +1,79 @@
+"""A session of wlroots does not go idle while its idleness is held off: told by the compositor's own notice of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.wayland import connect
+from punktfunk.desktop.wayland.connection import Connection
+from punktfunk.desktop.wayland.idle import IdleInhibitor
+from punktfunk.errors import CapabilityError
+from tests.desktops.support.compositors import Compositor
+from tests.support.waiting import PATIENCE_S, eventually
+
+_IDLE_MS = 200
+_HOLDER = """\
+import sys, time
+from punktfunk.desktop.wayland.idle import IdleInhibitor
+held = IdleInhibitor(sys.argv[1])
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+class Idleness:
+    """What the compositor says of the seat: when it has gone idle."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.idled_ns: list[int] = []
+        self._connection = connection
+        seat = connection.bind("wl_seat", 1)
+        notice = connection.bind("ext_idle_notifier_v1", 1).get_idle_notification(_IDLE_MS, seat)
+        notice.dispatcher["idled"] = lambda _notice: self.idled_ns.append(monotonic_ns())
+        connection.round_trip()
+
+    def is_told(self) -> bool:
+        """Whether it has gone idle by now."""
+        self._connection.dispatch(0)
+        return bool(self.idled_ns)
+
+
+@pytest.mark.parametrize("name", ["sway", "labwc"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_session_goes_idle_only_once_nobody_holds_it_off(
+    start: Callable[[str], Compositor], name: str, killed: bool
+) -> None:
+    display = str(start(name).socket)
+    command = [sys.executable, "-c", _HOLDER, display]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as holder,
+        connect(display) as connection,
+        connect(display) as control,
+    ):
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            held = Idleness(connection)
+            # Four times as long as it takes: told by another clock of the compositor's, its frames of time.
+            deadline = monotonic_ns() + 4 * _IDLE_MS * 1_000_000
+            while (left := deadline - monotonic_ns()) > 0:
+                control.dispatch(left / 1e9)
+            assert not held.is_told(), "it has gone idle though that is held off"
+            let_go_ns = monotonic_ns()
+        finally:
+            os.kill(holder.pid, signal.SIGKILL if killed else signal.SIGTERM)
+            holder.wait(PATIENCE_S)
+        eventually(held.is_told, "it goes idle once nobody holds it off")
+        assert held.idled_ns[0] > let_go_ns
+
+
+def test_a_compositor_that_wants_a_window_for_it_is_not_asked(start: Callable[[str], Compositor]) -> None:
+    with pytest.raises(CapabilityError, match="without a window"):
+        IdleInhibitor(str(start("mutter").socket))
