@@ -131,6 +131,8 @@ class GnomePerson:
         made = self._bus.call(_REMOTE, f"/{_REMOTE.replace('.', '/')}", _REMOTE, "CreateSession")
         self._path = made.body[0]
         self._call("Start")
+        # The first call plugs the mouse in, and a dialog that learns of it only then misses the click.
+        self._call("NotifyPointerMotionRelative", "dd", 0.0, 0.0)
 
     def share(self, what: str, *, interaction: bool = True) -> None:
         """Allow it: ``monitor`` or ``virtual``, and that keys and pointer are taken."""
