@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from punktfunk import cli
 from punktfunk.desktop import Availability, BackendName, Desktop, DesktopOptions, backends
 from punktfunk.desktop.backends import BACKENDS, Backend
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
+from punktfunk.host import readiness
 from punktfunk.host.management import COMPOSITORS
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_ring import LogRing
 
 
@@ -97,3 +102,32 @@ def test_where_none_can_be_opened_each_reason_is_told_and_the_hint_of_the_last_t
     monkeypatch.setattr(backends, "BACKENDS", (absent,))
     with pytest.raises(CapabilityError, match="no KWin runs here"):
         backends.open_desktop(DesktopOptions())
+
+
+def test_readiness_lists_each_desktop_and_misses_only_what_is_here_and_would_come_before_what_is_streamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = {
+        BackendName.KWIN: Availability("kwin", False, "no KWin runs here", "start one", absent=True),
+        BackendName.MUTTER: Availability("mutter", False, "its session is locked", "unlock it"),
+        BackendName.WLROOTS: Availability("wlroots", True, "a wlroots session runs here"),
+        BackendName.PORTAL: Availability("portal", False, "no portal runs here", "install one"),
+    }
+    offered = tuple(backend(name) for name in found)
+    monkeypatch.setattr(readiness, "BACKENDS", offered)
+    monkeypatch.setattr(readiness, "examine", lambda: list(found.values()))
+
+    def checks(source: DesktopSpec, streamed: Backend | None) -> list[tuple[str, bool, str | None]]:
+        pool = None if streamed is None else SimpleNamespace(backend=streamed)
+        config = SimpleNamespace(host=SimpleNamespace(source=source))
+        serving: Any = SimpleNamespace(config=config, desktop=pool)
+        return [(check.name, check.ok, check.fix) for check in readiness._desktops(serving)]
+
+    assert checks(DesktopSpec(), offered[2]) == [
+        ("desktop kwin", True, "start one"),
+        ("desktop mutter", False, "unlock it"),
+        ("desktop wlroots", True, None),
+        ("desktop portal", True, "install one"),
+    ]
+    assert checks(DesktopSpec(), None)[3] == ("desktop portal", False, "install one")
+    assert checks(DesktopSpec(backend=BackendName.WLROOTS), offered[2]) == [], "it was asked for by name"
