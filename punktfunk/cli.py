@@ -557,11 +557,19 @@ def _served_source(
     from punktfunk.desktop.program import program_of
     from punktfunk.host.desktop import choose_backend
 
-    spec = DesktopSpec.model_validate({"backend": desktop.value, "app": program_of(program), "audio": audio})
+    any_will_do = source is ServedSource.AUTO and desktop is ServedDesktop.AUTO
+    spec = DesktopSpec.model_validate(
+        {
+            "backend": desktop.value,
+            "or_testcard": any_will_do,
+            "app": program_of(program),
+            "audio": audio,
+        }
+    )
     try:
         choose_backend(spec)
     except CapabilityError as error:
-        if source is ServedSource.DESKTOP or desktop is not ServedDesktop.AUTO:
+        if not any_will_do:
             fail(error)
         say(f"no desktop    {error.cause}: streaming the test card")
         return {"kind": "testcard"}

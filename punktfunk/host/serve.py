@@ -17,7 +17,7 @@ from typing import Any, Self
 from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName
-from punktfunk.errors import CapabilityError, ConfigError, PunktfunkError, SettingsError
+from punktfunk.errors import CapabilityError, ConfigError, DesktopError, PunktfunkError, SettingsError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import APPS_FILE, AppCatalogue
 from punktfunk.host.awake import Awake
@@ -35,6 +35,7 @@ from punktfunk.host.service import Host, native
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SETTINGS_FILE, SettingsStore
 from punktfunk.host.stream.sources import DesktopSpec
+from punktfunk.media import TestCardSpec
 from punktfunk.mgmt.endpoint import Endpoint
 from punktfunk.process import loading
 from punktfunk.trust.identity import Identity, Role
@@ -131,9 +132,8 @@ class Serving(Served):
             *([] if self.gamestream_pairing is None else [self._gamestream(self.gamestream_pairing)]),
             *self._more_protocols,
         ]
-        source = self.config.host.source
-        if protocols and isinstance(source, DesktopSpec):
-            self.desktop = await asyncio.to_thread(DesktopPool.open, source, self.state_dir)
+        if protocols:
+            await self._open_desktop()
         host = Host(
             self.config.host,
             identity=identity,
@@ -144,6 +144,21 @@ class Serving(Served):
         )
         host.sessions.on_change = self._tell_session
         return host
+
+    async def _open_desktop(self) -> None:
+        """Open what is to be streamed; where none comes up, go on with the test card if that was allowed, or raise."""
+        source = self.config.host.source
+        if not isinstance(source, DesktopSpec):
+            return
+        try:
+            self.desktop = await asyncio.to_thread(DesktopPool.open, source, self.state_dir)
+        except (CapabilityError, DesktopError) as error:
+            if not source.or_testcard:
+                raise
+            log.get("host").warning("no desktop", cause=error.cause, hint=error.hint)
+            self.desktop_missing = error
+            host = self.config.host.changed(source=TestCardSpec())
+            self.config = self.config.model_copy(update={"host": host})
 
     def _keep_awake(self, host: Host) -> None:
         backend = None if self.desktop is None else self.desktop.backend

@@ -56,6 +56,8 @@ class Served:
         self._pairing: NativePairing | None = None
         self.gamestream_pairing: GameStreamPairing | None = None
         """Who pairs by GameStream, where that is served."""
+        self.desktop_missing: PunktfunkError | None = None
+        """Why the test card is streamed in place of a desktop."""
         self.gamestream_missing: PunktfunkError | None = None
         """Why GameStream is not served, though it would have been."""
         self._apps: AppCatalogue | None = None
@@ -138,6 +140,10 @@ class Served:
         if self.host.protocols:
             what = config.source.kind if self.desktop is None else self.desktop.description
             lines.append(f"streaming    {what} at {describe_stream(config)}")
+            if self.desktop_missing is not None:
+                lines.append(
+                    f"WARNING      no desktop: {self.desktop_missing.cause} ({self.desktop_missing.hint})"
+                )
             notice = None if self.desktop is None else self.desktop.notice
             if notice is not None:
                 lines.append(f"WARNING      {notice.cause}: {notice.hint}")

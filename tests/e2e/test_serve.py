@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from punktfunk.errors import DesktopError
 from tests.support.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
@@ -240,3 +241,23 @@ def test_a_paired_device_that_retries_is_let_in_again_by_a_host_that_was_killed_
     out, _ = watching.communicate(timeout=PATIENCE_S)
     assert "the host fell silent" in out or "the host is gone" in out
     assert watching.returncode == 1
+
+
+def test_where_no_desktop_comes_up_the_test_card_is_served_and_a_desktop_that_was_asked_for_is_not(
+    served: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "programs"
+    broken.mkdir()
+    (broken / "sway").write_text("#!/bin/sh\nexit 3\n")
+    (broken / "sway").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken}:{os.environ['PATH']}")
+    for variable in ("WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS"):
+        monkeypatch.delenv(variable, raising=False)
+    host = served("--source", "auto")
+    assert "streaming    testcard" in host.banner
+    assert "WARNING      no desktop: no desktop can be streamed here (kwin: " in host.banner
+    assert "headless-sway: sway did not come up" in host.banner
+    host.end()
+    refused = served("--source", "auto", "--desktop", "headless-sway")
+    assert refused.end() == DesktopError.exit_code
+    assert "sway did not come up" in refused.errors

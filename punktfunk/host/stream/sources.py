@@ -23,6 +23,8 @@ class DesktopSpec(BaseModel):
     kind: Literal["desktop"] = "desktop"
     backend: Literal["auto"] | BackendName = "auto"
     """``auto`` takes the first that can be streamed here, in the order of :class:`BackendName`."""
+    or_testcard: bool = False
+    """Stream the test card where no desktop can be opened, in place of not serving at all."""
     app: tuple[str, ...] = ()
     """Argument list of the program that a headless desktop starts with its first stream; () chooses one."""
     keyboard_layout: str = "us"
