@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--figures", action="store_true", help="take the figures of docs/reference/desktops.md (by hand)"
     )
+    parser.addoption(
+        "--figure-seconds", type=float, default=6.0, help="how long each stream of --figures is measured"
+    )
 
 
 @pytest.fixture

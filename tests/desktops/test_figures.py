@@ -32,7 +32,6 @@ from tests.desktops.support.processes import cpu_seconds
 from tests.desktops.support.streaming import client_of, counted, pictures, serving
 from tests.support.waiting import eventually
 
-SECONDS = 6.0
 HD, FULL_HD = Mode(1280, 720, 60), Mode(1920, 1080, 60)
 CASES = [
     (name, mode) for name, kind in KINDS.items() for mode in (HD, FULL_HD) if kind.own_output or mode == HD
@@ -45,6 +44,7 @@ def written(request: pytest.FixtureRequest) -> Iterator[Callable[[dict[str, Any]
     if not request.config.getoption("--figures"):
         pytest.skip("figures are taken by hand, with --figures")
     rows: list[dict[str, Any]] = []
+    load = os.getloadavg()[0]
     yield rows.append
     found = subprocess.run(
         ["dpkg-query", "--show", "--showformat=${Package} ${Version}\\n", *REPORTED],
@@ -54,11 +54,12 @@ def written(request: pytest.FixtureRequest) -> Iterator[Callable[[dict[str, Any]
     ).stdout
     record = {
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": f"{os.cpu_count()} CPUs ({_processor()})",
+        "machine": f"{os.cpu_count()} CPUs ({_processor()}), load {load:.0f} before",
         "packages": dict(line.split(" ") for line in found.splitlines()),
         "rows": rows,
     }
-    out = Path("/out") if Path("/out").is_dir() else request.config.rootpath
+    out = Path("/out") if Path("/out").is_dir() else request.config.rootpath / "reports" / "desktops"
+    out.mkdir(parents=True, exist_ok=True)
     (out / "figures.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -67,28 +68,34 @@ def test_a_desktop_has_its_figures(
     name: str,
     mode: Mode,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
     written: Callable[[dict[str, Any]], None],
 ) -> None:
     can_be_streamed(KINDS[name])
+    seconds: float = pytestconfig.getoption("--figure-seconds")
     with streamed_desktop(name, tmp_path / "taken") as desktop:
-        taken = _taken(desktop, mode, monkeypatch)
+        taken = _taken(desktop, mode, seconds)
     with streamed_desktop(name, tmp_path / "streamed") as desktop:
-        streamed = _streamed(desktop, mode, tmp_path)
+        streamed = _streamed(desktop, mode, seconds, tmp_path)
     row = {"desktop": name, "mode": str(mode), **taken, **streamed}
     print(row)
     written(row)
 
 
-def _taken(desktop: StreamedDesktop, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+def _taken(desktop: StreamedDesktop, mode: Mode, wanted_s: float) -> dict[str, float]:
     """Take pictures in this process without coding them: what they cost us, and how old they are then."""
-    with monkeypatch.context() as inside:
+    with pytest.MonkeyPatch.context() as inside:
         for variable, value in desktop.session.env.items():
             inside.setenv(variable, value)
-        options = DesktopOptions(program=desktop.command if desktop.program else (), audio=False)
-        with open_desktop(options, desktop.kind.backend).desktop as opened:
+        options = DesktopOptions(
+            program=desktop.command if desktop.program else (), audio=False, state_dir=desktop.session.home
+        )
+        with desktop.answered():
+            opened = open_desktop(options, desktop.kind.backend).desktop
+        with opened:
             output = opened.provide(mode)
-            capture = open_capture(numbered(output.screen), output.mode)
+            connection = output.open_remote() if output.open_remote is not None else None
+            capture = open_capture(numbered(output.screen), output.mode, connection=connection)
             try:
                 capture.capture()
                 desktop.show()
@@ -96,7 +103,7 @@ def _taken(desktop: StreamedDesktop, mode: Mode, monkeypatch: pytest.MonkeyPatch
                 numbers: set[int] = set()
                 ages: list[float] = []
                 began, before = monotonic_ns(), resource.getrusage(resource.RUSAGE_SELF)
-                while monotonic_ns() - began < SECONDS * 1e9:
+                while monotonic_ns() - began < wanted_s * 1e9:
                     frame = capture.capture()
                     ages.append((monotonic_ns() - frame.captured_ns) / 1e6)
                     numbers.add(frame.frame)
@@ -113,7 +120,7 @@ def _taken(desktop: StreamedDesktop, mode: Mode, monkeypatch: pytest.MonkeyPatch
     }
 
 
-def _streamed(desktop: StreamedDesktop, mode: Mode, folder: Path) -> dict[str, float]:
+def _streamed(desktop: StreamedDesktop, mode: Mode, wanted_s: float, folder: Path) -> dict[str, float]:
     """Stream to a client, and say where the time goes from a program's drawing to a whole access unit."""
 
     async def scenario() -> float:
@@ -123,14 +130,14 @@ def _streamed(desktop: StreamedDesktop, mode: Mode, folder: Path) -> dict[str, f
             await pictures(client, 10)
             compositor = os.getpid() if desktop.compositor is None else desktop.compositor.program.pid
             began, before = monotonic_ns(), cpu_seconds(compositor)
-            await asyncio.sleep(SECONDS)
+            await asyncio.sleep(wanted_s)
             share = (cpu_seconds(compositor) - before) / ((monotonic_ns() - began) / 1e9)
             client.stop()
             await client.finished()
             return share
 
     with serving(desktop, folder) as host:
-        share = asyncio.run(asyncio.wait_for(scenario(), 120))
+        share = asyncio.run(asyncio.wait_for(scenario(), wanted_s + 120))
         host.end()
     seen = served_desktop.pictures(host.left, folder / "client")
     assert seen.wrong == 0

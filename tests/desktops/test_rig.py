@@ -31,3 +31,21 @@ def test_a_compositor_shows_a_program_and_leaves_nothing(
 
     ready = eventually(lambda: [one for one in events() if one["event"] == "ready"], "the window")
     assert (ready[-1]["width"], ready[-1]["height"]) == (1280, 720)
+
+
+FORGETS = """
+import gc, os
+from punktfunk.desktop.wayland import connect
+for _ in range(20):
+    connection = connect(os.environ["WAYLAND_DISPLAY"])
+    circle = [connection, connection.bind("wl_compositor", 1).create_surface(), connection.bind("wl_seat", 1)]
+    circle.append(circle)
+    del connection, circle
+    gc.collect()
+print("alive")
+"""
+
+
+def test_a_connection_that_was_forgotten_ends_no_process(start: Callable[[str], Compositor]) -> None:
+    desktop = start("sway")
+    assert desktop.session.programs.run(sys.executable, "-c", FORGETS) == "alive\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import select
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -25,7 +24,8 @@ ROUND_TRIP_LIMIT_S: Final = 5.0
 _ROUND_TRIPS: Final = 2
 """An output that was made while this connection began is announced in one, and says its name in another."""
 
-_open: weakref.WeakSet[Connection] = weakref.WeakSet()
+_open: set[Connection] = set()
+"""Held until they are closed: garbage collection frees a display before its proxies, which crash on what is left."""
 
 
 @dataclass(frozen=True, slots=True)
