@@ -1,8 +1,9 @@
-"""A session of wlroots does not go idle while its idleness is held off: told by the compositor's own notice of it."""
+"""What holds a session's idleness off, and tells of its lock: wlroots compositors themselves, KDE's screen saver."""
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,11 +12,15 @@ from collections.abc import Callable
 import pytest
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.inhibit import Inhibitor
+from punktfunk.desktop.lock_watch import LockWatch
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.desktop.wayland import connect
 from punktfunk.desktop.wayland.connection import Connection
 from punktfunk.desktop.wayland.idle import IdleInhibitor
 from punktfunk.errors import CapabilityError
-from tests.desktops.support.compositors import Compositor
+from tests.desktops.support.compositors import Compositor, KWin
+from tests.desktops.support.session import UserSession
 from tests.support.waiting import PATIENCE_S, eventually
 
 _IDLE_MS = 200
@@ -26,6 +31,17 @@ held = IdleInhibitor(sys.argv[1])
 print("held", flush=True)
 time.sleep(600)
 """
+
+
+_NOWHERE = "unix:path=/nonexistent/bus"
+_SAVER = "org.freedesktop.ScreenSaver"
+
+
+class LockingKWin(KWin):
+    """KWin with its screen saver."""
+
+    graphics = False
+    locks = True
 
 
 class Idleness:
@@ -77,3 +93,19 @@ def test_a_session_goes_idle_only_once_nobody_holds_it_off(
 def test_a_compositor_that_wants_a_window_for_it_is_not_asked(start: Callable[[str], Compositor]) -> None:
     with pytest.raises(CapabilityError, match="without a window"):
         IdleInhibitor(str(start("mutter").socket))
+
+
+def test_kde_holds_idleness_off_by_its_screen_saver_and_tells_of_a_lock(session: UserSession) -> None:
+    LockingKWin(session)
+    address = session.env["DBUS_SESSION_BUS_ADDRESS"]
+    told: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    with (
+        Inhibitor(session=True, session_address=address, system_address=_NOWHERE) as held,
+        LockWatch(told.put, session_address=address, system_address=_NOWHERE) as watch,
+        SessionBus(address) as user,
+    ):
+        assert held.held == ["the screen saver"]
+        assert not watch.locked
+        user.call(_SAVER, "/ScreenSaver", _SAVER, "Lock")
+        assert told.get(timeout=PATIENCE_S) is True
+        assert watch.locked

@@ -113,6 +113,8 @@ class KWin(Compositor):
     name = "kwin"
     desktop = "KDE"
     graphics: ClassVar[bool] = True
+    locks: ClassVar[bool] = False
+    """Whether its session can be locked, and its screen saver asked."""
     more: ClassVar[tuple[str, ...]] = ()
     """Further options."""
 
@@ -124,7 +126,8 @@ class KWin(Compositor):
         argv = ["env", "-u", "XDG_CURRENT_DESKTOP", "-u", "WAYLAND_DISPLAY"]
         if self.graphics:
             argv += [f"{name}={value}" for name, value in with_graphics().items()]
-        argv += ["kwin_wayland", "--virtual", *size, "--no-lockscreen", "--socket", socket, *self.more]
+        lock = () if self.locks else ("--no-lockscreen",)
+        argv += ["kwin_wayland", "--virtual", *size, *lock, "--socket", socket, *self.more]
         return self._start(argv)
 
 

@@ -149,6 +149,9 @@ def test_a_stream_whose_compositor_is_killed_stands_still_says_so_and_gets_anoth
                 assert "the desktop gives no pictures" in told[0]
                 await soon(lambda: not report.notices, "and that it is back")
                 await _seen(client, 15)
+                if pool.sound is not None:
+                    heard = report.datagrams["audio_sent"]
+                    await soon(lambda: report.datagrams["audio_sent"] > heard, "its sound is back too")
                 client.stop()
                 summary = await client.finished()
                 [report] = await host.sessions_over(1)
