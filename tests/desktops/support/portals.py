@@ -28,6 +28,8 @@ _ENVIRONMENT: Final[Mapping[str, Mapping[str, str]]] = {
     "kde": {"QT_QPA_PLATFORM": "wayland", "KDE_FULL_SESSION": "true", "KDE_SESSION_VERSION": "6"},
     "wlr": {},
 }
+_REPLACE: Final[Mapping[str, Sequence[str]]] = {"gnome": ("-r",), "kde": (), "wlr": ("-r",)}
+"""By which a back end takes the place of one that the bus has started; KDE's does so by itself."""
 _BACK_END_OF: Final = {"mutter": "gnome", "kwin": "kde", "sway": "wlr"}
 _SETTLED_S: Final = 0.3
 """For GTK to draw what a click has changed; nothing tells when it has."""
@@ -49,7 +51,10 @@ class Portals:
     def start(self) -> tuple[Program, Program]:
         """Start them in their order; those that the bus may have started by itself are replaced."""
         back_end = self._start(
-            f"xdg-desktop-portal-{self.name}", (), _ENVIRONMENT[self.name], _BACK_ENDS + self.name
+            f"xdg-desktop-portal-{self.name}",
+            _REPLACE[self.name],
+            _ENVIRONMENT[self.name],
+            _BACK_ENDS + self.name,
         )
         front_end = self._start("xdg-desktop-portal", ("-r", "-v"), {}, FRONT_END)
         return back_end, front_end
