@@ -139,6 +139,11 @@ def test_a_list_of_damage_without_an_end_is_the_whole_picture_and_an_empty_one_n
     assert companions(spa_buffer({DAMAGE: bytes(32)}), VIDEO).damage == ()
 
 
+def test_a_part_that_is_all_of_the_picture_is_no_part() -> None:
+    assert companions(spa_buffer({CROP: region(0, 0, 8, 4)}), VIDEO).crop is None
+    assert companions(spa_buffer({CROP: region(-1, -1, 100, 100)}), VIDEO).crop is None
+
+
 def pointed(identity: int = 1, offset: int = 28, bitmap: bytes = b"") -> bytes:
     return struct.pack("=IIiiiiI", identity, 0, 10, 20, 1, 2, offset) + bitmap
 

@@ -13,6 +13,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import MediaError
 from punktfunk.media import frame_marker
 from punktfunk.media.conversion import destination
+from punktfunk.media.planes import plane_view
 from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours, RawFrame
 from punktfunk.units import Mode
 
@@ -88,12 +89,14 @@ class FrameMaker:
         self._repeats += 1
         return self._give(self._last, monotonic_ns())
 
-    def redraw(self, draw: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame:
-        """Return the last picture with what ``draw`` changes in it; raise MediaError before the first one."""
+    def change(self, changes: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame:
+        """Return a copy of the last picture that ``changes`` has changed; raise MediaError before the first one."""
         if self._last is None:
             raise MediaError("there is no picture yet")
-        draw(self._last)
+        self._last = copied(self._last)
+        changes(self._last)
         self.counters["captured"] += 1
+        self._repeats = 0
         return self._give(self._last, made_ns)
 
     def again_at_ns(self, keepalive_ns: int) -> int:
@@ -113,6 +116,15 @@ class FrameMaker:
             reading = frame_marker.read(given.luma)
             return replace(given, frame=-1 if reading is None else reading.frame)
         return given
+
+
+def copied(picture: av.VideoFrame) -> av.VideoFrame:
+    """Return a frame of its own with the same content."""
+    copy = av.VideoFrame(picture.width, picture.height, picture.format.name)
+    copy.colorspace, copy.color_range = picture.colorspace, picture.color_range
+    for index in range(len(picture.planes)):
+        plane_view(copy, index)[...] = plane_view(picture, index)
+    return copy
 
 
 class Pace:

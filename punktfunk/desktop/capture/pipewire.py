@@ -7,12 +7,14 @@ the interpreter's lock let go; PipeWire's own thread meanwhile keeps the newest 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import av
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.capture.frames import FrameMaker
+from punktfunk.desktop.capture.bands import Band, BandConverter, band_of
+from punktfunk.desktop.capture.frames import FrameMaker, copied
 from punktfunk.desktop.capture.pointer import Pointer
 from punktfunk.desktop.capture.shared_stream import SharedStream, leave
 from punktfunk.desktop.pipewire.stream import Picture
@@ -55,6 +57,9 @@ class PipeWireCapture:
         self._keepalive_ns = keepalive_ns
         self._frames = FrameMaker(mode, colours, read_marker=read_marker)
         self._pointer = Pointer(mode.width, mode.height, colours)
+        self._size = mode.width, mode.height
+        self._bands = BandConverter(colours)
+        self._partly = 0
         self._makes_do = False
         self._patient_until_ns = 0
         if shared.cursor is not None:
@@ -70,6 +75,7 @@ class PipeWireCapture:
             "left_out": of_stream.replaced,
             "empty": of_stream.empty,
             "corrupted": of_stream.corrupted,
+            "partly_converted": self._partly,
         }
 
     def capture(self) -> RawFrame:
@@ -126,10 +132,7 @@ class PipeWireCapture:
                     return frame
             if self._begins_anew:
                 self._stream.restart()
-        raise MediaError(
-            "no picture came from PipeWire",
-            "is the screen still on, and is WirePlumber running? systemctl --user status wireplumber",
-        )
+        raise self._stream.silence()
 
     def _ask_for_better(self) -> None:
         """Have the producer begin anew where all that there is yet has been scaled from another capture's picture."""
@@ -150,15 +153,33 @@ class PipeWireCapture:
                 self._stream.give_back(update.picture)
         if not self._frames.has_frame:
             return None
-        return self._frames.redraw(self._pointer.draw, monotonic_ns())
+        return self._noted(self._frames.change(self._pointer.draw, monotonic_ns()))
 
     def _converted(self, picture: Picture) -> RawFrame:
         height, width = picture.pixels.shape[:2]
         self._pointer.scale(width, height)
+        unscaled = self._size == (width, height) and not self._makes_do
+        band = band_of(picture.damage, height) if unscaled and self._frames.has_frame else None
+        if band is not None:
+            self._partly += 1
+            return self._noted(self._frames.change(self._drawer(picture, band), picture.stamp_ns))
         self._pointer.forget_frame()
         view = av.VideoFrame.from_numpy_buffer(picture.pixels, format=picture.format)
-        frame = self._frames.make(view, picture.stamp_ns, self._pointer.draw)
         self._makes_do = False
+        return self._noted(self._frames.make(view, picture.stamp_ns, self._pointer.draw))
+
+    def _drawer(self, picture: Picture, band: Band) -> Callable[[av.VideoFrame], None]:
+        """Return what makes of a copy of the last frame that of a picture which differs in some rows only."""
+
+        def draw(frame: av.VideoFrame) -> None:
+            self._pointer.erase(frame)
+            self._bands.convert(picture.pixels, picture.format, band, frame)
+            self._pointer.draw(frame)
+
+        return draw
+
+    def _noted(self, frame: RawFrame) -> RawFrame:
+        """Return a frame that a later capture may begin with."""
         self._shared.last, self._shared.pointer = frame.picture, self._pointer
         return frame
 
@@ -174,7 +195,8 @@ class PipeWireCapture:
         last, pointer = self._shared.last, self._shared.pointer
         if last is None or pointer is None or self._stream.wait(_RENEGOTIATED_S) is not None:
             return None
-        pointer.erase()
         self._makes_do = True
         self._patient_until_ns = monotonic_ns() + _PATIENCE_NS
+        last = copied(last)
+        pointer.erase(last)
         return self._frames.make(last, monotonic_ns(), self._pointer.draw)

@@ -40,7 +40,8 @@ class Pointer:
         self._cursor = Cursor(visible=False)
         self._bitmap: CursorBitmap | None = None
         self._shape: _Shape | None = None
-        self._beneath: list[tuple[Plane, Plane]] = []
+        self._beneath: list[tuple[int, tuple[slice, slice], Plane]] = []
+        """Number of a plane, place in it, and what was there."""
 
     @property
     def is_shown(self) -> bool:
@@ -62,39 +63,41 @@ class Pointer:
         """Forget what is beneath it: there is a new frame, in which it is not drawn yet."""
         self._beneath.clear()
 
-    def erase(self) -> None:
-        """Put back what was there before it was drawn."""
-        for place, before in self._beneath:
-            place[...] = before
+    def erase(self, frame: av.VideoFrame) -> None:
+        """Put back what was there before it was drawn, into that frame or a copy of it."""
+        for index, place, before in self._beneath:
+            plane_view(frame, index)[place] = before
         self._beneath.clear()
 
     def draw(self, frame: av.VideoFrame) -> None:
         """Draw it into a frame of YUV 4:2:0 at its place, and take it away from where it was."""
-        self.erase()
+        self.erase(frame)
         if not self.is_shown:
             return
         shape = self._shape = self._shape or self._make_shape()
         x = self._cursor.x * self._size[0] // self._source[0]
         y = self._cursor.y * self._size[1] // self._source[1]
-        self._blend(plane_view(frame, 0), shape.planes[0], shape.alpha, x, y)
+        self._blend(frame, 0, shape.planes[0], shape.alpha, x, y)
         # A sample of chroma is of two by two pixels, wherever in them the pointer begins.
         alpha = _halved(shape.alpha, x % 2, y % 2)
         for index in (1, 2):
-            self._blend(
-                plane_view(frame, index), _halved(shape.planes[index], x % 2, y % 2), alpha, x // 2, y // 2
-            )
+            self._blend(frame, index, _halved(shape.planes[index], x % 2, y % 2), alpha, x // 2, y // 2)
 
-    def _blend(self, plane: Plane, added: Samples, alpha: Samples, x: int, y: int) -> None:
+    def _blend(  # noqa: PLR0917 - private, and called at one place
+        self, frame: av.VideoFrame, index: int, added: Samples, alpha: Samples, x: int, y: int
+    ) -> None:
         """Blend a shape into the part of a plane that it covers, and keep what was there."""
+        plane = plane_view(frame, index)
         height, width = alpha.shape
         left, top = max(x, 0), max(y, 0)
         right, bottom = min(x + width, plane.shape[1]), min(y + height, plane.shape[0])
         if left >= right or top >= bottom:
             return
-        place = plane[top:bottom, left:right]
-        self._beneath.append((place, place.copy()))
+        place = slice(top, bottom), slice(left, right)
+        before = plane[place].copy()
+        self._beneath.append((index, place, before))
         part = slice(top - y, bottom - y), slice(left - x, right - x)
-        place[...] = np.clip(place * (1 - alpha[part]) + added[part] + 0.5, 0, 255)
+        plane[place] = np.clip(before * (1 - alpha[part]) + added[part] + 0.5, 0, 255)
 
     def _make_shape(self) -> _Shape:
         assert self._bitmap is not None

@@ -91,6 +91,7 @@ class Companions:
     sequence: int
     corrupted: bool
     crop: Rectangle | None
+    """The part that is to be shown; None: all of it."""
     damage: tuple[Rectangle, ...] | None
     """What has changed since the picture before; None where nothing is said of it."""
     cursor: Cursor | None
@@ -156,7 +157,7 @@ def companions(buffer: library.SpaBuffer, video: VideoFormat) -> Companions:
         max(0, stamp_ns),
         sequence,
         bool(flags & _HEADER_CORRUPTED),
-        _inside(crop, video) if crop else None,
+        _crop(crop, video),
         _damage(metas.get(META_VIDEO_DAMAGE), video),
         _cursor(metas.get(META_CURSOR)),
     )
@@ -184,6 +185,12 @@ def _inside(region: bytes, video: VideoFormat) -> Rectangle | None:
     if left == right or top == bottom:
         return None
     return Rectangle(left, top, right - left, bottom - top)
+
+
+def _crop(region: bytes, video: VideoFormat) -> Rectangle | None:
+    """Return the part of a picture that is to be shown; None for all of it."""
+    part = _inside(region, video) if region else None
+    return None if part == Rectangle(0, 0, video.width, video.height) else part
 
 
 def _damage(meta: library.Meta | None, video: VideoFormat) -> tuple[Rectangle, ...] | None:

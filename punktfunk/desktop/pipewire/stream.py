@@ -120,6 +120,8 @@ class PipeWireStream:
         self._cursor: Cursor | None = None
         self._last_cursor: Cursor | None = None
         self._all_changed = True
+        """Whether the next picture may differ anywhere from the one before."""
+        self._sequence = 0
         self._news = 0
         self._failure: PunktfunkError | None = None
         self._defect: Exception | None = None
@@ -177,8 +179,7 @@ class PipeWireStream:
         with self._changed:
             self._check()
             update = Update(self._waiting, self._cursor)
-            if self._waiting is not None:
-                self._waiting, self._all_changed = None, False
+            self._waiting = None
             self._cursor = None
         return update
 
@@ -199,6 +200,12 @@ class PipeWireStream:
         with self._locked():
             self._pw.pw_stream_set_active(self._stream, False)
             self._pw.pw_stream_set_active(self._stream, True)
+
+    def silence(self) -> MediaError:
+        """Return why no picture has come, as far as that is known."""
+        if not self.counters.formats:
+            return self._disagreement("")
+        return MediaError(f"no picture came from node {self._node} of PipeWire", "is the screen still on?")
 
     @property
     def is_over(self) -> bool:
@@ -303,7 +310,8 @@ class PipeWireStream:
     def _disagreement(self, why: str) -> MediaError:
         return MediaError(
             f"node {self._node} of PipeWire gives no pictures that can be taken{_reason(why)}",
-            "is it still there? It may give DMA-BUFs only, which nothing here can import: let the desktop copy them",
+            "is it still there, and WirePlumber running (systemctl --user status wireplumber)? "
+            "It may give DMA-BUFs only, which nothing here can import: let the desktop copy them",
         )
 
     def _refusal(self, why: str) -> MediaError:
@@ -357,6 +365,9 @@ class PipeWireStream:
             self._pw.pw_stream_queue_buffer(self._stream, handle)
             return
         chunk, about = copied_chunk(buffer), companions(buffer, video)
+        # PipeWire loses a buffer where a cycle takes too long, and with it what had changed then.
+        follows = about.sequence == self._sequence + 1
+        self._sequence = about.sequence
         pixels = None
         if chunk.size == 0:
             self.counters.empty += 1
@@ -369,6 +380,7 @@ class PipeWireStream:
             pixels = pixels[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
         with self._changed:
             former = self._waiting
+            self._all_changed = self._all_changed or not follows
             moved = about.cursor is not None and about.cursor != self._last_cursor
             if about.cursor is not None and moved:
                 self._cursor = about.cursor.after(self._cursor)
@@ -377,6 +389,7 @@ class PipeWireStream:
                 damage = None if self._all_changed or about.crop is not None else about.damage
                 if former is not None:
                     damage = _united(former.damage, damage)
+                self._all_changed = about.crop is not None
                 self._waiting = Picture(
                     pixels, video.name, self._stamp(about), about.sequence, damage, handle, mapped
                 )

@@ -365,3 +365,23 @@ def test_a_screen_that_is_not_there_is_not_replaced_by_a_camera(server: Server) 
         finally:
             capture.close()
         assert library.STREAM_STREAMING not in camera.states
+
+
+def test_only_what_has_changed_is_converted_where_the_producer_says_so_and_no_picture_was_lost(
+    server: Server,
+) -> None:
+    tall = Mode(320, 400, 60)
+    with Producer(server.remote, height=400) as producer:
+        capture = opened(server, producer, tall)
+        first(capture)
+        picture = grey(255, tall)
+        shown(producer, capture, picture, sequence=7)
+        picture[10:20] = 0
+        damage = {DAMAGE: struct.pack("=iiII", 0, 10, 320, 10)}
+        for sequence, partly in ((8, True), (9, True), (11, False)):
+            before = capture.counters["partly_converted"]
+            frame = shown(producer, capture, picture, sequence=sequence, metas=damage)
+            assert set(frame.luma[10:20].ravel()) == {BLACK}
+            assert int((frame.luma == WHITE).sum()) == 320 * 390
+            assert (capture.counters["partly_converted"] > before) is partly
+        capture.close()
