@@ -36,7 +36,8 @@ METAS = {HEADER: 32, CROP: 16, DAMAGE: 16 * 4, CURSOR: 28 + 20 + 64 * 64 * 4}
 class Producer:
     """A node that gives pictures when it is told to, and a white one whenever it begins to be captured.
 
-    ``lie`` may change what a buffer says of its memory; the first ``silent_starts`` beginnings give nothing.
+    ``lie`` may change what a buffer says of its memory; the first ``silent_starts`` beginnings give nothing, others
+    a white picture ``start_after_s`` later: a compositor draws it first.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Producer:
         metas: Mapping[int, int] = METAS,
         lie: Callable[[library.Data], None] | None = None,
         silent_starts: int = 0,
+        start_after_s: float = 0.02,
     ) -> None:
         self._pw = library.load()
         self._offer = _format(width, height, any_size, video_format, modifiers)
@@ -58,6 +60,7 @@ class Producer:
         self._lie = lie
         self._ready = threading.Condition()
         self._silent_starts = silent_starts
+        self._start_after_s = start_after_s
         self.size = (0, 0)
         self.given_ns = 0
         self.states: list[int] = []
@@ -190,7 +193,11 @@ class Producer:
         if new == library.STREAM_STREAMING:
             self._silent_starts -= 1
             if self._silent_starts < 0:
-                self.give(np.full((self.size[1], self.size[0], 4), 255, np.uint8))
+                threading.Timer(self._start_after_s, self._give_first).start()
+
+    def _give_first(self) -> None:
+        if self.is_wanted:
+            self.give(np.full((self.size[1], self.size[0], 4), 255, np.uint8))
 
     def _on_param(self, _data: Any, identity: int, address: int | None) -> None:
         if identity != 4 or not address:

@@ -24,6 +24,7 @@ from punktfunk.units import Mode
 
 _FIRST_LIMITS_S: Final = (0.5, 0.5, 1.0, 2.0, 3.0)
 """For the first picture, before and after the producer is begun anew; one that renders in software may take two."""
+_ATTEMPTS_ALONE: Final = 2
 _PATIENCE_NS: Final = 500_000_000
 """With a producer that is yet to give a first picture."""
 _RENEGOTIATED_S: Final = 0.2
@@ -125,14 +126,19 @@ class PipeWireCapture:
         A producer may give it before this end of the link runs, and then none until something changes: it is begun
         anew, and gives it once more.
         """
-        for limit_s in _FIRST_LIMITS_S:
+        for attempt, limit_s in enumerate(_FIRST_LIMITS_S):
             deadline = monotonic_ns() + round(limit_s * 1e9)
             while self._stream.wait((deadline - monotonic_ns()) / 1e9) is not None:
                 if (frame := self._take()) is not None:
                     return frame
             if self._begins_anew:
-                self._stream.restart()
+                self._begin_anew(alone=attempt < _ATTEMPTS_ALONE)
         raise self._stream.silence()
+
+    def _begin_anew(self, *, alone: bool) -> None:
+        """Have the producer begin anew: if nobody else captures it, or so that they notice, too."""
+        if alone or not self._stream.renegotiate():
+            self._stream.restart()
 
     def _ask_for_better(self) -> None:
         """Have the producer begin anew where all that there is yet has been scaled from another capture's picture."""

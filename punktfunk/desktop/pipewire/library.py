@@ -198,11 +198,17 @@ def load() -> Any:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise CapabilityError(f"{_LIBRARY} cannot be loaded: {error}", _HINT) from error
-    version = library.pw_get_library_version().decode(errors="replace")
-    if _numbers(version) < _LEAST:
-        raise CapabilityError(f"PipeWire's library is of version {version}, which is too old", _HINT)
+    text = library.pw_get_library_version().decode(errors="replace")
+    if _numbers(text) < _LEAST:
+        raise CapabilityError(f"PipeWire's library is of version {text}, which is too old", _HINT)
     library.pw_init(None, None)
     return library
+
+
+@cache
+def version() -> tuple[int, ...]:
+    """Return the version of the library, such as (1, 4, 2); raise as :func:`load`."""
+    return _numbers(load().pw_get_library_version().decode(errors="replace"))
 
 
 def require_library() -> None:

@@ -45,6 +45,7 @@ _PROPERTIES: Final = (
 )
 """The last two are for the session manager: the screen that was asked for or none, and never the user's camera."""
 _FLAGS: Final = library.FLAG_AUTOCONNECT | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
+_RENEGOTIATES_SINCE: Final = (1, 0)
 OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""
 
@@ -191,15 +192,26 @@ class PipeWireStream:
         if wish == self._wish or not wish.exact:
             return
         self._wish = wish
-        offers, count, _kept = library.pointers(format_offers(wish))
-        with self._locked():
-            self._pw.pw_stream_update_params(self._stream, offers, count)
+        self._offer(wish)
 
     def restart(self) -> None:
         """Have the producer begin anew, if nobody else is its consumer: it then gives a first picture again."""
         with self._locked():
             self._pw.pw_stream_set_active(self._stream, False)
             self._pw.pw_stream_set_active(self._stream, True)
+
+    def renegotiate(self) -> bool:
+        """Have the producer begin anew although others are its consumers too; return whether that can be done.
+
+        A node that is captured already gives a later consumer nothing while its screen stands still. PipeWire 0.3 loses
+        the earlier ones over this, and a producer of exact pictures would make others.
+        """
+        if self._wish.exact or library.version() < _RENEGOTIATES_SINCE:
+            return False
+        # Any other offer does; of a rate that is the producer's to choose, it is read as the preferred one.
+        self._wish = replace(self._wish, hz=self._wish.hz + 1)
+        self._offer(self._wish)
+        return True
 
     def silence(self) -> MediaError:
         """Return why no picture has come, as far as that is known."""
@@ -277,6 +289,11 @@ class PipeWireStream:
         )
         if result < 0:
             raise DesktopError(f"PipeWire refuses a stream of node {self._node}: {os.strerror(-result)}")
+
+    def _offer(self, wish: Wish) -> None:
+        offers, count, _kept = library.pointers(format_offers(wish))
+        with self._locked():
+            self._pw.pw_stream_update_params(self._stream, offers, count)
 
     def _safely(self, work: Callable[..., None]) -> Callable[..., None]:
         """Return what PipeWire may call: nothing may be raised through its frames."""
