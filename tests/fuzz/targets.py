@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.fuzz import apps, client, control, http, rtsp
+from tests.fuzz import apps, client, control, eis, http, rtsp
 from tests.fuzz.target import Target
 
-TARGETS: tuple[Target, ...] = (*http.TARGETS, *rtsp.TARGETS, *control.TARGETS, *client.TARGETS, *apps.TARGETS)
+TARGETS: tuple[Target, ...] = (
+    *http.TARGETS,
+    *rtsp.TARGETS,
+    *control.TARGETS,
+    *client.TARGETS,
+    *apps.TARGETS,
+    *eis.TARGETS,
+)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from punktfunk.desktop.inject.ei_wire import Arguments, EiSocket, Message, text
@@ -47,10 +48,15 @@ class EisServer:
         self._next = SEAT
         self.parts: dict[int, dict[str, int]] = {}
         """Objects of each device's interfaces."""
+        self.overheard: Callable[[bytes], object] | None = None
+        """Takes what is said instead of the client."""
 
     def tell(self, object_id: int, opcode: int, body: bytes = b"", descriptor: int | None = None) -> None:
         """Send one message, with a descriptor where it has one."""
         encoded = Message(object_id, opcode, body).encode()
+        if self.overheard is not None:
+            self.overheard(encoded)
+            return
         descriptors = [] if descriptor is None else [descriptor]
         socket.send_fds(self._ours, [encoded], descriptors)
 
@@ -125,6 +131,11 @@ class EisServer:
         """Close the connection. Closing twice is harmless."""
         self._ours.close()
         self._reading.close()
+
+    def end(self) -> None:
+        """Close both ends, where no client has taken its own over."""
+        self.hang_up()
+        os.close(self.client)
 
     def number(self) -> int:
         """Return a number for a new object."""

@@ -243,7 +243,7 @@ def _whole_conversation(server: EisServer) -> None:
 def test_a_server_may_hang_up_at_any_byte() -> None:
     spoken: list[bytes] = []
     server = EisServer()
-    server.tell = lambda *said: spoken.append(_encoded(*said))  # type: ignore[method-assign]
+    server.overheard = spoken.append
     _whole_conversation(server)
     whole = b"".join(spoken)
     for length in range(0, len(whole) + 1, 7):
@@ -253,8 +253,7 @@ def test_a_server_may_hang_up_at_any_byte() -> None:
         other.hang_up()
         assert "closed its input connection" in _end_of(link), length
         link.close()
-    server.hang_up()
-    os.close(server.client)
+    server.end()
 
 
 def _end_of(link: SocketLink) -> str:
@@ -264,10 +263,6 @@ def _end_of(link: SocketLink) -> str:
             link.events(ALL)
     except DesktopError as error:
         return error.cause
-
-
-def _encoded(object_id: int, opcode: int, body: bytes = b"", _descriptor: int | None = None) -> bytes:
-    return struct.pack("=QII", object_id, 16 + len(body), opcode) + body
 
 
 def test_nothing_that_a_server_sends_does_more_than_end_the_connection() -> None:
