@@ -16,6 +16,7 @@ pytest.importorskip("dbus_fast")
 
 from dbus_fast import Variant
 
+from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.gnome_shell import shell_version
 from punktfunk.desktop.mutter import MutterDesktop, examine, reach, session
@@ -26,8 +27,8 @@ from punktfunk.errors import CapabilityError, DesktopError, SessionClosedError
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.units import Mode
 from tests.support.dbus import session_bus
-from tests.support.fake_mutter import REMOTE_DESKTOP, FakeMutter
-from tests.support.waiting import eventually
+from tests.support.fake_mutter import FAILED, REMOTE_DESKTOP, UNKNOWN_METHOD, FakeMutter
+from tests.support.waiting import PATIENCE_S, eventually
 
 MODE = Mode(1280, 720, 60)
 
@@ -173,10 +174,10 @@ def test_what_is_found_is_said_and_what_is_not_there_is_not_to_be_mended(
 def test_a_locked_screen_is_named_as_such(
     desktop: MutterDesktop, mutter: FakeMutter, refusal: tuple[str, str]
 ) -> None:
-    mutter.refusal = refusal
+    mutter.errors["RemoteDesktop.CreateSession"] = refusal
     with pytest.raises(DesktopError, match="while it is locked"):
         desktop.provide(MODE)
-    mutter.refusal = None
+    del mutter.errors["RemoteDesktop.CreateSession"]
     assert desktop.provide(MODE)
 
 
@@ -196,8 +197,76 @@ def test_a_session_that_mutter_ends_is_a_failure_until_the_next_stream(
     again = desktop.provide(MODE)
     assert desktop.failure is None
     assert again.name != output.name
+    with pytest.raises(DesktopError, match="has gone"):
+        desktop.change(output, MODE)
     desktop.give_back(output)  # of a stream that ends late: not the new one
     assert desktop.change(again, MODE)
+    assert mutter.calls["ScreenCast.Stream.Stop"] == 0
+    desktop.give_back(again)
+    assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
+
+
+def test_the_end_of_a_session_is_told_once_and_nothing_listens_to_it_any_more(
+    address: str, mutter: FakeMutter
+) -> None:
+    ends: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with SessionBus(address) as bus:
+        first = MutterSession(bus, lambda error: ends.put(f"first: {error.cause}"))
+        first.close()
+        listeners = len(bus._subscriptions)
+        second = MutterSession(bus, lambda error: ends.put(f"second: {error.cause}"))
+        mutter.end_session()
+        assert "has ended the session" in ends.get(timeout=PATIENCE_S)
+        third = MutterSession(bus, lambda error: ends.put(f"third: {error.cause}"))
+        mutter.close()
+        assert ends.get(timeout=PATIENCE_S) == "third: GNOME has ended"
+        for session_ in (second, third):
+            session_.close()
+        assert len(bus._subscriptions) == listeners
+    assert ends.empty()
+
+
+def test_a_session_that_has_ended_unheard_is_begun_anew_and_one_that_refuses_is_not(
+    desktop: MutterDesktop, mutter: FakeMutter
+) -> None:
+    desktop.provide(MODE)
+    record = "ScreenCast.Session.RecordVirtual"
+    mutter.errors[record] = (FAILED, "no more monitors")
+    with pytest.raises(DesktopError, match="no more monitors"):
+        desktop.provide(MODE)
+    assert mutter.calls["RemoteDesktop.CreateSession"] == 1
+    del mutter.errors[record]
+    mutter.errors[f"{record} /org/gnome/Mutter/ScreenCast/Session/u1"] = (UNKNOWN_METHOD, "no such object")
+    output = desktop.provide(MODE)
+    assert mutter.calls["RemoteDesktop.CreateSession"] == 2
+    desktop.give_back(output)
+    assert mutter.calls["RemoteDesktop.Session.Stop"] == 2
+
+
+def test_a_stream_that_has_gone_is_given_back_in_peace_and_one_that_stays_is_told_of(
+    desktop: MutterDesktop, mutter: FakeMutter
+) -> None:
+    first, second, _third = (desktop.provide(MODE) for _ in range(3))
+    mutter.errors["ScreenCast.Stream.Stop"] = (UNKNOWN_METHOD, "no such object")
+    desktop.give_back(first)
+    mutter.errors["ScreenCast.Stream.Stop"] = (FAILED, "not now")
+    with pytest.raises(DesktopError, match="not now"):
+        desktop.give_back(second)
+
+
+@pytest.mark.parametrize(
+    ("told", "known"),
+    [("s" * 256, True), ("s" * 257, False), ("", False), (7, False)],
+    ids=["longest", "too long", "empty", "number"],
+)
+def test_a_mapping_id_that_is_none_is_not_believed(
+    address: str, mutter: FakeMutter, told: object, known: bool
+) -> None:
+    mutter.mapping_id = Variant("s" if isinstance(told, str) else "u", told)
+    with SessionBus(address) as bus:
+        begun = MutterSession(bus, lambda _error: None)
+        assert begun.add_stream().mapping_id == (told if known else None)
+        begun.close()
 
 
 def test_a_mutter_that_ends_and_comes_again_is_streamed_again(
@@ -261,9 +330,11 @@ def test_a_node_that_does_not_come_is_waited_for_no_longer_than_the_limit(
 ) -> None:
     monkeypatch.setattr(session, "_NODE_LIMIT_S", 0.05)
     mutter.node = None
+    began = monotonic_ns()
     with pytest.raises(DesktopError, match="PipeWire node") as caught:
         desktop.provide(MODE)
     assert "is PipeWire running?" in caught.value.hint
+    assert monotonic_ns() - began < 4_000_000_000
     assert mutter.calls["ScreenCast.Stream.Stop"] == 1
 
 

@@ -13,6 +13,8 @@ from tests.support.dbus import BusPeer
 
 REMOTE_DESKTOP = "org.gnome.Mutter.RemoteDesktop"
 SCREEN_CAST = "org.gnome.Mutter.ScreenCast"
+UNKNOWN_METHOD = "org.freedesktop.DBus.Error.UnknownMethod"
+FAILED = "org.freedesktop.DBus.Error.Failed"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
@@ -21,10 +23,11 @@ class FakeMutter(BusPeer):
 
     def __init__(self, address: str, *services: str, shell: str = "48.7", api_version: int = 4) -> None:
         self.calls: Counter[str] = Counter()
-        self.refusal: tuple[str, str] | None = None
-        """What CreateSession is answered with, as name and words."""
         self.node: object = Variant("u", 40)
         """What PipeWireStreamAdded tells; None keeps it silent."""
+        self.mapping_id: object = Variant("s", "5f3c-2")
+        self.errors = {"RemoteDesktop.Session.ConnectToEIS": (UNKNOWN_METHOD, "no such method")}
+        """What calls are answered with, as name and words: by their name, or by that and the path of their object."""
         self._shell, self._api_version = shell, api_version
         self._made = 0
         self.modes: list[list[float] | None] = []
@@ -45,9 +48,10 @@ class FakeMutter(BusPeer):
         part = f"{message.interface.removeprefix('org.gnome.Mutter.')}.{message.member}"
         self.calls[part] += 1
         answer: Message | bool = Message.new_method_return(message)
+        error = self.errors.get(part) or self.errors.get(f"{part} {message.path}")
+        if error is not None:
+            return Message.new_error(message, *error)
         match part:
-            case "RemoteDesktop.CreateSession" if self.refusal is not None:
-                answer = Message.new_error(message, *self.refusal)
             case "RemoteDesktop.CreateSession" | "ScreenCast.CreateSession":
                 path = f"{message.path}/Session/u{self.calls[part]}"
                 answer = Message.new_method_return(message, "o", [path])
@@ -89,7 +93,7 @@ class FakeMutter(BusPeer):
             "ShellVersion": Variant("s", self._shell),
             "Version": Variant("i", self._api_version),
             "SessionId": Variant("s", "5f3c"),
-            "Parameters": Variant("a{sv}", {"mapping-id": Variant("s", f"id of {message.path}")}),
+            "Parameters": Variant("a{sv}", {"mapping-id": self.mapping_id}),
         }
         assert interface.startswith("org.gnome.")
         return known[name]

@@ -219,9 +219,8 @@ class MutterDesktop(UserSession):
                 self._log.debug("not closed in order", cause=error.cause)
 
     def _ended(self, error: DesktopError) -> None:
-        if not self._closed:
-            self._failure = error
-            self._log.error("desktop ended", cause=error.cause, hint=error.hint)
+        self._failure = error
+        self._log.error("desktop ended", cause=error.cause, hint=error.hint)
 
     def _aim(self) -> None:
         """Have absolute positions and fingers land on the monitor of the stream that has been there longest."""
