@@ -44,6 +44,7 @@ class Returning:
         self._losses: list[int] = []
         self._answer: asyncio.Future[PunktfunkError | None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Future[Shown] | None = None
 
     def lost(self, error: PunktfunkError) -> None:
         """Begin: the worker has no more pictures."""
@@ -79,11 +80,24 @@ class Returning:
     async def _try(self) -> PunktfunkError | None:
         """Have one more screen made and shown; return why that failed."""
         self._answer = asyncio.get_running_loop().create_future()
+        # Not cancelled with the rest: an output that is being made has to be given back by whoever lent it.
+        renewing = self._renewing = asyncio.ensure_future(self._renew())
         try:
-            self._use(await self._renew())
+            try:
+                shown = await asyncio.shield(renewing)
+            except asyncio.CancelledError:
+                renewing.add_done_callback(_close)
+                raise
+            self._use(shown)
             async with asyncio.timeout(_TAKEN_LIMIT_S):
                 return await self._answer
         except TimeoutError:
             return DesktopError("the desktop's new output gives no picture")
         except PunktfunkError as error:
             return error
+
+
+def _close(renewed: asyncio.Future[Shown]) -> None:
+    """Close what was made for a stream that has ended meanwhile; why it was not made is of no interest any more."""
+    if not renewed.cancelled() and renewed.exception() is None:
+        renewed.result().close()

@@ -287,8 +287,11 @@ class StreamProgram:
         former, self._producer = self._producer, built.producer
         if former.bitrate != built.encoder.bitrate:
             self._producer.set_bitrate(former.bitrate)
+        wanted_hz = built.encoder.mode.refresh_hz
+        if self._rate.hz != self._encoder.mode.refresh_hz:
+            self._end.send(messages.FrameRate(wanted_hz, wanted_hz, 0))
         self._encoder = built.encoder
-        self._rate = AttainableRate(built.encoder.mode.refresh_hz)
+        self._rate = AttainableRate(wanted_hz)
         self._restart_clock = True
         if wanted_source:
             self._end.send(messages.SourceTaken())
