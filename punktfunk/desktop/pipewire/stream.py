@@ -116,6 +116,7 @@ class PipeWireStream:
         self._wish = wish
         self._cursor_wanted = cursor
         self._oldest_stamp_ns = oldest_stamp_ns
+        self._newest_stamp_ns = 0
         self._changed = threading.Condition()
         self._waiting: Picture | None = None
         self._cursor: Cursor | None = None
@@ -366,9 +367,11 @@ class PipeWireStream:
                 self._waiting, self._all_changed = None, True
 
     def _stamp(self, about: Companions) -> int:
-        """Return when a picture was made: what its producer says, where that can be, else now."""
+        """Return when a picture was made: as its producer says where that can be, else now; never before the last."""
         now = monotonic_ns()
-        return about.stamp_ns if now - self._oldest_stamp_ns < about.stamp_ns <= now else now
+        stamp = about.stamp_ns if now - self._oldest_stamp_ns < about.stamp_ns <= now else now
+        self._newest_stamp_ns = max(self._newest_stamp_ns, stamp)
+        return self._newest_stamp_ns
 
     def _on_process(self) -> None:
         while handle := self._pw.pw_stream_dequeue_buffer(self._stream):
