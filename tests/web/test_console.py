@@ -32,6 +32,15 @@ def nothing_is_complained_about(console: Any) -> Iterator[None]:
     assert console.complaints == []
 
 
+_TROUBLED = """async () => {
+    const { known, takeSessions } = await import("/console/store.js");
+    const all = [...known.sessions.values()].filter((session) => session.number !== 99);
+    const troubled = { ...all[0], number: 99, notices: ["<b>the desktop</b> gives no pictures"] };
+    takeSessions(true ? [...all, troubled] : all);
+}"""
+"""Adds a session with a notice to the page, or takes it away."""
+
+
 def open_view(console: Any, name: str) -> Any:
     """Go to a view by its link, as a person does; return the page."""
     link = console.page.get_by_role("banner" if name == "account" else "navigation").get_by_role(
@@ -124,6 +133,12 @@ def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
     console.keep("live-session-phone-dark")
     page.set_viewport_size({"width": 1280, "height": 900})
     page.emulate_media(color_scheme="light")
+    # Another one of the same device, of which the host says nothing else: what it tells is shown, as text.
+    page.evaluate(_TROUBLED)
+    expect(page.get_by_role("status").get_by_text("<b>the desktop</b> gives no pictures")).to_be_visible()
+    console.keep("session-with-a-notice-light")
+    page.evaluate(_TROUBLED.replace("true", "false"))
+    expect(page.get_by_text("gives no pictures")).to_have_count(0)
 
     open_view(console, "devices")
     expect(paired_devices.get_by_role("link", name="streaming")).to_be_visible()
