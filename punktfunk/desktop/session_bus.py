@@ -13,12 +13,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from punktfunk import log
+from punktfunk.desktop.bus_signals import DAEMON, DAEMON_PATH, OnOwner, OnSignal, Signals, Subscription
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 
@@ -31,16 +31,8 @@ R = TypeVar("R")
 CALL_LIMIT_S: Final = 10.0
 """For an answer; a compositor's takes milliseconds, and a second or two while it starts."""
 _CONNECT_LIMIT_S: Final = 5.0
-_PENDING_SIGNALS_LIMIT: Final = 1024
-"""Signals that wait for their turn; more are left out, for a flood of them has no meaning here."""
-_DAEMON: Final = "org.freedesktop.DBus"
-_DAEMON_PATH: Final = "/org/freedesktop/DBus"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 
-OnSignal = Callable[[tuple[Any, ...]], None]
-"""Takes the arguments of a signal, variants unwrapped. Called in a thread of the connection, in the signals' order."""
-OnOwner = Callable[[str], None]
-"""Takes the unique name of who has a name from now on; "" once nobody has. Called as :data:`OnSignal` is."""
 Cancel = Callable[[], None]
 """Ends what was subscribed to; one call that has begun may still be under way. Calling it twice is harmless."""
 
@@ -59,28 +51,6 @@ class Reply:
 
     body: tuple[Any, ...]
     descriptors: tuple[int, ...] = ()
-
-
-@dataclass(eq=False, slots=True)
-class _Subscription:
-    path: str | None
-    interface: str
-    member: str
-    sender: str | None
-    """A unique or a well-known name; None takes it from anybody."""
-    arg0: str | None
-    callback: OnSignal
-    at_the_end: tuple[Any, ...] | None = None
-    """What is reported when the connection ends, if anything."""
-    live: bool = True
-
-    @property
-    def rule(self) -> str:
-        """The match rule by which the bus sends it here."""
-        parts = {"type": "signal", "interface": self.interface, "member": self.member}
-        optional = {"path": self.path, "sender": self.sender, "arg0": self.arg0}
-        parts.update({key: value for key, value in optional.items() if value is not None})
-        return ",".join(f"{key}='{value}'" for key, value in parts.items())
 
 
 def session_address() -> str:
@@ -127,16 +97,11 @@ class SessionBus:
         if address is None:
             require_bus()
             address = session_address()
-        self._log = log.get("desktop.bus")
         self._lock = threading.Lock()
-        self._subscriptions: list[_Subscription] = []
-        self._owners: dict[str, str | None] = {}
-        """Unique names of the senders that are listened to; None until the bus has said."""
+        self._signals = Signals()
         self._serials: set[int] = set()
         """Of calls that are waited for."""
-        self._pending = 0
         self._closed = self._lost = False
-        self._notify = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bus-signals")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bus", daemon=True)
         self._thread.start()
@@ -224,14 +189,14 @@ class SessionBus:
 
         ``sender`` is the only one that it is taken from: without, any program on the bus may pretend to be it.
         """
-        if sender is not None and not sender.startswith(":") and sender != _DAEMON:
+        if sender is not None and not sender.startswith(":") and sender != DAEMON:
             self._follow(sender)
-        return self._add(_Subscription(path, interface, member, sender, None, callback))
+        return self._add(Subscription(path, interface, member, sender, callback))
 
     def owner_of(self, name: str) -> str:
         """Return the unique name of who has ``name``; "" for nobody."""
         try:
-            return str(self.call(_DAEMON, _DAEMON_PATH, _DAEMON, "GetNameOwner", "s", (name,)).body[0])
+            return str(self.call(DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,)).body[0])
         except BusError as error:
             if error.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
                 return ""
@@ -243,7 +208,7 @@ class SessionBus:
 
     def watch_owner(self, name: str, callback: OnOwner) -> Cancel:
         """Have changes of who has ``name`` reported from now on; the end of the bus is one, for then nobody has."""
-        return self._add(_owner_change(name, callback))
+        return self._add(Subscription.of_owner(name, callback, at_the_end=True))
 
     def close(self) -> None:
         """Disconnect. Nothing is reported afterwards; calls under way raise DesktopError. Closing twice is harmless."""
@@ -251,9 +216,7 @@ class SessionBus:
             if self._closed:
                 return
             self._closed = True
-            for each in self._subscriptions:
-                each.live = False
-            self._subscriptions.clear()
+        self._signals.close()
         self._loop.call_soon_threadsafe(self._bus.disconnect)
         if self._watch is not None and threading.current_thread() is not self._thread:
             with contextlib.suppress(Exception):
@@ -266,41 +229,27 @@ class SessionBus:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add(self, subscription: _Subscription) -> Cancel:
-        with self._lock:
-            self._subscriptions.append(subscription)
+    def _add(self, subscription: Subscription) -> Cancel:
+        self._signals.add(subscription)
         try:
-            self.call(_DAEMON, _DAEMON_PATH, _DAEMON, "AddMatch", "s", (subscription.rule,))
+            self.call(DAEMON, DAEMON_PATH, DAEMON, "AddMatch", "s", (subscription.rule,))
         except BaseException:
-            self._drop(subscription)
+            self._signals.drop(subscription)
             raise
 
         def cancel() -> None:
-            if self._drop(subscription) and not self.lost:
+            if self._signals.drop(subscription) and not self.lost:
                 # The bus may go meanwhile, and the rule with it.
                 with contextlib.suppress(DesktopError):
-                    self.call(_DAEMON, _DAEMON_PATH, _DAEMON, "RemoveMatch", "s", (subscription.rule,))
+                    self.call(DAEMON, DAEMON_PATH, DAEMON, "RemoveMatch", "s", (subscription.rule,))
 
         return cancel
 
-    def _drop(self, subscription: _Subscription) -> bool:
-        with self._lock:
-            was_live, subscription.live = subscription.live, False
-            if subscription in self._subscriptions:
-                self._subscriptions.remove(subscription)
-            return was_live
-
     def _follow(self, name: str) -> None:
         """Know from now on who has a name. It is so for as long as the connection lasts: there are few of them."""
-        with self._lock:
-            if name in self._owners:
-                return
-            self._owners[name] = None
-        self._add(_owner_change(name, lambda _owner: None, at_the_end=False))
-        present = self.owner_of(name)
-        with self._lock:
-            if self._owners[name] is None:  # else it has changed meanwhile, and the change is newer
-                self._owners[name] = present
+        if self._signals.expect(name):
+            self._add(Subscription.of_owner(name, lambda _owner: None, at_the_end=False))
+            self._signals.learn(name, self.owner_of(name))
 
     async def _connect(self, address: str) -> MessageBus:
         from dbus_fast.aio import MessageBus
@@ -323,19 +272,15 @@ class SessionBus:
     async def _wait_for_end(self) -> None:
         with contextlib.suppress(Exception):  # how it ended makes no difference
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast annotates all but this
-        with self._lock:
-            self._lost = True
-            told = [each for each in self._subscriptions if each.at_the_end is not None]
-        for each in told:
-            assert each.at_the_end is not None
-            self._report(each, each.at_the_end)
+        self._lost = True
+        self._signals.end()
 
     def _take(self, message: Message) -> bool:
         """Look at each message that comes; return whether nobody else is to. Runs in the loop's thread."""
         from dbus_fast import MessageType
 
         if message.message_type is MessageType.SIGNAL:
-            self._take_signal(message)
+            self._signals.take(message)
         elif message.message_type is not MessageType.METHOD_CALL and message.reply_serial in self._serials:
             for descriptor in message.unix_fds:
                 os.set_inheritable(descriptor, False)
@@ -344,49 +289,6 @@ class SessionBus:
         for descriptor in message.unix_fds:
             os.close(descriptor)
         return False
-
-    def _take_signal(self, message: Message) -> None:
-        from dbus_fast.unpack import unpack_variants
-
-        with self._lock:
-            if message.sender == _DAEMON and message.member == "NameOwnerChanged" and len(message.body) == 3:
-                name, _, owner = message.body
-                if name in self._owners:
-                    self._owners[name] = owner
-            concerned = [each for each in self._subscriptions if self._concerns(each, message)]
-        if concerned:
-            body = tuple(unpack_variants(list(message.body)))
-            for each in concerned:
-                self._report(each, body)
-
-    def _concerns(self, subscription: _Subscription, message: Message) -> bool:
-        sender = subscription.sender
-        return (
-            message.interface == subscription.interface
-            and message.member == subscription.member
-            and subscription.path in {None, message.path}
-            and (sender is None or message.sender in {sender, self._owners.get(sender)})
-            and (subscription.arg0 is None or (message.body or [None])[0] == subscription.arg0)
-        )
-
-    def _report(self, subscription: _Subscription, body: tuple[Any, ...]) -> None:
-        def report() -> None:
-            with self._lock:
-                self._pending -= 1
-            if subscription.live:
-                subscription.callback(body)
-
-        with self._lock:
-            if self._closed:
-                return
-            full = self._pending >= _PENDING_SIGNALS_LIMIT
-            if not full:
-                self._pending += 1
-                done = self._notify.submit(report)
-        if full:
-            self._log.warning("signal left out", interface=subscription.interface, member=subscription.member)
-        else:
-            done.add_done_callback(_raise_defect)
 
     def _gone(self) -> DesktopError:
         if self._closed:
@@ -415,19 +317,12 @@ class SessionBus:
         self._loop.stop()
 
     def _stop(self) -> None:
-        self._notify.shutdown(wait=False, cancel_futures=True)
+        self._signals.close()
         self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._end_loop()))
         if threading.current_thread() is not self._thread:
             self._thread.join(_CONNECT_LIMIT_S)
             if not self._thread.is_alive():
                 self._loop.close()
-
-
-def _owner_change(name: str, callback: OnOwner, *, at_the_end: bool = True) -> _Subscription:
-    end = (name, "", "") if at_the_end else None
-    return _Subscription(
-        _DAEMON_PATH, _DAEMON, "NameOwnerChanged", _DAEMON, name, lambda body: callback(str(body[2])), end
-    )
 
 
 def _reply_of(answer: Message | None, what: str) -> Reply:
@@ -443,9 +338,3 @@ def _reply_of(answer: Message | None, what: str) -> Reply:
         words = printable(said, MAX_PEER_CHARACTERS)
         raise BusError(f"{what}: {name}" + (f": {words}" if words else ""), name=name)
     return Reply(tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds))
-
-
-def _raise_defect(done: Future[None]) -> None:
-    """Raise what nobody foresaw, so that ``concurrent.futures`` logs it: nobody asks for the result."""
-    if not done.cancelled():
-        done.result()

@@ -213,7 +213,7 @@ def test_the_end_of_a_session_is_told_once_and_nothing_listens_to_it_any_more(
     with SessionBus(address) as bus:
         first = MutterSession(bus, lambda error: ends.put(f"first: {error.cause}"))
         first.close()
-        listeners = len(bus._subscriptions)
+        listeners = len(bus._signals)
         second = MutterSession(bus, lambda error: ends.put(f"second: {error.cause}"))
         mutter.end_session()
         assert "has ended the session" in ends.get(timeout=PATIENCE_S)
@@ -222,7 +222,7 @@ def test_the_end_of_a_session_is_told_once_and_nothing_listens_to_it_any_more(
         assert ends.get(timeout=PATIENCE_S) == "third: GNOME has ended"
         for session_ in (second, third):
             session_.close()
-        assert len(bus._subscriptions) == listeners
+        assert len(bus._signals) == listeners
     assert ends.empty()
 
 
