@@ -223,8 +223,10 @@ def test_keys_pointer_and_fingers_land_on_the_output_of_the_stream(
     desktop: KWinDesktop, kwin: Compositor, tmp_path: Path
 ) -> None:
     assert desktop.takes_touch
+    assert desktop.description == "this KDE desktop, on an output of its own where KWin makes one"
     small = Mode(640, 360, 60)
     output = desktop.provide(small)
+    assert desktop.description == "this KDE desktop" + (", on an output of its own" if TESTING else "")
     window = _show(kwin, tmp_path, output.name, "--rate", "0")
     _type(desktop.inject, window, "HELLO")
     eventually(lambda: window.typed == "hello", "what was typed")

@@ -97,14 +97,16 @@ class KWinDesktop(UserSession):
         super().__init__(given, display=self.socket)
         self._log = log.get("desktop.kwin")
         self._keyboard = Keyboard(given.keyboard_layout, given.keyboard_variant)
-        self._makes_outputs = True
-        """Whether KWin did so when it was last asked."""
+        self._makes_outputs: bool | None = None
+        """Whether KWin did so when it was last asked; None before."""
         self._link = self._connect()
         self._watch(self._link)
 
     @property
     def description(self) -> str:
-        """Says whether the user's own outputs are shown."""
+        """Says whether the user's own outputs are shown, as far as that is known."""
+        if self._makes_outputs is None:
+            return "this KDE desktop, on an output of its own where KWin makes one"
         return "this KDE desktop, on an output of its own" if self._makes_outputs else "this KDE desktop"
 
     @property
