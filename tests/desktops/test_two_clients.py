@@ -37,16 +37,18 @@ async def _both(desktop: StreamedDesktop, host: ServedDesktop, folder: Path, out
     async with contextlib.AsyncExitStack() as clients:
         first = await clients.enter_async_context(client_of(host, folder / "1", MODES[0]))
         await counted(first, "frames_complete", 3)
-        window = desktop.show()
-        await soon(lambda: window.events("ready"), "the window to draw")
-        await pictures(first, 10)
+        same, mutter = made < 2, desktop.kind.name == "mutter"
+        # A stream of a screen that stands still begins, too; not of one that Mutter shows already.
+        window = None if same and not mutter else desktop.show()
         second = await clients.enter_async_context(client_of(host, folder / "2", MODES[1]))
         await counted(second, "frames_complete", 3)
         assert len(desktop.compositor.outputs()) == there + made
-        same = made < 2
+        shown = window or desktop.show()
+        await soon(lambda: shown.events("ready"), "the window to draw")
         if same:
             await pictures(second, 10)
-        await pictures(first, 10)
+        # Mutter moves windows about when a monitor comes.
+        await (counted(first, "frames_complete", 10) if mutter else pictures(first, 10))
         first.stop()
         await first.finished()
         await (pictures(second, 10) if same else counted(second, "frames_complete", 10))

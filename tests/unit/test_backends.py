@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from punktfunk import cli
 from punktfunk.desktop import Availability, BackendName, Desktop, DesktopOptions, backends
 from punktfunk.desktop.backends import BACKENDS, Backend
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
-from punktfunk.host import readiness
+from punktfunk.host import management, readiness
 from punktfunk.host.management import COMPOSITORS
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_ring import LogRing
@@ -131,3 +132,26 @@ def test_readiness_lists_each_desktop_and_misses_only_what_is_here_and_would_com
     ]
     assert checks(DesktopSpec(), None)[3] == ("desktop portal", False, "install one")
     assert checks(DesktopSpec(backend=BackendName.WLROOTS), offered[2]) == [], "it was asked for by name"
+
+
+def test_the_management_api_has_what_can_run_here_and_by_default_what_is_streamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offered = tuple(Backend(name, compositor, name, "", lambda: found[0], backend(name).open) for name, compositor in (
+        (BackendName.KWIN, "kwin"), (BackendName.MUTTER, "mutter"), (BackendName.PORTAL, ""),
+        (BackendName.HEADLESS_SWAY, "wlroots"),
+    ))  # fmt: skip
+    monkeypatch.setattr(management, "BACKENDS", offered)
+    found = [Availability(each.name, each.name is not BackendName.KWIN, "") for each in offered]
+    monkeypatch.setattr(management, "examine", lambda: found)
+
+    def told(streamed: Backend | None) -> tuple[list[str], list[str]]:
+        host = object.__new__(management.HostManagement)
+        pool: Any = None if streamed is None else SimpleNamespace(backend=streamed)
+        host._serving = SimpleNamespace(desktop=pool)  # type: ignore[assignment]  # it is asked for its desktop alone
+        listed = asyncio.run(host.compositors())
+        return [each.id for each in listed if each.available], [each.id for each in listed if each.default]
+
+    assert told(offered[3]) == (["mutter", "wlroots"], ["wlroots"])
+    assert told(offered[2]) == (["mutter", "wlroots"], []), "whatever the portal shows"
+    assert told(None) == (["mutter", "wlroots"], ["mutter"]), "the first that would be taken"
