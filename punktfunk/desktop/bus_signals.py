@@ -82,12 +82,12 @@ class Signals:
         return len(self._subscriptions)
 
     def add(self, subscription: Subscription) -> None:
-        """Tell it of signals from now on."""
+        """Have it told of signals from now on."""
         with self._lock:
             self._subscriptions.append(subscription)
 
     def drop(self, subscription: Subscription) -> bool:
-        """Tell it of nothing any more; return whether it was told until now."""
+        """Have it told of nothing any more; return whether it was told until now."""
         with self._lock:
             was_live, subscription.live = subscription.live, False
             if subscription in self._subscriptions:
@@ -124,7 +124,7 @@ class Signals:
                 self._tell(each, body)
 
     def end(self) -> None:
-        """Tell those that want to know that the connection has ended."""
+        """Let those know who want to that the connection has ended."""
         with self._lock:
             told = [(each, each.at_the_end) for each in self._subscriptions]
         for each, body in told:
@@ -132,7 +132,7 @@ class Signals:
                 self._tell(each, body)
 
     def close(self) -> None:
-        """Tell nobody of anything any more."""
+        """Have nobody told of anything any more."""
         with self._lock:
             self._closed = True
             for each in self._subscriptions:
