@@ -70,9 +70,6 @@ class FakeConnection:
     def version_of(self, interface: str) -> int:
         return self.version if interface == SCREENCAST else 1
 
-    def output(self, name: str) -> Output:
-        return next(each for each in self.outputs if each.name == name)
-
     def adopt(self, proxy: Proxy) -> Proxy:
         return proxy
 
@@ -200,6 +197,7 @@ def test_a_place_is_told_when_it_changes_and_an_empty_one_is_none() -> None:
     proxy.tell("logical_size", 640, 360)
     proxy.tell("logical_size", 640, 360)
     assert told == [Rect(1280, -20, 640, 360)]
+    assert Outputs(as_connection(fake)).place("gone", lambda: None) is None
 
 
 def test_a_mode_is_taken_by_its_exact_size_and_the_nearest_rate_within_a_hertz() -> None:

@@ -35,10 +35,14 @@ class Outputs:
             connection.round_trip()
 
     def place(self, name: str, on_change: Callable[[], None]) -> Place | None:
-        """Follow where an output lies; None where the compositor does not tell. Told of it after a round trip."""
-        if self._places is None:
+        """Follow where an output lies, which is known after a round trip.
+
+        None where the compositor does not tell, or the output has gone meanwhile.
+        """
+        output = next((each for each in self._connection.outputs if each.name == name), None)
+        if self._places is None or output is None:
             return None
-        return Place(self._places, self._connection.output(name), on_change)
+        return Place(self._places, output, on_change)
 
     def first(self) -> Output:
         """Return the first of the user's own, in the user's order; raise CapabilityError where all are off."""
