@@ -15,6 +15,7 @@ from punktfunk.desktop.inject.eis import EisInjector
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.errors import DesktopError
 from punktfunk.input import InputEvent, InputKind
+from punktfunk.log_ring import LogRing
 from tests.support.eis_server import CONNECTION, EisServer, u32, u64
 from tests.support.waiting import eventually
 
@@ -60,6 +61,19 @@ def test_text_is_typed_by_the_keymap_that_the_server_sent(server: EisServer) -> 
     injector = opened(server)
     assert injector.inject(InputEvent(InputKind.TEXT, ord("z")))
     assert keys(server) == [u32(21, 1), u32(21, 0)]
+    injector.close()
+
+
+def test_a_character_that_cannot_be_typed_is_told_once_and_not_named(
+    server: EisServer, ring: LogRing
+) -> None:
+    injector = opened(server)
+    for character in "語本":
+        assert not injector.inject(InputEvent(InputKind.TEXT, ord(character)))
+    assert injector.counters["dropped_no_key_for_character"] == 2
+    said = [str(entry) for entry in ring.entries() if "layout lacks it" in entry.event]
+    assert len(said) == 1
+    assert "語" not in said[0]
     injector.close()
 
 

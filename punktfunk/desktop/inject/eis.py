@@ -18,7 +18,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.ei_wire import HINT
 from punktfunk.desktop.inject.eis_devices import Capability
-from punktfunk.desktop.inject.eis_input import EisInput
+from punktfunk.desktop.inject.eis_input import NO_KEY, EisInput
 from punktfunk.desktop.inject.eis_link import EisEvent, EisLink, Happening, SocketLink
 from punktfunk.desktop.inject.key_finder import KeyFinder
 from punktfunk.desktop.inject.keymap import Keyboard, load_xkbcommon
@@ -113,6 +113,12 @@ class EisInjector:
         finally:
             self._lock.release()
         self._counters["injected" if reason is None else f"dropped_{reason}"] += 1
+        if reason == NO_KEY and self._counters[f"dropped_{NO_KEY}"] == 1:
+            # Once, and not which one: what people type is their own.
+            log.get("desktop").info(
+                "a character was not typed: the desktop's keyboard layout lacks it",
+                hint="choose a layout there that has it",
+            )
         return reason is None
 
     def release_all(self) -> None:

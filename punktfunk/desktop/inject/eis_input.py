@@ -14,6 +14,8 @@ from punktfunk.desktop.inject.keycodes import EVDEV_NUM_LOCK, EVDEV_OF_BUTTON, E
 from punktfunk.desktop.inject.pointer_finger import PointerFinger, of_finger
 from punktfunk.input import NOTCH, InputEvent, InputKind
 
+NO_KEY: Final = "no_key_for_character"
+"""The reason of a character that the keymap lacks."""
 CONTACTS: Final = 10
 """Fingers at a time; further ones are dropped."""
 _MAX_MOVE: Final = 1 << 20
@@ -326,7 +328,7 @@ class EisInput:
         told = self._locked.get(device) or LockedModifiers(*finder.locked)
         strokes = finder.strokes_of(event.code, locked=told.locked, group=told.group)
         if strokes is None:
-            return "no_key_for_character"
+            return NO_KEY
         with self._modifiers_up():
             for stroke in strokes:
                 self._strike(self._use(device), stroke)
