@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ pytest.importorskip("dbus_fast")
 from dbus_fast import Variant
 
 from punktfunk import cli
-from punktfunk.desktop import DesktopOptions
+from punktfunk.desktop import BackendName, DesktopOptions
 from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.portal import portal_desktop
@@ -28,11 +29,16 @@ from punktfunk.errors import (
     DesktopError,
     SessionClosedError,
 )
+from punktfunk.host.config import HostConfig
+from punktfunk.host.readiness import examine_host
+from punktfunk.host.serve import Serving
+from punktfunk.host.serve_config import ServeConfig
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.units import Mode
 from tests.support.dbus import session_bus
 from tests.support.fake_portal import STREAM, Answer, FakePortal, kept
-from tests.support.waiting import PATIENCE_S, eventually
+from tests.support.waiting import PATIENCE_S, eventually, soon
 
 MODE, OTHER = Mode(1920, 1080, 60), Mode(800, 600, 30)
 KEY = GrantKey("Fake", "fake", "remote-desktop", APP_ID)
@@ -141,7 +147,10 @@ def test_what_was_kept_is_presented_and_replaced_and_nothing_is_open_without_a_s
     assert "restore_token" not in fake.of("SelectDevices")[0].options
     assert GrantStore(state).token(KEY) == "token 0"
     assert not fake.closed, "it was asked for, and stays until its stream ends"
-    desktop.give_back(desktop.provide(MODE))
+    first, second = desktop.provide(MODE), desktop.provide(OTHER)
+    desktop.give_back(first)
+    assert not fake.closed, "another client looks on"
+    desktop.give_back(second)
     eventually(lambda: fake.closed == fake.sessions, "nothing is shared without a stream")
     lent = desktop.provide(MODE)
     assert fake.of("SelectDevices")[-1].options["restore_token"] == "token 0"
@@ -428,3 +437,36 @@ def test_an_answer_that_is_no_or_not_to_be_had_again_is_what_the_command_says(
     printed = capfd.readouterr()
     assert "asked      answer the question" in printed.out
     assert "was not allowed to be shared" in printed.err
+
+
+def test_a_desktop_whose_input_server_cannot_be_reached_is_shown_and_says_so(fake: FakePortal) -> None:
+    with PortalDesktop(
+        DesktopOptions(audio=False)
+    ) as desktop:  # the fake one gives a pipe, which is no socket
+        assert desktop.provide(MODE).name == "portal-42"
+        assert "without input: the desktop gave no socket for its input connection" in desktop.description
+        assert not desktop.takes_touch
+
+
+def test_a_host_comes_up_while_the_question_is_open_and_says_so_to_who_starts_it_and_who_looks_at_it(
+    fake: FakePortal, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unanswered(fake, monkeypatch)
+    source = DesktopSpec(backend=BackendName.PORTAL, audio=False)
+    host = HostConfig(port=0, state_dir=state, source=source, codec="h264")
+    config = ServeConfig(host=host, management=False, announce=False, gamestream=False)
+
+    async def scenario() -> None:
+        async with Serving(config) as serving:
+            assert any("WARNING" in line and "asks on its screen" in line for line in serving.banner())
+            report = await examine_host(serving)
+            [check] = [each for each in report.checks if each.name == "source"]
+            assert not check.ok
+            assert not report.ready
+            assert "asks on its screen whether it may be shared" in check.text
+            fake.answer_start()
+            await soon(lambda: serving.desktop is not None and serving.desktop.notice is None, "the answer")
+            report = await examine_host(serving)
+            assert all(each.ok for each in report.checks if each.name == "source")
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

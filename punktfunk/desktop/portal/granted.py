@@ -162,10 +162,18 @@ def _open_input(
                 "input goes by the portal itself", cause=error.cause, hint=error.hint
             )
         else:
-            notch = MUTTER_NOTCH if gnome else None
-            return EisInjector(session.connect_to_eis(), notch=notch), "with input by EIS"
+            return _connect(session, MUTTER_NOTCH if gnome else None)
     for member, signature, values in _FIRST_CALLS:
         with contextlib.suppress(BusError):  # a device that was not granted
             session.notify(member, signature, *values)
     stream = session.started.stream
     return NotifyInjector(session.notify, granted, stream.node), "with input by the portal's own methods"
+
+
+def _connect(session: PortalSession, notch: float | None) -> tuple[AimedInjector | None, str]:
+    """Return what puts input in by EIS; where that fails, a picture is still worth having."""
+    try:
+        return EisInjector(session.connect_to_eis(), notch=notch), "with input by EIS"
+    except DesktopError as error:
+        log.get("desktop.portal").warning("no input", cause=error.cause, hint=error.hint)
+        return None, f"without input: {error.cause}"
