@@ -4,13 +4,14 @@ A producer in a process of its own gives pictures to a server of its own. CPU ti
 callback, of the capturing thread, and of the whole process with the conversion's own threads. The yardstick is one copy
 of the picture, which a consumer pays that does not convert where the picture lies. Prints figures, judges nothing.
 
-    python tests/bench/pipewire.py [--seconds 5] [--hz 60] [--encode]
+    python tests/bench/pipewire.py [--seconds 5] [--hz 60] [--rows 40] [--encode]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,25 +27,27 @@ from punktfunk.desktop.capture import PipeWireScreen, open_capture
 from punktfunk.desktop.capture.pipewire import PipeWireCapture
 from punktfunk.media import EncoderConfig, open_encoder
 from punktfunk.units import Bitrate, Mode
-from tests.support.pipewire_producer import Producer, Server
+from tests.support.pipewire_producer import DAMAGE, Producer, Server
 
 _SIZES = ((1280, 720), (1920, 1080), (2560, 1440))
 _WARM_UP = 30
 
 
-def _produce(remote: str, width: int, height: int, hz: int) -> None:
+def _produce(remote: str, width: int, height: int, hz: int, rows: int) -> None:
     """Give pictures until the end of input; the node's number goes to the output."""
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     texture = np.random.default_rng(1).integers(0, 256, (height, width, 4), np.uint8)
     with Producer(remote, width=width, height=height) as producer:
         print(json.dumps(producer.node), flush=True)
-        due = time.monotonic()
+        damage = struct.pack("=iiII", 0, 0, width, rows)
+        due, number = time.monotonic(), 0
         while not over.is_set():
             due = max(due + 1 / hz, time.monotonic())
             over.wait(due - time.monotonic())
             if producer.is_wanted:
-                producer.give(texture)
+                number += 1
+                producer.give(texture, sequence=number, metas={DAMAGE: damage})
 
 
 def _percentiles(nanoseconds: list[int]) -> str:
@@ -52,8 +55,9 @@ def _percentiles(nanoseconds: list[int]) -> str:
     return f"{middle:8.3f} {high:8.3f}"
 
 
-def _measure(server: Server, width: int, height: int, *, hz: int, seconds: float, encode: bool) -> None:
-    command = [sys.executable, __file__, "--produce", server.remote, f"{width}x{height}", str(hz)]
+def _measure(server: Server, width: int, height: int, options: argparse.Namespace) -> None:
+    hz, seconds, rows = options.hz, options.seconds, options.rows or height
+    command = [sys.executable, __file__, "--produce", server.remote, f"{width}x{height}", str(hz), str(rows)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as producer:
         assert producer.stdin is not None
         assert producer.stdout is not None
@@ -61,7 +65,9 @@ def _measure(server: Server, width: int, height: int, *, hz: int, seconds: float
         screen = PipeWireScreen(node=json.loads(producer.stdout.readline()), remote=server.remote)
         capture = open_capture(screen, mode)
         assert isinstance(capture, PipeWireCapture)
-        encoder = open_encoder(EncoderConfig(mode=mode, bitrate=Bitrate(10_000_000))) if encode else None
+        encoder = (
+            open_encoder(EncoderConfig(mode=mode, bitrate=Bitrate(10_000_000))) if options.encode else None
+        )
         callbacks: list[int] = []
         received = capture._stream._received
 
@@ -84,7 +90,7 @@ def _measure(server: Server, width: int, height: int, *, hz: int, seconds: float
                 encoder.encode(frame, key=False)
         whole = (time.process_time_ns() - cpu) / 1e9 / (time.monotonic() - began)
         capture.close()
-        producer.stdin.close()
+        producer.kill()
     copy = np.empty((height, width, 4), np.uint8)
     texture = np.zeros_like(copy)
     copies = []
@@ -108,12 +114,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--hz", type=int, default=60)
     parser.add_argument("--encode", action="store_true", help="encode each picture too, as a stream does")
-    parser.add_argument("--produce", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, default=0, help="how many have changed in each picture; 0: all")
+    parser.add_argument("--produce", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.produce:
-        remote, size, hz = options.produce
+        remote, size, hz, rows = options.produce
         width, height = map(int, size.split("x"))
-        _produce(remote, width, height, int(hz))
+        _produce(remote, width, height, int(hz), int(rows))
         return
     print(
         "ms p50 and p95             stamp→converted  callback (CPU)   capture() (CPU)  one copy (CPU)     % CPU"
@@ -122,7 +129,7 @@ def main() -> None:
         server = Server(Path(folder))
         try:
             for width, height in _SIZES:
-                _measure(server, width, height, hz=options.hz, seconds=options.seconds, encode=options.encode)
+                _measure(server, width, height, options)
         finally:
             server.close()
 

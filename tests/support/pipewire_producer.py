@@ -59,7 +59,7 @@ class Producer:
         self._metas = metas
         self._lie = lie
         self._ready = threading.Condition()
-        self._silent_starts = silent_starts
+        self.silent_starts = silent_starts
         self._start_after_s = start_after_s
         self.size = (0, 0)
         self.given_ns = 0
@@ -191,8 +191,8 @@ class Producer:
             self.states.append(new)
             self._ready.notify_all()
         if new == library.STREAM_STREAMING:
-            self._silent_starts -= 1
-            if self._silent_starts < 0:
+            self.silent_starts -= 1
+            if self.silent_starts < 0:
                 threading.Timer(self._start_after_s, self._give_first).start()
 
     def _give_first(self) -> None:

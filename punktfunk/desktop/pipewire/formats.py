@@ -123,7 +123,7 @@ def read_rate(parameters: PodObject) -> Fraction | None:
 def buffer_wishes(*, cursor: bool, dma_buf: bool = False) -> list[bytes]:
     """Return what is asked for once a format is agreed on: buffers, and what comes along with each picture."""
     # One that the producer fills, one under way, the newest that waits here, and one that is being converted.
-    count = choice(ChoiceKind.RANGE, integer(5), integer(2), integer(16))
+    count = choice(ChoiceKind.RANGE, integer(6), integer(2), integer(16))
     kinds = 1 << (DATA_DMA_BUF if dma_buf else DATA_MEM_FD)
     wishes = [
         pod_object(

@@ -32,7 +32,7 @@ _HINT: Final = "install PipeWire 0.3.65 or later (Debian, Ubuntu: apt-get instal
 
 STREAM_ERROR, STREAM_UNCONNECTED, STREAM_STREAMING = -1, 0, 3
 DIRECTION_INPUT: Final = 0
-FLAG_AUTOCONNECT, FLAG_NO_CONVERT, FLAG_DONT_RECONNECT = 1 << 0, 1 << 5, 1 << 7
+FLAG_AUTOCONNECT, FLAG_RT_PROCESS, FLAG_NO_CONVERT, FLAG_DONT_RECONNECT = 1 << 0, 1 << 4, 1 << 5, 1 << 7
 CHUNK_CORRUPTED: Final = 1
 ID_ANY: Final = 0xFFFF_FFFF
 ID_CORE: Final = 0
@@ -185,6 +185,10 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
 }
 
 
+_NEVER_WAIT: Final = frozenset({"pw_stream_dequeue_buffer", "pw_stream_queue_buffer"})
+"""Called with the interpreter's lock held: to let go of it and take it again would take longer than they do."""
+
+
 @cache
 def load() -> Any:
     """Return the library, ready for use.
@@ -193,9 +197,11 @@ def load() -> Any:
     """
     try:
         library = ctypes.CDLL(_LIBRARY, use_errno=True)
+        holding = ctypes.PyDLL(_LIBRARY)
         for name, (result, arguments) in _FUNCTIONS.items():
-            function = getattr(library, name)
+            function = getattr(holding if name in _NEVER_WAIT else library, name)
             function.restype, function.argtypes = result, arguments
+            setattr(library, name, function)
     except (OSError, AttributeError) as error:
         raise CapabilityError(f"{_LIBRARY} cannot be loaded: {error}", _HINT) from error
     text = library.pw_get_library_version().decode(errors="replace")

@@ -1,9 +1,13 @@
 """A consumer of one node's video: negotiates, keeps the newest picture, gives buffers back at once.
 
-PipeWire's own thread runs the callbacks, each for some tens of microseconds: the newest picture is kept, older ones go
-back to the producer unseen. Who wants it takes it by :meth:`PipeWireStream.take`, reads it where it lies, and gives it
-back. There are two locks: the loop's, under which PipeWire calls and may be called, and ``_changed`` over what both
-threads see. A callback takes the second within the first, so PipeWire is never called with the second held.
+PipeWire's data thread runs :meth:`PipeWireStream._on_process`, for a tenth of a millisecond a picture: the newest one
+is kept, and what it replaces goes back to the producer in the same cycle. (In the thread of PipeWire's loop, as without
+RT_PROCESS, it may be done so late that all buffers are on this side. As one goes back in each cycle, and a producer
+without a buffer begins none, they would stay here for ever.) Who wants a picture takes it by
+:meth:`PipeWireStream.take`, reads it where it lies, and gives it back.
+
+``_changed`` is over all that several threads see, the queue of the buffers that go back included: PipeWire's own is for
+one writer. The loop's lock, under which PipeWire has its other functions called, is never asked for with it held.
 """
 
 from __future__ import annotations
@@ -44,7 +48,9 @@ _PROPERTIES: Final = (
     b" node.name = punktfunk node.dont-reconnect = true node.dont-fallback = true }"
 )
 """The last two are for the session manager: the screen that was asked for or none, and never the user's camera."""
-_FLAGS: Final = library.FLAG_AUTOCONNECT | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
+_FLAGS: Final = (
+    library.FLAG_AUTOCONNECT | library.FLAG_RT_PROCESS | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
+)
 _RENEGOTIATES_SINCE: Final = (1, 0)
 OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""
@@ -228,14 +234,16 @@ class PipeWireStream:
 
     def give_back(self, picture: Picture) -> None:
         """Let the producer draw into a picture's buffer again, unless that has gone meanwhile."""
-        with self._locked():
+        with self._changed:
             self._requeue(picture)
 
     def close(self) -> None:
         """End the stream and its connection. Closing twice is harmless."""
         if self._closed:
             return
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._buffers.clear()
         if self._loop is None:
             return
         with self._locked():
@@ -358,11 +366,13 @@ class PipeWireStream:
         self._pw.pw_stream_update_params(self._stream, wishes, count)
 
     def _on_add_buffer(self, handle: int) -> None:
-        self._buffers[handle] = MappedBuffer(_spa_buffer(handle))
+        mapped = MappedBuffer(_spa_buffer(handle))
+        with self._changed:
+            self._buffers[handle] = mapped
 
     def _on_remove_buffer(self, handle: int) -> None:
-        self._buffers.pop(handle, None)
         with self._changed:
+            self._buffers.pop(handle, None)
             if self._waiting is not None and self._waiting.handle == handle:
                 self._waiting, self._all_changed = None, True
 
@@ -382,7 +392,8 @@ class PipeWireStream:
         self.counters.received += 1
         buffer, mapped, video = _spa_buffer(handle), self._buffers.get(handle), self._video
         if mapped is None or video is None:
-            self._pw.pw_stream_queue_buffer(self._stream, handle)
+            with self._changed:
+                self._pw.pw_stream_queue_buffer(self._stream, handle)
             return
         chunk, about = copied_chunk(buffer), companions(buffer, video)
         # PipeWire loses a buffer where a cycle takes too long, and with it what had changed then.
@@ -400,6 +411,11 @@ class PipeWireStream:
             pixels = pixels[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
         with self._changed:
             former = self._waiting
+            if pixels is None:
+                self._pw.pw_stream_queue_buffer(self._stream, handle)
+            elif former is not None:
+                self.counters.replaced += 1
+                self._requeue(former)
             self._all_changed = self._all_changed or not follows
             moved = about.cursor is not None and about.cursor != self._last_cursor
             if about.cursor is not None and moved:
@@ -418,14 +434,9 @@ class PipeWireStream:
             if pixels is not None or moved:
                 self._news += 1
                 self._changed.notify_all()
-        if pixels is None:
-            self._pw.pw_stream_queue_buffer(self._stream, handle)
-        elif former is not None:
-            self.counters.replaced += 1
-            self._requeue(former)
 
     def _requeue(self, picture: Picture) -> None:
-        """Give a buffer back, with the loop's lock held; one that has gone meanwhile is left alone."""
+        """Give a buffer back, with ``_changed`` held; one that has gone meanwhile is left alone."""
         if self._buffers.get(picture.handle) is picture.buffer:
             self._pw.pw_stream_queue_buffer(self._stream, picture.handle)
 
@@ -433,8 +444,8 @@ class PipeWireStream:
         """Forget a picture of a format that holds no longer; its buffer goes with the format."""
         with self._changed:
             former, self._waiting, self._all_changed = self._waiting, None, True
-        if former is not None:
-            self._requeue(former)
+            if former is not None:
+                self._requeue(former)
 
     def _fail(self, error: PunktfunkError) -> None:
         with self._changed:

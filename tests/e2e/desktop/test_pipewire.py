@@ -157,6 +157,7 @@ def test_a_capture_in_another_mode_takes_the_stream_over_and_the_producer_follow
         former = opened(server, producer, sized=True)
         first(former)
         assert producer.size == (320, 180)
+        producer.silent_starts = 1
         later = opened(server, producer, OTHER, sized=True)
         eventually(lambda: producer.size == (480, 270), "the size that is asked for now")
         producer.wait_until_wanted()
@@ -384,4 +385,16 @@ def test_only_what_has_changed_is_converted_where_the_producer_says_so_and_no_pi
             assert set(frame.luma[10:20].ravel()) == {BLACK}
             assert int((frame.luma == WHITE).sum()) == 320 * 390
             assert (capture.counters["partly_converted"] > before) is partly
+        capture.close()
+
+
+def test_buffers_go_back_although_pipewires_loop_has_no_time(server: Server) -> None:
+    with Producer(server.remote) as producer:
+        capture = opened(server, producer)
+        first(capture)
+        stream = capture._stream  # type: ignore[attr-defined]
+        with stream._locked():  # the loop's own thread waits for this
+            for number in range(12):  # more than there are buffers
+                before = stream.counters.received
+                producer.deliver(grey(number), lambda: stream.counters.received > before)  # noqa: B023
         capture.close()
