@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from punktfunk.desktop.inject.eis_devices import MAX_REGIONS
+from punktfunk.desktop.inject.eis_devices import MAX_REGIONS, Happening
 from punktfunk.desktop.inject.eis_input import EisInput
-from punktfunk.desktop.inject.eis_link import Happening, SocketLink
+from punktfunk.desktop.inject.eis_link import SocketLink
 from punktfunk.errors import DesktopError
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from tests.fuzz.target import Target

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from punktfunk.desktop.inject import Rect
-from punktfunk.desktop.inject.eis_devices import MAX_DEVICES
+from punktfunk.desktop.inject.eis_devices import MAX_DEVICES, EisEvent, Happening, LockedModifiers
 from punktfunk.desktop.inject.eis_input import CONTACTS, EisInput
-from punktfunk.desktop.inject.eis_link import EisEvent, Happening, LockedModifiers
 from punktfunk.desktop.inject.key_finder import KeyFinder
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool

@@ -13,15 +13,16 @@ import pytest
 
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.ei_wire import MAX_DESCRIPTORS, MAX_MESSAGE_BYTES, MAX_UNSENT_BYTES
-from punktfunk.desktop.inject.eis_devices import MAX_REGIONS, Capability, Region
-from punktfunk.desktop.inject.eis_link import (
-    MAX_KEYMAP_BYTES,
-    MAX_OBJECTS,
+from punktfunk.desktop.inject.eis_devices import (
+    MAX_REGIONS,
+    Capability,
     EisEvent,
     Happening,
     LockedModifiers,
-    SocketLink,
+    Region,
 )
+from punktfunk.desktop.inject.eis_link import MAX_OBJECTS, SocketLink
+from punktfunk.desktop.inject.eis_socket_device import MAX_KEYMAP_BYTES
 from punktfunk.errors import DesktopError
 from tests.support.eis_server import CONNECTION, MASKS, EisServer, arguments, u32, u64
 

@@ -17,9 +17,9 @@ from punktfunk import log
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.ei_wire import HINT
-from punktfunk.desktop.inject.eis_devices import Capability
+from punktfunk.desktop.inject.eis_devices import Capability, EisEvent, Happening
 from punktfunk.desktop.inject.eis_input import NO_KEY, EisInput
-from punktfunk.desktop.inject.eis_link import EisEvent, EisLink, Happening, SocketLink
+from punktfunk.desktop.inject.eis_link import EisLink, SocketLink
 from punktfunk.desktop.inject.key_finder import KeyFinder
 from punktfunk.desktop.inject.keymap import Keyboard, load_xkbcommon
 from punktfunk.errors import DesktopError, PunktfunkError

@@ -1,4 +1,4 @@
-"""Devices that an EIS server has given: what they can do, which are ready, and where on them a position lands.
+"""Devices that an EIS server has given: what they can do, what is told of them, and where on them a position lands.
 
 A server gives devices as it likes: KWin one of all outputs, Mutter one for each stream, gamescope one for everything.
 Where a stream's output lies among them is told by its mapping id, or by its rectangle.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import Enum, IntFlag, auto
 from typing import Final, Protocol
 
 from punktfunk.desktop.inject import Rect
@@ -110,6 +110,35 @@ class EisDevice(Protocol):
     def touch_up(self, finger: int, *, cancel: bool) -> None:
         """Lift a finger; with ``cancel`` what it did is not to count, where the server knows that."""
         ...
+
+
+class Happening(Enum):
+    """What a server tells."""
+
+    ADDED = auto()
+    REMOVED = auto()
+    RESUMED = auto()
+    PAUSED = auto()
+    MODIFIERS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class LockedModifiers:
+    """What a server says of its keyboard beyond the keys that are down."""
+
+    locked: int
+    """Mask of the modifiers that stay, such as caps lock, by the keymap's numbers."""
+    group: int
+    """The layout that is used, of those of the keymap."""
+
+
+@dataclass(frozen=True, slots=True)
+class EisEvent:
+    """Something that a server told of a device."""
+
+    what: Happening
+    device: EisDevice
+    modifiers: LockedModifiers | None = None
 
 
 class EisDevices:

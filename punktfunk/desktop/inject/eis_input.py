@@ -7,8 +7,14 @@ from contextlib import contextmanager
 from typing import Final
 
 from punktfunk.desktop.inject import Rect
-from punktfunk.desktop.inject.eis_devices import Capability, EisDevice, EisDevices
-from punktfunk.desktop.inject.eis_link import EisEvent, Happening, LockedModifiers
+from punktfunk.desktop.inject.eis_devices import (
+    Capability,
+    EisDevice,
+    EisDevices,
+    EisEvent,
+    Happening,
+    LockedModifiers,
+)
 from punktfunk.desktop.inject.key_finder import KeyFinder, Stroke
 from punktfunk.desktop.inject.keycodes import EVDEV_NUM_LOCK, EVDEV_OF_BUTTON, EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.inject.pointer_finger import PointerFinger, of_finger
