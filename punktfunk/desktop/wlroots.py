@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 from punktfunk import log
@@ -92,7 +92,7 @@ class WlrootsDesktop(UserSession):
             self._attach_again()
             with self._noting_failure():
                 if not self._own_output:
-                    return self._provided(self._output, mode)
+                    return self._provided(self._users_output(), mode)
                 if self._virtual is None:
                     if self._ipc_path is None:
                         raise CapabilityError("only sway can make an output", "stream one that there is")
@@ -125,11 +125,14 @@ class WlrootsDesktop(UserSession):
             made = [each.name for each in self._virtual.outputs]
             if output.name not in made:
                 return  # it went with a compositor that has ended
-            if output.name == self._pointed_at:
-                # Positions count on what is left, before what they have counted on goes.
-                self._point_at(next((name for name in made if name != output.name), self._output))
-                self._virtual.focus(self._pointed_at)
-            self._virtual.remove(VirtualOutput(output.name, output.mode))
+            try:
+                if output.name == self._pointed_at:
+                    # Positions count on what is left, before what they have counted on goes.
+                    others = [name for name in made if name != output.name]
+                    self._point_at(others[0] if others else self._users_output(besides=made))
+                    self._virtual.focus(self._pointed_at)
+            finally:
+                self._virtual.remove(VirtualOutput(output.name, output.mode))
 
     def inject(self, event: InputEvent) -> None:
         """Put one input event in; raise DesktopError when the compositor has gone."""
@@ -227,6 +230,18 @@ class WlrootsDesktop(UserSession):
 
     def _provided(self, name: str, mode: Mode) -> DesktopOutput:
         return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name))
+
+    def _users_output(self, *, besides: Collection[str] = ()) -> str:
+        """Return the output that was focused at first, or where that has gone the first that is there."""
+        self._connection.round_trip()
+        names = [each.name for each in self._connection.outputs if each.name and each.name not in besides]
+        if self._output not in names:
+            if not names:
+                raise DesktopError("the desktop has no output", "switch one on")
+            self._output = names[0]
+            if not self._own_output:
+                self._point_at(self._output)
+        return self._output
 
     def _can_remove_outputs(self) -> bool:
         if self._ipc_path is None:

@@ -27,9 +27,7 @@ PAIRS = [
     if KINDS[name].compositor is not None or part not in ("compositor", "pipewire")
 ]
 
-MISSED = {
-    ("host", "sway"): "the output of a stream stays in sway when the host is killed",
-}
+MISSED: dict[tuple[str, str], str] = {}
 """Pairs that do not hold yet, and what happens instead."""
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from punktfunk.desktop.vdisplay import holder_program
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
 from punktfunk.errors import DesktopError
 from punktfunk.units import Mode
@@ -34,4 +38,48 @@ def test_an_output_has_the_scale_that_is_asked_for_and_otherwise_the_one_that_is
         display.change(first, MODE)
         display.change(second, MODE, scale=1.0)
         assert sway.scales == {first.name: 1.5, second.name: 1.0}
+    sway.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ([{"made": ["HEADLESS-2"], "before": None}], ["DP-1", "HEADLESS-3", "DP-2"]),
+        ([{"made": [], "before": ["DP-1"]}], ["DP-1", "DP-2"]),
+        ([{"made": ["HEADLESS-2"], "before": None}, {"made": [], "before": None}], None),
+        ([], None),
+    ],
+    ids=["made", "being made", "taken away", "nothing yet"],
+)
+def test_what_a_maker_that_was_killed_has_left_is_taken_away(
+    said: list[dict[str, object]], left: list[str] | None, tmp_path: Path
+) -> None:
+    sway = NewSway(tmp_path / "sock")
+    sway.outputs |= {"HEADLESS-2": (1, 1), "HEADLESS-3": (1, 1), "DP-2": (1, 1)}
+    before = list(sway.outputs)
+    text = "".join(json.dumps(line) + "\n" for line in said) + '{"made": ["DP-1"]'  # cut off in the middle
+    command = [sys.executable, "-I", "-S", holder_program.__file__, str(tmp_path / "sock")]
+    subprocess.run(command, input=text.encode(), timeout=30, check=True)
+    sway.close()
+    assert list(sway.outputs) == (before if left is None else left)
+
+
+def test_outputs_are_held_while_they_are_there_and_their_holder_goes_with_the_last(tmp_path: Path) -> None:
+    sway = NewSway(tmp_path / "sock")
+    with SwayDisplay(str(tmp_path / "sock"), "unused") as display:
+        assert not display._holder.holds
+        first = display.create(MODE)
+        process = display._holder._process
+        assert process is not None
+        process.kill()
+        process.wait()
+        display.create(MODE)  # a holder that was killed is started again
+        display.remove(first)
+        again = display._holder._process
+        assert again is not None
+        assert again.poll() is None
+        display._holder.close()  # its pipe ends, as when this process is killed
+        assert again.returncode == 0
+        assert list(sway.outputs) == ["DP-1"]
+        display._made = []
     sway.close()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Self
 
 from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
+from punktfunk.desktop.vdisplay.holder import OutputHolder
 from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.units import Mode
@@ -23,6 +25,7 @@ class SwayDisplay:
         self._ipc = SwayIpc(ipc_path)
         self._socket = socket
         self._keep = outputs_outlive_us
+        self._holder = OutputHolder(ipc_path)
         self._steady = self.can_remove
         self._made: list[VirtualOutput] = []
         self._closed = False
@@ -50,12 +53,14 @@ class SwayDisplay:
                 "stream one of its outputs, or let punktfunk start a headless sway of its own",
             )
         before = self._ipc.outputs().keys()
+        self._hold(before)
         self._ipc.command("create_output")
         created = self._ipc.outputs().keys() - before
         if len(created) != 1:
             raise DesktopError(f"sway made {len(created)} outputs where one was asked for")
         output = VirtualOutput(created.pop(), mode)
         self._made.append(output)
+        self._hold()
         try:
             # What is not asked for is as its user has configured it.
             return self.change(output, mode, scale=None if scale == 1 else scale)
@@ -87,6 +92,7 @@ class SwayDisplay:
         """Take an output that was made here away; raise DesktopError where sway refuses."""
         self._made = [each for each in self._made if each.name != output.name]
         self._ipc.command(f"output {output.name} unplug")
+        self._hold()
 
     def close(self) -> None:
         """Take away the outputs that were made here, except where they end with the compositor."""
@@ -97,8 +103,17 @@ class SwayDisplay:
             if not self._keep:
                 for output in self._made:
                     self._ipc.command(f"output {output.name} unplug")
+                self._made = []
         finally:
             self._ipc.close()
+            if not self._keep:
+                self._hold()
+                self._holder.close()
+
+    def _hold(self, before: Collection[str] | None = None) -> None:
+        """Have outputs taken away should this process be killed, where they do not end with the compositor."""
+        if not self._keep and (self._made or before is not None or self._holder.holds):
+            self._holder.tell([output.name for output in self._made], before)
 
     def __enter__(self) -> Self:
         return self
