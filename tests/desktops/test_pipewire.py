@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -36,6 +44,37 @@ def test_a_second_capture_of_a_screen_that_stands_still_gets_its_picture_and_the
                 lambda: capture.capture() is not None and capture.counters["captured"] > taken,  # noqa: B023
             )
             capture.close()
+
+
+def test_pipewire_makes_no_thread_of_the_process_real_time(session: UserSession) -> None:
+    remote = str(session.runtime / "pipewire-0")
+    limit = resource.getrlimit(resource.RLIMIT_RTTIME)
+    with open_capture_of(remote) as capture:
+        capture.capture()
+        schedulers = {os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+        assert schedulers == {os.SCHED_OTHER}
+        assert resource.getrlimit(resource.RLIMIT_RTTIME) == limit
+
+
+@contextlib.contextmanager
+def open_capture_of(remote: str) -> Iterator[VideoSource]:
+    """Capture a producer of the server; the stand-in for one keeps the library's own ways out of this process."""
+    command = [sys.executable, "-c", PRODUCER, remote]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as producer:
+        assert producer.stdout is not None
+        screen = PipeWireScreen(node=int(producer.stdout.readline()), remote=remote)
+        with contextlib.closing(open_capture(screen, MODE)) as capture:
+            yield capture
+        producer.kill()
+
+
+PRODUCER = """
+import sys
+from tests.support.pipewire_producer import Producer
+with Producer(sys.argv[1]) as producer:
+    print(producer.node, flush=True)
+    sys.stdin.read()
+"""
 
 
 def drain(capture: VideoSource) -> None:

@@ -48,6 +48,9 @@ _PROPERTIES: Final = (
     b" node.name = punktfunk node.dont-reconnect = true node.dont-fallback = true }"
 )
 """The last two are for the session manager: the screen that was asked for or none, and never the user's camera."""
+_CONTEXT: Final = b"{ module.rt = false }"
+"""The thread that calls us would be made real-time, and a limit set by which the kernel may kill the whole process when
+any of its real-time threads, such as the one that sends, works for long."""
 _FLAGS: Final = (
     library.FLAG_AUTOCONNECT | library.FLAG_RT_PROCESS | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
 )
@@ -261,7 +264,8 @@ class PipeWireStream:
         """Start PipeWire's thread; it waits until it is told something."""
         self._loop = _made(self._pw.pw_thread_loop_new(b"pipewire", None), "no loop")
         loop = self._pw.pw_thread_loop_get_loop(self._loop)
-        self._context = _made(self._pw.pw_context_new(loop, None, 0), "its configuration is missing")
+        settings = self._pw.pw_properties_new_string(_CONTEXT)
+        self._context = _made(self._pw.pw_context_new(loop, settings, 0), "its configuration is missing")
         if self._pw.pw_thread_loop_start(self._loop) < 0:
             raise DesktopError("PipeWire's client cannot be started: no thread")
 
