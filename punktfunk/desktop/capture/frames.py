@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -38,6 +39,8 @@ class FrameMaker:
         self._destination = destination(colours)
         self._pace = Pace(mode.refresh_hz)
         self._last: av.VideoFrame | None = None
+        # Who has been given a frame may read it until two more have been given.
+        self._copies: deque[av.VideoFrame | None] = deque([None] * 3)
         self._number = self._repeats = 0
         self.given_ns = monotonic_ns()
         """When the last frame was given."""
@@ -93,7 +96,9 @@ class FrameMaker:
         """Return a copy of the last picture that ``changes`` has changed; raise MediaError before the first one."""
         if self._last is None:
             raise MediaError("there is no picture yet")
-        self._last = copied(self._last)
+        # A fresh one each time would cost more in page faults than the copy itself.
+        self._copies.rotate()
+        self._copies[0] = self._last = copied(self._last, self._copies[0])
         changes(self._last)
         self.counters["captured"] += 1
         self._repeats = 0
@@ -118,9 +123,9 @@ class FrameMaker:
         return given
 
 
-def copied(picture: av.VideoFrame) -> av.VideoFrame:
-    """Return a frame of its own with the same content."""
-    copy = av.VideoFrame(picture.width, picture.height, picture.format.name)
+def copied(picture: av.VideoFrame, into: av.VideoFrame | None = None) -> av.VideoFrame:
+    """Return a frame of its own with the same content: ``into`` if there is one, which is of the same size."""
+    copy = av.VideoFrame(picture.width, picture.height, picture.format.name) if into is None else into
     copy.colorspace, copy.color_range = picture.colorspace, picture.color_range
     for index in range(len(picture.planes)):
         plane_view(copy, index)[...] = plane_view(picture, index)
