@@ -24,6 +24,7 @@ from tests.support.waiting import eventually, soon
 
 MODE: Final = Mode(1280, 720, 30)
 _GAP_S: Final = 0.004
+_LAST_LINES: Final = 12
 _MARK: Final = "PUNKTFUNK_TEST_RUN"
 
 
@@ -61,7 +62,11 @@ def serving(desktop: StreamedDesktop, folder: Path, *options: str) -> Iterator[S
     with contextlib.ExitStack() as ends:
         with desktop.answered():
             host = ends.enter_context(Served(desktop, folder, *options))
-        yield host
+        try:
+            yield host
+        except BaseException as error:
+            error.add_note("\n".join(["the host has said:", *host.log.splitlines()[-_LAST_LINES:]]))
+            raise
     left = host.processes()
     assert not left, f"left by the host: {left}"
 
