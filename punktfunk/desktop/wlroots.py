@@ -92,7 +92,7 @@ class WlrootsDesktop(UserSession):
             self._attach_again()
             with self._noting_failure():
                 if not self._own_output:
-                    return self._provided(self._users_output(), mode)
+                    return self._provided(self._focused_at_first(), mode)
                 if self._virtual is None:
                     if self._ipc_path is None:
                         raise CapabilityError("only sway can make an output", "stream one that there is")
@@ -128,9 +128,10 @@ class WlrootsDesktop(UserSession):
             try:
                 if output.name == self._pointed_at:
                     # Positions count on what is left, before what they have counted on goes.
-                    others = [name for name in made if name != output.name]
-                    self._point_at(others[0] if others else self._users_output(besides=made))
-                    self._virtual.focus(self._pointed_at)
+                    others = [name for name in made if name != output.name] or self._users_outputs(made)
+                    if others:
+                        self._point_at(others[0])
+                        self._virtual.focus(others[0])
             finally:
                 self._virtual.remove(VirtualOutput(output.name, output.mode))
 
@@ -231,16 +232,20 @@ class WlrootsDesktop(UserSession):
     def _provided(self, name: str, mode: Mode) -> DesktopOutput:
         return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name))
 
-    def _users_output(self, *, besides: Collection[str] = ()) -> str:
-        """Return the output that was focused at first, or where that has gone the first that is there."""
+    def _users_outputs(self, made: Collection[str] = ()) -> list[str]:
+        """Return the outputs that were not made here, the one that was focused at first before the others."""
         self._connection.round_trip()
-        names = [each.name for each in self._connection.outputs if each.name and each.name not in besides]
-        if self._output not in names:
-            if not names:
-                raise DesktopError("the desktop has no output", "switch one on")
+        names = [each.name for each in self._connection.outputs if each.name and each.name not in made]
+        return sorted(names, key=lambda name: name != self._output)
+
+    def _focused_at_first(self) -> str:
+        """Return the output that was focused at first, or where that has gone another one, which input goes to then."""
+        names = self._users_outputs()
+        if not names:
+            raise DesktopError("the desktop has no output", "switch one on")
+        if names[0] != self._output:
             self._output = names[0]
-            if not self._own_output:
-                self._point_at(self._output)
+            self._point_at(self._output)
         return self._output
 
     def _can_remove_outputs(self) -> bool:

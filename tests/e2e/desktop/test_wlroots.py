@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.peers.served_desktop import ServedDesktop, connect, pictures
-from punktfunk.desktop import BackendName, DesktopOptions, backends, wlroots
+from punktfunk.desktop import BackendName, DesktopOptions, DesktopOutput, backends, wlroots
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.session import DesktopSession
 from punktfunk.desktop.touch import sway as sway_touch
@@ -174,6 +174,27 @@ def test_a_desktop_does_without_touch_where_sway_does_not_map_it(
     new.close()
     assert pointer_entries(ring) == ["warning"] * 2
     assert all(device.closed for device in devices)
+
+
+def test_an_output_is_taken_away_that_nobody_gets_and_one_that_cannot_be_pointed_at(
+    inside: DesktopSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_output: str) -> None:
+        raise DesktopError("the compositor does not answer")
+
+    new = NewSway(tmp_path / "sock")
+    with WlrootsDesktop(ipc_path=str(tmp_path / "sock"), own_output=True) as desktop:
+        with monkeypatch.context() as changed:
+            changed.setattr(desktop._injector, "aim", gone)
+            with pytest.raises(DesktopError, match="does not answer"):
+                desktop.provide(MODE)
+            assert list(new.outputs) == ["DP-1"]
+        assert desktop.failure is None, "it answers all the same"
+        given = DesktopOutput("HEADLESS-1", MODE, WlrScreen(display=inside.socket, output="HEADLESS-1"))
+        desktop.give_back(given)
+        assert list(new.outputs) == ["DP-1"], "the user's own stays"
+    new.close()
+    assert inside.failure is None
 
 
 def test_a_desktop_does_without_touch_where_sway_does_not_tell_of_its_inputs(
