@@ -134,9 +134,9 @@ def test_time_number_crop_and_damage_come_along() -> None:
     assert (nothing.stamp_ns, nothing.crop, nothing.damage, nothing.cursor) == (0, None, None, None)
 
 
-def test_a_list_of_damage_without_an_end_is_the_whole_picture_and_an_empty_one_nothing() -> None:
+def test_a_list_of_damage_without_an_end_is_the_whole_picture_and_an_empty_one_says_nothing() -> None:
     assert companions(spa_buffer({DAMAGE: region(0, 0, 1, 1) * 2}), VIDEO).damage == (Rectangle(0, 0, 8, 4),)
-    assert companions(spa_buffer({DAMAGE: bytes(32)}), VIDEO).damage == ()
+    assert companions(spa_buffer({DAMAGE: bytes(32)}), VIDEO).damage is None
 
 
 def test_a_part_that_is_all_of_the_picture_is_no_part() -> None:

@@ -194,7 +194,7 @@ def _crop(region: bytes, video: VideoFormat) -> Rectangle | None:
 
 
 def _damage(meta: library.Meta | None, video: VideoFormat) -> tuple[Rectangle, ...] | None:
-    """Return what has changed: the list ends with an empty region, or where the meta does."""
+    """Return what has changed, None where that is not said; a list ends with an empty one, or with the meta."""
     if meta is None:
         return None
     count = min(meta.size // REGION_BYTES, _MAX_DAMAGE)
@@ -203,7 +203,8 @@ def _damage(meta: library.Meta | None, video: VideoFormat) -> tuple[Rectangle, .
     for at in range(0, len(listed), REGION_BYTES):
         region = listed[at : at + REGION_BYTES]
         if not any(_REGION.unpack(region)[2:]):
-            return tuple(changed)
+            # Mutter says nothing of its virtual monitors by saying that nothing has changed.
+            return tuple(changed) or None
         if (part := _inside(region, video)) is not None:
             changed.append(part)
     # There may be more than there was room for.
