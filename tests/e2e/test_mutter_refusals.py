@@ -269,6 +269,37 @@ def test_a_mapping_id_that_is_none_is_not_believed(
         begun.close()
 
 
+def test_the_pointer_is_brought_to_the_first_streams_monitor_once_unless_its_client_has_moved_it(
+    address: str,
+) -> None:
+    display = "org.gnome.Mutter.DisplayConfig"
+    mutter = FakeMutter(address, display)
+    moves = "RemoteDesktop.Session.NotifyPointerMotionAbsolute"
+
+    def monitors_change() -> None:
+        mutter.signal("MonitorsChanged", path="/org/gnome/Mutter/DisplayConfig", interface=display)
+
+    try:
+        with MutterDesktop(address=address) as desktop:
+            first = desktop.provide(MODE)
+            monitors_change()
+            eventually(lambda: mutter.calls[moves] == 1, "the pointer to be brought")
+            desktop.provide(MODE)
+            monitors_change()
+            desktop.inject(InputEvent(InputKind.KEY_DOWN, 65))
+            desktop.release_all()
+            assert mutter.calls[moves] == 1
+            desktop.give_back(first)
+        with MutterDesktop(address=address) as desktop:
+            desktop.provide(MODE)
+            desktop.inject(InputEvent(InputKind.MOUSE_MOVE, x=1, y=1))
+            monitors_change()
+            desktop.release_all()
+        assert mutter.calls[moves] == 1
+    finally:
+        mutter.close()
+
+
 def test_a_mutter_that_ends_and_comes_again_is_streamed_again(
     desktop: MutterDesktop, mutter: FakeMutter, address: str
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from punktfunk import log
 from punktfunk.desktop import DesktopOptions, DesktopOutput
@@ -18,13 +19,17 @@ from punktfunk.desktop.mutter.reach import require_mutter
 from punktfunk.desktop.mutter.session import MutterSession, MutterStream, is_gone
 from punktfunk.desktop.portal.choice import ALL_DEVICES
 from punktfunk.desktop.portal.notify import NotifyInjector
-from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.desktop.session_bus import Cancel, SessionBus
 from punktfunk.desktop.user_session import UserSession
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
-from punktfunk.input import InputEvent
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.units import Mode
 
 _HINT: Final = "connect again"
+_DISPLAY_CONFIG: Final = "org.gnome.Mutter.DisplayConfig"
+_REGION_TRIES: Final = 20
+_REGION_EVERY_S: Final = 0.05
+"""A new monitor is told on the bus, and its region on the connection for input: either may be first."""
 _MOST_SCALE: Final = 4.0
 """Mutter takes any; at four, a screen of 4K has the room of a small tablet."""
 
@@ -62,6 +67,10 @@ class MutterDesktop(UserSession):
         self._injector: EisInjector | NotifyInjector | None = None
         self._lent: dict[str, _Lent] = {}
         """Of each output by its name, oldest first."""
+        self._pointed = False
+        """Whether the pointer has been where streams show it."""
+        self._over = threading.Event()
+        self._stop_watching: Cancel | None = None
         self._bus = self._connect()
 
     @property
@@ -112,6 +121,7 @@ class MutterDesktop(UserSession):
         if self._failure is not None:
             raise DesktopError(self._failure.cause, self._failure.hint)
         if injector is not None:
+            self._pointed = True
             injector.inject(event)
 
     def release_all(self) -> dict[str, int]:
@@ -176,8 +186,17 @@ class MutterDesktop(UserSession):
         elif again:
             require_mutter(self._bus)
         self._failure = None
+        self._pointed = False
+        self._over.clear()
         self._session = session = MutterSession(self._bus, self._ended)
         try:
+            self._stop_watching = self._bus.subscribe(
+                "/org/gnome/Mutter/DisplayConfig",
+                _DISPLAY_CONFIG,
+                "MonitorsChanged",
+                self._point,
+                sender=_DISPLAY_CONFIG,
+            )
             self._injector = self._open_input(session)
         except BaseException:
             self._end_session()
@@ -210,6 +229,10 @@ class MutterDesktop(UserSession):
         """End what Mutter does for us; what fails has ended with it."""
         session, self._session = self._session, None
         injector, self._injector = self._injector, None
+        stop_watching, self._stop_watching = self._stop_watching, None
+        self._over.set()
+        if stop_watching is not None:
+            stop_watching()
         self._lent.clear()
         for part in (injector, session):
             try:
@@ -217,6 +240,20 @@ class MutterDesktop(UserSession):
                     part.close()
             except PunktfunkError as error:
                 self._log.debug("not closed in order", cause=error.cause)
+
+    def _point(self, _body: tuple[Any, ...]) -> None:
+        """Bring the pointer to the first stream's monitor, unless its client has: what is opened next opens there."""
+        for _ in range(_REGION_TRIES):
+            injector, first = self._injector, next(iter(self._lent.copy().values()), None)
+            if self._pointed or injector is None or first is None or self._failure is not None:
+                return
+            size = SurfaceSize(first.mode.width, first.mode.height)
+            middle = InputEvent(InputKind.MOUSE_ABSOLUTE, x=size.width // 2, y=size.height // 2, surface=size)
+            try:
+                self._pointed = injector.inject(middle)
+            except DesktopError:
+                return  # it has ended, and is about to be told of
+            self._over.wait(_REGION_EVERY_S)
 
     def _ended(self, error: DesktopError) -> None:
         self._failure = error
