@@ -90,6 +90,17 @@ def test_in_a_scaled_picture_its_size_and_place_are_scaled_too() -> None:
     assert (plane_view(frame, 0) == 235).all(), "and grows no further than a frame may be"
 
 
+def test_its_hot_spot_is_that_of_its_bitmap() -> None:
+    frame = frame_of((0, 0, 0), Colours())
+    pointer = Pointer(MODE.width, MODE.height)
+    pixels = np.full((4, 6, 4), 255, np.uint8)
+    pointer.update(Cursor(True, 20, 10, CursorBitmap(pixels, 4, 2)))
+    pointer.update(Cursor(True, 30, 20))
+    pointer.draw(frame)
+    shown = np.argwhere(plane_view(frame, 0) == 235)
+    assert (shown.min(axis=0).tolist(), shown.max(axis=0).tolist()) == ([18, 26], [21, 31])
+
+
 def test_an_empty_bitmap_hides_it() -> None:
     pointer = Pointer(MODE.width, MODE.height)
     pointer.update(Cursor(True, 1, 1, bitmap(1, 1, 1, 1)))

@@ -157,11 +157,12 @@ def bitmap(
 def test_a_pointer_has_its_place_and_its_bitmap_in_the_order_of_its_colours() -> None:
     cursor = companions(spa_buffer({CURSOR: pointed(bitmap=bitmap(b"\1\2\3\4\5\6\7\x08"))}), VIDEO).cursor
     assert cursor is not None
-    assert (cursor.visible, cursor.x, cursor.y) == (True, 9, 18)
+    assert (cursor.visible, cursor.x, cursor.y) == (True, 10, 20)
     assert cursor.bitmap is not None
+    assert (cursor.bitmap.hot_x, cursor.bitmap.hot_y) == (1, 2)
     assert cursor.bitmap.pixels.tolist() == [[[3, 2, 1, 4], [7, 6, 5, 8]]]
     moved = companions(spa_buffer({CURSOR: pointed(offset=0)}), VIDEO).cursor
-    assert moved == Cursor(True, 9, 18)
+    assert moved == Cursor(True, 10, 20)
     assert moved.after(cursor).bitmap is cursor.bitmap, "one that has not been seen yet is kept"
     assert companions(spa_buffer({CURSOR: pointed(identity=0)}), VIDEO).cursor == Cursor(visible=False)
     empty = companions(spa_buffer({CURSOR: pointed(bitmap=bitmap(b"", width=0))}), VIDEO).cursor

@@ -75,8 +75,9 @@ class Pointer:
         if not self.is_shown:
             return
         shape = self._shape = self._shape or self._make_shape()
-        x = self._cursor.x * self._size[0] // self._source[0]
-        y = self._cursor.y * self._size[1] // self._source[1]
+        assert self._bitmap is not None
+        x = (self._cursor.x - self._bitmap.hot_x) * self._size[0] // self._source[0]
+        y = (self._cursor.y - self._bitmap.hot_y) * self._size[1] // self._source[1]
         self._blend(frame, 0, shape.planes[0], shape.alpha, x, y)
         # A sample of chroma is of two by two pixels, wherever in them the pointer begins.
         alpha = _halved(shape.alpha, x % 2, y % 2)

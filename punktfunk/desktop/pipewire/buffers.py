@@ -63,6 +63,9 @@ class CursorBitmap:
 
     pixels: Pixels
     """Red, green, blue, alpha."""
+    hot_x: int = 0
+    """Which of them is at the pointer's place; said with the bitmap, and not again with each move."""
+    hot_y: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,6 @@ class Cursor:
 
     visible: bool
     x: int = 0
-    """Left edge of its bitmap in the picture, the hot spot considered."""
     y: int = 0
     bitmap: CursorBitmap | None = None
 
@@ -218,10 +220,10 @@ def _cursor(meta: library.Meta | None) -> Cursor | None:
     identity, _, x, y, hot_x, hot_y, offset = _CURSOR.unpack(head)
     if identity == 0:
         return Cursor(visible=False)
-    return Cursor(True, x - hot_x, y - hot_y, _bitmap(meta, offset) if offset else None)
+    return Cursor(True, x, y, _bitmap(meta, offset, (hot_x, hot_y)) if offset else None)
 
 
-def _bitmap(meta: library.Meta | None, offset: int) -> CursorBitmap | None:
+def _bitmap(meta: library.Meta | None, offset: int, hot: tuple[int, int]) -> CursorBitmap | None:
     """Return the bitmap at ``offset``; None where it is none that can be shown. An empty one hides the pointer."""
     head = _part(meta, offset, BITMAP_BYTES)
     if not head:
@@ -238,7 +240,7 @@ def _bitmap(meta: library.Meta | None, offset: int) -> CursorBitmap | None:
         return None
     pixels: Pixels = np.ndarray((height, width, 4), np.uint8, rows, 0, (stride, 4, 1))
     order = [2, 1, 0, 3] if name == "bgra" else [0, 1, 2, 3]
-    return CursorBitmap(pixels[..., order])
+    return CursorBitmap(pixels[..., order], *hot)
 
 
 _HEADER_CORRUPTED: Final = 1 << 1

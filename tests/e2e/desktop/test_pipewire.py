@@ -132,7 +132,7 @@ def test_a_pointer_that_is_told_beside_the_picture_is_drawn_and_moves_without_on
         frame = shown(producer, capture, grey(0), metas={CURSOR: place + bitmap})
         assert set(frame.luma[50:58, 100:116].ravel()) == {WHITE}
         assert int((frame.luma == WHITE).sum()) == 16 * 8
-        frame = shown(producer, capture, metas={CURSOR: struct.pack("=IIiiiiI", 1, 0, 24, 12, 4, 2, 0)})
+        frame = shown(producer, capture, metas={CURSOR: struct.pack("=IIiiiiI", 1, 0, 24, 12, 0, 0, 0)})
         assert set(frame.luma[10:18, 20:36].ravel()) == {WHITE}
         assert int((frame.luma == WHITE).sum()) == 16 * 8, "and it is where it was no more"
         assert set(shown(producer, capture, metas={CURSOR: bytes(28)}).luma.ravel()) == {BLACK}
