@@ -20,7 +20,7 @@ from punktfunk.desktop import BackendName, DesktopOptions, DesktopOutput, backen
 from punktfunk.desktop.capture import numbered, open_capture
 from punktfunk.desktop.mutter import MutterDesktop, examine
 from punktfunk.desktop.mutter import desktop as module
-from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.desktop.session_bus import BusError, SessionBus
 from punktfunk.errors import CapabilityError, DesktopError, MediaError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import RawFrame
@@ -239,7 +239,13 @@ def test_a_locked_gnome_ends_the_stream_and_says_so_until_it_is_unlocked(
             assert done, said
             return str(said)
 
-        eventually(lambda: does("Main.layoutManager._startingUp") == "false", "GNOME Shell to have started")
+        def has_started() -> bool:
+            try:
+                return does("Main.layoutManager._startingUp") == "false"
+            except BusError:
+                return False  # it has its name before it has its objects
+
+        eventually(has_started, "GNOME Shell to have started")
         assert examine().reason.startswith("GNOME ")
         desktop = ends.enter_context(MutterDesktop(DesktopOptions(audio=False)))
         shared = "Main.panel.statusArea.screenSharing.visible"
