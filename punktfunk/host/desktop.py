@@ -288,6 +288,9 @@ class OutputLease:
         self._read_marker = read_marker
         self._scale = scale
         self._lent: DesktopOutput | None = None
+        """``None`` before there is one, and while that is being changed or replaced."""
+        self._turn = asyncio.Lock()
+        """Held by what changes or replaces it: after either, the desktop knows it by another object."""
         self._over = False
 
     async def begin(self, mode: Mode) -> Shown:
@@ -309,28 +312,44 @@ class OutputLease:
 
     async def change(self, mode: Mode) -> Shown:
         """Give the output another mode; return what to capture then."""
-        if self.desktop is None or self._lent is None:
-            raise DesktopError("the stream has no output yet")
-        self._lent = await asyncio.to_thread(self.desktop.change, self._lent, mode)
-        return await self._shown(self._lent)
+        async with self._turn:
+            if self.desktop is None or self._lent is None:
+                raise DesktopError("the stream has no output yet")
+            lent, self._lent = self._lent, None
+            try:
+                lent = await asyncio.to_thread(self.desktop.change, lent, mode)
+            finally:
+                self._take(self.desktop, lent)
+            return await self._shown_of(lent)
 
     async def renew(self, mode: Mode) -> Shown:
         """Have another output made in place of one that gives no pictures any more; return what to capture then."""
-        if self.desktop is None:
-            raise DesktopError("the stream has no output yet")
-        lost, self._lent = self._lent, None
-        lent = await asyncio.to_thread(self.desktop.renew, lost, mode, scale=self._scale)
-        if self._over:
-            self.desktop.give_back(lent)
-            raise DesktopError("the stream is over")
-        self._lent = lent
-        return await self._shown(lent)
+        async with self._turn:
+            if self.desktop is None:
+                raise DesktopError("the stream has no output yet")
+            lost, self._lent = self._lent, None
+            lent = await asyncio.to_thread(self.desktop.renew, lost, mode, scale=self._scale)
+            self._take(self.desktop, lent)
+            return await self._shown_of(lent)
 
     def end(self) -> None:
         """Give the output back for another stream."""
         self._over = True
         if self.desktop is not None and self._lent is not None:
             self.desktop.give_back(self._lent)
+
+    def _take(self, desktop: DesktopPool, lent: DesktopOutput) -> None:
+        """Keep what the stream has now, or give it back where the stream has ended meanwhile."""
+        if self._over:
+            desktop.give_back(lent)
+        else:
+            self._lent = lent
+
+    async def _shown_of(self, lent: DesktopOutput) -> Shown:
+        """Return what to capture of it; raise ``DesktopError`` where the stream has ended meanwhile."""
+        if self._over:
+            raise DesktopError("the stream is over")
+        return await self._shown(lent)
 
     async def _shown(self, lent: DesktopOutput) -> Shown:
         screen = numbered(lent.screen) if self._read_marker else lent.screen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from punktfunk.desktop import DesktopOutput
 from punktfunk.desktop.capture import WlrScreen
 from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
-from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.desktop import DesktopPool, OutputLease
 from punktfunk.units import Mode
 
 
@@ -117,3 +119,60 @@ def test_mirrored_streams_show_the_first_ones_output_until_the_last_has_left() -
     assert pool.lend(SMALL).name == "OUT-4"
     pool.give_back(third)
     pool.close()
+
+
+class SlowOutputs(Outputs):
+    """One that is slow to give an output another mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changing, self.go_on = threading.Event(), threading.Event()
+
+    def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
+        self.changing.set()
+        assert self.go_on.wait(30)
+        return super().change(output, mode)
+
+
+def test_an_output_that_changes_while_its_stream_ends_is_given_back() -> None:
+    async def scenario() -> list[str]:
+        desktop = SlowOutputs()
+        pool = DesktopPool(desktop)  # type: ignore[arg-type]  # it is asked for outputs alone
+        lease = OutputLease(pool)
+        await lease.begin(SMALL)
+        change = asyncio.ensure_future(lease.change(LARGE))
+        assert await asyncio.to_thread(desktop.changing.wait, 30)
+        lease.end()
+        desktop.go_on.set()
+        with pytest.raises(DesktopError, match="over"):
+            await change
+        await asyncio.to_thread(pool._work.shutdown)
+        pool.close()
+        return desktop.did
+
+    assert asyncio.run(scenario())[2:] == ["give_back OUT-1"]
+
+
+def test_an_output_that_is_lost_while_it_changes_is_given_back_and_another_one_is_shown() -> None:
+    async def scenario() -> list[str]:
+        desktop = SlowOutputs()
+        pool = DesktopPool(desktop)  # type: ignore[arg-type]  # it is asked for outputs alone
+        lease = OutputLease(pool)
+        await lease.begin(SMALL)
+        change = asyncio.ensure_future(lease.change(LARGE))
+        assert await asyncio.to_thread(desktop.changing.wait, 30)
+        renewal = asyncio.ensure_future(lease.renew(LARGE))
+        await asyncio.sleep(0)
+        desktop.go_on.set()
+        await change
+        await renewal
+        lease.end()
+        await asyncio.to_thread(pool._work.shutdown)
+        pool.close()
+        return desktop.did
+
+    assert asyncio.run(scenario())[2:] == [
+        "give_back OUT-1",
+        f"provide OUT-2 {LARGE} at 1.0",
+        "give_back OUT-2",
+    ]
