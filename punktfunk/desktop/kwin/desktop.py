@@ -149,9 +149,16 @@ class KWinDesktop(UserSession):
 
     def inject(self, event: InputEvent) -> None:
         """Put one input event in; raise DesktopError when the compositor has gone."""
-        with self._lock, self._noting_failure():
-            self._require_life()
-            self._link.injector.inject(event)
+        link = (
+            self._link
+        )  # without the lock: what makes an output waits for KWin, and with it all of the host would
+        self._require_life()
+        try:
+            link.injector.inject(event)
+        except DesktopError as error:
+            if self._link is link:
+                self._failure = error
+            raise
 
     def release_all(self) -> dict[str, int]:
         """Let go of every key and button; return the injector's counters."""
