@@ -106,6 +106,24 @@ def test_one_that_goes_again_and_again_is_given_up() -> None:
     asyncio.run(scenario())
 
 
+def test_one_that_goes_as_soon_as_it_is_taken_is_brought_back_again() -> None:
+    async def scenario() -> None:
+        def use(screen: Shown) -> None:
+            stream.used.append(screen)
+            # Of a worker both messages may be read at once, before anybody has acted on the first.
+            stream.returning.taken(None)
+            if len(stream.used) < 3:
+                stream.returning.lost(LOST)
+
+        stream = Stream(lambda _number: shown())
+        stream.returning._use = use
+        assert await stream.lose() == "back"
+        assert (stream.tries, len(stream.used), stream.ends) == (3, 3, ["back"])
+        assert len(stream.returning._losses) == 3
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
 def test_what_comes_for_a_stream_that_has_ended_meanwhile_is_closed() -> None:
     async def scenario() -> None:
         ours, theirs = socket.socketpair()

@@ -43,6 +43,8 @@ class Returning:
         self._given_up = given_up
         self._losses: list[int] = []
         self._answer: asyncio.Future[PunktfunkError | None] | None = None
+        self._lost_again: PunktfunkError | None = None
+        """Why the screen that a worker has just taken is gone already: both may be told at once."""
         self._task: asyncio.Task[None] | None = None
         self._renewing: asyncio.Future[Shown] | None = None
 
@@ -51,6 +53,7 @@ class Returning:
         now_ns = monotonic_ns()
         self._losses = [each for each in self._losses if now_ns - each < _WITHIN_NS]
         self._losses.append(now_ns)
+        self._lost_again = error
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._bring_back(error))
 
@@ -65,17 +68,27 @@ class Returning:
             self._task.cancel()
 
     async def _bring_back(self, error: PunktfunkError) -> None:
-        if len(self._losses) > _MOST:
-            self._given_up(error)
-            return
+        while len(self._losses) <= _MOST:
+            self._lost_again = None
+            failed = await self._tries(error)
+            if failed is not None:
+                error = failed
+                break
+            if self._lost_again is None:
+                self._back()
+                return
+            error = self._lost_again
+        self._given_up(error)
+
+    async def _tries(self, error: PunktfunkError) -> PunktfunkError | None:
+        """Have screens made until one is shown; return why the last was not."""
+        failed: PunktfunkError | None = error
         for pause_s in PAUSES_S:
             await asyncio.sleep(pause_s)
             failed = await self._try()
             if failed is None:
-                self._back()
-                return
-            error = failed
-        self._given_up(error)
+                break
+        return failed
 
     async def _try(self) -> PunktfunkError | None:
         """Have one more screen made and shown; return why that failed."""
