@@ -170,6 +170,7 @@ class Inhibitor:
                     "ssss",
                     (what, APPLICATION, REASON, "block"),
                     timeout_s=_ANSWER_LIMIT_S,
+                    takes_descriptors=True,
                 )
                 self._descriptors = reply.descriptors
                 self.held.append(f"logind ({what.replace(':', ' and ')})")

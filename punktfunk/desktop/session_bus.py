@@ -142,10 +142,12 @@ class SessionBus:
         body: Sequence[object] = (),
         *,
         timeout_s: float = CALL_LIMIT_S,
+        takes_descriptors: bool = False,
     ) -> Reply:
         """Call a method and return its answer, variants unwrapped.
 
-        Raises BusError for an answer that is an error, and DesktopError where none comes.
+        Descriptors that come with it are closed unless the caller takes them. Raises BusError
+        for an answer that is an error, and DesktopError where none comes.
         """
         from dbus_fast import Message
         from dbus_fast.errors import DBusFastError
@@ -173,7 +175,7 @@ class SessionBus:
                 raise self._gone() from error
             words = printable(str(error) or type(error).__name__, MAX_PEER_CHARACTERS)
             raise DesktopError(f"{what} cannot be called: {words}") from error
-        return _reply_of(answer, what)
+        return _reply_of(answer, what, takes_descriptors=takes_descriptors)
 
     def get_property(
         self, destination: str, path: str, interface: str, name: str, *, timeout_s: float = CALL_LIMIT_S
@@ -325,16 +327,22 @@ class SessionBus:
                 self._loop.close()
 
 
-def _reply_of(answer: Message | None, what: str) -> Reply:
-    """Return what an answer says; raise BusError where it is an error."""
+def _reply_of(answer: Message | None, what: str, *, takes_descriptors: bool) -> Reply:
+    """Return what an answer says; raise BusError where it is an error, whose descriptors are nobody's."""
     from dbus_fast import MessageType
     from dbus_fast.unpack import unpack_variants
 
     if answer is None:
         raise DesktopError("the session bus has gone", "is the desktop session still there?")
-    if answer.message_type is MessageType.ERROR:
+    is_error = answer.message_type is MessageType.ERROR
+    if is_error or not takes_descriptors:
+        for descriptor in answer.unix_fds:
+            os.close(descriptor)
+    if is_error:
         name = printable(answer.error_name or "", MAX_PEER_CHARACTERS)
         said = next((text for text in answer.body if isinstance(text, str)), "")
         words = printable(said, MAX_PEER_CHARACTERS)
         raise BusError(f"{what}: {name}" + (f": {words}" if words else ""), name=name)
-    return Reply(tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds))
+    return Reply(
+        tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds) if takes_descriptors else ()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import queue
@@ -98,13 +99,24 @@ def test_what_a_service_returns_as_a_path_is_no_way_to_break_a_call(bus: Session
 
 
 def test_a_descriptor_is_the_callers_and_no_child_inherits_it(bus: SessionBus, peer: BusPeer) -> None:
-    reply = bus.call(NAME, PATH, NAME, "Give")
+    reply = bus.call(NAME, PATH, NAME, "Give", takes_descriptors=True)
     descriptor = reply.descriptors[reply.body[0]]
     try:
         assert os.read(descriptor, 99) == b"given"
         assert not os.get_inheritable(descriptor)
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize("member", ["Give", "FailAndGive"])
+def test_a_descriptor_that_nobody_asked_for_is_closed(bus: SessionBus, peer: BusPeer, member: str) -> None:
+    before = _pipes()
+    with contextlib.suppress(BusError):
+        assert not bus.call(NAME, PATH, NAME, member).descriptors
+    with contextlib.suppress(BusError):
+        # An error has none that anybody could take.
+        os.close(bus.call(NAME, PATH, NAME, member, takes_descriptors=True).descriptors[0])
+    eventually(lambda: _pipes() <= before, "the pipes are closed on both sides")
 
 
 def test_a_descriptor_that_comes_too_late_is_closed(bus: SessionBus, peer: BusPeer) -> None:

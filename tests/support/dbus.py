@@ -43,8 +43,8 @@ def session_bus(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
 class BusPeer:
     """A program on a bus that owns :data:`NAME`, in a thread of its own.
 
-    It answers ``Echo`` with what it was told, ``Fail`` with an error, ``Give`` with a pipe's reading end; ``Hang`` it
-    answers once ``GiveLate`` comes, with a descriptor then.
+    It answers ``Echo`` with what it was told, ``Fail`` with an error, ``Give`` with a pipe's reading end,
+    ``FailAndGive`` with both; ``Hang`` it answers once ``GiveLate`` comes, with a descriptor then.
     """
 
     def __init__(self, address: str, *names: str) -> None:
@@ -116,6 +116,8 @@ class BusPeer:
                 answer = Message.new_error(message, "org.example.Error.No", "it \x1b[31mdoes not")
             case "Give":
                 answer = self._with_descriptor(message)
+            case "FailAndGive":
+                answer = self._with_descriptor(message, "org.example.Error.No")
             case "Hang":
                 self._late = message
             case "GiveLate":
@@ -124,9 +126,12 @@ class BusPeer:
                 answer = Message.new_method_return(message)
         return answer
 
-    def _with_descriptor(self, message: Message) -> Message:
+    def _with_descriptor(self, message: Message, error_name: str | None = None) -> Message:
         reading, writing = os.pipe()
         os.write(writing, b"given")
         os.close(writing)
         self._loop.call_later(1, os.close, reading)  # once it is sent, which is at once
-        return Message.new_method_return(message, "h", [0], [reading])
+        answer = Message.new_method_return(message, "h", [0], [reading])
+        if error_name is not None:
+            answer.message_type, answer.error_name = MessageType.ERROR, error_name
+        return answer

@@ -64,7 +64,9 @@ _WITHOUT_EFFECT: Final = (
 def connect_input(bus: SessionBus) -> int:
     """Return a connection to KWin's input server, which the caller owns; raise CapabilityError where there is none."""
     try:
-        reply = bus.call(_SERVICE, _EIS_PATH, _EIS_INTERFACE, "connectToEIS", "i", (_EVERYTHING,))
+        reply = bus.call(
+            _SERVICE, _EIS_PATH, _EIS_INTERFACE, "connectToEIS", "i", (_EVERYTHING,), takes_descriptors=True
+        )
     except DesktopError as error:
         raise CapabilityError(f"KWin takes no input from programs: {error.cause}", _PLUGINS_HINT) from error
     first, *more = reply.descriptors or (-1,)

@@ -8,6 +8,7 @@ bus connection goes that made the session, Mutter ends it with all of its monito
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,13 +126,21 @@ class MutterSession:
         """Return a connection to Mutter's EIS server; raise CapabilityError where it has none, as before GNOME 45."""
         try:
             got = self._bus.call(
-                REMOTE_DESKTOP, self._remote, f"{REMOTE_DESKTOP}.Session", "ConnectToEIS", "a{sv}", ({},)
+                REMOTE_DESKTOP,
+                self._remote,
+                f"{REMOTE_DESKTOP}.Session",
+                "ConnectToEIS",
+                "a{sv}",
+                ({},),
+                takes_descriptors=True,
             )
         except BusError as error:
             if error.name == "org.freedesktop.DBus.Error.UnknownMethod" and self._end is None:
                 raise CapabilityError("this GNOME has no EIS server", "GNOME 45 or newer has") from error
             raise
         if len(got.descriptors) != 1:
+            for each in got.descriptors:
+                os.close(each)
             raise DesktopError("Mutter gives no connection for input")
         return got.descriptors[0]
 

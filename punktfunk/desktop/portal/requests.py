@@ -160,9 +160,19 @@ class Portal:
             return False
         return True
 
-    def call(self, interface: str, member: str, signature: str, body: Sequence[object]) -> Reply:
+    def call(
+        self,
+        interface: str,
+        member: str,
+        signature: str,
+        body: Sequence[object],
+        *,
+        takes_descriptors: bool = False,
+    ) -> Reply:
         """Call one of its methods that answer at once; raise DesktopError where it does not."""
-        return self._bus.call(PORTAL, PORTAL_PATH, interface, member, signature, body)
+        return self._bus.call(
+            PORTAL, PORTAL_PATH, interface, member, signature, body, takes_descriptors=takes_descriptors
+        )
 
     def watch(self, path: str, interface: str, member: str, callback: Callable[[], None]) -> Cancel:
         """Have a signal of one of its objects told."""

@@ -104,7 +104,7 @@ class PortalSession:
             self._portal.close_object(self.path, _SESSION)
 
     def _descriptor(self, interface: str, member: str) -> int:
-        reply = self._portal.call(interface, member, "oa{sv}", (self.path, {}))
+        reply = self._portal.call(interface, member, "oa{sv}", (self.path, {}), takes_descriptors=True)
         index = reply.body[0] if reply.body else None
         if isinstance(index, int) and 0 <= index < len(reply.descriptors):
             found = reply.descriptors[index]

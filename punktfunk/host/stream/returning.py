@@ -74,11 +74,16 @@ class Returning:
             if failed is not None:
                 error = failed
                 break
-            if self._lost_again is None:
+            again = self._gone_again()
+            if again is None:
                 self._back()
                 return
-            error = self._lost_again
+            error = again
         self._given_up(error)
+
+    def _gone_again(self) -> PunktfunkError | None:
+        """Return why what was shown just now has gone already; ``None``: it is there."""
+        return self._lost_again
 
     async def _tries(self, error: PunktfunkError) -> PunktfunkError | None:
         """Have screens made until one is shown; return why the last was not."""
