@@ -31,6 +31,8 @@ class OwnSinks:
         """Of the thread."""
         self._ready = False
         self._asked = False
+        self._times = 0
+        """How often one was asked for."""
         self._log = log.get("host.sound")
 
     def restore(self) -> None:
@@ -53,11 +55,16 @@ class OwnSinks:
         loop = asyncio.get_running_loop()
         if not self._asked:
             self._asked = True
+            self._times += 1
             self._later(self._make)
 
+        asked = self._times
+
         def made() -> None:
-            self._ready = self._asked and self._sink is not None
-            self._asked = self._ready
+            # Of one that was given up meanwhile nothing follows for the one that was asked for since.
+            if asked == self._times:
+                self._ready = self._asked and self._sink is not None
+                self._asked = self._ready
             go_on()
 
         self._later(lambda: loop.call_soon_threadsafe(made))
