@@ -262,6 +262,7 @@ def test_a_locked_gnome_ends_the_stream_and_says_so_until_it_is_unlocked(
             assert desktop.failure is None
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("mode", [MODE, Mode(1920, 1080, 60)], ids=str)
 def test_what_a_program_draws_is_captured_in_order_and_with_its_time(
     desktop: MutterDesktop,

@@ -17,6 +17,7 @@ from tests.support.waiting import soon
 MODES = (Mode(1280, 720, 30), Mode(640, 360, 30))
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize(
     ("name", "outputs"), [("sway", "own"), ("sway", "mirror"), ("mutter", "own"), ("kwin", "mirror")]
 )

@@ -81,6 +81,7 @@ def fps(output: DesktopOutput, seconds: float = 4.0) -> tuple[float, int]:
     return (len(np.unique(numbers)) - 1) / took_s, sum(number < 0 for number in numbers)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("mode", [Mode(1280, 720, 60), Mode(1920, 1080, 60)], ids=str)
 def test_sway_makes_an_output_of_the_size_and_rate_that_are_asked_for_and_takes_it_away(
     mode: Mode,
@@ -191,6 +192,7 @@ def show_card(sway: Compositor, before: list[str]) -> None:
     sway.session.programs.start("testcard", argv)
 
 
+@pytest.mark.measures
 def test_a_client_sees_what_the_session_shows_on_the_output_that_is_made_for_it(
     start: Callable[[str], Compositor], tmp_path: Path
 ) -> None:

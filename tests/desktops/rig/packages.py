@@ -42,6 +42,7 @@ _COMMON: Final = (
     "qt6-wayland",
     "xdg-desktop-portal-kde",
     # GNOME.
+    "gnome-shell",
     "mutter",
     "xdg-desktop-portal-gnome",
     # What the rig needs: Python for the wheel, a C library's headers for the stand-in of a DRM node.
@@ -87,6 +88,7 @@ SUITES: Final = {suite.name: suite for suite in (STABLE, TESTING)}
 
 REPORTED: Final = (
     "kwin-wayland",
+    "gnome-shell",
     "mutter",
     "sway",
     "labwc",
