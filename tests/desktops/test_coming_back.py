@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.desktops.support.desktops import KINDS, can_be_streamed, streamed_desktop
+from tests.desktops.support.desktops import KINDS, streamed_desktop
 from tests.desktops.support.streaming import ClientProcess, serving
 from tests.support.waiting import eventually
 
@@ -18,7 +18,6 @@ BY_PIPEWIRE = [name for name in WITH_A_COMPOSITOR if name not in ("sway", "labwc
 
 @pytest.mark.parametrize("name", WITH_A_COMPOSITOR)
 def test_a_stream_goes_on_once_its_compositor_is_there_again(name: str, tmp_path: Path) -> None:
-    can_be_streamed(KINDS[name])
     with (
         streamed_desktop(name, tmp_path) as desktop,
         serving(desktop, tmp_path / "host") as host,
@@ -33,7 +32,6 @@ def test_a_stream_goes_on_once_its_compositor_is_there_again(name: str, tmp_path
 
 @pytest.mark.parametrize("name", BY_PIPEWIRE)
 def test_a_stream_goes_on_once_pipewire_is_there_again(name: str, tmp_path: Path) -> None:
-    can_be_streamed(KINDS[name])
     with (
         streamed_desktop(name, tmp_path) as desktop,
         serving(desktop, tmp_path / "host") as host,

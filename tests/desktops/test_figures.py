@@ -27,7 +27,7 @@ from punktfunk.desktop.backends import open_desktop
 from punktfunk.desktop.capture import numbered, open_capture
 from punktfunk.units import Mode
 from tests.desktops.rig.packages import REPORTED
-from tests.desktops.support.desktops import KINDS, StreamedDesktop, can_be_streamed, streamed_desktop
+from tests.desktops.support.desktops import KINDS, StreamedDesktop, streamed_desktop
 from tests.desktops.support.processes import cpu_seconds
 from tests.desktops.support.streaming import client_of, counted, pictures, serving
 from tests.support.waiting import eventually
@@ -71,7 +71,6 @@ def test_a_desktop_has_its_figures(
     pytestconfig: pytest.Config,
     written: Callable[[dict[str, Any]], None],
 ) -> None:
-    can_be_streamed(KINDS[name])
     seconds: float = pytestconfig.getoption("--figure-seconds")
     with streamed_desktop(name, tmp_path / "taken") as desktop:
         taken = _taken(desktop, mode, seconds)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.desktops.support.desktops import KINDS, StreamedDesktop, can_be_streamed, streamed_desktop
+from tests.desktops.support.desktops import KINDS, StreamedDesktop, streamed_desktop
 from tests.desktops.support.streaming import ClientProcess, Served, serving
 from tests.support.waiting import eventually
 
@@ -27,9 +27,6 @@ PAIRS = [
     if KINDS[name].compositor is not None or part not in ("compositor", "pipewire")
 ]
 
-MISSED: dict[tuple[str, str], str] = {}
-"""Pairs that do not hold yet, and what happens instead."""
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Take as many pairs as were asked for, each once before any twice."""
@@ -38,21 +35,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = list(itertools.islice(itertools.cycle(drawn), kills))
     metafunc.parametrize(
         ("part", "name"),
-        [
-            pytest.param(
-                *pair,
-                id=f"{number}-{'-'.join(pair)}",
-                marks=[pytest.mark.xfail(reason=MISSED[pair])] if pair in MISSED else [],
-            )
-            for number, pair in enumerate(chosen)
-        ],
+        [pytest.param(*pair, id=f"{number}-{'-'.join(pair)}") for number, pair in enumerate(chosen)],
     )
 
 
 @pytest.fixture
 def desktop(name: str, tmp_path: Path) -> Iterator[StreamedDesktop]:
     """The desktop of the pair."""
-    can_be_streamed(KINDS[name])
     with streamed_desktop(name, tmp_path) as there:
         yield there
 

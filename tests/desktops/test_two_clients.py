@@ -10,7 +10,7 @@ import pytest
 
 from harness.peers.served_desktop import ServedDesktop
 from punktfunk.units import Mode
-from tests.desktops.support.desktops import KINDS, StreamedDesktop, can_be_streamed, streamed_desktop
+from tests.desktops.support.desktops import StreamedDesktop, streamed_desktop
 from tests.desktops.support.streaming import client_of, counted, pictures, serving
 from tests.support.waiting import soon
 
@@ -22,7 +22,6 @@ MODES = (Mode(1280, 720, 30), Mode(640, 360, 30))
     ("name", "outputs"), [("sway", "own"), ("sway", "mirror"), ("mutter", "own"), ("kwin", "mirror")]
 )
 def test_two_clients_have_an_output_each_or_the_first_ones(name: str, outputs: str, tmp_path: Path) -> None:
-    can_be_streamed(KINDS[name])
     with streamed_desktop(name, tmp_path) as desktop:
         before = desktop.state()
         options = ("--outputs", outputs, "--sessions", "2")

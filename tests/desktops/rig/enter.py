@@ -11,7 +11,11 @@ from typing import Final
 _SCRIPT: Final = Path(__file__).with_name("enter.sh")
 _REPOSITORY: Final = Path(__file__).parents[3]
 _PATH: Final = "/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-TOGETHER: Final = ("setpriv", "--pdeathsig", "KILL")
+ISOLATED: Final = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child"),
+)
+"""Mounts and processes of their own, which end with whoever began them, killed or not."""
 _KEPT: Final = ("CI", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "PYTEST_ADDOPTS")
 
 
@@ -30,19 +34,7 @@ def run_in(
     with the command: they share a process namespace. With ``network`` the machine's network is there and /venv may be
     written to, which is how the environment is made; without, there is a loopback interface.
     """
-    # Killed together with this process, whatever becomes of that.
-    isolated = [
-        *TOGETHER,
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--pid",
-        "--fork",
-        "--kill-child",
-    ]
-    if not network:
-        isolated.append("--net")
+    isolated = [*ISOLATED] if network else [*ISOLATED, "--net"]
     given = (str(root), str(_REPOSITORY), str(venv), str(out), "writable" if network else "")
     inside = {name: os.environ[name] for name in _KEPT if name in os.environ}
     inside |= {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "XDG_RUNTIME_DIR": "/run/u", **(env or {})}

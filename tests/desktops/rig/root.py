@@ -19,7 +19,7 @@ from typing import Final
 
 from punktfunk.errors import CapabilityError, HarnessError, PrivilegeError
 from punktfunk.terminal import say
-from tests.desktops.rig.enter import TOGETHER
+from tests.desktops.rig.enter import ISOLATED
 from tests.desktops.rig.packages import Suite
 
 MOUNTS: Final = ("old", "out", "src", "venv")
@@ -27,17 +27,6 @@ MOUNTS: Final = ("old", "out", "src", "venv")
 _KEPT_S: Final = 14 * 24 * 3600
 """A root of another package list that nobody has used for so long is removed when a new one is made."""
 _TAIL: Final = 15
-_ISOLATED: Final = (
-    *TOGETHER,
-    "unshare",
-    "--mount",
-    "--propagation",
-    "private",
-    "--pid",
-    "--fork",
-    "--kill-child",
-)
-"""mmdebstrap mounts /proc, /sys and /dev in what it builds: they vanish with its namespaces, killed or not."""
 
 
 def cache_folder() -> Path:
@@ -105,7 +94,8 @@ def _build(suite: Suite, building: Path) -> None:
         )
     without = ("doc", "man", "locale", "info", "help")
     command = [
-        *_ISOLATED,
+        # mmdebstrap mounts /proc, /sys and /dev in what it builds, which vanish with its namespaces.
+        *ISOLATED,
         *("mmdebstrap", "--variant=minbase", "--mode=root", "--format=directory"),
         '--aptopt=Apt::Install-Recommends "false"',
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in without),

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from punktfunk.desktop import BackendName
 from punktfunk.desktop.app_id import APP_ID
-from punktfunk.desktop.backends import BACKENDS
 from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, Sway
 from tests.desktops.support.portals import GnomePerson, Portals, allow_on_plasma, write_application
 from tests.desktops.support.session import UserSession, user_session
@@ -205,12 +202,6 @@ class StreamedDesktop:
 
     def _log(self) -> Path:
         return self._folder / f"window-{self._windows}.jsonl"
-
-
-def can_be_streamed(kind: Kind) -> None:
-    """Skip the test where this version has no such back end."""
-    if all(backend.name is not kind.backend for backend in BACKENDS):
-        pytest.skip(f"this version cannot stream {kind.backend}")
 
 
 @contextlib.contextmanager
