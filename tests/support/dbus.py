@@ -1,4 +1,4 @@
-"""A session bus of a test's own, and a program on it that answers, signals, errs, hands over descriptors and hangs."""
+"""A session bus of a test's own, and programs on it: one answers, signals, errs, hands over descriptors and hangs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, Self
 
 from dbus_fast import Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
@@ -40,20 +41,92 @@ def session_bus(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
             daemon.kill()
 
 
-class BusPeer:
-    """A program on a bus that owns :data:`NAME`, in a thread of its own.
+class BusProgram:
+    """A program on a bus that owns ``names``, in a thread of its own, until ``close``; answers by :meth:`_answer`."""
+
+    _bus: MessageBus
+
+    def __init__(self, address: str, *names: str) -> None:
+        self._address, self._names = address, names
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._do(self._connect())
+
+    def close(self) -> None:
+        """Leave the bus. Closing twice is harmless."""
+        if self._loop.is_closed():
+            return
+        self._do(self._leave())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(30)
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _answer(self, message: Message) -> Message | bool:
+        """Return the answer to a call, True where it comes later, False for none."""
+        raise NotImplementedError
+
+    def _do(self, work: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def _signal(
+        self,
+        path: str,
+        interface: str,
+        member: str,
+        signature: str,
+        body: list[Any],
+        *,
+        to: str | None = None,
+    ) -> None:
+        """Emit a signal, to one alone if ``to`` is given."""
+        message = Message(
+            message_type=MessageType.SIGNAL,
+            destination=to,
+            path=path,
+            interface=interface,
+            member=member,
+            signature=signature,
+            body=body,
+        )
+
+        async def send() -> None:
+            await self._bus.send(message)
+
+        if threading.current_thread() is self._thread:
+            self._bus.send(message)
+        else:
+            self._do(send())
+
+    async def _connect(self) -> None:
+        self._bus = MessageBus(bus_address=self._address, negotiate_unix_fd=True)
+        await self._bus.connect()
+        self._bus.add_message_handler(self._answer)
+        for name in self._names:
+            await self._bus.request_name(name)
+
+    async def _leave(self) -> None:
+        self._bus.disconnect()
+        with contextlib.suppress(Exception):
+            await self._bus.wait_for_disconnect()
+
+
+class BusPeer(BusProgram):
+    """A program that owns :data:`NAME`, unless it is given others.
 
     It answers ``Echo`` with what it was told, ``Fail`` with an error, ``Give`` with a pipe's reading end,
     ``FailAndGive`` with both; ``Hang`` it answers once ``GiveLate`` comes, with a descriptor then.
     """
 
     def __init__(self, address: str, *names: str) -> None:
-        self._address, self._names = address, names or (NAME,)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
         self._late: Message | None = None
-        asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result(30)
+        super().__init__(address, *(names or (NAME,)))
 
     def signal(
         self,
@@ -65,42 +138,7 @@ class BusPeer:
         interface: str = NAME,
     ) -> None:
         """Emit a signal, to one alone if ``to`` is given."""
-
-        async def send() -> None:
-            message = Message(
-                message_type=MessageType.SIGNAL,
-                destination=to,
-                path=path,
-                interface=interface,
-                member=member,
-                signature=signature,
-                body=list(body),
-            )
-            await self._bus.send(message)
-
-        asyncio.run_coroutine_threadsafe(send(), self._loop).result(30)
-
-    def close(self) -> None:
-        """Leave the bus. Closing twice is harmless."""
-        if self._loop.is_closed():
-            return
-
-        async def leave() -> None:
-            self._bus.disconnect()
-            with contextlib.suppress(Exception):
-                await self._bus.wait_for_disconnect()
-
-        asyncio.run_coroutine_threadsafe(leave(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-
-    async def _connect(self) -> None:
-        self._bus = MessageBus(bus_address=self._address, negotiate_unix_fd=True)
-        await self._bus.connect()
-        self._bus.add_message_handler(self._answer)
-        for name in self._names:
-            await self._bus.request_name(name)
+        self._signal(path, interface, member, signature, list(body), to=to)
 
     def _answer(self, message: Message) -> Message | bool:
         if message.message_type is not MessageType.METHOD_CALL or message.interface != NAME:

@@ -5,17 +5,14 @@ Each keeps what it was asked for as the real ones do: for as long as who asked i
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import select
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Self
 
 from dbus_fast import Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
+
+from tests.support.dbus import BusProgram
 
 _DAEMON = "org.freedesktop.DBus"
 SAVER = "org.freedesktop.ScreenSaver"
@@ -25,39 +22,24 @@ LOGIND = "org.freedesktop.login1"
 _SESSION_PATH = "/org/freedesktop/login1/session/_31"
 
 
-@dataclass
-class DesktopServices:
-    """Programs on the bus at ``address`` that own ``names``."""
+class DesktopServices(BusProgram):
+    """Programs that own ``names``."""
 
-    address: str
-    names: tuple[str, ...]
-    refuses: frozenset[str] = frozenset()
-    """Names that answer with an error, and what logind does not hold off: ``sleep``."""
-    locked: bool = False
-    held: dict[tuple[str, str], tuple[object, ...]] = field(default_factory=dict)
-    """What is held off, by whom it was asked (its unique name) and of whom."""
-    pipes: list[int] = field(default_factory=list)
-    """Of logind: reading ends whose other ends are held by those who asked."""
+    def __init__(self, address: str, *names: str, refuses: frozenset[str] = frozenset()) -> None:
+        self.refuses = refuses
+        """Names that answer with an error, and what logind does not hold off: ``sleep``."""
+        self.locked = False
+        self.held: dict[tuple[str, str], tuple[object, ...]] = {}
+        """What is held off, by whom it was asked (its unique name) and of whom."""
+        self.pipes: list[int] = []
+        """Of logind: reading ends whose other ends are held by those who asked."""
+        super().__init__(address, *names)
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        async def leave() -> None:
-            self._bus.disconnect()
-            with contextlib.suppress(Exception):
-                await self._bus.wait_for_disconnect()
-
-        asyncio.run_coroutine_threadsafe(leave(), self._loop).result(30)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
-        for pipe in self.pipes:
-            os.close(pipe)
+    def close(self) -> None:
+        """Leave the bus, and close the pipes."""
+        super().close()
+        while self.pipes:
+            os.close(self.pipes.pop())
 
     @property
     def descriptors_held(self) -> int:
@@ -69,29 +51,13 @@ class DesktopServices:
         self.locked = locked
         if by == LOGIND:
             body = ["org.freedesktop.login1.Session", {"LockedHint": Variant("b", locked)}, []]
-            args = (_SESSION_PATH, "org.freedesktop.DBus.Properties", "PropertiesChanged", "sa{sv}as", body)
+            properties = "org.freedesktop.DBus.Properties"
+            self._signal(_SESSION_PATH, properties, "PropertiesChanged", "sa{sv}as", body)
         else:
-            args = ("/org/freedesktop/ScreenSaver", by, "ActiveChanged", "b", [locked])
-
-        async def send() -> None:
-            path, interface, member, signature, body = args
-            await self._bus.send(
-                Message(
-                    message_type=MessageType.SIGNAL,
-                    path=path,
-                    interface=interface,
-                    member=member,
-                    signature=signature,
-                    body=list(body),
-                )
-            )
-
-        asyncio.run_coroutine_threadsafe(send(), self._loop).result(30)
+            self._signal("/org/freedesktop/ScreenSaver", by, "ActiveChanged", "b", [locked])
 
     async def _connect(self) -> None:
-        self._bus = MessageBus(bus_address=self.address, negotiate_unix_fd=True)
-        await self._bus.connect()
-        self._bus.add_message_handler(self._take)
+        await super()._connect()
         rule = f"type='signal',sender='{_DAEMON}',member='NameOwnerChanged'"
         await self._bus.call(
             Message(
@@ -103,10 +69,8 @@ class DesktopServices:
                 body=[rule],
             )
         )
-        for name in self.names:
-            await self._bus.request_name(name)
 
-    def _take(self, message: Message) -> Message | bool:
+    def _answer(self, message: Message) -> Message | bool:
         if message.message_type is MessageType.SIGNAL and message.member == "NameOwnerChanged":
             name, _, owner = message.body
             if not owner:
@@ -114,9 +78,9 @@ class DesktopServices:
             return False
         if message.message_type is not MessageType.METHOD_CALL:
             return False
-        return self._answer(message)
+        return self._called(message)
 
-    def _answer(self, message: Message) -> Message | bool:
+    def _called(self, message: Message) -> Message | bool:
         assert message.sender is not None
         whom = message.destination or ""
         if whom in self.refuses:
@@ -154,5 +118,5 @@ class DesktopServices:
 @contextlib.contextmanager
 def services(address: str, *names: str, refuses: frozenset[str] = frozenset()) -> Iterator[DesktopServices]:
     """Run them."""
-    with DesktopServices(address, names, refuses) as running:
+    with DesktopServices(address, *names, refuses=refuses) as running:
         yield running

@@ -5,17 +5,15 @@ Every call that it gets is kept in ``asked``; ``answers`` says what a request co
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dbus_fast import Message, MessageType, Variant
-from dbus_fast.aio import MessageBus
 from dbus_fast.unpack import unpack_variants
+
+from tests.support.dbus import BusProgram
 
 NAME: Final = "org.freedesktop.portal.Desktop"
 PATH: Final = "/org/freedesktop/portal/desktop"
@@ -54,11 +52,10 @@ class Answer:
     never: bool = False
 
 
-class FakePortal:
-    """Owns the names of a portal and of a back end, in a thread of its own, until ``close``."""
+class FakePortal(BusProgram):
+    """Owns the names of a portal and of a back end."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
         self.properties: dict[str, dict[str, int]] = {
             "ScreenCast": {"version": 5, "AvailableSourceTypes": 7, "AvailableCursorModes": 7},
             "RemoteDesktop": {"version": 2, "AvailableDeviceTypes": 7},
@@ -72,10 +69,7 @@ class FakePortal:
         self._open_start = ""
         self.servers: list[int] = []
         """The other ends of all descriptors that were given."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._do(self._connect())
+        super().__init__(address, BACK_END, NAME)
 
     def members(self) -> list[str]:
         """Return the names of all methods that were called."""
@@ -87,7 +81,8 @@ class FakePortal:
 
     def answer_start(self) -> None:
         """Answer a question that was never to be answered, with yes."""
-        self._do(self._answer(self._open_start))
+        given = {"streams": Variant("a(ua{sv})", [list(STREAM)]), "devices": Variant("u", 7)}
+        self._respond(self._open_start, 0, given)
 
     def end_session(self) -> None:
         """End the newest session, as a person does who stops the sharing."""
@@ -108,39 +103,15 @@ class FakePortal:
         self._do(self._connect())
 
     def close(self) -> None:
-        """Leave the bus."""
-        if self._loop.is_closed():
-            return
+        """Leave the bus, and end what was given."""
         self.lose_servers()
-        self._do(self._leave())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(30)
-        self._loop.close()
+        super().close()
 
     def leave(self) -> None:
         """Go, as in a crash, and stay away."""
         self._do(self._leave())
 
-    def _do(self, work: Any) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
-
-    async def _answer(self, handle: str) -> None:
-        given = {"streams": Variant("a(ua{sv})", [list(STREAM)]), "devices": Variant("u", 7)}
-        self._respond(handle, 0, given)
-
-    async def _connect(self) -> None:
-        self._bus = MessageBus(bus_address=self._address, negotiate_unix_fd=True)
-        await self._bus.connect()
-        self._bus.add_message_handler(self._take)
-        await self._bus.request_name(BACK_END)
-        await self._bus.request_name(NAME)
-
-    async def _leave(self) -> None:
-        self._bus.disconnect()
-        with contextlib.suppress(Exception):
-            await self._bus.wait_for_disconnect()
-
-    def _take(self, message: Message) -> Message | bool:
+    def _answer(self, message: Message) -> Message | bool:
         if (
             message.message_type is not MessageType.METHOD_CALL
             or message.interface == "org.freedesktop.DBus.Peer"
@@ -203,24 +174,6 @@ class FakePortal:
 
     def _respond(self, handle: str, code: int, results: dict[str, Variant]) -> None:
         self._signal(handle, f"{_PREFIX}Request", "Response", "ua{sv}", [code, results])
-
-    def _signal(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
-        message = Message(
-            message_type=MessageType.SIGNAL,
-            path=path,
-            interface=interface,
-            member=member,
-            signature=signature,
-            body=body,
-        )
-
-        async def send() -> None:
-            await self._bus.send(message)
-
-        if threading.current_thread() is self._thread:
-            self._bus.send(message)
-        else:
-            self._do(send())
 
 
 def kept(token: str) -> dict[str, Variant]:
