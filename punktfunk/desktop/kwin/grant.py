@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from punktfunk.desktop import wayland
+from punktfunk.desktop.user_data import applications, data_home, write_whole
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 
@@ -70,9 +71,7 @@ class Grant:
 
 def place() -> Grant:
     """Return where this user's grant is, or would be."""
-    home = os.environ.get("XDG_DATA_HOME", "")
-    data = Path(home) if Path(home).is_absolute() else Path.home() / ".local/share"
-    return Grant(data / "punktfunk/kwin" / _PROGRAM, data / "applications" / _ENTRY)
+    return Grant(data_home() / "punktfunk/kwin" / _PROGRAM, applications() / _ENTRY)
 
 
 def give() -> Grant:
@@ -83,7 +82,7 @@ def give() -> Grant:
     grant = place()
     try:
         _copy_interpreter(grant.program)
-        _write(grant.entry, _entry_of(grant.program.resolve()))
+        write_whole(grant.entry, _entry_of(grant.program.resolve()))
         _try_out(grant.program)
     except OSError as error:
         take_back()
@@ -151,7 +150,7 @@ def _copy_interpreter(program: Path) -> None:
     shutil.copyfile(base, new)
     new.chmod(0o700)
     new.replace(program)
-    _write(program.with_name("pyvenv.cfg"), f"home = {Path(sys.base_prefix) / 'bin'}\n")
+    write_whole(program.with_name("pyvenv.cfg"), f"home = {Path(sys.base_prefix) / 'bin'}\n")
 
 
 def _entry_of(program: Path) -> str:
@@ -177,13 +176,6 @@ def _quoted(path: str) -> str:
             f"KWin cannot be told of a program at {path!r}", "set XDG_DATA_HOME to a plain path"
         )
     return f'"{path}"' if " " in path else path
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 def _start(program: Path, theirs: socket.socket, display: str) -> subprocess.Popen[bytes]:

@@ -6,7 +6,6 @@ Nothing here is done but on a user's order (``punktfunk desktop grant portal`` a
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
 import time
@@ -17,6 +16,7 @@ from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.portal.grants import GrantStore
 from punktfunk.desktop.portal.requests import Portal
 from punktfunk.desktop.session_bus import BusError, SessionBus
+from punktfunk.desktop.user_data import applications, write_whole
 from punktfunk.errors import CapabilityError, DesktopError
 
 _STORE: Final = "org.freedesktop.impl.portal.PermissionStore"
@@ -32,9 +32,7 @@ _AGAIN_S: Final = 0.2
 
 def application() -> Path:
     """Return the file by which desktops believe punktfunk its name, whether it is there or not."""
-    home = os.environ.get("XDG_DATA_HOME", "")
-    data = Path(home) if Path(home).is_absolute() else Path.home() / ".local/share"
-    return data / "applications" / f"{APP_ID}.desktop"
+    return applications() / f"{APP_ID}.desktop"
 
 
 def write_application() -> Path:
@@ -50,10 +48,7 @@ def write_application() -> Path:
         "",
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text("\n".join(entry), encoding="utf-8")
-        new.replace(path)
+        write_whole(path, "\n".join(entry))
     except OSError as error:
         raise CapabilityError(f"{path} cannot be written: {error.strerror}", "is it yours?") from error
     return path
