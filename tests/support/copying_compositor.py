@@ -41,6 +41,8 @@ class CopyingCompositor(threading.Thread):
         self.copied: list[tuple[int, int, int, int]] = []
         """What was written into a buffer for each copy: x, y, width, height."""
         self.fail_next = False
+        self.stamp_ns: int | None = None
+        """When it says that it has presented a picture; None: when it did."""
         self._formats = formats
         self._lock = threading.Lock()
         self._objects: dict[int, tuple[str, Any]] = {1: ("wl_display", None)}
@@ -187,7 +189,9 @@ class CopyingCompositor(threading.Thread):
         self.copied.append((x, y, right - x, bottom - y))
         for part in self._damage:
             self._send(number, 1, *part)
-        seconds, nanoseconds = divmod(monotonic_ns(), 1_000_000_000)
+        seconds, nanoseconds = divmod(
+            monotonic_ns() if self.stamp_ns is None else self.stamp_ns, 1_000_000_000
+        )
         self._send(number, 2, seconds >> 32, seconds & 0xFFFF_FFFF, nanoseconds)
         self._send(number, 3)
         self._damage = []

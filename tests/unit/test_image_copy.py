@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pywayland", reason="pip install 'punktfunk[desktop]'")
+from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.errors import MediaError
 from punktfunk.media import VideoSource
@@ -78,6 +79,17 @@ def test_a_mode_change_fails_one_copy_and_the_next_picture_fits(
     compositor.draw(0, 0, 32, 16, 100)
     assert shown(capture.capture()) == {luma(100)}
     assert capture.counters["failed_copies"] == 2
+    capture.close()
+
+
+@pytest.mark.parametrize("stamp_ns", [1, 1_800_000_000_000_000_000, (1 << 64) * 1_000_000_000 - 1])
+def test_a_time_of_another_clock_or_of_none_is_not_believed(
+    compositor: CopyingCompositor, tmp_path: Path, stamp_ns: int
+) -> None:
+    compositor.stamp_ns = stamp_ns
+    capture = opened(tmp_path)
+    begun_ns = monotonic_ns()
+    assert begun_ns <= capture.capture().captured_ns <= monotonic_ns()
     capture.close()
 
 

@@ -26,6 +26,8 @@ MAX_SIDE: Final = 16_384
 _BYTES_PER_PIXEL: Final = 4
 _FIRST_PICTURE_LIMIT_NS: Final = 3_000_000_000
 _FAILED_COPIES_LIMIT: Final = 10
+_OLDEST_NS: Final = 10_000_000_000
+"""A picture that was made longer ago would have been taken before."""
 
 
 def _fourcc(text: str) -> int:
@@ -245,13 +247,20 @@ class CopyCapture:
             self._connection.round_trip()  # a mode change fails the copy under way; the next one fits again
             return None
         self._failed_in_a_row = 0
-        if not self._frames.admits(copy.made_ns):
+        made_ns = _believed(copy.made_ns)
+        if not self._frames.admits(made_ns):
             return None
         # Before the next one is asked for, which may want other buffers.
         picture = self._buffers.picture(copy.buffer, upside_down=copy.upside_down)
         self._ask()
-        return self._frames.make(picture, copy.made_ns)
+        return self._frames.make(picture, made_ns)
 
     def _output_gone(self, output: Output) -> None:
         if output is self._output:
             self._gone = True
+
+
+def _believed(made_ns: int) -> int:
+    """Return the time that a compositor gives, or now where that is of another clock, or none: clients reckon by it."""
+    now_ns = monotonic_ns()
+    return made_ns if now_ns - _OLDEST_NS < made_ns <= now_ns else now_ns
