@@ -400,3 +400,25 @@ def test_a_descriptor_that_is_no_socket_is_refused_and_closed() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(reading)
     os.close(writing)
+
+
+def test_a_device_that_is_described_again_and_again_comes_once(server: EisServer, link: SocketLink) -> None:
+    device = given(server, link, "ei_keyboard").device
+    number = next(number for number, handler in link._handlers.items() if handler == device.handle)
+    for _ in range(100):
+        server.tell(number, 6)
+    assert link.events(ALL) == [], "each would have its keymap read"
+
+
+@pytest.mark.parametrize("of_seat", [False, True], ids=["a seat", "a device"])
+def test_a_number_that_is_given_twice_ends_the_connection(
+    server: EisServer, link: SocketLink, of_seat: bool
+) -> None:
+    seat = server.seat("ei_pointer")
+    link.events(ALL)
+    sender, opcode = (seat, 4) if of_seat else (CONNECTION, 1)
+    server.tell(sender, opcode, u64(0xFF0000000000F000) + u32(1))
+    link.events(ALL)
+    server.tell(sender, opcode, u64(0xFF0000000000F000) + u32(1))
+    with pytest.raises(DesktopError, match="cannot be understood"):
+        link.events(ALL)

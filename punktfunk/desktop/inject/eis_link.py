@@ -165,7 +165,9 @@ class SocketLink:
         self._serial = arguments.u32()
 
     def add(self, object_id: int, handler: Handler) -> None:
-        """Listen to an object that the server has made."""
+        """Listen to an object that the server has made; raise DesktopError for one too many, or a number in use."""
+        if object_id in self._handlers:
+            raise DesktopError("the desktop's input connection sends what cannot be understood", HINT)
         if len(self._handlers) >= MAX_OBJECTS:
             raise DesktopError("the desktop's input connection has too many devices", HINT)
         self._handlers[object_id] = handler
@@ -206,8 +208,8 @@ class SocketLink:
         if opcode == 1:  # seat
             object_id = arguments.u64()
             seat = _Seat(self, object_id)
-            self._seats.append(seat)
             self.add(object_id, seat.handle)
+            self._seats.append(seat)
         elif opcode == 3:  # ping
             self._socket.send(Message(arguments.u64(), 0, struct.pack("=Q", 0)))
 

@@ -168,7 +168,7 @@ class SocketDevice:
                 self._add_region(arguments)
             case 5:
                 self._add_part(arguments)
-            case 6:  # done
+            case 6 if not self._there:  # done
                 self._there = True
                 return EisEvent(Happening.ADDED, self)
             case 7:
