@@ -193,10 +193,6 @@ class EisDevices:
             together |= device.capabilities
         return together
 
-    def is_ready(self, device: EisDevice) -> bool:
-        """Whether a device may be used."""
-        return device in self._ready
-
     def having(self, capability: Capability, first: EisDevice | None = None) -> EisDevice | None:
         """Return a device that can do that and may be used: ``first``, or the one that came first."""
         if first is not None and first in self._ready and capability in first.capabilities:

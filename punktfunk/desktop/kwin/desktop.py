@@ -149,9 +149,8 @@ class KWinDesktop(UserSession):
 
     def inject(self, event: InputEvent) -> None:
         """Put one input event in; raise DesktopError when the compositor has gone."""
-        link = (
-            self._link
-        )  # without the lock: what makes an output waits for KWin, and with it all of the host would
+        # Without the lock: what makes an output waits for KWin, and with it all of the host would.
+        link = self._link
         self._require_life()
         try:
             link.injector.inject(event)

@@ -12,7 +12,6 @@ from typing import Final
 
 from punktfunk.desktop.pipewire.pods import (
     ChoiceKind,
-    Fraction,
     PodObject,
     Rectangle,
     choice,
@@ -109,15 +108,6 @@ def read_format(parameters: PodObject) -> VideoFormat:
     return VideoFormat(
         FFMPEG_FORMATS[video_format], size.width, size.height, modifier if isinstance(modifier, int) else None
     )
-
-
-def read_rate(parameters: PodObject) -> Fraction | None:
-    """Return the greatest rate that was agreed on, or the fixed one; None where nothing is said of it."""
-    for key in (_MAX_FRAMERATE, _FRAMERATE):
-        rate = parameters.fixed(key)
-        if isinstance(rate, Fraction) and rate.numerator and rate.denominator:
-            return rate
-    return None
 
 
 def buffer_wishes(*, cursor: bool, dma_buf: bool = False) -> list[bytes]:

@@ -35,7 +35,6 @@ DIRECTION_INPUT: Final = 0
 FLAG_AUTOCONNECT, FLAG_RT_PROCESS, FLAG_NO_CONVERT, FLAG_DONT_RECONNECT = 1 << 0, 1 << 4, 1 << 5, 1 << 7
 CHUNK_CORRUPTED: Final = 1
 ID_ANY: Final = 0xFFFF_FFFF
-ID_CORE: Final = 0
 
 
 class Meta(ctypes.Structure):
