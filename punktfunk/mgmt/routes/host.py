@@ -35,5 +35,5 @@ async def host_info(control: Control) -> HostInfo:
 
 @routes.get("/compositors", operation_id="listCompositors", responses=failures(401))
 async def compositors(control: Control) -> list[CompositorBody]:
-    """List the compositors that virtual outputs could come from, and which one would be taken."""
+    """List the compositors that virtual outputs could come from, and which one is streamed, or would be."""
     return [CompositorBody.model_validate(compositor) for compositor in await control.compositors()]
