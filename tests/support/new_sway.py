@@ -28,6 +28,8 @@ class NewSway(threading.Thread):
         self.outputs = {"DP-1": (1920, 1080)}
         self.scales: dict[str, float] = {}
         self.modes_refused = False
+        self.plugged_meanwhile: str | None = None
+        """A monitor that is plugged in just when an output is made."""
         self.commands: list[str] = []
         self._inputs, self._maps_inputs, self._tells = inputs, maps_inputs, tells_of_inputs
         self._listening = socket.socket(socket.AF_UNIX)
@@ -82,6 +84,8 @@ class NewSway(threading.Thread):
         self.commands.append(text)
         match text.split():
             case ["create_output"]:
+                if self.plugged_meanwhile is not None:
+                    self.outputs[self.plugged_meanwhile] = (1920, 1080)
                 self.outputs[f"HEADLESS-{len(self.commands)}"] = (1920, 1080)
                 refused = ""
             case ["focus", "output", name]:

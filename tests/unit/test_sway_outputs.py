@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,4 +84,51 @@ def test_outputs_are_held_while_they_are_there_and_their_holder_goes_with_the_la
         assert again.returncode == 0
         assert list(sway.outputs) == ["DP-1"]
         display._made = []
+    sway.close()
+
+
+def test_a_monitor_that_is_plugged_in_meanwhile_is_not_taken_for_the_output_that_was_made(
+    tmp_path: Path,
+) -> None:
+    sway = NewSway(tmp_path / "sock")
+    sway.plugged_meanwhile = "DP-2"
+    with SwayDisplay(str(tmp_path / "sock"), "unused") as display:
+        made = display.create(MODE)
+        assert made.name.startswith("HEADLESS-")
+        assert list(sway.outputs) == ["DP-1", "DP-2", made.name]
+    sway.close()
+    assert list(sway.outputs) == ["DP-1", "DP-2"]
+
+
+@pytest.mark.parametrize("starts", [0, 1])
+def test_an_output_that_nobody_can_hold_is_refused_and_not_left(
+    starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sway = NewSway(tmp_path / "sock")
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*order: Any, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a holder as often as can be, each of which is killed at once."""
+        if len(started) == starts:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(popen(*order, **options))
+        return started[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr("punktfunk.desktop.vdisplay.holder.subprocess.Popen", start)
+    display = SwayDisplay(str(tmp_path / "sock"), "unused")
+    command = display._ipc.command
+
+    def killed_meanwhile(text: str) -> None:
+        command(text)
+        for each in started:
+            each.kill()
+            each.wait()
+
+    monkeypatch.setattr(display._ipc, "command", killed_meanwhile)
+    with pytest.raises(DesktopError, match="Resource temporarily"):
+        display.create(MODE)
+    assert list(sway.outputs) == ["DP-1"]
+    display._made = []
+    display._ipc.close()
     sway.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from punktfunk.desktop.vdisplay import holder_program
+from punktfunk.errors import DesktopError
 
 _END_LIMIT_S: Final = 2.0
 
@@ -32,13 +33,14 @@ class OutputHolder:
         return self._process is not None
 
     def tell(self, made: Collection[str], before: Collection[str] | None = None) -> None:
-        """Have these outputs taken away at the end, and those that come since there were those ``before``."""
+        """Have these outputs taken away at the end, and those that come since there were those ``before``.
+
+        Raises DesktopError where there can be no process for it.
+        """
         line = json.dumps({"made": sorted(made), "before": None if before is None else sorted(before)})
         for _ in range(2):
             if self._process is None:
-                self._process = subprocess.Popen(
-                    self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
-                )
+                self._process = self._start()
             assert self._process.stdin is not None
             try:
                 self._process.stdin.write(line.encode() + b"\n")
@@ -47,6 +49,17 @@ class OutputHolder:
                 self.close()
                 continue
             return
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+        except OSError as error:
+            raise DesktopError(
+                f"no process can be started to take outputs away in the end: {error.strerror}",
+                "are there too many processes, or open files?",
+            ) from error
 
     def close(self) -> None:
         """Let it end: it clears up what it was told of last. Closing twice is harmless."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from typing import Final, Self
 
@@ -12,6 +13,7 @@ from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.units import Mode
 
 _UNPLUG_SINCE: Final = (1, 8)
+_HEADLESS: Final = "HEADLESS-"
 
 
 class SwayDisplay:
@@ -56,17 +58,21 @@ class SwayDisplay:
         self._hold(before)
         self._ipc.command("create_output")
         created = self._ipc.outputs().keys() - before
+        if len(created) > 1:
+            # A monitor may have been plugged in meanwhile.
+            created = {name for name in created if name.startswith(_HEADLESS)}
         if len(created) != 1:
             raise DesktopError(f"sway made {len(created)} outputs where one was asked for")
         output = VirtualOutput(created.pop(), mode)
         self._made.append(output)
-        self._hold()
         try:
+            self._hold()
             # What is not asked for is as its user has configured it.
             return self.change(output, mode, scale=None if scale == 1 else scale)
         except DesktopError:
             if not self._keep:
-                self.remove(output)
+                with contextlib.suppress(DesktopError):  # what went wrong before is the reason
+                    self.remove(output)
             raise
 
     def change(self, output: VirtualOutput, mode: Mode, *, scale: float | None = None) -> VirtualOutput:
