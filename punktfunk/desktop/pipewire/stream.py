@@ -55,6 +55,8 @@ _FLAGS: Final = (
     library.FLAG_AUTOCONNECT | library.FLAG_RT_PROCESS | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
 )
 _RENEGOTIATES_SINCE: Final = (1, 0)
+MAX_RECTANGLES: Final = 256
+"""Kept of what has changed in pictures that nobody took; of more, the rectangle around all of them is."""
 OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""
 
@@ -497,4 +499,13 @@ def _spa_buffer(handle: int) -> library.SpaBuffer:
 def _united(
     first: tuple[Rectangle, ...] | None, second: tuple[Rectangle, ...] | None
 ) -> tuple[Rectangle, ...] | None:
-    return None if first is None or second is None else first + second
+    """Return all that has changed; ``None`` where that may be anything."""
+    if first is None or second is None:
+        return None
+    together = first + second
+    if len(together) <= MAX_RECTANGLES:
+        return together
+    left, top = min(each.x for each in together), min(each.y for each in together)
+    right = max(each.x + each.width for each in together)
+    bottom = max(each.y + each.height for each in together)
+    return (Rectangle(left, top, right - left, bottom - top),)
