@@ -32,8 +32,11 @@ class Part:
 
     def close(self) -> None: ...
 
-    def fileno(self) -> int:
-        return -1
+    def round_trip(self) -> None: ...
+
+    def place(self, *_about: object) -> None: ...
+
+    def aim(self, **_where: object) -> None: ...
 
 
 class SlowScreencast(Part):
@@ -106,4 +109,49 @@ def test_an_input_server_that_has_gone_ends_its_link_and_no_later_one(
     with pytest.raises(DesktopError, match="former"):
         desktop.inject(KEY)
     assert desktop.failure is None
+    desktop.close()
+
+
+class Cast:
+    """An output that was made for a stream."""
+
+    node, output, virtual, ended = 51, "Virtual-punktfunk-1", True, False
+
+    def end(self) -> None:
+        self.ended = True
+
+
+class QuickScreencast(Part):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cast = Cast()
+
+    def of_new_output(self, *_wanted: object) -> Cast:
+        return self.cast
+
+
+def test_an_output_goes_with_its_stream_although_input_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    screencast, injector = QuickScreencast(), Injector()
+    desktop = desktop_of(monkeypatch, screencast, injector)
+    output = desktop.provide(Mode(1280, 720, 60))
+    injector.failure = DesktopError("the desktop has closed its input connection")
+    with pytest.raises(DesktopError, match="closed its input"):
+        desktop.inject(KEY)
+    assert not screencast.cast.ended, "its pictures are there all the same"
+    desktop.give_back(output)
+    assert screencast.cast.ended, "it would stay on the desktop until the next client comes"
+    assert desktop.failure is injector.failure, "the next stream connects again"
+    desktop.close()
+
+
+def test_no_output_is_left_where_its_stream_cannot_begin_for_want_of_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screencast = QuickScreencast()
+    injector = Injector(DesktopError("the desktop has closed its input connection"))
+    desktop = desktop_of(monkeypatch, screencast, injector)
+    with pytest.raises(DesktopError, match="closed its input"):
+        desktop.provide(Mode(1280, 720, 60))
+    assert screencast.cast.ended
+    assert desktop._link.lent == []
     desktop.close()

@@ -143,8 +143,16 @@ class KWinDesktop(UserSession):
 
     def give_back(self, output: DesktopOutput) -> None:
         """Take an output away that was made for a stream; one of the user's stays."""
-        with self._lock, self._noting_failure():
-            if not self._closed and self._failure is None and (lent := self._link.of(output)) is not None:
+        with self._lock:
+            lent = self._link.of(output)
+            if self._closed or lent is None:
+                return
+            if self._failure is not None:
+                # KWin may be there all the same: it has closed its input alone, or was only busy.
+                with contextlib.suppress(DesktopError):
+                    self._take_back(self._link, lent)
+                return
+            with self._noting_failure():
                 self._take_back(self._link, lent)
 
     def inject(self, event: InputEvent) -> None:
@@ -240,18 +248,18 @@ class KWinDesktop(UserSession):
             link.connection.round_trip()  # to have the place told
             self._have_scale(lent)
             link.connection.round_trip()
+            self._aim(link)
+            if lent.cast.virtual and link.lent == [lent]:
+                # What is started next opens where the pointer is.
+                surface = SurfaceSize(mode.width, mode.height)
+                middle = InputEvent(
+                    InputKind.MOUSE_ABSOLUTE, x=mode.width // 2, y=mode.height // 2, surface=surface
+                )
+                link.injector.inject(middle)
         except BaseException:
             link.lent.remove(lent)
             cast.end()
             raise
-        self._aim(link)
-        if lent.cast.virtual and link.lent == [lent]:
-            # What is started next opens where the pointer is.
-            surface = SurfaceSize(mode.width, mode.height)
-            middle = InputEvent(
-                InputKind.MOUSE_ABSOLUTE, x=mode.width // 2, y=mode.height // 2, surface=surface
-            )
-            link.injector.inject(middle)
         return lent.output
 
     def _cast(self, link: _Link, mode: Mode, scale: float) -> Cast:
