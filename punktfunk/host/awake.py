@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from punktfunk.desktop.inhibit import Inhibitor
     from punktfunk.desktop.lock_watch import LockWatch
 
-LOCKED: Final = "this session is locked: the client sees its lock screen, and can unlock it there"
+LOCKED: Final = "this session is locked: the client can unlock it where it sees the lock screen"
 _NOTICE: Final = "lock"
 _END_LIMIT_S: Final = 1.5
 
