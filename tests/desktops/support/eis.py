@@ -44,7 +44,13 @@ def connect(kind: str, bus: SessionBus, *outputs: str) -> Input:
 def _of_kwin(bus: SessionBus) -> Input:
     interface = "org.kde.KWin.EIS.RemoteDesktop"
     reply = bus.call(
-        "org.kde.KWin", "/org/kde/KWin/EIS/RemoteDesktop", interface, "connectToEIS", "i", (ALL,)
+        "org.kde.KWin",
+        "/org/kde/KWin/EIS/RemoteDesktop",
+        interface,
+        "connectToEIS",
+        "i",
+        (ALL,),
+        takes_descriptors=True,
     )
     return Input(reply.descriptors[reply.body[0]])
 
@@ -65,7 +71,9 @@ def _of_mutter(bus: SessionBus, outputs: tuple[str, ...]) -> Input:
         parameters = bus.get_property(cast, recorded.body[0], f"{cast}.Stream", "Parameters")
         mapping_ids.append(str(parameters["mapping-id"]))
     bus.call(remote, session, f"{remote}.Session", "Start")
-    reply = bus.call(remote, session, f"{remote}.Session", "ConnectToEIS", "a{sv}", ({},))
+    reply = bus.call(
+        remote, session, f"{remote}.Session", "ConnectToEIS", "a{sv}", ({},), takes_descriptors=True
+    )
     return Input(reply.descriptors[reply.body[0]], tuple(mapping_ids), MUTTER_NOTCH)
 
 
