@@ -98,6 +98,22 @@ def test_one_that_does_not_come_back_ends_the_stream_with_its_words() -> None:
     asyncio.run(scenario())
 
 
+def test_what_nobody_foresaw_ends_the_stream_and_does_not_leave_it_standing_still() -> None:
+    def broken(_number: int) -> Shown:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        logged: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _loop, context: logged.append(context["exception"])
+        )
+        stream = Stream(broken)
+        assert "can't start new thread" in await stream.lose()
+        assert [repr(each) for each in logged] == ['RuntimeError("can\'t start new thread")']
+
+    asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
 def test_one_that_goes_again_and_again_is_given_up() -> None:
     async def scenario() -> None:
         stream = Stream(lambda _number: shown())

@@ -56,6 +56,7 @@ class Returning:
         self._lost_again = error
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._bring_back(error))
+            self._task.add_done_callback(self._ended)
 
     def taken(self, error: PunktfunkError | None) -> None:
         """Take the worker's word on the screen that it was told of: why it has no picture of that, ``None``: it has."""
@@ -66,6 +67,12 @@ class Returning:
         """Try no more: the stream ends."""
         if self._task is not None:
             self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """End the stream where something went wrong that nobody foresaw, and raise it for the loop to log."""
+        if not task.cancelled() and (defect := task.exception()) is not None:
+            self._given_up(DesktopError(f"the desktop was not brought back: {defect}"))
+            raise defect
 
     async def _bring_back(self, error: PunktfunkError) -> None:
         while len(self._losses) <= _MOST:
