@@ -111,7 +111,7 @@ class LockWatch:
                 (str(number),),
                 timeout_s=_LIMIT_S,
             )
-            path = str(found.body[0])
+            path = str(found.value)
             bus.subscribe(
                 path, "org.freedesktop.DBus.Properties", "PropertiesChanged", self._changed, sender=_LOGIND
             )

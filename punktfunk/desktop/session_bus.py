@@ -51,6 +51,15 @@ class Reply:
 
     body: tuple[Any, ...]
     descriptors: tuple[int, ...] = ()
+    what: str = ""
+    """The method."""
+
+    @property
+    def value(self) -> Any:
+        """The first value; raises DesktopError where there is none: who answers may be anybody."""
+        if not self.body:
+            raise DesktopError(f"the session bus has answered {self.what} without a value")
+        return self.body[0]
 
 
 def session_address() -> str:
@@ -182,7 +191,7 @@ class SessionBus:
     ) -> Any:
         """Return the value of a property; raise what :meth:`call` raises."""
         got = self.call(destination, path, _PROPERTIES, "Get", "ss", (interface, name), timeout_s=timeout_s)
-        return got.body[0]
+        return got.value
 
     def subscribe(
         self, path: str | None, interface: str, member: str, callback: OnSignal, *, sender: str | None = None
@@ -198,7 +207,7 @@ class SessionBus:
     def owner_of(self, name: str) -> str:
         """Return the unique name of who has ``name``; "" for nobody."""
         try:
-            return str(self.call(DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,)).body[0])
+            return str(self.call(DAEMON, DAEMON_PATH, DAEMON, "GetNameOwner", "s", (name,)).value)
         except BusError as error:
             if error.name == "org.freedesktop.DBus.Error.NameHasNoOwner":
                 return ""
@@ -344,5 +353,5 @@ def _reply_of(answer: Message | None, what: str, *, takes_descriptors: bool) -> 
         words = printable(said, MAX_PEER_CHARACTERS)
         raise BusError(f"{what}: {name}" + (f": {words}" if words else ""), name=name)
     return Reply(
-        tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds) if takes_descriptors else ()
+        tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds) if takes_descriptors else (), what
     )

@@ -108,6 +108,14 @@ def test_a_descriptor_is_the_callers_and_no_child_inherits_it(bus: SessionBus, p
         os.close(descriptor)
 
 
+def test_an_answer_that_lacks_what_was_asked_for_is_said_to(bus: SessionBus, peer: BusPeer) -> None:
+    with pytest.raises(DesktopError, match="without a value"):
+        bus.get_property(NAME, PATH, NAME, "Version")
+    assert bus.call(NAME, PATH, NAME, "Echo", "s", ("one",)).value == "one"
+    with pytest.raises(DesktopError, match=r"org\.example\.Peer\.Echo without a value"):
+        _ = bus.call(NAME, PATH, NAME, "Echo").value
+
+
 @pytest.mark.parametrize("member", ["Give", "FailAndGive"])
 def test_a_descriptor_that_nobody_asked_for_is_closed(bus: SessionBus, peer: BusPeer, member: str) -> None:
     before = _pipes()

@@ -141,6 +141,8 @@ class BusPeer(BusProgram):
         self._signal(path, interface, member, signature, list(body), to=to)
 
     def _answer(self, message: Message) -> Message | bool:
+        if message.message_type is MessageType.METHOD_CALL and message.member == "Get":
+            return Message.new_method_return(message)  # of a property: no value, which cannot be
         if message.message_type is not MessageType.METHOD_CALL or message.interface != NAME:
             return False
         answer: Message | bool = True

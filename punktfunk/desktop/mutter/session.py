@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from punktfunk.desktop.mutter.reach import REMOTE_DESKTOP, REMOTE_DESKTOP_PATH, SCREEN_CAST, SCREEN_CAST_PATH
-from punktfunk.desktop.session_bus import BusError, Cancel, SessionBus, variant
+from punktfunk.desktop.session_bus import BusError, Cancel, Reply, SessionBus, variant
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import printable
 from punktfunk.units import Mode
@@ -97,7 +97,7 @@ class MutterSession:
                 "preferred-scale": variant("d", scale),
             }
             wanted["modes"] = variant("aa{sv}", [only])
-        path = str(self._call(SCREEN_CAST, self._cast, "Session", "RecordVirtual", "a{sv}", wanted)[0])
+        path = str(self._call(SCREEN_CAST, self._cast, "Session", "RecordVirtual", "a{sv}", wanted).value)
         nodes: list[Any] = []
         told = threading.Event()
 
@@ -162,7 +162,7 @@ class MutterSession:
 
     def _create(self, name: str, path: str, signature: str = "", *body: object) -> str:
         try:
-            return str(self._bus.call(name, path, name, "CreateSession", signature, body).body[0])
+            return str(self._bus.call(name, path, name, "CreateSession", signature, body).value)
         except BusError as error:
             if any(sign in error.cause for sign in _INHIBITED):
                 raise DesktopError(
@@ -171,8 +171,10 @@ class MutterSession:
                 ) from error
             raise
 
-    def _call(self, name: str, path: str, part: str, member: str, signature: str = "", *body: object) -> Any:
-        return self._bus.call(name, path, f"{name}.{part}", member, signature, body).body
+    def _call(
+        self, name: str, path: str, part: str, member: str, signature: str = "", *body: object
+    ) -> Reply:
+        return self._bus.call(name, path, f"{name}.{part}", member, signature, body)
 
     def _listen(self, path: str, name: str) -> None:
         told = self._bus.subscribe(path, f"{name}.Session", "Closed", self._was_closed, sender=name)

@@ -127,7 +127,7 @@ class Portal:
         """
         names = self._bus.call(
             "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ListNames"
-        ).body[0]
+        ).value
         found = []
         for name in sorted(each for each in names if isinstance(each, str) and each.startswith(BACK_ENDS)):
             with contextlib.suppress(DesktopError):  # it shows no screen, or nothing any more
@@ -218,7 +218,7 @@ class Portal:
             body = (*arguments, {name: variant(*value) for name, value in given.items()})
             handle = self._bus.call(
                 PORTAL, PORTAL_PATH, interface, member, signature + "a{sv}", body, timeout_s=ANSWER_LIMIT_S
-            ).body[0]
+            ).value
             if (
                 isinstance(handle, str) and handle != expected
             ):  # xdg-desktop-portal before 0.9 chose it itself
