@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
@@ -36,6 +37,9 @@ class Awake:
         self._inhibitor: Inhibitor | None = None
         self._watch: LockWatch | None = None
         self._locked = False
+        self._guard = threading.Lock()
+        self._told_last: bool | None = None
+        """What the loop has been told and has not looked at yet."""
         self._closed = False
         self._log = log.get("host.awake")
 
@@ -91,13 +95,16 @@ class Awake:
             self._log.info("not asked, or refused", cause=refused)
 
     def _told(self, locked: bool) -> None:
-        """Runs in a thread of the bus."""
-        self._loop.call_soon_threadsafe(self._lock_changed, locked)
+        """Runs in a thread of the bus; of what comes faster than the loop can look at it, the last counts."""
+        with self._guard:
+            waits, self._told_last = self._told_last is not None, locked
+        if not waits:
+            self._loop.call_soon_threadsafe(self._lock_changed)
 
-    def _lock_changed(self, locked: bool) -> None:
-        if self._closed:
-            return
-        if locked == self._locked:
+    def _lock_changed(self) -> None:
+        with self._guard:
+            locked, self._told_last = self._told_last, None
+        if self._closed or locked is None or locked == self._locked:
             return
         self._locked = locked
         (self._log.warning if locked else self._log.info)("session locked" if locked else "session unlocked")
