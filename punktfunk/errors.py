@@ -294,6 +294,13 @@ class ConsentAwaitedError(DesktopError):
     exit_code = 1
 
 
+class SharingStoppedError(DesktopError):
+    """Somebody at the desktop has stopped sharing it: its streams end, and nothing shows it again for a while."""
+
+    code = "PF812"
+    exit_code = 1
+
+
 class HarnessError(PunktfunkError):
     """The harness itself is at fault, not the system under test."""
 

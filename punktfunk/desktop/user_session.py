@@ -22,6 +22,10 @@ _USERS_MONITOR: Final = "@DEFAULT_MONITOR@"
 """What the user's own sound server plays, by the name that PulseAudio and PipeWire know."""
 
 
+STOPPED_S: Final = 60.0
+"""Whoever has stopped the sharing of a desktop has nobody see it for so long, however often clients try."""
+
+
 class UserSession:
     """The half of a :class:`punktfunk.desktop.Desktop` that a running session's compositor has no part in.
 

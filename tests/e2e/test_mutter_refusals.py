@@ -6,6 +6,7 @@ The real one streams in ``tests/desktops/test_mutter.py``.
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +21,11 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.gnome_shell import shell_version
 from punktfunk.desktop.mutter import MutterDesktop, examine, reach, session
+from punktfunk.desktop.mutter import desktop as mutter_desktop
 from punktfunk.desktop.mutter.reach import require_mutter
 from punktfunk.desktop.mutter.session import MutterSession
 from punktfunk.desktop.session_bus import SessionBus
-from punktfunk.errors import CapabilityError, DesktopError, SessionClosedError
+from punktfunk.errors import CapabilityError, DesktopError, SessionClosedError, SharingStoppedError
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.units import Mode
 from tests.support.dbus import session_bus
@@ -42,8 +44,9 @@ def address(tmp_path: Path, need_tool: Callable[..., str]) -> Iterator[str]:
 
 
 @pytest.fixture
-def mutter(address: str) -> Iterator[FakeMutter]:
-    """A Mutter on it."""
+def mutter(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMutter]:
+    """A Mutter on it, and no PipeWire."""
+    monkeypatch.setenv("PIPEWIRE_RUNTIME_DIR", str(tmp_path))
     running = FakeMutter(address)
     yield running
     running.close()
@@ -194,6 +197,7 @@ def test_a_session_that_mutter_ends_is_a_failure_until_the_next_stream(
         desktop.inject(InputEvent(InputKind.KEY_DOWN, 65))
     desktop.give_back(output)
     assert desktop.release_all() == {}
+    # Nobody has stopped the sharing where PipeWire has gone, too: here there is none.
     again = desktop.provide(MODE)
     assert desktop.failure is None
     assert again.name != output.name
@@ -204,6 +208,49 @@ def test_a_session_that_mutter_ends_is_a_failure_until_the_next_stream(
     assert mutter.calls["ScreenCast.Stream.Stop"] == 0
     desktop.give_back(again)
     assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
+
+
+@pytest.fixture
+def pipewire(tmp_path: Path) -> Iterator[socket.socket]:
+    """What a server of PipeWire looks like from afar."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "pipewire-0"))
+        server.listen()
+        yield server
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "found"])
+def test_whoever_stops_the_sharing_has_nobody_see_the_desktop_for_a_minute(
+    desktop: MutterDesktop,
+    mutter: FakeMutter,
+    pipewire: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    told: bool,
+) -> None:
+    desktop.provide(MODE)
+    if told:
+        mutter.end_session()
+        eventually(lambda: desktop.failure is not None, "the desktop has failed")
+    else:
+        mutter.errors["ScreenCast.Session.RecordVirtual"] = (
+            "org.freedesktop.DBus.Error.UnknownMethod",
+            "gone",
+        )
+        threading.Timer(0.1, mutter.end_session).start()
+    for _ in range(2):
+        with pytest.raises(SharingStoppedError, match="was stopped on it"):
+            desktop.provide(MODE)
+    mutter.errors.pop("ScreenCast.Session.RecordVirtual", None)
+    # A locked screen ends a session, too, and the next one that is begun is refused as long.
+    mutter.errors["RemoteDesktop.CreateSession"] = (FAILED, "Session creation inhibited")
+    with pytest.raises(DesktopError, match="while it is locked"):
+        desktop.provide(MODE)
+    del mutter.errors["RemoteDesktop.CreateSession"]
+    assert desktop.provide(MODE)
+    mutter.end_session()
+    eventually(lambda: desktop.failure is not None, "the desktop has failed again")
+    monkeypatch.setattr(mutter_desktop, "STOPPED_S", 0.0)
+    assert desktop.provide(MODE)
 
 
 def test_the_end_of_a_session_is_told_once_and_nothing_listens_to_it_any_more(

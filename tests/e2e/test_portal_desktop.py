@@ -28,6 +28,7 @@ from punktfunk.errors import (
     ConsentRefusedError,
     DesktopError,
     SessionClosedError,
+    SharingStoppedError,
 )
 from punktfunk.host.config import HostConfig
 from punktfunk.host.readiness import examine_host
@@ -75,6 +76,7 @@ def state(tmp_path: Path) -> Path:
 def open_desktop(fake: FakePortal, state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Open a desktop, closed in the end; its patience with a person is short."""
     monkeypatch.setattr(portal_desktop, "OPEN_WAIT_S", PATIENCE_S)
+    monkeypatch.setattr(portal_desktop, "STOPPED_S", 0.0)
     opened: list[PortalDesktop] = []
 
     def begin(*, keep: bool = True) -> PortalDesktop:
@@ -254,9 +256,11 @@ def test_who_has_said_no_is_asked_again_after_a_while_alone(
     assert desktop.failure is None
 
 
-def test_sharing_that_is_stopped_is_a_failure_and_opened_again_for_the_next_client(
-    open_desktop: Open, fake: FakePortal
+def test_sharing_that_is_stopped_is_a_failure_and_opened_again_for_who_comes_later(
+    open_desktop: Open, fake: FakePortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(portal_desktop, "STOPPED_S", 60.0)
+    monkeypatch.setattr(portal_desktop, "_LAST_SIGNS_S", 0.1)
     fake.answers["Start"] = [Answer(results=kept("token"))]
     desktop = open_desktop()
     lent = desktop.provide(MODE)
@@ -265,6 +269,11 @@ def test_sharing_that_is_stopped_is_a_failure_and_opened_again_for_the_next_clie
     assert desktop.notice is desktop.failure
     with pytest.raises(DesktopError, match="stopped"):
         desktop.change(lent, OTHER)
+    for _ in range(2):
+        with pytest.raises(SharingStoppedError, match="was stopped on it"):
+            desktop.provide(MODE)
+    assert len(fake.sessions) == 1, "whoever has stopped it has nobody see the desktop for a minute"
+    monkeypatch.setattr(portal_desktop, "STOPPED_S", 0.0)
     again = desktop.provide(MODE)
     assert desktop.failure is None
     assert len(fake.sessions) == 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from punktfunk.errors import DesktopError, PunktfunkError, SourceLostError
+from punktfunk.errors import DesktopError, PunktfunkError, SharingStoppedError, SourceLostError
 from punktfunk.host.stream import returning
 from punktfunk.host.stream.returning import Returning
 from punktfunk.host.stream.sources import Shown
@@ -112,6 +112,18 @@ def test_what_nobody_foresaw_ends_the_stream_and_does_not_leave_it_standing_stil
         assert [repr(each) for each in logged] == ['RuntimeError("can\'t start new thread")']
 
     asyncio.run(asyncio.wait_for(scenario(), 5))
+
+
+def test_one_that_somebody_stopped_there_is_asked_once_and_no_more() -> None:
+    def stopped(_number: int) -> Shown:
+        raise SharingStoppedError("sharing this desktop was stopped on it")
+
+    async def scenario() -> None:
+        stream = Stream(stopped)
+        assert await stream.lose() == "sharing this desktop was stopped on it"
+        assert stream.tries == 1
+
+    asyncio.run(scenario())
 
 
 def test_one_that_goes_again_and_again_is_given_up() -> None:

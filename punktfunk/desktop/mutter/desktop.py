@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,12 +17,19 @@ from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_keym
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.mutter.calls import notifier
 from punktfunk.desktop.mutter.reach import require_mutter
-from punktfunk.desktop.mutter.session import MutterSession, MutterStream, is_gone
+from punktfunk.desktop.mutter.session import MutterSession, MutterStream, is_gone, require_unlocked
+from punktfunk.desktop.pipewire.server_watch import ServerWatch
 from punktfunk.desktop.portal.choice import ALL_DEVICES
 from punktfunk.desktop.portal.notify import NotifyInjector
 from punktfunk.desktop.session_bus import Cancel, SessionBus
-from punktfunk.desktop.user_session import UserSession
-from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
+from punktfunk.desktop.user_session import STOPPED_S, UserSession
+from punktfunk.errors import (
+    CapabilityError,
+    DesktopError,
+    PunktfunkError,
+    SessionClosedError,
+    SharingStoppedError,
+)
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.units import Mode
 
@@ -30,6 +38,8 @@ _DISPLAY_CONFIG: Final = "org.gnome.Mutter.DisplayConfig"
 _REGION_TRIES: Final = 20
 _REGION_EVERY_S: Final = 0.05
 """A new monitor is told on the bus, and its region on the connection for input: either may be first."""
+_TOLD_LIMIT_S: Final = 0.5
+"""For the end of a session to be told that a call has found gone."""
 _MOST_SCALE: Final = 4.0
 """Mutter takes any; at four, a screen of 4K has the room of a small tablet."""
 
@@ -49,7 +59,8 @@ class MutterDesktop(UserSession):
 
     Mutter's session begins with the first stream and ends with the last, so that GNOME shows its sign of a shared
     screen only meanwhile. Absolute positions and fingers land on the monitor of the stream that has been there longest.
-    When GNOME ends the session, as it does when the screen is locked, so end all streams; ``provide`` asks for another.
+    When GNOME ends the session, as somebody there can and as it does when the screen is locked, so end all streams.
+    ``provide`` asks for another once the screen is unlocked, and STOPPED_S after somebody has stopped the sharing.
     """
 
     def __init__(self, options: DesktopOptions | None = None, *, address: str | None = None) -> None:
@@ -69,6 +80,10 @@ class MutterDesktop(UserSession):
         """Of each output by its name, oldest first."""
         self._pointed = False
         """Whether the pointer has been where streams show it."""
+        self._stopped_s: float | None = None
+        """When GNOME has ended the last session by itself, by the clock of :func:`time.monotonic`."""
+        self._pipewire: ServerWatch | None = None
+        """The server of the session, with which Mutter ends it as well."""
         self._over = threading.Event()
         self._stop_watching: Cancel | None = None
         self._bus = self._connect()
@@ -145,6 +160,8 @@ class MutterDesktop(UserSession):
             self._closed = True
             self._end_session()
             self._bus.close()
+            if self._pipewire is not None:
+                self._pipewire.close()
         super().close()
 
     def _connect(self) -> SessionBus:
@@ -161,6 +178,7 @@ class MutterDesktop(UserSession):
         """Return a new stream of the session, which is begun where none runs and begun anew where it has ended."""
         fixed = mode if scale > 1.0 else None
         if self._failure is not None:
+            self._require_sharing()
             self._end_session()
         if self._session is not None:
             try:
@@ -168,13 +186,32 @@ class MutterDesktop(UserSession):
             except DesktopError as error:
                 if not (is_gone(error) or self._session.end):
                     raise
-                self._end_session()  # it has ended, and that is yet to be told
+                self._session.await_end(_TOLD_LIMIT_S)
+                self._require_sharing()
+                self._end_session()
         session = self._begin_session()
         try:
             return session.add_stream(fixed, scale)
         except BaseException:
             self._end_session()
             raise
+
+    def _require_sharing(self) -> None:
+        """Raise SharingStoppedError while somebody at the desktop has stopped the sharing just now.
+
+        GNOME ends the session in the same way when it locks the screen: that it says itself of another session.
+        """
+        if self._stopped_s is None or time.monotonic() >= self._stopped_s + STOPPED_S or self._bus.lost:
+            return
+        if self._pipewire is None or self._pipewire.hung_up:
+            return
+        stopped_s, self._stopped_s = self._stopped_s, None
+        require_mutter(self._bus)
+        require_unlocked(self._address)
+        self._stopped_s = stopped_s
+        raise SharingStoppedError(
+            "sharing this desktop was stopped on it", f"connect again {STOPPED_S:.0f} s after that"
+        )
 
     def _begin_session(self) -> MutterSession:
         if self._closed:
@@ -188,6 +225,9 @@ class MutterDesktop(UserSession):
         self._failure = None
         self._pointed = False
         self._over.clear()
+        if self._pipewire is not None:
+            self._pipewire.close()
+        self._pipewire = ServerWatch()
         self._session = session = MutterSession(self._bus, self._ended)
         try:
             self._stop_watching = self._bus.subscribe(
@@ -256,6 +296,7 @@ class MutterDesktop(UserSession):
             self._over.wait(_REGION_EVERY_S)
 
     def _ended(self, error: DesktopError) -> None:
+        self._stopped_s = time.monotonic() if isinstance(error, SharingStoppedError) else None
         self._failure = error
         self._log.error("desktop ended", cause=error.cause, hint=error.hint)
 

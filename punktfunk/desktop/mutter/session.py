@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from punktfunk.desktop.mutter.reach import REMOTE_DESKTOP, REMOTE_DESKTOP_PATH, SCREEN_CAST, SCREEN_CAST_PATH
 from punktfunk.desktop.session_bus import BusError, Cancel, Reply, SessionBus, variant
-from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.errors import CapabilityError, DesktopError, SharingStoppedError
 from punktfunk.printable import printable
 from punktfunk.units import Mode
 
@@ -82,6 +82,10 @@ class MutterSession:
     def end(self) -> DesktopError | None:
         """Why it has ended; None while it runs."""
         return self._end
+
+    def await_end(self, within_s: float) -> None:
+        """Wait until the end of a session that has gone is told, which may take a moment, but no longer than that."""
+        self._ended.wait(within_s)
 
     def add_stream(self, fixed: Mode | None = None, scale: float = 1.0) -> MutterStream:
         """Return a new stream, whose virtual monitor comes with its consumer; raise DesktopError where none comes.
@@ -161,15 +165,7 @@ class MutterSession:
                 self._call(REMOTE_DESKTOP, self._remote, "Session", "Stop")
 
     def _create(self, name: str, path: str, signature: str = "", *body: object) -> str:
-        try:
-            return str(self._bus.call(name, path, name, "CreateSession", signature, body).value)
-        except BusError as error:
-            if any(sign in error.cause for sign in _INHIBITED):
-                raise DesktopError(
-                    "GNOME lets nobody see the screen now, as while it is locked",
-                    "unlock it, then connect again",
-                ) from error
-            raise
+        return _create(self._bus, name, path, signature, *body)
 
     def _call(
         self, name: str, path: str, part: str, member: str, signature: str = "", *body: object
@@ -205,8 +201,9 @@ class MutterSession:
 
     def _was_closed(self, _body: tuple[Any, ...]) -> None:
         self._over(
-            DesktopError(
-                "GNOME has ended the session: somebody did there, or the screen was locked", "connect again"
+            SharingStoppedError(
+                "GNOME has ended the session: somebody did there, or the screen was locked",
+                "connect again in a minute",
             )
         )
 
@@ -220,6 +217,25 @@ class MutterSession:
                 return
             self._end = error
         self._on_end(error)
+        self._ended.set()
+
+
+def require_unlocked(address: str | None) -> None:
+    """Raise DesktopError while GNOME lets nobody see the screen. The session that this tries shows nothing."""
+    with SessionBus(address) as bus:
+        _create(bus, REMOTE_DESKTOP, REMOTE_DESKTOP_PATH)
+
+
+def _create(bus: SessionBus, name: str, path: str, signature: str = "", *body: object) -> str:
+    try:
+        return str(bus.call(name, path, name, "CreateSession", signature, body).value)
+    except BusError as error:
+        if any(sign in error.cause for sign in _INHIBITED):
+            raise DesktopError(
+                "GNOME lets nobody see the screen now, as while it is locked",
+                "unlock it, then connect again",
+            ) from error
+        raise
 
 
 def is_gone(error: DesktopError) -> bool:

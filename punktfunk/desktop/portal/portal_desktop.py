@@ -16,13 +16,14 @@ from punktfunk.desktop.portal.choice import Cursors, Devices, Sources
 from punktfunk.desktop.portal.granted import Granted
 from punktfunk.desktop.portal.grants import GrantStore
 from punktfunk.desktop.portal.requests import Portal
-from punktfunk.desktop.user_session import UserSession
+from punktfunk.desktop.user_session import STOPPED_S, UserSession
 from punktfunk.errors import (
     ConsentAwaitedError,
     ConsentRefusedError,
     DesktopError,
     PunktfunkError,
     SessionClosedError,
+    SharingStoppedError,
 )
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
@@ -33,6 +34,8 @@ PROVIDE_WAIT_S: Final = 8.0
 """How long a client waits for a person's answer; its own patience is not much longer. The question stays open."""
 ASK_AGAIN_S: Final = 30.0
 """Whoever said no is not asked again sooner, however many clients try."""
+_LAST_SIGNS_S: Final = 2.0
+"""For all that a compositor takes along to be told as gone, when it dies."""
 
 
 class PortalDesktop(UserSession):
@@ -65,6 +68,10 @@ class PortalDesktop(UserSession):
         self._refused_at: float | None = None
         self._token_fails = False
         """A stored token did not spare the question: a session that is open stays so."""
+        self._stopped_s = 0.0
+        """When its session was ended, by the clock of :func:`time.monotonic`."""
+        self._gone_with_it = threading.Event()
+        """Set where its session was the first of several things to go."""
         self._shown = 0
         self._takes_touch = False
         self._words = ""
@@ -113,6 +120,7 @@ class PortalDesktop(UserSession):
 
         Raises ConsentAwaitedError while the question is open, and ConsentRefusedError after a no.
         """
+        self._require_sharing()
         self._begin()
         if not self._settled.wait(PROVIDE_WAIT_S):
             raise _awaited(self._waited_s)
@@ -170,6 +178,21 @@ class PortalDesktop(UserSession):
         _close(granted)
         super().close()
 
+    def _require_sharing(self) -> None:
+        """Raise SharingStoppedError while somebody at the desktop has stopped the sharing just now.
+
+        A compositor that dies ends the session first, too: what goes with it is told a moment later.
+        """
+        with self._lock:
+            stopped, granted, until_s = self._failure, self._granted, self._stopped_s + STOPPED_S
+        if not isinstance(stopped, SharingStoppedError) or time.monotonic() >= until_s:
+            return
+        if self._gone_with_it.wait(_LAST_SIGNS_S) or (granted is not None and granted.hung_up):
+            return
+        raise SharingStoppedError(
+            "sharing this desktop was stopped on it", f"connect again {STOPPED_S:.0f} s after that"
+        )
+
     def _begin(self) -> None:
         """Have a session opened, unless there is one that works, or it is being asked for, or was refused just now."""
         with self._lock:
@@ -181,6 +204,7 @@ class PortalDesktop(UserSession):
                 return
             former, self._granted = self._granted, None
             self._failure = self._waited_s = self._refused_at = None
+            self._gone_with_it.clear()
             self._shown = 0
             self._settled.clear()
             self._opening = threading.Thread(target=self._open, args=[former], name="portal", daemon=True)
@@ -234,9 +258,14 @@ class PortalDesktop(UserSession):
     def _lost(self, error: DesktopError) -> None:
         """Note that the session has gone: its streams end with their node, the next client has it opened anew."""
         with self._lock:
-            if self._closed or self._granted is None or self._failure is not None:
+            if self._closed or self._granted is None:
+                return
+            if isinstance(self._failure, SharingStoppedError) and not isinstance(error, SharingStoppedError):
+                self._gone_with_it.set()
+            if self._failure is not None:
                 return
             self._failure = error
+            self._stopped_s = time.monotonic()
         self._log.error("the desktop is shared no more", cause=error.cause, hint=error.hint)
 
     def _look(self) -> PunktfunkError | None:

@@ -22,7 +22,7 @@ from punktfunk.desktop.portal.requests import (
 )
 from punktfunk.desktop.portal.started import Started, read_started
 from punktfunk.desktop.session_bus import BusError
-from punktfunk.errors import DesktopError, PunktfunkError
+from punktfunk.errors import DesktopError, PunktfunkError, SharingStoppedError
 
 _SESSION: Final = "org.freedesktop.portal.Session"
 _UNTIL_REVOKED: Final = 2
@@ -121,9 +121,9 @@ class PortalSession:
             over, self._over = self._over, True
         if not over:
             self._on_closed(
-                DesktopError(
+                SharingStoppedError(
                     "sharing the desktop was stopped on it, or its portal has ended the session",
-                    "connect again to share it again",
+                    "connect again in a minute",
                 )
             )
 

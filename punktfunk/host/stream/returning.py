@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import DesktopError, PunktfunkError
+from punktfunk.errors import DesktopError, PunktfunkError, SharingStoppedError
 from punktfunk.host.stream.sources import Shown
 
 PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
@@ -98,7 +98,8 @@ class Returning:
         for pause_s in PAUSES_S:
             await asyncio.sleep(pause_s)
             failed = await self._try()
-            if failed is None:
+            # A person at the desktop wants it so.
+            if failed is None or isinstance(failed, SharingStoppedError):
                 break
         return failed
 
