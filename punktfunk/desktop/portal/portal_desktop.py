@@ -145,7 +145,8 @@ class PortalDesktop(UserSession):
             if self._granted is None or not _is_of(output, self._granted):
                 return  # it went with its session; those of the next one have nothing to do with it
             self._shown -= 1
-            resting = self._resting()
+            # One that has ended is kept until the next: by it is seen what else has gone.
+            resting = None if self._failure is not None else self._resting()
         _close(resting)
 
     def inject(self, event: InputEvent) -> None:
