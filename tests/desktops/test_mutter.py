@@ -21,7 +21,7 @@ from punktfunk.desktop.capture import numbered, open_capture
 from punktfunk.desktop.mutter import MutterDesktop, examine
 from punktfunk.desktop.mutter import desktop as module
 from punktfunk.desktop.session_bus import BusError, SessionBus
-from punktfunk.errors import CapabilityError, DesktopError, MediaError
+from punktfunk.errors import CapabilityError, DesktopError, MediaError, SharingStoppedError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import RawFrame
 from punktfunk.units import Mode
@@ -223,7 +223,7 @@ class Shell(Mutter):
         )
 
 
-def test_a_locked_gnome_ends_the_stream_and_says_so_until_it_is_unlocked(
+def test_a_locked_gnome_ends_the_stream_and_so_does_who_stops_the_sharing(
     session: UserSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell = Shell(session)
@@ -258,8 +258,15 @@ def test_a_locked_gnome_ends_the_stream_and_says_so_until_it_is_unlocked(
             with pytest.raises(DesktopError, match="while it is locked"):
                 desktop.provide(MODE)
             does(f"{remote}.uninhibit_remote_access()")
+        # As its sign in the top bar does when it is clicked.
+        does(f"globalThis.shared = []; {remote}.connect('new-handle', (_, handle) => shared.push(handle)); 0")
         with _pictures(desktop.provide(MODE)):
             assert desktop.failure is None
+            does("shared.forEach(handle => handle.stop())")
+            eventually(lambda: desktop.failure is not None, "the sharing to be stopped")
+            for _ in range(2):
+                with pytest.raises(SharingStoppedError):
+                    desktop.provide(MODE)
 
 
 @pytest.mark.measures
