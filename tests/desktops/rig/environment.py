@@ -17,6 +17,7 @@ from tests.support.wheel import ROOT, built_wheel
 _TESTING: Final = ("hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "pyroute2")
 """Beside the project's own: what runs the tests, and what the harness needs to start a host."""
 _CERTIFICATES: Final = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+_SYSTEMS_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _PIP: Final = ("/venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
@@ -54,10 +55,7 @@ def _run(root: Path, command: list[str], venv: Path, out: Path) -> None:
     env = {
         name: value for name, value in os.environ.items() if name in ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
     }
-    bundle = next(
-        (os.environ[name] for name in _CERTIFICATES if Path(os.environ.get(name, "")).is_file()), None
-    )
-    if bundle is not None:
+    if (bundle := _bundle()) is not None:
         # Networks with a certificate authority of their own: pip takes one of these, by its version.
         env |= {"CA_BUNDLE": bundle, **dict.fromkeys(_CERTIFICATES, "/run/net/ca.crt")}
     env["PIP_ROOT_USER_ACTION"] = "ignore"
@@ -66,6 +64,12 @@ def _run(root: Path, command: list[str], venv: Path, out: Path) -> None:
         raise HarnessError(
             f"{' '.join(command[:4])} ended with {status} in the root", "is there a network for pip here?"
         )
+
+
+def _bundle() -> str | None:
+    """Return whom this machine trusts: as its environment says, or else its system; None where neither does."""
+    named = [os.environ.get(name, "") for name in _CERTIFICATES]
+    return next((each for each in [*named, _SYSTEMS_CERTIFICATES] if Path(each).is_file()), None)
 
 
 def _is(stamp: Path, state: str) -> bool:
