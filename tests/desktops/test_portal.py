@@ -22,7 +22,7 @@ from punktfunk.desktop.portal.examine import examine
 from punktfunk.desktop.portal.grants import GRANTS_FILE
 from punktfunk.desktop.portal.portal_desktop import PortalDesktop
 from punktfunk.desktop.session_bus import SessionBus
-from punktfunk.errors import ConsentAwaitedError, ConsentRefusedError
+from punktfunk.errors import ConsentAwaitedError, ConsentRefusedError, DesktopError
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import VideoSource
 from punktfunk.units import Mode
@@ -299,7 +299,14 @@ def test_a_monitor_that_gnome_makes_has_the_clients_size_follows_it_and_goes_wit
     eventually(lambda: any(each.endswith(" 1024x600") for each in gnome.compositor.outputs()), "its new size")
     source.close()
     desktop.give_back(output)
-    eventually(lambda: gnome.compositor.outputs() == before, "the monitor goes with its stream")
+    try:
+        eventually(lambda: gnome.compositor.outputs() == before, "the monitor goes with its stream")
+    except DesktopError:
+        if gnome.compositor.crashes():
+            pytest.xfail(
+                "Mutter 48 crashed as it took its monitor away, which it does once in some fifteen times"
+            )
+        raise
     source = capture(desktop.provide(MODE))
     source.capture()
     assert person.answered == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +48,13 @@ class Compositor(ABC):
         """Return name and size of its outputs as any client sees them."""
         with connect(str(self.socket)) as connection:
             return [f"{each.name} {each.width}x{each.height}" for each in connection.outputs]
+
+    def crashes(self, within_s: float = 5.0) -> bool:
+        """Return whether it ends by a fault of its own within a time."""
+        try:
+            return self.program.process.wait(within_s) in {-signal.SIGSEGV, -signal.SIGABRT}
+        except subprocess.TimeoutExpired:
+            return False
 
     def again(self) -> None:
         """Start it again after a crash, as the user's session does."""
