@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.desktop.wayland import connect
 from punktfunk.errors import DesktopError
 from punktfunk.units import Resolution
@@ -27,6 +28,8 @@ class Compositor(ABC):
     name: ClassVar[str]
     desktop: ClassVar[str]
     """XDG_CURRENT_DESKTOP: also the portal's choice of back ends follows it."""
+    services: ClassVar[tuple[str, ...]] = ()
+    """What it is called on the session bus, which may be later than that it takes clients."""
 
     def __init__(self, session: UserSession) -> None:
         """Start it and wait until it takes clients."""
@@ -70,9 +73,15 @@ class Compositor(ABC):
         if not self.socket.exists():
             return False
         try:
-            return bool(self.outputs())
+            return bool(self.outputs()) and self._serves()
         except DesktopError:
             return False
+
+    def _serves(self) -> bool:
+        if not self.services:
+            return True
+        with SessionBus(self.session.env["DBUS_SESSION_BUS_ADDRESS"]) as bus:
+            return all(bus.name_has_owner(each) for each in self.services)
 
     def _found(self) -> bool:
         """Look for the socket of one that chooses its name; ``False``, to be asked again."""
@@ -121,6 +130,7 @@ class KWin(Compositor):
 
     name = "kwin"
     desktop = "KDE"
+    services = ("org.kde.KWin",)
     graphics: ClassVar[bool] = True
     locks: ClassVar[bool] = False
     """Whether its session can be locked, and its screen saver asked."""
@@ -145,6 +155,7 @@ class Mutter(Compositor):
 
     name = "mutter"
     desktop = "GNOME"
+    services = ("org.gnome.Mutter.ScreenCast", "org.gnome.Mutter.RemoteDesktop")
     more: ClassVar[tuple[str, ...]] = ()
     """Further options."""
 
