@@ -303,9 +303,7 @@ def test_a_monitor_that_gnome_makes_has_the_clients_size_follows_it_and_goes_wit
         eventually(lambda: gnome.compositor.outputs() == before, "the monitor goes with its stream")
     except DesktopError:
         if gnome.compositor.crashes():
-            pytest.xfail(
-                "Mutter 48 crashed as it took its monitor away, which it does once in some fifteen times"
-            )
+            pytest.xfail("Mutter 48 crashed as it took its monitor away, which it does now and then")
         raise
     source = capture(desktop.provide(MODE))
     source.capture()
