@@ -76,7 +76,7 @@ def _measure(server: Server, width: int, height: int, options: argparse.Namespac
             received(handle)
             callbacks.append(time.thread_time_ns() - began)
 
-        capture._stream._received = timed  # type: ignore[method-assign]
+        capture._stream._received = timed  # type: ignore[method-assign]  # to time it where it runs
         for _ in range(_WARM_UP):
             capture.capture()
         callbacks.clear()

@@ -214,7 +214,8 @@ def test_buttons_and_wheel_arrive(desk: Desk) -> None:
 def _turned(window: Window) -> tuple[float, float]:
     """Return how far each axis has been turned so far."""
     axes = [each["values"] for each in window.events("pointer_axis")]
-    return tuple(sum(value for _, axis, value in axes if axis == wanted) for wanted in (0, 1))  # type: ignore[return-value]
+    down, right = (sum(value for _, axis, value in axes if axis == wanted) for wanted in (0, 1))
+    return down, right
 
 
 def test_ten_fingers_touch_move_and_lift(desk: Desk) -> None:

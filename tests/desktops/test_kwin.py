@@ -28,6 +28,7 @@ from punktfunk.units import Mode
 from tests.desktops.support.compositors import Compositor, KWin
 from tests.desktops.support.desktops import Window
 from tests.desktops.support.processes import cpu_seconds
+from tests.desktops.support.session import UserSession
 from tests.support.waiting import eventually
 
 MODE = Mode(1280, 720, 60)
@@ -127,9 +128,9 @@ def test_the_grant_is_one_command_it_counts_at_once_and_for_punktfunk_alone(kwin
 
 
 def test_input_needs_neither_a_grant_nor_graphics(
-    session: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    session: UserSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kwin = PlainKWin(session)  # type: ignore[arg-type]
+    kwin = PlainKWin(session)
     _enter(kwin, monkeypatch)
     with SessionBus() as bus:
         injector = EisInjector(reach.connect_input(bus), keyboard=Keyboard())
@@ -146,9 +147,9 @@ def test_input_needs_neither_a_grant_nor_graphics(
 
 
 def test_a_kwin_that_does_not_render_by_opengl_says_so_to_whoever_asks_and_to_whoever_opens(
-    session: object, monkeypatch: pytest.MonkeyPatch
+    session: UserSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kwin = PlainKWin(session)  # type: ignore[arg-type]
+    kwin = PlainKWin(session)
     _enter(kwin, monkeypatch)
     _punktfunk(kwin, "desktop", "grant", "kwin")
     found = examine()

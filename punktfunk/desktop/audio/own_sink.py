@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from punktfunk.desktop.audio import SoundPlace
+from punktfunk.desktop.audio.holder import ShellHolder
 from punktfunk.errors import CapabilityError, DesktopError
 
 SINK: Final = "punktfunk-stream"
@@ -83,18 +83,8 @@ class OwnSink:
             if shutil.which(program) is None:
                 raise CapabilityError(f"{program} is not installed", f"apt-get install {package}")
         restore_left(note, env)
-        self._holder = subprocess.Popen(
-            ["sh", "-c", _HOLD, "sh", str(note)],
-            env=_environment(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        said = self._holder.stdout
-        assert said is not None
-        answers, _, _ = select.select([said], [], [], _LIMIT_S)
-        if not answers or not said.readline():
+        self._holder = ShellHolder(_HOLD, str(note), env=_environment(env), limit_s=_LIMIT_S)
+        if not self._holder.has_begun():
             self.close()
             raise DesktopError(
                 "the sound server makes no sink for what is streamed",
@@ -103,11 +93,7 @@ class OwnSink:
 
     def close(self) -> None:
         """Take the sink away, and let the former one be the default again. Closing twice is harmless."""
-        for end in (self._holder.stdin, self._holder.stdout):
-            assert end is not None
-            end.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._holder.wait(_LIMIT_S)
+        self._holder.close()
 
     def __enter__(self) -> Self:
         return self

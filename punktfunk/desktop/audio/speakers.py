@@ -7,12 +7,11 @@ that is, a moment before it is told that they are muted included: nobody is to f
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
 import subprocess
 from typing import Final, Self
 
+from punktfunk.desktop.audio.holder import ShellHolder
 from punktfunk.errors import CapabilityError, DesktopError
 
 _LIMIT_S: Final = 5.0
@@ -35,7 +34,7 @@ class MutedSpeakers:
 
     def __init__(self, server: str = "") -> None:
         self._env = {**os.environ, "LC_ALL": "C", **({"PULSE_SERVER": server} if server else {})}
-        self._holder: subprocess.Popen[bytes] | None = None
+        self._holder: ShellHolder | None = None
         if "on PipeWire" not in self._ask("info"):
             raise CapabilityError(
                 "the sound server is no PipeWire, and may record silence of muted speakers",
@@ -48,13 +47,8 @@ class MutedSpeakers:
     def close(self) -> None:
         """Let them play again. Closing twice is harmless."""
         holder, self._holder = self._holder, None
-        if holder is None:
-            return
-        for end in (holder.stdin, holder.stdout):
-            assert end is not None
-            end.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            holder.wait(_MUTE_LIMIT_S)
+        if holder is not None:
+            holder.close()
 
     def __enter__(self) -> Self:
         return self
@@ -63,18 +57,8 @@ class MutedSpeakers:
         self.close()
 
     def _hold(self, sink: str) -> None:
-        self._holder = subprocess.Popen(
-            ["sh", "-c", _HOLD, "sh", sink],
-            env=self._env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        said = self._holder.stdout
-        assert said is not None
-        answers, _, _ = select.select([said], [], [], _MUTE_LIMIT_S)
-        if not answers or not said.readline():
+        self._holder = ShellHolder(_HOLD, sink, env=self._env, limit_s=_MUTE_LIMIT_S)
+        if not self._holder.has_begun():
             self.close()
             raise DesktopError(f"the sound server does not mute {sink}", "mute it by hand")
 

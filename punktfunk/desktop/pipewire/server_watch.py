@@ -25,14 +25,17 @@ class ServerWatch:
     @property
     def hung_up(self) -> bool:
         """Whether that server has ended; there may have been none."""
-        if self._socket is None:
-            return True
-        poll = select.poll()
-        poll.register(self._socket, 0)
-        return bool(poll.poll(0))
+        return self._socket is None or has_hung_up(self._socket.fileno())
 
     def close(self) -> None:
         """Look no more. Closing twice is harmless."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def has_hung_up(descriptor: int) -> bool:
+    """Return whether the server at the other end of a connection has ended."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return bool(poll.poll(0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -14,6 +13,7 @@ from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.gnome_shell import is_newer
 from punktfunk.desktop.inject import InputInjector, Rect
 from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_keymaps
+from punktfunk.desktop.pipewire.server_watch import has_hung_up
 from punktfunk.desktop.portal.choice import Plan, Sources, plan
 from punktfunk.desktop.portal.grants import GrantKey, GrantStore
 from punktfunk.desktop.portal.notify import NotifyInjector
@@ -78,9 +78,7 @@ class Granted:
     @property
     def hung_up(self) -> bool:
         """Whether PipeWire has ended, and the picture with it."""
-        poll = select.poll()
-        poll.register(self.remote, 0)
-        return bool(poll.poll(0))
+        return has_hung_up(self.remote)
 
     def close(self) -> None:
         """End it: the picture, its devices, and a monitor that was made for it."""
