@@ -184,7 +184,7 @@ def test_a_host_has_the_sink_while_somebody_listens_and_nobody_elses_speakers(
                 await asyncio.to_thread(restarts[0])
                 await soon(lambda: "no sound" in report.notices.get("sound", ""), "it is told")
                 await soon(lambda: "sound" not in report.notices, "there is sound again")
-                assert default(server) == SINK
+                await soon(lambda: default(server) == SINK, "what plays goes to the sink again")
             await soon(lambda: default(server) == SPEAKERS, "the speakers play again")
             await soon(lambda: not host.live(), "nobody streams")
             wanted = False
