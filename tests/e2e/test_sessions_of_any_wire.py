@@ -34,6 +34,7 @@ from tests.support.waiting import soon
 
 MODE = Mode(640, 360, 60)
 TELLING = "tests.support.telling_sender:TellingSender"
+HELD = "tests.support.telling_sender:HeldSender"
 TV, PHONE = "aa" * 32, "bb" * 32
 
 
@@ -159,7 +160,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 def owner(max_sessions: int = 1) -> Sessions:
     sessions = Sessions(desktop=None, input_sink=None, artefacts=lambda: None)
-    sessions.open(max_sessions, [SENDER, TELLING])
+    sessions.open(max_sessions, [SENDER, TELLING, HELD])
     return sessions
 
 
@@ -446,6 +447,24 @@ def test_a_stream_leaves_by_no_sender_but_those_that_the_host_began_with() -> No
         assert (report.failed, report.stream_reason) == (
             True, "the sender 'os:system' is none that this worker was started with",
         )  # fmt: skip
+        sessions.start_no_more()
+        await sessions.stop()
+
+    run(scenario())
+
+
+def test_a_worker_that_is_held_in_a_library_says_so_and_ends_its_session() -> None:
+    async def scenario() -> None:
+        sessions = owner()
+        toy = Toy(sessions, Somebody(("192.0.2.1", 5), None), sender=HELD)
+        sessions.reserve(toy)
+        with toy.start():
+            await sessions.ended(1)
+        [report] = sessions.history.ended()
+        assert report.failed
+        assert (report.stream_reason or "").startswith(
+            "the stream stood still for 10 s in a picture of synthetic"
+        )
         sessions.start_no_more()
         await sessions.stop()
 

@@ -1,8 +1,9 @@
-"""A sender that sends nothing, and tells by its counters what a worker asked of it. For tests only."""
+"""Senders that send nothing: one tells by its counters what a worker asked of it, one is held. For tests only."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 
 from punktfunk.host.stream.sender import Sender
@@ -51,3 +52,12 @@ class TellingSender(Sender):
 
     def close(self) -> None:
         self._counts["closed"] += 1
+
+
+class HeldSender(TellingSender):
+    """Never returns from its third picture, as a library does whose threads wait for each other."""
+
+    def submit(self, unit: AccessUnit) -> int:
+        if self._counts["frames_sent"] == 2:
+            threading.Event().wait()
+        return super().submit(unit)

@@ -22,7 +22,7 @@ from punktfunk.allowance import Allowance
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture import PRODUCERS as SCREENS
 from punktfunk.desktop.capture import close_unused
-from punktfunk.errors import PunktfunkError, SourceLostError
+from punktfunk.errors import MediaError, PunktfunkError, SourceLostError
 from punktfunk.host.stream import messages
 from punktfunk.host.stream.attainable import FOLLOWS, AttainableRate
 from punktfunk.host.stream.next_mode import NextMode
@@ -36,6 +36,7 @@ from punktfunk.host.stream.telemetry import Telemetry
 from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
 from punktfunk.media import Producer, SyntheticSpec
 from punktfunk.process import artefacts
+from punktfunk.process.stall_watch import LOOK_S, LOOKS, StallWatch
 from punktfunk.process.worker_end import WorkerEnd, leave
 from punktfunk.units import Bitrate, Mode
 
@@ -80,6 +81,7 @@ class StreamProgram:
         self._rate = AttainableRate(self._encoder.mode.refresh_hz)
         self._frame_clock = FrameClock(self._rate.hz, 0)
         self._probes = BandwidthProbes(spec.limits.probe_kbps)
+        self._watch = StallWatch(self._stalled)
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
@@ -89,7 +91,8 @@ class StreamProgram:
         if descriptor is None:
             return
         self._sender = self._open_sender(descriptor)
-        reason = self._loop(self._sender)
+        with StallWatch(self._stalled) as self._watch:
+            reason = self._loop(self._sender)
         if not self._end.stopping.is_set():
             self._sender.flush(_FLUSH_LIMIT_S)
         self._leave(reason, self._sender)
@@ -137,12 +140,25 @@ class StreamProgram:
             self._between_frames(sender)
             self._probe(sender)
             self._frame(sender)
+            self._watch.beat()
             submitted += 1
             if monotonic_ns() >= progress_due:
                 # After a stall one report covers all of it.
                 progress_due += _PROGRESS_NS * ((monotonic_ns() - progress_due) // _PROGRESS_NS + 1)
                 self._report(sender, telemetry)
         return "stopped"
+
+    def _stalled(self) -> None:
+        """Tell the host and go: a thread that is held in a library cannot be brought back. Called by the watch."""
+        if self._end.stopping.is_set():
+            return
+        what = self._producer.encoder or "no encoder"
+        error = MediaError(
+            f"the stream stood still for {LOOK_S * LOOKS:.0f} s in a picture of {self._source.kind} by {what}",
+            "connect again; if it comes back, take another codec and report it with the log",
+        )
+        self._end.send(messages.Failed(error.code, error.cause, error.hint))
+        leave(1)
 
     def _report(self, sender: Sender, telemetry: Telemetry) -> None:
         """Report the last second to the host; the records are taken once, for this and for the artefacts."""
