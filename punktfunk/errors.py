@@ -28,7 +28,10 @@
     │       └── PairingRefusedError exit 1  PF441  not armed, bound to another device, or cooling down
     ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
-    │   └── SourceLostError         exit 5  PF510  what was streamed has gone
+    │   ├── SourceLostError         exit 5  PF510  what was streamed has gone
+    │   └── DmaBufError             exit 5  PF550  a picture in a DMA-BUF cannot be taken as it is
+    │       ├── LayoutError         exit 5  PF551  nobody here can read the layout that it has
+    │       └── ImportRefusedError  exit 5  PF552  the encoder did not import it
     ├── ManagementError             exit 5  PF710  a running host's management API does not answer as it should
     │   └── CredentialError         exit 2  PF711  its token or its password file cannot be used
     ├── SettingsError               exit 5  PF720  the settings of a host cannot be read or written
@@ -272,6 +275,24 @@ class SourceLostError(MediaError):
     """A source gives no pictures any more; the encoder is as it was."""
 
     code = "PF510"
+
+
+class DmaBufError(MediaError):
+    """A picture in a DMA-BUF cannot be taken as it is; another one, or the same in memory, may do."""
+
+    code = "PF550"
+
+
+class LayoutError(DmaBufError):
+    """A DMA-BUF has a layout that the encoder does not import and a processor cannot read."""
+
+    code = "PF551"
+
+
+class ImportRefusedError(DmaBufError):
+    """An encoder did not import a DMA-BUF of a kind that it said it imports."""
+
+    code = "PF552"
 
 
 class DesktopError(PunktfunkError):

@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import MediaError, SourceLostError
+from punktfunk.errors import ImportRefusedError, MediaError, SourceLostError
 from punktfunk.media.encoders import Encoder, EncoderConfig, RateChange, open_encoder
+from punktfunk.media.handover import Decision, Handover
 from punktfunk.media.sources import FileSpec, SyntheticSpec, TestCardSpec, VideoSource, open_source
 from punktfunk.media.synthetic import MIN_BYTES, test_frame
 from punktfunk.media.types import AccessUnit, Codec, RawFrame, Stamps
@@ -32,6 +33,11 @@ class Producer(Protocol):
     @property
     def bitrate(self) -> Bitrate:
         """The rate it aims at now."""
+        ...
+
+    @property
+    def handover(self) -> Decision | None:
+        """How its pictures reach the encoder, and why; None before the first, and where nothing is decided."""
         ...
 
     @property
@@ -75,9 +81,11 @@ class Producer(Protocol):
 class VideoProducer:
     """A picture source and an encoder."""
 
-    def __init__(self, source: VideoSource, encoder: Encoder) -> None:
+    def __init__(self, source: VideoSource, encoder: Encoder, handover: Handover | None = None) -> None:
+        """``handover`` is what a source asks that may give DMA-BUFs."""
         self._source = source
         self._encoder = encoder
+        self._handover = handover
         self._key = True
         self._last: RawFrame | None = None
 
@@ -97,6 +105,11 @@ class VideoProducer:
         return self._encoder.bitrate
 
     @property
+    def handover(self) -> Decision | None:
+        """What was decided of the last picture."""
+        return None if self._handover is None else self._handover.decision
+
+    @property
     def self_paced(self) -> bool:
         """The source's word."""
         return self._source.self_paced
@@ -108,13 +121,30 @@ class VideoProducer:
 
     def produce(self) -> AccessUnit:
         """Capture and encode now; see :class:`Producer`."""
+        while True:
+            frame = self._capture()
+            try:
+                unit = self._encoder.encode(frame, key=self._key)
+            except ImportRefusedError as error:
+                self._take_refusal(frame, error)
+            else:
+                self._key = False
+                return unit
+
+    def _capture(self) -> RawFrame:
         try:
             frame = self._last = self._source.capture()
         except MediaError as error:
             raise SourceLostError(error.cause, error.hint) from error
-        unit = self._encoder.encode(frame, key=self._key)
-        self._key = False
-        return unit
+        return frame
+
+    def _take_refusal(self, frame: RawFrame, error: ImportRefusedError) -> None:
+        """Have the source give no more of what was not imported: each kind is refused once."""
+        refused, handover = frame.dma_buf, self._handover
+        if refused is None or handover is None:
+            raise error
+        if not handover.refuse(refused.fourcc, refused.modifier, error.cause):
+            raise error
 
     def hold(self) -> bool:
         """Go on with the last picture; see :class:`Producer`."""
@@ -123,7 +153,7 @@ class VideoProducer:
         from punktfunk.media.sources.still import StillSource
 
         former, self._source = self._source, StillSource(self._last)
-        self._last = None
+        self._last = self._handover = None
         former.close()
         return True
 
@@ -150,6 +180,7 @@ class SyntheticProducer:
 
     codec: Codec | None = None
     encoder: str | None = None
+    handover: Decision | None = None
     self_paced = False
     counters: Mapping[str, int] = MappingProxyType({})
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from punktfunk.errors import DmaBufError
+from punktfunk.media.dma_buf import DmaBuf
+
 if TYPE_CHECKING:
     import av
 
@@ -55,17 +58,30 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class RawFrame:
-    """A picture on its way into an encoder.
+    """A picture on its way into an encoder: in memory, or in a DMA-BUF where the encoder imports that.
 
-    ``picture`` is yuv420p and belongs to its source, which may draw into it again two captures later; an
-    encoder is done with it when ``encode`` returns. ``frame`` counts from 0 without gaps within one source, or is
-    the number in the frame marker of a picture that another program drew (-1: none to be read).
+    One in memory is yuv420p and belongs to its source, which may draw into it again two captures later. One in a
+    DMA-BUF is whatever its source made, and its source's until the next capture. An encoder is done with either when
+    ``encode`` returns. ``frame`` counts from 0 without gaps within one source, or is the number in the frame marker of
+    a picture that another program drew (-1: none to be read).
     """
 
-    picture: av.VideoFrame
+    content: av.VideoFrame | DmaBuf
     frame: int
     captured_ns: int
     converted_ns: int = -1
+
+    @property
+    def picture(self) -> av.VideoFrame:
+        """The picture in memory; raises DmaBufError where it lies in a DMA-BUF."""
+        if isinstance(self.content, DmaBuf):
+            raise DmaBufError(f"frame {self.frame} is in a DMA-BUF, where it cannot be read")
+        return self.content
+
+    @property
+    def dma_buf(self) -> DmaBuf | None:
+        """The DMA-BUF that it lies in; None for a picture in memory."""
+        return self.content if isinstance(self.content, DmaBuf) else None
 
     @property
     def luma(self) -> Plane:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,12 @@ from punktfunk.desktop.pipewire import formats, pods
 from punktfunk.desktop.pipewire.formats import VideoFormat, Wish
 from punktfunk.desktop.pipewire.pods import Choice, ChoiceKind, Fraction, PodObject, PodType, Rectangle
 from punktfunk.errors import MediaError
+from punktfunk.media.dma_buf import ARGB8888, LINEAR, NV12, XRGB8888
+from punktfunk.media.handover import DmaBufOffers
 from punktfunk.units import Mode
 
 MODE = Mode(1280, 720, 60)
+TILED = 72057594037927937
 CURSOR_META = formats.PARAM_META, formats.META_CURSOR
 SIZE, FRAMERATE, MAX_FRAMERATE, MODIFIER, FORMAT = 0x20003, 0x20004, 0x20005, 0x20002, 0x20001
 
@@ -64,8 +68,8 @@ def test_what_is_built_is_read_back() -> None:
     assert expected.fixed(5) == Rectangle(3, 2), "a choice's default is its first value"
 
 
-def read_offers(wish: Wish, *modifiers: int) -> list[PodObject]:
-    return [pods.parse_object(offer) for offer in formats.format_offers(wish, modifiers)]
+def read_offers(wish: Wish) -> list[PodObject]:
+    return [pods.parse_object(offer) for offer in formats.format_offers(wish)]
 
 
 def test_a_producer_that_takes_size_and_rate_is_offered_fixed_ones_and_others_anything() -> None:
@@ -81,16 +85,51 @@ def test_a_producer_that_takes_size_and_rate_is_offered_fixed_ones_and_others_an
     assert MAX_FRAMERATE not in other.properties
 
 
-def test_dma_bufs_are_offered_before_memory_and_only_where_something_imports_them() -> None:
-    with_modifiers, plain = read_offers(Wish.of(MODE, exact=True), 0, 72057594037927936)
-    assert with_modifiers.properties[MODIFIER] == Choice(ChoiceKind.ENUM, (0, 0, 72057594037927936))
-    assert MODIFIER not in plain.properties
-    [offer, _] = formats.format_offers(Wish.of(MODE, exact=True), (0,))
+def test_imported_dma_bufs_are_offered_before_memory_and_mapped_ones_behind_it() -> None:
+    dma_bufs = DmaBufOffers(((NV12, (TILED,)), (XRGB8888, (TILED, LINEAR))), (XRGB8888, ARGB8888))
+    offers = read_offers(Wish.of(MODE, exact=False, dma_bufs=dma_bufs))
+    assert [offer.properties.get(MODIFIER) for offer in offers] == [
+        Choice(ChoiceKind.ENUM, (TILED, TILED)),
+        Choice(ChoiceKind.ENUM, (TILED, TILED, LINEAR)),
+        None,
+        Choice(ChoiceKind.ENUM, (LINEAR, LINEAR)),
+    ]
+    named = [offer.properties[FORMAT] for offer in offers]
+    assert all(isinstance(each, Choice) for each in named)
+    assert [set(each.values) for each in named if isinstance(each, Choice)] == [
+        {23},
+        {8},
+        {7, 8, 11, 12},
+        {8, 12},
+    ]
+    whole = Rectangle(1280, 720)
+    assert [offer.properties[SIZE] == whole for offer in offers] == [True, True, False, False], "not scaled"
+    [offer, *_] = formats.format_offers(Wish.of(MODE, exact=True, dma_bufs=dma_bufs))
     at = offer.index(struct.pack("=I", MODIFIER))
     assert struct.unpack_from("=I", offer, at + 4) == (0x18,), "mandatory, and not to be fixated"
-    memory, dma_buf = (formats.buffer_wishes(cursor=False, dma_buf=wanted) for wanted in (False, True))
-    kinds = [pods.parse_object(wishes[0]).fixed(6) for wishes in (memory, dma_buf)]
-    assert kinds == [1 << 2, 1 << 3]
+
+
+def test_buffers_are_asked_for_in_memory_of_one_plane_or_as_dma_bufs_of_as_many_as_they_have() -> None:
+    memory, dma_buf = (
+        pods.parse_object(formats.buffer_wishes(cursor=False, dma_buf=wanted)[0]) for wanted in (False, True)
+    )
+    assert [wishes.fixed(6) for wishes in (memory, dma_buf)] == [1 << 2, 1 << 3]
+    assert [wishes.fixed(2) for wishes in (memory, dma_buf)] == [1, None]
+
+
+def test_a_producer_that_gives_what_it_has_is_asked_for_other_dma_bufs_alone() -> None:
+    former = Wish.of(MODE, exact=False)
+    smaller = Wish.of(Mode(640, 360, 60), exact=False)
+    assert not former.is_asked_after(former)
+    assert not smaller.is_asked_after(former)
+    mapped = DmaBufOffers((), (XRGB8888,))
+    assert replace(former, dma_bufs=mapped).is_asked_after(former)
+    assert not replace(smaller, dma_bufs=mapped).is_asked_after(replace(former, dma_bufs=mapped))
+    imported = DmaBufOffers(((XRGB8888, (LINEAR,)),))
+    assert replace(smaller, dma_bufs=imported).is_asked_after(replace(former, dma_bufs=imported))
+    assert not replace(former, dma_bufs=imported, hz=30).is_asked_after(replace(former, dma_bufs=imported))
+    assert replace(smaller, exact=True).is_asked_after(replace(former, exact=True))
+    assert not replace(former, exact=True).is_asked_after(replace(former, exact=True))
 
 
 def test_a_cursor_is_asked_for_where_it_is_wanted_with_room_for_what_mutter_wants_to_give() -> None:
@@ -112,7 +151,7 @@ def agreed(**changes: bytes) -> PodObject:
         "2": pods.identifier(1),
         str(FORMAT): pods.choice(ChoiceKind.NONE, pods.identifier(8)),
         str(SIZE): pods.rectangle(640, 480),
-        str(MODIFIER): pods.long(0),
+        str(MODIFIER): pods.long(LINEAR),
         **changes,
     }
     return pods.parse_object(
@@ -121,8 +160,18 @@ def agreed(**changes: bytes) -> PodObject:
 
 
 def test_a_format_that_both_agree_on_is_read() -> None:
-    assert formats.read_format(agreed()) == VideoFormat("bgra", 640, 480, 0)
-    assert formats.read_format(agreed(**{str(MODIFIER): b""})).modifier is None
+    assert formats.read_format(agreed()) == VideoFormat(XRGB8888, 640, 480, LINEAR)
+    in_memory = formats.read_format(agreed(**{str(MODIFIER): b""}))
+    assert in_memory == VideoFormat(XRGB8888, 640, 480, None)
+    named = agreed(**{str(MODIFIER): pods.long((1 << 64) - 3), str(FORMAT): pods.identifier(23)})
+    assert formats.read_format(named) == VideoFormat(NV12, 640, 480, (1 << 64) - 3)
+    one = pods.choice(ChoiceKind.ENUM, *[pods.long(TILED)] * 2)
+    assert formats.read_format(agreed(**{str(MODIFIER): one})) == VideoFormat(XRGB8888, 640, 480, TILED)
+
+
+def test_a_format_whose_modifier_its_producer_has_yet_to_choose_is_none_yet() -> None:
+    open_choice = pods.choice(ChoiceKind.ENUM, *map(pods.long, (TILED, TILED, LINEAR)))
+    assert formats.read_format(agreed(**{str(MODIFIER): open_choice})) is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +179,9 @@ def test_a_format_that_both_agree_on_is_read() -> None:
     [
         ({"1": pods.identifier(1)}, "no raw video"),
         ({"2": b""}, "no raw video"),
-        ({str(FORMAT): pods.identifier(23)}, "unknown format 23"),
+        ({str(FORMAT): pods.identifier(23), str(MODIFIER): b""}, "unknown format 23"),
+        ({str(FORMAT): pods.identifier(24)}, "unknown format 24"),
+        ({str(MODIFIER): pods.rectangle(1, 1)}, "impossible modifier"),
         ({str(FORMAT): b""}, "unknown format None"),
         ({str(SIZE): pods.rectangle(0, 480)}, "impossible size"),
         ({str(SIZE): pods.rectangle(640, 16385)}, "impossible size"),

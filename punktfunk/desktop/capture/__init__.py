@@ -23,6 +23,7 @@ from punktfunk.media import (
     VideoSource,
     open_encoder,
 )
+from punktfunk.media.handover import Handover
 from punktfunk.media.types import BT709, Colours
 from punktfunk.units import Mode
 
@@ -95,16 +96,22 @@ def shared(screen: ScreenSpec) -> ScreenSpec:
 
 
 def open_capture(
-    spec: WlrScreen | PipeWireScreen, mode: Mode, colours: Colours = BT709, *, connection: int | None = None
+    spec: WlrScreen | PipeWireScreen,
+    mode: Mode,
+    colours: Colours = BT709,
+    *,
+    connection: int | None = None,
+    handover: Handover | None = None,
 ) -> VideoSource:
     """Open the capture of an output, scaled to ``mode``'s size where its own is another.
 
-    ``connection`` is the descriptor of a PipeWire remote that the screen is reached by, and is taken. Raises
-    CapabilityError where a library or what the compositor would have to offer is missing, and DesktopError where there
-    is no compositor, no PipeWire or no such output.
+    ``connection`` is the descriptor of a PipeWire remote that the screen is reached by, and is taken. ``handover``
+    decides what becomes of a picture in a DMA-BUF; without, all frames are in memory. Raises CapabilityError where a
+    library or what the compositor would have to offer is missing, and DesktopError where there is no compositor, no
+    PipeWire or no such output.
     """
     if isinstance(spec, PipeWireScreen):
-        return _open_pipewire(spec, mode, colours, connection)
+        return _open_pipewire(spec, mode, colours, connection, handover or Handover("the caller", None))
     close_unused(connection)
     return _open_copies(spec, mode, colours)
 
@@ -115,13 +122,27 @@ def close_unused(connection: int | None) -> None:
         os.close(connection)
 
 
-def _open_pipewire(spec: PipeWireScreen, mode: Mode, colours: Colours, connection: int | None) -> VideoSource:
+def obstacles(spec: WlrScreen | PipeWireScreen) -> list[str]:
+    """Return in words what has to be done to each picture of a screen, for which it has to be in memory."""
+    found = []
+    if isinstance(spec, WlrScreen):
+        found.append("the compositor copies its pictures into memory")
+    elif spec.cursor == "metadata":
+        found.append("the pointer is drawn into the picture")
+    if spec.read_marker:
+        found.append("the frame marker is read")
+    return found
+
+
+def _open_pipewire(
+    spec: PipeWireScreen, mode: Mode, colours: Colours, connection: int | None, handover: Handover
+) -> VideoSource:
     from punktfunk.desktop.capture.pipewire import PipeWireCapture
     from punktfunk.desktop.capture.shared_stream import join
     from punktfunk.desktop.pipewire.formats import Wish
     from punktfunk.desktop.pipewire.stream import PipeWireStream
 
-    wish = Wish.of(mode, exact=spec.sized, hz=spec.offer_hz)
+    wish = Wish.of(mode, exact=spec.sized, hz=spec.offer_hz, dma_bufs=handover.offers)
 
     def opened() -> PipeWireStream:
         cursor = spec.cursor == "metadata"
@@ -138,6 +159,8 @@ def _open_pipewire(spec: PipeWireScreen, mode: Mode, colours: Colours, connectio
     return PipeWireCapture(
         shared,
         mode,
+        wish,
+        handover,
         keepalive_ns=spec.keepalive_ms * 1_000_000,
         read_marker=spec.read_marker,
         colours=colours,
@@ -181,8 +204,11 @@ def open_screen(
         close_unused(connection)
         raise
     try:
-        source = open_capture(spec, encoder.mode, encoder.colours, connection=connection)
-        return VideoProducer(source, opened)
+        handover = Handover(opened.name, opened.imports, obstacles(spec))
+        if isinstance(spec, WlrScreen):
+            handover.of_memory(copied=False)
+        source = open_capture(spec, encoder.mode, encoder.colours, connection=connection, handover=handover)
+        return VideoProducer(source, opened, handover)
     except BaseException:
         opened.close()
         raise

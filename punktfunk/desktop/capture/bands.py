@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from punktfunk.desktop.pipewire.buffers import Pixels, Rectangle
+from punktfunk.desktop.pipewire.buffers import Rectangle
 from punktfunk.media.conversion import destination
-from punktfunk.media.planes import plane_view
+from punktfunk.media.planes import Pixels, plane_view
 from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours
 
 _STEP: Final = 64
@@ -45,7 +45,7 @@ class BandConverter:
         if band.top == band.bottom:
             return
         height, width = pixels.shape[:2]
-        top, bottom = max(0, band.top - _MARGIN), min(height, band.bottom + _MARGIN)
+        top, bottom = rows_of(band, height)
         view = av.VideoFrame.from_numpy_buffer(pixels[top:bottom], format=name)
         reformatter = self._reformatters.setdefault(bottom - top, VideoReformatter())
         converted = reformatter.reformat(
@@ -61,6 +61,11 @@ class BandConverter:
             plane_view(frame, index)[band.top // step : band.bottom // step] = plane_view(converted, index)[
                 rows
             ]
+
+
+def rows_of(band: Band, height: int) -> Band:
+    """Return the rows of a picture that are read for a conversion of some of them."""
+    return Band(max(0, band.top - _MARGIN), min(height, band.bottom + _MARGIN))
 
 
 def band_of(damage: Iterable[Rectangle] | None, height: int) -> Band | None:

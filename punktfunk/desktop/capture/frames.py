@@ -14,6 +14,7 @@ from punktfunk.clock import monotonic_ns
 from punktfunk.errors import MediaError
 from punktfunk.media import frame_marker
 from punktfunk.media.conversion import destination
+from punktfunk.media.dma_buf import DmaBuf
 from punktfunk.media.planes import plane_view
 from punktfunk.media.types import BT709, PIXEL_FORMAT, Colours, RawFrame
 from punktfunk.units import Mode
@@ -38,7 +39,7 @@ class FrameMaker:
         self._reformatter = VideoReformatter()
         self._destination = destination(colours)
         self._pace = Pace(mode.refresh_hz)
-        self._last: av.VideoFrame | None = None
+        self._last: av.VideoFrame | DmaBuf | None = None
         # Who has been given a frame may read it until two more have been given.
         self._copies: deque[av.VideoFrame | None] = deque([None] * 3)
         self._number = self._repeats = 0
@@ -51,6 +52,11 @@ class FrameMaker:
     def has_frame(self) -> bool:
         """Whether there is a picture that can be given again."""
         return self._last is not None
+
+    @property
+    def can_change(self) -> bool:
+        """Whether there is a picture that can be drawn into: one in memory."""
+        return isinstance(self._last, av.VideoFrame)
 
     def admits(self, made_ns: int) -> bool:
         """Return whether a picture made at ``made_ns`` may become a frame; count it where it is one too many."""
@@ -66,7 +72,7 @@ class FrameMaker:
         self, picture: av.VideoFrame, made_ns: int, draw: Callable[[av.VideoFrame], None] | None = None
     ) -> RawFrame:
         """Return the frame of an admitted picture, which is free afterwards; ``draw`` adds to the frame."""
-        self._last = self._reformatter.reformat(
+        made = self._last = self._reformatter.reformat(
             picture,
             width=self._mode.width,
             height=self._mode.height,
@@ -76,10 +82,21 @@ class FrameMaker:
             threads=_CONVERT_THREADS,
         )
         if draw is not None:
-            draw(self._last)
+            draw(made)
         self.counters["captured"] += 1
         self._repeats = 0
-        return self._give(self._last, made_ns)
+        return self._give(made, made_ns)
+
+    def hand_on(self, picture: DmaBuf, made_ns: int) -> RawFrame:
+        """Return the frame of an admitted picture as it is, which the caller keeps until there is another one."""
+        self._last = picture
+        self.counters["captured"] += 1
+        self._repeats = 0
+        return self._give(picture, made_ns)
+
+    def forget(self) -> None:
+        """Forget the last picture: there is none to give again."""
+        self._last = None
 
     def again(self) -> RawFrame:
         """Return the last picture once more: nothing has changed, so that is what the screen shows now.
@@ -93,16 +110,16 @@ class FrameMaker:
         return self._give(self._last, monotonic_ns())
 
     def change(self, changes: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame:
-        """Return a copy of the last picture that ``changes`` has changed; raise MediaError before the first one."""
-        if self._last is None:
-            raise MediaError("there is no picture yet")
+        """Return a copy of the last picture that ``changes`` has changed; raise MediaError without one in memory."""
+        if not isinstance(self._last, av.VideoFrame):
+            raise MediaError("there is no picture in memory yet")
         # A fresh one each time would cost more in page faults than the copy itself.
         self._copies.rotate()
-        self._copies[0] = self._last = copied(self._last, self._copies[0])
-        changes(self._last)
+        changed = self._copies[0] = self._last = copied(self._last, self._copies[0])
+        changes(changed)
         self.counters["captured"] += 1
         self._repeats = 0
-        return self._give(self._last, made_ns)
+        return self._give(changed, made_ns)
 
     def again_at_ns(self, keepalive_ns: int) -> int:
         """Return when the last picture is to be given again unless there is another one by then."""
@@ -113,7 +130,7 @@ class FrameMaker:
         """Let go of the last picture."""
         self._last = None
 
-    def _give(self, picture: av.VideoFrame, made_ns: int) -> RawFrame:
+    def _give(self, picture: av.VideoFrame | DmaBuf, made_ns: int) -> RawFrame:
         number, self._number = self._number, self._number + 1
         self.given_ns = monotonic_ns()
         given = RawFrame(picture, number, made_ns, self.given_ns)

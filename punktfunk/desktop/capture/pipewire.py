@@ -1,24 +1,29 @@
 """Capture of a PipeWire node: each picture is converted where its producer has put it, and given back at once.
 
 The conversion is in the thread that asks for pictures, straight from the shared memory into the encoder's format, with
-the interpreter's lock let go; PipeWire's own thread meanwhile keeps the newest picture only.
+the interpreter's lock let go; PipeWire's own thread meanwhile keeps the newest picture only. A DMA-BUF that the encoder
+imports is handed on as it is, and given back when there is a newer picture.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import av
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.capture.bands import Band, BandConverter, band_of
+from punktfunk.desktop.capture.bands import Band, BandConverter, band_of, rows_of
 from punktfunk.desktop.capture.frames import FrameMaker, copied
 from punktfunk.desktop.capture.pointer import Pointer
 from punktfunk.desktop.capture.shared_stream import SharedStream, leave
-from punktfunk.desktop.pipewire.stream import Picture
-from punktfunk.errors import MediaError
+from punktfunk.desktop.pipewire.formats import Wish
+from punktfunk.desktop.pipewire.pictures import Picture
+from punktfunk.errors import DmaBufError, LayoutError, MediaError
+from punktfunk.media.handover import Handover, Way
+from punktfunk.media.shared_memory import Scratch
 from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
 
@@ -44,6 +49,8 @@ class PipeWireCapture:
         self,
         shared: SharedStream,
         mode: Mode,
+        wish: Wish,
+        handover: Handover,
         *,
         keepalive_ns: int = 100_000_000,
         read_marker: bool = False,
@@ -51,6 +58,14 @@ class PipeWireCapture:
         begins_anew: bool = True,
     ) -> None:
         self._shared = shared
+        self._wish = wish
+        self._handover = handover
+        self._refusals = handover.refusals
+        self._refusal: DmaBufError | None = None
+        """Why the last picture was none that could be taken."""
+        self._held: Picture | None = None
+        """What the encoder was given in a DMA-BUF, and may be given again."""
+        self._scratch = Scratch()
         self._begins_anew = begins_anew
         self._number = shared.owner
         self._stream = shared.stream
@@ -86,6 +101,8 @@ class PipeWireCapture:
         """
         if self._closed:
             raise MediaError("the capture is closed", "open a new one")
+        if self._handover.refusals != self._refusals:
+            self._ask_for_others()
         if self._frames.has_frame:
             return self._next()
         return self._inherited() or self._first()
@@ -95,6 +112,7 @@ class PipeWireCapture:
         if not self._closed:
             self._closed = True
             self._frames.close()
+            self._give_held_back()
             leave(self._shared)
 
     def _next(self) -> RawFrame:
@@ -118,6 +136,8 @@ class PipeWireCapture:
             frame = self._take()
             if frame is not None:
                 return frame
+            if not self._frames.has_frame:
+                return self._first()
             seen, held_back = 0, False
 
     def _first(self) -> RawFrame:
@@ -133,7 +153,7 @@ class PipeWireCapture:
                     return frame
             if self._begins_anew:
                 self._begin_anew(alone=attempt < _ATTEMPTS_ALONE)
-        raise self._stream.silence()
+        raise self._refusal or self._stream.silence()
 
     def _begin_anew(self, *, alone: bool) -> None:
         """Have the producer begin anew: if nobody else captures it, or so that they notice, too."""
@@ -147,39 +167,96 @@ class PipeWireCapture:
             self._stream.restart()
 
     def _take(self) -> RawFrame | None:
-        """Make a frame of what is new; None of a pointer that moves over nothing yet."""
+        """Make a frame of what is new; None of a pointer that moves over nothing yet, and of what cannot be taken."""
         update = self._stream.take()
         if update.cursor is not None:
             self._shared.note(update.cursor)
             self._pointer.update(update.cursor)
         if update.picture is not None:
-            try:
-                return self._converted(update.picture)
-            finally:
-                self._stream.give_back(update.picture)
-        if not self._frames.has_frame:
+            return self._frame_of(update.picture)
+        if not self._frames.can_change:
             return None
         return self._noted(self._frames.change(self._pointer.draw, monotonic_ns()))
 
+    def _frame_of(self, picture: Picture) -> RawFrame | None:
+        """Make a frame of a picture, the way that is decided; None where it cannot be taken: others are asked for."""
+        handed_on = False
+        try:
+            handed_on = self._way(picture) is Way.IMPORTED
+            if handed_on:
+                return self._handed_on(picture)
+            frame = self._converted(picture)
+        except DmaBufError as error:
+            self._refuse(picture, error)
+            return None
+        finally:
+            if not handed_on:
+                self._stream.give_back(picture)
+        self._give_held_back()
+        self._refusal = None
+        return frame
+
+    def _way(self, picture: Picture) -> Way:
+        buffer = picture.buffer
+        if not buffer.is_dma_buf:
+            return self._handover.of_memory(copied=buffer.is_copied)
+        whole = picture.size == self._size
+        return self._handover.of_dma_buf(buffer.video.fourcc, buffer.video.modifier or 0, whole=whole)
+
+    def _handed_on(self, picture: Picture) -> RawFrame:
+        """Make a frame of a picture in a DMA-BUF as it is, and keep that until there is another one."""
+        former, self._held = self._held, picture
+        if former is not None:
+            self._stream.give_back(former)
+        self._pointer.forget_frame()
+        self._makes_do, self._refusal = False, None
+        self._shared.last = self._shared.pointer = None
+        return self._frames.hand_on(picture.dma_buf(), picture.stamp_ns)
+
+    def _give_held_back(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._stream.give_back(held)
+
+    def _refuse(self, picture: Picture, error: DmaBufError) -> None:
+        """Take note that a picture in a DMA-BUF could not be taken, and ask for others."""
+        self._refusal = error
+        video = picture.buffer.video
+        mapped = not isinstance(error, LayoutError)
+        if self._handover.refuse(video.fourcc, video.modifier or 0, error.cause, mapped=mapped):
+            self._ask_for_others()
+
+    def _ask_for_others(self) -> None:
+        """Ask for what is offered since something was refused; what was handed on of that kind is not given again."""
+        self._refusals = self._handover.refusals
+        self._wish = replace(self._wish, dma_bufs=self._handover.offers)
+        if self._held is not None:
+            self._frames.forget()
+            self._give_held_back()
+        if self._shared.owner == self._number:
+            self._stream.ask(self._wish)
+
     def _converted(self, picture: Picture) -> RawFrame:
-        height, width = picture.pixels.shape[:2]
+        width, height = picture.size
         self._pointer.scale(width, height)
         unscaled = self._size == (width, height) and not self._makes_do
-        band = band_of(picture.damage, height) if unscaled and self._frames.has_frame else None
+        band = band_of(picture.damage, height) if unscaled and self._frames.can_change else None
         if band is not None:
             self._partly += 1
             return self._noted(self._frames.change(self._drawer(picture, band), picture.stamp_ns))
         self._pointer.forget_frame()
-        view = av.VideoFrame.from_numpy_buffer(picture.pixels, format=picture.format)
-        self._makes_do = False
-        return self._noted(self._frames.make(view, picture.stamp_ns, self._pointer.draw))
+        with picture.reading(self._scratch) as pixels:
+            view = av.VideoFrame.from_numpy_buffer(pixels, format=picture.format)
+            self._makes_do = False
+            return self._noted(self._frames.make(view, picture.stamp_ns, self._pointer.draw))
 
     def _drawer(self, picture: Picture, band: Band) -> Callable[[av.VideoFrame], None]:
         """Return what makes of a copy of the last frame that of a picture which differs in some rows only."""
 
         def draw(frame: av.VideoFrame) -> None:
             self._pointer.erase(frame)
-            self._bands.convert(picture.pixels, picture.format, band, frame)
+            with picture.reading(self._scratch, slice(*rows_of(band, picture.size[1]))) as pixels:
+                self._bands.convert(pixels, picture.format, band, frame)
             self._pointer.draw(frame)
 
         return draw

@@ -1,27 +1,22 @@
-"""The memory that a producer's pictures lie in, and what comes along with each: looked at only within its bounds.
+"""What comes along with each picture of a producer: looked at only within its bounds.
 
-Everything here is the producer's word: descriptor, offsets and sizes when a buffer is made, and the chunk and the metas
-each time, which lie in shared memory and may change while they are read. So they are read once, and checked as copied.
+Everything here is the producer's word: chunks and metas lie in shared memory and may change while they are read. So
+they are read once, and checked as copied. Not here: the memory of the pictures (``pictures``).
 """
 
 from __future__ import annotations
 
 import ctypes
-import mmap
-import os
 import struct
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from punktfunk.desktop.pipewire import library
 from punktfunk.desktop.pipewire.formats import (
     BITMAP_BYTES,
     CURSOR_BYTES,
-    DATA_DMA_BUF,
-    DATA_MEM_FD,
     FFMPEG_FORMATS,
     HEADER_BYTES,
     MAX_CURSOR_SIDE,
@@ -32,13 +27,8 @@ from punktfunk.desktop.pipewire.formats import (
     REGION_BYTES,
     VideoFormat,
 )
-from punktfunk.errors import MediaError
+from punktfunk.media.planes import Pixels, packed_view
 
-Pixels = NDArray[np.uint8]
-"""A picture of packed four-byte pixels, shape (height, width, 4)."""
-
-_MAX_BYTES: Final = 1 << 30
-"""Of one picture: 16384 × 16384."""
 _MAX_METAS: Final = 32
 _MAX_DAMAGE: Final = 64
 _HEADER: Final = struct.Struct("=IIqqQ")
@@ -100,51 +90,16 @@ class Companions:
     """None where nothing is said of it."""
 
 
-class MappedBuffer:
-    """One buffer of a stream, its memory mapped for reading; views of it stay valid when it has been closed."""
-
-    def __init__(self, buffer: library.SpaBuffer) -> None:
-        """Map the memory; raise MediaError where it is none that can be mapped whole."""
-        if buffer.n_datas < 1 or not buffer.datas:
-            raise MediaError("PipeWire gave a buffer without memory")
-        data = buffer.datas[0]
-        if data.type == DATA_DMA_BUF:
-            raise MediaError(
-                "the desktop gives its pictures as DMA-BUFs only, which nothing here can import",
-                "let it copy them into memory, or capture it in another way",
-            )
-        if data.type != DATA_MEM_FD:
-            raise MediaError(f"PipeWire gave a buffer in memory of the unknown kind {data.type}")
-        size, offset = data.maxsize, data.mapoffset
-        if not 0 < size <= _MAX_BYTES:
-            raise MediaError(f"PipeWire gave a buffer of {size} bytes")
-        before = offset % mmap.ALLOCATIONGRANULARITY
-        try:
-            if os.fstat(data.fd).st_size < offset + size:
-                raise MediaError("PipeWire gave a buffer that is larger than the memory behind it")
-            self._memory = mmap.mmap(
-                data.fd, before + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=offset - before
-            )
-        except (OSError, ValueError, OverflowError) as error:
-            raise MediaError(f"a buffer of PipeWire cannot be mapped: {error}") from error
-        self._before, self._size = before, size
-
-    def pixels(self, chunk: library.Chunk, video: VideoFormat) -> Pixels | None:
-        """Return the picture that a chunk says is there, a view; None where it is not all there."""
-        offset, size, stride = chunk.offset, chunk.size, chunk.stride or video.width * 4
-        row = video.width * 4
-        needed = stride * (video.height - 1) + row
-        if stride < row or size < needed or offset + needed > self._size:
-            return None
-        shape, start = (video.height, video.width, 4), self._before + offset
-        return np.ndarray(shape, np.uint8, self._memory, start, (stride, 4, 1))
+def copied_chunks(buffer: library.SpaBuffer, count: int) -> list[library.Chunk]:
+    """Return copies of the first chunks, which their producer cannot change any more; empty ones for want of any."""
+    there = min(buffer.n_datas, count) if buffer.datas else 0
+    return [_copied_chunk(buffer.datas[number]) for number in range(there)] + [library.Chunk()] * (
+        count - there
+    )
 
 
-def copied_chunk(buffer: library.SpaBuffer) -> library.Chunk:
-    """Return a copy of the first chunk, which its producer cannot change any more; an empty one where there is none."""
-    if buffer.n_datas < 1 or not buffer.datas or not buffer.datas[0].chunk:
-        return library.Chunk()
-    return library.Chunk.from_buffer_copy(buffer.datas[0].chunk.contents)
+def _copied_chunk(data: library.Data) -> library.Chunk:
+    return library.Chunk.from_buffer_copy(data.chunk.contents) if data.chunk else library.Chunk()
 
 
 def companions(buffer: library.SpaBuffer, video: VideoFormat) -> Companions:
@@ -238,7 +193,7 @@ def _bitmap(meta: library.Meta | None, offset: int, hot: tuple[int, int]) -> Cur
     rows = _part(meta, offset + start, stride * (height - 1) + width * 4)
     if not rows:
         return None
-    pixels: Pixels = np.ndarray((height, width, 4), np.uint8, rows, 0, (stride, 4, 1))
+    pixels = packed_view(rows, 0, width, height, stride)
     order = [2, 1, 0, 3] if name == "bgra" else [0, 1, 2, 3]
     return CursorBitmap(pixels[..., order], *hot)
 

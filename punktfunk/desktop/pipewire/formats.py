@@ -6,11 +6,12 @@ The numbers are those of PipeWire's public headers (``spa/param/format.h``, ``vi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from punktfunk.desktop.pipewire.pods import (
+    Choice,
     ChoiceKind,
     PodObject,
     Rectangle,
@@ -23,6 +24,8 @@ from punktfunk.desktop.pipewire.pods import (
     rectangle,
 )
 from punktfunk.errors import MediaError
+from punktfunk.media.dma_buf import ABGR8888, ARGB8888, LINEAR, NV12, PACKED, XBGR8888, XRGB8888
+from punktfunk.media.handover import NO_DMA_BUFS, DmaBufOffers
 from punktfunk.units import Mode
 
 PARAM_ENUM_FORMAT: Final = 3
@@ -38,8 +41,18 @@ META_CURSOR: Final = 5
 DATA_MEM_FD: Final = 2
 DATA_DMA_BUF: Final = 3
 
-FFMPEG_FORMATS: Final[Mapping[int, str]] = {8: "bgra", 7: "rgba", 12: "bgra", 11: "rgba"}
-"""BGRx, RGBx, BGRA and RGBA; the conversion leaves the fourth byte out, whatever it is."""
+DRM_FORMATS: Final[Mapping[int, int]] = {
+    8: XRGB8888,
+    7: XBGR8888,
+    12: ARGB8888,
+    11: ABGR8888,
+    23: NV12,
+}
+"""BGRx, RGBx, BGRA, RGBA and NV12, as DRM calls them."""
+FFMPEG_FORMATS: Final[Mapping[int, str]] = {
+    number: PACKED[code] for number, code in DRM_FORMATS.items() if code in PACKED
+}
+"""FFmpeg's names of those that are taken in memory."""
 MAX_SIDE: Final = 16384
 
 _OBJECT_FORMAT, _OBJECT_BUFFERS, _OBJECT_META = 0x40003, 0x40004, 0x40005
@@ -67,47 +80,84 @@ class Wish:
     hz: int
     """The most pictures a second."""
     exact: bool
+    dma_bufs: DmaBufOffers = NO_DMA_BUFS
+    """Those that are taken beside pictures in memory."""
 
     @classmethod
-    def of(cls, mode: Mode, *, exact: bool, hz: int | None = None) -> Wish:
+    def of(
+        cls, mode: Mode, *, exact: bool, hz: int | None = None, dma_bufs: DmaBufOffers = NO_DMA_BUFS
+    ) -> Wish:
         """Return the wish for a mode, at another rate where ``hz`` says so."""
-        return cls(mode.width, mode.height, hz or mode.refresh_hz, exact)
+        return cls(mode.width, mode.height, hz or mode.refresh_hz, exact, dma_bufs)
+
+    def is_asked_after(self, former: Wish) -> bool:
+        """Return whether a producer that was asked for ``former`` is asked for this: one that gives what it has is not.
+
+        Only what is imported has to have the size of the mode.
+        """
+        if self.exact or self.dma_bufs != former.dma_bufs:
+            return self != former
+        return bool(self.dma_bufs.imported) and (self.width, self.height) != (former.width, former.height)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
     """What both have agreed on."""
 
-    name: str
-    """FFmpeg's name of it."""
+    fourcc: int
+    """DRM's name of it."""
     width: int
     height: int
     modifier: int | None
     """How a DMA-BUF is laid out; None of a picture in memory."""
 
 
-def format_offers(wish: Wish, modifiers: Sequence[int] = ()) -> list[bytes]:
-    """Return what is offered, the preferred first: DMA-BUFs of those modifiers where there are any, then memory.
+def format_offers(wish: Wish) -> list[bytes]:
+    """Return what is offered, the preferred first: DMA-BUFs that are imported, memory, DMA-BUFs that are mapped.
 
-    Size and rate of a producer that takes them are fixed values: Mutter 48 chose a size of its own out of a range.
+    Size and rate of a producer that takes them are fixed values: Mutter 48 chose a size of its own out of a range. What
+    is imported is not scaled here, and has the wished size in any case.
     """
-    offers = [_format_offer(wish, ())]
-    return [_format_offer(wish, modifiers), *offers] if modifiers else offers
+    imported = [
+        _format_offer(wish, [number], modifiers, sized=True)
+        for code, modifiers in wish.dma_bufs.imported
+        for number in _numbers([code])
+    ]
+    mapped = _numbers(wish.dma_bufs.mapped)
+    return [
+        *imported,
+        _format_offer(wish, list(FFMPEG_FORMATS), sized=wish.exact),
+        *([_format_offer(wish, mapped, [LINEAR], sized=wish.exact)] if mapped else []),
+    ]
 
 
-def read_format(parameters: PodObject) -> VideoFormat:
-    """Return the format that was agreed on; raise MediaError where it is none of those that are offered."""
+def _numbers(codes: Iterable[int]) -> list[int]:
+    wanted = set(codes)
+    return [number for number, code in DRM_FORMATS.items() if code in wanted]
+
+
+def read_format(parameters: PodObject) -> VideoFormat | None:
+    """Return the format that was agreed on; None while its producer has yet to choose a modifier.
+
+    Raises MediaError where it is none of those that are offered.
+    """
     video_format, size = parameters.fixed(_FORMAT), parameters.fixed(_SIZE)
     if (parameters.fixed(_MEDIA_TYPE), parameters.fixed(_MEDIA_SUBTYPE)) != (_VIDEO, _RAW):
         raise MediaError("PipeWire agreed on something that is no raw video")
-    if not isinstance(video_format, int) or video_format not in FFMPEG_FORMATS:
+    modifiers = parameters.properties.get(_MODIFIER)
+    if isinstance(modifiers, Choice) and len(set(modifiers.values)) > 1:
+        return None
+    modifier = parameters.fixed(_MODIFIER)
+    known = FFMPEG_FORMATS if modifier is None else DRM_FORMATS
+    if not isinstance(video_format, int) or video_format not in known:
         raise MediaError(f"PipeWire agreed on pictures in the unknown format {video_format!r}")
     if not isinstance(size, Rectangle) or not (0 < size.width <= MAX_SIDE and 0 < size.height <= MAX_SIDE):
         raise MediaError(f"PipeWire agreed on pictures of an impossible size ({size!r})")
-    modifier = parameters.fixed(_MODIFIER)
-    return VideoFormat(
-        FFMPEG_FORMATS[video_format], size.width, size.height, modifier if isinstance(modifier, int) else None
-    )
+    if modifier is not None:
+        if not isinstance(modifier, int):
+            raise MediaError(f"PipeWire agreed on pictures with the impossible modifier {modifier!r}")
+        modifier %= 1 << 64
+    return VideoFormat(DRM_FORMATS[video_format], size.width, size.height, modifier)
 
 
 def buffer_wishes(*, cursor: bool, dma_buf: bool = False) -> list[bytes]:
@@ -115,16 +165,12 @@ def buffer_wishes(*, cursor: bool, dma_buf: bool = False) -> list[bytes]:
     # One that the producer fills, one under way, the newest that waits here, and one that is being converted.
     count = choice(ChoiceKind.RANGE, integer(6), integer(2), integer(16))
     kinds = 1 << (DATA_DMA_BUF if dma_buf else DATA_MEM_FD)
+    buffers = {_BUFFERS: count, _DATA_TYPE: choice(ChoiceKind.FLAGS, integer(kinds))}
+    if not dma_buf:
+        # Of a DMA-BUF as many planes as its modifier has, which its producer knows.
+        buffers[_BLOCKS] = integer(1)
     wishes = [
-        pod_object(
-            _OBJECT_BUFFERS,
-            PARAM_BUFFERS,
-            {
-                _BUFFERS: count,
-                _BLOCKS: integer(1),
-                _DATA_TYPE: choice(ChoiceKind.FLAGS, integer(kinds)),
-            },
-        ),
+        pod_object(_OBJECT_BUFFERS, PARAM_BUFFERS, buffers),
         _meta(META_HEADER, HEADER_BYTES),
         _meta(META_VIDEO_CROP, REGION_BYTES),
         _meta(META_VIDEO_DAMAGE, REGION_BYTES * 16, REGION_BYTES, REGION_BYTES * 64),
@@ -141,8 +187,8 @@ def cursor_bytes(side: int) -> int:
     return CURSOR_BYTES + BITMAP_BYTES + side * side * 4
 
 
-def _format_offer(wish: Wish, modifiers: Sequence[int]) -> bytes:
-    formats = [identifier(each) for each in FFMPEG_FORMATS]
+def _format_offer(wish: Wish, numbers: Sequence[int], modifiers: Sequence[int] = (), *, sized: bool) -> bytes:
+    formats = [identifier(each) for each in numbers]
     properties: dict[int, bytes | tuple[int, bytes]] = {
         _MEDIA_TYPE: identifier(_VIDEO),
         _MEDIA_SUBTYPE: identifier(_RAW),
@@ -152,17 +198,14 @@ def _format_offer(wish: Wish, modifiers: Sequence[int]) -> bytes:
         longs = [long(each) for each in modifiers]
         properties[_MODIFIER] = (_MANDATORY | _DO_NOT_FIXATE, choice(ChoiceKind.ENUM, longs[0], *longs))
     variable, fastest = fraction(0), fraction(_MAX_RATE)
+    size = rectangle(wish.width, wish.height)
+    if not sized:
+        size = choice(ChoiceKind.RANGE, size, rectangle(1, 1), rectangle(MAX_SIDE, MAX_SIDE))
+    properties[_SIZE] = size
     if wish.exact:
-        properties[_SIZE] = rectangle(wish.width, wish.height)
         properties[_FRAMERATE] = choice(ChoiceKind.RANGE, variable, variable, fastest)
         properties[_MAX_FRAMERATE] = fraction(wish.hz)
     else:
-        properties[_SIZE] = choice(
-            ChoiceKind.RANGE,
-            rectangle(wish.width, wish.height),
-            rectangle(1, 1),
-            rectangle(MAX_SIDE, MAX_SIDE),
-        )
         properties[_FRAMERATE] = choice(ChoiceKind.RANGE, fraction(wish.hz), variable, fastest)
     return pod_object(_OBJECT_FORMAT, PARAM_ENUM_FORMAT, properties)
 

@@ -18,20 +18,12 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.pipewire import library, pods
-from punktfunk.desktop.pipewire.buffers import (
-    Companions,
-    Cursor,
-    MappedBuffer,
-    Pixels,
-    Rectangle,
-    companions,
-    copied_chunk,
-)
+from punktfunk.desktop.pipewire.buffers import Companions, Cursor, companions, copied_chunks
 from punktfunk.desktop.pipewire.formats import (
     PARAM_FORMAT,
     VideoFormat,
@@ -40,6 +32,7 @@ from punktfunk.desktop.pipewire.formats import (
     format_offers,
     read_format,
 )
+from punktfunk.desktop.pipewire.pictures import Picture, PictureBuffer, Update, united
 from punktfunk.errors import DesktopError, MediaError, PunktfunkError
 from punktfunk.printable import printable
 
@@ -55,35 +48,8 @@ _FLAGS: Final = (
     library.FLAG_AUTOCONNECT | library.FLAG_RT_PROCESS | library.FLAG_NO_CONVERT | library.FLAG_DONT_RECONNECT
 )
 _RENEGOTIATES_SINCE: Final = (1, 0)
-MAX_RECTANGLES: Final = 256
-"""Kept of what has changed in pictures that nobody took; of more, the rectangle around all of them is."""
 OLDEST_STAMP_NS: Final = 10_000_000_000
 """A stamp further back is of another clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of the producer where it lies, valid until it is given back."""
-
-    pixels: Pixels
-    """The part that is to be shown, a view."""
-    format: str
-    """FFmpeg's name of it."""
-    stamp_ns: int
-    """When it was made (CLOCK_MONOTONIC), or when it came, where its producer does not say."""
-    sequence: int
-    damage: tuple[Rectangle, ...] | None
-    """What has changed since the picture that was taken before; None: perhaps all of it."""
-    handle: int
-    buffer: MappedBuffer = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What is new: a picture, the pointer, or both."""
-
-    picture: Picture | None
-    cursor: Cursor | None
 
 
 @dataclass(slots=True)
@@ -140,7 +106,7 @@ class PipeWireStream:
         self._defect: Exception | None = None
         self._closed = False
         self._video: VideoFormat | None = None
-        self._buffers: dict[int, MappedBuffer] = {}
+        self._buffers: dict[int, PictureBuffer] = {}
         self._loop: int | None = None
         self._context: int | None = None
         self._core: int | None = None
@@ -192,6 +158,8 @@ class PipeWireStream:
         with self._changed:
             self._check()
             update = Update(self._waiting, self._cursor)
+            if self._waiting is not None:
+                self._waiting.buffer.hold()
             self._waiting = None
             self._cursor = None
         return update
@@ -199,12 +167,11 @@ class PipeWireStream:
     def ask(self, wish: Wish) -> None:
         """Ask the producer for something else from now on; what it gives meanwhile is of the former format.
 
-        One that gives what it has is not asked.
+        One that gives what it has is asked for other DMA-BUFs alone.
         """
-        if wish == self._wish or not wish.exact:
-            return
-        self._wish = wish
-        self._offer(wish)
+        if wish.is_asked_after(self._wish):
+            self._wish = wish
+            self._offer(wish)
 
     def restart(self) -> None:
         """Have the producer begin anew, if nobody else is its consumer: it then gives a first picture again."""
@@ -238,9 +205,10 @@ class PipeWireStream:
             return self._is_over()
 
     def give_back(self, picture: Picture) -> None:
-        """Let the producer draw into a picture's buffer again, unless that has gone meanwhile."""
+        """Let the producer draw into a picture's buffer again, unless that has gone meanwhile; once for each."""
         with self._changed:
             self._requeue(picture)
+        picture.buffer.let_go()
 
     def close(self) -> None:
         """End the stream and its connection. Closing twice is harmless."""
@@ -248,6 +216,8 @@ class PipeWireStream:
             return
         with self._changed:
             self._closed = True
+            for buffer in self._buffers.values():
+                buffer.let_go()
             self._buffers.clear()
         if self._loop is None:
             return
@@ -342,8 +312,8 @@ class PipeWireStream:
     def _disagreement(self, why: str) -> MediaError:
         return MediaError(
             f"node {self._node} of PipeWire gives no pictures that can be taken{_reason(why)}",
-            "is it still there, and WirePlumber running (systemctl --user status wireplumber)? "
-            "It may give DMA-BUFs only, which nothing here can import: let the desktop copy them",
+            "is it still there, and WirePlumber running (systemctl --user status wireplumber)? It may "
+            "give only DMA-BUFs that nothing here can import or read: let the desktop copy them",
         )
 
     def _refusal(self, why: str) -> MediaError:
@@ -366,21 +336,34 @@ class PipeWireStream:
             self._video = None
             return
         size = pods.size_with_head(ctypes.string_at(address, 8))
-        self._video = read_format(pods.parse_object(ctypes.string_at(address, size)))
+        video = self._video = read_format(pods.parse_object(ctypes.string_at(address, size)))
+        if video is None:
+            return
         self.counters.formats += 1
-        wishes, count, _kept = library.pointers(buffer_wishes(cursor=self._cursor_wanted))
+        dma_buf = video.modifier is not None
+        wishes, count, _kept = library.pointers(buffer_wishes(cursor=self._cursor_wanted, dma_buf=dma_buf))
         self._pw.pw_stream_update_params(self._stream, wishes, count)
 
     def _on_add_buffer(self, handle: int) -> None:
-        mapped = MappedBuffer(_spa_buffer(handle))
+        if self._video is None:
+            raise MediaError("PipeWire gave a buffer before a format was agreed on")
+        buffer = PictureBuffer(_spa_buffer(handle), self._video)
         with self._changed:
-            self._buffers[handle] = mapped
+            former = self._buffers.pop(handle, None)
+            if self._closed:
+                former = buffer
+            else:
+                self._buffers[handle] = buffer
+        if former is not None:
+            former.let_go()
 
     def _on_remove_buffer(self, handle: int) -> None:
         with self._changed:
-            self._buffers.pop(handle, None)
+            buffer = self._buffers.pop(handle, None)
             if self._waiting is not None and self._waiting.handle == handle:
                 self._waiting, self._all_changed = None, True
+        if buffer is not None:
+            buffer.let_go()
 
     def _stamp(self, about: Companions) -> int:
         """Return when a picture was made: as its producer says where that can be, else now; never before the last."""
@@ -396,28 +379,28 @@ class PipeWireStream:
     def _received(self, handle: int) -> None:
         """Keep a picture if it is one, and give back what it replaces."""
         self.counters.received += 1
-        buffer, mapped, video = _spa_buffer(handle), self._buffers.get(handle), self._video
-        if mapped is None or video is None:
+        buffer, ours = _spa_buffer(handle), self._buffers.get(handle)
+        if ours is None or ours.video is not self._video:
             with self._changed:
                 self._pw.pw_stream_queue_buffer(self._stream, handle)
             return
-        chunk, about = copied_chunk(buffer), companions(buffer, video)
+        chunks, about = copied_chunks(buffer, ours.count), companions(buffer, ours.video)
         # PipeWire loses a buffer where a cycle takes too long, and with it what had changed then.
         follows = about.sequence == self._sequence + 1
         self._sequence = about.sequence
-        pixels = None
-        if chunk.size == 0:
+        places = None
+        empty = _is_empty(chunks[0], dma_buf=ours.is_dma_buf)
+        if empty:
             self.counters.empty += 1
         else:
-            if not (chunk.flags & library.CHUNK_CORRUPTED or about.corrupted):
-                pixels = mapped.pixels(chunk, video)
-            self.counters.corrupted += pixels is None
-        if pixels is not None and about.crop is not None:
-            crop = about.crop
-            pixels = pixels[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width]
+            if not (chunks[0].flags & library.CHUNK_CORRUPTED or about.corrupted):
+                places = ours.places(chunks)
+            self.counters.corrupted += places is None
         with self._changed:
+            if self._buffers.get(handle) is not ours:
+                return  # taken away meanwhile, and let go of
             former = self._waiting
-            if pixels is None:
+            if places is None:
                 self._pw.pw_stream_queue_buffer(self._stream, handle)
             elif former is not None:
                 self.counters.replaced += 1
@@ -427,17 +410,17 @@ class PipeWireStream:
             if about.cursor is not None and moved:
                 self._cursor = about.cursor.after(self._cursor)
                 self._last_cursor = replace(about.cursor, bitmap=None)
-            if pixels is not None:
+            if places is not None:
                 damage = None if self._all_changed or about.crop is not None else about.damage
                 if former is not None:
-                    damage = _united(former.damage, damage)
+                    damage = united(former.damage, damage)
                 self._all_changed = about.crop is not None
                 self._waiting = Picture(
-                    pixels, video.name, self._stamp(about), about.sequence, damage, handle, mapped
+                    ours, places, about.crop, self._stamp(about), about.sequence, damage, handle
                 )
-            elif chunk.size:
+            elif not empty:
                 self._all_changed = True
-            if pixels is not None or moved:
+            if places is not None or moved:
                 self._news += 1
                 self._changed.notify_all()
 
@@ -491,21 +474,11 @@ def _reason(why: str) -> str:
     return f": {why}" if why else ""
 
 
+def _is_empty(chunk: library.Chunk, *, dma_buf: bool) -> bool:
+    """Return whether a buffer comes without a picture, for what comes along; the size of a DMA-BUF's says nothing."""
+    return bool(chunk.flags & library.CHUNK_EMPTY) or (chunk.size == 0 and not dma_buf)
+
+
 def _spa_buffer(handle: int) -> library.SpaBuffer:
     buffer: library.SpaBuffer = library.StreamBuffer.from_address(handle).buffer.contents
     return buffer
-
-
-def _united(
-    first: tuple[Rectangle, ...] | None, second: tuple[Rectangle, ...] | None
-) -> tuple[Rectangle, ...] | None:
-    """Return all that has changed; ``None`` where that may be anything."""
-    if first is None or second is None:
-        return None
-    together = first + second
-    if len(together) <= MAX_RECTANGLES:
-        return together
-    left, top = min(each.x for each in together), min(each.y for each in together)
-    right = max(each.x + each.width for each in together)
-    bottom = max(each.y + each.height for each in together)
-    return (Rectangle(left, top, right - left, bottom - top),)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ Pixels = NDArray[np.uint8]
 """A picture of packed four-byte pixels, shape (height, width, 4)."""
 
 
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
 class Buffers:
     """Equal picture buffers in one memory file: what the compositor fills or shows, and numpy views of it."""
 
@@ -23,9 +27,11 @@ class Buffers:
         self, connection: Connection, count: int, *, format_code: int, width: int, height: int, stride: int
     ) -> None:
         size = stride * height
-        descriptor = os.memfd_create("punktfunk-pictures", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("punktfunk-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(descriptor, size * count)
+            # The compositor has it too: shortened, it would end us by SIGBUS when we read.
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
             self._memory = mmap.mmap(descriptor, size * count)
             shm = connection.bind("wl_shm", 1)
             pool = shm.create_pool(descriptor, size * count)

@@ -9,6 +9,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from punktfunk.errors import UnitError
+from punktfunk.media.dma_buf import DmaBufImports
 from punktfunk.media.types import BT709, AccessUnit, Codec, Colours, RawFrame
 from punktfunk.units import Bitrate, Mode
 
@@ -103,10 +104,16 @@ class Encoder(Protocol):
         """The rate it aims at now."""
         ...
 
+    @property
+    def imports(self) -> DmaBufImports | None:
+        """The DMA-BUFs that it takes beside pictures in memory, the same until it is closed; None: takes none."""
+        ...
+
     def encode(self, frame: RawFrame, *, key: bool = False) -> AccessUnit:
         """Encode one picture and return its access unit; ``key`` asks for one that decoding can start at.
 
-        Raises MediaError when the encoder fails or holds the picture back.
+        Raises MediaError when the encoder fails or holds the picture back, and ImportRefusedError where it cannot
+        import the picture's DMA-BUF and would take the next picture in memory as if this one had not been.
         """
         ...
 

@@ -19,6 +19,7 @@ from av.video.frame import PictureType
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CodecUnavailableError, MediaError
 from punktfunk.media import bitstream
+from punktfunk.media.dma_buf import DmaBufImports
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName, RateChange, check_bitrate
 from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate
@@ -33,6 +34,7 @@ class FfmpegEncoder(ABC):
     name: ClassVar[EncoderName]
     codec: ClassVar[Codec]
     ffmpeg_name: ClassVar[str]
+    imports: DmaBufImports | None = None
     in_place_share: ClassVar[float | None] = None
     """A rate from this share of the opened one up to all of it is applied in place; None: never in place."""
 

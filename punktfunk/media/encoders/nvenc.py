@@ -19,6 +19,7 @@ from punktfunk.errors import (
     MediaError,
 )
 from punktfunk.media import bitstream
+from punktfunk.media.dma_buf import DmaBufImports
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName, RateChange, check_bitrate
 from punktfunk.media.types import PIXEL_FORMAT, AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate
@@ -110,6 +111,9 @@ def _require_codec(library: Any, codec: Codec) -> None:
 
 class NvencEncoder:
     """An encoding session of the GPU; see :class:`~punktfunk.media.encoders.base.Encoder`."""
+
+    imports: DmaBufImports | None = None
+    """PyNvVideoCodec takes CUDA's memory and the host's."""
 
     def __init__(self, config: EncoderConfig) -> None:
         """Open a session; raise as :func:`examine` does."""

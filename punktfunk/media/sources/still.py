@@ -5,6 +5,7 @@ Whoever watches is told by the one thing that every client of every wire shows.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.errors import MediaError
+from punktfunk.media.conversion import in_memory
 from punktfunk.media.planes import plane_view
 from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 
@@ -51,9 +54,7 @@ class StillSource:
 
     def __init__(self, last: RawFrame, words: str = WORDS) -> None:
         self._shown = 0
-        self._picture = av.VideoFrame(last.picture.width, last.picture.height, PIXEL_FORMAT)
-        for index in range(3):
-            plane_view(self._picture, index)[:] = plane_view(last.picture, index)
+        self._picture = _copy(last)
         luma = plane_view(self._picture, 0)
         luma[:] = luma // 4 + 12
         if words:
@@ -85,6 +86,18 @@ class StillSource:
         large = np.kron(text, np.ones((scale, scale), np.bool_))
         top, left = (height - large.shape[0]) // 2, (width - large.shape[1]) // 2
         luma[top : top + large.shape[0], left : left + large.shape[1]][large] = 235
+
+
+def _copy(last: RawFrame) -> av.VideoFrame:
+    """Return a copy of a picture, a black one of its size where it lies in a DMA-BUF that cannot be read."""
+    if last.dma_buf is not None:
+        with contextlib.suppress(MediaError):
+            return in_memory(last.dma_buf)
+    copy = av.VideoFrame(last.content.width, last.content.height, PIXEL_FORMAT)
+    for index in range(3):
+        black = 128 if index else 16
+        plane_view(copy, index)[:] = black if last.dma_buf is not None else plane_view(last.picture, index)
+    return copy
 
 
 def _dots(words: str) -> NDArray[np.bool_]:

@@ -225,7 +225,7 @@ def lie(**values: int) -> Callable[[library.Data], None]:
         (lie(maxsize=1 << 20), "larger than the memory behind it"),
         (lie(maxsize=0xFFFF_FFFF), "a buffer of 4294967295 bytes"),
         (lie(mapoffset=4096), "larger than the memory behind it"),
-        (lie(type=3), "DMA-BUFs only"),
+        (lie(type=3), "were not agreed on"),
     ],
 )
 def test_a_buffer_that_lies_about_its_memory_ends_the_capture_with_words(
