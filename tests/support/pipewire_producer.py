@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import mmap
 import os
 import socket
@@ -37,7 +38,9 @@ class Producer:
     """A node that gives pictures when it is told to, and a white one whenever it begins to be captured.
 
     ``lie`` may change what a buffer says of its memory; the first ``silent_starts`` beginnings give nothing, others
-    a white picture ``start_after_s`` later: a compositor draws it first.
+    a white picture ``start_after_s`` later: a compositor draws it first. With ``modifiers`` it gives DMA-BUFs, in whose
+    place are memory files, and none in memory unless it is told ``memory_too``; of those that both can it chooses the
+    first in its own order. Its memory is ``sealed`` against shortening, as that of most compositors.
     """
 
     def __init__(
@@ -49,13 +52,23 @@ class Producer:
         any_size: bool = False,
         video_format: int = BGRX,
         modifiers: Sequence[int] = (),
+        memory_too: bool = False,
+        sealed: bool = True,
         metas: Mapping[int, int] = METAS,
         lie: Callable[[library.Data], None] | None = None,
         silent_starts: int = 0,
         start_after_s: float = 0.02,
     ) -> None:
         self._pw = library.load()
-        self._offer = _format(width, height, any_size, video_format, modifiers)
+        self._offers = [_format(width, height, any_size, video_format, modifiers)]
+        if modifiers and memory_too:
+            self._offers.append(_format(width, height, any_size, video_format, ()))
+        self._order = list(modifiers)
+        self._sealed = sealed
+        self.modifier: int | None = None
+        """Of the DMA-BUFs that it gives; None: it gives memory."""
+        self.chosen: list[int | None] = []
+        """As that, of each format that was agreed on."""
         self._metas = metas
         self._lie = lie
         self._ready = threading.Condition()
@@ -65,6 +78,7 @@ class Producer:
         self.given_ns = 0
         self.states: list[int] = []
         self._memory: dict[int, mmap.mmap] = {}
+        self._descriptors: dict[int, int] = {}
         self._hook = library.Hook()
         self._events = library.StreamEvents(
             version=2,
@@ -87,7 +101,7 @@ class Producer:
             self._pw.pw_stream_add_listener(
                 self._stream, ctypes.byref(self._hook), ctypes.byref(self._events), None
             )
-            offers, count, _kept = library.pointers([self._offer])
+            offers, count, _kept = library.pointers(self._offers)
             flags = FLAG_DRIVER | FLAG_ALLOC_BUFFERS
             assert (
                 self._pw.pw_stream_connect(
@@ -163,10 +177,15 @@ class Producer:
 
     def offer(self, width: int, height: int, *, video_format: int = BGRX) -> None:
         """Change to another size, as a screen that is resized."""
-        self._offer = _format(width, height, False, video_format, ())
-        offers, count, _kept = library.pointers([self._offer])
+        self._offers = [_format(width, height, False, video_format, ())]
+        offers, count, _kept = library.pointers(self._offers)
         with self._locked():
             self._pw.pw_stream_update_params(self._stream, offers, count)
+
+    def shorten(self) -> None:
+        """Take the memory of all pictures away from under whoever reads it; nothing more can be drawn."""
+        for descriptor in self._descriptors.values():
+            os.ftruncate(descriptor, 0)
 
     def close(self) -> None:
         """Take the node away."""
@@ -203,9 +222,20 @@ class Producer:
         if identity != 4 or not address:
             return
         size = pods.size_with_head(ctypes.string_at(address, 8))
-        agreed = pods.parse_object(ctypes.string_at(address, size)).fixed(0x20003)
+        parameters = pods.parse_object(ctypes.string_at(address, size))
+        agreed, video_format = parameters.fixed(0x20003), parameters.fixed(0x20001)
         assert isinstance(agreed, pods.Rectangle)
-        self.size = agreed.width, agreed.height
+        assert isinstance(video_format, int)
+        modifiers = parameters.properties.get(0x20002)
+        if isinstance(modifiers, pods.Choice) and modifiers.kind is ChoiceKind.ENUM:
+            self._fixate(agreed, video_format, set(modifiers.values))
+            return
+        modifier = parameters.fixed(0x20002)
+        self.size, self.modifier = (
+            (agreed.width, agreed.height),
+            modifier if isinstance(modifier, int) else None,
+        )
+        self.chosen.append(self.modifier)
         wishes = [
             pods.pod_object(
                 0x40004,
@@ -215,7 +245,7 @@ class Producer:
                     2: pods.integer(1),
                     3: pods.integer(agreed.width * agreed.height * 4),
                     4: pods.integer(agreed.width * 4),
-                    6: pods.choice(ChoiceKind.FLAGS, pods.integer(1 << 2)),
+                    6: pods.choice(ChoiceKind.FLAGS, pods.integer(1 << self._kind)),
                 },
             ),
             *(
@@ -226,22 +256,35 @@ class Producer:
         listed, count, _kept = library.pointers(wishes)
         self._pw.pw_stream_update_params(self._stream, listed, count)
 
+    @property
+    def _kind(self) -> int:
+        return 2 if self.modifier is None else 3
+
+    def _fixate(self, size: pods.Rectangle, video_format: int, possible: set[pods.Value]) -> None:
+        """Choose a modifier out of those that both can, as whoever allocates has to."""
+        chosen = next(each for each in self._order if each in possible)
+        fixed = _format(size.width, size.height, False, video_format, [chosen], fixed=True)
+        listed, count, _kept = library.pointers([fixed, *self._offers])
+        self._pw.pw_stream_update_params(self._stream, listed, count)
+
     def _on_add_buffer(self, _data: Any, handle: int) -> None:
         data = library.StreamBuffer.from_address(handle).buffer.contents.datas[0]
         size = self.size[0] * self.size[1] * 4
-        descriptor = os.memfd_create("picture")
+        descriptor = os.memfd_create("picture", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(descriptor, size)
-        data.type, data.flags, data.fd = 2, 3, descriptor
+        if self._sealed:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        data.type, data.flags, data.fd = self._kind, 3, descriptor
         data.mapoffset, data.maxsize = 0, size
         if self._lie is not None:
             self._lie(data)
         with self._ready:
             self._memory[handle] = mmap.mmap(descriptor, size)
+            self._descriptors[handle] = descriptor
             self._ready.notify_all()
 
     def _on_remove_buffer(self, _data: Any, handle: int) -> None:
-        data = library.StreamBuffer.from_address(handle).buffer.contents.datas[0]
-        os.close(data.fd)
+        os.close(self._descriptors.pop(handle))
         self._memory.pop(handle).close()
 
     @contextlib.contextmanager
@@ -253,7 +296,15 @@ class Producer:
             self._pw.pw_thread_loop_unlock(self._loop)
 
 
-def _format(width: int, height: int, any_size: bool, video_format: int, modifiers: Sequence[int]) -> bytes:
+def _format(
+    width: int,
+    height: int,
+    any_size: bool,
+    video_format: int,
+    modifiers: Sequence[int],
+    *,
+    fixed: bool = False,
+) -> bytes:
     properties: dict[int, Any] = {
         1: pods.identifier(2),
         2: pods.identifier(1),
@@ -261,7 +312,8 @@ def _format(width: int, height: int, any_size: bool, video_format: int, modifier
     }
     if modifiers:
         longs = [pods.long(each) for each in modifiers]
-        properties[0x20002] = (1 << 3, pods.choice(ChoiceKind.ENUM, longs[0], *longs))
+        several = pods.choice(ChoiceKind.ENUM, longs[0], *longs)
+        properties[0x20002] = (1 << 3, longs[0]) if fixed else (1 << 3 | 1 << 4, several)
     size = pods.rectangle(width, height)
     if any_size:
         size = pods.choice(ChoiceKind.RANGE, size, pods.rectangle(1, 1), pods.rectangle(8192, 8192))

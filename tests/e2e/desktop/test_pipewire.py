@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from punktfunk.desktop.capture import PipeWireScreen, open_capture
 from punktfunk.desktop.pipewire import library
 from punktfunk.desktop.pipewire.formats import Wish
 from punktfunk.desktop.pipewire.stream import PipeWireStream
-from punktfunk.errors import CapabilityError, DesktopError, MediaError
+from punktfunk.errors import DesktopError, MediaError
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.media import RawFrame, VideoSource, frame_marker
 from punktfunk.units import Mode
@@ -28,27 +28,6 @@ from tests.support.waiting import eventually
 
 MODE, OTHER = Mode(320, 180, 60), Mode(480, 270, 60)
 WHITE, BLACK = 235, 16
-
-
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-    need_tool: Callable[..., str],
-    lack: Callable[[str], None],
-) -> Iterator[Server]:
-    for program, package in (
-        ("pipewire", "pipewire"),
-        ("wireplumber", "wireplumber"),
-        ("dbus-daemon", "dbus-daemon"),
-    ):
-        need_tool(program, package)
-    try:
-        library.load()
-    except CapabilityError as error:
-        lack(f"{error.cause} ({error.hint})")
-    running = Server(tmp_path_factory.mktemp("pw"))
-    yield running
-    running.close()
 
 
 def grey(level: int, mode: Mode = MODE) -> np.ndarray:

@@ -1,0 +1,329 @@
+"""Pictures in DMA-BUFs, from a producer through the real PipeWire to an encoder; memory files pose as the buffers."""
+
+from __future__ import annotations
+
+import fcntl
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from punktfunk.desktop import capture
+from punktfunk.desktop.capture import PipeWireScreen, open_screen
+from punktfunk.desktop.pipewire import pictures
+from punktfunk.errors import DmaBufError, LayoutError, SourceLostError
+from punktfunk.media import Codec, EncoderConfig, Producer, shared_memory
+from punktfunk.media.decoders import open_decoder
+from punktfunk.media.dma_buf import LINEAR, DmaBufImports
+from punktfunk.media.handover import Way
+from punktfunk.units import Mode
+from tests.support.importing_encoder import BOTH, UPSIDE_DOWN, ImportingEncoder
+from tests.support.memory import open_descriptors
+from tests.support.pipewire_producer import CROP, Server
+from tests.support.pipewire_producer import Producer as PipeWireProducer
+from tests.support.waiting import eventually
+
+MODE = Mode(320, 180, 60)
+LEVELS = (16, 126, 235)
+"""Luma of the pictures' upper, middle and lower third."""
+
+
+def stripes(mode: Mode = MODE, *, modifier: int | None = None) -> np.ndarray:
+    """Return a picture that is not the same upside down, as it lies in memory."""
+    third = mode.height // 3
+    picture = np.zeros((mode.height, mode.width, 4), np.uint8)
+    picture[third : 2 * third], picture[2 * third :] = 128, 255
+    return picture[::-1] if modifier == UPSIDE_DOWN else picture
+
+
+class Stream:
+    """A producer of access units whose encoder imports, and what a client sees of it."""
+
+    def __init__(self, producer: Producer, encoder: ImportingEncoder) -> None:
+        self.producer, self.encoder = producer, encoder
+        self._decoder = open_decoder(Codec.H264)
+
+    def shown(self) -> tuple[int, ...]:
+        """Produce and decode the next picture; return the luma of its thirds."""
+        unit = self.producer.produce()
+        decoded = self._decoder.decode(unit.data)
+        assert decoded is not None
+        luma, third = decoded.luma, MODE.height // 3
+        return tuple(int(np.median(luma[at * third + 8 : (at + 1) * third - 8])) for at in range(3))
+
+    @property
+    def way(self) -> Way | None:
+        return None if self.producer.handover is None else self.producer.handover.way
+
+
+@pytest.fixture
+def opened(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stream]]:
+    """Open a stream of a producer; all are closed at the end, and nothing is left open then."""
+    streams: list[Stream] = []
+
+    def opener(producer: PipeWireProducer, imports: DmaBufImports | None = BOTH, **screen: Any) -> Stream:
+        encoders: list[ImportingEncoder] = []
+
+        def open_encoder(config: EncoderConfig) -> ImportingEncoder:
+            encoders.append(ImportingEncoder(config, imports))
+            return encoders[-1]
+
+        monkeypatch.setattr(capture, "open_encoder", open_encoder)
+        spec = PipeWireScreen(node=producer.node, remote=server.remote, **screen)
+        stream = Stream(open_screen(spec, EncoderConfig(mode=MODE)), encoders[0])
+        streams.append(stream)
+        return stream
+
+    yield opener
+    for stream in streams:
+        stream.producer.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a first picture for two seconds in place of seven."""
+    monkeypatch.setattr("punktfunk.desktop.capture.pipewire._FIRST_LIMITS_S", (1.0, 1.0))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_open(server: Server) -> Iterator[None]:
+    with PipeWireProducer(server.remote):
+        pass  # what the library opens once and for all
+    before = open_descriptors()
+    yield
+    eventually(lambda: open_descriptors() == before, "all that was opened is closed again")
+
+
+def see(stream: Stream, producer: PipeWireProducer) -> None:
+    """Give stripes until they are seen, the right way up."""
+
+    def seen() -> bool:
+        producer.give(stripes(modifier=producer.modifier))
+        return all(abs(luma - level) <= 3 for luma, level in zip(stream.shown(), LEVELS, strict=True))
+
+    eventually(seen, "stripes")
+
+
+def shown_on(stream: Stream, before: Callable[[], object] = lambda: None) -> None:
+    """Go on showing the same stripes until the source ends."""
+    for _ in range(1000):
+        before()
+        assert stream.shown() == pytest.approx(LEVELS, abs=3)
+    pytest.fail("the source did not end")
+
+
+def test_what_the_encoder_imports_is_handed_on_without_being_read(
+    server: Server, opened: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("memory was opened to be read")
+
+    monkeypatch.setattr(pictures, "open_memory", fail)
+    for order in ([LINEAR, UPSIDE_DOWN], [UPSIDE_DOWN, LINEAR]):
+        with PipeWireProducer(server.remote, modifiers=order, memory_too=True) as producer:
+            stream = opened(producer)
+            see(stream, producer)
+            assert producer.chosen == order[:1], "the producer's choice"
+            assert stream.way is Way.IMPORTED
+            assert all(frame.dma_buf is not None for frame in stream.encoder.frames)
+            stream.producer.close()
+
+
+def test_a_picture_on_a_screen_that_stands_still_is_given_again_and_its_buffer_not_drawn_into(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN]) as producer:
+        stream = opened(producer, keepalive_ms=20)
+        see(stream, producer)
+        eventually(lambda: stream.shown() and stream.producer.counters["repeated"], "the same again")
+        held = stream.encoder.frames[-1].dma_buf
+        repeated = stream.producer.counters["repeated"]
+        for _ in range(4):
+            assert stream.shown() == pytest.approx(LEVELS, abs=3)
+            assert stream.encoder.frames[-1].dma_buf is held
+        assert stream.producer.counters["repeated"] == repeated + 4
+        for _ in range(20):  # more than there are buffers: each goes back with the next
+            see(stream, producer)
+        assert 2 <= len(stream.encoder.seen) <= 8
+
+
+def test_an_encoder_of_pictures_in_memory_gets_them_from_a_producer_that_has_both(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, modifiers=[LINEAR], memory_too=True) as producer:
+        stream = opened(producer, None)
+        see(stream, producer)
+        assert producer.chosen == [None]
+        assert str(stream.producer.handover) == "memory (x264 imports no DMA-BUFs)"
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_producer_that_has_linear_dma_bufs_alone_is_read_by_the_processor(
+    server: Server, opened: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch, sealed: bool
+) -> None:
+    told: list[int] = []
+    kernel = fcntl.ioctl
+
+    def ioctl(descriptor: int, request: int, argument: Any) -> Any:
+        told.append(struct.unpack("=Q", argument)[0])
+        return kernel(descriptor, request, argument)
+
+    monkeypatch.setattr(shared_memory.fcntl, "ioctl", ioctl)
+    with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN, LINEAR], sealed=sealed) as producer:
+        stream = opened(producer, None)
+        see(stream, producer)
+        assert producer.chosen == [LINEAR]
+        assert str(stream.producer.handover) == "mapped (x264 imports no DMA-BUFs)"
+        # The pictures' memory files are no devices, which the kernel says; the others are not mapped at all.
+        assert set(told) == ({1, 5} if sealed else set())
+        assert told[::2] == [1] * (len(told) // 2)
+
+
+def test_what_has_to_be_looked_at_or_drawn_into_comes_in_memory(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    for screen, reason in (
+        ({"cursor": "metadata"}, "the pointer is drawn into the picture"),
+        ({"read_marker": True}, "the frame marker is read"),
+    ):
+        with PipeWireProducer(server.remote, modifiers=[LINEAR], memory_too=True) as producer:
+            stream = opened(producer, **screen)
+            see(stream, producer)
+            assert producer.chosen == [None]
+            assert str(stream.producer.handover) == f"memory ({reason})"
+            stream.producer.close()
+
+
+def test_a_screen_of_another_size_comes_in_memory_and_is_scaled(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(
+        server.remote, width=640, height=360, modifiers=[LINEAR], memory_too=True
+    ) as producer:
+        stream = opened(producer)
+        producer.wait_until_wanted()
+        stream.shown()
+        assert (producer.chosen, producer.size) == ([None], (640, 360))
+        assert "gives no DMA-BUF that x264 imports" in str(stream.producer.handover)
+
+
+def test_what_an_encoder_does_not_import_after_all_comes_the_next_best_way(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    """Each refusal has the producer choose again, until there is nothing but memory."""
+    with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN, LINEAR], memory_too=True) as producer:
+        stream = opened(producer)
+        stream.encoder.refuses = {UPSIDE_DOWN}
+        see(stream, producer)
+        assert producer.chosen == [UPSIDE_DOWN, LINEAR]
+        assert stream.way is Way.IMPORTED
+        stream.encoder.refuses = {UPSIDE_DOWN, LINEAR}
+        see(stream, producer)
+        assert producer.chosen == [UPSIDE_DOWN, LINEAR, None]
+        assert str(stream.producer.handover) == "memory (x264 did not import XR24 linear: out of surfaces)"
+
+
+def test_a_linear_dma_buf_that_is_not_imported_is_mapped_where_the_producer_has_no_memory(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, modifiers=[LINEAR]) as producer:
+        stream = opened(producer)
+        stream.encoder.refuses = {LINEAR}
+        see(stream, producer)
+        assert str(stream.producer.handover) == "mapped (x264 did not import XR24 linear: out of surfaces)"
+
+
+def test_a_layout_that_nobody_can_read_is_refused_with_the_reason(
+    server: Server, opened: Callable[..., Stream], impatient: None
+) -> None:
+    with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN]) as producer:
+        stream = opened(producer)
+        stream.encoder.refuses = {UPSIDE_DOWN}
+        with pytest.raises(SourceLostError) as lost:
+            stream.shown()
+        assert isinstance(lost.value.__cause__, LayoutError)
+        assert "x264 did not import XR24 modifier" in lost.value.cause
+        assert "a processor cannot read XR24 modifier" in lost.value.cause
+        assert "copy its pictures into memory" in lost.value.hint
+
+
+def test_a_part_of_a_picture_that_only_the_encoder_could_read_is_asked_for_in_memory(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN], memory_too=True) as producer:
+        stream = opened(producer)
+        see(stream, producer)
+        part = {CROP: struct.pack("=iiII", 0, 60, 320, 60)}
+
+        def cut() -> bool:
+            producer.give(stripes(), metas=part)
+            return stream.shown() == pytest.approx((LEVELS[1],) * 3, abs=3)
+
+        eventually(cut, "the part of the picture")
+        assert producer.chosen == [UPSIDE_DOWN, None]
+        assert "a part of them is shown" in str(stream.producer.handover)
+
+
+def test_a_mapping_that_fails_is_refused_and_memory_asked_for(
+    server: Server, opened: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch, impatient: None
+) -> None:
+    opener = shared_memory.open_memory
+
+    def fails(*arguments: Any, dma_buf: bool = False) -> Any:
+        if dma_buf:
+            raise DmaBufError("a DMA-BUF of the desktop cannot be mapped: No such device")
+        return opener(*arguments)
+
+    monkeypatch.setattr(pictures, "open_memory", fails)
+    with PipeWireProducer(server.remote, modifiers=[LINEAR], memory_too=True) as producer:
+        stream = opened(producer)
+        stream.encoder.refuses = {LINEAR}
+        see(stream, producer)
+        assert stream.way is Way.MEMORY
+    with PipeWireProducer(server.remote, modifiers=[LINEAR]) as producer:
+        stream = opened(producer, None)
+        with pytest.raises(SourceLostError, match="No such device"):
+            stream.shown()
+
+
+def test_a_producer_that_goes_leaves_its_last_picture_and_no_descriptor(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, modifiers=[LINEAR]) as producer:
+        stream = opened(producer, keepalive_ms=20)
+        see(stream, producer)
+    with pytest.raises(SourceLostError, match="has gone"):
+        shown_on(stream)
+    assert stream.producer.hold()
+    dark = tuple(level // 4 + 12 for level in LEVELS)
+    eventually(lambda: stream.shown() == pytest.approx(dark, abs=4), "the last picture, dark")
+    assert stream.producer.handover is None
+
+
+def test_memory_that_could_be_shortened_is_copied_and_its_end_is_told(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, sealed=False) as producer:
+        stream = opened(producer)
+        see(stream, producer)
+        assert stream.way is Way.COPIED
+        assert "could be shortened" in str(stream.producer.handover)
+        producer.shorten()
+        with pytest.raises(SourceLostError, match="became shorter"):
+            shown_on(stream, lambda: producer.give(None, chunk={"size": 320 * 180 * 4}))
+
+
+def test_a_capture_in_another_mode_takes_over_what_is_handed_on_and_gives_all_back(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    with PipeWireProducer(server.remote, any_size=True, modifiers=[LINEAR]) as producer:
+        former = opened(producer, sized=True)
+        see(former, producer)
+        later = opened(producer, None, sized=True)
+        assert later.shown()
+        former.shown()
+        former.producer.close()
+        see(later, producer)
+        assert later.way is Way.MAPPED
