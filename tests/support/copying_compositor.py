@@ -104,8 +104,11 @@ class CopyingCompositor(threading.Thread):
                 size, opcode = word >> 16, word & 0xFFFF
                 if len(data) < size:
                     break
-                with self._lock:
-                    self._handle(number, opcode, data[_HEADER.size : size], descriptors)
+                try:
+                    with self._lock:
+                        self._handle(number, opcode, data[_HEADER.size : size], descriptors)
+                except OSError:  # hung up meanwhile
+                    return
                 data = data[size:]
         self._client.close()
 

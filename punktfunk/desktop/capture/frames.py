@@ -29,7 +29,8 @@ _STILL_NS: Final = 500_000_000
 class FrameMaker:
     """Makes frames of ``mode``'s size; what every capture of a compositor shares. For one thread.
 
-    At most ``mode.refresh_hz`` pictures a second are admitted on average: outputs may run faster than asked for. With
+    At most ``mode.refresh_hz`` pictures a second are admitted on average: outputs may run faster than asked for. Each
+    frame is stamped later than the one before, for a stream's time does not go back. With
     ``read_marker`` frames have the number of the test card's marker, -1 where there is none to read.
     """
 
@@ -43,6 +44,7 @@ class FrameMaker:
         # Who has been given a frame may read it until two more have been given.
         self._copies: deque[av.VideoFrame | None] = deque([None] * 3)
         self._number = self._repeats = 0
+        self._made_ns = -1
         self.given_ns = monotonic_ns()
         """When the last frame was given."""
         self.counters = {"captured": 0, "repeated": 0, "left_out": 0}
@@ -133,7 +135,9 @@ class FrameMaker:
     def _give(self, picture: av.VideoFrame | DmaBuf, made_ns: int) -> RawFrame:
         number, self._number = self._number, self._number + 1
         self.given_ns = monotonic_ns()
-        given = RawFrame(picture, number, made_ns, self.given_ns)
+        # A picture may have waited unread while the one before it was given again, which is stamped with that time.
+        self._made_ns = max(made_ns, self._made_ns + 1)
+        given = RawFrame(picture, number, self._made_ns, self.given_ns)
         if self._read_marker:
             reading = frame_marker.read(given.luma)
             return replace(given, frame=-1 if reading is None else reading.frame)
