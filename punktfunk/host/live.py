@@ -19,6 +19,7 @@ from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import (
     Client,
     Fec,
+    Handover,
     Latency,
     Loss,
     ReadinessReport,
@@ -166,6 +167,7 @@ def session_info(report: SessionReport, name: str) -> SessionInfo:
         mode=report.mode,
         codec=report.codec,
         encoder=report.encoder,
+        handover=None if report.handover is None else Handover(*report.handover),
         source=report.source,
         began_unix_ms=report.began_unix_ns // 1_000_000,
         seconds=round((monotonic_ns() - report.began_ns) / _NS_PER_S, 1),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from punktfunk.errors import SourceLostError
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.stream import messages
 
 _FRAME_RATE, _DESKTOP = "frame rate", "desktop"
+_MOST_HANDOVERS: Final = 8
+"""Of one session that are logged: a desktop may change with each picture what it gives."""
 
 
 def take(
@@ -28,6 +32,14 @@ def take(
         case messages.SourceTaken(cause, hint):
             if report._returning is not None:
                 report._returning.taken(SourceLostError(cause, hint) if cause else None)
+
+
+def handed_over(session: ClientSession, report: SessionReport, message: messages.HandedOver) -> None:
+    """Take note of how pictures reach the encoder."""
+    told = report.handover = message.way, message.reason
+    if told not in report._told_handovers and len(report._told_handovers) < _MOST_HANDOVERS:
+        report._told_handovers.add(told)
+        session.log.info("pictures reach the encoder", way=message.way, reason=message.reason)
 
 
 def desktop_back(session: ClientSession, report: SessionReport) -> None:

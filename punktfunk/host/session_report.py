@@ -39,6 +39,8 @@ class SessionReport:
     """``None`` until the worker is ready, and for a stream that is no video."""
     encoder: str | None = None
     """As ``codec``."""
+    handover: tuple[str, str] | None = None
+    """How a screen's pictures reach the encoder (:class:`punktfunk.media.handover.Way`), and why; ``None``: unknown."""
     bitrate_kbps: int = 0
     """What was negotiated or last asked for."""
     fec_scheme: str = ""
@@ -58,6 +60,7 @@ class SessionReport:
     stream_reason: str = ""
     reason: str = ""
     failed: bool = False
+    _told_handovers: set[tuple[str, str]] = field(default_factory=set)
     _tells_loss: bool = True
     _sound: SoundFormat = DEFAULT_SOUND
     _lease: OutputLease | None = None

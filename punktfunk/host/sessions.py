@@ -251,6 +251,9 @@ class Sessions:
             case messages.FrameRate() | messages.SourceLost() | messages.SourceTaken():
                 notices.take(session, report, message)
                 self.on_change(report)
+            case messages.HandedOver():
+                notices.handed_over(session, report, message)
+                self.on_change(report)
             case messages.Logged(level, concern, event, fields):
                 _relay(level, concern, event, {**fields, "session": report.number})
             case messages.Ended(reason, counters):

@@ -16,6 +16,10 @@ from typing import Final
 from punktfunk import log
 from punktfunk.errors import LayoutError
 from punktfunk.media.dma_buf import LINEAR, PACKED, DmaBufImports, format_words
+from punktfunk.printable import printable
+
+_MOST_WORDS: Final = 200
+"""Characters of a driver's reason."""
 
 
 class Way(StrEnum):
@@ -116,6 +120,7 @@ class Handover:
 
         Return whether that is new.
         """
+        why = printable(why, _MOST_WORDS)
         if (code in self._not_mapped) if mapped else ((code, modifier) in self._not_imported):
             return False
         if mapped:

@@ -56,6 +56,14 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class Handover:
+    """How pictures of a screen reach the encoder, and why."""
+
+    way: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionInfo:
     """One session. ``stages`` are in the order of the frame path, and only those that were measured."""
 
@@ -65,6 +73,8 @@ class SessionInfo:
     mode: Mode
     codec: str | None
     encoder: str | None
+    handover: Handover | None
+    """None until it is known, and for what is no screen."""
     source: str
     began_unix_ms: int
     seconds: float

@@ -65,6 +65,19 @@ class LossBody(Body):
     permille: float | None
 
 
+class HandoverBody(Body):
+    """How pictures of a screen reach the encoder."""
+
+    way: Annotated[
+        str,
+        Field(
+            description="imported (a DMA-BUF that the encoder reads), mapped (one that the processor reads), memory, "
+            "or copied (memory that the desktop could shorten)."
+        ),
+    ]
+    reason: str
+
+
 class SessionBody(Body):
     """One session; a figure that was not measured is absent from `stages` and `rates`."""
 
@@ -74,6 +87,9 @@ class SessionBody(Body):
     mode: ModeBody
     codec: str | None
     encoder: str | None
+    handover: Annotated[
+        HandoverBody | None, Field(description="Unknown at first; null for what is no screen.")
+    ]
     source: str
     began_unix_ms: int
     seconds: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -10,6 +11,10 @@ import pytest
 
 from punktfunk import log
 from punktfunk.errors import DmaBufError, ImportRefusedError, LayoutError, SourceLostError
+from punktfunk.host.live import session_info
+from punktfunk.host.notices import handed_over
+from punktfunk.host.session_report import SessionReport
+from punktfunk.host.stream.messages import HandedOver
 from punktfunk.log_ring import LogEntry
 from punktfunk.media import EncoderConfig, RawFrame, VideoProducer, open_encoder
 from punktfunk.media.conversion import in_memory
@@ -32,6 +37,7 @@ from punktfunk.media.handover import DmaBufOffers, Handover, Way
 from punktfunk.media.planes import plane_view
 from punktfunk.media.sources.still import StillSource
 from punktfunk.media.types import AccessUnit
+from punktfunk.mgmt.live import Handover as HandoverInfo
 from punktfunk.units import Mode
 from tests.support.memory import memory_file, open_descriptors
 
@@ -270,3 +276,29 @@ def test_the_last_picture_of_a_source_that_has_gone_is_shown_as_far_as_it_can_be
         buffer.memory.let_go()
         assert set(StillSource(RawFrame(buffer, 0, 0), "").capture().luma.ravel()) == {16 // 4 + 12}
     assert open_descriptors() == before
+
+
+def test_the_way_is_in_the_session_s_report_and_in_the_log_once_whatever_a_desktop_does() -> None:
+    lines: list[tuple[str, str]] = []
+
+    class Log:
+        def info(self, event: str, **fields: str) -> None:
+            assert event == "pictures reach the encoder"
+            lines.append((fields["way"], fields["reason"]))
+
+    session: Any = SimpleNamespace(log=Log())
+    peer: Any = SimpleNamespace(fingerprint=None, address=("192.0.2.1", 1))
+    report = SessionReport(1, peer, MODE, None)
+    assert session_info(report, "").handover is None
+    for number in [0, 0, *range(20), 0]:
+        handed_over(session, report, HandedOver("memory", f"reason {number}"))
+    assert lines == [("memory", f"reason {number}") for number in range(8)]
+    assert session_info(report, "").handover == HandoverInfo("memory", "reason 0")
+
+
+def test_a_driver_s_reason_is_cut_off_and_printable() -> None:
+    handover = Handover("encoder", IMPORTS)
+    handover.refuse(XRGB8888, TILED, "\x1b[31m" + "x" * 10_000)
+    handover.of_memory(copied=False)
+    assert len(str(handover.decision)) < 300
+    assert "\x1b" not in str(handover.decision)

@@ -138,6 +138,14 @@ class FrameRate:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Worker: how pictures reach the encoder now, and why (:class:`punktfunk.media.handover.Decision`)."""
+
+    way: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """Worker: a line of its log, scrubbed; the host writes it to the one log of the process."""
 
@@ -180,6 +188,7 @@ Notice = (
     Ready
     | Progress
     | FrameRate
+    | HandedOver
     | SourceLost
     | SourceTaken
     | Logged

@@ -35,6 +35,7 @@ from punktfunk.host.stream.spec import StreamSpec
 from punktfunk.host.stream.telemetry import Telemetry
 from punktfunk.log_ring import MAX_ENTRY_BYTES, LogEntry
 from punktfunk.media import Producer, SyntheticSpec
+from punktfunk.media.handover import Decision
 from punktfunk.process import artefacts
 from punktfunk.process.stall_watch import LOOK_S, LOOKS, StallWatch
 from punktfunk.process.worker_end import WorkerEnd, leave
@@ -75,6 +76,8 @@ class StreamProgram:
         self._next_mode = NextMode()
         self._wants_source = False
         """Whether what is being built is for a source that was lost, and not for a mode."""
+        self._handover: Decision | None = None
+        """How pictures reach the encoder, as the host was told."""
         self._key_frames = 0
         self._produce_cpu_ns = 0
         self._keyframes = KeyframeCoalescer(1_000_000_000 // self._encoder.mode.refresh_hz)
@@ -166,8 +169,16 @@ class StreamProgram:
         figures = telemetry.sample(records, counters, monotonic_ns())
         self._end.send(messages.Progress(counters, figures.stages, figures.rates))
         self._keep(records)
+        self._tell_handover()
         if self._encoder.encoder in FOLLOWS and "encode" in figures.stages:
             self._follow_speed(figures.stages["encode"][0])
+
+    def _tell_handover(self) -> None:
+        """Tell the host how pictures reach the encoder, where that has changed."""
+        decision = self._producer.handover
+        if decision is not None and decision != self._handover:
+            self._handover = decision
+            self._end.send(messages.HandedOver(str(decision.way), decision.reason))
 
     def _follow_speed(self, encode_us: int) -> None:
         """Stream as many frames as a slow encoder reaches, each with its full share of the bit rate."""
@@ -337,6 +348,7 @@ class StreamProgram:
         sender.close()
         counters = self._counters(sender)
         self._keep(sender.take_records())
+        self._tell_handover()
         self._producer.close()
         if self._spec.records is not None:
             self._write(self._spec.records.folder, reason, counters, sender)

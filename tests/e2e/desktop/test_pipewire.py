@@ -329,6 +329,7 @@ def test_a_worker_gets_a_connection_that_the_desktop_opens_with_its_order_and_wi
                 await client.finished()
                 [report] = await host.sessions_over(1)
                 assert not report.failed, report.stream_reason
+                assert report.handover == ("memory", "x264 imports no DMA-BUFs")
 
         drawing = threading.Thread(target=draw)
         drawing.start()

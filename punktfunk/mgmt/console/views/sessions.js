@@ -80,8 +80,9 @@ function sessionCard(first) {
     set(badge, { class: `badge ${session.state === "streaming" ? "live" : ""}` });
     end.setAttribute("aria-label", `End the session of ${title}…`);
     const codec = session.codec ? `${session.codec}${session.encoder ? ` by ${session.encoder}` : ""}` : "no video codec";
+    const way = session.handover ? ` · pictures ${session.handover.way}: ${session.handover.reason}` : "";
     const alias = client.name && client.name !== title ? `calls itself “${client.name}” · ` : "";
-    say(about, `${alias}${client.address} · ${session.source} · ${mode.width}×${mode.height} at ${mode.refresh_hz} Hz · ${codec} · for ${duration(session.seconds)}`);
+    say(about, `${alias}${client.address} · ${session.source} · ${mode.width}×${mode.height} at ${mode.refresh_hz} Hz · ${codec}${way} · for ${duration(session.seconds)}`);
     follow(notices, session.notices ?? [], (text) => text, notice);
     figures.show(session);
     waterfall.show(session.stages, session.total ?? null, mode.refresh_hz > 0 ? 1e6 / mode.refresh_hz : 0);
