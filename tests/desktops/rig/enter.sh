@@ -30,9 +30,10 @@ if [ "$writable" ]; then
 	done
 	if [ -n "${CA_BUNDLE:-}" ]; then cp "$CA_BUNDLE" run/net/ca.crt; fi
 fi
+# By the machine's own program: a small root has none.
+[ "$writable" ] || ip link set lo up
 pivot_root . old
 umount -l old
 cd /src
-[ "$writable" ] || ip link set lo up
 # Not exec: this shell is process 1 here, and collects what others have left.
 "$@"

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,19 +40,23 @@ def prepare(root: Path, folder: Path) -> Path:
             stamp.unlink(missing_ok=True)
         shutil.rmtree(venv, ignore_errors=True)
         venv.mkdir()
-        _run(root, ["python3", "-m", "venv", "/venv"], venv, out)
-        _run(root, [*_PIP, "-c", "/src/.ci/constraints.txt", *wanted], venv, out)
+        fetching(root, ["python3", "-m", "venv", "/venv"], venv, out)
+        fetching(root, [*_PIP, "-c", "/src/.ci/constraints.txt", *wanted], venv, out)
         dependencies.write_text(state)
     wheel = built_wheel()
     if not _is(installed, wheel.parent.name):
         installed.unlink(missing_ok=True)
         shutil.copy(wheel, out)
-        _run(root, [*_PIP, "--no-deps", "--force-reinstall", f"/out/{wheel.name}"], venv, out)
+        fetching(root, [*_PIP, "--no-deps", "--force-reinstall", f"/out/{wheel.name}"], venv, out)
         installed.write_text(wheel.parent.name)
     return venv
 
 
-def _run(root: Path, command: list[str], venv: Path, out: Path) -> None:
+def fetching(root: Path, command: Sequence[str], venv: Path, out: Path) -> None:
+    """Run a command in a root with the machine's network, package index and authorities; /venv may be written to.
+
+    Raises HarnessError when it fails.
+    """
     env = {
         name: value for name, value in os.environ.items() if name in ("PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
     }

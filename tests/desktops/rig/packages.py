@@ -64,6 +64,8 @@ class Suite:
     packages: tuple[str, ...]
     options: tuple[str, ...] = ()
     """Further options of mmdebstrap."""
+    effort: str = "some 2 minutes, 1 GB"
+    """What it takes to make it."""
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""The root folder that the tests run in: a Debian made by mmdebstrap, kept in the user's cache under its package list.
+"""The root folder that tests run in: a Debian made by mmdebstrap, kept in the user's cache under its package list.
 
 It is made beside its place and moved there when it is whole, so that a build that was killed is never used. Nothing
 writes to it afterwards: tests see it read-only, with memory where they write.
@@ -27,6 +27,11 @@ MOUNTS: Final = ("old", "out", "src", "venv")
 _KEPT_S: Final = 14 * 24 * 3600
 """A root of another package list that nobody has used for so long is removed when a new one is made."""
 _TAIL: Final = 15
+_PROGRAMS: Final = {
+    **dict.fromkeys(("unshare", "pivot_root", "setpriv"), "util-linux"),
+    "ip": "iproute2",
+}
+"""What a root is entered with, and the package of each."""
 
 
 def cache_folder() -> Path:
@@ -39,12 +44,12 @@ def require_root() -> None:
     """Raise PrivilegeError for a user who may not mount, CapabilityError without what a root is entered with."""
     if os.geteuid() != 0:
         raise PrivilegeError(
-            "tests of real desktops run in a root folder, which only root can make and enter",
-            "run this as root: sudo -E nox -s desktops, or in a container that lets root mount",
+            "a Debian in a root folder is for root alone to make and to enter",
+            "run this as root (sudo -E nox -s ...), or in a container that lets root mount",
         )
-    for program in ("unshare", "pivot_root", "setpriv"):
+    for program, package in _PROGRAMS.items():
         if shutil.which(program) is None:
-            raise CapabilityError(f"{program} is not installed", "apt-get install util-linux")
+            raise CapabilityError(f"{program} is not installed", f"apt-get install {package}")
 
 
 def prepare(suite: Suite, folder: Path | None = None, *, anew: bool = False) -> Path:
@@ -65,8 +70,8 @@ def prepare(suite: Suite, folder: Path | None = None, *, anew: bool = False) -> 
         building = folder / f"{suite.key}.partial"
         began = time.monotonic()
         say(
-            f"desktops: making a root of Debian {suite.codename}, {len(suite.packages)} packages and what they need"
-            f" (some 2 minutes, 1 GB, once) in {place}"
+            f"root: making a Debian {suite.codename}, {len(suite.packages)} packages and what they need"
+            f" ({suite.effort}, once) in {place}"
         )
         try:
             _build(suite, building)
@@ -77,7 +82,7 @@ def prepare(suite: Suite, folder: Path | None = None, *, anew: bool = False) -> 
             remove(place)
         building.rename(place)
         _forget_old(folder, place)
-        say(f"desktops: the root is ready after {time.monotonic() - began:.0f} s")
+        say(f"root: it is ready after {time.monotonic() - began:.0f} s")
         return place
 
 
@@ -112,7 +117,7 @@ def _build(suite: Suite, building: Path) -> None:
             for line in process.stdout:
                 last.append(line.rstrip())
                 if line.startswith("I:"):
-                    say(f"desktops: {line[2:].strip()}")
+                    say(f"root: {line[2:].strip()}")
         except BaseException:
             process.terminate()
             raise
