@@ -208,10 +208,28 @@ def desktops(session: nox.Session) -> None:
 
 
 @nox.session
+def dist(session: nox.Session) -> None:
+    """Make the folder of a release in dist/: wheel, source, licences, sums (-- --again: twice, and compare)."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.packaging.release", *session.posargs)
+
+
+@nox.session(name="dist-roots")
+def dist_roots(session: nox.Session) -> None:
+    """Make a release, install it in bare Debians 12 and 13 and stream there (-- --suite trixie); as root, by hand."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.packaging.release")
+    _run(session, "python", "-m", "tests.packaging.roots", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
-    """Write every generated file anew: schema, references, C header (tests fail when one drifted)."""
+    """Write every generated file anew: schema, references, licences, C header (tests fail when one drifted)."""
     _prepare(session)
     _run(session, "python", "-m", "harness", "docs", *session.posargs)
+    _run(session, "python", "-m", "tests.packaging.release", "--renew")
     session.run(
         "cargo", "test", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", "--release", "-p", "punktfunk-core",
         "--test", "abi", external=True, env={"PUNKTFUNK_RENEW_HEADER": "1"},

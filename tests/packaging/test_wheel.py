@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,17 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wheel import ROOT, built_wheel
+from tests.support.wheel import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def wheel() -> Path:
-    """Return the wheel of this state of the clone."""
-    if shutil.which("cargo") is None:
-        pytest.skip("no Rust toolchain, so no wheel can be made")
-    return built_wheel()
 
 
 def test_one_wheel_serves_every_python_from_3_11_on(wheel: Path) -> None:

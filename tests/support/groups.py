@@ -19,10 +19,12 @@ GROUPS = {
     "tests/net/": "links",
     "tests/e2e/desktop/": "desktop",
     "tests/web/": "browser",
+    "tests/packaging/": "wheel",
 }
 """Folders whose tests exclude each other. An emulated link has a thread that spins for its departures, with real-time
 priority where it may: two of them leave little of two CPUs. Desktops and browsers draw in software, which takes most
-of a CPU. Loopback needs no queue: every port is given by the kernel."""
+of a CPU. A wheel is built by the first test that wants it, for all. Loopback needs no queue: every port is given by
+the kernel."""
 
 ALONE = "alone"
 """The queue of what would disturb others or could not pass beside them: one after the other when the rest is done."""
