@@ -15,7 +15,6 @@ _COMMON: Final = (
     "dbus-daemon",
     "fonts-dejavu-core",
     "libcap2-bin",
-    "libei1",
     "libglib2.0-bin",
     "libpulse0",
     "libxkbcommon0",
@@ -100,7 +99,6 @@ REPORTED: Final = (
     "xdg-desktop-portal-wlr",
     "pipewire",
     "wireplumber",
-    "libei1",
     "libgl1-mesa-dri",
 )
 """Packages whose versions stand beside the figures."""
