@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from punktfunk import cli
+from punktfunk import cli_serve
 from punktfunk.desktop import Availability, BackendName, Desktop, DesktopOptions, backends
 from punktfunk.desktop.backends import BACKENDS, Backend
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
@@ -29,7 +29,7 @@ def test_back_ends_are_tried_in_the_order_that_is_stated() -> None:
 
 
 def test_the_command_line_offers_every_back_end_and_auto() -> None:
-    assert [choice.value for choice in cli.ServedDesktop] == ["auto", *BackendName]
+    assert [choice.value for choice in cli_serve.ServedDesktop] == ["auto", *BackendName]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_options_that_exclude_each_other_are_refused(
     source: str, desktop: str, program: str | None, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        cli._served_source(
-            cli.ServedSource(source), None, None, cli.ServedDesktop(desktop), program, audio=True
+        cli_serve._served_source(
+            cli_serve.ServedSource(source), None, None, cli_serve.ServedDesktop(desktop), program, audio=True
         )
     assert words in " ".join(capsys.readouterr().err.split())
 
