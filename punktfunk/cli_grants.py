@@ -53,6 +53,7 @@ def grant(
     """
     if os.environ.get("SUDO_UID"):
         raise UsageError("by sudo the grant would be root's", "give the command as the user of the desktop")
+    _require_meant(desktop, state_dir, unasked=unasked)
     if desktop is Granting.PORTAL:
         _grant_by_portal(state_dir or default_state_dir(), unasked=unasked)
         return
@@ -73,6 +74,7 @@ def revoke(
     state_dir: StateDir = None,
 ) -> None:
     """Take the right away again; streams that run keep it until they end."""
+    _require_meant(desktop, state_dir)
     if desktop is Granting.PORTAL:
         from punktfunk.desktop.portal import permission
 
@@ -85,6 +87,18 @@ def revoke(
         say(f"revoked    punktfunk may not capture by {desktop} any more")
     else:
         say("revoked    there was no grant")
+
+
+def _require_meant(desktop: Granting, state_dir: Path | None, *, unasked: bool = False) -> None:
+    """Raise UsageError for an option that changes nothing of that desktop's grant: who gives it expects otherwise."""
+    if desktop is Granting.PORTAL:
+        return
+    for option, given in (("--state-dir", state_dir is not None), ("--unasked", unasked)):
+        if given:
+            raise UsageError(
+                f"{option} is for the grant by portal, not for {desktop}",
+                f"leave it out: the grant of {desktop} is in the user's own files, and nobody is asked",
+            )
 
 
 def _grant_by_portal(folder: Path, *, unasked: bool) -> None:

@@ -112,3 +112,18 @@ def test_nothing_is_granted_by_sudo(home: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match="root's"):
         cli_grants.grant(cli_grants.Granting.KWIN)
     assert not list(home.rglob("*"))
+
+
+def test_an_option_that_changes_nothing_of_this_grant_is_refused_before_anything_is_done(
+    home: Path, tmp_path: Path
+) -> None:
+    kwin = cli_grants.Granting.KWIN
+    with pytest.raises(UsageError, match="--unasked is for the grant by portal"):
+        cli_grants.grant(kwin, unasked=True)
+    with pytest.raises(UsageError, match="--state-dir is for the grant by portal"):
+        cli_grants.grant(kwin, tmp_path / "state")
+    assert not list(home.rglob("*"))
+    grant.give()
+    with pytest.raises(UsageError, match="--state-dir is for the grant by portal"):
+        cli_grants.revoke(kwin, tmp_path / "state")
+    assert grant.place().given, "nothing was taken back either"
