@@ -123,13 +123,17 @@ app.command()(cli_client.probe)
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="State folder of the host, for what it was granted.")
+    ] = None,
 ) -> None:
     """Show what this machine can stream, who uses it, and the command that fixes what is missing."""
     from punktfunk import findings
     from punktfunk.host import doctor as examination
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
-    raise typer.Exit(findings.show(examination.examine(), console, as_json=as_json))
+    found = examination.examine(state_dir or default_state_dir())
+    raise typer.Exit(findings.show(found, console, as_json=as_json))
 
 
 app.command(name="discover")(cli_client.discover_hosts)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from punktfunk import log
@@ -36,7 +37,10 @@ from punktfunk.errors import CapabilityError, DesktopError
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One kind of desktop. ``examine`` starts nothing, but may connect to a session that runs."""
+    """One kind of desktop. ``examine`` starts nothing, but may connect to a session that runs.
+
+    It takes the folder in which a host keeps what it was granted; None where that is forgotten.
+    """
 
     name: BackendName
     compositor: str
@@ -44,14 +48,17 @@ class Backend:
     title: str
     """What it is, as the doctor lists it."""
     used_by: str
-    examine: Callable[[], Availability]
+    examine: Callable[[Path | None], Availability]
     open: Callable[[DesktopOptions], Desktop]
     """Raises CapabilityError where it cannot run here and DesktopError where it does not come up."""
 
 
-def examine() -> list[Availability]:
-    """Return for each back end whether it can run here, the preferred one first. Starts nothing."""
-    return [backend.examine() for backend in BACKENDS]
+def examine(state_dir: Path | None = None) -> list[Availability]:
+    """Return for each back end whether it can run here, the preferred one first. Starts nothing.
+
+    ``state_dir`` is where the host keeps what it was granted, if that is kept.
+    """
+    return [backend.examine(state_dir) for backend in BACKENDS]
 
 
 def examine_parts() -> list[Availability]:
@@ -62,14 +69,14 @@ def examine_parts() -> list[Availability]:
     ]
 
 
-def choose(wanted: BackendName | None = None) -> tuple[Backend, Availability]:
+def choose(wanted: BackendName | None = None, state_dir: Path | None = None) -> tuple[Backend, Availability]:
     """Return the first back end that seems able to run, or ``wanted`` if it does, and why. Starts nothing.
 
-    Raises CapabilityError with the reasons where none does.
+    ``state_dir`` as of :func:`examine`. Raises CapabilityError with the reasons where none does.
     """
     found: list[Availability] = []
     for backend in _candidates(wanted):
-        found.append(backend.examine())
+        found.append(backend.examine(state_dir))
         if found[-1].usable:
             return backend, found[-1]
     raise CapabilityError(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
@@ -94,7 +101,7 @@ def open_desktop(options: DesktopOptions, wanted: BackendName | None = None) -> 
     found: list[Availability] = []
     failed = False
     for backend in _candidates(wanted):
-        seen = backend.examine()
+        seen = backend.examine(options.state_dir)
         if seen.usable:
             try:
                 return Opened(backend.open(options), backend, seen.reason)
@@ -137,13 +144,18 @@ def _part(name: str, reason: str, *demands: Callable[[], None]) -> Availability:
     return Availability(name, True, reason)
 
 
+def _whatever_is_kept(examine: Callable[[], Availability]) -> Callable[[Path | None], Availability]:
+    """Return the examination of a desktop of which a host keeps nothing."""
+    return lambda _state_dir: examine()
+
+
 BACKENDS: Final = (
     Backend(
         BackendName.KWIN,
         "kwin",
         "running KDE Plasma session",
         "serve --desktop kwin, and auto where one runs and lets punktfunk capture",
-        kwin.examine,
+        _whatever_is_kept(kwin.examine),
         kwin.KWinDesktop,
     ),
     Backend(
@@ -151,7 +163,7 @@ BACKENDS: Final = (
         "mutter",
         "running GNOME session",
         "serve --desktop mutter, and auto where one runs",
-        mutter.examine,
+        _whatever_is_kept(mutter.examine),
         MutterDesktop,
     ),
     Backend(
@@ -159,7 +171,7 @@ BACKENDS: Final = (
         "wlroots",
         "running wlroots session",
         "serve --desktop wlroots, and auto where one runs",
-        wlroots.examine,
+        _whatever_is_kept(wlroots.examine),
         WlrootsDesktop,
     ),
     Backend(
@@ -175,7 +187,7 @@ BACKENDS: Final = (
         "wlroots",
         "headless sway",
         "serve --desktop headless-sway, and auto where no session can be streamed",
-        headless_desktop.examine,
+        _whatever_is_kept(headless_desktop.examine),
         HeadlessDesktop,
     ),
 )

@@ -43,9 +43,12 @@ class _Lent:
     """Whether it gives no pictures any more; the desktop has it back, and nobody else is shown it."""
 
 
-def choose_backend(spec: DesktopSpec) -> tuple[backends.Backend, Availability]:
-    """Return the back end that serves ``spec`` here; raise ``CapabilityError`` that says why none does."""
-    return backends.choose(_wanted(spec))
+def choose_backend(spec: DesktopSpec, state_dir: Path | None = None) -> tuple[backends.Backend, Availability]:
+    """Return the back end that serves ``spec`` here; raise ``CapabilityError`` that says why none does.
+
+    ``state_dir`` is where the host keeps what it was granted.
+    """
+    return backends.choose(_wanted(spec), state_dir)
 
 
 def _wanted(spec: DesktopSpec) -> BackendName | None:

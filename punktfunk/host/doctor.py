@@ -11,6 +11,7 @@ import importlib.util
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 from punktfunk.core._core import FLAG_PICTURE, ClientStream, HostStream, StreamConfig, fec_kernel
 from punktfunk.core._core import __version__ as core_version
@@ -32,9 +33,16 @@ _SYSCTL = "sysctl -w net.core.{name}={bytes} (keep it in /etc/sysctl.d/60-punktf
 _RTPRIO = "echo '@video - rtprio 5' | sudo tee /etc/security/limits.d/60-punktfunk.conf, then log in again"
 
 
-def examine() -> list[Finding]:
-    """Try every capability of this machine as a host, and the window of its client."""
-    return collect((_core, _desktops, _test_card, _parts, _encoders, _gpu, _data_plane, _ports, _window))
+def examine(state_dir: Path | None = None) -> list[Finding]:
+    """Try every capability of this machine as a host, and the window of its client.
+
+    ``state_dir`` is where the host keeps what a desktop has granted it.
+    """
+
+    def desktops() -> Iterator[Finding]:
+        return _desktops(state_dir)
+
+    return collect((_core, desktops, _test_card, _parts, _encoders, _gpu, _data_plane, _ports, _window))
 
 
 def _core() -> Iterator[Finding]:
@@ -47,9 +55,9 @@ def _core() -> Iterator[Finding]:
     )
 
 
-def _desktops() -> Iterator[Finding]:
+def _desktops(state_dir: Path | None) -> Iterator[Finding]:
     for backend in backends.BACKENDS:
-        found = backend.examine()
+        found = backend.examine(state_dir)
         yield Finding(backend.title, found.usable, backend.used_by, found.reason, found.hint)
 
 

@@ -105,7 +105,7 @@ class HostManagement(LiveHost):
 
     async def compositors(self) -> list[Compositor]:
         """Return what a back end that can run here is for; the default is what is streamed."""
-        findings = await asyncio.to_thread(examine)
+        findings = await asyncio.to_thread(examine, self._serving.state_dir)
         usable = [backend for backend, found in zip(BACKENDS, findings, strict=True) if found.usable]
         pool = self._serving.desktop
         streamed = usable[:1] if pool is None or pool.backend is None else [pool.backend]

@@ -174,7 +174,7 @@ def _source(serving: Served) -> Check:
         return Check("source", True, f"streams {serving.desktop.description}", needed=True)
     if isinstance(source, DesktopSpec):
         try:
-            _, found = choose_backend(source)
+            _, found = choose_backend(source, serving.state_dir)
         except CapabilityError as error:
             return Check("source", False, error.cause, error.hint or None, needed=True)
         return Check("source", True, found.reason, needed=True)
@@ -188,7 +188,7 @@ def _desktops(serving: Served) -> list[Check]:
         return []
     streamed = None if pool is None else pool.backend
     checks, preferred = [], True
-    for backend, found in zip(BACKENDS, examine(), strict=True):
+    for backend, found in zip(BACKENDS, examine(serving.state_dir), strict=True):
         fine = found.usable or found.absent or not preferred
         checks.append(
             Check(f"desktop {backend.name}", fine, found.reason, None if found.usable else found.hint or None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ pytest.importorskip("dbus_fast")
 from dbus_fast import Variant
 
 from punktfunk import cli
-from punktfunk.desktop import BackendName, DesktopOptions
+from punktfunk.desktop import BackendName, DesktopOptions, backends
 from punktfunk.desktop.app_id import APP_ID
 from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.portal import portal_desktop
@@ -366,11 +367,28 @@ def test_its_examination_says_who_answers_and_whether_it_will_ask_and_asks_nobod
     )
     GrantStore(state).keep(KEY, "token")
     assert examine(state).reason.endswith("and does not ask: a grant is kept")
+    assert examine().reason.endswith("and asks once, on its screen"), "nothing is kept anywhere"
     fake.properties["RemoteDesktop"]["version"] = 1
     assert examine(state).reason.endswith("input by its own methods) and asks at each start")
     del fake.properties["RemoteDesktop"]
     assert "no RemoteDesktop: without input" in examine(state).reason
     assert set(fake.members()) == {"Register"}
+
+
+def test_the_doctor_and_the_choice_look_for_a_grant_where_the_host_keeps_it(
+    fake: FakePortal, state: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    GrantStore(state).keep(KEY, "token")
+    kept = "and does not ask: a grant is kept"
+    assert backends.choose(BackendName.PORTAL, state)[1].reason.endswith(kept)
+
+    def told(*options: str) -> str:
+        cli.app(["doctor", "--json", *options], standalone_mode=False)
+        rows = {row["name"]: row["detail"] for row in json.loads(capfd.readouterr().out)}
+        return str(rows["running session by its portal"])
+
+    assert told("--state-dir", str(state)).endswith(kept)
+    assert told().endswith("and asks once, on its screen")
 
 
 def test_without_a_portal_or_a_session_it_says_what_is_missing(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,8 @@ from punktfunk.host import management, readiness
 from punktfunk.host.management import COMPOSITORS
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_ring import LogRing
+
+STATE = Path("/where/this/host/keeps/it")
 
 
 def test_the_management_api_names_the_compositor_of_every_back_end() -> None:
@@ -59,7 +63,7 @@ def backend(name: BackendName, *, absent: str = "", fails: PunktfunkError | None
         return name  # type: ignore[return-value]  # nobody asks it for anything
 
     found = Availability(name, not absent, absent or f"{name} runs here", f"start {name}" if absent else "")
-    return Backend(name, "", name, "serve", lambda: found, open_)
+    return Backend(name, "", name, "serve", lambda _state_dir: found, open_)
 
 
 def test_auto_goes_on_where_a_desktop_does_not_come_up_and_says_of_each_why(
@@ -89,6 +93,22 @@ def test_auto_goes_on_where_a_desktop_does_not_come_up_and_says_of_each_why(
         backends.open_desktop(DesktopOptions(), BackendName.HEADLESS_SWAY)
 
 
+def test_each_desktop_is_examined_with_what_its_host_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = backend(BackendName.PORTAL)
+    asked: list[Path | None] = []
+
+    def examine(state_dir: Path | None) -> Availability:
+        asked.append(state_dir)
+        return there.examine(state_dir)
+
+    monkeypatch.setattr(backends, "BACKENDS", (replace(there, examine=examine),))
+    backends.examine(STATE)
+    backends.choose(None, STATE)
+    backends.open_desktop(DesktopOptions(state_dir=STATE))
+    backends.open_desktop(DesktopOptions())
+    assert asked == [STATE, STATE, STATE, None]
+
+
 def test_where_none_can_be_opened_each_reason_is_told_and_the_hint_of_the_last_that_has_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -116,12 +136,14 @@ def test_readiness_lists_each_desktop_and_misses_only_what_is_here_and_would_com
     }
     offered = tuple(backend(name) for name in found)
     monkeypatch.setattr(readiness, "BACKENDS", offered)
-    monkeypatch.setattr(readiness, "examine", lambda: list(found.values()))
+    monkeypatch.setattr(
+        readiness, "examine", lambda state_dir: list(found.values()) if state_dir == STATE else []
+    )
 
     def checks(source: DesktopSpec, streamed: Backend | None) -> list[tuple[str, bool, str | None]]:
         pool = None if streamed is None else SimpleNamespace(backend=streamed)
         config = SimpleNamespace(host=SimpleNamespace(source=source))
-        serving: Any = SimpleNamespace(config=config, desktop=pool)
+        serving: Any = SimpleNamespace(config=config, desktop=pool, state_dir=STATE)
         return [(check.name, check.ok, check.fix) for check in readiness._desktops(serving)]
 
     assert checks(DesktopSpec(), offered[2]) == [
@@ -137,18 +159,25 @@ def test_readiness_lists_each_desktop_and_misses_only_what_is_here_and_would_com
 def test_the_management_api_has_what_can_run_here_and_by_default_what_is_streamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    offered = tuple(Backend(name, compositor, name, "", lambda: found[0], backend(name).open) for name, compositor in (
-        (BackendName.KWIN, "kwin"), (BackendName.MUTTER, "mutter"), (BackendName.PORTAL, ""),
+    names = (
+        (BackendName.KWIN, "kwin"),
+        (BackendName.MUTTER, "mutter"),
+        (BackendName.PORTAL, ""),
         (BackendName.HEADLESS_SWAY, "wlroots"),
-    ))  # fmt: skip
+    )
+    offered = tuple(
+        Backend(name, compositor, name, "", lambda _state_dir: found[0], backend(name).open)
+        for name, compositor in names
+    )
     monkeypatch.setattr(management, "BACKENDS", offered)
     found = [Availability(each.name, each.name is not BackendName.KWIN, "") for each in offered]
-    monkeypatch.setattr(management, "examine", lambda: found)
+    monkeypatch.setattr(management, "examine", lambda state_dir: found if state_dir == STATE else [])
 
     def told(streamed: Backend | None) -> tuple[list[str], list[str]]:
         host = object.__new__(management.HostManagement)
         pool: Any = None if streamed is None else SimpleNamespace(backend=streamed)
-        host._serving = SimpleNamespace(desktop=pool)  # type: ignore[assignment]  # it is asked for its desktop alone
+        serving: Any = SimpleNamespace(desktop=pool, state_dir=STATE)
+        host._serving = serving
         listed = asyncio.run(host.compositors())
         return [each.id for each in listed if each.available], [each.id for each in listed if each.default]
 

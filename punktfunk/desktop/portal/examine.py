@@ -14,13 +14,12 @@ from punktfunk.desktop.portal.grants import GrantKey, GrantStore
 from punktfunk.desktop.portal.requests import PORTAL, Portal
 from punktfunk.desktop.session_bus import SessionBus, require_bus
 from punktfunk.errors import PunktfunkError
-from punktfunk.trust.state_dir import default_state_dir
 
 
 def examine(folder: Path | None = None) -> Availability:
     """Return which portal answers, and whether it will ask; a portal that can be started by its bus is.
 
-    ``folder`` is where a host keeps what it was granted, its usual one if that is not said.
+    ``folder`` is where a host keeps what it was granted; without it nothing was.
     """
     name = BackendName.PORTAL.value
     try:
@@ -38,7 +37,7 @@ def examine(folder: Path | None = None) -> Availability:
     except PunktfunkError as error:
         return Availability(name, False, error.cause, error.hint)
     key = GrantKey(current_desktop(), back_end, wanted.kind, app)
-    token = GrantStore(folder or default_state_dir()).token(key)
+    token = None if folder is None else GrantStore(folder).token(key)
     return Availability(name, True, _reason(offer, wanted, back_end, asks=token is None))
 
 
