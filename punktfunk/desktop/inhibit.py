@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ class Inhibitor:
         self.held: list[str] = []
         self.refused: list[str] = []
         self._bus: SessionBus | None = None
+        self._gone = threading.Event()
+        """Set once whoever the bus was asked for has ended, and what it held off with it."""
         self._compositor: IdleInhibitor | None = None
         self._descriptors: tuple[int, ...] = ()
         if session:
@@ -93,6 +96,13 @@ class Inhibitor:
             if not self.held:
                 self._ask_compositor()
         self._ask_machine(system_address)
+
+    @property
+    def holds_session(self) -> bool:
+        """Whether idle and lock of the user's session are held off now: not once who does it, or its bus, has ended."""
+        if self._compositor is not None:
+            return self._compositor.holds
+        return self._bus is not None and not (self._bus.lost or self._gone.is_set())
 
     def close(self) -> None:
         """Let them go. Closing twice is harmless."""
@@ -124,12 +134,12 @@ class Inhibitor:
             try:
                 if not bus.name_has_owner(way.name):
                     continue
-                way.inhibit(bus)
+                gone = _asked(bus, way)
             except DesktopError as error:
                 self.refused.append(f"{way.title}: {error.cause}")
             else:
                 self.held.append(way.title)
-                self._bus = bus
+                self._bus, self._gone = bus, gone
                 return
         bus.close()
         if not self.refused:
@@ -175,6 +185,15 @@ class Inhibitor:
                 self._descriptors = reply.descriptors
                 self.held.append(f"logind ({what.replace(':', ' and ')})")
                 return
+
+
+def _asked(bus: SessionBus, way: Way) -> threading.Event:
+    """Ask for it, and return what is set once whoever does it has ended; raise DesktopError where he refuses."""
+    gone = threading.Event()
+    # Before he is asked, so that his end does not fall in between.
+    bus.watch_owner(way.name, lambda _owner: gone.set())
+    way.inhibit(bus)
+    return gone
 
 
 def system_address() -> str | None:

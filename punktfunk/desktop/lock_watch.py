@@ -53,6 +53,11 @@ class LockWatch:
         with self._guard:
             return bool(self._locked_by)
 
+    @property
+    def buses(self) -> int:
+        """Of how many buses it hears."""
+        return sum(not bus.lost for bus in tuple(self._buses))
+
     def close(self) -> None:
         """Watch no longer; nothing is told afterwards. Closing twice is harmless."""
         with self._guard:

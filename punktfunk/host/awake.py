@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 LOCKED: Final = "this session is locked: the client can unlock it where it sees the lock screen"
 _NOTICE: Final = "lock"
+_MAY_GO_IDLE: Final = "the session may go idle, or lock, while it is streamed"
 _END_LIMIT_S: Final = 1.5
+AGAIN_S: Final = 5.0
+"""Between two looks at whether those who were asked are still there: a bus or a screen saver may be started again."""
 
 
 class Awake:
@@ -35,7 +38,15 @@ class Awake:
         self._work = ThreadPoolExecutor(max_workers=1, thread_name_prefix="awake")
         self._asked = (False, False)
         self._inhibitor: Inhibitor | None = None
+        self._held_session = False
+        """Whether the session has been held awake since the first stream."""
+        self._told_idle = False
+        """Whether the log says that it is no more."""
         self._watch: LockWatch | None = None
+        self._buses = 0
+        """Of how many the watch has heard."""
+        self._looking: Future[None] | None = None
+        self._look_again_s = 0.0
         self._locked = False
         self._guard = threading.Lock()
         self._told_last: bool | None = None
@@ -52,6 +63,8 @@ class Awake:
         if asked != self._asked:
             self._asked = asked
             self._work.submit(self._apply, *asked).add_done_callback(_raise_defect)
+        elif any(asked):
+            self._look()
         if self._locked:
             self._notice()
 
@@ -64,6 +77,14 @@ class Awake:
         self._work.shutdown(wait=False)
         await asyncio.wait([asyncio.wrap_future(done)], timeout=_END_LIMIT_S)
 
+    def _look(self) -> None:
+        """Have whoever has ended asked again, from time to time."""
+        now_s = self._loop.time()
+        if now_s >= self._look_again_s and (self._looking is None or self._looking.done()):
+            self._look_again_s = now_s + AGAIN_S
+            self._looking = self._work.submit(self._renew)
+            self._looking.add_done_callback(_raise_defect)
+
     def _apply(self, hold: bool, watch: bool) -> None:
         """Runs in the thread."""
         # dbus-fast is loaded with the first stream alone, where it is installed.
@@ -72,6 +93,7 @@ class Awake:
 
         if hold and self._inhibitor is None:
             self._inhibitor = Inhibitor(session=self._running_session)
+            self._held_session, self._told_idle = self._inhibitor.holds_session, False
             self._say(self._inhibitor)
         elif not hold and self._inhibitor is not None:
             self._inhibitor.close()
@@ -79,10 +101,32 @@ class Awake:
             self._log.info("idle and sleep no longer held off")
         if watch and self._watch is None:
             self._watch = LockWatch(self._told)
+            self._buses = self._watch.buses
         elif not watch and self._watch is not None:
             self._watch.close()
             self._watch = None
             self._told(False)
+
+    def _renew(self) -> None:
+        """Ask again where who was asked has ended, with what he held off. Runs in the thread."""
+        from punktfunk.desktop.inhibit import Inhibitor
+        from punktfunk.desktop.lock_watch import LockWatch
+
+        held = self._inhibitor
+        if held is not None and self._held_session and not held.holds_session:
+            self._inhibitor = again = Inhibitor(session=self._running_session)
+            held.close()
+            if again.holds_session:
+                self._log.info("idle and sleep held off again", by=", ".join(again.held))
+                self._told_idle = False
+            elif not self._told_idle:
+                self._told_idle = True
+                self._log.warning(_MAY_GO_IDLE, cause="; ".join(again.refused))
+        watch = self._watch
+        if watch is not None and watch.buses < self._buses:
+            self._watch = renewed = LockWatch(self._told)
+            watch.close()
+            self._told(renewed.locked)
 
     def _say(self, inhibitor: Inhibitor) -> None:
         if inhibitor.held:
@@ -90,7 +134,7 @@ class Awake:
         refused = "; ".join(inhibitor.refused)
         missing = self._running_session and not any("logind" not in who for who in inhibitor.held)
         if missing:
-            self._log.warning("the session may go idle, or lock, while it is streamed", cause=refused)
+            self._log.warning(_MAY_GO_IDLE, cause=refused)
         elif refused:
             self._log.info("not asked, or refused", cause=refused)
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 pytest.importorskip("dbus_fast")
 
 import punktfunk
+from punktfunk.host import awake as awake_module
 from punktfunk.host.awake import LOCKED, Awake
+from punktfunk.log_ring import LogRing
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Mode
@@ -86,3 +91,57 @@ def test_the_setting_takes_effect_at_once_and_no_session_of_ours_is_asked(bus: s
         asyncio.run(asyncio.wait_for(scenario(), 60))
     finally:
         host.end()
+
+
+def test_whoever_held_the_session_awake_is_asked_again_once_they_or_the_bus_are_back(
+    tmp_path: Path, need_tool: Callable[..., str], monkeypatch: pytest.MonkeyPatch, ring: LogRing
+) -> None:
+    need_tool("dbus-daemon")
+    monkeypatch.setattr(awake_module, "AGAIN_S", 0.0)
+    address = f"unix:path={tmp_path / 'bus'}"
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    report = SimpleNamespace(notices={})
+    sessions = SimpleNamespace(
+        workers=lambda: [report], live=lambda: [report], on_change=lambda _report: None
+    )
+
+    def said(event: str) -> int:
+        return sum(entry.event == event for entry in ring.entries())
+
+    async def scenario() -> None:
+        threads = set(threading.enumerate())
+        awake = Awake(cast("Any", sessions), running_session=True, wanted=lambda: True)
+
+        async def comes(holds: Callable[[], object], what: str) -> None:
+            def looked() -> object:
+                awake.update()  # as a stream has it called each second
+                return holds()
+
+            await soon(looked, what)
+
+        with session_bus(tmp_path):
+            with services(address, SAVER) as desktop:
+                await comes(lambda: desktop.held, "the session is held awake")
+                await comes(lambda: desktop.lock(True) or report.notices, "its lock is told")
+            await comes(lambda: said(awake_module._MAY_GO_IDLE), "it is told that nobody holds it any more")
+            with services(address, SAVER) as desktop:
+                await comes(lambda: desktop.held, "the saver that was started again is asked again")
+                await comes(lambda: not report.notices, "which is not locked")
+        with session_bus(tmp_path), services(address, SAVER) as desktop:
+            await comes(lambda: desktop.held, "another bus is asked")
+            await comes(lambda: desktop.lock(True) or report.notices, "its lock is told")
+            desktop.lock(False)
+            await comes(lambda: not report.notices, "and that it is open again")
+            await awake.close()
+        await soon(
+            lambda: (
+                not [each for each in set(threading.enumerate()) - threads if each.name.startswith("bus")]
+            ),
+            "every connection to be closed",
+        )
+        assert said("idle and sleep held off again") == 2
+        assert said(awake_module._MAY_GO_IDLE) <= 2, "once a loss"
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -39,6 +39,11 @@ class IdleInhibitor:
         self._reader = threading.Thread(target=self._read, name="idle-inhibitor", daemon=True)
         self._reader.start()
 
+    @property
+    def holds(self) -> bool:
+        """Whether idle is held off still: not once the compositor has ended."""
+        return self._end >= 0 and self._reader.is_alive()
+
     def close(self) -> None:
         """Let the session go idle again. Closing twice is harmless."""
         if self._end < 0:
