@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -31,6 +32,9 @@ class NewSway(threading.Thread):
         self.plugged_meanwhile: str | None = None
         """A monitor that is plugged in just when an output is made."""
         self.commands: list[str] = []
+        self.answers = threading.Event()
+        """Cleared, it hangs: what it was asked it does and answers once this is set."""
+        self.answers.set()
         self._inputs, self._maps_inputs, self._tells = inputs, maps_inputs, tells_of_inputs
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(path))
@@ -64,8 +68,10 @@ class NewSway(threading.Thread):
                 text = end.recv(size).decode() if size else ""
                 if kind == 100 and self._inputs is None:
                     return
+                self.answers.wait()
                 answer = json.dumps(self._answer(kind, text)).encode()
-                end.sendall(header.pack(b"i3-ipc", len(answer), kind) + answer)
+                with contextlib.suppress(BrokenPipeError):  # who asked may have waited long enough
+                    end.sendall(header.pack(b"i3-ipc", len(answer), kind) + answer)
 
     def _answer(self, kind: int, text: str) -> object:
         match kind:

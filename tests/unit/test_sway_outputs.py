@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from punktfunk.desktop.vdisplay import holder_program
+from punktfunk.desktop.vdisplay import holder_program, sway_ipc
 from punktfunk.desktop.vdisplay.sway import SwayDisplay
+from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import DesktopError
 from punktfunk.units import Mode
 from tests.support.new_sway import NewSway
@@ -41,6 +42,40 @@ def test_an_output_has_the_scale_that_is_asked_for_and_otherwise_the_one_that_is
         display.change(second, MODE, scale=1.0)
         assert sway.scales == {first.name: 1.5, second.name: 1.0}
     sway.close()
+
+
+def test_an_output_that_somebody_has_unplugged_is_gone_and_no_fault(tmp_path: Path) -> None:
+    sway = NewSway(tmp_path / "sock")
+    with SwayDisplay(str(tmp_path / "sock"), "unused") as display:
+        first, second = display.create(MODE), display.create(MODE)
+        del sway.outputs[first.name]
+        display.remove(first)
+        assert [each.name for each in display.outputs] == [second.name]
+        del sway.outputs[second.name]
+    assert list(sway.outputs) == ["DP-1"]
+    sway.close()
+
+
+def test_an_answer_that_comes_too_late_is_taken_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sway_ipc, "_ANSWER_LIMIT_S", 0.05)
+    sway = NewSway(tmp_path / "sock")
+    with SwayIpc(str(tmp_path / "sock")) as ipc:
+        sway.answers.clear()
+        with pytest.raises(DesktopError, match="did not answer"):
+            ipc.outputs()
+        sway.answers.set()
+        assert ipc.version() == (1, 9), "and not its outputs"
+        sway.answers.clear()
+        with pytest.raises(DesktopError, match="did not answer"):
+            ipc.version()
+        sway.answers.set()
+        monkeypatch.setattr(ipc, "_pid", ipc._pid + 1)
+        with pytest.raises(DesktopError, match="another sway answers"):
+            ipc.command("output HEADLESS-1 unplug")
+    sway.close()
+    assert sway.commands == []
 
 
 @pytest.mark.parametrize(

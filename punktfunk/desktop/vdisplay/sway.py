@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from punktfunk.desktop.vdisplay import VirtualOutput, output_hz
 from punktfunk.desktop.vdisplay.holder import OutputHolder
-from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
+from punktfunk.desktop.vdisplay.sway_ipc import RefusedError, SwayIpc
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.units import Mode
 
@@ -95,9 +95,11 @@ class SwayDisplay:
         self._ipc.command(f"focus output {name}")
 
     def remove(self, output: VirtualOutput) -> None:
-        """Take an output that was made here away; raise DesktopError where sway refuses."""
-        self._made = [each for each in self._made if each.name != output.name]
-        self._ipc.command(f"output {output.name} unplug")
+        """Take an output that was made here away; raise DesktopError where sway refuses, or does not answer.
+
+        It is then tried again with :meth:`close`, or by the holder.
+        """
+        self._unplug(output)
         self._hold()
 
     def close(self) -> None:
@@ -107,14 +109,22 @@ class SwayDisplay:
         self._closed = True
         try:
             if not self._keep:
-                for output in self._made:
-                    self._ipc.command(f"output {output.name} unplug")
-                self._made = []
+                for output in self.outputs:
+                    self._unplug(output)
         finally:
             self._ipc.close()
             if not self._keep:
                 self._hold()
                 self._holder.close()
+
+    def _unplug(self, output: VirtualOutput) -> None:
+        try:
+            self._ipc.command(f"output {output.name} unplug")
+        except RefusedError:
+            if output.name in self._ipc.outputs():
+                raise
+            # Somebody at the desktop has done it already.
+        self._made = [each for each in self._made if each.name != output.name]
 
     def _hold(self, before: Collection[str] | None = None) -> None:
         """Have outputs taken away should this process be killed, where they do not end with the compositor."""

@@ -41,33 +41,47 @@ def ipc_path_of(display: str) -> str | None:
 
 def _owner(path: str) -> int | None:
     """Return the number of the process that listens on a socket; None where nobody does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_ANSWER_LIMIT_S)
-        try:
-            asking.connect(path)
-        except OSError:
-            return None
+    try:
+        asking, pid = _connected(path)
+    except DesktopError:
+        return None
+    asking.close()
+    return pid
+
+
+def _connected(path: str) -> tuple[socket.socket, int]:
+    """Return a connection to a socket, and the number of the process that listens there."""
+    asking = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    asking.settimeout(_ANSWER_LIMIT_S)
+    try:
+        asking.connect(path)
         credentials = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(credentials)[0])
+    except OSError as error:
+        asking.close()
+        raise DesktopError(f"sway does not answer on {path}: {error}", "is SWAYSOCK stale?") from error
+    return asking, int(_CREDENTIALS.unpack(credentials)[0])
+
+
+class RefusedError(DesktopError):
+    """sway answered that it does not do it."""
 
 
 class SwayIpc:
-    """A connection to the socket at ``path`` (SWAYSOCK). Raises DesktopError where nobody answers."""
+    """A connection to the socket at ``path`` (SWAYSOCK). Raises DesktopError where nobody answers.
+
+    What the same sway was asked and did not answer is asked no more: the next question goes by another connection.
+    """
 
     def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(_ANSWER_LIMIT_S)
-        try:
-            self._socket.connect(path)
-        except OSError as error:
-            self._socket.close()
-            raise DesktopError(f"sway does not answer on {path}: {error}", "is SWAYSOCK stale?") from error
+        self._path = path
+        self._socket, self._pid = _connected(path)
+        self._unanswered = False
 
     def command(self, text: str) -> None:
-        """Run one command; raise DesktopError with sway's words where it refuses."""
+        """Run one command; raise RefusedError with sway's words where it refuses."""
         for result in self._ask(_COMMAND, text):
             if not result.get("success"):
-                raise DesktopError(f"sway refused {text!r}: {result.get('error', 'no reason given')}")
+                raise RefusedError(f"sway refused {text!r}: {result.get('error', 'no reason given')}")
 
     def outputs(self) -> dict[str, dict[str, Any]]:
         """Return sway's description of each output by its name."""
@@ -112,6 +126,9 @@ class SwayIpc:
 
     def _ask(self, kind: int, text: str = "") -> Any:
         payload = text.encode()
+        if self._unanswered:
+            self._connect_again()
+        self._unanswered = True
         try:
             self._socket.sendall(_HEADER.pack(_MAGIC, len(payload), kind) + payload)
         except OSError as error:
@@ -119,7 +136,16 @@ class SwayIpc:
         while True:
             said, answer = self._message()
             if not said & _EVENT:
+                self._unanswered = False
                 return answer
+
+    def _connect_again(self) -> None:
+        """Connect anew: on the former connection the answer to an earlier question would come first."""
+        self._socket.close()
+        self._socket, pid = _connected(self._path)
+        if pid != self._pid:
+            # Its outputs may have the same names, and are not those that were meant.
+            raise DesktopError(f"another sway answers on {self._path}")
 
     def _message(self) -> tuple[int, Any]:
         try:
