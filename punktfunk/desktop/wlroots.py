@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from punktfunk import log
 from punktfunk.desktop import Availability, BackendName, DesktopOptions, DesktopOutput, wayland
 from punktfunk.desktop.capture import WlrScreen
+from punktfunk.desktop.inject.input_thread import InputThread
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.touch import TouchInjector
 from punktfunk.desktop.touch.sway import map_touch, open_touch
@@ -69,6 +70,7 @@ class WlrootsDesktop(UserSession):
         self._touch: TouchInjector | None = None
         self._touch_counters: Counter[str] = Counter()
         self._attach()
+        self._input = InputThread(self._put_in)
 
     @property
     def description(self) -> str:
@@ -119,31 +121,37 @@ class WlrootsDesktop(UserSession):
 
     def give_back(self, output: DesktopOutput) -> None:
         """Take an output away that was made for a stream; one of the user's stays."""
-        if self._virtual is None or self._closed or self._failure is not None:
-            return
-        with self._in_use():
-            made = [each.name for each in self._virtual.outputs]
+        with self._lock:
+            virtual = self._virtual
+            if virtual is None or self._closed:
+                return
+            made = [each.name for each in virtual.outputs]
             if output.name not in made:
                 return  # it went with a compositor that has ended
-            try:
-                if output.name == self._pointed_at:
-                    # Positions count on what is left, before what they have counted on goes.
-                    others = [name for name in made if name != output.name] or self._users_outputs(made)
-                    if others:
-                        self._point_at(others[0])
-                        self._virtual.focus(others[0])
-            finally:
-                self._virtual.remove(VirtualOutput(output.name, output.mode))
+            if self._failure is not None:
+                # sway may be there all the same: it has ended this connection alone, or was only busy.
+                with contextlib.suppress(DesktopError):
+                    virtual.remove(VirtualOutput(output.name, output.mode))
+                return
+            with self._noting_failure():
+                try:
+                    if output.name == self._pointed_at:
+                        # Positions count on what is left, before what they have counted on goes.
+                        others = [name for name in made if name != output.name] or self._users_outputs(made)
+                        if others:
+                            self._point_at(others[0])
+                            virtual.focus(others[0])
+                finally:
+                    virtual.remove(VirtualOutput(output.name, output.mode))
 
     def inject(self, event: InputEvent) -> None:
-        """Put one input event in; raise DesktopError when the compositor has gone."""
-        with self._in_use():
-            self._connection.dispatch(0)
-            if not self._touched(event):
-                self._injector.inject(event)
+        """Have one input event put in, without waiting; raise DesktopError when the compositor has gone, or hangs."""
+        self._require_life()
+        self._input.inject(event)
 
     def release_all(self) -> dict[str, int]:
-        """Let go of every key and button; return the injector's counters."""
+        """Let go of every key and button, once all input has been put in; return the injector's counters."""
+        self._input.settle()
         with self._in_use():
             if self._touch is not None:
                 try:
@@ -155,6 +163,7 @@ class WlrootsDesktop(UserSession):
 
     def close(self) -> None:
         """Release all, take outputs made here away and disconnect."""
+        self._input.close()
         with self._lock:
             if self._closed:
                 return
@@ -169,12 +178,15 @@ class WlrootsDesktop(UserSession):
     def _in_use(self) -> Iterator[None]:
         """Hold the desktop; raise DesktopError where its compositor has ended, and take note where it just has."""
         with self._lock:
-            if self._closed:
-                raise SessionClosedError("the desktop is closed")
-            if self._failure is not None:
-                raise DesktopError(self._failure.cause, self._failure.hint)
+            self._require_life()
             with self._noting_failure():
                 yield
+
+    def _require_life(self) -> None:
+        if self._closed:
+            raise SessionClosedError("the desktop is closed")
+        if self._failure is not None:
+            raise DesktopError(self._failure.cause, self._failure.hint)
 
     @contextlib.contextmanager
     def _noting_failure(self) -> Iterator[None]:
@@ -280,6 +292,13 @@ class WlrootsDesktop(UserSession):
                 map_touch(self._ipc_path, self._pointed_at)
             except PunktfunkError as error:
                 self._lose_touch(error)
+
+    def _put_in(self, event: InputEvent) -> None:
+        """Put an event in. Runs in the thread of the input, which may wait for an output, or for a sway that hangs."""
+        with self._in_use():
+            self._connection.dispatch(0)
+            if not self._touched(event):
+                self._injector.inject(event)
 
     def _touched(self, event: InputEvent) -> bool:
         """Put an event of a finger or a pen into its device; ``False``: it is the pointer's, or the keyboard's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from punktfunk.log_ring import LogRing
 from punktfunk.units import Mode
 from tests.support.new_sway import NewSway
 from tests.support.touch_device import Device
+from tests.support.waiting import eventually
 
 MODE = Mode(640, 480, 60)
 REPOSITORY = Path(__file__).parents[3]
@@ -106,6 +108,7 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         desktop.inject(InputEvent(InputKind.TOUCH_HOVER, 0, 5, 5, surface, contact=Contact(Tool.PEN)))
         desktop.inject(InputEvent(InputKind.TOUCH_HOVER, 4, 5, 5, surface))
         fingers, pen = devices
+        desktop._input.settle()
         assert len(fingers.slots) == 2
         assert pen.down == {"BTN_TOOL_PEN"}
         assert desktop.release_all() == {"touched": 3, "dropped_not_down": 1, "injected": 1}
@@ -115,6 +118,7 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         fingers.fails = True
         for finger in (5, 6):
             desktop.inject(InputEvent(InputKind.TOUCH_DOWN, finger, 5, 5, surface))
+        desktop._input.settle()
         assert desktop.failure is None, "the pointer goes on"
         assert not desktop.takes_touch
         assert all(device.closed for device in devices)
@@ -127,6 +131,7 @@ def test_fingers_and_pens_go_to_their_devices_where_sway_has_them(
         fingers, pen = devices[2:]
         desktop.inject(InputEvent(InputKind.TOUCH_DOWN, 1, 5, 5, surface))
         desktop.inject(InputEvent(InputKind.KEY_DOWN, ord("A")))
+        desktop._input.settle()
         pen.fails = fingers.fails = True
         assert desktop.release_all() == {"touched": 1, "injected": 1}
         assert desktop._injector is not None
@@ -204,6 +209,7 @@ def test_a_desktop_does_without_touch_where_sway_does_not_tell_of_its_inputs(
     with WlrootsDesktop(ipc_path=str(tmp_path / "sock"), own_output=False) as desktop:
         assert not desktop.takes_touch
         desktop.inject(InputEvent(InputKind.MOUSE_MOVE, x=1, y=1))
+        desktop._input.settle()
         assert desktop.failure is None
     new.close()
     assert pointer_entries(ring) == ["warning"]
@@ -289,7 +295,7 @@ def test_a_session_that_ends_is_noticed_with_the_next_event(inside: DesktopSessi
             if str(Path(inside.socket).parent).encode() in environ and command.startswith(b"sway\0"):
                 os.kill(int(entry.name), signal.SIGKILL)
     with pytest.raises(DesktopError):
-        _press_for_ever(desktop)
+        _press_until(lambda: desktop.failure, desktop)
     assert desktop.failure is not None
     desktop.close()
 
@@ -326,6 +332,13 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(
     assert pads.usable == (not pads.hint)
 
 
-def _press_for_ever(desktop: WlrootsDesktop) -> None:
-    for _ in range(1000):
-        desktop.inject(InputEvent(InputKind.MOUSE_MOVE, x=1, y=1))
+def _press_until(ended: Callable[[], object], desktop: WlrootsDesktop) -> None:
+    """Inject until that is so, and once more."""
+    event = InputEvent(InputKind.MOUSE_MOVE, x=1, y=1)
+
+    def so() -> object:
+        desktop.inject(event)
+        return ended()
+
+    eventually(so, "the end to be noticed")
+    desktop.inject(event)
