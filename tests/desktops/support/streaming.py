@@ -12,15 +12,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-import pytest
-
 import punktfunk
 from harness.peers.served_desktop import ServedDesktop
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 from tests.desktops.support.desktops import StreamedDesktop
 from tests.desktops.support.processes import processes_with
-from tests.support.waiting import eventually, soon
+from tests.support.client_counters import counted
+from tests.support.waiting import eventually
 
 MODE: Final = Mode(1280, 720, 30)
 _GAP_S: Final = 0.004
@@ -149,24 +148,6 @@ class ClientProcess:
             self._process.wait(20.0)
         except subprocess.TimeoutExpired:
             self.kill()
-
-
-async def counted(client: punktfunk.Client, counter: str, more: int) -> None:
-    """Wait until a counter of the client has grown by that much, from what it says first.
-
-    Fails with the client's reason when the stream ends before.
-    """
-    read: list[int] = []
-    client.on_progress = lambda progress: read.append(progress.counters[counter])
-    ended = asyncio.ensure_future(client.finished())
-    try:
-        await soon(
-            lambda: ended.done() or (read and read[-1] - read[0] >= more), f"{counter} to grow by {more}"
-        )
-        if ended.done():
-            pytest.fail(f"the stream ended before {counter} had grown by {more}: {ended.result().reason}")
-    finally:
-        ended.cancel()
 
 
 async def pictures(client: punktfunk.Client, more: int) -> None:
