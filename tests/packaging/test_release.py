@@ -101,8 +101,10 @@ def test_the_tag_of_the_wheel_is_what_its_symbols_need_and_no_newer_than_a_relea
     told = subprocess.run(
         [sys.executable, "-m", "auditwheel", "show", str(wheel)], capture_output=True, text=True, check=True
     )
-    (needed,) = re.findall(r'platform tag:\s+"manylinux_2_(\d+)_x86_64"', told.stdout)
-    assert f"-cp311-abi3-manylinux_2_{needed}_x86_64.whl" in wheel.name
+    ((tag, needed),) = re.findall(
+        r'consistent\s.*platform\s+tag:\s+"(manylinux_2_(\d+)_\w+)"', told.stdout, re.DOTALL
+    )
+    assert wheel.name.endswith(f"-cp311-abi3-{tag}.whl")
     assert int(needed) <= int(build.MANYLINUX.rpartition("_")[2])
 
 
@@ -173,6 +175,17 @@ def test_the_source_archive_has_what_compiles_and_nothing_that_was_compiled(sour
     ):
         assert wanted in names
     assert [name for name in names if name.endswith((".so", ".pyc")) or "/target/" in name] == []
+
+
+def test_a_wheel_that_names_a_folder_of_this_machine_is_found(tmp_path: Path) -> None:
+    registry, tree = tmp_path / "registry", tmp_path / "tree"
+    with zipfile.ZipFile(tmp_path / "some.whl", "w") as files:
+        files.writestr("first.py", str(tree))
+        files.writestr("module.so", b"\0" + bytes(registry / "ring" / "lib.rs") + b"\0")
+    with pytest.raises(CheckFailedError) as caught:
+        build.require_no_folder_named(tmp_path / "some.whl", [tree, registry])
+    assert f"first.py names {tree}; module.so names {registry}" in caught.value.cause
+    build.require_no_folder_named(tmp_path / "some.whl", [tmp_path / "other"])
 
 
 def without(wheel: Path, part: str, out: Path) -> Path:

@@ -10,13 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from punktfunk.errors import CapabilityError, HarnessError
+from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError
 from tests.packaging.release.crates import MANIFEST, compiled_in
 from tests.packaging.release.folder import Origin
 from tests.support import wheel
@@ -71,10 +72,14 @@ def build(origin: Origin, folder: Path) -> Built:
     source = archive(folder / "source", folder / "archive", env=time)
     shutil.unpack_archive(source, folder / "unpacked")
     (tree,) = (folder / "unpacked").iterdir()
+    registries = {crate.folder.parent for crate in compiled_in(tree / MANIFEST) if not crate.ours}
+    named = {tree: "/punktfunk"} | dict.fromkeys(sorted(registries), "/crates")
     env = {
         **time,
         "CARGO_TARGET_DIR": str(folder / "target"),
-        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(_replaced_paths(tree)),
+        "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(
+            f"--remap-path-prefix={path}={name}" for path, name in named.items()
+        ),
         "CFLAGS": f"-ffile-prefix-map={tree}=/punktfunk",
     }
     options = ("--compatibility", MANYLINUX, "--auditwheel", "check")
@@ -82,6 +87,7 @@ def build(origin: Origin, folder: Path) -> Built:
         made = wheel.build(tree, folder / "wheel", *options, env=env)
     except subprocess.CalledProcessError as error:
         raise HarnessError(f"maturin build ended with {error.returncode}: its words stand above") from error
+    require_no_folder_named(made, named)
     return Built(made, source, folder / "source")
 
 
@@ -93,11 +99,20 @@ def archive(tree: Path, out: Path, env: Mapping[str, str] | None = None) -> Path
     return source
 
 
-def _replaced_paths(tree: Path) -> list[str]:
-    """Return the compiler's options by which the module names no folder of this machine."""
-    registries = {crate.folder.parent for crate in compiled_in(tree / MANIFEST) if not crate.ours}
-    replaced = {tree: "/punktfunk"} | dict.fromkeys(sorted(registries), "/crates")
-    return [f"--remap-path-prefix={path}={name}" for path, name in replaced.items()]
+def require_no_folder_named(wheel: Path, folders: Iterable[Path]) -> None:
+    """Raise CheckFailedError where a file of the wheel has the path of one of these folders in it.
+
+    Elsewhere the same source would give other bytes, and a release says nothing of the machine that built it.
+    """
+    with zipfile.ZipFile(wheel) as files:
+        found = [
+            f"{name} names {folder}"
+            for name in files.namelist()
+            for folder in folders
+            if bytes(folder) in files.read(name)
+        ]
+    if found:
+        raise CheckFailedError(f"{wheel.name} names folders of this machine: {'; '.join(found)}")
 
 
 def _git(*arguments: str) -> str:
