@@ -240,6 +240,7 @@ def test_of_alternatives_mit_is_taken_and_of_parts_all(
     crate = a_crate(tmp_path, licence, *files)
     assert sorted(crate.texts()) == taken
     page = licences.text([crate])
+    assert all(f"\nsome 1.0.0 ({licence}): {name}\n" in page for name in taken)
     assert all(f"\n{name}\n" in page for name in taken)
     assert page.count(f"some 1.0.0 ({licence})") == len(taken)
 

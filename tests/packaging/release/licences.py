@@ -25,10 +25,10 @@ def text(crates: Iterable[Crate]) -> str:
     """Return the page for these crates; our own are left out, their licences stand at the top of the repository."""
     covers: dict[str, tuple[str, list[str]]] = {}
     for crate in crates:
-        for licence in {} if crate.ours else crate.texts().values():
+        for file, licence in [] if crate.ours else crate.texts().items():
             whole = "\n".join(line.rstrip() for line in licence.strip().splitlines())
             _, names = covers.setdefault(" ".join(whole.split()), (whole, []))
-            names.append(f"{crate.name} {crate.version} ({crate.licence})")
+            names.append(f"{crate.name} {crate.version} ({crate.licence}): {file}")
     parts = [_HEAD]
     for whole, names in covers.values():
         parts.append("\n".join([_RULE, *names, _RULE, "", whole, ""]))
