@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -60,13 +61,22 @@ def _release(*, again: bool) -> None:
     say(f"dist: building commit {origin.commit} of {origin.made:%Y-%m-%d %H:%M} with Rust {origin.rustc}")
     built = build.build(origin, _BUILDING)
     if again:
-        _BUILDING.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=_BUILDING) as elsewhere:
-            compare(built, build.build(origin, Path(elsewhere)))
+            compare(built, build.build(origin, Path(elsewhere), _another_home(Path(elsewhere) / "cargo")))
     place = assemble(built.wheel, built.source, OUT, origin, built.tree)
     say(f"dist: {place.relative_to(ROOT)} after {time.monotonic() - began:.0f} s")
     for path in sorted(place.iterdir()):
         say(f"  {sum_of(path)[:16]}…  {path.stat().st_size / 1000:8.1f} kB  {path.name}")
+
+
+def _another_home(folder: Path) -> Path:
+    """Return another place of cargo, with the same sources: what the first build has fetched is not fetched again."""
+    known = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
+    folder.mkdir()
+    for kept in known.iterdir():
+        if kept.name in {"registry", "config.toml"}:
+            (folder / kept.name).symlink_to(kept)
+    return folder
 
 
 def compare(first: build.Built, second: build.Built) -> None:

@@ -7,6 +7,7 @@ complete. Paths of this machine, which the compiler writes into the module besid
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,8 +61,11 @@ def uncommitted() -> list[str]:
     return _git("status", "--porcelain").splitlines()
 
 
-def build(origin: Origin, folder: Path) -> Built:
-    """Build that commit in ``folder``, where what was compiled before is used again, and return the files."""
+def build(origin: Origin, folder: Path, cargo_home: Path | None = None) -> Built:
+    """Build that commit in ``folder``, where what was compiled before is used again, and return the files.
+
+    ``cargo_home`` is where cargo has its sources, other than where it has them anyway.
+    """
     for name in ("source", "archive", "unpacked", "wheel"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(parents=True)
@@ -72,15 +76,20 @@ def build(origin: Origin, folder: Path) -> Built:
     source = archive(folder / "source", folder / "archive", env=time)
     shutil.unpack_archive(source, folder / "unpacked")
     (tree,) = (folder / "unpacked").iterdir()
-    registries = {crate.folder.parent for crate in compiled_in(tree / MANIFEST) if not crate.ours}
-    named = {tree: "/punktfunk"} | dict.fromkeys(sorted(registries), "/crates")
+    home = {} if cargo_home is None else {"CARGO_HOME": str(cargo_home)}
+    registries = {crate.folder.parent for crate in compiled_in(tree / MANIFEST, home) if not crate.ours}
+    target = folder / "target"
+    named = {tree: "/punktfunk", target: "/target"} | dict.fromkeys(sorted(registries), "/crates")
+    # Of what is stripped, too: the module's build ID is a sum over all that the linker was given.
     env = {
         **time,
-        "CARGO_TARGET_DIR": str(folder / "target"),
+        **home,
+        "CARGO_TARGET_DIR": str(target),
         "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(
             f"--remap-path-prefix={path}={name}" for path, name in named.items()
         ),
-        "CFLAGS": f"-ffile-prefix-map={tree}=/punktfunk",
+        "CFLAGS": shlex.join(f"-ffile-prefix-map={path}={name}" for path, name in named.items()),
+        "CC_SHELL_ESCAPED_FLAGS": "1",
     }
     options = ("--compatibility", MANYLINUX, "--auditwheel", "check")
     try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,12 +62,13 @@ class Crate:
         return {"LICENSE-MIT": found["LICENSE-MIT"]} if chosen and "LICENSE-MIT" in found else found
 
 
-def compiled_in(manifest: Path = ROOT / MANIFEST) -> list[Crate]:
+def compiled_in(manifest: Path = ROOT / MANIFEST, env: Mapping[str, str] | None = None) -> list[Crate]:
     """Return what the module is made of, by name: all that it links, and nothing that runs at build time alone.
 
+    ``env`` is put over this process's environment for cargo, whose CARGO_HOME decides where sources lie.
     Raises CapabilityError without cargo, HarnessError where it fails.
     """
-    metadata = _metadata(manifest)
+    metadata = _metadata(manifest, env or {})
     packages = {package["id"]: package for package in metadata["packages"]}
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
     locked = tomllib.loads(manifest.with_name("Cargo.lock").read_text(encoding="utf-8"))["package"]
@@ -105,13 +107,13 @@ def compiled_in(manifest: Path = ROOT / MANIFEST) -> list[Crate]:
     return sorted(crates, key=lambda crate: crate.key)
 
 
-def _metadata(manifest: Path) -> dict[str, Any]:
+def _metadata(manifest: Path, env: Mapping[str, str]) -> dict[str, Any]:
     command = [
         *("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET),
         *("--manifest-path", str(manifest)),
     ]
     try:
-        told = subprocess.run(command, check=True, capture_output=True, text=True)
+        told = subprocess.run(command, env={**os.environ, **env}, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise CapabilityError("there is no cargo on PATH", "install Rust 1.89 or newer") from error
     except subprocess.CalledProcessError as error:
