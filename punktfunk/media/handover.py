@@ -65,7 +65,7 @@ class Handover:
     def __init__(self, encoder: str, imports: DmaBufImports | None, works: Sequence[str] = ()) -> None:
         """``works`` says in words what has to be done to each picture on its way, which nobody does in a DMA-BUF."""
         self.refusals = 0
-        """So often something was refused: :attr:`offers` are others than before."""
+        """So often something was refused: :attr:`offers` have changed."""
         self.decision: Decision | None = None
         """What was decided of the last picture; None before the first."""
         self._encoder = encoder

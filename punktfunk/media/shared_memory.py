@@ -189,7 +189,7 @@ def _read(descriptor: int, into: memoryview, offset: int) -> None:
 
 
 def _synchronize(descriptor: int, flags: int) -> None:
-    """Tell the device of a DMA-BUF that the processor begins or ends to read; a memory file in its place has none."""
+    """Inform the device of a DMA-BUF that the processor begins or ends to read; a memory file in its place has none."""
     refusal = ""
     for _ in range(_SYNC_TRIES):
         try:

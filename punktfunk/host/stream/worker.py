@@ -152,7 +152,7 @@ class StreamProgram:
         return "stopped"
 
     def _stalled(self) -> None:
-        """Tell the host and go: a thread that is held in a library cannot be brought back. Called by the watch."""
+        """Report it to the host and leave: a thread that a library holds cannot be brought back. The watch calls it."""
         if self._end.stopping.is_set():
             return
         what = self._producer.encoder or "no encoder"
@@ -174,7 +174,7 @@ class StreamProgram:
             self._follow_speed(figures.stages["encode"][0])
 
     def _tell_handover(self) -> None:
-        """Tell the host how pictures reach the encoder, where that has changed."""
+        """Report to the host how pictures reach the encoder, where that has changed."""
         decision = self._producer.handover
         if decision is not None and decision != self._handover:
             self._handover = decision
