@@ -25,6 +25,7 @@ _MEANINGS = {
     409: "not in the present state",
     413: "the body is longer than 64 KiB",
     415: "the body is not application/json",
+    421: "the Host header names another host",
     422: "the body has not the shape that is asked for",
     429: "too many attempts; Retry-After says when to try again",
     500: "the change could not be stored; nothing was changed",
@@ -60,7 +61,8 @@ class JsonRoute(APIRoute):
 
 def router(tag: str, prefix: str = "/api/v1") -> APIRouter:
     """Return a router for one part of the API; ``tag`` groups its operations in the document."""
-    return APIRouter(prefix=prefix, tags=[tag], route_class=JsonRoute)
+    # Every request is looked at by the gate before it comes to a route.
+    return APIRouter(prefix=prefix, tags=[tag], route_class=JsonRoute, responses=failures(421))
 
 
 def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -356,7 +356,12 @@ def test_a_report_folder_that_becomes_read_only_keeps_finished_results(place: Pa
     with mounted("tmpfs", place / "reports", "size=50m"):
         process = start(place)
         wait_for_cases(process, place, 1)
-        subprocess.run(["mount", "-o", "remount,ro", str(place / "reports")], check=True)
+        remount = ["mount", "-o", "remount,ro", str(place / "reports")]
+        # Busy while a file is open to be written.
+        eventually(
+            lambda: subprocess.run(remount, check=False, capture_output=True).returncode == 0,
+            "no file is being written",
+        )
         _, err = process.communicate(timeout=LONG_S)
         assert process.returncode == 5
         assert "Read-only file system" in err
