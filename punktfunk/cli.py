@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from punktfunk import cli_client, cli_desktop, cli_gamestream, cli_grants, cli_serve, log
+from punktfunk import cli_client, cli_desktop, cli_encoders, cli_gamestream, cli_grants, cli_serve, log
 from punktfunk.cli_run import fail
 from punktfunk.errors import PunktfunkError
 from punktfunk.rich_terminal import Console
@@ -140,6 +140,7 @@ app.command(name="discover")(cli_client.discover_hosts)
 app.add_typer(cli_gamestream.app, name="gamestream")
 app.add_typer(cli_grants.app, name="desktop")
 app.command()(cli_desktop.record)
+app.command()(cli_encoders.encoders)
 app.command(name="testcard")(cli_desktop.draw_testcard)
 
 

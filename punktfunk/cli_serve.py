@@ -51,6 +51,7 @@ class EncoderKind(StrEnum):
     AUTO = "auto"
     X264 = "x264"
     NVENC = "nvenc"
+    VAAPI = "vaapi"
 
 
 class ServedSource(StrEnum):
@@ -89,7 +90,7 @@ def host(  # noqa: PLR0917 - the options of a command line
     ] = None,
     codec: Annotated[str, typer.Option(help="auto, h264, hevc or av1.")] = "auto",
     encoder: Annotated[
-        EncoderKind, typer.Option(help="nvenc: the GPU's; x264: software; auto: the GPU's where it can.")
+        EncoderKind, typer.Option(help="nvenc, vaapi: the GPU's; x264: software; auto: the first that works.")
     ] = EncoderKind.AUTO,
     bitrate: Annotated[
         str | None, typer.Option(help="Such as '10 Mbit/s'; default: the client's wish.")
@@ -169,7 +170,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
     ] = None,
     codec: Annotated[str, typer.Option(help="auto, h264, hevc or av1.")] = "auto",
     encoder: Annotated[
-        EncoderKind, typer.Option(help="nvenc: the GPU's; x264: software; auto: the GPU's where it can.")
+        EncoderKind, typer.Option(help="nvenc, vaapi: the GPU's; x264: software; auto: the first that works.")
     ] = EncoderKind.AUTO,
     bitrate: Annotated[
         str | None, typer.Option(help="Such as '10 Mbit/s'; default: the client's wish.")

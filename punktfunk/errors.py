@@ -10,7 +10,8 @@
     │   ├── CodecUnavailableError   exit 4  PF210  an encoder or decoder is missing
     │   │   ├── DriverMissingError    exit 4  PF211  the GPU's driver, or the part of it that encodes
     │   │   ├── EngineMissingError    exit 4  PF212  the GPU has no engine that encodes
-    │   │   └── CodecUnsupportedError exit 4  PF213  the GPU's engine does not make this codec
+    │   │   ├── CodecUnsupportedError exit 4  PF213  the GPU's engine does not make this codec
+    │   │   └── DeviceMissingError    exit 4  PF540  there is no GPU to encode with, or it may not be opened
     │   ├── PrivilegeError          exit 4  PF220  root or a capability is missing
     │   ├── CapacityFullError       exit 4  PF230  as many streams run as may
     │   └── AppRunningError         exit 4  PF231  another app runs where the one that was asked for would
@@ -29,6 +30,7 @@
     ├── TrustStoreError             exit 5  PF700  the list of paired clients cannot be read or written
     ├── MediaError                  exit 5  PF500  an encoder, decoder or source failed
     │   ├── SourceLostError         exit 5  PF510  what was streamed has gone
+    │   ├── EncoderFailedError      exit 5  PF541  an encoder that was open failed on a picture or a new rate
     │   └── DmaBufError             exit 5  PF550  a picture in a DMA-BUF cannot be taken as it is
     │       ├── LayoutError         exit 5  PF551  nobody here can read the layout that it has
     │       └── ImportRefusedError  exit 5  PF552  the encoder did not import it
@@ -128,6 +130,12 @@ class CodecUnsupportedError(CodecUnavailableError):
     """The GPU encodes video, but not in this codec."""
 
     code = "PF213"
+
+
+class DeviceMissingError(CodecUnavailableError):
+    """There is no GPU that pictures could be encoded with, or this user may not open it."""
+
+    code = "PF540"
 
 
 class PrivilegeError(CapabilityError):
@@ -275,6 +283,12 @@ class SourceLostError(MediaError):
     """A source gives no pictures any more; the encoder is as it was."""
 
     code = "PF510"
+
+
+class EncoderFailedError(MediaError):
+    """An encoder that was open failed on a picture or on a new rate; another one may go on."""
+
+    code = "PF541"
 
 
 class DmaBufError(MediaError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.notices import ENCODER
 from punktfunk.host.serve import Serving
 from punktfunk.host.serve_config import ServeConfig
 from punktfunk.host.service import Host
@@ -31,6 +32,7 @@ async def serve(config: ServeConfig) -> int:
     async with Serving(config) as serving:
         for line in serving.banner():
             say(line)
+        serving.session_listeners.append(told.changed)
         await _until_over(serving.host, told)
     told.catch_up(serving.host)
     return told.status
@@ -42,6 +44,16 @@ class _Told:
     def __init__(self) -> None:
         self.count = 0
         self.status = 0
+        self._warned: dict[int, str] = {}
+
+    def changed(self, report: SessionReport) -> None:
+        """Print what the banner said of the encoder and no longer holds, once for each session."""
+        words = report.notices.get(ENCODER)
+        if report.state == "ended":
+            self._warned.pop(report.number, None)
+        elif words is not None and words != self._warned.get(report.number):
+            self._warned[report.number] = words
+            say(f"WARNING      session {report.number}: {words}")
 
     def catch_up(self, host: Host) -> None:
         for report in host.sessions.history.ended(since=self.count):

@@ -52,7 +52,8 @@ class HostConfig(BaseModel):
     """Mode of the stream; ``None`` follows what the client asks for."""
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"
     encoder: EncoderWish = "auto"
-    """``nvenc``: the GPU's or none; ``x264``: software; ``auto``: the GPU's where it can."""
+    """``nvenc``, ``vaapi``: the GPU's or none; ``x264``: software; ``auto``: the first that works of NVENC, VA-API and
+    software, and the next where that fails."""
     bitrate: Bitrate | None = None
     """Bitrate of the stream; ``None`` follows the client, or 20 Mbit/s when it leaves that to the host."""
     vbv_frames: Annotated[float, Field(ge=1.0, le=60.0)] = 2.0

@@ -24,7 +24,7 @@ def describe_encoder(config: HostConfig) -> str:
 
 def require_encoder(config: HostConfig) -> None:
     """Raise ``ConfigError`` when the encoder that is asked for by name is unavailable: no host starts with it."""
-    if config.encoder != "nvenc":
+    if config.encoder in {"auto", "x264"}:
         return
     try:
         describe_encoder(config)

@@ -11,7 +11,9 @@ import importlib.util
 import socket
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
 from punktfunk.core._core import FLAG_PICTURE, ClientStream, HostStream, StreamConfig, fec_kernel
 from punktfunk.core._core import __version__ as core_version
@@ -22,8 +24,11 @@ from punktfunk.gamestream.ports import Ports
 from punktfunk.host.config import NATIVE_PORT
 from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.media import Codec, available_encoders, choose_encoder
+from punktfunk.media.encoders import vaapi
 from punktfunk.mgmt.endpoint import MGMT_PORT
 
+GpuWish = Literal["nvenc", "vaapi"]
+"""What --encoder calls the encoders of GPUs."""
 WANTED_BUFFER_BYTES = 4 * 1024 * 1024
 """Holds what a 100 Mbit/s stream sends or a client receives in a third of a second of a stalled machine."""
 _ASKED_BUFFER_BYTES = 32 * 1024 * 1024
@@ -85,16 +90,24 @@ def _encoders() -> Iterator[Finding]:
 
 
 def _gpu() -> Iterator[Finding]:
-    def try_it() -> str:
-        usable = []
-        for codec in Codec:
-            with contextlib.suppress(CodecUnavailableError):
-                usable.append(str(choose_encoder(codec, "nvenc").name))
-        if not usable:
-            choose_encoder(Codec.H264, "nvenc")
-        return ", ".join(usable)
+    for wish in get_args(GpuWish):
+        yield tried(
+            f"encoder {wish}",
+            f"serve --encoder {wish}, and auto where there is one",
+            "",
+            partial(_try_gpu, wish),
+        )
+    yield tried("PyAV with VA-API", "encoder vaapi", "", vaapi.require_pyav)
 
-    yield tried("encoder nvenc", "serve --encoder nvenc, and auto where there is one", "", try_it)
+
+def _try_gpu(wish: GpuWish) -> str:
+    usable = []
+    for codec in Codec:
+        with contextlib.suppress(CodecUnavailableError):
+            usable.append(str(choose_encoder(codec, wish).name))
+    if not usable:
+        choose_encoder(Codec.H264, wish)
+    return ", ".join(usable)
 
 
 def _data_plane() -> Iterator[Finding]:

@@ -12,17 +12,21 @@ from punktfunk.host.stream import messages
 _FRAME_RATE, _DESKTOP = "frame rate", "desktop"
 _MOST_HANDOVERS: Final = 8
 """Of one session that are logged: a desktop may change with each picture what it gives."""
+ENCODER = "encoder"
+"""What notices about an encoder that was replaced go by."""
 
 
 def take(
     session: ClientSession,
     report: SessionReport,
-    message: messages.FrameRate | messages.SourceLost | messages.SourceTaken,
+    message: messages.FrameRate | messages.EncoderReplaced | messages.SourceLost | messages.SourceTaken,
 ) -> None:
     """Take note of what a worker says; what was lost is looked for."""
     match message:
         case messages.FrameRate():
             _frame_rate(session, report, message)
+        case messages.EncoderReplaced():
+            _encoder(session, report, message)
         case messages.SourceLost(_, cause, hint):
             words = f"the desktop gives no pictures, and is asked for others: {cause}"
             report.notices[_DESKTOP] = words
@@ -62,3 +66,17 @@ def _frame_rate(session: ClientSession, report: SessionReport, message: messages
         encoder=report.encoder,
         encode_us=message.encode_us,
     )
+
+
+def _encoder(session: ClientSession, report: SessionReport, message: messages.EncoderReplaced) -> None:
+    report.encoder = message.encoder
+    if not message.refused:
+        report.notices.pop(ENCODER, None)
+        session.log.info("encoder", encoder=message.encoder)
+        return
+    for former, code, cause, hint in message.refused:
+        session.log.warning(
+            "encoder refused", encoder=former, code=code, cause=cause, hint=hint, successor=message.encoder
+        )
+    causes = "; ".join(cause for _, _, cause, _ in message.refused)
+    report.notices[ENCODER] = f"{message.encoder} took over: {causes}"

@@ -17,6 +17,7 @@ from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
 from punktfunk.host.desktop import choose_backend
 from punktfunk.host.firewall import active_firewall, opening, ranges
+from punktfunk.host.notices import ENCODER
 from punktfunk.host.served import Served
 from punktfunk.host.stream.attainable import FOLLOWS
 from punktfunk.host.stream.sources import DesktopSpec
@@ -155,6 +156,7 @@ def _machine(serving: Served) -> tuple[Check, ...]:
     return (
         _source(serving),
         _encoder(serving),
+        *_replaced_encoders(serving),
         *_slow_encoders(serving),
         *_desktops(serving),
         *_app_desktops(serving),
@@ -219,11 +221,20 @@ def _encoder(serving: Served) -> Check:
         return Check("encoder", False, error.cause, error.hint or None, needed=True)
 
 
+def _replaced_encoders(serving: Served) -> list[Check]:
+    """Name the last session whose encoder failed, as long as its report is kept."""
+    for report in reversed(serving.host.reports):
+        words = report.notices.get(ENCODER)
+        if words is not None:
+            return [Check("encoder", False, f"session {report.number}: {words}", "punktfunk encoders --test")]
+    return []
+
+
 def _slow_encoders(serving: Served) -> list[Check]:
     """Name the encoder that may lower frame rates, where clients can get it."""
     config = serving.config.host
     codec = Codec.HEVC if config.codec == "auto" else Codec(config.codec)
-    if isinstance(config.source, SyntheticSpec) or config.encoder == "nvenc":
+    if isinstance(config.source, SyntheticSpec) or config.encoder in {"nvenc", "vaapi"}:
         return []
     if config.codec == "auto" and serving.host.native is None:
         return []

@@ -100,8 +100,8 @@ class Host:
         config = self.config
         if self._factories and isinstance(config.source, DesktopSpec) and self.desktop is None:
             raise ConfigError("this host was given no desktop", "punktfunk serve --source desktop opens one")
-        if self._factories and config.encoder == "nvenc":
-            # Better now than with the first client.
+        if self._factories and config.source.kind != "synthetic":
+            # Better now than with the first client: what is missing is told, and a GPU's encoders take a second to try.
             codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
             await asyncio.to_thread(choose_encoder, codec, config.encoder)
         if self._identity is None:

@@ -248,7 +248,12 @@ class Sessions:
                 report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
                 report.state = "ending" if session.ending else "streaming"
                 self.on_change(report)
-            case messages.FrameRate() | messages.SourceLost() | messages.SourceTaken():
+            case (
+                messages.FrameRate()
+                | messages.EncoderReplaced()
+                | messages.SourceLost()
+                | messages.SourceTaken()
+            ):
                 notices.take(session, report, message)
                 self.on_change(report)
             case messages.HandedOver():

@@ -87,7 +87,7 @@ TABLE: Mapping[str, About] = {
     "codec": About(
         "next session", "Video codec. auto: the client's favourite. In software, HEVC and AV1 may have fewer frames."
     ),
-    "encoder": About("next session", "auto: the graphics card's (NVENC) where it has one, else software (x264)."),
+    "encoder": About("next session", "auto: the graphics card's (nvenc, vaapi) where it can, else software (x264)."),
     "mode": About("next session", "Picture size and rate, such as 1920x1080@60. Empty: what the client asks for."),
     "outputs": About("next session", "own: an output for each stream of a desktop; mirror: all show the first one's."),
     "max_sessions": About("now", "Sessions at the same time. Those that run are not ended."),

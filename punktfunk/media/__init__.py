@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from punktfunk.media.encoders import HARDWARE as HARDWARE
     from punktfunk.media.encoders import Encoder as Encoder
     from punktfunk.media.encoders import EncoderCheck as EncoderCheck
     from punktfunk.media.encoders import EncoderChoice as EncoderChoice
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from punktfunk.media.encoders import EncoderName as EncoderName
     from punktfunk.media.encoders import EncoderWish as EncoderWish
     from punktfunk.media.encoders import RateChange as RateChange
+    from punktfunk.media.encoders import Replacement as Replacement
+    from punktfunk.media.encoders import all_encoders as all_encoders
     from punktfunk.media.encoders import available_encoders as available_encoders
     from punktfunk.media.encoders import check_encoder as check_encoder
     from punktfunk.media.encoders import choose_encoder as choose_encoder
@@ -59,6 +62,9 @@ _LAZY = {
     "PRODUCERS": "punktfunk.media.producer",
     "Producer": "punktfunk.media.producer",
     "RateChange": "punktfunk.media.encoders",
+    "all_encoders": "punktfunk.media.encoders",
+    "Replacement": "punktfunk.media.encoders",
+    "HARDWARE": "punktfunk.media.encoders",
     "RawFrame": "punktfunk.media.types",
     "SourceSpec": "punktfunk.media.sources",
     "Stamps": "punktfunk.media.types",
@@ -76,6 +82,7 @@ _LAZY = {
     "test_frame": "punktfunk.media.synthetic",
 }
 __all__ = [
+    "HARDWARE",
     "PRODUCERS",
     "AccessUnit",
     "Codec",

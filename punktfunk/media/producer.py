@@ -9,7 +9,14 @@ from typing import Any, Final, Protocol
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ImportRefusedError, MediaError, SourceLostError
-from punktfunk.media.encoders import Encoder, EncoderConfig, RateChange, open_encoder
+from punktfunk.media.encoders import (
+    Encoder,
+    EncoderConfig,
+    FallbackEncoder,
+    RateChange,
+    Replacement,
+    open_encoder,
+)
 from punktfunk.media.handover import Decision, Handover
 from punktfunk.media.sources import FileSpec, SyntheticSpec, TestCardSpec, VideoSource, open_source
 from punktfunk.media.synthetic import MIN_BYTES, test_frame
@@ -28,6 +35,11 @@ class Producer(Protocol):
     @property
     def encoder(self) -> str | None:
         """Which encoder codes them; None: not a video."""
+        ...
+
+    @property
+    def replacements(self) -> tuple[Replacement, ...]:
+        """Which encoders took over from others so far, in order."""
         ...
 
     @property
@@ -98,6 +110,11 @@ class VideoProducer:
     def encoder(self) -> str:
         """The encoder's name."""
         return str(self._encoder.name)
+
+    @property
+    def replacements(self) -> tuple[Replacement, ...]:
+        """The encoder's, where it is one that is followed by others."""
+        return self._encoder.replacements if isinstance(self._encoder, FallbackEncoder) else ()
 
     @property
     def bitrate(self) -> Bitrate:
@@ -181,6 +198,7 @@ class SyntheticProducer:
     codec: Codec | None = None
     encoder: str | None = None
     handover: Decision | None = None
+    replacements: tuple[Replacement, ...] = ()
     self_paced = False
     counters: Mapping[str, int] = MappingProxyType({})
 

@@ -19,6 +19,7 @@ from punktfunk.host.gamestream.session import GameStreamSession
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.host.stream.spec import Pacing, RecordOptions, SendOptions, StreamLimits, StreamSpec
 from punktfunk.media import (
+    HARDWARE,
     Codec,
     EncoderConfig,
     FileSpec,
@@ -29,7 +30,6 @@ from punktfunk.media import (
     marker_layout,
 )
 from punktfunk.media.encoders.base import MAX_BITRATE, MIN_BITRATE
-from punktfunk.media.encoders.nvenc import CODEC_OF as HARDWARE
 from punktfunk.media.sound import SoundFormat
 from punktfunk.media.types import Colours
 from punktfunk.units import Bitrate, Mode
@@ -155,10 +155,12 @@ def stream_request(
     def spec(records: RecordOptions | None, screen: ScreenSpec | None) -> StreamSpec:
         source = screen or config.source
         assert not isinstance(source, DesktopSpec)
+        chosen = choose_encoder(announced.codec, config.encoder)
         return StreamSpec(
             source=source,
             encoder=EncoderConfig(
-                encoder=choose_encoder(announced.codec, config.encoder).name,
+                encoder=chosen.name,
+                fallbacks=chosen.fallbacks,
                 mode=mode,
                 bitrate=Bitrate.from_kbps(kbps),
                 vbv_frames=config.vbv_frames,

@@ -96,6 +96,7 @@ def stream_spec(
     kbps = wanted_kbps(config, hello, welcome.shard_bytes)
     source = screen or config.source
     assert not isinstance(source, DesktopSpec)
+    chosen = choose_encoder(_codec(config, hello), config.encoder)
     # A verification counts every frame by its number; filler would take numbers away.
     limits = StreamLimits(
         frames=welcome.frames or config.frames,
@@ -105,7 +106,8 @@ def stream_spec(
     return StreamSpec(
         source=source,
         encoder=EncoderConfig(
-            encoder=choose_encoder(_codec(config, hello), config.encoder).name,
+            encoder=chosen.name,
+            fallbacks=chosen.fallbacks,
             mode=welcome.mode.checked(),
             bitrate=Bitrate.from_kbps(kbps),
             vbv_frames=config.vbv_frames,

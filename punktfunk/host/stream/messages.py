@@ -146,6 +146,15 @@ class HandedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderReplaced:
+    """Worker: another encoder took over, from one that could not be opened or has failed."""
+
+    encoder: str
+    refused: list[list[str]]
+    """Those that it took over from, in order: name, and code, cause and hint of the error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Logged:
     """Worker: a line of its log, scrubbed; the host writes it to the one log of the process."""
 
@@ -189,6 +198,7 @@ Notice = (
     | Progress
     | FrameRate
     | HandedOver
+    | EncoderReplaced
     | SourceLost
     | SourceTaken
     | Logged

@@ -73,6 +73,10 @@ class StreamProgram:
         self._source_frames = array("q")
         self._restart_clock = False
         self._refusals_due = 0
+        self._told_encoder: str | None = None
+        """What the host knows to encode."""
+        self._replaced = 0
+        """Replacements of this producer's encoder that are known here."""
         self._next_mode = NextMode()
         self._wants_source = False
         """Whether what is being built is for a source that was lost, and not for a mode."""
@@ -88,8 +92,11 @@ class StreamProgram:
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
-        codec, encoder = self._producer.codec, self._producer.encoder
-        self._end.send(messages.Ready(None if codec is None else str(codec), encoder))
+        codec, encoder = self._producer.codec, self._encoder.encoder
+        video = codec is not None
+        self._told_encoder = str(encoder) if video else None
+        self._end.send(messages.Ready(str(codec) if video else None, self._told_encoder))
+        self._follow_encoder()
         descriptor = self._wait_for_begin()
         if descriptor is None:
             return
@@ -170,7 +177,7 @@ class StreamProgram:
         self._end.send(messages.Progress(counters, figures.stages, figures.rates))
         self._keep(records)
         self._tell_handover()
-        if self._encoder.encoder in FOLLOWS and "encode" in figures.stages:
+        if self._producer.encoder in FOLLOWS and "encode" in figures.stages:
             self._follow_speed(figures.stages["encode"][0])
 
     def _tell_handover(self) -> None:
@@ -241,10 +248,28 @@ class StreamProgram:
             unit = self._producer.produce()
         self._produce_cpu_ns += time.thread_time_ns() - began
         index = sender.submit(unit)
+        self._follow_encoder()
         self._key_frames += unit.key
         self._keyframes.sent(unit.key, monotonic_ns())
         if self._records_frames:
             self._note_source_frame(index, unit.frame)
+
+    def _follow_encoder(self) -> None:
+        """Report an encoder that took over, and leave those that it took over from alone in this stream."""
+        replaced, encoder = self._producer.replacements[self._replaced :], self._producer.encoder
+        if not replaced and encoder == self._told_encoder:
+            return
+        if replaced:
+            self._replaced += len(replaced)
+            successor, behind = replaced[-1].successor, self._encoder.fallbacks
+            left = behind[behind.index(successor) + 1 :]
+            self._encoder = self._encoder.model_copy(update={"encoder": successor, "fallbacks": left})
+        if encoder != self._told_encoder:
+            self._told_encoder = encoder
+            refused = [
+                [str(each.former), each.error.code, each.error.cause, each.error.hint] for each in replaced
+            ]
+            self._end.send(messages.EncoderReplaced(encoder or "", refused))
 
     def _note_source_frame(self, index: int, number: int) -> None:
         """Remember which picture of the source an access unit shows, for as many as there can be records of."""
@@ -317,7 +342,8 @@ class StreamProgram:
         wanted_hz = built.encoder.mode.refresh_hz
         if self._rate.hz != self._encoder.mode.refresh_hz:
             self._end.send(messages.FrameRate(wanted_hz, wanted_hz, 0))
-        self._encoder = built.encoder
+        self._encoder, self._replaced = built.encoder, 0
+        self._follow_encoder()
         self._rate = AttainableRate(wanted_hz)
         self._restart_clock = True
         if wanted_source:

@@ -16,8 +16,17 @@ from punktfunk.media.encoders.base import (
     EncoderName,
     RateChange,
 )
-from punktfunk.media.encoders.choice import EncoderChoice, EncoderWish, choose_encoder
+from punktfunk.media.encoders.choice import (
+    HARDWARE,
+    ORDER,
+    EncoderChoice,
+    EncoderWish,
+    choose_encoder,
+    prove,
+)
+from punktfunk.media.encoders.fallback import FallbackEncoder, Replacement
 from punktfunk.media.encoders.nvenc import CODEC_OF as _NVENC
+from punktfunk.media.encoders.vaapi import CODEC_OF as _VAAPI
 from punktfunk.media.types import Codec
 from punktfunk.units import Mode
 
@@ -25,13 +34,17 @@ if TYPE_CHECKING:
     from punktfunk.media.encoders.ffmpeg import FfmpegEncoder
 
 __all__ = [
+    "HARDWARE",
     "Encoder",
     "EncoderCheck",
     "EncoderChoice",
     "EncoderConfig",
     "EncoderName",
     "EncoderWish",
+    "FallbackEncoder",
     "RateChange",
+    "Replacement",
+    "all_encoders",
     "available_encoders",
     "check_encoder",
     "choose_encoder",
@@ -43,20 +56,23 @@ _CHECK_MODE = Mode(320, 240, 60)
 
 @dataclass(frozen=True, slots=True)
 class EncoderCheck:
-    """Whether an encoder opens here. ``reason`` says why not ("" when it does)."""
+    """Whether an encoder opens here. ``reason`` says why not ("" when it does), ``hint`` what to do about it."""
 
     name: EncoderName
     codec: Codec
     available: bool
     reason: str
+    hint: str = ""
 
 
 def open_encoder(config: EncoderConfig) -> Encoder:
-    """Open the encoder that ``config`` asks for.
+    """Open the encoder that ``config`` asks for, or with ``fallbacks`` the first that opens, which is then followed.
 
     Raises CodecUnavailableError where this installation cannot, UsageError for a combination that no encoder
     here offers.
     """
+    if config.fallbacks:
+        return FallbackEncoder(config, open_encoder)
     if config.intra_refresh and config.encoder is not EncoderName.X264:
         raise UsageError(
             f"{config.encoder} has no intra refresh here", "use encoder x264, or leave intra_refresh off"
@@ -65,7 +81,14 @@ def open_encoder(config: EncoderConfig) -> Encoder:
         from punktfunk.media.encoders.nvenc import NvencEncoder
 
         return NvencEncoder(config)
+    if config.encoder in _VAAPI:
+        return _vaapi()[config.encoder](config)
     return _families()[config.encoder](config)
+
+
+def all_encoders() -> tuple[EncoderCheck, ...]:
+    """Return of every encoder whether it works here: for each codec those of GPUs, then software, as they are taken."""
+    return tuple(check_encoder(name) for names in ORDER.values() for name in names)
 
 
 def available_encoders() -> tuple[EncoderCheck, ...]:
@@ -75,13 +98,19 @@ def available_encoders() -> tuple[EncoderCheck, ...]:
 
 @cache
 def check_encoder(name: EncoderName) -> EncoderCheck:
-    """Open and close a software encoder and return what came of it; cached, for libraries do not come and go."""
-    reason = ""
+    """Try an encoder and return what came of it; cached, for libraries and drivers do not come and go.
+
+    One of software is opened and closed, one of a GPU encodes two pictures in a process of its own.
+    """
+    codec = HARDWARE[name] if name in HARDWARE else _families()[name].codec
     try:
-        open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
+        if name in HARDWARE:
+            prove(name)
+        else:
+            open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
     except CodecUnavailableError as error:
-        reason = error.cause
-    return EncoderCheck(name, _families()[name].codec, not reason, reason)
+        return EncoderCheck(name, codec, False, error.cause, error.hint)
+    return EncoderCheck(name, codec, True, "")
 
 
 @cache
@@ -92,3 +121,11 @@ def _families() -> dict[EncoderName, type[FfmpegEncoder]]:
     from punktfunk.media.encoders.x265 import X265Encoder
 
     return {family.name: family for family in (X264Encoder, X265Encoder, SvtAv1Encoder)}
+
+
+@cache
+def _vaapi() -> dict[EncoderName, type[FfmpegEncoder]]:
+    """Return those of VA-API by name; FFmpeg is loaded with the first that is asked for."""
+    from punktfunk.media.encoders.vaapi_encoder import VaapiAv1Encoder, VaapiH264Encoder, VaapiHevcEncoder
+
+    return {family.name: family for family in (VaapiH264Encoder, VaapiHevcEncoder, VaapiAv1Encoder)}

@@ -30,6 +30,9 @@ class EncoderName(StrEnum):
     NVENC_H264 = "nvenc-h264"
     NVENC_HEVC = "nvenc-hevc"
     NVENC_AV1 = "nvenc-av1"
+    VAAPI_H264 = "vaapi-h264"
+    VAAPI_HEVC = "vaapi-hevc"
+    VAAPI_AV1 = "vaapi-av1"
 
 
 class RateChange(StrEnum):
@@ -47,6 +50,8 @@ class EncoderConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: EncoderName = EncoderName.X264
+    fallbacks: tuple[EncoderName, ...] = ()
+    """Encoders of the same codec that take over, in this order, where ``encoder`` cannot be opened or fails."""
     mode: Mode = Mode(1280, 720, 60)
     bitrate: Bitrate = Bitrate(10_000_000)
     vbv_frames: float = Field(default=2.0, ge=1.0, le=60.0)
@@ -112,8 +117,8 @@ class Encoder(Protocol):
     def encode(self, frame: RawFrame, *, key: bool = False) -> AccessUnit:
         """Encode one picture and return its access unit; ``key`` asks for one that decoding can start at.
 
-        Raises MediaError when the encoder fails or holds the picture back, and ImportRefusedError where it cannot
-        import the picture's DMA-BUF and would take the next picture in memory as if this one had not been.
+        Raises EncoderFailedError when the encoder fails or holds the picture back, and ImportRefusedError where it
+        cannot import the picture's DMA-BUF and would take the next picture in memory as if this one had not been.
         """
         ...
 

@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import CodecUnavailableError, MediaError
+from punktfunk.errors import CodecUnavailableError, EncoderFailedError, MediaError
 from punktfunk.media import bitstream
 from punktfunk.media.dma_buf import DmaBufImports
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName, RateChange, check_bitrate
@@ -35,6 +35,12 @@ class FfmpegEncoder(ABC):
     codec: ClassVar[Codec]
     ffmpeg_name: ClassVar[str]
     imports: DmaBufImports | None = None
+    input_format: ClassVar[str] = PIXEL_FORMAT
+    """What pictures are for the encoder; PyAV makes it of yuv420p where it is another."""
+    open_hint: ClassVar[str] = (
+        "install the PyAV wheel, whose FFmpeg has it (pip install --force-reinstall av), or choose another encoder"
+    )
+    """What to do where it cannot be opened."""
     in_place_share: ClassVar[float | None] = None
     """A rate from this share of the opened one up to all of it is applied in place; None: never in place."""
 
@@ -51,6 +57,12 @@ class FfmpegEncoder(ABC):
     def bitrate(self) -> Bitrate:
         """The rate it aims at now."""
         return self._bitrate
+
+    def create(self) -> VideoCodecContext:
+        """Return a context that is not open yet."""
+        context = av.CodecContext.create(self.ffmpeg_name, "w")
+        assert isinstance(context, VideoCodecContext)
+        return context
 
     @abstractmethod
     def options(self, config: EncoderConfig) -> dict[str, str]:
@@ -76,11 +88,11 @@ class FfmpegEncoder(ABC):
         try:
             packets = context.encode(picture)
         except av.error.FFmpegError as error:
-            raise MediaError(
+            raise EncoderFailedError(
                 f"{self.name} failed on frame {frame.frame}: {error}", "close the encoder and open a new one"
             ) from error
         if len(packets) != 1:
-            raise MediaError(
+            raise EncoderFailedError(
                 f"{self.name} returned {len(packets)} access units for frame {frame.frame}, not one",
                 "its options let it look ahead; a low-latency stream cannot use it like this",
             )
@@ -140,10 +152,9 @@ class FfmpegEncoder(ABC):
 
     def _open(self, config: EncoderConfig) -> VideoCodecContext:
         try:
-            context = av.CodecContext.create(self.ffmpeg_name, "w")
-            assert isinstance(context, VideoCodecContext)
+            context = self.create()
             context.width, context.height = config.mode.width, config.mode.height
-            context.pix_fmt = PIXEL_FORMAT
+            context.pix_fmt = self.input_format
             context.framerate = Fraction(config.mode.refresh_hz)
             context.time_base = Fraction(1, config.mode.refresh_hz)
             context.bit_rate = config.bitrate.bits_per_second
@@ -154,10 +165,9 @@ class FfmpegEncoder(ABC):
             ]
             context.options = self.options(config)
             context.open()
-        except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
+        except (av.error.FFmpegError, av.codec.codec.UnknownCodecError, NotImplementedError) as error:
             raise CodecUnavailableError(
                 f"the encoder {self.name} (FFmpeg's {self.ffmpeg_name}) cannot be opened: {error}",
-                "install the PyAV wheel, whose FFmpeg has it (pip install --force-reinstall av), "
-                "or choose another encoder",
+                self.open_hint,
             ) from error
         return context

@@ -15,6 +15,7 @@ from punktfunk.errors import (
     CodecUnavailableError,
     CodecUnsupportedError,
     DriverMissingError,
+    EncoderFailedError,
     EngineMissingError,
     MediaError,
 )
@@ -161,13 +162,13 @@ class NvencEncoder:
                 self._session.Encode(self._surface, flags) if flags else self._session.Encode(self._surface)
             )
         except Exception as error:
-            raise MediaError(
+            raise EncoderFailedError(
                 f"{self.name} failed on frame {frame.frame}: {_first_line(error)}",
                 "close the encoder and open a new one",
             ) from error
         data = joined(packets)
         if not data:
-            raise MediaError(
+            raise EncoderFailedError(
                 f"{self.name} held frame {frame.frame} back",
                 "its options let it look ahead; a low-latency stream cannot use it like this",
             )
@@ -187,10 +188,16 @@ class NvencEncoder:
             return RateChange.UNCHANGED
         check_bitrate(bitrate)
         config = self._config.model_copy(update={"bitrate": bitrate})
-        parameters = self._session.GetEncodeReconfigureParams()
-        parameters.averageBitrate = parameters.maxBitRate = bitrate.bits_per_second
-        parameters.vbvBufferSize = parameters.vbvInitialDelay = _buffer_bits(config)
-        self._session.Reconfigure(parameters)
+        try:
+            parameters = self._session.GetEncodeReconfigureParams()
+            parameters.averageBitrate = parameters.maxBitRate = bitrate.bits_per_second
+            parameters.vbvBufferSize = parameters.vbvInitialDelay = _buffer_bits(config)
+            self._session.Reconfigure(parameters)
+        except Exception as error:
+            raise EncoderFailedError(
+                f"{self.name} does not take {bitrate}: {_first_line(error)}",
+                "close the encoder and open a new one",
+            ) from error
         self._config = config
         return RateChange.IN_PLACE
 

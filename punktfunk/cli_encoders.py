@@ -1,0 +1,105 @@
+"""The command that lists the encoders of this machine, and proves them."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.table import Table
+
+from punktfunk.cli_run import fail
+from punktfunk.errors import CapabilityError, CheckFailedError, MediaError, PunktfunkError, UsageError
+from punktfunk.process import loading
+from punktfunk.process.program import config_error
+from punktfunk.rich_terminal import Console
+from punktfunk.terminal import say_json
+
+if TYPE_CHECKING:
+    from punktfunk.media import EncoderCheck
+    from punktfunk.media.encoders.trial import Trial
+
+_TABLE_WIDTH = 160
+
+
+def encoders(
+    test: Annotated[
+        bool, typer.Option("--test", help="Encode with each, decode, compare and time; 1 when one fails.")
+    ] = False,
+    mode: Annotated[str, typer.Option(help="Mode to test in.")] = "1280x720@60",
+    bitrate: Annotated[str, typer.Option(help="Bitrate to test at.")] = "10 Mbit/s",
+    frames: Annotated[int, typer.Option(min=8, max=100_000, help="Pictures to test with.")] = 120,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the encoders of this machine in the order in which they are taken, and why not those that are missing.
+
+    With --test each that is there encodes the test card, a key frame and a lower bit rate on request among it; what
+    comes out is decoded and compared with what went in.
+    """
+    from punktfunk.media import EncoderConfig, all_encoders, marker_layout
+    from punktfunk.media.encoders.trial import try_encoder
+
+    try:
+        asked = EncoderConfig.model_validate({"mode": mode, "bitrate": bitrate})
+    except ValidationError as error:
+        fail(config_error(error, "command line"))
+    except PunktfunkError as error:
+        fail(error)
+    try:
+        marker_layout.layout(asked.mode.width, asked.mode.height)
+    except MediaError as error:
+        fail(UsageError(error.cause, "test in a larger mode"))
+    loading.ready()
+    checks = all_encoders()
+    trials = {
+        check.name: try_encoder(asked.model_copy(update={"encoder": check.name}), check.codec, frames)
+        for check in checks
+        if test and check.available
+    }
+    if as_json:
+        say_json([_row(check, trials.get(check.name)) for check in checks], indent=2)
+    else:
+        _show(checks, trials, test=test)
+    if not any(check.available for check in checks):
+        fail(CapabilityError("no encoder works here", "pip install --force-reinstall av"))
+    failed = [f"{name}: {trial.failure}" for name, trial in trials.items() if trial.failure]
+    if failed:
+        cause = f"an encoder does not do what it says: {'; '.join(failed)}"
+        fail(CheckFailedError(cause, "serve with another --encoder"))
+
+
+def _row(check: EncoderCheck, trial: Trial | None) -> dict[str, Any]:
+    return {**asdict(check), "trial": None if trial is None else asdict(trial)}
+
+
+def _show(checks: tuple[EncoderCheck, ...], trials: dict[Any, Trial], *, test: bool) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
+    table = Table(box=None, pad_edge=False)
+    for column in ("codec", "encoder", ""):
+        table.add_column(column)
+    measured = ("PSNR mean", "least", "ms a picture", "most", "Mbit/s") if test else ()
+    for column in measured:
+        table.add_column(column, justify="right")
+    table.add_column("what was found" if test else "why not", overflow="fold")
+    for check in checks:
+        trial = trials.get(check.name)
+        fine = check.available and (trial is None or not trial.failure)
+        figures = [""] * len(measured) if trial is None or not trial.frames else _figures(trial)
+        found = check.reason if trial is None else trial.failure or "as it should"
+        mark = "[green]yes[/]" if fine else "[red]no[/]"
+        table.add_row(check.codec, check.name, mark, *figures, found.replace("[", r"\["))
+    console.print(table)
+    for hint in dict.fromkeys(check.hint for check in checks if check.hint):
+        console.print(f"→ {hint}", markup=False, soft_wrap=True)
+
+
+def _figures(trial: Trial) -> list[str]:
+    return [
+        f"{trial.psnr_db:.1f} dB",
+        f"{trial.least_psnr_db:.1f} dB",
+        f"{trial.encode_ms:.1f}",
+        f"{trial.longest_ms:.1f}",
+        f"{trial.megabits_per_second:.1f}",
+    ]
