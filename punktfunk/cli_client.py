@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,13 @@ from punktfunk.errors import PunktfunkError, UsageError
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.trust.state_dir import default_state_dir
 from punktfunk.units import Bitrate
+
+
+class PointerKind(StrEnum):
+    """Who draws the host's pointer."""
+
+    AUTO = "auto"
+    PAINTED = "painted"
 
 
 def connect(  # noqa: PLR0917 - the options of a command line
@@ -32,6 +40,12 @@ def connect(  # noqa: PLR0917 - the options of a command line
     present: Annotated[
         bool, typer.Option("--present", help="Show the stream in a window and send its input.")
     ] = False,
+    cursor: Annotated[
+        PointerKind,
+        typer.Option(
+            help="auto: the window draws the pointer where the host leaves it; painted: the host does."
+        ),
+    ] = PointerKind.AUTO,
     decode: Annotated[bool, typer.Option(help="Decode the video.")] = True,
     name: Annotated[str | None, typer.Option(help="Name of this device.")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of the client's identity.")] = None,
@@ -55,6 +69,7 @@ def connect(  # noqa: PLR0917 - the options of a command line
         seconds=seconds,
         decode=decode,
         present=present,
+        cursor=cursor.value,
         artefacts=record,
         out=out,
     )

@@ -30,6 +30,7 @@ _SETTINGS_OF_FLAGS = {
     "mode": "mode",
     "max_sessions": "max_sessions",
     "outputs": "outputs",
+    "cursor": "cursor",
     "mdns": "announce",
     "inhibit": "inhibit",
     "own_sink": "own_sink",
@@ -73,6 +74,14 @@ class ServedDesktop(StrEnum):
     WLROOTS = "wlroots"
     PORTAL = "portal"
     HEADLESS_SWAY = "headless-sway"
+
+
+class CursorKind(StrEnum):
+    """Who draws the pointer of a desktop."""
+
+    AUTO = "auto"
+    PAINTED = "painted"
+    SEPARATE = "separate"
 
 
 class OutputsKind(StrEnum):
@@ -159,6 +168,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
         OutputsKind,
         typer.Option(help="Of several streams of a desktop: own: an output each; mirror: all the first's."),
     ] = OutputsKind.OWN,
+    cursor: Annotated[
+        CursorKind,
+        typer.Option(
+            help="auto: native clients draw the pointer where the desktop tells it; painted: it is in the picture; "
+            "separate: refuse a desktop that cannot tell it."
+        ),
+    ] = CursorKind.AUTO,
     audio: Annotated[bool, typer.Option(help="Stream a desktop's sound too.")] = True,
     own_sink: Annotated[
         bool,
@@ -231,6 +247,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             max_sessions=max_sessions,
             exit_after_sessions=sessions,
             outputs=outputs.value,
+            cursor=cursor.value,
             source=_served_source(source, file, frame_bytes, desktop, app_, audio=audio),
             mode=mode,
             codec=codec,

@@ -7,6 +7,7 @@
     │   └── ConfigError             exit 2  PF110  a configuration file or value
     │       └── UnitError           exit 2  PF111  text that is no quantity with a unit
     ├── CapabilityError             exit 4  PF200  this machine cannot do it (says what would fix it)
+    │   ├── CursorPaintedError      exit 4  PF530  the desktop gives its pointer in its pictures alone
     │   ├── CodecUnavailableError   exit 4  PF210  an encoder or decoder is missing
     │   │   ├── DriverMissingError    exit 4  PF211  the GPU's driver, or the part of it that encodes
     │   │   ├── EngineMissingError    exit 4  PF212  the GPU has no engine that encodes
@@ -106,6 +107,12 @@ class CapabilityError(PunktfunkError):
 
     code = "PF200"
     exit_code = 4
+
+
+class CursorPaintedError(CapabilityError):
+    """The pointer is to be told beside the pictures, and what is streamed has it in them, or has none."""
+
+    code = "PF530"
 
 
 class CodecUnavailableError(CapabilityError):

@@ -59,6 +59,9 @@ class ClientConfig(BaseModel):
     """Read the frame marker of every decoded picture."""
     present: bool = False
     """Show the pictures in a window and send its input; wants PySDL2 (the extra ``present``)."""
+    cursor: Literal["auto", "painted", "separate"] = "auto"
+    """Who draws the pointer: ``separate`` this client, where the host leaves it to it, ``painted`` the host; ``auto``
+    this client where it shows pictures in a window. Without one, ``Client.cursor`` hears of it."""
     reference: TestCardSpec | None = None
     """Draw this test card again and compare: PSNR and SSIM of luma."""
     reference_every: Annotated[int, Field(ge=1)] = 1
@@ -79,6 +82,11 @@ class ClientConfig(BaseModel):
     record_frames: bool = True
     out: Path | None = None
     """File to append access units to."""
+
+    @property
+    def draws_cursor(self) -> bool:
+        """Whether to ask the host for the pointer beside the pictures."""
+        return self.cursor == "separate" or (self.cursor == "auto" and self.present)
 
     @field_validator("idle_timeout")
     @classmethod

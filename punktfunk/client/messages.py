@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from punktfunk.cursor import PackedShape
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
 
@@ -68,6 +69,24 @@ class Drain:
 
     reason: str
     end: str
+
+
+@dataclass(frozen=True, slots=True)
+class CursorShaped:
+    """The host has told the shape of its pointer that has this serial."""
+
+    serial: int
+    shape: PackedShape
+
+
+@dataclass(frozen=True, slots=True)
+class CursorMoved:
+    """The host has told where its pointer is: the fields of :class:`punktfunk.native.datagrams.CursorState`."""
+
+    serial: int
+    flags: int
+    x: int
+    y: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +171,10 @@ COUNTERS = (
 )
 """What a worker counts beside its stream; see :mod:`punktfunk.client.worker`."""
 
-Order = Receive | HostClock | Drain
+CursorOrder = CursorShaped | CursorMoved
+"""What the control process tells the window of the pointer."""
+
+Order = Receive | HostClock | Drain | CursorOrder
 """What the control process tells its worker."""
 
 Notice = Up | Ready | NeedKeyframe | Loss | InputEvent | Progress | Ended | Failed

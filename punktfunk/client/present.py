@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from punktfunk.client import messages
 from punktfunk.client.window import HELP, StreamWindow
 from punktfunk.input import InputEvent
 from punktfunk.media import DecodedFrame
+from punktfunk.native.cursor import CursorCache
+from punktfunk.native.datagrams import CursorState
+from punktfunk.native.messages import CursorShape
 from punktfunk.units import Resolution
 
 
@@ -18,6 +22,7 @@ class Presenter:
         self._window.say(HELP)
         self._waiting: tuple[int, DecodedFrame] | None = None
         self._shown = 0
+        self._pointers = CursorCache()
 
     @property
     def closed(self) -> bool:
@@ -33,9 +38,23 @@ class Presenter:
         """Have this picture shown next, in place of one that still waits."""
         self._waiting = index, decoded
 
+    def point(self, told: messages.CursorOrder) -> None:
+        """Take what the host tells of the pointer that it leaves to this window."""
+        match told:
+            case messages.CursorShaped(serial, shape):
+                changed = self._pointers.shaped(CursorShape(serial, shape.shape))
+            case messages.CursorMoved(serial, flags, x, y):
+                changed = self._pointers.moved(CursorState(serial, flags, x, y))
+        if changed and self._pointers.is_known:
+            self._window.point(self._pointers.pointer)
+
     def show(self) -> tuple[int, int] | None:
-        """Show what waits; return its access unit's index and the time of display."""
+        """Show what waits; return its access unit's index and the time of display.
+
+        Where none waits, a pointer that has moved is drawn over the picture that is shown.
+        """
         if self._waiting is None:
+            self._window.refresh_cursor()
             return None
         index, decoded = self._waiting
         self._waiting = None

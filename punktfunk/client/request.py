@@ -11,7 +11,7 @@ from punktfunk.media import Codec
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection
 from punktfunk.native.dialect import Dialect
-from punktfunk.native.handshake import Codecs, FecCode, Hello, WireMode
+from punktfunk.native.handshake import ClientCaps, Codecs, FecCode, Hello, WireMode
 from punktfunk.trust.identity import Identity, Role
 
 _VERIFY_WINDOW_NS = 2 * control.S
@@ -54,6 +54,7 @@ def hello_for(config: ClientConfig) -> Hello:
         audio_channels=2,
         codecs=codecs,
         preferred_codec=_WIRE_CODECS[config.codecs[0]] if config.codecs else None,
+        client_caps=ClientCaps.CURSOR if config.draws_cursor else None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from punktfunk import log
 from punktfunk.client import messages, worker_summary
 from punktfunk.client.config import ClientConfig
+from punktfunk.client.cursor_feed import CursorFeed
 from punktfunk.client.ending import End
 from punktfunk.client.link_end import end_of
 from punktfunk.client.request import dialects, hello_for, known_pin, load_identity, receive_order
@@ -21,7 +22,7 @@ from punktfunk.errors import HandshakeError, ResultsError
 from punktfunk.input import InputEvent
 from punktfunk.native import control
 from punktfunk.native.client import ClientConnection, parse_host_port
-from punktfunk.native.datagrams import Audio, FromClient, FromHost
+from punktfunk.native.datagrams import Audio, CursorState, FromClient, FromHost
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Welcome
 from punktfunk.native.quic import Closed
@@ -59,6 +60,8 @@ class Client:
         kept = config.artefacts / SOUND_FILE if config.artefacts and config.record_frames else None
         self.sound = _sound_log(kept) if config.decode else None
         """What is heard; ``None`` where nothing is decoded."""
+        self.cursor = CursorFeed(self._offer if config.present else None)
+        """The pointer of a host that leaves it to this client (``config.cursor``)."""
         self._connection: ClientConnection | None = None
         self._worker: WorkerProcess | None = None
         self._worker_up = asyncio.Event()
@@ -198,7 +201,12 @@ class Client:
                 self.sound.take(datagram)
             except ResultsError as error:
                 self._log.error("sound not recorded", cause=error.cause, hint=error.hint)
+        if isinstance(datagram, CursorState):
+            self.cursor.moved(datagram)
         self.on_datagram(datagram)
+
+    def _offer(self, order: messages.CursorOrder) -> bool:
+        return self._worker is not None and self._worker.offer(order)
 
     def _control_says(self, output: control.Output) -> None:
         match output:
@@ -211,6 +219,8 @@ class Client:
                         estimate.offset_ns, estimate.error_ns, estimate.rtt_ns, estimate.rounds
                     )
                 )
+            case control.CursorShaped(message):
+                self.cursor.shaped(message)
             case control.ModeAnswered() if self._first_mode_answer and not self._first_mode_answer.done():
                 self._first_mode_answer.set_result(output)
             case _:
@@ -307,6 +317,7 @@ class Client:
                 self._worker.kill()
         if self._connection is not None:
             self._connection.abandon()
+        self.cursor.close()
         if self.sound is not None:
             self.sound.close()
         self._ended.set()

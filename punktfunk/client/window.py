@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from punktfunk.client.keys import SCANCODE_F11, SCANCODE_M, SCANCODE_Q, VIRTUAL_KEY_OF_SCANCODE
+from punktfunk.client.window_cursor import WindowCursor
 from punktfunk.clock import monotonic_ns
+from punktfunk.cursor import CursorUpdate
 from punktfunk.errors import CapabilityError, MediaError
 from punktfunk.input import NOTCH, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import PIXEL_FORMAT
@@ -81,6 +83,9 @@ class StreamWindow:
             error = self._unable("no window can be opened")
             sdl.SDL_Quit()
             raise error
+        self._cursor = WindowCursor(sdl, self._renderer)
+        self._pointed = True
+        """Whether the user's own pointer is over the window, as far as that was told."""
 
     def show(self, picture: av.VideoFrame) -> int:
         """Show a picture and return when it was handed to the display, CLOCK_MONOTONIC ns."""
@@ -93,8 +98,22 @@ class StreamWindow:
             planes += [ctypes.cast(plane.buffer_ptr, ctypes.POINTER(ctypes.c_ubyte)), plane.line_size]
         if sdl.SDL_UpdateYUVTexture(self._texture, None, *planes) != 0:
             raise self._broken("the picture was not taken")
+        return self._render()
+
+    def point(self, pointer: CursorUpdate) -> None:
+        """Show the host's pointer so from now on, which is not in its pictures."""
+        self._cursor.point(pointer)
+
+    def refresh_cursor(self) -> None:
+        """Draw the pointer where it is now over the picture that is shown, unless the window system shows it."""
+        if self._texture is not None and self._cursor.needs_drawing:
+            self._render()
+
+    def _render(self) -> int:
+        sdl = self._sdl
         sdl.SDL_RenderClear(self._renderer)
         sdl.SDL_RenderCopy(self._renderer, self._texture, None, None)
+        self._cursor.draw()
         sdl.SDL_RenderPresent(self._renderer)
         return monotonic_ns()
 
@@ -117,13 +136,28 @@ class StreamWindow:
                 yield from self._button(event.button, pressed=kind == sdl.SDL_MOUSEBUTTONDOWN)
             elif kind == sdl.SDL_MOUSEWHEEL:
                 yield from _scroll(event.wheel)
-            elif kind == sdl.SDL_WINDOWEVENT and event.window.event == sdl.SDL_WINDOWEVENT_FOCUS_LOST:
-                yield from self._release()
+            elif kind == sdl.SDL_WINDOWEVENT:
+                yield from self._changed(event.window.event)
+
+    def _changed(self, what: int) -> Iterator[InputEvent]:
+        sdl = self._sdl
+        if what in (sdl.SDL_WINDOWEVENT_ENTER, sdl.SDL_WINDOWEVENT_LEAVE):
+            self._pointed = what == sdl.SDL_WINDOWEVENT_ENTER
+        self._use_cursor()
+        if what == sdl.SDL_WINDOWEVENT_FOCUS_LOST:
+            yield from self._release()
+
+    def _use_cursor(self) -> None:
+        width, height = ctypes.c_int(), ctypes.c_int()
+        self._sdl.SDL_GetWindowSize(self._window, ctypes.byref(width), ctypes.byref(height))
+        scale = min(width.value / self._size[0], height.value / self._size[1])
+        self._cursor.use(is_over=self._pointed and not self._grabbed, scale=scale)
 
     def close(self) -> None:
         """Close the window and free SDL. Closing twice is harmless."""
         sdl, self._sdl = self._sdl, None
         if sdl is not None:
+            self._cursor.close()
             if self._texture is not None:
                 sdl.SDL_DestroyTexture(self._texture)
             sdl.SDL_DestroyRenderer(self._renderer)
@@ -145,6 +179,7 @@ class StreamWindow:
             raise self._broken(f"no texture of {width}x{height}")
         sdl.SDL_RenderSetLogicalSize(self._renderer, width, height)
         self._texture_size = self._size = width, height
+        self._use_cursor()
 
     def _key(self, event: Any, *, pressed: bool) -> Iterator[InputEvent]:
         scancode = event.keysym.scancode
@@ -181,6 +216,7 @@ class StreamWindow:
             if not repeated:
                 self._grabbed = not self._grabbed
                 sdl.SDL_SetRelativeMouseMode(sdl.SDL_TRUE if self._grabbed else sdl.SDL_FALSE)
+                self._use_cursor()
             return True
         return False
 

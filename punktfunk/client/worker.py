@@ -182,6 +182,8 @@ class ReceiveProgram:
         match message:
             case messages.HostClock():
                 self._host_clock = message
+            case messages.CursorShaped() | messages.CursorMoved() if self._presenter is not None:
+                self._presenter.point(message)
             case messages.Drain(reason, end) if self._draining is None:
                 self._draining = _Over(End(end), reason, now)
             case _:

@@ -60,6 +60,8 @@ class DesktopOptions:
     """Stream its sound, where that can be recorded; a desktop without is streamed silently."""
     keyboard_layout: str = "us"
     keyboard_variant: str = ""
+    separate_cursor: bool = False
+    """Have the pointer told beside the pictures where that is chosen once for all streams, as by a portal."""
     state_dir: Path | None = None
     """Folder in which it may keep what it was granted; None forgets that with the desktop."""
 
@@ -136,10 +138,16 @@ class Desktop(Protocol):
         """Whether fingers and pens arrive as what they are; elsewhere the first of them moves the pointer."""
         ...
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    @property
+    def tells_cursor(self) -> bool:
+        """Whether it can tell the pointer beside the pictures of an output, in place of painting it into them."""
+        ...
+
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return an output for a stream of that mode: a new one, or one that there is already.
 
         ``scale`` is how large a new one is to draw things, as far as the desktop can; pictures have the mode's size.
+        With ``separate_cursor`` the pointer is told beside them, by a desktop that can.
 
         Raises CapabilityError or DesktopError where there is none.
         """

@@ -54,6 +54,8 @@ class HeadlessDesktop:
     """Nobody is at it who could be asked."""
     takes_touch: bool = False
     """It reads none of the machine's input devices: a headless sway that did would have the user's own as well."""
+    tells_cursor: bool = False
+    """Pictures are copied with the pointer in them."""
 
     def __init__(self, options: DesktopOptions) -> None:
         self._options = options
@@ -91,7 +93,7 @@ class HeadlessDesktop:
     def play_here(self, playing: bool) -> None:
         """Do nothing: what is played here is heard in streams alone."""
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return an output that was given back, or a new one; start the program unless it runs."""
         with self._lock:
             self._open_again()

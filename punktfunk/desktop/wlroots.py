@@ -78,6 +78,11 @@ class WlrootsDesktop(UserSession):
         return "this desktop, on an output of its own" if self._own_output else "this desktop"
 
     @property
+    def tells_cursor(self) -> bool:
+        """``False``: pictures are copied with the pointer in them."""
+        return False
+
+    @property
     def takes_touch(self) -> bool:
         """Whether sway reads the touch screen and the pen that were made for it; no longer, once they have failed."""
         return self._touch is not None
@@ -88,7 +93,7 @@ class WlrootsDesktop(UserSession):
         with self._lock:
             return [output.name for output in self._connection.outputs]
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return an output made for the stream, or the one that was focused."""
         with self._lock:
             self._attach_again()

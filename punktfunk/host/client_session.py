@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from punktfunk.cursor import CursorUpdate
 from punktfunk.desktop.capture import ScreenSpec
 from punktfunk.ending import EndReason
 from punktfunk.host.desktop import OpenDesktop
@@ -81,6 +82,10 @@ class ClientSession(Protocol):
         """
         return
 
+    def send_cursor(self, update: CursorUpdate) -> None:
+        """Send the client the pointer that it draws; only of streams of which that was agreed on."""
+        return
+
     def send_feedback(self, feedback: PadFeedback) -> None:
         """Send what a pad of the client is to do; what does not get through is lost."""
         return
@@ -115,5 +120,7 @@ class StreamRequest:
     """Whether the client's gamepads stay plugged in when it leaves, until the wire says that it will not come back."""
     scale: float = 1.0
     """How large the client wishes a desktop made for it to draw things."""
+    separate_cursor: bool = False
+    """Whether the client draws the pointer, so that it is to be left out of the pictures."""
     open_desktop: OpenDesktop | None = None
     """Brings up the desktop that is streamed in place of the host's own source."""

@@ -48,6 +48,9 @@ class HostConfig(BaseModel):
     outputs: Literal["own", "mirror"] = "own"
     """``own``: each stream of a desktop has an output of its own, where the desktop can make them; ``mirror``: all show
     that of the first."""
+    cursor: Literal["auto", "painted", "separate"] = "auto"
+    """The pointer of a desktop: ``auto`` lets clients draw it that can, where the desktop tells it beside its pictures;
+    ``painted`` has it in the picture of every client; ``separate`` is ``auto`` on a desktop that must be able to."""
     mode: Mode | None = None
     """Mode of the stream; ``None`` follows what the client asks for."""
     codec: Literal["auto", "h264", "hevc", "av1"] = "auto"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from punktfunk.errors import CapabilityError, ConfigError
+from punktfunk.errors import CapabilityError, ConfigError, CursorPaintedError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
+from punktfunk.host.desktop import DesktopPool
 from punktfunk.media import Codec, choose_encoder
 
 
@@ -30,6 +31,17 @@ def require_encoder(config: HostConfig) -> None:
         describe_encoder(config)
     except CapabilityError as error:
         raise ConfigError(f"encoder: {error.cause}", error.hint) from error
+
+
+def require_cursor(config: HostConfig, desktop: DesktopPool | None) -> None:
+    """Raise ``CursorPaintedError`` where the pointer has to be told beside the pictures, and cannot be."""
+    if config.cursor != "separate" or (desktop is not None and desktop.tells_cursor):
+        return
+    what = f"the {config.source.kind} has none" if desktop is None else f"{desktop.description} paints it"
+    raise CursorPaintedError(
+        f"the pointer cannot be told beside the pictures: {what}",
+        "start with --cursor auto, which leaves it to clients where that can be",
+    )
 
 
 def place_of(address: str, port: int) -> str:

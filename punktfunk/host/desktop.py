@@ -79,13 +79,19 @@ class DesktopPool:
         self._log = log.get("host.desktop")
 
     @classmethod
-    def open(cls, spec: DesktopSpec, state_dir: Path | None = None) -> Self:
+    def open(cls, spec: DesktopSpec, state_dir: Path | None = None, *, separate_cursor: bool = False) -> Self:
         """Choose and open a desktop, which takes half a second; it may keep in ``state_dir`` what it is granted.
+
+        ``separate_cursor`` asks for the pointer beside the pictures where that is chosen for all streams.
 
         Raises ``CapabilityError`` where none can be streamed here, and ``DesktopError`` where it does not come up.
         """
         options = DesktopOptions(
-            program=spec.app, audio=spec.audio, keyboard_layout=spec.keyboard_layout, state_dir=state_dir
+            program=spec.app,
+            audio=spec.audio,
+            keyboard_layout=spec.keyboard_layout,
+            separate_cursor=separate_cursor,
+            state_dir=state_dir,
         )
         opened = backends.open_desktop(options, _wanted(spec))
         return cls(opened.desktop, backend=opened.backend, reason=opened.reason)
@@ -125,17 +131,29 @@ class DesktopPool:
         """Whether fingers and pens arrive as what they are."""
         return self._desktop.takes_touch
 
-    def lend(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    @property
+    def tells_cursor(self) -> bool:
+        """Whether the pointer can be told beside the pictures."""
+        return self._desktop.tells_cursor
+
+    def lend(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return an output of that mode for one stream; where streams are mirrored, the oldest one's."""
-        return self._in_turn(lambda: self._lend(mode, scale))
+        return self._in_turn(lambda: self._lend(mode, scale, separate_cursor))
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give a lent output another mode; one that others are shown too, or that cannot, is captured scaled."""
         return self._in_turn(lambda: self._change(output, mode))
 
-    def renew(self, lost: DesktopOutput | None, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def renew(
+        self,
+        lost: DesktopOutput | None,
+        mode: Mode,
+        *,
+        scale: float = 1.0,
+        separate_cursor: bool = False,
+    ) -> DesktopOutput:
         """Take back an output that gives no pictures any more, and return another one for its stream."""
-        return self._in_turn(lambda: self._renew(lost, mode, scale))
+        return self._in_turn(lambda: self._renew(lost, mode, scale, separate_cursor))
 
     def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
         """Start a program on the desktop; see :meth:`punktfunk.desktop.Desktop.run`."""
@@ -199,21 +217,23 @@ class DesktopPool:
                     raise
         return None
 
-    def _lend(self, mode: Mode, scale: float) -> DesktopOutput:
+    def _lend(self, mode: Mode, scale: float, separate_cursor: bool) -> DesktopOutput:
         there = [lent for lent in self._lent if not lent.gone]
         if self.mirrors and there and self._desktop.failure is None:
             first = there[0]
             shown = replace(first.output, mode=mode, screen=shared(first.output.screen))
             first.shown.append(shown)
             return shown
-        output = self._desktop.provide(mode, scale=scale)
+        output = self._desktop.provide(mode, scale=scale, separate_cursor=separate_cursor)
         self._lent.append(_Lent(output, [output]))
         return output
 
-    def _renew(self, lost: DesktopOutput | None, mode: Mode, scale: float) -> DesktopOutput:
+    def _renew(
+        self, lost: DesktopOutput | None, mode: Mode, scale: float, separate_cursor: bool
+    ) -> DesktopOutput:
         if lost is not None:
             self._give_back(lost, gone=True)
-        return self._lend(mode, scale)
+        return self._lend(mode, scale, separate_cursor)
 
     def _change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         lent = self._find(output)
@@ -273,7 +293,7 @@ class OutputLease:
     """The output of one stream, for as long as the stream is there; belongs to one event loop.
 
     ``read_marker`` has its pictures numbered by the test card's frame marker, ``scale`` is how large the client wishes
-    things to be drawn. ``open_desktop`` is for a stream whose
+    things to be drawn; with ``separate_cursor`` it draws the pointer. ``open_desktop`` is for a stream whose
     desktop may have to be opened first, and is given the stream's mode; ``desktop`` is then what it has returned.
     """
 
@@ -284,12 +304,14 @@ class OutputLease:
         *,
         read_marker: bool = False,
         scale: float = 1.0,
+        separate_cursor: bool = False,
     ) -> None:
         self.desktop = desktop
         """Where the stream's input goes and its sound comes from; ``None`` before it is open."""
         self._open_desktop = open_desktop
         self._read_marker = read_marker
         self._scale = scale
+        self._separate_cursor = separate_cursor
         self._lent: DesktopOutput | None = None
         """``None`` before there is one, and while that is being changed or replaced."""
         self._turn = asyncio.Lock()
@@ -302,7 +324,9 @@ class OutputLease:
             if self._open_desktop is None:
                 raise DesktopError("the stream has no desktop")
             self.desktop = await self._open_desktop(mode)
-        lent = await asyncio.to_thread(self.desktop.lend, mode, scale=self._scale)
+        lent = await asyncio.to_thread(
+            self.desktop.lend, mode, scale=self._scale, separate_cursor=self._separate_cursor
+        )
         try:
             shown = await self._shown(lent)
         except BaseException:
@@ -331,7 +355,13 @@ class OutputLease:
             if self.desktop is None:
                 raise DesktopError("the stream has no output yet")
             lost, self._lent = self._lent, None
-            lent = await asyncio.to_thread(self.desktop.renew, lost, mode, scale=self._scale)
+            lent = await asyncio.to_thread(
+                self.desktop.renew,
+                lost,
+                mode,
+                scale=self._scale,
+                separate_cursor=self._separate_cursor,
+            )
             self._take(self.desktop, lent)
             return await self._shown_of(lent)
 

@@ -21,7 +21,7 @@ from punktfunk.errors import CapabilityError, ConfigError, DesktopError, Punktfu
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import APPS_FILE, AppCatalogue
 from punktfunk.host.awake import Awake
-from punktfunk.host.describe import require_encoder
+from punktfunk.host.describe import require_cursor, require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.host.gamestream.pairing import GameStreamPairing
@@ -91,6 +91,7 @@ class Serving(Served):
             if self.config.arm_seconds is not None:
                 self._pairing.arm(monotonic_ns(), self.config.arm_seconds)
             self._host = await self._make_host(identity, self._pairing)
+            require_cursor(self.config.host, self.desktop)
             self._keep_awake(self._host)
             self._own_sinks = OwnSinks(self.state_dir / SINK_NOTE, lambda: self.config.own_sink)
             self._own_sinks.restore()
@@ -151,7 +152,12 @@ class Serving(Served):
         if not isinstance(source, DesktopSpec):
             return
         try:
-            self.desktop = await asyncio.to_thread(DesktopPool.open, source, self.state_dir)
+            self.desktop = await asyncio.to_thread(
+                DesktopPool.open,
+                source,
+                self.state_dir,
+                separate_cursor=self.config.host.cursor == "separate",
+            )
         except (CapabilityError, DesktopError) as error:
             if not source.or_testcard:
                 raise

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, cast
 from punktfunk import log
 from punktfunk.announcement import Announcement
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import ConfigError, PunktfunkError
+from punktfunk.errors import ConfigError, CursorPaintedError, PunktfunkError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.awake import Awake
-from punktfunk.host.describe import describe_encoder, describe_stream, require_encoder
+from punktfunk.host.describe import describe_encoder, describe_stream, require_cursor, require_encoder
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.announcement import moonlight_announcement
 from punktfunk.host.gamestream.pairing import WIRE as GAMESTREAM
@@ -121,6 +121,11 @@ class Served:
             config = with_settings(self.config, {name: values[name] for name in changes})
             if not changes.keys().isdisjoint({"encoder", "codec"}):
                 await asyncio.to_thread(require_encoder, config.host)
+            if "cursor" in changes:
+                try:
+                    require_cursor(config.host, self.desktop)
+                except CursorPaintedError as error:
+                    raise ConfigError(f"cursor: {error.cause}", error.hint) from error
             await asyncio.to_thread(self._settings.store, values)
             former, self.config = self.config, config
             self.host.reconfigure(**{name: getattr(config.host, name) for name in CHANGEABLE})

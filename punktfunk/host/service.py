@@ -33,6 +33,7 @@ CHANGEABLE = frozenset(
         "adaptive_fec",
         "bitrate",
         "codec",
+        "cursor",
         "encoder",
         "fec_min_percent",
         "fec_percent",

@@ -110,6 +110,11 @@ class Sessions:
         """Whether a stream of that desktop, or of the one that all share, takes fingers and pens as what they are."""
         return self.peripherals.takes_touch(own_desktop or self._desktop)
 
+    @property
+    def tells_cursor(self) -> bool:
+        """Whether streams of the desktop that all share can have the pointer told beside their pictures."""
+        return self._desktop is not None and self._desktop.tells_cursor
+
     def reserve(self, session: ClientSession) -> None:
         """Hold a place for a client that asks for a stream; raise ``CapacityFullError`` when there is none."""
         assert session.peer is not None
@@ -248,6 +253,8 @@ class Sessions:
                 report.bitrate_kbps, report.fec_percent = counters["rate_kbps"], counters["fec_percent"]
                 report.state = "ending" if session.ending else "streaming"
                 self.on_change(report)
+            case messages.CursorTold():
+                session.send_cursor(message.update)
             case (
                 messages.FrameRate()
                 | messages.EncoderReplaced()
@@ -354,7 +361,13 @@ class Sessions:
         if self._desktop is None and request.open_desktop is None:
             return None
         desktop = self._desktop if request.open_desktop is None else None
-        return OutputLease(desktop, request.open_desktop, read_marker=read_marker, scale=request.scale)
+        return OutputLease(
+            desktop,
+            request.open_desktop,
+            read_marker=read_marker,
+            scale=request.scale,
+            separate_cursor=request.separate_cursor,
+        )
 
     def _launch(self, session: ClientSession, former: list[ClientSession]) -> None:
         """Start a stream's worker, and have a desktop's output made for it meanwhile."""

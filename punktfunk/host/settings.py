@@ -51,6 +51,7 @@ class SettingValues(BaseModel):
     encoder: EncoderWish = "auto"
     mode: Annotated[str, Field(max_length=64)] | None = None
     outputs: Literal["own", "mirror"] = "own"
+    cursor: Literal["auto", "painted", "separate"] = "auto"
     max_sessions: Annotated[int, Field(ge=1, le=64)] = 4
     pairing_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] = DEFAULT_WINDOW_S
     pin_digits: Literal[4, 6] = 4
@@ -90,6 +91,9 @@ TABLE: Mapping[str, About] = {
     "encoder": About("next session", "auto: the graphics card's (nvenc, vaapi) where it can, else software (x264)."),
     "mode": About("next session", "Picture size and rate, such as 1920x1080@60. Empty: what the client asks for."),
     "outputs": About("next session", "own: an output for each stream of a desktop; mirror: all show the first one's."),
+    "cursor": About(
+        "next session", "auto: native clients draw the pointer where the desktop tells it; painted: the host does."
+    ),
     "max_sessions": About("now", "Sessions at the same time. Those that run are not ended."),
     "pairing_seconds": About("now", "How long a PIN can be used once pairing is armed.", "s"),
     "pin_digits": About("now", "Digits of the next PIN. Clients of the first releases take four only."),

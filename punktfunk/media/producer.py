@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.cursor import CursorListener
 from punktfunk.errors import ImportRefusedError, MediaError, SourceLostError
 from punktfunk.media.encoders import (
     Encoder,
@@ -18,7 +19,14 @@ from punktfunk.media.encoders import (
     open_encoder,
 )
 from punktfunk.media.handover import Decision, Handover
-from punktfunk.media.sources import FileSpec, SyntheticSpec, TestCardSpec, VideoSource, open_source
+from punktfunk.media.sources import (
+    CursorSource,
+    FileSpec,
+    SyntheticSpec,
+    TestCardSpec,
+    VideoSource,
+    open_source,
+)
 from punktfunk.media.synthetic import MIN_BYTES, test_frame
 from punktfunk.media.types import AccessUnit, Codec, RawFrame, Stamps
 from punktfunk.units import Bitrate, Mode
@@ -75,6 +83,10 @@ class Producer(Protocol):
 
     def request_key(self) -> None:
         """Make the next access unit one that decoding can start at. Asking twice before it asks once."""
+        ...
+
+    def separate_cursor(self, listener: CursorListener | None) -> None:
+        """Have the pointer told to ``listener`` in place of painted, where the source can; ``None``: painted again."""
         ...
 
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
@@ -178,6 +190,11 @@ class VideoProducer:
         """Make the next access unit a key one."""
         self._key = True
 
+    def separate_cursor(self, listener: CursorListener | None) -> None:
+        """Pass it on to a source that can; one that is held shows its pointer no more."""
+        if isinstance(self._source, CursorSource):
+            self._source.separate_cursor(listener)
+
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
         """Pass a new rate on to the encoder."""
         return self._encoder.set_bitrate(bitrate)
@@ -241,6 +258,9 @@ class SyntheticProducer:
     def request_key(self) -> None:
         """Mark the next access unit as a key one."""
         self._key = True
+
+    def separate_cursor(self, listener: CursorListener | None) -> None:
+        """Do nothing: there is no pointer."""
 
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
         """Follow a new rate at once."""

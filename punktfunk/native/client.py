@@ -18,6 +18,7 @@ from punktfunk.native import control
 from punktfunk.native.client_control import ClientControl
 from punktfunk.native.datagrams import (
     COUNTER_NAMES,
+    CursorState,
     FromClient,
     FromHost,
     Ignored,
@@ -263,6 +264,8 @@ class ClientConnection:
         datagram = decode_from_host(data)
         if isinstance(datagram, Ignored):
             self.datagrams[f"dropped_{datagram.reason}"] += 1
+        elif isinstance(datagram, CursorState) and not (self._control and self._control.draws_cursor):
+            self.datagrams["dropped_unasked"] += 1
         else:
             self.datagrams[COUNTER_NAMES[type(datagram)]] += 1
             self.on_datagram(datagram)

@@ -18,6 +18,7 @@ from punktfunk.native.control import (
     ClockEstimate,
     ClockRoundsOver,
     CloseConnection,
+    CursorShaped,
     ModeAnswered,
     Output,
     Outputs,
@@ -28,7 +29,7 @@ from punktfunk.native.control import (
 )
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.handshake import Hello, Start, Welcome
+from punktfunk.native.handshake import ClientCaps, Hello, HostCaps, Start, Welcome
 from punktfunk.units import Mode
 
 _KEYFRAME_INTERVAL_NS = 50 * MS
@@ -68,6 +69,9 @@ class ClientControl:
         self._keyframe_sent_ns: int | None = None
         self._mode_pending = False
         self._held: list[bytes] = []
+        self._asks_for_cursor = bool((hello.client_caps or 0) & ClientCaps.CURSOR)
+        self.draws_cursor = False
+        """Whether both ends have agreed that the client draws the pointer (section 3.8)."""
         self._outputs.put(Transmit(frame(hello.encode())))
 
     @property
@@ -164,6 +168,7 @@ class ClientControl:
             return
         self.state = ClientState.WAIT_READY
         self._deadline_ns = None
+        self.draws_cursor = self._asks_for_cursor and bool((welcome.host_caps or 0) & HostCaps.CURSOR)
         self._outputs.put(WelcomeReceived(welcome))
 
     def _typed(self, payload: bytes, now_ns: int) -> None:
@@ -185,6 +190,8 @@ class ClientControl:
                 self._outputs.put(BitrateAnswered(kbps))
             case messages.ProbeResult():
                 self._outputs.put(ProbeAnswered(message))
+            case messages.CursorShape() if self.draws_cursor:
+                self._outputs.put(CursorShaped(message))
             case messages.Unknown():
                 self._outputs.counters["unknown"] += 1
             case _:

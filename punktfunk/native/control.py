@@ -15,7 +15,7 @@ from punktfunk.core._core import recovery_shards
 from punktfunk.errors import ProtocolError, UnitError
 from punktfunk.native.dialect import CloseCode
 from punktfunk.native.handshake import Cipher, Codecs, FecCode, Hello, Start, Welcome
-from punktfunk.native.messages import PairProof, PairRequest, ProbeResult
+from punktfunk.native.messages import CursorShape, PairProof, PairRequest, ProbeResult
 from punktfunk.units import Mode
 
 MS = 1_000_000
@@ -156,6 +156,13 @@ class ProbeRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorDrawnBy:
+    """Host: who draws the pointer from now on; only of clients with which that was agreed on."""
+
+    client: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WelcomeReceived:
     """Client: bind the data socket, then ``start``."""
 
@@ -208,6 +215,13 @@ class ProbeAnswered:
     result: ProbeResult
 
 
+@dataclass(frozen=True, slots=True)
+class CursorShaped:
+    """Client: a shape that cursor states may name from now on."""
+
+    message: CursorShape
+
+
 Output = (
     Transmit
     | CloseConnection
@@ -227,6 +241,8 @@ Output = (
     | ModeAnswered
     | BitrateAnswered
     | ProbeAnswered
+    | CursorDrawnBy
+    | CursorShaped
 )
 
 

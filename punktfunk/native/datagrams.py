@@ -1,4 +1,4 @@
-"""Input, audio and feedback channels: input, sound, microphone, rumble and HID output, one QUIC datagram each.
+"""Input, audio and feedback channels: input, sound, microphone, rumble, HID output and pointer, a QUIC datagram each.
 
 The first byte is a tag (punktfunk/1 section 3). Trailing bytes are ignored everywhere, for later releases
 lengthen what is there. Input and what goes back to pads are the events of :mod:`punktfunk.input`, which become bytes
@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Final, get_args
 
 from punktfunk.input import (
@@ -38,6 +38,7 @@ MAX_DATAGRAM_BYTES = 1100
 _INPUT = struct.Struct("<BBIiiI")
 _SOUND = struct.Struct("<BIQ")
 _RUMBLE = struct.Struct("<BHHH")
+_CURSOR = struct.Struct("<BIBii")
 _TOUCHPAD = struct.Struct("<BBBBBHH")
 _MOTION = struct.Struct("<BBB6h")
 _MAX_SURFACE = 0xFFFF
@@ -52,6 +53,15 @@ class Tag(IntEnum):
     MIC = 0xCB
     RICH_INPUT = 0xCC
     HID_OUTPUT = 0xCD
+    CURSOR = 0xD0
+
+
+class CursorFlag(IntFlag):
+    """What a cursor state says beside the place (section 3.8); other bits are left alone."""
+
+    VISIBLE = 1
+    RELATIVE_HINT = 2
+    """A program at the host has captured the pointer."""
 
 
 class _Rich(IntEnum):
@@ -87,6 +97,23 @@ class Audio:
 
 
 @dataclass(frozen=True, slots=True)
+class CursorState:
+    """Host to client: where the pointer is, in pixels of the picture, and which shape it has (v0.18.0, section 3.8)."""
+
+    serial: int
+    """Of the ``CursorShape`` message that told the shape."""
+    flags: int
+    """Bits of :class:`CursorFlag`."""
+    x: int
+    y: int
+
+    @property
+    def visible(self) -> bool:
+        """Whether there is anything to draw."""
+        return bool(self.flags & CursorFlag.VISIBLE)
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """A datagram that is dropped: ``empty``, ``unknown_tag``, ``unknown_kind`` or ``short``."""
 
@@ -97,7 +124,7 @@ FromClient = InputEvent | Mic | RichInput
 """What a client of this wire sends of :data:`punktfunk.input.FromClient`."""
 Feedback = Rumble | Lightbar | PlayerLeds | TriggerEffect
 """What a host of this wire sends of :data:`punktfunk.input.PadFeedback`."""
-FromHost = Audio | Feedback
+FromHost = Audio | Feedback | CursorState
 Datagram = FromClient | FromHost
 COUNTER_NAMES: Final[dict[type, str]] = {
     **{kind: INPUT_NAMES[kind] for kind in get_args(FromClient)},
@@ -106,6 +133,7 @@ COUNTER_NAMES: Final[dict[type, str]] = {
     Lightbar: "lightbar",
     PlayerLeds: "playerleds",
     TriggerEffect: "triggereffect",
+    CursorState: "cursor",
 }
 """The names under which both ends count what passes."""
 _EMPTY, _SHORT = Ignored("empty"), Ignored("short")
@@ -163,6 +191,8 @@ def _host_bytes(datagram: FromHost) -> bytes:
             return bytes([Tag.HID_OUTPUT, _Hid.PLAYER_LEDS, pad, bits & 0x1F])
         case TriggerEffect(pad, which, effect):
             return bytes([Tag.HID_OUTPUT, _Hid.TRIGGER_EFFECT, pad, which]) + effect[:EFFECT_BYTES]
+        case CursorState(serial, flags, x, y):
+            return _CURSOR.pack(Tag.CURSOR, serial, flags, x, y)
 
 
 def _flags_of(event: InputEvent) -> int:
@@ -218,6 +248,12 @@ def _rumble(data: bytes) -> Rumble | Ignored:
     return Rumble(*_RUMBLE.unpack_from(data)[1:])
 
 
+def _cursor(data: bytes) -> CursorState | Ignored:
+    if len(data) < _CURSOR.size:
+        return _SHORT
+    return CursorState(*_CURSOR.unpack_from(data)[1:])
+
+
 def _rich(data: bytes) -> Touchpad | Motion | Ignored:
     if len(data) < 2:
         return _SHORT
@@ -257,4 +293,5 @@ _HOST_DECODERS: dict[int, Callable[[bytes], FromHost | Ignored]] = {
     Tag.AUDIO: _audio,
     Tag.RUMBLE: _rumble,
     Tag.HID_OUTPUT: _hid,
+    Tag.CURSOR: _cursor,
 }

@@ -37,6 +37,20 @@ class Codecs(IntFlag):
     PYROWAVE = 8
 
 
+class ClientCaps(IntFlag):
+    """What a client can do, as bits of Hello (v0.18.0); those of later releases are left alone."""
+
+    CURSOR = 0x01
+    """Draws the pointer itself (section 3.8)."""
+
+
+class HostCaps(IntFlag):
+    """What a host does, as bits of Welcome (v0.9.1); a bit that a client has not asked for is never set."""
+
+    CURSOR = 0x08
+    """Leaves the pointer out of the picture and tells it beside (section 3.8)."""
+
+
 class FecCode(IntEnum):
     """FEC scheme byte: 1 is GF(2^16); anything else is read as GF(2^8)."""
 
@@ -101,6 +115,7 @@ class Hello:
     hdr_display: bytes | None = None
     """The opaque 28-byte HDR display block of v0.9.2."""
     client_caps: int | None = None
+    """Bits of :class:`ClientCaps`."""
     max_shard_bytes: int | None = None
     audio_rate_hz: int | None = None
     audio_bits: int | None = None
@@ -192,6 +207,7 @@ class Welcome:
     codec: Codecs | None = None
     """Codec of the stream; absent means HEVC."""
     host_caps: int | None = None
+    """Bits of :class:`HostCaps`."""
     cipher: Cipher | None = None
     cipher_key: bytes | None = None
 

@@ -7,7 +7,6 @@ worker, while the session keeps an end of it to follow a client that moves (punk
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from typing import Protocol
 
@@ -15,11 +14,13 @@ from punktfunk import log
 from punktfunk.addresses import parse_address, source_of
 from punktfunk.allowance import Allowance
 from punktfunk.clock import SessionClock, monotonic_ns
+from punktfunk.cursor import CursorUpdate
 from punktfunk.ending import EndReason
 from punktfunk.errors import PairingError, PairingRefusedError, PunktfunkError, RejectedError
 from punktfunk.input import PadFeedback
 from punktfunk.log_limit import LineWriter, StrangerLog
 from punktfunk.native import control
+from punktfunk.native.cursor_channel import CursorChannel
 from punktfunk.native.data_port import DataPort
 from punktfunk.native.datagrams import (
     Audio,
@@ -31,11 +32,19 @@ from punktfunk.native.datagrams import (
     encode,
 )
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Hello, Start, Welcome
+from punktfunk.native.handshake import Hello, HostCaps, Start, Welcome
 from punktfunk.native.host_control import HostControl
-from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult, ProbeResult
+from punktfunk.native.messages import (
+    CursorShape,
+    PairChallenge,
+    PairProof,
+    PairRequest,
+    PairResult,
+    ProbeResult,
+)
 from punktfunk.native.quic import Closed, Link, Peer
 from punktfunk.native.refusals import Advice, RefusalWatch
+from punktfunk.native.stream_worker import StreamWorker
 from punktfunk.units import Mode
 
 END_PAUSE_S = 1.0
@@ -58,31 +67,6 @@ _END_CODES = {
     EndReason.SUPERSEDED: CloseCode.SUPERSEDED,
     EndReason.APP_ENDED: CloseCode.APP_EXITED,
 }
-
-
-class StreamWorker(Protocol):
-    """What a session asks of its stream."""
-
-    def begin(self, data_socket: socket.socket) -> None:
-        """Stream on this connected socket; the caller closes its own copy."""
-
-    def request_keyframe(self, rtt_ns: int) -> None:
-        """Make the next frame a key frame."""
-
-    def set_bitrate(self, kbps: int) -> int:
-        """Encode and pace for another rate; return the one that then applies."""
-
-    def report_loss(self, loss_ppm: int) -> None:
-        """Take note of the client's loss, for adaptive FEC."""
-
-    def set_mode(self, mode: Mode) -> None:
-        """Stream another mode; the owner answers with ``HostSession.mode_outcome``."""
-
-    def probe(self, target_kbps: int, duration_ms: int) -> None:
-        """Send filler at a rate for a while; the owner answers with ``HostSession.probe_over``."""
-
-    def stop(self) -> None:
-        """End the stream within two seconds."""
 
 
 class PairingAttempt(Protocol):
@@ -159,13 +143,16 @@ class HostSession:
         """Input, audio and feedback datagrams that were not taken, by reason."""
         self._datagram_budget = Allowance(DATAGRAM_BURST, control.S // DATAGRAM_RATE_PER_S, monotonic_ns())
         self._refusals = RefusalWatch()
+        self._cursor: CursorChannel | None = None
+        """Of a client that draws the pointer."""
         self._pairing: asyncio.Task[None] | None = None
         self._attempt: PairingAttempt | None = None
 
     @property
     def counters(self) -> dict[str, int]:
-        """Control messages received and dropped, by name."""
-        return self._control.counters if self._control else {}
+        """Control messages received and dropped, by name, and what was told of the pointer."""
+        told = {} if self._cursor is None else self._cursor.counters
+        return {**self._control.counters, **told} if self._control else {}
 
     @property
     def ending(self) -> bool:
@@ -226,6 +213,16 @@ class HostSession:
         if isinstance(feedback, Feedback):
             self.send(feedback)
 
+    def send_cursor(self, update: CursorUpdate) -> None:
+        """Send a client that draws the pointer what is new of it (section 3.8)."""
+        if self._cursor is not None and not self.ending:
+            self._cursor.tell(update)
+
+    def _send_shape(self, shape: CursorShape) -> None:
+        if self._control is not None:
+            self._control.cursor_shaped(shape, monotonic_ns())
+            self._drain()
+
     def send(self, datagram: FromHost) -> None:
         """Send one datagram; raise ``ValueError`` for what does not fit the wire."""
         if self._link is not None:
@@ -241,6 +238,8 @@ class HostSession:
             self._timer.cancel()
         if self._pairing is not None:
             self._pairing.cancel()
+        if self._cursor is not None:
+            self._cursor.close()
         if self._data is not None:
             self._data.close()
         if self.worker is not None:
@@ -397,6 +396,8 @@ class HostSession:
                 self.worker.request_keyframe(link.rtt_ns)
             case control.LossReported(loss_ppm) if self.worker is not None:
                 self.worker.report_loss(loss_ppm)
+            case control.CursorDrawnBy(client) if self.worker is not None:
+                self.worker.separate_cursor(client)
             case control.ProbeRequested(target_kbps, duration_ms) if self.worker is not None:
                 self.worker.probe(target_kbps, duration_ms)
             case _:
@@ -444,6 +445,8 @@ class HostSession:
             self._control.reject(CloseCode.SETUP_FAILED, f"no data port: {error.strerror}")
         else:
             self._control.accept(welcome)
+            if self._link is not None and (welcome.host_caps or 0) & HostCaps.CURSOR:
+                self._cursor = CursorChannel(self._link, self._send_shape, self.send)
 
     def _start_stream(self, start: Start) -> None:
         self._start = start

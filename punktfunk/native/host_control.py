@@ -25,6 +25,7 @@ from punktfunk.native.control import (
     PUNCH_WAIT_NS,
     BitrateRequested,
     CloseConnection,
+    CursorDrawnBy,
     HelloReceived,
     KeyframeRequested,
     LossReported,
@@ -42,7 +43,7 @@ from punktfunk.native.control import (
 )
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import FrameReader, frame
-from punktfunk.native.handshake import ACCEPTED_VERSIONS, Hello, Start, Welcome, WireMode
+from punktfunk.native.handshake import ACCEPTED_VERSIONS, Hello, HostCaps, Start, Welcome, WireMode
 from punktfunk.units import Mode
 
 
@@ -95,6 +96,7 @@ class HostControl:
         self._stream_due = False
         self._punched = False
         self._mode: WireMode | None = None
+        self._tells_cursor = False
         self._held: list[bytes] = []
 
     @property
@@ -149,6 +151,7 @@ class HostControl:
         if self.state is not HostState.WAIT_ANSWER:
             return
         self._mode = welcome.mode
+        self._tells_cursor = bool((welcome.host_caps or 0) & HostCaps.CURSOR)
         self.state = HostState.WAIT_START
         self._outputs.put(Transmit(frame(welcome.encode())))
 
@@ -199,6 +202,11 @@ class HostControl:
     def probe_over(self, result: messages.ProbeResult, now_ns: int) -> None:
         """Send the client what its bandwidth probe sent."""
         self._send(result.encode(), now_ns)
+
+    def cursor_shaped(self, message: messages.CursorShape, now_ns: int) -> None:
+        """Send the client the bitmap of a pointer that it draws itself."""
+        if self._tells_cursor:
+            self._send(message.encode(), now_ns)
 
     def _handshake(self, payload: bytes, now_ns: int) -> None:
         try:
@@ -278,6 +286,8 @@ class HostControl:
                 self._release_requests(now_ns)
             case messages.ProbeRequest(kbps, duration_ms):
                 self._outputs.put(ProbeRequested(min(kbps, MAX_PROBE_KBPS), min(duration_ms, MAX_PROBE_MS)))
+            case messages.CursorRenderMode(client_draws) if self._tells_cursor:
+                self._outputs.put(CursorDrawnBy(client_draws != 0))
             case messages.Unknown():
                 self._outputs.counters["unknown"] += 1
             case _:

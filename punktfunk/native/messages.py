@@ -1,6 +1,6 @@
 """Typed control messages (magic ``PKFc``, type byte at offset 4): bytes to frozen dataclasses and back.
 
-Layouts are those of punktfunk/1 sections 2.1 to 2.5. :func:`decode` never fails on an unknown type (it
+Layouts are those of punktfunk/1 sections 2.1 to 2.5 and 3.8. :func:`decode` never fails on an unknown type (it
 returns :class:`Unknown`, which sessions count and ignore) and raises
 :class:`~punktfunk.errors.ProtocolError` on a known type of the wrong length. The positional Hello, Welcome
 and Start live in :mod:`punktfunk.native.handshake`.
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
+from punktfunk import cursor
 from punktfunk.errors import ProtocolError
 from punktfunk.native.handshake import MAX_NAME_BYTES, WireMode
 from punktfunk.units import Mode
@@ -235,6 +236,44 @@ class PairResult(_Fixed):
 
 
 @dataclass(frozen=True, slots=True)
+class CursorShape:
+    """Host tells a pointer's bitmap (v0.18.0, section 3.8); ``serial`` is what cursor states name it by."""
+
+    TYPE: ClassVar[int] = 0x50
+    HEAD: ClassVar[struct.Struct] = struct.Struct("<IHHHH")
+    serial: int
+    shape: cursor.CursorShape
+
+    def encode(self) -> bytes:
+        """Encode; raise ``ValueError`` for a shape that does not fit the wire."""
+        shape = self.shape
+        if not shape.fits:
+            raise ValueError(f"a pointer of {shape.width}x{shape.height} does not fit the wire")
+        head = self.HEAD.pack(self.serial, shape.width, shape.height, shape.hot_x, shape.hot_y)
+        return MAGIC + bytes([self.TYPE]) + head + shape.rgba
+
+    @classmethod
+    def decode_body(cls, body: bytes) -> Self:
+        """Decode; raise ``ProtocolError`` where sides and pixels are not those of a shape."""
+        if len(body) < cls.HEAD.size:
+            raise ProtocolError(f"CursorShape takes at least {cls.HEAD.size + 5} bytes, got {len(body) + 5}")
+        serial, width, height, hot_x, hot_y = cls.HEAD.unpack_from(body)
+        shape = cursor.CursorShape(width, height, hot_x, hot_y, body[cls.HEAD.size :])
+        if not shape.fits:
+            raise ProtocolError(f"CursorShape of {width}x{height} has {len(shape.rgba)} bytes of pixels")
+        return cls(serial, shape)
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRenderMode(_Fixed):
+    """Client tells who draws the pointer: itself (as from the start, where that was agreed on), or the host."""
+
+    TYPE: ClassVar[int] = 0x51
+    BODY: ClassVar[struct.Struct] = struct.Struct("<B")
+    client_draws: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """A typed message that this release does not know; ignored and counted, never an error."""
 
@@ -257,6 +296,8 @@ TypedMessage = (
     | PairChallenge
     | PairProof
     | PairResult
+    | CursorShape
+    | CursorRenderMode
     | Unknown
 )
 
@@ -277,6 +318,8 @@ _DECODERS: dict[int, Callable[[bytes], TypedMessage]] = {
         PairChallenge,
         PairProof,
         PairResult,
+        CursorShape,
+        CursorRenderMode,
     )
 }
 

@@ -221,6 +221,12 @@ class Link:
         self._quic.send_stream_data(CONTROL_STREAM, data, end_stream=end)
         self._pump()
 
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """Bytes of the control stream that the peer has not acknowledged yet."""
+        stream = self._quic._streams.get(CONTROL_STREAM)
+        return 0 if stream is None else len(stream.sender._buffer)
+
     def send_datagram(self, data: bytes) -> None:
         """Send one QUIC datagram, unreliably."""
         if self.closed is None and not self._closing_locally:

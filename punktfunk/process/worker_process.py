@@ -77,6 +77,15 @@ class WorkerProcess:
             return False
         return True
 
+    def offer(self, message: Any) -> bool:
+        """Send a message that may wait; ``False`` when the worker reads too slowly just now, or is gone."""
+        if not self._channel_open:
+            return False
+        try:
+            return self._channel.offer(message)
+        except SessionClosedError:
+            return False
+
     def stop(self) -> None:
         """End the worker: it reads the end of its channel, and is killed should that not do."""
         if self.exit_status is None and self._kill_timer is None:

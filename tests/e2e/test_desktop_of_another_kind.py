@@ -38,7 +38,7 @@ class Blackboard:
         self.notice: PunktfunkError | None = None
         self.sound: SoundPlace | None = None
         self.make_pad: PadMaker | None = self._plug_in
-        self.takes_touch = False
+        self.takes_touch = self.tells_cursor = False
         self.free = [f"board-{n}" for n in range(outputs)]
         self.done: list[str] = []
         self.events: list[InputEvent] = []
@@ -49,7 +49,7 @@ class Blackboard:
     def play_here(self, playing: bool) -> None:
         self.done.append(f"play_here {playing}")
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         self.may_go_on.wait(30)
         if not self.free:
             raise CapabilityError("every board is in use", "buy another")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fuzz import apps, client, control, eis, http, rtsp
+from tests.fuzz import apps, client, control, cursor, eis, http, rtsp
 from tests.fuzz.target import Target
 
 TARGETS: tuple[Target, ...] = (
@@ -12,4 +12,5 @@ TARGETS: tuple[Target, ...] = (
     *client.TARGETS,
     *apps.TARGETS,
     *eis.TARGETS,
+    *cursor.TARGETS,
 )

@@ -150,7 +150,7 @@ def test_a_description_s_own_references_lead_to_its_sections(wire: str, pages: d
 
 
 SUBSECTIONS = {
-    "punktfunk/1": {0: 0, 1: 7, 2: 7, 3: 7, 4: 8, 5: 2, 6: 3, 7: 5, 8: 0, 9: 0, 10: 2, 12: 0},
+    "punktfunk/1": {0: 0, 1: 7, 2: 7, 3: 8, 4: 8, 5: 2, 6: 3, 7: 5, 8: 0, 9: 0, 10: 2, 12: 0},
     "gamestream": {0: 0, 1: 3, 2: 2, 3: 5, 4: 5, 5: 6, 6: 0, 7: 9, 8: 5, 9: 4, 10: 5, 11: 10, 12: 9, 13: 9}
     | {"A": 0, "C": 0, "D": 5, "E": 0},
 }

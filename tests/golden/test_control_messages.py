@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
+from punktfunk.cursor import CursorShape
+from punktfunk.errors import ProtocolError
 from punktfunk.native import messages
 from punktfunk.native.framing import frame
 from punktfunk.native.handshake import Codecs, FecCode, Hello, Start, Welcome, WireMode
@@ -16,6 +20,7 @@ WELCOME = (
 )
 START = "0600504b4631409c"
 RECONFIGURE = "1100504b466301800700003804000090000000"
+CURSOR_SHAPE = "1900504b46635009000000020001000100" + "0000ff8000ff00000000"
 RECONFIGURED = "1200504b46630201800700003804000090000000"
 
 
@@ -45,6 +50,37 @@ def test_reconfiguration_matches_its_vectors() -> None:
     answer = messages.Reconfigured.of(True, WireMode(1920, 1080, 144))
     assert frame(answer.encode()).hex() == RECONFIGURED
     assert messages.decode(bytes.fromhex(RECONFIGURED)[2:]) == answer
+
+
+def test_a_cursor_shape_and_who_draws_it_match_their_vectors() -> None:
+    pixels = bytes.fromhex("ff8000ff 00000000")
+    shape = messages.CursorShape(9, CursorShape(2, 1, 1, 0, pixels))
+    assert frame(shape.encode()).hex() == CURSOR_SHAPE
+    assert messages.decode(bytes.fromhex(CURSOR_SHAPE)[2:]) == shape
+    for draws in (0, 1):
+        wire = f"0600504b4663510{draws}"
+        assert frame(messages.CursorRenderMode(draws).encode()).hex() == wire
+        assert messages.decode(bytes.fromhex(wire)[2:]) == messages.CursorRenderMode(draws)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "length"), [(0, 1, 0), (1, 0, 0), (121, 1, 484), (1, 121, 484), (2, 1, 7), (2, 1, 9)]
+)
+def test_a_cursor_shape_of_other_sides_than_its_pixels_is_refused_both_ways(
+    width: int, height: int, length: int
+) -> None:
+    body = struct.pack("<IHHHH", 1, width, height, 0, 0) + bytes(length)
+    with pytest.raises(ProtocolError, match=f"{width}x{height}"):
+        messages.decode(b"PKFc\x50" + body)
+    with pytest.raises(ValueError, match="does not fit"):
+        messages.CursorShape(1, CursorShape(width, height, 0, 0, bytes(length))).encode()
+    with pytest.raises(ProtocolError, match="at least 17"):
+        messages.decode(b"PKFc\x50" + body[:11])
+
+
+def test_the_largest_cursor_shape_fits_a_control_message() -> None:
+    largest = messages.CursorShape(1, CursorShape(120, 120, 119, 119, bytes(120 * 120 * 4)))
+    assert messages.decode(frame(largest.encode())[2:]) == largest
 
 
 def test_welcome_of_v0_2_1_is_64_bytes_and_a_plain_later_one_68() -> None:

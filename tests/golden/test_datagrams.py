@@ -23,7 +23,7 @@ from punktfunk.input import (
     TriggerEffect,
 )
 from punktfunk.native import datagrams
-from punktfunk.native.datagrams import Audio, Datagram, Ignored
+from punktfunk.native.datagrams import Audio, CursorFlag, CursorState, Datagram, Ignored
 
 FROM_CLIENT: list[tuple[Datagram, str]] = [
     (
@@ -40,6 +40,8 @@ FROM_HOST: list[tuple[Datagram, str]] = [
     (Lightbar(2, 0xAA, 0xBB, 0xCC), "cd0102aabbcc"),
     (PlayerLeds(0, 0x15), "cd020015"),
     (TriggerEffect(1, 1, bytes.fromhex("2690a0ff0000")), "cd0301012690a0ff0000"),
+    (CursorState(7, CursorFlag.VISIBLE, -3, 400), "d00700000001fdffffff90010000"),
+    (CursorState(0xFFFFFFFE, 0, 0, 0), "d0feffffff000000000000000000"),
 ]
 
 
@@ -77,10 +79,16 @@ def test_rumble_of_later_releases_is_read_by_its_prefix() -> None:
     assert datagrams.decode_from_host(bytes.fromhex("ca01003412ffff" + "070000")) == Rumble(1, 0x1234, 0xFFFF)
 
 
+def test_a_cursor_state_keeps_bits_that_later_releases_define_and_is_read_by_its_prefix() -> None:
+    told = datagrams.decode_from_host(bytes.fromhex("d007000000fefdffffff90010000") + b"later")
+    assert told == CursorState(7, 0xFE, -3, 400)
+    assert not told.visible
+
+
 @pytest.mark.parametrize("wire", [wire for _, wire in FROM_CLIENT + FROM_HOST])
 def test_a_datagram_that_is_cut_short_is_ignored(wire: str) -> None:
     raw = bytes.fromhex(wire)
-    least = {0xC8: 18, 0xCB: 13, 0xC9: 13, 0xCA: 7}.get(raw[0]) or {
+    least = {0xC8: 18, 0xCB: 13, 0xC9: 13, 0xCA: 7, 0xD0: 14}.get(raw[0]) or {
         (0xCC, 1): 9,
         (0xCC, 2): 15,
         (0xCD, 1): 6,

@@ -62,7 +62,7 @@ class Outputs:
         self.did: list[str] = []
         self._made = 0
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         self._made += 1
         return self._shown("provide", f"OUT-{self._made}", mode, f" at {scale}")
 

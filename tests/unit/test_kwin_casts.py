@@ -143,6 +143,14 @@ def test_an_output_is_asked_for_by_its_scale_and_is_the_one_of_that_name() -> No
     assert asked[1:2] + asked[3:] == ("punktfunk-1", 1280, 720, 1.25, 2)
 
 
+def test_the_pointer_is_in_the_pictures_or_beside_them_as_was_asked_for() -> None:
+    fake = FakeConnection(Output(1, "DP-1"))
+    screencast = casting(fake, ("created", 51))
+    screencast.of_output(cast("Any", fake.outputs[0]))
+    screencast.of_output(cast("Any", fake.outputs[0]), separate_cursor=True)
+    assert [asked[-1] for asked in fake.globals[SCREENCAST].asked] == [2, 4]
+
+
 def test_an_output_of_another_size_is_refused_and_taken_away() -> None:
     fake = FakeConnection(Output(1, "DP-1"))
     screencast = casting(fake, ("created", 51))

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("pywayland", reason="pip install 'punktfunk[desktop]'")
 
 from punktfunk.desktop import DesktopOptions
+from punktfunk.desktop.capture import PipeWireScreen
 from punktfunk.desktop.kwin import KWinDesktop
 from punktfunk.desktop.kwin.desktop import _Link
 from punktfunk.errors import DesktopError
@@ -46,7 +47,7 @@ class SlowScreencast(Part):
         super().__init__()
         self.asked, self.go_on = threading.Event(), threading.Event()
 
-    def of_new_output(self, *_wanted: object) -> Any:
+    def of_new_output(self, *_wanted: object, separate_cursor: bool) -> Any:
         self.asked.set()
         assert self.go_on.wait(_LIMIT_S)
         raise DesktopError("KWin hangs")
@@ -126,14 +127,18 @@ class QuickScreencast(Part):
         super().__init__()
         self.cast = Cast()
 
-    def of_new_output(self, *_wanted: object) -> Cast:
+    def of_new_output(self, *_wanted: object, separate_cursor: bool) -> Cast:
+        self.separate_cursor = separate_cursor
         return self.cast
 
 
 def test_an_output_goes_with_its_stream_although_input_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     screencast, injector = QuickScreencast(), Injector()
     desktop = desktop_of(monkeypatch, screencast, injector)
-    output = desktop.provide(Mode(1280, 720, 60))
+    output = desktop.provide(Mode(1280, 720, 60), separate_cursor=True)
+    assert screencast.separate_cursor
+    assert isinstance(output.screen, PipeWireScreen)
+    assert output.screen.cursor == "metadata"
     injector.failure = DesktopError("the desktop has closed its input connection")
     with pytest.raises(DesktopError, match="closed its input"):
         desktop.inject(KEY)

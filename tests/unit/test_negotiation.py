@@ -19,7 +19,7 @@ from punktfunk.media import EncoderConfig, EncoderName, FileSpec, SyntheticSpec,
 from punktfunk.native.client import parse_host_port
 from punktfunk.native.control import check_welcome
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Codecs, FecCode, Hello, Welcome, WireMode
+from punktfunk.native.handshake import ClientCaps, Codecs, FecCode, Hello, Welcome, WireMode
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Bitrate, Mode
 
@@ -31,6 +31,28 @@ def answer(hello: Hello, address: str = "127.0.0.1", **fields: Any) -> Welcome:
     welcome = negotiate(HostConfig(trust=OpenTrust.LOOPBACK, **fields), hello, 50000, address)
     check_welcome(welcome)
     return welcome
+
+
+@pytest.mark.parametrize(
+    ("caps", "tells", "cursor", "promised"),
+    [
+        (ClientCaps.CURSOR, True, "auto", True),
+        (ClientCaps.CURSOR | 0x80, True, "separate", True),
+        (ClientCaps.CURSOR, True, "painted", False),
+        (ClientCaps.CURSOR, False, "auto", False),
+        (0xFE, True, "auto", False),
+        (None, True, "auto", False),
+    ],
+)
+def test_a_client_is_left_the_pointer_if_it_asks_and_the_desktop_tells_it_and_nobody_wants_it_painted(
+    caps: int | None, tells: bool, cursor: str, promised: bool
+) -> None:
+    config = HostConfig(trust=OpenTrust.LOOPBACK, cursor=cursor)
+    hello = Hello(mode=MODE, bitrate_kbps=0, codecs=Codecs.H264, client_caps=caps)
+    welcome = negotiate(config, hello, 50000, "127.0.0.1", tells_cursor=tells)
+    assert welcome.host_caps == (0x08 if promised else 0)
+    assert Welcome.decode(welcome.encode()).host_caps == welcome.host_caps
+    assert stream_spec(config, hello, welcome, SessionClock.start()).separate_cursor is promised
 
 
 def test_a_client_of_the_first_release_gets_54_bytes_and_later_ones_68() -> None:

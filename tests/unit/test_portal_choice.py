@@ -63,6 +63,16 @@ def test_the_pointer_is_painted_where_it_can_be_and_told_beside_the_picture_else
 
 
 @pytest.mark.parametrize(
+    ("cursors", "chosen"),
+    [(7, Cursors.METADATA), (5, Cursors.METADATA), (3, Cursors.EMBEDDED), (1, Cursors.HIDDEN)],
+)
+def test_a_pointer_beside_the_picture_is_chosen_where_that_is_asked_for_and_offered(
+    cursors: int, chosen: Cursors
+) -> None:
+    assert plan(replace(GNOME, cursors=cursors), separate_cursor=True).cursor is chosen
+
+
+@pytest.mark.parametrize(
     "offer", [replace(GNOME, screen_cast=0), replace(GNOME, sources=0), replace(GNOME, sources=2)]
 )
 def test_a_portal_that_shows_no_screen_is_none(offer: Offer) -> None:

@@ -39,7 +39,7 @@ class Desk:
         self.did: list[str] = []
         self.programs: list[OnEnd] = []
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         self.did.append(f"output {mode}")
         return DesktopOutput("HEADLESS-1", mode, WlrScreen(display="wayland-1", output="HEADLESS-1"))
 
@@ -231,7 +231,7 @@ def test_there_are_no_more_desktops_than_sessions() -> None:
 
 def test_what_cannot_be_started_leaves_neither_app_nor_desktop() -> None:
     class Broken(Desk):
-        def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+        def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
             super().provide(mode, scale=scale)
             raise DesktopError("sway did not give HEADLESS-1 the mode")
 

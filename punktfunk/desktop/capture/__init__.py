@@ -69,7 +69,7 @@ class PipeWireScreen(BaseModel):
     oldest_stamp_ms: int = Field(default=10_000, ge=1, le=10_000)
     """A picture whose stamp is older is taken for made when it comes. KWin stamps by its last presentation, which on a
     desktop that stood still was long ago."""
-    keepalive_ms: int = Field(default=100, ge=1, le=1000)
+    keepalive_ms: int = Field(default=100, ge=1, le=10_000)
     """A picture is given again when nothing has changed for this long; every half second once it stands still."""
     read_marker: bool = False
     """As of :class:`WlrScreen`."""

@@ -15,10 +15,13 @@ from typing import Final
 import av
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.cursor import CursorListener
 from punktfunk.desktop.capture.bands import Band, BandConverter, band_of, rows_of
+from punktfunk.desktop.capture.cursor_reporter import CursorReporter
 from punktfunk.desktop.capture.frames import FrameMaker, copied
 from punktfunk.desktop.capture.pointer import Pointer
 from punktfunk.desktop.capture.shared_stream import SharedStream, leave
+from punktfunk.desktop.pipewire.buffers import Cursor
 from punktfunk.desktop.pipewire.formats import Wish
 from punktfunk.desktop.pipewire.pictures import Picture
 from punktfunk.errors import DmaBufError, LayoutError, MediaError
@@ -41,6 +44,7 @@ class PipeWireCapture:
 
     ``capture`` waits for the next picture or move of the pointer, but no longer than the keep-alive time: then the last
     frame is given again. Pictures that come faster than ``mode.refresh_hz`` are left out, but never the last one.
+    A pointer that somebody else draws is told as it moves, and no frame is made for that.
     """
 
     self_paced = True
@@ -73,18 +77,24 @@ class PipeWireCapture:
         self._keepalive_ns = keepalive_ns
         self._frames = FrameMaker(mode, colours, read_marker=read_marker)
         self._pointer = Pointer(mode.width, mode.height, colours)
+        self._reporter = CursorReporter(mode.width, mode.height)
+        self._repaints = False
+        """Whether the last frame shows the pointer otherwise than the next is to."""
         self._size = mode.width, mode.height
         self._bands = BandConverter(colours)
         self._partly = 0
         self._makes_do = False
         self._patient_until_ns = 0
         if shared.cursor is not None:
-            self._pointer.update(shared.cursor)
+            self._pointed(shared.cursor)
         self._closed = False
 
     @property
     def counters(self) -> dict[str, int]:
-        """``captured``, ``repeated`` (nothing changed), ``left_out`` (too many); ``empty``, ``corrupted`` buffers."""
+        """``captured``, ``repeated`` (nothing changed), ``left_out`` (too many); ``empty``, ``corrupted`` buffers.
+
+        ``cursor_told``: changes of the pointer that cost no frame, as somebody else draws it.
+        """
         of_stream = self._stream.counters
         return {
             **self._frames.counters,
@@ -92,7 +102,13 @@ class PipeWireCapture:
             "empty": of_stream.empty,
             "corrupted": of_stream.corrupted,
             "partly_converted": self._partly,
+            "cursor_told": self._reporter.told,
         }
+
+    def separate_cursor(self, listener: CursorListener | None) -> None:
+        """Report the pointer to ``listener`` and leave it out of the pictures; see :class:`CursorSource`."""
+        self._reporter.listen(listener)
+        self._paint_as_told()
 
     def capture(self) -> RawFrame:
         """Return the next picture, or the last one again after the keep-alive time without a change.
@@ -119,6 +135,8 @@ class PipeWireCapture:
         deadline = self._frames.again_at_ns(self._keepalive_ns)
         seen = 0
         held_back = False
+        if self._repaints and self._frames.can_change:
+            return self._repainted()
         while True:
             news = self._stream.wait((deadline - monotonic_ns()) / 1e9, seen)
             if self._is_superseded():
@@ -127,6 +145,8 @@ class PipeWireCapture:
             if news is None and not held_back:
                 self._ask_for_better()
                 return self._frames.again()
+            if news is not None and self._moved_alone():
+                continue
             if news is not None and not self._frames.in_time(monotonic_ns()):
                 # One too many, unless it is the last one: then it is what the screen shows now.
                 if not held_back:
@@ -171,12 +191,39 @@ class PipeWireCapture:
         update = self._stream.take()
         if update.cursor is not None:
             self._shared.note(update.cursor)
-            self._pointer.update(update.cursor)
+            self._pointed(update.cursor)
         if update.picture is not None:
             return self._frame_of(update.picture)
         if not self._frames.can_change:
             return None
+        return self._repainted()
+
+    def _repainted(self) -> RawFrame:
+        """Return the last frame with the pointer painted, or without it, as it is to be from now on."""
+        self._repaints = False
         return self._noted(self._frames.change(self._pointer.draw, monotonic_ns()))
+
+    def _moved_alone(self) -> bool:
+        """Report a pointer that somebody else draws; return whether that is all that is new."""
+        if not self._reporter.is_told:
+            return False
+        cursor, pictured = self._stream.take_cursor()
+        if cursor is not None:
+            self._shared.note(cursor)
+            self._pointed(cursor)
+        return not (pictured or self._repaints)
+
+    def _pointed(self, cursor: Cursor) -> None:
+        self._pointer.update(cursor)
+        self._reporter.update(cursor)
+        self._paint_as_told()
+
+    def _paint_as_told(self) -> None:
+        """Have the pointer painted into the next frame unless somebody else draws it, also where that changes."""
+        painted = not self._reporter.is_told
+        if painted != self._pointer.is_painted:
+            self._pointer.is_painted = painted
+            self._repaints = True
 
     def _frame_of(self, picture: Picture) -> RawFrame | None:
         """Make a frame of a picture, the way that is decided; None where it cannot be taken: others are asked for."""
@@ -209,7 +256,7 @@ class PipeWireCapture:
         if former is not None:
             self._stream.give_back(former)
         self._pointer.forget_frame()
-        self._makes_do, self._refusal = False, None
+        self._makes_do, self._refusal, self._repaints = False, None, False
         self._shared.last = self._shared.pointer = None
         return self._frames.hand_on(picture.dma_buf(), picture.stamp_ns)
 
@@ -239,6 +286,9 @@ class PipeWireCapture:
     def _converted(self, picture: Picture) -> RawFrame:
         width, height = picture.size
         self._pointer.scale(width, height)
+        self._reporter.scale(width, height)
+        self._paint_as_told()
+        self._repaints = False
         unscaled = self._size == (width, height) and not self._makes_do
         band = band_of(picture.damage, height) if unscaled and self._frames.can_change else None
         if band is not None:

@@ -40,13 +40,16 @@ class Pointer:
         self._cursor = Cursor(visible=False)
         self._bitmap: CursorBitmap | None = None
         self._shape: _Shape | None = None
+        self.is_painted = True
+        """Off, it is left out of the frames: somebody else draws it."""
         self._beneath: list[tuple[int, tuple[slice, slice], Plane]] = []
         """Number of a plane, place in it, and what was there."""
 
     @property
     def is_shown(self) -> bool:
         """Whether there is something to draw."""
-        return self._cursor.visible and self._bitmap is not None and self._bitmap.pixels.size > 0
+        there = self._cursor.visible and self._bitmap is not None and self._bitmap.pixels.size > 0
+        return there and self.is_painted
 
     def update(self, cursor: Cursor) -> None:
         """Take note of what is new about it."""
@@ -118,12 +121,12 @@ class Pointer:
 
     def _scaled(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = pixels.shape[:2]
-        columns = _sampled(width, self._size[0], self._source[0])
-        rows = _sampled(height, self._size[1], self._source[1])
+        columns = sampled(width, self._size[0], self._source[0])
+        rows = sampled(height, self._size[1], self._source[1])
         return pixels[rows][:, columns]
 
 
-def _sampled(length: int, target: int, source: int) -> NDArray[np.intp]:
+def sampled(length: int, target: int, source: int) -> NDArray[np.intp]:
     """Return which samples of ``length`` are shown where ``source`` pixels become ``target``."""
     shown = min(max(1, round(length * target / source)), _MAX_SIDE)
     return np.minimum(np.arange(shown) * source // target, length - 1)

@@ -43,6 +43,7 @@ class _Lent:
     cast: Cast
     place: Place | None
     scale: float
+    separate_cursor: bool
 
 
 @dataclass
@@ -110,6 +111,11 @@ class KWinDesktop(UserSession):
         return "this KDE desktop, on an output of its own" if self._makes_outputs else "this KDE desktop"
 
     @property
+    def tells_cursor(self) -> bool:
+        """``True``: a cast can have the pointer beside its pictures."""
+        return True
+
+    @property
     def takes_touch(self) -> bool:
         """Whether KWin gave a device for fingers."""
         return self._link.injector.takes_touch
@@ -120,10 +126,10 @@ class KWinDesktop(UserSession):
         with self._lock:
             return [output.name for output in self._link.connection.outputs]
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return an output made for the stream, or the first of the user's, which keeps its own scale."""
         with self._lock, self._noting_failure():
-            return self._lend(self._open_link(), mode, scale)
+            return self._lend(self._open_link(), mode, scale, separate_cursor=separate_cursor)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give the stream's own output another mode, or the stream another output; one of the user's is scaled."""
@@ -137,7 +143,7 @@ class KWinDesktop(UserSession):
                     lent.output = replace(output, mode=mode)
                     return lent.output
                 # The new one first: what is on an output that goes finds one to move to.
-                changed = self._lend(link, mode, lent.scale)
+                changed = self._lend(link, mode, lent.scale, separate_cursor=lent.separate_cursor)
                 self._take_back(link, lent)
                 return changed
 
@@ -231,16 +237,23 @@ class KWinDesktop(UserSession):
         if self._failure is not None:
             raise DesktopError(self._failure.cause, self._failure.hint)
 
-    def _lend(self, link: _Link, mode: Mode, scale: float) -> DesktopOutput:
-        cast = self._cast(link, mode, scale)
+    def _lend(self, link: _Link, mode: Mode, scale: float, *, separate_cursor: bool) -> DesktopOutput:
+        cast = self._cast(link, mode, scale, separate_cursor=separate_cursor)
         assert cast.node is not None
         lent = _Lent(
             DesktopOutput(
-                cast.output, mode, PipeWireScreen(node=cast.node, oldest_stamp_ms=_OLDEST_STAMP_MS)
+                cast.output,
+                mode,
+                PipeWireScreen(
+                    node=cast.node,
+                    oldest_stamp_ms=_OLDEST_STAMP_MS,
+                    cursor="metadata" if separate_cursor else "embedded",
+                ),
             ),
             cast,
             None,
             scale,
+            separate_cursor,
         )
         link.lent.append(lent)
         try:
@@ -262,14 +275,16 @@ class KWinDesktop(UserSession):
             raise
         return lent.output
 
-    def _cast(self, link: _Link, mode: Mode, scale: float) -> Cast:
+    def _cast(self, link: _Link, mode: Mode, scale: float, *, separate_cursor: bool) -> Cast:
         """Cast an output made for the stream, or the user's first one; what works is found by trying."""
         from punktfunk.desktop.kwin.screencast import RefusedError
 
         size = (mode.width, mode.height)
         for wished in dict.fromkeys((scale, 1.0)):
             try:
-                cast = link.screencast.of_new_output(link.outputs.free_name(), size, wished)
+                cast = link.screencast.of_new_output(
+                    link.outputs.free_name(), size, wished, separate_cursor=separate_cursor
+                )
             except RefusedError as refusal:
                 self._log.info("KWin made no output", mode=str(mode), scale=wished, cause=refusal.cause)
             else:
@@ -279,7 +294,7 @@ class KWinDesktop(UserSession):
                 return cast
         self._makes_outputs = False
         try:
-            return link.screencast.of_output(link.outputs.first())
+            return link.screencast.of_output(link.outputs.first(), separate_cursor=separate_cursor)
         except RefusedError as refusal:
             raise reach.not_captured(refusal) from refusal
 

@@ -18,7 +18,8 @@ from punktfunk.printable import MAX_PEER_CHARACTERS, printable
 _VERSION: Final = 5
 """The newest that tells of a node by its number."""
 _VIRTUAL_SINCE, _DESCRIBED_SINCE = 2, 4
-_CURSOR_EMBEDDED: Final = 2
+_CURSOR_EMBEDDED, _CURSOR_METADATA = 2, 4
+"""The pointer in the pictures, or told beside them."""
 _STREAM_LIMIT_S: Final = 5.0
 """KWin answers in 5 to 20 ms; with OpenGL in software on a busy machine in half a second."""
 _OUTPUT_LIMIT_S: Final = 2.0
@@ -81,13 +82,16 @@ class Screencast:
         self._version = min(_VERSION, connection.version_of(SCREENCAST))
         self._manager: Any = connection.bind(SCREENCAST, max(1, self._version))
 
-    def of_output(self, output: Output) -> Cast:
+    def of_output(self, output: Output, *, separate_cursor: bool = False) -> Cast:
         """Cast an output that there is; raise RefusedError where KWin refuses."""
-        cast = Cast(self._connection, self._manager.stream_output(output.proxy, _CURSOR_EMBEDDED))
+        pointer = _pointer(separate_cursor=separate_cursor)
+        cast = Cast(self._connection, self._manager.stream_output(output.proxy, pointer))
         cast.output = output.name
         return self._begun(cast)
 
-    def of_new_output(self, name: str, size: tuple[int, int], scale: float = 1.0) -> Cast:
+    def of_new_output(
+        self, name: str, size: tuple[int, int], scale: float = 1.0, *, separate_cursor: bool = False
+    ) -> Cast:
         """Make an output of that size in pixels, which draws things larger by ``scale``, and cast it.
 
         Raises RefusedError where KWin refuses, or the output does not show up or has another size.
@@ -95,7 +99,8 @@ class Screencast:
         if self._version < _VIRTUAL_SINCE:
             raise RefusedError("this KWin makes no outputs")
         before = {output.number for output in self._connection.outputs}
-        shape = (*(round(length / scale) for length in size), float(scale), _CURSOR_EMBEDDED)
+        pointer = _pointer(separate_cursor=separate_cursor)
+        shape = (*(round(length / scale) for length in size), float(scale), pointer)
         if self._version >= _DESCRIBED_SINCE:
             made = self._manager.stream_virtual_output_with_description(name, _DESCRIPTION, *shape)
         else:
@@ -148,3 +153,7 @@ class Screencast:
             if left <= 0:
                 return
             self._connection.dispatch(left)
+
+
+def _pointer(*, separate_cursor: bool) -> int:
+    return _CURSOR_METADATA if separate_cursor else _CURSOR_EMBEDDED

@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from punktfunk import log
 from punktfunk.desktop import DesktopOptions, DesktopOutput
@@ -52,6 +52,7 @@ class _Lent:
     mode: Mode
     fixed: bool
     """Whether the monitor keeps the mode that it was made with; its pictures are scaled to another one."""
+    separate_cursor: bool
 
 
 class MutterDesktop(UserSession):
@@ -94,17 +95,23 @@ class MutterDesktop(UserSession):
         return "this GNOME desktop, on a monitor of its own"
 
     @property
+    def tells_cursor(self) -> bool:
+        """``True``: a stream can have the pointer beside its pictures."""
+        return True
+
+    @property
     def takes_touch(self) -> bool:
         """Whether fingers arrive: Mutter gives each stream a device for them, once its monitor is there."""
         return True
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return a virtual monitor, which comes once its pictures are asked for."""
         with self._lock:
             # Mutter 48 scales no monitor that it makes.
             scale = min(_MOST_SCALE, scale) if self._newer and scale > 1.0 else 1.0
-            stream = self._add_stream(mode, scale)
-            return self._lend(f"virtual-{next(self._numbers)}", _Lent(stream, mode, fixed=scale > 1.0))
+            stream = self._add_stream(mode, scale, separate_cursor=separate_cursor)
+            lent = _Lent(stream, mode, fixed=scale > 1.0, separate_cursor=separate_cursor)
+            return self._lend(f"virtual-{next(self._numbers)}", lent)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give a monitor another mode: it takes the one that its pictures are asked for in, if it is not scaled."""
@@ -174,7 +181,7 @@ class MutterDesktop(UserSession):
             raise
         return bus
 
-    def _add_stream(self, mode: Mode, scale: float) -> MutterStream:
+    def _add_stream(self, mode: Mode, scale: float, *, separate_cursor: bool) -> MutterStream:
         """Return a new stream of the session, which is begun where none runs and begun anew where it has ended."""
         fixed = mode if scale > 1.0 else None
         if self._failure is not None:
@@ -182,7 +189,7 @@ class MutterDesktop(UserSession):
             self._end_session()
         if self._session is not None:
             try:
-                return self._session.add_stream(fixed, scale)
+                return self._session.add_stream(fixed, scale, separate_cursor=separate_cursor)
             except DesktopError as error:
                 if not (is_gone(error) or self._session.end):
                     raise
@@ -191,7 +198,7 @@ class MutterDesktop(UserSession):
                 self._end_session()
         session = self._begin_session()
         try:
-            return session.add_stream(fixed, scale)
+            return session.add_stream(fixed, scale, separate_cursor=separate_cursor)
         except BaseException:
             self._end_session()
             raise
@@ -314,5 +321,6 @@ class MutterDesktop(UserSession):
         self._lent[name] = lent
         self._aim()
         asked = None if self._newer else 2 * lent.mode.refresh_hz
-        screen = PipeWireScreen(node=lent.stream.node, sized=not lent.fixed, offer_hz=asked)
+        cursor: Literal["embedded", "metadata"] = "metadata" if lent.separate_cursor else "embedded"
+        screen = PipeWireScreen(node=lent.stream.node, sized=not lent.fixed, offer_hz=asked, cursor=cursor)
         return DesktopOutput(name, lent.mode, screen)

@@ -24,7 +24,8 @@ _NODE_LIMIT_S: Final = 5.0
 """For the PipeWire node of a stream, which takes 5 to 60 ms."""
 _LAST_NODE: Final = 0xFFFFFFFE
 _MAX_ID_CHARACTERS: Final = 256
-_CURSOR_EMBEDDED: Final = 1
+_CURSOR_EMBEDDED, _CURSOR_METADATA = 1, 2
+"""The pointer in the pictures, or told beside them."""
 _GONE: Final = frozenset(
     "org.freedesktop.DBus.Error." + kind
     for kind in (
@@ -87,12 +88,15 @@ class MutterSession:
         """Wait until the end of a session that has gone is told, which may take a moment, but no longer than that."""
         self._ended.wait(within_s)
 
-    def add_stream(self, fixed: Mode | None = None, scale: float = 1.0) -> MutterStream:
+    def add_stream(
+        self, fixed: Mode | None = None, scale: float = 1.0, *, separate_cursor: bool = False
+    ) -> MutterStream:
         """Return a new stream, whose virtual monitor comes with its consumer; raise DesktopError where none comes.
 
         The monitor takes the mode that its consumer asks for, or has always the ``fixed`` one, and then can be scaled.
         """
-        wanted = {"cursor-mode": variant("u", _CURSOR_EMBEDDED), "is-platform": variant("b", True)}
+        pointer = _CURSOR_METADATA if separate_cursor else _CURSOR_EMBEDDED
+        wanted = {"cursor-mode": variant("u", pointer), "is-platform": variant("b", True)}
         if fixed is not None:
             only = {
                 "size": variant("(uu)", (fixed.width, fixed.height)),

@@ -164,6 +164,13 @@ class PipeWireStream:
             self._cursor = None
         return update
 
+    def take_cursor(self) -> tuple[Cursor | None, bool]:
+        """Return what is new of the pointer, and whether a picture waits, which stays. Raises as :meth:`take`."""
+        with self._changed:
+            self._check()
+            cursor, self._cursor = self._cursor, None
+            return cursor, self._waiting is not None
+
     def ask(self, wish: Wish) -> None:
         """Ask the producer for something else from now on; what it gives meanwhile is of the former format.
 

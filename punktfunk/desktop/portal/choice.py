@@ -71,11 +71,12 @@ class Plan:
         return "remote-desktop" if self.devices else "screen-cast"
 
 
-def plan(offer: Offer) -> Plan:
+def plan(offer: Offer, *, separate_cursor: bool = False) -> Plan:
     """Return what to ask for.
 
-    A monitor or one made for the stream, whichever the user then chooses; the pointer painted into the pictures, or
-    told beside them where that is all there is; every device. Raises CapabilityError where there are no pictures.
+    A monitor or one made for the stream, whichever the user then chooses; the pointer painted into the pictures or,
+    with ``separate_cursor``, told beside them, as far as that is offered; every device. Raises CapabilityError where
+    there are no pictures.
     """
     sources = Sources(offer.sources & (Sources.MONITOR | Sources.VIRTUAL))
     if not offer.screen_cast or not sources:
@@ -88,7 +89,7 @@ def plan(offer: Offer) -> Plan:
     devices = Devices(offer.devices & ALL_DEVICES) if offer.remote_desktop else Devices(0)
     return Plan(
         sources=sources,
-        cursor=_cursor(offer),
+        cursor=_cursor(offer, separate_cursor=separate_cursor),
         devices=devices,
         has_eis=bool(devices) and offer.remote_desktop >= _EIS_VERSION,
         keeps=offer.remote_desktop >= _EIS_VERSION
@@ -97,8 +98,9 @@ def plan(offer: Offer) -> Plan:
     )
 
 
-def _cursor(offer: Offer) -> Cursors:
-    for wanted in (Cursors.EMBEDDED, Cursors.METADATA):
+def _cursor(offer: Offer, *, separate_cursor: bool) -> Cursors:
+    wishes = (Cursors.EMBEDDED, Cursors.METADATA)
+    for wanted in reversed(wishes) if separate_cursor else wishes:
         if offer.cursors & wanted:
             return wanted
     return Cursors.HIDDEN

@@ -100,14 +100,16 @@ def ask(
     store: GrantStore,
     *,
     by_eis: bool | None = None,
+    separate_cursor: bool = False,
     on_portal: Callable[[Portal], None],
     on_lost: Callable[[DesktopError], None],
     on_wait: OnWait,
 ) -> Granted:
     """Ask for the desktop, by the token that is stored for it, and wait for as long as that takes.
 
-    ``on_portal`` is given what :meth:`Portal.close` takes the question back at. Raises CapabilityError where there is
-    no portal or it shows no screen, and what :func:`open_session` raises.
+    ``separate_cursor`` asks for the pointer beside the pictures. ``on_portal`` is given what :meth:`Portal.close` takes
+    the question back at. Raises CapabilityError where there is no portal or it shows no screen, and what
+    :func:`open_session` raises.
     """
     with contextlib.ExitStack() as undo:
         bus = undo.enter_context(SessionBus())
@@ -115,7 +117,7 @@ def ask(
         undo.callback(portal.close)
         on_portal(portal)
         app = APP_ID if portal.register(APP_ID) else ""
-        wanted = plan(portal.offer())
+        wanted = plan(portal.offer(), separate_cursor=separate_cursor)
         back_end = portal.back_end()
         portal.watch_back_end(back_end)
         key = GrantKey(current_desktop(), back_end, wanted.kind, app)

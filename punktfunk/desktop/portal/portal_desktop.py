@@ -74,6 +74,7 @@ class PortalDesktop(UserSession):
         """Set where its session was the first of several things to go."""
         self._shown = 0
         self._takes_touch = False
+        self._asks_for_cursor = self._tells_cursor = options.separate_cursor
         self._words = ""
         self._is_kept = False
         self._begin()
@@ -111,11 +112,16 @@ class PortalDesktop(UserSession):
         return self._is_kept
 
     @property
+    def tells_cursor(self) -> bool:
+        """Whether the pointer is beside the picture that all streams share: as was granted last, or is asked for."""
+        return self._tells_cursor
+
+    @property
     def takes_touch(self) -> bool:
         """Whether fingers arrive as such: where touch was granted."""
         return self._takes_touch
 
-    def provide(self, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return the picture that was granted; ask for it where it has gone, and wait a moment for the answer.
 
         Raises ConsentAwaitedError while the question is open, and ConsentRefusedError after a no.
@@ -220,6 +226,7 @@ class PortalDesktop(UserSession):
             granted = granting.ask(
                 self._store,
                 by_eis=self._by_eis,
+                separate_cursor=self._asks_for_cursor,
                 on_portal=self._ask_by,
                 on_lost=self._lost,
                 on_wait=self._wait,
@@ -235,6 +242,7 @@ class PortalDesktop(UserSession):
                 if granted is not None:
                     self._token_fails |= granted.by_token and self._waited_s is not None
                     self._words, self._is_kept = granted.words, granted.kept
+                    self._tells_cursor = granted.plan.cursor is Cursors.METADATA
                     # An EIS server gives touch with the picture, which nobody reads yet.
                     touch = Devices.TOUCH in granted.session.started.devices
                     self._takes_touch = touch and granted.injector is not None

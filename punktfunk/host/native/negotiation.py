@@ -27,7 +27,7 @@ from punktfunk.native.control import (
     clamp_bitrate_kbps,
 )
 from punktfunk.native.dialect import CloseCode
-from punktfunk.native.handshake import Codecs, FecCode, Hello, Welcome, WireMode
+from punktfunk.native.handshake import ClientCaps, Codecs, FecCode, Hello, HostCaps, Welcome, WireMode
 from punktfunk.units import MAX_REFRESH_HZ, Bitrate, Mode
 
 DEFAULT_REFRESH_HZ = 60
@@ -43,8 +43,13 @@ _USUAL_SHARD_BYTES = 1388
 _WIRE_CODECS = {Codec.H264: Codecs.H264, Codec.HEVC: Codecs.HEVC, Codec.AV1: Codecs.AV1}
 
 
-def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> Welcome:
+def negotiate(
+    config: HostConfig, hello: Hello, udp_port: int, address: str, *, tells_cursor: bool = False
+) -> Welcome:
     """Make the Welcome that answers ``hello``, with a fresh key.
+
+    ``tells_cursor``: what is streamed can have the pointer told beside its pictures. A client that draws it is then
+    promised that, unless the configuration has it painted.
 
     A client of the first release, which sends 21 bytes or less, gets the 54 bytes that it knows. Raises
     ``RejectedError`` when no codec fits or the mode cannot be streamed.
@@ -70,8 +75,18 @@ def negotiate(config: HostConfig, hello: Hello, udp_port: int, address: str) -> 
         gamepad=None if first_release else 0,
         bitrate_kbps=None if first_release else kbps,
         codec=None if first_release else _WIRE_CODECS[codec],
-        host_caps=None if first_release else 0,
+        host_caps=None if first_release else _host_caps(config, hello, tells_cursor=tells_cursor),
     )
+
+
+def separates_cursor(welcome: Welcome) -> bool:
+    """Return whether it was agreed that the client draws the pointer."""
+    return bool((welcome.host_caps or 0) & HostCaps.CURSOR)
+
+
+def _host_caps(config: HostConfig, hello: Hello, *, tells_cursor: bool) -> HostCaps:
+    draws = (hello.client_caps or 0) & ClientCaps.CURSOR
+    return HostCaps.CURSOR if draws and tells_cursor and config.cursor != "painted" else HostCaps(0)
 
 
 def verified_frames(config: HostConfig, mode: Mode) -> int:
@@ -114,6 +129,7 @@ def stream_spec(
             key_interval=config.key_interval,
             threads=config.encoder_threads,
         ),
+        separate_cursor=separates_cursor(welcome),
         transport=NativeTransport(
             key=welcome.key.hex() if welcome.encrypt else "",
             salt=welcome.salt.hex(),

@@ -15,7 +15,13 @@ from punktfunk.host.client_session import StreamRequest
 from punktfunk.host.config import HostConfig
 from punktfunk.host.describe import place_of
 from punktfunk.host.native.admission import HostAdmission
-from punktfunk.host.native.negotiation import kbps_in_shards, negotiate, stream_spec, wanted_kbps
+from punktfunk.host.native.negotiation import (
+    kbps_in_shards,
+    negotiate,
+    separates_cursor,
+    stream_spec,
+    wanted_kbps,
+)
 from punktfunk.host.native.pairing import WIRE, NativePairing
 from punktfunk.host.native.sender import SENDER
 from punktfunk.host.protocol_server import HostServices
@@ -142,7 +148,15 @@ class NativeServer:
         running = self._launch(session, session.peer, hello.launch) if hello.launch else None
         try:
             config = self.config if running is None else running.configured(self.config)
-            welcome = negotiate(config, hello, udp_port, session.local_address)
+            # An app's own desktop may not be there yet, and is a headless one, which paints.
+            shared = running is None or not running.app.own_desktop
+            welcome = negotiate(
+                config,
+                hello,
+                udp_port,
+                session.local_address,
+                tells_cursor=shared and self._sessions.tells_cursor,
+            )
             self._sessions.reserve(session)
         except CapacityFullError as error:
             raise _busy() from error
@@ -189,6 +203,7 @@ class NativeServer:
             spec=lambda records, screen: stream_spec(
                 config, hello, welcome, session.clock, records=records, screen=screen
             ),
+            separate_cursor=separates_cursor(welcome),
             open_desktop=running.open_desktop if running is not None and running.on_a_desktop else None,
         )
         try:

@@ -128,6 +128,10 @@ class WorkerStream:
         """Show another screen in place of one that has gone."""
         self._send(messages.UseSource(shown.screen.model_dump(mode="json")), shown.connection)
 
+    def separate_cursor(self, separate: bool) -> None:
+        """Have the pointer told beside the pictures, or painted again."""
+        self._send(messages.UseCursor(separate))
+
     def probe(self, target_kbps: int, duration_ms: int) -> None:
         """Send filler in place of frames."""
         self._send(messages.SendProbe(target_kbps, duration_ms))
@@ -170,7 +174,7 @@ class WorkerStream:
                 connection.close()
         elif not isinstance(message, messages.WantKeyframe):
             # The first frame is a key frame anyway, and of rates and percentages the last one counts.
-            if isinstance(message, messages.UseBitrate | messages.UseFec):
+            if isinstance(message, messages.UseBitrate | messages.UseFec | messages.UseCursor):
                 self._held = [held for held in self._held if type(held[0]) is not type(message)]
             self._held.append((message, connection))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from punktfunk.cursor import CursorUpdate, PackedShape
 from punktfunk.units import Mode
 
 
@@ -61,6 +62,13 @@ class UseSource:
 
 
 @dataclass(frozen=True, slots=True)
+class UseCursor:
+    """Report the pointer beside the pictures (:class:`CursorTold`), where the source can, or paint it again."""
+
+    separate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SendProbe:
     """Send filler at a rate for a while, in place of frames; answered by :class:`ProbeSent`."""
 
@@ -107,6 +115,28 @@ class Progress:
     counters: dict[str, int]
     stages: dict[str, list[int]]
     rates: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CursorTold:
+    """Worker: where the pointer is that its client draws, and what it looks like where that has changed."""
+
+    visible: bool
+    x: int
+    y: int
+    shape: PackedShape | None
+
+    @classmethod
+    def of(cls, update: CursorUpdate) -> CursorTold:
+        """Return the message of an update."""
+        shape = None if update.shape is None else PackedShape.of(update.shape)
+        return cls(update.visible, update.x, update.y, shape)
+
+    @property
+    def update(self) -> CursorUpdate:
+        """The update again."""
+        shape = None if self.shape is None else self.shape.shape
+        return CursorUpdate(self.visible, self.x, self.y, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +219,7 @@ class Failed:
     hint: str
 
 
-Change = WantKeyframe | UseBitrate | UseFec | UseMode | UseSource | SendProbe
+Change = WantKeyframe | UseBitrate | UseFec | UseMode | UseSource | UseCursor | SendProbe
 """What a host asks of a stream that it has prepared."""
 Order = Prepare | Begin | Change
 """Host to worker."""
@@ -199,6 +229,7 @@ Notice = (
     | FrameRate
     | HandedOver
     | EncoderReplaced
+    | CursorTold
     | SourceLost
     | SourceTaken
     | Logged

@@ -73,6 +73,8 @@ class StreamSpec(BaseModel):
 
     source: WorkerSource
     encoder: EncoderConfig
+    separate_cursor: bool = False
+    """Report the pointer beside the pictures, where the source can, in place of painting it."""
     transport: Transport
     rate_kbps: int
     """What is encoded and paced for at first."""

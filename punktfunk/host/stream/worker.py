@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from punktfunk import log
 from punktfunk.allowance import Allowance
 from punktfunk.clock import monotonic_ns
+from punktfunk.cursor import CursorUpdate
 from punktfunk.desktop.capture import PRODUCERS as SCREENS
 from punktfunk.desktop.capture import close_unused
 from punktfunk.errors import MediaError, PunktfunkError, SourceLostError
@@ -78,6 +79,7 @@ class StreamProgram:
         self._replaced = 0
         """Replacements of this producer's encoder that are known here."""
         self._next_mode = NextMode()
+        self._separates_cursor = spec.separate_cursor
         self._wants_source = False
         """Whether what is being built is for a source that was lost, and not for a mode."""
         self._handover: Decision | None = None
@@ -89,6 +91,7 @@ class StreamProgram:
         self._frame_clock = FrameClock(self._rate.hz, 0)
         self._probes = BandwidthProbes(spec.limits.probe_kbps)
         self._watch = StallWatch(self._stalled)
+        self._use_cursor()
 
     def run(self) -> None:
         """Stream until frames or seconds are over or the host says so, then leave the artefacts."""
@@ -245,6 +248,8 @@ class StreamProgram:
                 raise
             # Its last picture stands still from now on, and the stream with it: the host sees to another source.
             self._end.send(messages.SourceLost(error.code, error.cause, error.hint))
+            if self._separates_cursor:
+                self._tell_cursor(CursorUpdate(visible=False))
             unit = self._producer.produce()
         self._produce_cpu_ns += time.thread_time_ns() - began
         index = sender.submit(unit)
@@ -294,6 +299,9 @@ class StreamProgram:
                 self._fec_percent = percent
                 if self._sender is not None:
                     self._sender.set_fec_percent(percent)
+            case messages.UseCursor(separate):
+                self._separates_cursor = separate
+                self._use_cursor()
             case messages.SendProbe():
                 self._probes.ask(message)
             case messages.UseMode(mode, source):
@@ -302,6 +310,13 @@ class StreamProgram:
                 self._change_source(source, *descriptors)
             case _:
                 raise TypeError(f"{type(message).__name__} is not for a stream worker")
+
+    def _use_cursor(self) -> None:
+        """Have the pointer told beside the pictures of what is streamed now, or painted into them."""
+        self._producer.separate_cursor(self._tell_cursor if self._separates_cursor else None)
+
+    def _tell_cursor(self, update: CursorUpdate) -> None:
+        self._end.send(messages.CursorTold.of(update))
 
     def _change_mode(self, mode: Mode, source: dict[str, Any] | None, connection: int | None = None) -> None:
         if isinstance(self._source, SyntheticSpec):
@@ -337,6 +352,7 @@ class StreamProgram:
             return
         self._source = built.source
         former, self._producer = self._producer, built.producer
+        self._use_cursor()
         if former.bitrate != built.encoder.bitrate:
             self._producer.set_bitrate(former.bitrate)
         wanted_hz = built.encoder.mode.refresh_hz

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from punktfunk.cursor import CursorListener
 from punktfunk.errors import UsageError
 from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
 
 __all__ = [
+    "CursorSource",
     "FileSpec",
     "SourceSpec",
     "SyntheticSpec",
@@ -88,6 +90,19 @@ class VideoSource(Protocol):
 
     def close(self) -> None:
         """Free what the source holds. Closing twice is harmless."""
+        ...
+
+
+@runtime_checkable
+class CursorSource(Protocol):
+    """A source that can give the pointer beside its pictures; of others it is in them, or there is none."""
+
+    def separate_cursor(self, listener: CursorListener | None) -> None:
+        """Leave the pointer out of the pictures and tell ``listener`` of it, or paint it again (``None``).
+
+        The listener is called by ``capture``, and at once with what is known. A pointer that is too large to be told
+        is painted all the same, and told as invisible meanwhile.
+        """
         ...
 
 
