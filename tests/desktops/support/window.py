@@ -1,9 +1,11 @@
 """A program of a desktop's user: shows frame markers fullscreen, and tells what reaches it, one JSON object a line.
 
-    python window.py [--output NAME|newest] [--rate FPS] [--seconds N]
+    python window.py [--output NAME|newest] [--rate FPS] [--seconds N] [--pointers SPEC[,SPEC…]]
 
 Every picture carries its number and the time of its drawing (``punktfunk.media.frame_marker``) over a band that moves.
 It is drawn as soon as the compositor asks for the next one, or ``--rate`` times a second; ``--rate 0`` draws once.
+Over the window there is no pointer, or those of ``--pointers``, each ``WIDTHxHEIGHT+HOTX+HOTY+RRGGBBAA`` (alpha not
+premultiplied), one after another with each click.
 Events have ``at_ns`` (CLOCK_MONOTONIC); keys come with the text that the keyboard's own keymap makes of them.
 """
 
@@ -23,6 +25,7 @@ import numpy as np
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland import connect
 from punktfunk.desktop.wayland.connection import Connection
+from punktfunk.desktop.wayland.shm import Buffers
 from punktfunk.desktop.wayland.window import Window
 from punktfunk.errors import DesktopError
 from punktfunk.media import frame_marker
@@ -33,6 +36,8 @@ _GROUND, _LIGHT = 0x50, 0xB0
 _SEAT_VERSION: Final = 8
 """From which on a wheel is told in parts of a notch; KWin keeps them back from a program of an older one."""
 _X_OFFSET: Final = 8
+_ARGB8888: Final = 0
+_PRESSED: Final = 1
 _CAPABILITIES: Final = {"pointer": 1, "keyboard": 2, "touch": 4}
 _EVENTS: Final = {
     "pointer": ("motion", "button", "axis", "axis_source", "axis_value120", "axis_stop"),
@@ -70,10 +75,47 @@ class Typing:
         return room.value.decode()
 
 
+class Pointers:
+    """What the pointer looks like over the window: nothing, or of one colour, another with each click."""
+
+    def __init__(self, connection: Connection, specs: str) -> None:
+        self._drawn: list[tuple[Any, tuple[int, int], Buffers]] = []
+        self._looks = 0
+        for spec in filter(None, specs.split(",")):
+            size, hot_x, hot_y, colour = spec.split("+")
+            width, height = (int(side) for side in size.split("x"))
+            buffers = Buffers(
+                connection, 1, format_code=_ARGB8888, width=width, height=height, stride=width * 4
+            )
+            *colours, alpha = bytes.fromhex(colour)
+            blue_green_red = [value * alpha // 255 for value in reversed(colours)]
+            buffers.pixels[0][...] = (*blue_green_red, alpha)
+            surface = connection.bind("wl_compositor", 4).create_surface()
+            surface.attach(buffers.proxies[0], 0, 0)
+            surface.damage_buffer(0, 0, width, height)
+            surface.commit()
+            self._drawn.append((surface, (int(hot_x), int(hot_y)), buffers))
+
+    def enter(self, pointer: Any, serial: int) -> None:
+        """Show it over the window."""
+        if not self._drawn:
+            pointer.set_cursor(serial, None, 0, 0)
+            return
+        surface, hot, _ = self._drawn[self._looks % len(self._drawn)]
+        pointer.set_cursor(serial, surface, *hot)
+
+    def click(self, pointer: Any, serial: int) -> None:
+        """Show the next one."""
+        self._looks += 1
+        self.enter(pointer, serial)
+
+
 class Listener:
     """Tells of everything that the seat's devices do. Devices come and go with who injects."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, pointers: Pointers) -> None:
+        self._pointers = pointers
+        self._entered = 0
         self._seat = connection.bind("wl_seat", _SEAT_VERSION)
         self._seat.dispatcher["capabilities"] = self._capable
         self._devices: dict[str, Any] = {}
@@ -92,12 +134,19 @@ class Listener:
 
     def _listen_pointer(self, pointer: Any) -> None:
         def enter(_pointer: Any, serial: int, _surface: Any, x: float, y: float) -> None:
-            pointer.set_cursor(serial, None, 0, 0)
+            self._entered = serial
+            self._pointers.enter(pointer, serial)
             tell("pointer_enter", values=[float(x), float(y)])
+
+        def button(_pointer: Any, serial: int, time_ms: int, code: int, state: int) -> None:
+            if state == _PRESSED:
+                self._pointers.click(pointer, self._entered)
+            tell("pointer_button", values=[float(serial), float(time_ms), float(code), float(state)])
 
         pointer.dispatcher["enter"] = enter
         pointer.dispatcher["leave"] = lambda *_: tell("pointer_leave")
         self._plain("pointer", pointer)
+        pointer.dispatcher["button"] = button
 
     def _listen_touch(self, touch: Any) -> None:
         self._plain("touch", touch)
@@ -173,13 +222,14 @@ def main() -> int:
     parser.add_argument("--output", help="the output to fill; newest: that which was made last")
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--pointers", default="")
     given = parser.parse_args()
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
     connection = connect(os.environ["WAYLAND_DISPLAY"])
     output = _chosen(connection, given.output)
     window = Window(connection, "punktfunk test window", output=output)
-    listener = Listener(connection)
+    listener = Listener(connection, Pointers(connection, given.pointers))
     markers = Markers(window)
     began = monotonic_ns()
     try:

@@ -1,0 +1,179 @@
+"""The pointer of compositors that tell it beside their pictures: right at the client, and no frame is sent for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import punktfunk
+from punktfunk.client import input as make
+from punktfunk.cursor import CursorUpdate
+from punktfunk.desktop import DesktopOptions, DesktopOutput
+from punktfunk.desktop.capture import PipeWireScreen, open_capture
+from punktfunk.desktop.kwin import KWinDesktop
+from punktfunk.desktop.mutter import MutterDesktop
+from punktfunk.desktop.user_session import UserSession
+from punktfunk.errors import MediaError
+from punktfunk.input import InputEvent, InputKind, SurfaceSize
+from punktfunk.media.sources import CursorSource
+from punktfunk.media.types import RawFrame
+from tests.desktops.support.desktops import StreamedDesktop, streamed_desktop
+from tests.desktops.support.streaming import MODE, counted, send, serving
+from tests.support.waiting import eventually, soon
+
+POINTERS = ((24, 16, 5, 3, bytes.fromhex("ff8000ff")), (40, 40, 20, 39, bytes.fromhex("0000ff80")))
+"""Width, height, hot spot and colour of what a program has as its pointer."""
+MOVES = 60
+DESKTOPS: dict[str, type[KWinDesktop] | type[MutterDesktop]] = {"mutter": MutterDesktop, "kwin": KWinDesktop}
+
+
+@pytest.fixture(params=DESKTOPS)
+def desktop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StreamedDesktop]:
+    """Each desktop that tells its pointer."""
+    with streamed_desktop(request.param, tmp_path) as there:
+        yield there
+
+
+def _specs() -> str:
+    return ",".join(f"{w}x{h}+{x}+{y}+{colour.hex()}" for w, h, x, y, colour in POINTERS)
+
+
+def _is(pointer: CursorUpdate, number: int, x: int, y: int) -> bool:
+    """Whether it has that shape, every pixel of it, and is at that place."""
+    width, height, hot_x, hot_y, colour = POINTERS[number]
+    shape = pointer.shape
+    if not pointer.visible or shape is None or (shape.width, shape.height) != (width, height):
+        return False
+    near = abs(pointer.x - x) <= 1 and abs(pointer.y - y) <= 1
+    pixels = [shape.rgba[at : at + 4] for at in range(0, len(shape.rgba), 4)]
+    # Colours lose a bit where alpha is low: the compositor keeps them multiplied by it.
+    right = all(abs(a - b) <= 2 for pixel in set(pixels) for a, b in zip(pixel, colour, strict=True))
+    return near and right and (shape.hot_x, shape.hot_y) == (hot_x, hot_y)
+
+
+def _places() -> list[tuple[int, int]]:
+    """Places all over the picture, one step after another."""
+    return [
+        (40 + step * (MODE.width - 80) // MOVES, MODE.height // 2 + (step % 7 - 3) * 20)
+        for step in range(MOVES)
+    ]
+
+
+def test_shape_and_place_reach_the_client_and_only_a_still_pictures_frames_are_sent(
+    desktop: StreamedDesktop, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    async def scenario() -> None:
+        config = punktfunk.ClientConfig(
+            pin=host.fingerprint,
+            mode=MODE,
+            cursor="separate",
+            artefacts=tmp_path / "client",
+            state_dir=tmp_path / "client-state",
+        )
+        async with punktfunk.Client(host.address, config) as client:
+            assert client.welcome.host_caps == 8
+            await counted(client, "frames_complete", 3)
+            window = desktop.show("--rate", "0", "--pointers", _specs())
+            await soon(lambda: window.events("ready"), "the window to draw")
+            frames: list[int] = []
+            client.on_progress = lambda progress: frames.append(progress.frames)
+            for number in range(len(POINTERS)):
+                shown = functools.partial(_shown, client, number)
+                await soon(lambda: shown(*_places()[0]), "the first place", 30.0)  # noqa: B023
+                await soon(lambda: frames[-2:] and max(frames[-2:]) <= 3, "a still picture")
+                frames.clear()
+                for x, y in _places():
+                    await send(client, make.move_to(x, y, MODE.width, MODE.height))
+                    await soon(functools.partial(_told, client, number, x, y), f"it at {x}, {y}", 10.0)
+                told.append(f"{MOVES} of {MOVES} right, frames a second: {frames}")
+                assert max(frames, default=0) <= 3, "as of a picture that stands still, twice a second"
+                await send(client, *make.click(1))
+            client.stop()
+            await client.finished()
+
+    with serving(desktop, tmp_path) as host:
+        asyncio.run(asyncio.wait_for(scenario(), 240))
+        host.end()
+    print(desktop.kind.name, told)
+    counters = host.stats().counters
+    assert counters["capture_cursor_told"] >= MOVES * len(POINTERS)
+
+
+def _told(client: punktfunk.Client, number: int, x: int, y: int) -> bool:
+    return _is(client.cursor.pointer, number, x, y)
+
+
+def _shown(client: punktfunk.Client, number: int, x: int, y: int) -> bool:
+    """Point there, and return whether it is there; a program may have its place only after the first of it."""
+    for near in (x - 2, x):
+        client.send(make.move_to(near, y, MODE.width, MODE.height))
+    return _told(client, number, x, y)
+
+
+def test_no_frame_at_all_is_made_while_the_pointer_moves_and_nothing_else(
+    desktop: StreamedDesktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in desktop.session.env.items():
+        monkeypatch.setenv(name, value)
+    with DESKTOPS[desktop.kind.name](DesktopOptions(audio=False)) as opened:
+        output = opened.provide(MODE, separate_cursor=True)
+        assert isinstance(output.screen, PipeWireScreen)
+        assert output.screen.cursor == "metadata"
+        _move_over_a_still_picture(desktop, opened, output)
+
+
+def _move_over_a_still_picture(desktop: StreamedDesktop, opened: UserSession, output: DesktopOutput) -> None:
+    assert isinstance(output.screen, PipeWireScreen)
+    screen = output.screen.model_copy(update={"keepalive_ms": 10_000})
+    capture = open_capture(screen, MODE)
+    told: list[CursorUpdate] = []
+    frames: list[RawFrame] = []
+
+    def take() -> None:
+        with contextlib.suppress(MediaError):  # it is closed
+            while True:
+                frames.append(capture.capture())
+
+    assert isinstance(capture, CursorSource)
+    capture.separate_cursor(told.append)
+    taking = threading.Thread(target=take)
+    try:
+        taking.start()
+        eventually(lambda: frames, "the first picture")
+        window = desktop.show("--rate", "0", "--pointers", _specs())
+        eventually(lambda: window.events("ready"), "the window to draw")
+        eventually(lambda: _pointed(opened, told, *_places()[0]), "the pointer over the window")
+        _settle(frames)
+        before = len(frames)
+        for x, y in _places():
+            eventually(lambda: _pointed(opened, told, x, y), f"the pointer at {x}, {y}", 10.0)  # noqa: B023
+        print(f"{desktop.kind.name}: {len(frames) - before} frames in {MOVES} movements")
+        assert len(frames) == before
+    finally:
+        capture.close()
+        taking.join(15)
+
+
+def _pointed(opened: UserSession, told: list[CursorUpdate], x: int, y: int) -> bool:
+    surface = SurfaceSize(MODE.width, MODE.height)
+    opened.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=x, y=y, surface=surface))
+    return bool(told) and told[-1].visible and abs(told[-1].x - x) <= 1 and abs(told[-1].y - y) <= 1
+
+
+def _settle(frames: list[RawFrame]) -> None:
+    """Wait until nothing is drawn any more: no frame for a second."""
+    seen: list[int] = []
+
+    def still() -> bool:
+        seen.append(len(frames))
+        return len(seen) > 100 and seen[-1] == seen[-100]
+
+    eventually(still, "a picture that stands still")
