@@ -62,7 +62,8 @@ class NewSway(threading.Thread):
 
     def _serve(self, end: socket.socket) -> None:
         header = struct.Struct("=6sII")
-        with end:
+        # Who asked may have waited long enough, and hung up.
+        with end, contextlib.suppress(ConnectionError):
             while request := end.recv(header.size):
                 _, size, kind = header.unpack(request)
                 text = end.recv(size).decode() if size else ""
@@ -70,8 +71,7 @@ class NewSway(threading.Thread):
                     return
                 self.answers.wait()
                 answer = json.dumps(self._answer(kind, text)).encode()
-                with contextlib.suppress(BrokenPipeError):  # who asked may have waited long enough
-                    end.sendall(header.pack(b"i3-ipc", len(answer), kind) + answer)
+                end.sendall(header.pack(b"i3-ipc", len(answer), kind) + answer)
 
     def _answer(self, kind: int, text: str) -> object:
         match kind:
