@@ -299,3 +299,11 @@ def netem_vm(session: nox.Session) -> None:
     """Prove the netem link in a virtual machine whose kernel has sch_netem (software emulation)."""
     _prepare(session)
     _run(session, "python", "-m", "harness.vm", *session.posargs)
+
+
+@nox.session(name="service-vm")
+def service_vm(session: nox.Session) -> None:
+    """Prove the service in a virtual machine with systemd: login, boot, watchdog, journal; as root, by hand."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.service", *session.posargs)

@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from punktfunk import cli_client, cli_desktop, cli_encoders, cli_gamestream, cli_grants, cli_serve, log
+from punktfunk import (
+    cli_client,
+    cli_desktop,
+    cli_encoders,
+    cli_gamestream,
+    cli_grants,
+    cli_serve,
+    cli_service,
+    log,
+)
 from punktfunk.cli_run import fail
 from punktfunk.errors import PunktfunkError
+from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
 from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
 from punktfunk.trust.identity import Identity, Role
@@ -38,7 +48,9 @@ _TABLE_WIDTH = 160
 def _front(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to standard error.")] = False,
 ) -> None:
-    log.configure(level="debug" if verbose else "warning")
+    # In a journal, what a host does is asked about later; whoever started it in a terminal sees it.
+    usual: log.Level = "info" if log.is_journal(sys.stderr) else "warning"
+    log.configure(level="debug" if verbose else usual)
 
 
 @app.command()
@@ -98,6 +110,24 @@ def enter_pin_of_client(
         fail(error)
 
 
+@app.command()
+def arm(
+    seconds: Annotated[
+        int, typer.Option(min=MIN_WINDOW_S, max=MAX_WINDOW_S, help="How long the PIN is valid.")
+    ] = DEFAULT_WINDOW_S,
+    state_dir: Annotated[Path | None, typer.Option(help="State folder of the running host.")] = None,
+) -> None:
+    """Arm pairing at the running host and print the PIN, which one device can use once."""
+    from punktfunk.mgmt.pin_entry import arm_pairing
+
+    try:
+        running = _running_host(state_dir)
+        pin, left = arm_pairing(running, seconds)
+        say(f"punktfunk pair HOST --pin {pin}  (within {left} s, on the device that is to connect)")
+    except PunktfunkError as error:
+        fail(error)
+
+
 def _running_host(state_dir: Path | None) -> RunningHost:
     from punktfunk.host.serve import LOCK_FILE
     from punktfunk.mgmt.remote import RunningHost
@@ -139,6 +169,7 @@ def doctor(
 app.command(name="discover")(cli_client.discover_hosts)
 app.add_typer(cli_gamestream.app, name="gamestream")
 app.add_typer(cli_grants.app, name="desktop")
+app.add_typer(cli_service.app, name="service")
 app.command()(cli_desktop.record)
 app.command()(cli_encoders.encoders)
 app.command(name="testcard")(cli_desktop.draw_testcard)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from punktfunk.cli_run import config_of, fail, fields_of, run
-from punktfunk.errors import CapabilityError, UsageError
+from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.gamestream.ports import BASE_PORT
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.stream.sources import DesktopSpec
@@ -17,6 +17,9 @@ from punktfunk.mgmt.endpoint import MGMT_PORT
 from punktfunk.terminal import say
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.trust.state_dir import default_state_dir
+
+if TYPE_CHECKING:
+    from punktfunk.host.serve_config import ServeConfig
 
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in paired clients only
 
@@ -229,6 +232,9 @@ def serve(  # noqa: PLR0917 - the options of a command line
     ] = True,
     state_dir: Annotated[Path | None, typer.Option(help="Folder of identity and paired clients.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say whether this machine can serve with these options, and end.")
+    ] = False,
 ) -> None:
     """Stream to paired clients: one process, ended by Ctrl-C.
 
@@ -271,7 +277,21 @@ def serve(  # noqa: PLR0917 - the options of a command line
         mgmt_bind=mgmt_bind,
         fixed=_fixed_settings(context),
     )
-    run(run_serve, config)
+    if check:
+        _check(config)
+    else:
+        run(run_serve, config)
+
+
+def _check(config: ServeConfig) -> None:
+    """Look for what a host would refuse to start without; ports and the state folder may be another host's now."""
+    from punktfunk.host.describe import require_encoder
+
+    try:
+        require_encoder(config.host)
+    except PunktfunkError as error:
+        fail(error)
+    say("options      fit this machine")
 
 
 def _source(source: SourceKind, file: Path | None, frame_bytes: int | None) -> dict[str, Any]:

@@ -35,6 +35,10 @@
     │   └── DmaBufError             exit 5  PF550  a picture in a DMA-BUF cannot be taken as it is
     │       ├── LayoutError         exit 5  PF551  nobody here can read the layout that it has
     │       └── ImportRefusedError  exit 5  PF552  the encoder did not import it
+    ├── ServiceError                exit 5  PF560  a service manager did not do what it was asked for
+    │   ├── NoServiceManagerError   exit 4  PF561  no service manager of this user answers
+    │   ├── LingerError             exit 4  PF562  services of this user may not run without a login
+    │   └── ForeignFileError        exit 2  PF563  a file of the machine that punktfunk did not write, or not as it is
     ├── ManagementError             exit 5  PF710  a running host's management API does not answer as it should
     │   └── CredentialError         exit 2  PF711  its token or its password file cannot be used
     ├── SettingsError               exit 5  PF720  the settings of a host cannot be read or written
@@ -278,6 +282,33 @@ class SettingsError(PunktfunkError):
     """The settings of a host cannot be read or written; nothing was changed."""
 
     code = "PF720"
+
+
+class ServiceError(PunktfunkError):
+    """A service manager refused an order, or the host that it started failed."""
+
+    code = "PF560"
+
+
+class NoServiceManagerError(ServiceError):
+    """No service manager of this user answers: the machine has none, or this is no login of the user."""
+
+    code = "PF561"
+    exit_code = 4
+
+
+class LingerError(ServiceError):
+    """This user may not keep services running without being logged in."""
+
+    code = "PF562"
+    exit_code = 4
+
+
+class ForeignFileError(ServiceError):
+    """A unit or a rule stands where ours would, and is not as this installation of punktfunk wrote it."""
+
+    code = "PF563"
+    exit_code = 2
 
 
 class MediaError(PunktfunkError):

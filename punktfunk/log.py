@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json as json_
 import logging
+import os
 import re
 import sys
 import traceback
@@ -23,6 +24,9 @@ from punktfunk.printable import printable, printable_lines
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 _RANKS: Mapping[str, int] = {level: logging.getLevelNamesMapping()[level.upper()] for level in LEVELS}
+
+_PRIORITIES: Mapping[str, int] = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+"""Those of syslog, which ``journalctl --priority`` selects by."""
 
 SCRUBBED = "•••"
 _SECRET_NAMES = re.compile(
@@ -80,10 +84,11 @@ def configure(
     json: bool | None = None,
     stream: TextIO | None = None,
 ) -> None:
-    """Set logging up for this process. ``json`` defaults to "not a terminal"."""
+    """Set logging up for this process. ``json`` defaults to "neither a terminal nor the journal"."""
     out = stream if stream is not None else sys.stderr
-    as_json = not out.isatty() if json is None else json
-    render = _as_json if as_json else _for_a_terminal
+    in_journal = json is None and is_journal(out)
+    as_json = not (out.isatty() or in_journal) if json is None else json
+    render = _for_the_journal if in_journal else _as_json if as_json else _for_a_terminal
 
     def write(entry: Fields) -> None:
         # Standard error is looked up for every line: a program that swaps it for a while and closes the substitute
@@ -93,6 +98,18 @@ def configure(
         to.flush()
 
     _outlet.use(write, level)
+
+
+def is_journal(stream: TextIO) -> bool:
+    """Return whether a stream leads to the journal, as ``JOURNAL_STREAM`` says (systemd.exec(5)): not in a child
+    whose own output goes elsewhere.
+    """
+    said = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # no descriptor behind it, or a closed one
+        return False
+    return said == f"{found.st_dev}:{found.st_ino}"
 
 
 def keep(ring: LogRing | None, level: Level = "info") -> None:
@@ -177,6 +194,17 @@ def _scrubbed(entry: Fields) -> Fields:
 
 def _as_json(entry: Fields) -> str:
     return json_.dumps(entry, default=str)
+
+
+def _for_the_journal(entry: Fields) -> str:
+    """Return ``<priority>concern: event name=value``, the priority before each line of it: the journal has the time."""
+    fields = dict(entry)
+    for name in ("timestamp", "level", "concern", "event", _TRACEBACK):
+        fields.pop(name, None)
+    words = " ".join(f"{name}={json_.dumps(value, default=str)}" for name, value in fields.items())
+    head = f"{entry.get('concern', '')}: {entry['event']}" + (f" {words}" if words else "")
+    lines = [head, *str(entry.get(_TRACEBACK, "")).splitlines()]
+    return "\n".join(f"<{_PRIORITIES[entry['level']]}>{line}" for line in lines)
 
 
 def _for_a_terminal(entry: Fields) -> str:

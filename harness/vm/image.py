@@ -1,7 +1,7 @@
 """What the virtual machine boots: Debian's kernel package as a kernel, a first user space and modules.
 
-Everything lies in a cache folder named after the kernel package; preparing it takes about 5 s and 70 MB of
-download, once.
+Everything lies in a cache folder named after the kernel package and what is taken of it; preparing it takes about 5 s
+and 70 MB of download, once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import bz2
 import contextlib
 import fcntl
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -38,11 +39,26 @@ _MODULE_FOLDERS = (
     "drivers/net/veth.ko",
     "drivers/net/tun.ko",
     "drivers/net/ifb.ko",
+    "crypto/crc32c_generic.ko",
+    "drivers/block/virtio_blk.ko",
+    "drivers/input/evdev.ko",
+    "drivers/input/ff-memless.ko",
+    "drivers/input/joydev.ko",
+    "drivers/input/misc/uinput.ko",
+    "fs/autofs",
+    "fs/ext4",
+    "fs/jbd2",
+    "fs/mbcache.ko",
+    "lib/crc16.ko",
 )
-"""Below ``lib/modules/VERSION/kernel``: what booting and the link need, a hundredth of the package."""
+"""Below ``lib/modules/VERSION/kernel``: what booting, the link and a machine with a disk and gamepads need, a hundredth
+of the package."""
 
 _BOOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 """Loaded from the initial RAM disk, before the root file system is there."""
+
+_DISK_MODULES = ("virtio_blk", "crc32c_generic", "ext4")
+"""Loaded there too, where the machine has a disk."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ def prepare(folder: Path | None = None) -> Image:
     if platform.machine() != "x86_64":
         raise CapabilityError(f"the netem machine is made for x86_64, this is {platform.machine()}")
     package = kernel_package()
-    folder = (folder or cache_folder()) / package
+    folder = (folder or cache_folder()) / f"{package}-{_state()}"
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "lock"):
         image = Image(
@@ -171,16 +187,30 @@ def cpio(entries: list[tuple[str, int, bytes]]) -> bytes:
 
 
 def _initrd(image: Image, modules: Path) -> bytes:
-    entries = [(name, 0o040755, b"") for name in ("bin", "mods", "proc", "sys", "dev", "ro", "rw", "new")]
-    entries.append(("bin/busybox", 0o100755, image.busybox.read_bytes()))
-    order = boot_order((modules / "modules.dep").read_text(encoding="ascii"))
-    entries += [
-        (f"mods/{place:02d}-{Path(path).name}", 0o100644, (modules / path).read_bytes())
-        for place, path in enumerate(order)
+    entries = [
+        (name, 0o040755, b"") for name in ("bin", "mods", "disk", "proc", "sys", "dev", "ro", "rw", "new")
     ]
-    script = (resources.files(__package__) / "initrd.sh").read_bytes()
-    entries.append(("init", 0o100755, script))
+    entries.append(("bin/busybox", 0o100755, image.busybox.read_bytes()))
+    dependencies = (modules / "modules.dep").read_text(encoding="ascii")
+    order = boot_order(dependencies)
+    disk = [path for path in boot_order(dependencies, _DISK_MODULES) if path not in order]
+    entries += [
+        (f"{into}/{place:02d}-{Path(path).name}", 0o100644, (modules / path).read_bytes())
+        for into, paths in (("mods", order), ("disk", disk))
+        for place, path in enumerate(paths)
+    ]
+    entries.append(("init", 0o100755, _script()))
     return gzip.compress(cpio(entries), 1, mtime=0)
+
+
+def _script() -> bytes:
+    return (resources.files(__package__) / "initrd.sh").read_bytes()
+
+
+def _state() -> str:
+    """Return what an image is known by beside its kernel: what is taken of it, and the first user space."""
+    what = repr((_MODULE_FOLDERS, _BOOT_MODULES, _DISK_MODULES)).encode() + _script()
+    return hashlib.sha256(what).hexdigest()[:12]
 
 
 def _wanted(name: str) -> bool:

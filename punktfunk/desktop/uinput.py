@@ -27,6 +27,5 @@ def require_uinput(what: str, node: Path = NODE) -> None:
     if not os.access(node, os.R_OK | os.W_OK):
         raise PrivilegeError(
             f"{node} cannot be written by this user",
-            'let the group input write it: echo \'KERNEL=="uinput", GROUP="input", MODE="0660"\' '
-            "| sudo tee /etc/udev/rules.d/60-punktfunk.rules, and join that group",
+            "punktfunk service gamepads (shows the rule that lets it, and installs it as root)",
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import faulthandler
 
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.notices import ENCODER
@@ -11,6 +13,7 @@ from punktfunk.host.serve_config import ServeConfig
 from punktfunk.host.service import Host
 from punktfunk.host.session_report import SessionReport
 from punktfunk.process.lifetime import until_told_to_end
+from punktfunk.process.service_manager import ServiceManager
 from punktfunk.terminal import say
 
 
@@ -27,15 +30,37 @@ async def serve_host(config: HostConfig) -> int:
 
 
 async def serve(config: ServeConfig) -> int:
-    """Run ``punktfunk serve`` until told to end or ``exit_after_sessions``; 1 when a stream failed."""
-    told = _Told()
-    async with Serving(config) as serving:
-        for line in serving.banner():
-            say(line)
-        serving.session_listeners.append(told.changed)
-        await _until_over(serving.host, told)
+    """Run ``punktfunk serve`` until told to end or ``exit_after_sessions``; 1 when a stream failed.
+
+    Under a service manager that tells nothing of the service, whose end is then 0: streams may fail, the host goes on.
+    """
+    told, manager = _Told(), ServiceManager.of_environment()
+    with contextlib.ExitStack() as supervised:
+        if manager is not None:
+            # A host that hangs in its end is killed as well; what SIGABRT ends writes down where each thread was.
+            supervised.enter_context(manager)
+            faulthandler.enable()
+        async with Serving(config) as serving:
+            for line in serving.banner(secrets=manager is None):
+                say(line)
+            if manager is not None:
+                _report_to(manager, serving)
+            serving.session_listeners.append(told.changed)
+            await _until_over(serving.host, told)
+            if manager is not None:
+                manager.stopping()
     told.catch_up(serving.host)
-    return told.status
+    return told.status if manager is None else 0
+
+
+def _report_to(manager: ServiceManager, serving: Serving) -> None:
+    """Report that clients can connect, and from now on how many stream."""
+
+    def words() -> str:
+        return f"ready, {len(serving.host.sessions.live())} streaming"
+
+    serving.session_listeners.append(lambda _report: manager.status(words()))
+    manager.ready(words())
 
 
 class _Told:

@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-Firewall = Literal["ufw", "firewalld"]
+Firewall = Literal["ufw", "firewalld", "nftables"]
 
 UFW_SETTINGS = Path("/etc/ufw/ufw.conf")
 PROCESSES = Path("/proc")
 
 
 def active_firewall(ufw_settings: Path = UFW_SETTINGS, processes: Path = PROCESSES) -> Firewall | None:
-    """Return the firewall that this machine runs, as far as everybody can see it; ``None`` for none or another."""
+    """Return the firewall that this machine runs, as far as everybody can see it; ``None`` for none or another.
+
+    Plain nftables has no process, and its rules only root can read.
+    """
     with contextlib.suppress(OSError):
         # In bytes: what a person has commented, and the names of others' processes, need not be text.
         if any(line.strip().lower() == b"enabled=yes" for line in ufw_settings.read_bytes().splitlines()):
@@ -29,17 +32,25 @@ def active_firewall(ufw_settings: Path = UFW_SETTINGS, processes: Path = PROCESS
     return None
 
 
-def opening(firewall: Firewall, tcp: Sequence[int], udp: Sequence[int]) -> str:
-    """Return the command that opens some ports."""
-    each = {"tcp": ranges(tcp), "udp": ranges(udp)}
+def opening(firewall: Firewall, tcp: Sequence[int], udp: Sequence[int], *, lasting: bool = False) -> str:
+    """Return the command that opens some ports, with ``lasting`` for good where that is another one.
+
+    Rules of nftables last until the machine is off, unless its file of rules (/etc/nftables.conf) has them too.
+    """
+    each = {kind: texts for kind, texts in (("tcp", ranges(tcp)), ("udp", ranges(udp))) if texts}
     if firewall == "ufw":
-        orders = (
-            f"ufw allow {','.join(texts).replace('-', ':')}/{kind}" for kind, texts in each.items() if texts
+        return " && ".join(
+            f"ufw allow {','.join(texts).replace('-', ':')}/{kind}" for kind, texts in each.items()
         )
-        return " && ".join(orders)
-    return " ".join(
-        ["firewall-cmd", *(f"--add-port={text}/{kind}" for kind, texts in each.items() for text in texts)]
-    )
+    if firewall == "nftables":
+        return " && ".join(
+            f"nft add rule inet filter input {kind} dport '{{ {', '.join(texts)} }}' accept"
+            for kind, texts in each.items()
+        )
+    ports = [f"--add-port={text}/{kind}" for kind, texts in each.items() for text in texts]
+    if lasting:
+        return " ".join(["firewall-cmd --permanent", *ports, "&& firewall-cmd --reload"])
+    return " ".join(["firewall-cmd", *ports])
 
 
 def ranges(ports: Sequence[int]) -> list[str]:

@@ -138,8 +138,11 @@ class Served:
                 await self._end_announcement()
                 self._announce()
 
-    def banner(self) -> list[str]:
-        """Return what a person reads first: what is streamed and how, where, who this is, what to do next."""
+    def banner(self, *, secrets: bool = True) -> list[str]:
+        """Return what a person reads first: what is streamed and how, where, who this is, what to do next.
+
+        Without ``secrets`` for a log that others may read: no link that signs in, no PIN.
+        """
         config = self.config.host
         lines = []
         if self.host.protocols:
@@ -171,9 +174,11 @@ class Served:
             lines.append(
                 "WARNING      no new Moonlight client can pair: its PIN is entered by the management API (--mgmt)"
             )
-        if self.management is not None:
+        if self.management is not None and secrets:
             lines.append(f"console      {self.management.console_link()}  (signs in once, within 10 min)")
-        if self.host.native is not None:
+        if self.management is not None and not secrets:
+            lines.append("console      punktfunk console prints a link, punktfunk arm a PIN for a new device")
+        if self.host.native is not None and secrets:
             lines.append(f"next         {self._next_step(self.host.native.places()[0], paired)}")
         return lines
 

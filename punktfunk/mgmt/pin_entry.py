@@ -1,4 +1,4 @@
-"""``punktfunk pin``: enter the PIN that a Moonlight client shows, at the host that runs on this machine."""
+"""Pair at the host that runs here: ``punktfunk pin`` enters a client's PIN, ``punktfunk arm`` gives its own."""
 
 from __future__ import annotations
 
@@ -59,3 +59,14 @@ def enter_pin(host: RunningHost, pin: str, device: str | None, name: str | None)
     body = {"pin": pin, "device": found[0].fingerprint, "name": name}
     host.call("POST", "/api/v1/pair/pin", body)
     return found[0]
+
+
+def arm_pairing(host: RunningHost, seconds: int) -> tuple[str, int]:
+    """Open the host's pairing window and return its PIN and for how many seconds that is valid."""
+    said = host.call("POST", "/api/v1/native/pair/arm", {"ttl_secs": seconds})
+    try:
+        return str(said["pin"]), int(said["expires_in_secs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManagementError(
+            f"the host at {host.url} does not tell its PIN", "it is of another version: start it anew"
+        ) from error

@@ -47,7 +47,7 @@ put_back() {{
 _HOLD: Final = (
     _COMMON
     + f"""\
-trap '' INT TERM HUP PIPE
+trap '' INT TERM HUP PIPE ABRT
 exec 3<&0
 wait_until() {{
     tries=$2

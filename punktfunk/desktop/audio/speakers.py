@@ -19,7 +19,7 @@ _LIMIT_S: Final = 5.0
 _MUTE_LIMIT_S: Final = 5.0
 """For the holder to say that they are muted, and to end: whoever waits has a desktop's other work to do."""
 _HOLD: Final = """\
-trap '' INT TERM HUP PIPE
+trap '' INT TERM HUP PIPE ABRT
 pactl set-sink-mute "$1" 1 && echo muted && read -r _
 pactl set-sink-mute "$1" 0
 """

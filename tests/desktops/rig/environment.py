@@ -22,16 +22,20 @@ _SYSTEMS_CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 _PIP: Final = ("/venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
-def prepare(root: Path, folder: Path) -> Path:
+def prepare(
+    root: Path, folder: Path, *, extras: Sequence[str] = ("desktop",), beside: Sequence[str] = _TESTING
+) -> Path:
     """Return an environment for that root, this clone's own, with the wheel of this state of the clone.
 
-    Raises HarnessError when it cannot be made.
+    ``extras`` are those of the wheel, ``beside`` what is installed beside it. Raises HarnessError when it cannot be
+    made.
     """
     venv, out = folder / "venv", folder / "wheel"
     dependencies, installed = folder / "dependencies", folder / "installed"
     out.mkdir(parents=True, exist_ok=True)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["desktop"], *_TESTING]
+    optional = [each for extra in extras for each in project["optional-dependencies"][extra]]
+    wanted = [*project["dependencies"], *optional, *beside]
     constraints = (ROOT / ".ci" / "constraints.txt").read_bytes()
     state = hashlib.sha256(f"{root.name} {root.stat().st_ino} {wanted}".encode() + constraints).hexdigest()
     if not _is(dependencies, state):
