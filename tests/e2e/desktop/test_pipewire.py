@@ -355,11 +355,12 @@ def test_a_screen_that_is_not_there_is_not_replaced_by_a_camera(server: Server) 
         assert library.STREAM_STREAMING not in camera.states
 
 
+@pytest.mark.parametrize("sealed", [True, False])
 def test_only_what_has_changed_is_converted_where_the_producer_says_so_and_no_picture_was_lost(
-    server: Server,
+    server: Server, sealed: bool
 ) -> None:
     tall = Mode(320, 400, 60)
-    with Producer(server.remote, height=400) as producer:
+    with Producer(server.remote, height=400, sealed=sealed) as producer:
         capture = opened(server, producer, tall)
         first(capture)
         picture = grey(255, tall)
