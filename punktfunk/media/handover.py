@@ -22,6 +22,10 @@ _MOST_WORDS: Final = 200
 """Characters of a driver's reason."""
 
 
+POINTER_DRAWN: Final = "the pointer is drawn into the picture"
+"""What has to be done to pictures whose pointer is told beside them, unless the client draws it."""
+
+
 class Way(StrEnum):
     """How a picture gets to the encoder."""
 
@@ -64,13 +68,14 @@ class Handover:
 
     def __init__(self, encoder: str, imports: DmaBufImports | None, works: Sequence[str] = ()) -> None:
         """``works`` says in words what has to be done to each picture on its way, which nobody does in a DMA-BUF."""
-        self.refusals = 0
-        """So often something was refused: :attr:`offers` have changed."""
+        self.changes = 0
+        """How often :attr:`offers` may have changed: something was refused, or is to be done to pictures no longer."""
         self.decision: Decision | None = None
         """What was decided of the last picture; None before the first."""
         self._encoder = encoder
         self._imports = imports
-        self._works = tuple(works)
+        self._works = dict.fromkeys(works, True)
+        """What has to be done to pictures, and whether it has to be done now."""
         self._not_imported: dict[tuple[int, int], str] = {}
         self._not_mapped: dict[int, str] = {}
         self._decided_of: object = None
@@ -80,7 +85,7 @@ class Handover:
     def offers(self) -> DmaBufOffers:
         """What a source may give now; less with each refusal."""
         mapped = tuple(code for code in PACKED if code not in self._not_mapped)
-        if self._imports is None or self._works:
+        if self._imports is None or self._work:
             return DmaBufOffers((), mapped)
         imported = (
             (code, tuple(each for each in modifiers if (code, each) not in self._not_imported))
@@ -128,15 +133,27 @@ class Handover:
         else:
             self._not_imported[code, modifier] = why
         self._decided_of = None
-        self.refusals += 1
+        self.changes += 1
         what = "mapped" if mapped else "imported"
         log.get("media").warning(f"a DMA-BUF is not {what}", format=format_words(code, modifier), cause=why)
         return True
 
+    def need(self, work: str, needed: bool) -> None:
+        """Take note whether one of the ``works`` has to be done from now on; others are never."""
+        if self._works.get(work) is (not needed):
+            self._works[work] = needed
+            self._decided_of = None
+            self.changes += 1
+
+    @property
+    def _work(self) -> str:
+        """What has to be done to pictures now; "" for nothing."""
+        return next((work for work, needed in self._works.items() if needed), "")
+
     def _obstacle(self, code: int, modifier: int) -> str:
         """Return why pictures of that kind are not imported; "" where they are."""
-        if self._works:
-            return self._works[0]
+        if work := self._work:
+            return work
         if self._imports is None:
             return f"{self._encoder} imports no DMA-BUFs"
         if (refusal := self._not_imported.get((code, modifier))) is not None:
@@ -147,8 +164,8 @@ class Handover:
 
     def _why_no_dma_buf(self) -> str:
         """Return why a source gives pictures in memory."""
-        if self._works:
-            return self._works[0]
+        if work := self._work:
+            return work
         if self._imports is None:
             return f"{self._encoder} imports no DMA-BUFs"
         if self._not_imported:

@@ -113,6 +113,28 @@ def test_where_nothing_can_be_handed_on_nothing_is_offered_for_it_and_the_reason
     assert str(handover.decision) == f"mapped ({reason})"
 
 
+def test_what_does_not_have_to_be_done_any_more_is_no_obstacle() -> None:
+    handover = Handover("encoder", IMPORTS, ("the pointer is drawn", "the marker is read"))
+    for work, needed, changes in (
+        ("the pointer is drawn", True, 0),
+        ("the pointer is drawn", False, 1),
+        ("the pointer is drawn", False, 1),
+        ("something else", True, 1),
+        ("something else", False, 1),
+    ):
+        handover.need(work, needed)
+        assert handover.changes == changes
+    handover.of_memory(copied=False)
+    assert str(handover.decision) == "memory (the marker is read)"
+    assert handover.offers.imported == ()
+    handover.need("the marker is read", False)
+    assert handover.of_dma_buf(XRGB8888, TILED) is Way.IMPORTED
+    assert handover.offers.imported == ((XRGB8888, (TILED, LINEAR)), (NV12, (TILED,)))
+    handover.need("the pointer is drawn", True)
+    with pytest.raises(LayoutError, match="the pointer is drawn, and a processor cannot read"):
+        handover.of_dma_buf(XRGB8888, TILED)
+
+
 def test_what_was_refused_is_offered_no_more() -> None:
     handover = Handover("encoder", IMPORTS)
     assert handover.offers == DmaBufOffers(((XRGB8888, (TILED, LINEAR)), (NV12, (TILED,))), tuple(PACKED)), (
@@ -122,7 +144,7 @@ def test_what_was_refused_is_offered_no_more() -> None:
     assert handover.refuse(XRGB8888, LINEAR, "out of surfaces")
     assert not handover.refuse(XRGB8888, LINEAR, "again")
     assert handover.refuse(NV12, TILED, "no such surface")
-    assert handover.refusals == 2
+    assert handover.changes == 2
     assert handover.offers.imported == ((XRGB8888, (TILED,)),)
     assert handover.of_dma_buf(XRGB8888, LINEAR) is Way.MAPPED
     assert str(handover.decision) == "mapped (encoder did not import XR24 linear: out of surfaces)"
@@ -197,7 +219,7 @@ class DeviceSource:
             raise SourceLostError("the desktop has gone")
         self._left -= 1
         self.given += 1
-        if self._handover.refusals:
+        if self._handover.changes:
             self._handover.of_memory(copied=False)
             return RawFrame(av.VideoFrame(MODE.width, MODE.height, "yuv420p"), self.given, 0)
         self._handover.of_dma_buf(self.buffer.fourcc, self.buffer.modifier)

@@ -23,7 +23,7 @@ from punktfunk.media import (
     VideoSource,
     open_encoder,
 )
-from punktfunk.media.handover import Handover
+from punktfunk.media.handover import POINTER_DRAWN, Handover
 from punktfunk.media.types import BT709, Colours
 from punktfunk.units import Mode
 
@@ -128,7 +128,7 @@ def obstacles(spec: WlrScreen | PipeWireScreen) -> list[str]:
     if isinstance(spec, WlrScreen):
         found.append("the compositor copies its pictures into memory")
     elif spec.cursor == "metadata":
-        found.append("the pointer is drawn into the picture")
+        found.append(POINTER_DRAWN)
     if spec.read_marker:
         found.append("the frame marker is read")
     return found

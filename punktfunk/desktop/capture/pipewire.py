@@ -25,7 +25,7 @@ from punktfunk.desktop.pipewire.buffers import Cursor
 from punktfunk.desktop.pipewire.formats import Wish
 from punktfunk.desktop.pipewire.pictures import Picture
 from punktfunk.errors import DmaBufError, LayoutError, MediaError
-from punktfunk.media.handover import Handover, Way
+from punktfunk.media.handover import POINTER_DRAWN, Handover, Way
 from punktfunk.media.shared_memory import Scratch
 from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
@@ -64,7 +64,7 @@ class PipeWireCapture:
         self._shared = shared
         self._wish = wish
         self._handover = handover
-        self._refusals = handover.refusals
+        self._changes = handover.changes
         self._refusal: DmaBufError | None = None
         """Why the last picture was none that could be taken."""
         self._held: Picture | None = None
@@ -80,6 +80,8 @@ class PipeWireCapture:
         self._reporter = CursorReporter(mode.width, mode.height)
         self._repaints = False
         """Whether the last frame shows the pointer otherwise than the next is to."""
+        self._was_told = False
+        """Whether somebody else has drawn the pointer."""
         self._size = mode.width, mode.height
         self._bands = BandConverter(colours)
         self._partly = 0
@@ -117,7 +119,7 @@ class PipeWireCapture:
         """
         if self._closed:
             raise MediaError("the capture is closed", "open a new one")
-        if self._handover.refusals != self._refusals:
+        if self._handover.changes != self._changes:
             self._ask_for_others()
         if self._frames.has_frame:
             return self._next()
@@ -224,6 +226,10 @@ class PipeWireCapture:
         if painted != self._pointer.is_painted:
             self._pointer.is_painted = painted
             self._repaints = True
+            # Each change is a new format. One back is enough: a pointer that is too large now and then is shaken.
+            if painted or not self._was_told:
+                self._handover.need(POINTER_DRAWN, painted)
+            self._was_told = True
 
     def _frame_of(self, picture: Picture) -> RawFrame | None:
         """Make a frame of a picture, the way that is decided; None where it cannot be taken: others are asked for."""
@@ -274,8 +280,8 @@ class PipeWireCapture:
             self._ask_for_others()
 
     def _ask_for_others(self) -> None:
-        """Ask for what is offered since something was refused; what was handed on of that kind is not given again."""
-        self._refusals = self._handover.refusals
+        """Ask for what is offered now; what was handed on before is not given again, as it may be what was refused."""
+        self._changes = self._handover.changes
         self._wish = replace(self._wish, dma_bufs=self._handover.offers)
         if self._held is not None:
             self._frames.forget()

@@ -207,6 +207,26 @@ def test_what_has_to_be_looked_at_or_drawn_into_comes_in_memory(
             stream.producer.close()
 
 
+def test_pictures_are_handed_on_while_the_client_draws_the_pointer_and_once_at_most(
+    server: Server, opened: Callable[..., Stream]
+) -> None:
+    """A pointer may be too large for the client now and then, and each change is a new format."""
+    with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN], memory_too=True) as producer:
+        stream = opened(producer, cursor="metadata")
+        for listener, chosen in (
+            (None, [None]),
+            (lambda _: None, [None, UPSIDE_DOWN]),
+            (None, [None, UPSIDE_DOWN, None]),
+            (lambda _: None, [None, UPSIDE_DOWN, None]),
+        ):
+            stream.producer.separate_cursor(listener)
+            see(stream, producer)
+            eventually(lambda: see(stream, producer) or producer.chosen == chosen, "the way")  # noqa: B023
+            see(stream, producer)
+            assert (stream.way is Way.IMPORTED) is (chosen[-1] is not None)
+        assert "the pointer is drawn into the picture" in str(stream.producer.handover)
+
+
 def test_a_screen_of_another_size_comes_in_memory_and_is_scaled(
     server: Server, opened: Callable[..., Stream]
 ) -> None:
