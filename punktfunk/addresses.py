@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
+from collections.abc import Iterable
+from typing import Any
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """Where a datagram comes from or goes to, as :mod:`socket` says it: IPv4, or IPv6 with flow and zone."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+_ZONE_DIGITS = 9
 _PRIVATE = tuple(
     ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
@@ -20,6 +24,60 @@ def parse_address(text: str) -> Address:
     address = ipaddress.ip_address(text.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return mapped or address
+
+
+def zone_index(text: str) -> int:
+    """Return the number of the interface that an address such as ``fe80::7%eth0`` names; 0 where it names none.
+
+    Raises ``OSError`` for an interface that this machine does not have.
+    """
+    zone = text.partition("%")[2]
+    if not zone:
+        return 0
+    if not zone.isdecimal():
+        return socket.if_nametoindex(zone)
+    if len(zone) > _ZONE_DIGITS:
+        raise OSError(errno.ENODEV, "no such interface")
+    return int(zone)
+
+
+def socket_address(text: str, port: int) -> SocketAddress:
+    """Return what a socket is bound or connected to; raise ``OSError`` for a zone that is no interface here."""
+    address = parse_address(text)
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address), port
+    return str(address), port, 0, zone_index(text)
+
+
+def host_of(address: SocketAddress) -> str:
+    """Return the address of a socket's end as text, with its zone where it has one: ``fe80::7%2``."""
+    host = address[0].partition("%")[0]
+    return f"{host}%{address[3]}" if len(address) == 4 and address[3] else host
+
+
+def resolved_hosts(answers: Iterable[tuple[Any, ...]]) -> list[str]:
+    """Return the addresses of what ``getaddrinfo`` answers, each once, with their zones."""
+    return list(dict.fromkeys(host_of(answer[4]) for answer in answers))
+
+
+def written(host: str, port: int) -> str:
+    """Return an address and a port as people write them: IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def places_to_bind(bind: str) -> list[tuple[str, bool]]:
+    """Return where to bind a port, and of each whether a machine may lack it: both families where ``bind`` is all.
+
+    Sockets of IPv6 are to be for IPv6 alone, so that no address comes mapped.
+    """
+    if parse_address(bind).is_unspecified:
+        return [("0.0.0.0", False), ("::", True)]  # noqa: S104 - what the operator asked for
+    return [(bind, False)]
+
+
+def lacks_family(error: OSError) -> bool:
+    """Return whether binding failed because this machine does not speak that family, IPv6 switched off included."""
+    return error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 
 
 def source_of(address: str) -> str:
@@ -44,23 +102,20 @@ def is_private(address: Address) -> bool:
 
 
 def reachable_addresses(bind: str) -> list[str]:
-    """Return the addresses at which a socket bound to ``bind`` can be dialled from this machine's networks.
+    """Return the addresses at which a port bound to ``bind`` can be dialled from this machine's networks.
 
-    For an unspecified address: the one that a packet to the outside would leave from (nothing is sent), or
-    loopback where no route leads out.
+    For an unspecified address, which is bound in both families: those that packets to the outside would leave from,
+    IPv4 first (nothing is sent), or loopback where no route leads out.
     """
     address = parse_address(bind)
     if not address.is_unspecified:
         return [str(address)]
-    outside = [(socket.AF_INET, "192.0.2.1")]
-    if address.version == 6:
-        outside.append((socket.AF_INET6, "2001:db8::1"))
     found = []
-    for family, target in outside:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((target, 9))
-            except OSError:
-                continue
-            found.append(str(ipaddress.ip_address(probe.getsockname()[0])))
+                found.append(str(ipaddress.ip_address(probe.getsockname()[0])))
+        except OSError:  # no route, or no such family
+            continue
     return found or ["127.0.0.1"]

@@ -18,6 +18,7 @@ from punktfunk import (
     cli_encoders,
     cli_gamestream,
     cli_grants,
+    cli_reach,
     cli_serve,
     cli_service,
     log,
@@ -25,7 +26,6 @@ from punktfunk import (
 from punktfunk.cli_run import fail
 from punktfunk.errors import PunktfunkError
 from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
-from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.state_dir import default_state_dir
@@ -41,7 +41,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_TABLE_WIDTH = 160
 
 
 @app.callback()
@@ -150,23 +149,9 @@ app.command()(cli_client.pair)
 app.command()(cli_client.probe)
 
 
-@app.command()
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    state_dir: Annotated[
-        Path | None, typer.Option(help="State folder of the host, for what it was granted.")
-    ] = None,
-) -> None:
-    """Show what this machine can stream, who uses it, and the command that fixes what is missing."""
-    from punktfunk import findings
-    from punktfunk.host import doctor as examination
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
-    found = examination.examine(state_dir or default_state_dir())
-    raise typer.Exit(findings.show(found, console, as_json=as_json))
-
-
+app.command()(cli_reach.doctor)
 app.command(name="discover")(cli_client.discover_hosts)
+app.command()(cli_reach.wake)
 app.add_typer(cli_gamestream.app, name="gamestream")
 app.add_typer(cli_grants.app, name="desktop")
 app.add_typer(cli_service.app, name="service")

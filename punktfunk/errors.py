@@ -23,6 +23,11 @@
     │   └── SessionClosedError      exit 5  PF330  the session has ended
     ├── ProtocolError               exit 5  PF400  the peer broke the control protocol
     │   ├── HandshakeError          exit 5  PF410  the handshake did not complete
+    │   │   ├── HostNotFoundError     exit 5  PF580  no host is called that
+    │   │   ├── HostUnreachableError  exit 5  PF581  no machine answers at that address, or no route leads there
+    │   │   ├── PortClosedError       exit 5  PF582  the machine answers, and nothing listens on the port
+    │   │   ├── PortFilteredError     exit 5  PF583  a firewall says that it lets nobody through to the port
+    │   │   └── NoAnswerError         exit 5  PF584  nothing comes back: a silent firewall, a machine that is off
     │   ├── RejectedError           exit 1  PF420  the host refused this client (carries the close code)
     │   ├── StatusError             exit 1  PF450  a request of GameStream that is refused (carries the status code)
     │   ├── UntrustedPeerError      exit 1  PF430  pin mismatch, or open trust off loopback
@@ -208,6 +213,36 @@ class HandshakeError(ProtocolError):
     """The handshake did not complete."""
 
     code = "PF410"
+
+
+class HostNotFoundError(HandshakeError):
+    """No host is called that: neither an announcement nor the name service knows the name."""
+
+    code = "PF580"
+
+
+class HostUnreachableError(HandshakeError):
+    """No machine answers at the address, or this machine has no route there."""
+
+    code = "PF581"
+
+
+class PortClosedError(HandshakeError):
+    """The machine was found and answers, and nothing listens on the port."""
+
+    code = "PF582"
+
+
+class PortFilteredError(HandshakeError):
+    """A firewall, the machine's own or one on the way, answers that it lets nobody through to the port."""
+
+    code = "PF583"
+
+
+class NoAnswerError(HandshakeError):
+    """Nothing came back: a firewall drops what is sent, the machine is off, or the host hangs."""
+
+    code = "PF584"
 
 
 class RejectedError(ProtocolError):

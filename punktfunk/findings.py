@@ -62,7 +62,8 @@ def show(findings: Sequence[Finding], console: Console, *, as_json: bool = False
         for finding in findings:
             mark = "[green]yes[/]" if finding.ok else "[red]no[/]"
             what = finding.detail if finding.ok else " - ".join(t for t in (finding.detail, finding.fix) if t)
-            table.add_row(finding.name, mark, finding.used_by, what.replace("[", r"\["))
+            name, used_by, what = (t.replace("[", r"\[") for t in (finding.name, finding.used_by, what))
+            table.add_row(name, mark, used_by, what)
         console.print(table)
         wanted = [f.fix.removeprefix(_APT) for f in findings if not f.ok and f.fix.startswith(_APT)]
         packages = dict.fromkeys(wanted)  # two capabilities may lack the same one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from punktfunk.client import messages
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.dial import dialled
 from punktfunk.client.ending import Counts, silence_ns
+from punktfunk.client.host_card import note_card
 from punktfunk.client.json_lines import exit_status
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.client.latency import latency_words
@@ -20,7 +22,7 @@ from punktfunk.client.until_end import until_end
 from punktfunk.client.window import load_sdl
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ResultsError, UsageError
-from punktfunk.native.client import DEFAULT_PORT
+from punktfunk.native.client import DEFAULT_PORT, parse_host_port
 from punktfunk.native.control import S
 from punktfunk.native.discovery import FoundHost, discover
 from punktfunk.terminal import say
@@ -38,7 +40,7 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         load_sdl()
     if config.out is not None:
         prepare_output(config.out, overwrite=overwrite)
-    config = await dialled(config)
+    asked, config = config.address, await dialled(config)
     client = Client(config.address, config)
     client.on_progress = lambda progress: say(_second_line(progress, silence_ns(client.mode.refresh_hz)))
     async with client:
@@ -46,6 +48,7 @@ async def receive(config: ClientConfig, *, overwrite: bool = False) -> int:
         kind = f"verification of {welcome.frames} frames" if welcome.frames else "stream"
         say(f"{kind} {client.mode}, FEC {welcome.fec.name} {welcome.fec_percent} %")
         say(f"host fingerprint {client.host_fingerprint}")
+        await asyncio.to_thread(note_card, config.state_dir, client.address, asked)
         await until_end(client, _WIND_DOWN_S)
     summary = await client.finished()
     say(_summary_line(summary))
@@ -81,8 +84,9 @@ def _output_line(path: Path) -> str:
 
 async def pair_device(config: ClientConfig, pin: str) -> int:
     """Pair with ``config.address`` and say what comes next."""
-    config = await dialled(config)
+    asked, config = config.address, await dialled(config)
     fingerprint = await pair(config.address, pin, config)
+    await asyncio.to_thread(note_card, config.state_dir, parse_host_port(config.address), asked)
     say(f"paired with {config.address}")
     say(f"host fingerprint {fingerprint}")
     say(f"next: punktfunk connect {config.address}")

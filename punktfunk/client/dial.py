@@ -10,41 +10,58 @@ import asyncio
 import ipaddress
 import re
 import socket
+from collections.abc import Sequence
 
+from punktfunk.addresses import resolved_hosts, written
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
-from punktfunk.errors import CapabilityError, ConfigError, HandshakeError
+from punktfunk.errors import CapabilityError, ConfigError, HandshakeError, HostNotFoundError
 from punktfunk.native.client import DEFAULT_PORT, parse_host_port
-from punktfunk.native.discovery import FoundHost, discover
+from punktfunk.native.discovery import MAX_ADDRESSES, FoundHost, discover
+from punktfunk.native.port_probe import probe_port
 
 LISTEN_S = 1.5
 """How long announced hosts are listened for; one that runs answers in a few milliseconds."""
 RESOLVE_LIMIT_S = 5.0
+ANSWER_LIMIT_S = 1.0
+"""How long each of several addresses has to answer; they are asked at once."""
 _NAME = re.compile(r"(?P<name>[^:\[\]/]{1,253}?)(?::(?P<port>\d{1,5}))?")
 
 
 async def dialled(config: ClientConfig) -> ClientConfig:
     """Return ``config`` with a literal address, and with a pin where an announcement led to a known host.
 
-    Raises ``ConfigError`` for what is neither address nor name, ``HandshakeError`` for a name that nobody has.
+    Of several addresses it is the first that answers. Raises ``ConfigError`` for what is neither address nor name,
+    ``HostNotFoundError`` for a name that nobody has, ``HandshakeError`` for one that several announced hosts have.
     """
-    match = _NAME.fullmatch(config.address.strip())
-    if match is None or _is_literal(match["name"]):
+    name, port = host_and_port(config.address)
+    if name is None:
         parse_host_port(config.address)
         return config
-    name, port = match["name"], int(match["port"] or 0)
-    if port > 65535:
-        raise ConfigError(f"{port} is not a UDP port", "leave it out, or write 1 to 65535")
     # A bare name is most likely one that a host announces, a dotted one belongs to the domain name system.
     ways = (_announced, _resolved) if "." not in name.removesuffix(".local") else (_resolved, _announced)
     for way in ways:
         found = await way(config, name, port)
         if found is not None:
             return found
-    raise HandshakeError(
-        f"no host is called {name!r}",
-        "punktfunk discover lists those that announce themselves; an address will do, too",
+    raise HostNotFoundError(
+        f"no host is called {name!r}: nobody announces that name here, and the name service does not know it",
+        "is the host on (punktfunk wake)? punktfunk discover lists those that announce themselves; an address will do",
     )
+
+
+def host_and_port(text: str) -> tuple[str | None, int]:
+    """Return name and port of ``NAME[:PORT]``, 0 for none; no name where it is not one, as a literal address is not.
+
+    Raises ``ConfigError`` for a port that there is not.
+    """
+    match = _NAME.fullmatch(text.strip())
+    if match is None or _is_literal(match["name"]):
+        return None, 0
+    port = int(match["port"] or 0)
+    if port > 65535:
+        raise ConfigError(f"{port} is not a UDP port", "leave it out, or write 1 to 65535")
+    return match["name"], port
 
 
 async def _announced(config: ClientConfig, name: str, port: int) -> ClientConfig | None:
@@ -59,13 +76,14 @@ async def _announced(config: ClientConfig, name: str, port: int) -> ClientConfig
         raise HandshakeError(
             f"{len(found)} hosts are called {name!r}", "dial the address of one: punktfunk discover"
         )
-    return None if not found else _at_announced(config, found[0], port)
+    return None if not found else await _at_announced(config, found[0], port)
 
 
-def _at_announced(config: ClientConfig, host: FoundHost, port: int) -> ClientConfig | None:
+async def _at_announced(config: ClientConfig, host: FoundHost, port: int) -> ClientConfig | None:
     if not host.addresses:
         return None
-    changes: dict[str, str] = {"address": _written(host.addresses[0], port or host.port)}
+    address = await answering(host.addresses, port or host.port)
+    changes: dict[str, str] = {"address": written(address, port or host.port)}
     if config.pin is None and config.state_dir is not None:
         known = {host.fingerprint for host in KnownHosts(config.state_dir).all()}
         # An announcement may lie about the fingerprint; the pin then ends the handshake.
@@ -80,11 +98,28 @@ async def _resolved(config: ClientConfig, name: str, port: int) -> ClientConfig 
             answers = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError, TimeoutError):
         return None
-    # IPv4 first: hosts listen there by default.
-    addresses = sorted((str(answer[4][0]) for answer in answers), key=lambda address: ":" in address)
+    found = resolved_hosts(answers)
+    # IPv4 first, which is the way of fewest surprises where both lead there.
+    addresses = sorted(found, key=lambda address: ":" in address)[:MAX_ADDRESSES]
     if not addresses:
         return None
-    return config.model_copy(update={"address": _written(addresses[0], port or DEFAULT_PORT)})
+    port = port or DEFAULT_PORT
+    return config.model_copy(update={"address": written(await answering(addresses, port), port)})
+
+
+async def answering(addresses: Sequence[str], port: int) -> str:
+    """Return the first address, in this order, whose port answers; the first of all where none does."""
+    if len(addresses) == 1:
+        return addresses[0]
+    probes = [asyncio.ensure_future(probe_port((address, port), ANSWER_LIMIT_S)) for address in addresses]
+    try:
+        for address, probe in zip(addresses, probes, strict=True):
+            if (await probe).answered:
+                return address
+    finally:
+        for probe in probes:
+            probe.cancel()
+    return addresses[0]
 
 
 def _is_literal(text: str) -> bool:
@@ -93,7 +128,3 @@ def _is_literal(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _written(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from punktfunk.addresses import written
 from punktfunk.errors import StatusError
 from punktfunk.gamestream.surround import SurroundParams
 
@@ -159,7 +160,7 @@ def _surround_params(text: str) -> SurroundParams | None:
 def rtsp_url(address: str, port: int, *, encrypted: bool) -> str:
     """Return ``sessionUrl0``: where a client goes on by RTSP, at the ``address`` of this host that it reached.
 
-    Nothing follows the port: clients take what stands behind the last colon (section 4.3).
+    Nothing follows the port: clients take what stands behind the last colon (section 4.3). A zone is left out, for it
+    names an interface of this machine.
     """
-    shown = f"[{address}]" if ":" in address else address
-    return f"{'rtspenc' if encrypted else 'rtsp'}://{shown}:{port}"
+    return f"{'rtspenc' if encrypted else 'rtsp'}://{written(address.partition('%')[0], port)}"

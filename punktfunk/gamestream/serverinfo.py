@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from punktfunk.addresses import parse_address
 from punktfunk.gamestream import xml
 from punktfunk.gamestream.describe import ANY_HEVC
+from punktfunk.neighbours import NO_MAC
 
 APP_VERSION = "7.1.431.-1"
 """The dialect: clients test its fourth number, which is negative, for all that this project speaks."""
 GFE_VERSION = "3.23.0.74"
-NO_MAC = "00:00:00:00:00:00"
-"""What clients ignore."""
 NO_LOCAL_IP = "127.0.0.1"
 """What clients ignore, where they came by IPv6: an IPv6 literal would replace the IPv4 address that they know."""
 
@@ -34,6 +33,7 @@ class ServerInfo:
     """Number of the app that runs, 0 for none: what is busy and with what is one thing, so that the two agree."""
     local_ip: str
     mac: str = NO_MAC
+    """All zeros, which clients ignore, where there is nothing to wake or nobody to be told."""
     paired: bool = False
 
     def document(self) -> bytes:

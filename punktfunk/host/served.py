@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 from punktfunk import log
-from punktfunk.announcement import Announcement
+from punktfunk.announcement import Announcement, Service
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import ConfigError, CursorPaintedError, PunktfunkError
 from punktfunk.gamestream.ports import Ports
@@ -19,7 +18,7 @@ from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.awake import Awake
 from punktfunk.host.describe import describe_encoder, describe_stream, require_cursor, require_encoder
 from punktfunk.host.desktop import DesktopPool
-from punktfunk.host.gamestream.announcement import moonlight_announcement
+from punktfunk.host.gamestream.announcement import moonlight_service
 from punktfunk.host.gamestream.pairing import WIRE as GAMESTREAM
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
@@ -29,7 +28,7 @@ from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SettingsStore
 from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import Setting
-from punktfunk.native.discovery import native_announcement
+from punktfunk.native.discovery import native_service
 from punktfunk.trust.identity import Identity
 from punktfunk.trust.open_trust import OpenTrust
 
@@ -61,7 +60,8 @@ class Served:
         self.gamestream_missing: PunktfunkError | None = None
         """Why GameStream is not served, though it would have been."""
         self._apps: AppCatalogue | None = None
-        self._announcing: list[asyncio.Task[Announcement]] = []
+        self._announcement: Announcement | None = None
+        self._announcing: asyncio.Task[Announcement] | None = None
         self._changing = asyncio.Lock()
         self._settings: SettingsStore | None = None
         self._awake: Awake | None = None
@@ -108,7 +108,7 @@ class Served:
     @property
     def announced(self) -> bool:
         """Whether the local network has been told of the host."""
-        return bool(self._announcing) and all(task.done() and task.result().made for task in self._announcing)
+        return self._announcement is not None and self._announcement.made
 
     async def change_settings(self, changes: Mapping[str, object]) -> None:
         """Apply other values, all of them or none.
@@ -192,28 +192,27 @@ class Served:
         return f"arm pairing{where}, then: punktfunk pair {place} --pin PIN"
 
     def _announce(self) -> None:
-        if self.config.announce:
+        services = list(self._services()) if self.config.announce else []
+        if services:
+            self._announcement = Announcement(services, self.config.host.bind)
             # Asking the network whether a name is free takes most of a second; nobody has to wait for it.
-            self._announcing = [
-                asyncio.create_task(announcement.__aenter__()) for announcement in self._announcements()
-            ]
+            self._announcing = asyncio.create_task(self._announcement.__aenter__())
 
-    def _announcements(self) -> Iterator[Announcement]:
+    def _services(self) -> Iterator[Service]:
         """Give what the network is told, a service each."""
-        name, bind, fingerprint = socket.gethostname(), self.config.host.bind, self.identity.fingerprint
+        fingerprint = self.identity.fingerprint
         if self.host.native is not None:
-            yield native_announcement(
-                name=name,
-                bind=bind,
+            yield native_service(
                 port=self.host.native.port,
                 fingerprint=fingerprint,
                 pairing_required=self.config.host.trust is OpenTrust.NONE,
             )
         if GAMESTREAM in self.host.protocols:
-            ports = Ports(self.config.gamestream_port)
-            yield moonlight_announcement(name=name, bind=bind, http_port=ports.http, fingerprint=fingerprint)
+            yield moonlight_service(
+                http_port=Ports(self.config.gamestream_port).http, fingerprint=fingerprint
+            )
 
     async def _end_announcement(self) -> None:
-        announcing, self._announcing = self._announcing, []
-        made = await asyncio.gather(*announcing)
-        await asyncio.gather(*(announcement.__aexit__(None, None, None) for announcement in made))
+        announcing, self._announcing, self._announcement = self._announcing, None, None
+        if announcing is not None:
+            await (await announcing).__aexit__(None, None, None)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from punktfunk import log
+from punktfunk.addresses import socket_address, written, zone_index
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import ConfigError, HandshakeError, ProtocolError, RejectedError, UntrustedPeerError
 from punktfunk.native import control
@@ -29,6 +30,7 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.handshake import Hello, Welcome
 from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Peer, PeerLoss
+from punktfunk.reachability import Unreached, unreached_error
 from punktfunk.trust.identity import Identity
 from punktfunk.units import Mode
 
@@ -39,12 +41,15 @@ _RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 """Asked for before the worker takes the socket over; it asks for its own size again."""
 _SO_RCVBUFFORCE = 33
 _ADDRESS = re.compile(
-    r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:]+)|(?P<bare>[0-9a-fA-F:]+:[0-9a-fA-F:.]*))(?::(?P<port>\d+))?"
+    r"(?:\[(?P<six>[^\]]+)\]|(?P<four>[^:]+)|(?P<bare>[0-9a-fA-F:]+:[0-9a-fA-F:.]*(?:%[^\s:]+)?))(?::(?P<port>\d+))?"
 )
 
 
 def parse_host_port(text: str) -> tuple[str, int]:
-    """Read ``HOST[:PORT]`` or ``[HOST]:PORT`` with a literal IP address; the port defaults to 9777."""
+    """Read ``HOST[:PORT]`` or ``[HOST]:PORT`` with a literal IP address; the port defaults to 9777.
+
+    A link-local address has to name the interface of its link, as in ``[fe80::20%eth0]:9777``.
+    """
     match = _ADDRESS.fullmatch(text.strip())
     hint = "write a literal address such as 192.168.1.20, 192.168.1.20:9777 or [fd00::20]:9777"
     if match is None:
@@ -52,12 +57,30 @@ def parse_host_port(text: str) -> tuple[str, int]:
     address = match["six"] or match["four"] or match["bare"]
     port = int(match["port"] or DEFAULT_PORT)
     try:
-        ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         raise ConfigError(f"{address!r} is not an IP address", hint) from None
+    if isinstance(parsed, ipaddress.IPv6Address):
+        _require_interface(parsed)
     if not 1 <= port <= 65535:
         raise ConfigError(f"{port} is not a UDP port", hint)
     return address, port
+
+
+def _require_interface(address: ipaddress.IPv6Address) -> None:
+    if address.scope_id is None and not address.is_link_local:
+        return
+    names = [name for _, name in socket.if_nameindex() if name != "lo"]
+    hint = (
+        f"name the interface behind a %, as in {str(address).partition('%')[0]}%{(names or ['eth0'])[0]}"
+        + (f" (interfaces here: {', '.join(names)})" if names else "")
+    )
+    if address.scope_id is None:
+        raise ConfigError(f"{address} is the address of a link, and which one is not said", hint)
+    try:
+        zone_index(str(address))
+    except OSError:
+        raise ConfigError(f"this machine has no interface {address.scope_id!r}", hint) from None
 
 
 _REFUSAL_HINTS = {
@@ -143,7 +166,7 @@ class ClientConnection:
             return connection
         tried = " and ".join(dialect.value for dialect in dialects)
         raise HandshakeError(
-            f"the host at {address[0]}:{address[1]} speaks no common protocol (ALPN tried: {tried})",
+            f"the host at {written(*address)} speaks no common protocol (ALPN tried: {tried})",
             "it may speak another generation of punktfunk, or be no punktfunk host",
         )
 
@@ -157,10 +180,7 @@ class ClientConnection:
                 await self._settled.wait()
         except TimeoutError:
             self._dialer.abandon("no answer")
-            raise HandshakeError(
-                f"no answer from {self.address[0]}:{self.address[1]} within {CONNECT_LIMIT_S:.0f} s",
-                "is the host running, and does a firewall pass its UDP port?",
-            ) from None
+            raise await no_answer(self.address) from None
         if self.closed is not None:
             # Raises what ended it, unless that was the dialect.
             await self._ready
@@ -191,12 +211,12 @@ class ClientConnection:
         """
         assert self.welcome is not None
         self._require_open()
-        version = ipaddress.ip_address(self.address[0]).version
-        family = socket.AF_INET6 if version == 6 else socket.AF_INET
+        target = socket_address(self.address[0], self.welcome.udp_port)
+        family = socket.AF_INET6 if len(target) == 4 else socket.AF_INET
         data = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             _grow_receive_buffer(data)
-            data.connect((self.address[0], self.welcome.udp_port))
+            data.connect(target)
         except OSError as error:
             data.close()
             raise HandshakeError(
@@ -362,7 +382,9 @@ class ClientConnection:
 
 def closed_error(address: tuple[str, int], closed: Closed) -> ProtocolError:
     """Return the error for a connection that was closed before it did what it was made for."""
-    where = f"{address[0]}:{address[1]}"
+    where = written(*address)
+    if closed.unreached is not None:
+        return unreached_error(closed.unreached.kind, address, "UDP", teller=closed.unreached.teller)
     if closed.loss is not None:
         return HandshakeError(f"{where} {LOSS_SENTENCES[closed.loss]}", LOSS_HINTS[closed.loss])
     if not closed.application and closed.code == PIN_MISMATCH:
@@ -378,6 +400,13 @@ def closed_error(address: tuple[str, int], closed: Closed) -> ProtocolError:
             close_code=closed.code,
         )
     return HandshakeError(f"no session with {where}: {closed.sentence}", "is the host running there?")
+
+
+async def no_answer(address: tuple[str, int]) -> HandshakeError:
+    """Return the error for a host that did not answer within ``CONNECT_LIMIT_S``: whether its machine is there."""
+    return await asyncio.to_thread(
+        unreached_error, Unreached.SILENT, address, "UDP", waited_s=CONNECT_LIMIT_S
+    )
 
 
 def void(_value: Any) -> None:

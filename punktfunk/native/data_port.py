@@ -13,10 +13,8 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from punktfunk.addresses import parse_address
+from punktfunk.addresses import SocketAddress, host_of, parse_address, socket_address
 from punktfunk.native.control import PUNCH
-
-Address = tuple[str, int]
 
 MOVE_SILENCE_NS = 5_000_000_000
 """The port that is streamed to has been silent for so long, which is two punches missed: whoever can send from the
@@ -31,7 +29,7 @@ class MoveWatch:
 
     def __init__(self, now_ns: int) -> None:
         self._current_ns = now_ns
-        self._candidate: Address | None = None
+        self._candidate: SocketAddress | None = None
         self._first_ns = 0
 
     def current(self, now_ns: int) -> None:
@@ -39,7 +37,7 @@ class MoveWatch:
         self._current_ns = now_ns
         self._candidate = None
 
-    def other(self, source: Address, now_ns: int) -> bool:
+    def other(self, source: SocketAddress, now_ns: int) -> bool:
         """Return whether a punch from another port of the client means that it has moved there."""
         if source != self._candidate:
             self._candidate, self._first_ns = source, now_ns
@@ -65,10 +63,10 @@ class DataPort:
         clock: Callable[[], int],
         *,
         on_punch: Callable[[], None],
-        on_move: Callable[[Address], None],
+        on_move: Callable[[SocketAddress], None],
         on_refused: Callable[[], None],
     ) -> None:
-        self.punched_from: Address | None = None
+        self.punched_from: SocketAddress | None = None
         self._peer = parse_address(peer)
         self._clock = clock
         self._on_punch, self._on_move, self._on_refused = on_punch, on_move, on_refused
@@ -83,7 +81,7 @@ class DataPort:
         """The UDP port that Welcome names."""
         return int(self._socket.getsockname()[1])
 
-    def connect(self, target: Address, *, follow: bool) -> socket.socket:
+    def connect(self, target: SocketAddress, *, follow: bool) -> socket.socket:
         """Connect the socket to the client and return it for the worker; ``follow`` a client that repeats punches.
 
         Raises ``OSError`` when there is no way there.
@@ -106,7 +104,7 @@ class DataPort:
     def _follow(self) -> None:
         # Only now: bound together with others, a free port could be one that another session has.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self._elsewhere = _bound(str(self._socket.getsockname()[0]), self.port, shared=True)
+        self._elsewhere = _bound(host_of(self._socket.getsockname()), self.port, shared=True)
         self._watch = MoveWatch(self._clock())
         self._loop.add_reader(self._socket.fileno(), self._current_readable)
         self._loop.add_reader(self._elsewhere.fileno(), self._other_readable, self._elsewhere)
@@ -118,7 +116,7 @@ class DataPort:
             except OSError:
                 return
             if data == PUNCH and parse_address(source[0]) == self._peer and self.punched_from is None:
-                self.punched_from = (source[0], source[1])
+                self.punched_from = source
                 self._on_punch()
                 return
 
@@ -144,22 +142,21 @@ class DataPort:
                 return
             if data != PUNCH or parse_address(source[0]) != self._peer:
                 continue
-            target = (source[0], source[1])
-            if self._watch.other(target, self._clock()):
+            if self._watch.other(source, self._clock()):
                 with contextlib.suppress(OSError):  # no way there: the next punch tries again
-                    self._socket.connect(target)
-                    self._on_move(target)
+                    self._socket.connect(source)
+                    self._on_move(source)
 
 
 def _bound(local: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Bind a UDP port of the address that the client dialled (un-mapped), non-blocking; 0 takes a free one."""
-    address = parse_address(local)
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    """Bind a UDP port of the address that the client dialled, non-blocking; 0 takes a free one."""
+    address = socket_address(local, port)
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        bound.bind((str(address), port))
+        bound.bind(address)
     except OSError:
         bound.close()
         raise

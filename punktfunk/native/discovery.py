@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from zeroconf import BadTypeInNameException, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
-from punktfunk.addresses import reachable_addresses
-from punktfunk.announcement import Announcement, open_responder, server_name
+from punktfunk.addresses import parse_address
+from punktfunk.announcement import Service, open_responder, server_name
 from punktfunk.printable import device_name
 
 SERVICE_TYPE = "_punktfunk._udp.local."
 PROTOCOL = "punktfunk/1"
 MAX_HOSTS = 64
 """Hosts that one search returns; whoever floods the network with answers gets no further."""
+MAX_ADDRESSES = 16
+"""Addresses of one host that are looked at."""
 _RESOLVE_LIMIT_MS = 1500
 
 
@@ -25,29 +27,26 @@ class FoundHost:
 
     name: str
     addresses: tuple[str, ...]
+    """IPv4 first, link-local ones last and with their zone."""
     port: int
     fingerprint: str
     pairing_required: bool
 
 
-def native_announcement(
-    *, name: str, bind: str, port: int, fingerprint: str, pairing_required: bool
-) -> Announcement:
-    """Return the announcement of a host that listens at a port."""
-    info = AsyncServiceInfo(
+def native_service(*, port: int, fingerprint: str, pairing_required: bool) -> Service:
+    """Return what a host that listens at a port announces."""
+    return Service(
         SERVICE_TYPE,
-        f"{name[:40]} {fingerprint[:8]}.{SERVICE_TYPE}",
-        port=port,
-        properties={
+        port,
+        server_name(fingerprint),
+        lambda hostname: f"{hostname[:40]} {fingerprint[:8]}",
+        {
             "proto": PROTOCOL,
             "fp": fingerprint,
             "pair": "required" if pairing_required else "optional",
             "id": fingerprint[:16],
         },
-        server=server_name(fingerprint),
-        parsed_addresses=reachable_addresses(bind),
     )
-    return Announcement(info, bind)
 
 
 async def discover(seconds: float, interfaces: list[str] | None = None) -> list[FoundHost]:
@@ -90,7 +89,7 @@ def _asked_for(name: str) -> AsyncServiceInfo | None:
 def _found(info: AsyncServiceInfo) -> FoundHost | None:
     """Read an announcement; what is not of this protocol, or no address, is none of ours."""
     text = {key: value or "" for key, value in info.decoded_properties.items()}
-    addresses = tuple(info.parsed_scoped_addresses())
+    addresses = tuple(sorted(info.parsed_scoped_addresses(), key=_rank)[:MAX_ADDRESSES])
     fingerprint = text.get("fp", "").lower()
     if text.get("proto") != PROTOCOL or not addresses or not info.port:
         return None
@@ -98,3 +97,8 @@ def _found(info: AsyncServiceInfo) -> FoundHost | None:
         return None
     name = info.name.removesuffix(f".{SERVICE_TYPE}")
     return FoundHost(device_name(name), addresses, info.port, fingerprint, text.get("pair") != "optional")
+
+
+def _rank(text: str) -> tuple[bool, bool, int]:
+    address = parse_address(text)
+    return address.is_link_local, address.version == 6, int(address)

@@ -8,7 +8,7 @@ data socket to the pair they know (punktfunk/1 section 2.6 point 6). What strang
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import errno
 import os
 import socket
 import struct
@@ -30,15 +30,31 @@ from aioquic.quic.packet import (
 from aioquic.quic.retry import QuicRetryTokenHandler
 
 from punktfunk import link_quota
-from punktfunk.addresses import SocketAddress, source_of
+from punktfunk.addresses import (
+    SocketAddress,
+    host_of,
+    lacks_family,
+    places_to_bind,
+    socket_address,
+    source_of,
+    zone_index,
+)
 from punktfunk.clock import monotonic_ns
-from punktfunk.errors import CapabilityError, HandshakeError
+from punktfunk.errors import CapabilityError
 from punktfunk.link_quota import FairQuota, HandshakeGate, Verdict
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.quic import Link, LinkHandler, PeerLoss
 from punktfunk.native.quic_connection import client_connection, host_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 from punktfunk.native.refusals import Advice, RefusalWatch
+from punktfunk.reachability import (
+    NetworkError,
+    Unreached,
+    ask_for_errors,
+    network_errors,
+    of_error,
+    unreached_error,
+)
 from punktfunk.trust.identity import Identity
 
 CONNECTION_ID_BYTES = 8
@@ -48,8 +64,17 @@ _WAKE_LIMIT_S = 0.004
 """Work on received datagrams before the loop's other work has its turn; the last one may take longer."""
 _RECEIVE_BUFFER_BYTES = 1 << 20
 """For bursts of Initials of 1200 bytes; without CAP_NET_ADMIN the system's limit stands."""
+_FREE_PORT_TRIES = 16
 _IP_PKTINFO = 8
+_LINK_LOCAL = b"\xfe\x80"
 _ANCILLARY_BYTES = 256
+_UNREACHED = {
+    Unreached.PORT_CLOSED: "nothing listens on that port",
+    Unreached.FILTERED: "a firewall refuses that port",
+    Unreached.NO_MACHINE: "no machine answers at that address",
+    Unreached.NO_ROUTE: "no route leads there",
+    Unreached.SILENT: "no answer",
+}
 
 
 class HostLinkHandler(LinkHandler, Protocol):
@@ -95,13 +120,14 @@ class Listener:
         )
         self._gate = HandshakeGate(self._loop.time())
         self._tokens = QuicRetryTokenHandler()
-        self._socket = _bound_socket(bind, port)
-        self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._sockets = {bound.family: bound for bound in _bound_sockets(bind, port)}
+        for bound in self._sockets.values():
+            self._loop.add_reader(bound.fileno(), self._readable, bound)
 
     @property
     def port(self) -> int:
-        """The UDP port in use (of interest when 0 was asked for)."""
-        return int(self._socket.getsockname()[1])
+        """The UDP port in use (of interest when 0 was asked for), the same in each family."""
+        return int(next(iter(self._sockets.values())).getsockname()[1])
 
     @property
     def strangers(self) -> int:
@@ -110,20 +136,19 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening and forget every link at once; close links with a code beforehand."""
-        if self._socket.fileno() < 0:
-            return
-        self._loop.remove_reader(self._socket.fileno())
+        for bound in self._sockets.values():
+            if bound.fileno() >= 0:
+                self._loop.remove_reader(bound.fileno())
         for link in list(self._served):
             link.abandon("the host has ended")
-        self._socket.close()
+        for bound in self._sockets.values():
+            bound.close()
 
-    def _readable(self) -> None:
+    def _readable(self, bound: socket.socket) -> None:
         until = self._loop.time() + _WAKE_LIMIT_S
         for _ in range(_READS_PER_WAKE):
             try:
-                data, ancillary, flags, address = self._socket.recvmsg(
-                    MAX_UDP_PAYLOAD_BYTES, _ANCILLARY_BYTES
-                )
+                data, ancillary, flags, address = bound.recvmsg(MAX_UDP_PAYLOAD_BYTES, _ANCILLARY_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -238,7 +263,7 @@ class Listener:
         served.deadline = self._loop.call_later(HANDSHAKE_LIMIT_S, self._check_handshake, link)
         self.counters["links"] += 1
         self._make_room(self._strangers.add(link, source))
-        handler.link_made(link, local or self._bound_address())
+        handler.link_made(link, local or host_of(next(iter(self._sockets.values())).getsockname()))
         return link
 
     def _admit(self, link: Link, key: Hashable) -> None:
@@ -285,12 +310,10 @@ class Listener:
         if served is not None:
             self._transmit(data, address, served.local)
 
-    def _bound_address(self) -> str:
-        return str(self._socket.getsockname()[0])
-
     def _transmit(self, data: bytes, address: SocketAddress, local: str) -> None:
+        bound = self._sockets[socket.AF_INET6 if len(address) == 4 else socket.AF_INET]
         try:
-            self._socket.sendmsg([data], _from_address(local), 0, address)
+            bound.sendmsg([data], _from_address(local), 0, address)
         except OSError:
             # Full buffers and unreachable peers are what QUIC's own timers are for.
             self.counters["send_failed"] += 1
@@ -310,62 +333,55 @@ class Dialer:
         idle_timeout_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ipaddress.ip_address(address[0]).version == 6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
-            self._socket.connect(address)
-        except OSError as error:
-            self._socket.close()
-            raise HandshakeError(
-                f"{address[0]} cannot be reached: {error.strerror}", "check the route"
-            ) from error
+        self._socket, self._address = connected_socket(address)
         quic = client_connection(identity, dialect, pin, idle_timeout_s)
         self.link = Link(quic, handler, lambda data, _to: self._send(data))
         self.link.on_end = self._ended
         self._refusals = RefusalWatch()
-        self._address = address
         self._loop.add_reader(self._socket.fileno(), self._readable)
-        self.link.connect(address)
+        self.link.connect(self._address)
 
     def abandon(self, reason: str) -> None:
         """Give the link up without waiting for QUIC to drain."""
         self.link.abandon(reason)
 
     def _send(self, data: bytes) -> None:
-        # An ICMP error of an earlier datagram surfaces here where the reader has not seen it yet.
         try:
             self._socket.send(data)
-        except ConnectionRefusedError:
-            self._loop.call_soon(self._refused)
         except OSError:
-            # A full buffer or no route just now: QUIC sends again, or gives up after its idle time.
+            # What ICMP says of an earlier datagram is in the error queue, too; after a full buffer QUIC sends again.
             return
 
     def _readable(self) -> None:
+        for error in network_errors(self._socket):
+            self._network_said(error)
         until = self._loop.time() + _WAKE_LIMIT_S
         for _ in range(_READS_PER_WAKE):
+            if self.link.closed is not None or self._loop.time() >= until:
+                return
             try:
                 data, _, flags, _ = self._socket.recvmsg(MAX_UDP_PAYLOAD_BYTES)
-            except BlockingIOError:
-                return
-            except ConnectionRefusedError:
-                self._refused()
-                return
             except OSError:
                 return
             if flags & socket.MSG_TRUNC:
                 self.link.counters["dropped_oversize"] += 1
                 continue
             self.link.receive(data, self._address)
-            if self.link.closed is not None or self._loop.time() >= until:
-                return
 
-    def _refused(self) -> None:
-        """Believe ICMP at once before the handshake; later it can be forged, and the host is asked as well."""
+    def _network_said(self, error: NetworkError) -> None:
+        """Believe ICMP at once before the handshake; later, a path that is broken for a moment ends nothing."""
+        if error.kind is Unreached.PORT_CLOSED:
+            self._refused(error)
+        elif self.link.peer is None:
+            self.link.abandon(_UNREACHED[error.kind], unreached=error)
+
+    def _refused(self, error: NetworkError | None = None) -> None:
+        """Believe a refusal at once before the handshake; later it can be forged, and the host is asked as well."""
         if self.link.closed is not None:
             return
         if self.link.peer is None:
-            self.link.abandon("nothing listens on that port")
+            closed = error or NetworkError(Unreached.PORT_CLOSED)
+            self.link.abandon(_UNREACHED[Unreached.PORT_CLOSED], unreached=closed)
             return
         now = monotonic_ns()
         match self._refusals.refused(
@@ -382,46 +398,87 @@ class Dialer:
             self._socket.close()
 
 
-def _bound_socket(bind: str, port: int) -> socket.socket:
-    version = ipaddress.ip_address(bind).version
-    bound = socket.socket(
-        socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+def connected_socket(address: tuple[str, int]) -> tuple[socket.socket, SocketAddress]:
+    """Return a UDP socket to ``address``, which keeps what the network says of it, and the address as QUIC knows it."""
+    connected: socket.socket | None = None
+    try:
+        target = socket_address(*address)
+        family = socket.AF_INET6 if len(target) == 4 else socket.AF_INET
+        connected = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        ask_for_errors(connected)
+        connected.connect(target)
+    except OSError as error:
+        if connected is not None:
+            connected.close()
+        raise unreached_error(of_error(error) or Unreached.NO_ROUTE, address, "UDP") from error
+    return connected, target
+
+
+def _bound_sockets(bind: str, port: int) -> list[socket.socket]:
+    """Bind a UDP port, in both families where ``bind`` is all addresses; 0 takes a port that is free in each."""
+    for _ in range(_FREE_PORT_TRIES):
+        made: list[socket.socket] = []
+        wanted = port
+        try:
+            for place, may_lack in places_to_bind(bind):
+                try:
+                    made.append(_bound_socket(place, wanted))
+                except OSError as error:
+                    if not (may_lack and lacks_family(error)):
+                        raise
+                wanted = int(made[0].getsockname()[1])
+        except OSError as error:
+            for each in made:
+                each.close()
+            if made and port == 0 and error.errno == errno.EADDRINUSE:
+                continue
+            raise CapabilityError(
+                f"UDP port {port} of {bind} cannot be bound: {error.strerror}",
+                "choose another port (punktfunk serve: --native-port), or see who holds it: ss -lupn",
+            ) from error
+        return made
+    raise CapabilityError(
+        f"no UDP port is free in both IPv4 and IPv6 ({_FREE_PORT_TRIES} tried)", "name a --native-port"
     )
+
+
+def _bound_socket(place: str, port: int) -> socket.socket:
+    address = socket_address(place, port)
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-        if version == 6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         else:
             bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-        bound.bind((bind, port))
-    except OSError as error:
+        bound.bind(address)
+    except OSError:
         bound.close()
-        raise CapabilityError(
-            f"UDP port {port} of {bind} cannot be bound: {error.strerror}",
-            "choose another port (punktfunk serve: --native-port), or find the program that holds it with 'ss -lupn'",
-        ) from error
+        raise
     return bound
 
 
 def _dialled_address(ancillary: list[tuple[int, int, bytes]]) -> str:
+    """Return the address that a datagram came to; a link-local one, which is of one interface, with its zone."""
     for level, kind, data in ancillary:
         if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
             return socket.inet_ntop(socket.AF_INET, data[8:12])
         if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-            return socket.inet_ntop(socket.AF_INET6, data[:16])
+            local = socket.inet_ntop(socket.AF_INET6, data[:16])
+            return (
+                f"{local}%{struct.unpack_from('@I', data, 16)[0]}" if data.startswith(_LINK_LOCAL) else local
+            )
     return ""
 
 
 def _from_address(local: str) -> list[tuple[int, int, bytes]]:
-    """Return the control message that makes the kernel send from ``local``."""
+    """Return the control message that makes the kernel send from ``local``, by its interface where it has a zone."""
     if not local:
         return []
     if ":" in local:
-        packed = socket.inet_pton(socket.AF_INET6, local)
-        # A mapped IPv4 address on a dual-stack socket: the kernel chooses the source by the route.
-        if packed.startswith(bytes(10) + b"\xff\xff"):
-            return []
-        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("@16sI", packed, 0))]
+        packed = socket.inet_pton(socket.AF_INET6, local.partition("%")[0])
+        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("@16sI", packed, zone_index(local)))]
     packed = socket.inet_pton(socket.AF_INET, local)
     return [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("@I4s4s", 0, packed, bytes(4)))]

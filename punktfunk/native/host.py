@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Protocol
 
 from punktfunk import log
-from punktfunk.addresses import parse_address, source_of
+from punktfunk.addresses import SocketAddress, host_of, socket_address, source_of, written
 from punktfunk.allowance import Allowance
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.cursor import CursorUpdate
@@ -169,7 +169,7 @@ class HostSession:
         known = self._owner.admission.known(peer.fingerprint)
         source = source_of(peer.address[0])
         writer = log.get("host") if known else self._owner.stranger_log.of(source)
-        self.log = writer.bind(peer=f"{peer.address[0]}:{peer.address[1]}")
+        self.log = writer.bind(peer=written(*peer.address))
         self.log.info("client connected", dialect=peer.dialect.value, fingerprint=peer.fingerprint)
         self._control = HostControl(
             peer.dialect,
@@ -469,8 +469,8 @@ class HostSession:
             self._control.punched(monotonic_ns())
             self._drain()
 
-    def _data_moved(self, target: tuple[str, int]) -> None:
-        self.log.info("the client's data port has moved", target=f"{target[0]}:{target[1]}")
+    def _data_moved(self, target: SocketAddress) -> None:
+        self.log.info("the client's data port has moved", target=written(host_of(target), target[1]))
         if self.worker is not None:
             self.worker.request_keyframe(self._link.rtt_ns if self._link is not None else 0)
 
@@ -482,12 +482,12 @@ class HostSession:
         assert self.peer is not None
         if self._data is None or self.worker is None or self._start is None:
             return
-        announced = (str(parse_address(self.peer.address[0])), self._start.udp_port)
-        target = self._data.punched_from or announced
         try:
+            announced = socket_address(self.peer.address[0], self._start.udp_port)
+            target = self._data.punched_from or announced
             data_socket = self._data.connect(target, follow=self.peer.dialect.punches)
         except OSError as error:
             self.stream_failed(f"the client's data port cannot be reached: {error.strerror}")
             return
-        self.log.info("stream begins", target=f"{target[0]}:{target[1]}", punched=punched)
+        self.log.info("stream begins", target=written(host_of(target), target[1]), punched=punched)
         self.worker.begin(data_socket)

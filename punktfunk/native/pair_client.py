@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+from punktfunk.addresses import written
 from punktfunk.errors import HandshakeError, PairingError, PairingRefusedError, ProtocolError, RejectedError
 from punktfunk.native import messages
-from punktfunk.native.client import CONNECT_LIMIT_S, closed_error
+from punktfunk.native.client import CONNECT_LIMIT_S, closed_error, no_answer
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.endpoint import Dialer
 from punktfunk.native.framing import FrameReader, frame
@@ -47,7 +48,7 @@ async def pair_with(
             connection.abandon()
     tried = " and ".join(dialect.value for dialect in dialects)
     raise HandshakeError(
-        f"the host at {address[0]}:{address[1]} speaks no common protocol (ALPN tried: {tried})",
+        f"the host at {written(*address)} speaks no common protocol (ALPN tried: {tried})",
         "it may speak another generation of punktfunk, or be no punktfunk host",
     )
 
@@ -96,10 +97,7 @@ class _PairingConnection:
             async with asyncio.timeout(CONNECT_LIMIT_S):
                 await self._settled.wait()
         except TimeoutError:
-            raise HandshakeError(
-                f"no answer from {self._address[0]}:{self._address[1]} within {CONNECT_LIMIT_S:.0f} s",
-                "is the host running, and does a firewall pass its UDP port?",
-            ) from None
+            raise await no_answer(self._address) from None
         if self._peer is None and self._closed is not None:
             if not self._closed.application and self._closed.code == ALPN_MISMATCH:
                 return None

@@ -19,10 +19,11 @@ from aioquic.quic.connection import QuicConnectionState
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from punktfunk import log
-from punktfunk.addresses import SocketAddress
+from punktfunk.addresses import SocketAddress, host_of
 from punktfunk.native.dialect import KEEP_ALIVE_S, CloseCode, Dialect
 from punktfunk.native.quic_limits import CONTROL_STREAM, BoundedConnection
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
+from punktfunk.reachability import NetworkError
 from punktfunk.trust.identity import fingerprint_of
 
 ALPN_MISMATCH = 0x178
@@ -62,6 +63,7 @@ class Peer:
     """What the handshake showed of the other end."""
 
     address: tuple[str, int]
+    """Where it is; a link-local address with its zone."""
     dialect: Dialect
     fingerprint: str | None
     """Of the certificate whose key the peer proved to hold; ``None`` when a client presented none."""
@@ -88,6 +90,8 @@ class Closed:
     application: bool
     by_peer: bool
     loss: PeerLoss | None = None
+    unreached: NetworkError | None = None
+    """What the network said before the peer was ever heard."""
 
     @property
     def sentence(self) -> str:
@@ -176,7 +180,7 @@ class Link:
         if self.closed is None:
             self.on_admitted(key)
 
-    def connect(self, address: tuple[str, int]) -> None:
+    def connect(self, address: SocketAddress) -> None:
         """Begin the handshake (client)."""
         self._quic.connect(address, now=self._loop.time())
         self._pump()
@@ -255,9 +259,11 @@ class Link:
         self.close(code if self.peer is None else self.peer.dialect.close_code(code), code.sentence)
         self._give_up(code.sentence)
 
-    def abandon(self, reason: str, loss: PeerLoss | None = None) -> None:
+    def abandon(
+        self, reason: str, loss: PeerLoss | None = None, unreached: NetworkError | None = None
+    ) -> None:
         """Forget the link at once, without waiting for QUIC to drain."""
-        self._give_up(reason, loss)
+        self._give_up(reason, loss, unreached)
 
     def _take(self, datagram: bytes, address: SocketAddress, now: float) -> None:
         idle_at = self._quic._close_at
@@ -331,7 +337,7 @@ class Link:
         certificate = self._quic.tls._peer_certificate
         address = self._quic.get_peer_address()
         self.peer = Peer(
-            address=(str(address[0]), int(address[1])) if address else ("", 0),
+            address=(host_of(address), int(address[1])) if address else ("", 0),
             dialect=Dialect.PLAIN if alpn is None else Dialect.PKF1,
             fingerprint=None if certificate is None else fingerprint_of(certificate),
         )
@@ -386,8 +392,11 @@ class Link:
             )
         )
 
-    def _give_up(self, reason: str, loss: PeerLoss | None = None) -> None:
-        self._end(Closed(int(CloseCode.ERROR), reason, application=False, by_peer=False, loss=loss))
+    def _give_up(
+        self, reason: str, loss: PeerLoss | None = None, unreached: NetworkError | None = None
+    ) -> None:
+        code = int(CloseCode.ERROR)
+        self._end(Closed(code, reason, application=False, by_peer=False, loss=loss, unreached=unreached))
 
     def _end(self, closed: Closed) -> None:
         if self.closed is not None:

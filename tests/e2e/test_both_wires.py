@@ -160,7 +160,7 @@ def test_readiness_calls_a_host_with_gamestream_alone_ready_once_a_client_is_pai
 
 def announced_by(host: ManagedHost) -> list[str]:
     """Return what the network is told of by a host, as services."""
-    return host.call(lambda: [each.info.type for each in host.serving._announcements()])
+    return host.call(lambda: [each.kind for each in host.serving._services()])
 
 
 @pytest.mark.conformance(2)

@@ -12,7 +12,7 @@ import pytest
 from punktfunk.client import dial
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
-from punktfunk.errors import ConfigError, HandshakeError
+from punktfunk.errors import ConfigError, HandshakeError, HostNotFoundError
 from punktfunk.native.discovery import FoundHost
 
 KNOWN, STRANGER = "ab" * 32, "cd" * 32
@@ -70,7 +70,7 @@ def test_an_announced_host_is_found_by_its_name_and_pinned_only_where_it_was_pai
 
 
 def test_a_name_that_nobody_or_more_than_one_host_has_is_an_error(announced: list[FoundHost]) -> None:
-    with pytest.raises(HandshakeError, match="no host is called 'attic'"):
+    with pytest.raises(HostNotFoundError, match="no host is called 'attic'"):
         dialled("attic")
     announced += [FoundHost("attic", ("192.0.2.7",), 9777, one, True) for one in (KNOWN, STRANGER)]
     with pytest.raises(HandshakeError, match="2 hosts are called"):

@@ -52,6 +52,15 @@ def test_this_machine_can_stream_and_a_port_that_is_taken_and_a_missing_sway_hav
     assert all(row["fix"] for row in found.values() if not row["ok"])
 
 
+def test_an_address_in_brackets_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    from punktfunk.rich_terminal import Console
+
+    show([Finding("host [fd00::20]", True, "clients of [fe80::1%lan0]")], Console(width=120))
+    shown = capsys.readouterr().out
+    assert "host [fd00::20]" in shown
+    assert "clients of [fe80::1%lan0]" in shown
+
+
 def test_a_probe_that_breaks_is_a_missing_capability_and_an_essential_one_is_status_4(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

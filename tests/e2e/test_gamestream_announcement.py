@@ -8,7 +8,8 @@ import pytest
 from zeroconf import IPVersion
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from punktfunk.host.gamestream.announcement import SERVICE_TYPE, instance_name, moonlight_announcement
+from punktfunk.announcement import Announcement
+from punktfunk.host.gamestream.announcement import SERVICE_TYPE, instance_name, moonlight_service
 from tests.support.waiting import soon
 
 FINGERPRINT = "ab" * 32
@@ -20,8 +21,10 @@ def test_a_host_is_found_with_the_port_of_its_http_and_one_empty_string() -> Non
     async def look() -> None:
         found: list[str] = []
         async with (
-            moonlight_announcement(
-                name="Jo's PC (attic)", bind="127.0.0.1", http_port=48989, fingerprint=FINGERPRINT
+            Announcement(
+                [moonlight_service(http_port=48989, fingerprint=FINGERPRINT)],
+                "127.0.0.1",
+                lambda: "Jo's PC (attic)",
             ) as announcement,
             AsyncZeroconf(interfaces=["127.0.0.1"], ip_version=IPVersion.V4Only) as asking,
         ):

@@ -115,3 +115,14 @@ def test_each_wire_asks_for_what_it_has_to_see(tmp_path: Path) -> None:
     with pytest.raises(UntrustedPeerError, match=r"no GameStream host at 192\.0\.2\.1:2") as error:
         gamestream.at(("192.0.2.1", 2))
     assert error.value.hint == "punktfunk gamestream pair 192.0.2.1:2"
+
+
+def test_what_is_learnt_of_a_host_changes_nothing_of_its_pairing_and_adds_none(tmp_path: Path) -> None:
+    hosts = KnownHosts(tmp_path)
+    hosts.remember(("192.0.2.7", 9777), "ab" * 32)
+    [before] = hosts.all()
+    hosts.note(("192.0.2.8", 9777), mac="02:00:00:00:00:07")
+    hosts.note(("192.0.2.7", 9777), mac="02:00:00:00:00:07", called="attic")
+    hosts.note(("192.0.2.7", 9777))
+    [after] = KnownHosts(tmp_path).all()
+    assert after == before.model_copy(update={"mac": "02:00:00:00:00:07", "called": "attic"})

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from punktfunk.addresses import parse_address
+from punktfunk.addresses import host_of, resolved_hosts, socket_address
 from punktfunk.client.gamestream.exchange import PairingExchange, new_pin
 from punktfunk.client.gamestream.http import CONNECT_LIMIT_S, LAUNCH_LIMIT_S, QUIT_LIMIT_S, TlsIdentity, ask
 from punktfunk.client.gamestream.known_hosts import PairedHost, PairedHosts
 from punktfunk.client.gamestream.reply import ListedApp, Reply, ServerInfo, apps_of
-from punktfunk.errors import ConfigError, HandshakeError, PairingError, ProtocolError, StatusError
+from punktfunk.errors import (
+    ConfigError,
+    HandshakeError,
+    HostNotFoundError,
+    PairingError,
+    ProtocolError,
+    StatusError,
+)
 from punktfunk.gamestream.ports import BASE_PORT, Ports
 from punktfunk.printable import printable
 from punktfunk.trust.identity import Identity, Role
@@ -118,8 +125,10 @@ class GameHost:
         return info
 
     async def info_as_paired(self) -> ServerInfo:
-        """Return what the host says to a paired client."""
-        return ServerInfo.of(await self._paired_ask("/serverinfo"))
+        """Return what the host says to a paired client, and remember how it is woken."""
+        info = ServerInfo.of(await self._paired_ask("/serverinfo"))
+        PairedHosts(self.state_dir).note(self.address, mac=info.mac)
+        return info
 
     async def apps(self) -> list[ListedApp]:
         """Return the host's apps."""
@@ -177,6 +186,7 @@ class GameHost:
         if not proof.accepted("end the pairing").said_yes("paired"):
             raise PairingError("the host has paired and denies it by TLS", "pair again")
         hosts.remember(host)
+        await self.info_as_paired()
         return host
 
     async def _pair_ask(self, query: dict[str, str], limit_s: float | None = QUIT_LIMIT_S) -> Reply:
@@ -215,10 +225,13 @@ class GameHost:
 
 
 async def resolve(text: str) -> tuple[str, int]:
-    """Return the literal address of ``HOST[:PORT]``; raise ``ConfigError`` for what is none, or a name of nobody's."""
+    """Return the literal address of ``HOST[:PORT]``.
+
+    Raises ``ConfigError`` for what is none, ``HostNotFoundError`` for a name that nobody has.
+    """
     try:
-        return str(parse_address(text)), BASE_PORT
-    except ValueError:
+        return host_of(socket_address(text, BASE_PORT)), BASE_PORT
+    except (OSError, ValueError):  # a name, or an address with a port
         pass
     hint = "write an address or a name, with :PORT where it is not 47989"
     try:
@@ -226,12 +239,17 @@ async def resolve(text: str) -> tuple[str, int]:
         name, port = parts.hostname, parts.port or BASE_PORT
         async with asyncio.timeout(CONNECT_LIMIT_S):
             found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ConfigError(f"{printable(text, 80)} is no host that can be found: {error}", hint) from error
+    except (socket.gaierror, TimeoutError) as error:
+        cause = error.strerror if isinstance(error, socket.gaierror) else "no name service answers"
+        raise HostNotFoundError(
+            f"{printable(text, 80)} is no host that can be found: {cause}", hint
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{printable(text, 80)} is no host and port: {error}", hint) from error
     if parts.netloc != text or not name:
         raise ConfigError(f"{printable(text, 80)} is more than host and port", hint)
     Ports(port)
-    addresses = sorted((str(entry[4][0]) for entry in found), key=lambda address: ":" in address)
+    addresses = sorted(resolved_hosts(found), key=lambda address: ":" in address)
     return addresses[0], port
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
+from punktfunk.addresses import written
 from punktfunk.client.gamestream.reply import MAX_BYTES, Reply
 from punktfunk.errors import HandshakeError, ProtocolError, UntrustedPeerError
+from punktfunk.reachability import Unreached, of_error, unreached_error
 
 CONNECT_LIMIT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 7.0
@@ -62,7 +64,7 @@ async def ask(
     """
     parameters = {**(query or {}), "uniqueid": UNIQUE_ID, "uuid": secrets.token_hex(16)}
     request = (
-        f"GET {path}?{urlencode(parameters)} HTTP/1.1\r\nHost: {_written(address)}\r\n"
+        f"GET {path}?{urlencode(parameters)} HTTP/1.1\r\nHost: {written(*address)}\r\n"
         "Connection: close\r\nAccept: application/xml\r\n\r\n"
     )
     reader, writer = await _connected(address, tls)
@@ -90,12 +92,17 @@ async def _connected(
                 *address, ssl=None if tls is None else tls.context, limit=MAX_HEAD_BYTES
             )
     except TimeoutError:
-        raise HandshakeError(
-            f"{_written(address)} does not answer", "is the host on, and does its firewall let TCP in?"
+        raise await asyncio.to_thread(
+            unreached_error, Unreached.SILENT, address, "TCP", waited_s=CONNECT_LIMIT_S
         ) from None
     except OSError as error:
+        unreached = of_error(error)
+        if unreached is not None:
+            raise await asyncio.to_thread(
+                unreached_error, unreached, address, "TCP", waited_s=CONNECT_LIMIT_S
+            ) from error
         raise HandshakeError(
-            f"no connection to {_written(address)}: {error.strerror or error}",
+            f"no connection to {written(*address)}: {error.strerror or error}",
             "does a host run there with GameStream switched on?",
         ) from error
     if tls is not None:
@@ -141,8 +148,3 @@ def _length(lines: list[bytes]) -> int | None:
                 raise ProtocolError("the length of the host's answer is no number")
             return int(digits)
     return None
-
-
-def _written(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,6 +11,7 @@ from typing import Final
 from xml.parsers import expat
 
 from punktfunk.errors import ProtocolError, StatusError
+from punktfunk.neighbours import is_mac
 from punktfunk.printable import MAX_PEER_CHARACTERS, device_name, printable
 
 MAX_BYTES: Final = 1 << 20
@@ -97,6 +98,8 @@ class ServerInfo:
     paired: bool
     current_app: int
     state: str
+    mac: str = ""
+    """Hardware address to wake the host by, which paired clients are told; "" where there is none."""
 
     @property
     def busy(self) -> bool:
@@ -121,6 +124,7 @@ class ServerInfo:
             paired=root.value("PairStatus") == "1",
             current_app=root.number("currentgame"),
             state=printable(root.value("state"), 64),
+            mac=mac if is_mac(mac := root.value("mac").strip().lower()) else "",
         )
         if not info.unique_id or not info.state or info.https_port > 65535:
             raise _malformed("it is no /serverinfo: uniqueid, state or HttpsPort are wrong")

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 
-from zeroconf.asyncio import AsyncServiceInfo
-
-from punktfunk.addresses import reachable_addresses
-from punktfunk.announcement import Announcement, server_name
+from punktfunk.announcement import Service, server_name
 
 SERVICE_TYPE = "_nvstream._tcp.local."
 ONE_EMPTY_STRING = b"\0"
@@ -15,19 +12,9 @@ ONE_EMPTY_STRING = b"\0"
 MAX_NAME_BYTES = 63
 
 
-def moonlight_announcement(*, name: str, bind: str, http_port: int, fingerprint: str) -> Announcement:
-    """Return the announcement of a host that people call ``name``, as far as clients show it."""
-    return Announcement(
-        AsyncServiceInfo(
-            SERVICE_TYPE,
-            f"{instance_name(name)}.{SERVICE_TYPE}",
-            port=http_port,
-            properties=ONE_EMPTY_STRING,
-            server=server_name(fingerprint),
-            parsed_addresses=reachable_addresses(bind),
-        ),
-        bind,
-    )
+def moonlight_service(*, http_port: int, fingerprint: str) -> Service:
+    """Return what a host announces, under the machine's name as far as clients show it."""
+    return Service(SERVICE_TYPE, http_port, server_name(fingerprint), instance_name, ONE_EMPTY_STRING)
 
 
 def instance_name(name: str) -> str:

@@ -18,7 +18,7 @@ from typing import cast
 import h11
 from OpenSSL import SSL
 
-from punktfunk.addresses import parse_address, source_of
+from punktfunk.addresses import host_of, parse_address, source_of
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import StatusError
 from punktfunk.gamestream import xml
@@ -67,7 +67,7 @@ class HttpRequest:
     secure: bool
     """Whether it came by HTTPS."""
     local_address: str
-    """The address of this host that it came to."""
+    """The address of this host that it came to, a link-local one with its zone."""
     remote_address: str
     hold: Callable[[], None] = field(default=lambda: None, repr=False)
     """Takes the connection out of the places that newcomers may have: what it waits for has bounds of its own."""
@@ -126,9 +126,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a place, and wait for a request."""
         self._transport = cast(asyncio.Transport, transport)
-        self._local, self._remote = (
-            str(parse_address(transport.get_extra_info(name)[0])) for name in ("sockname", "peername")
-        )
+        self._local = host_of(transport.get_extra_info("sockname"))
+        self._remote = str(parse_address(transport.get_extra_info("peername")[0]))
         self._source = source_of(self._remote)
         shared = self._shared
         shared.all.add(self)

@@ -24,13 +24,14 @@ from punktfunk.gamestream.pairing import (
     parse_pair,
 )
 from punktfunk.gamestream.ports import Ports
-from punktfunk.gamestream.serverinfo import NO_MAC, ServerInfo, local_ip, unique_id
+from punktfunk.gamestream.serverinfo import ServerInfo, local_ip, unique_id
 from punktfunk.host.gamestream.box_art import box_art
 from punktfunk.host.gamestream.http_connection import HttpRequest, Reply
 from punktfunk.host.gamestream.http_owner import HttpOwner
-from punktfunk.host.gamestream.network_card import mac_of
 from punktfunk.host.gamestream.pairing import GameStreamPairing, HalfOpen, PairingKey
 from punktfunk.host.pending import PENDING_LIFE_NS
+from punktfunk.interfaces import mac_of
+from punktfunk.neighbours import NO_MAC
 from punktfunk.printable import MAX_PEER_CHARACTERS
 from punktfunk.trust.store import PairedClient
 

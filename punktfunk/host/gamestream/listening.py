@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from contextlib import ExitStack
 
-from punktfunk.addresses import parse_address
+from punktfunk.addresses import lacks_family, places_to_bind, socket_address
 from punktfunk.errors import CapabilityError
 from punktfunk.gamestream.ports import Ports
 
-_NO_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 _BACKLOG = 128
 """Connections that wait to be accepted."""
 
@@ -56,15 +54,13 @@ def bound_sockets(bind: str, port: int, kind: socket.SocketKind, what: str) -> l
     TCP listens from here on: two programs can bind a port of it at once, and only one of them can listen.
     Raises ``CapabilityError`` when it is taken, or the address is none of this machine's.
     """
-    address = parse_address(bind)
-    places = [("0.0.0.0", False), ("::", True)] if address.is_unspecified else [(str(address), False)]  # noqa: S104 - what the operator asked for
     with ExitStack() as undo:
         sockets = []
-        for place, may_lack in places:
+        for place, may_lack in places_to_bind(bind):
             try:
                 bound = undo.enter_context(_bound(place, port, kind))
             except OSError as error:
-                if may_lack and error.errno in _NO_FAMILY:
+                if may_lack and lacks_family(error):
                     continue
                 name = "TCP" if kind is socket.SOCK_STREAM else "UDP"
                 raise CapabilityError(
@@ -77,7 +73,8 @@ def bound_sockets(bind: str, port: int, kind: socket.SocketKind, what: str) -> l
 
 
 def _bound(place: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in place else socket.AF_INET
+    address = socket_address(place, port)
+    family = socket.AF_INET6 if len(address) == 4 else socket.AF_INET
     bound = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         if family == socket.AF_INET6:
@@ -85,7 +82,7 @@ def _bound(place: str, port: int, kind: socket.SocketKind) -> socket.socket:
         if kind is socket.SOCK_STREAM:
             # Connections of a host that has just ended must not keep the next one from its port.
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((place, port))
+        bound.bind(address)
         if kind is socket.SOCK_STREAM:
             bound.listen(_BACKLOG)
     except OSError:
