@@ -208,6 +208,14 @@ def desktops(session: nox.Session) -> None:
 
 
 @nox.session
+def vaapi(session: nox.Session) -> None:
+    """Encode by VA-API over a driver that needs no GPU, with a PyAV built in a Debian testing; as root, by hand."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.vaapi", *session.posargs)
+
+
+@nox.session
 def dist(session: nox.Session) -> None:
     """Make the folder of a release in dist/: wheel, source, licences, sums (-- --again: twice, and compare)."""
     _prepare(session)

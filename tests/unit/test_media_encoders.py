@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from punktfunk.errors import CodecUnavailableError, MediaError, UnitError, UsageError
+from punktfunk.errors import CodecUnavailableError, EncoderFailedError, MediaError, UnitError, UsageError
 from punktfunk.media import (
     AccessUnit,
     Codec,
@@ -239,6 +240,32 @@ def test_a_closed_encoder_says_so() -> None:
         encoder.encode(RawFrame(av.VideoFrame(1280, 720, "yuv420p"), 0, 0))
     with pytest.raises(MediaError, match="closed"):
         encoder.set_bitrate(Bitrate.parse("1 Mbit/s"))
+
+
+def test_an_encoder_that_has_failed_is_freed_without_being_told_of_the_end() -> None:
+    """FFmpeg's VA-API encoders end the process otherwise (``nox -s vaapi`` has the real ones)."""
+    told: list[object] = []
+
+    class Context:
+        time_base = Fraction(1, 60)
+
+        def encode(self, picture: av.VideoFrame | None) -> list[av.Packet]:
+            told.append(picture)
+            raise av.error.ExternalError(1, "the GPU is lost")
+
+    source = TestCardSpec()
+    for fails in (False, True):
+        told.clear()
+        producer = open_producer(source, _config())
+        producer.produce()
+        encoder = producer._encoder  # type: ignore[attr-defined]
+        encoder._context = Context()
+        if fails:
+            with pytest.raises(EncoderFailedError, match=r"x264 failed on frame 1: .*the GPU is lost"):
+                producer.produce()
+            told.clear()
+        producer.close()
+        assert told == ([] if fails else [None])
 
 
 def test_configurations_that_no_encoder_can_hold_are_refused() -> None:

@@ -52,6 +52,7 @@ class FfmpegEncoder(ABC):
         self._bitrate = config.bitrate
         self._context: VideoCodecContext | None = self._open(config)
         self._encoded = 0
+        self._failed = False
 
     @property
     def bitrate(self) -> Bitrate:
@@ -88,6 +89,7 @@ class FfmpegEncoder(ABC):
         try:
             packets = context.encode(picture)
         except av.error.FFmpegError as error:
+            self._failed = True
             raise EncoderFailedError(
                 f"{self.name} failed on frame {frame.frame}: {error}", "close the encoder and open a new one"
             ) from error
@@ -138,8 +140,9 @@ class FfmpegEncoder(ABC):
     def close(self) -> None:
         """Free the encoder; see :class:`~punktfunk.media.encoders.base.Encoder`."""
         context, self._context = self._context, None
-        if context is not None and self._encoded:
-            # Some encoders complain on standard error when they are freed before being told of the end.
+        if context is not None and self._encoded and not self._failed:
+            # Some encoders complain on standard error when they are freed before being told of the end. Those of
+            # VA-API end the process when they are told after a failure (an assertion in FFmpeg 9).
             with contextlib.suppress(av.error.FFmpegError):
                 context.encode(None)
 
