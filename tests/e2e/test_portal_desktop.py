@@ -213,6 +213,7 @@ def test_while_the_question_is_open_a_client_is_told_so_and_gets_its_picture_onc
         with pytest.raises(ConsentAwaitedError) as raised:
             desktop.provide(MODE)
         assert "answer it there" in raised.value.hint
+    eventually(lambda: fake.of("Start"), "the question")
     assert len(fake.of("Start")) == 1, "one question, however many clients"
     desktop.inject(InputEvent(InputKind.KEY_DOWN, 0x41))
     assert desktop.release_all() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import collections
 import contextlib
 import select
 from collections.abc import Callable
@@ -26,6 +27,28 @@ _ROUND_TRIPS: Final = 2
 
 _open: set[Connection] = set()
 """Held until they are closed: garbage collection frees a display before its proxies, which crash on what is left."""
+
+_KEPT_GONE: Final = 16
+"""Of outputs that have gone: whoever streamed one may name it for a while."""
+_FEW: Final = 64
+
+
+class _Proxies(set[Any]):
+    """The proxies of a display, held until they are destroyed, where pywayland holds them weakly.
+
+    Python's collector would free those that nobody holds in any thread, and while it does so another thread may free
+    the display: the process crashes then. What is destroyed is let go of from time to time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._most = _FEW
+
+    def add(self, proxy: Any, /) -> None:
+        if len(self) >= self._most:
+            self.difference_update([each for each in self if each.destroyed])
+            self._most = max(_FEW, 2 * len(self))
+        super().add(proxy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +95,7 @@ class Connection:
     def __init__(self, display: str | int) -> None:
         """Connect to a socket by its path or name, or take over one that is connected, by its descriptor."""
         self._display = Display(display)
+        self._display._children = _Proxies()  # type: ignore[assignment]  # a set is enough for what is asked of it
         try:
             self._display.connect()
         except ValueError as error:
@@ -82,12 +106,17 @@ class Connection:
         _open.add(self)
         self._globals: dict[str, list[Global]] = {}
         self._outputs: dict[int, Output] = {}
+        self._gone: collections.deque[Output] = collections.deque()
         self.on_output_gone: Callable[[Output], None] = _ignore
         self._registry: Any = self._display.get_registry()
         self._registry.dispatcher["global"] = self._announced
         self._registry.dispatcher["global_remove"] = self._removed
-        self.round_trip()
-        self.round_trip()  # the outputs, bound in the first one, have described themselves now
+        try:
+            self.round_trip()
+            self.round_trip()  # the outputs, bound in the first one, have described themselves now
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def outputs(self) -> list[Output]:
@@ -193,11 +222,14 @@ class Connection:
             if left <= 0:
                 raise DesktopError("the compositor does not answer")
             self.dispatch(left)
+        callback.destroy()
 
     def close(self) -> None:
         """Disconnect; every proxy of this connection is dead afterwards. Closing twice is harmless."""
-        self._outputs.clear()
         self._display.disconnect()
+        self._display._children.clear()
+        self._outputs.clear()
+        self._gone.clear()
         _open.discard(self)
 
     def __enter__(self) -> Self:
@@ -217,6 +249,9 @@ class Connection:
             offered[:] = [each for each in offered if each.number != number]
         output = self._outputs.pop(number, None)
         if output is not None:
+            self._gone.append(output)
+            if len(self._gone) > _KEPT_GONE:
+                self._gone.popleft().proxy.destroy()
             self.on_output_gone(output)
 
 

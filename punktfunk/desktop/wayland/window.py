@@ -34,8 +34,6 @@ class Window:
         self._buffers: Buffers | None = None
         self._free: list[int] = []
         self._configured = False
-        self._wanted: Any = None
-        """The question when the next picture is wanted: if Python collected it, the answer would go with it."""
         self._surface: Any = connection.bind("wl_compositor", 4).create_surface()
         self._base: Any = connection.bind("xdg_wm_base", 1)
         self._base.dispatcher["ping"] = _pong
@@ -78,8 +76,7 @@ class Window:
         """Put the picture up, all of it changed, and ask to be told when the next one is wanted."""
         if self._buffers is None:
             raise DesktopError("show without begin")
-        self._wanted = self._surface.frame()
-        self._wanted.dispatcher["done"] = lambda *_: self.on_frame()
+        self._surface.frame().dispatcher["done"] = self._on_wanted
         self._surface.attach(self._buffers.proxies[number], 0, 0)
         self._surface.damage_buffer(0, 0, self.width, self.height)
         self._surface.commit()
@@ -97,6 +94,10 @@ class Window:
                 self._free.append(number)
 
         return released
+
+    def _on_wanted(self, callback: Any, _milliseconds: int) -> None:
+        callback.destroy()
+        self.on_frame()
 
     def _on_size(self, _toplevel: Any, width: int, height: int, _states: Any) -> None:
         if (width, height) != (self.width, self.height) and width and height:
