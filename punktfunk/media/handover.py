@@ -14,10 +14,11 @@ from enum import StrEnum
 from typing import Final
 
 from punktfunk import log
-from punktfunk.errors import LayoutError
+from punktfunk.errors import DmaBufError, LayoutError
 from punktfunk.media.dma_buf import LINEAR, PACKED, DmaBufImports, format_words
 from punktfunk.printable import printable
 
+_HINT: Final = "let the desktop copy its pictures into memory"
 _MOST_WORDS: Final = 200
 """Characters of a driver's reason."""
 
@@ -72,6 +73,8 @@ class Handover:
         """How often :attr:`offers` may have changed: something was refused, or is to be done to pictures no longer."""
         self.decision: Decision | None = None
         """What was decided of the last picture; None before the first."""
+        self.refusal: DmaBufError | None = None
+        """What was refused last."""
         self._encoder = encoder
         self._imports = imports
         self._works = dict.fromkeys(works, True)
@@ -115,10 +118,9 @@ class Handover:
         if not obstacle:
             return self._decide(kind, Way.IMPORTED, f"{self._encoder} imports {format_words(code, modifier)}")
         refusal = self._not_mapped.get(code)
-        if modifier == LINEAR and code in PACKED and refusal is None:
+        if _is_readable(code, modifier) and refusal is None:
             return self._decide(kind, Way.MAPPED, obstacle)
-        why = refusal or f"a processor cannot read {format_words(code, modifier)}"
-        raise LayoutError(f"{obstacle}, and {why}", "let the desktop copy its pictures into memory")
+        raise LayoutError(f"{obstacle}, and {refusal or _unread(code, modifier)}", _HINT)
 
     def refuse(self, code: int, modifier: int, why: str, *, mapped: bool = False) -> bool:
         """Take note that a picture of that kind was not imported, or could not be ``mapped``: none is offered again.
@@ -130,8 +132,12 @@ class Handover:
             return False
         if mapped:
             self._not_mapped[code] = why
+            self.refusal = DmaBufError(why, _HINT)
         else:
             self._not_imported[code, modifier] = why
+            refusal = self._obstacle(code, modifier)
+            unread = "" if _is_readable(code, modifier) else f", and {_unread(code, modifier)}"
+            self.refusal = (LayoutError if unread else DmaBufError)(f"{refusal}{unread}", _HINT)
         self._decided_of = None
         self.changes += 1
         what = "mapped" if mapped else "imported"
@@ -177,3 +183,12 @@ class Handover:
         self._decided_of = kind
         self.decision = Decision(way, reason)
         return way
+
+
+def _is_readable(code: int, modifier: int) -> bool:
+    """Return whether a processor can read pictures of that kind."""
+    return modifier == LINEAR and code in PACKED
+
+
+def _unread(code: int, modifier: int) -> str:
+    return f"a processor cannot read {format_words(code, modifier)}"

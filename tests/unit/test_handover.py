@@ -141,9 +141,14 @@ def test_what_was_refused_is_offered_no_more() -> None:
         "in the encoder's order"
     )
     assert handover.of_dma_buf(XRGB8888, LINEAR) is Way.IMPORTED
+    assert handover.refusal is None
     assert handover.refuse(XRGB8888, LINEAR, "out of surfaces")
+    assert type(handover.refusal) is DmaBufError
+    assert "did not import XR24 linear: out of surfaces" in handover.refusal.cause
     assert not handover.refuse(XRGB8888, LINEAR, "again")
     assert handover.refuse(NV12, TILED, "no such surface")
+    assert type(handover.refusal) is LayoutError
+    assert "no such surface, and a processor cannot read NV12" in handover.refusal.cause
     assert handover.changes == 2
     assert handover.offers.imported == ((XRGB8888, (TILED,)),)
     assert handover.of_dma_buf(XRGB8888, LINEAR) is Way.MAPPED
@@ -153,6 +158,7 @@ def test_what_was_refused_is_offered_no_more() -> None:
     assert handover.refuse(XRGB8888, LINEAR, "no mmap", mapped=True)
     assert not handover.refuse(XRGB8888, LINEAR, "no mmap", mapped=True)
     assert XRGB8888 not in handover.offers.mapped
+    assert (type(handover.refusal), handover.refusal.cause) == (DmaBufError, "no mmap")
     with pytest.raises(LayoutError, match="no mmap"):
         handover.of_dma_buf(XRGB8888, LINEAR)
 

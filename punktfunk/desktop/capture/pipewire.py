@@ -66,7 +66,7 @@ class PipeWireCapture:
         self._handover = handover
         self._changes = handover.changes
         self._refusal: DmaBufError | None = None
-        """Why the last picture was none that could be taken."""
+        """Why the last picture was none that could be taken; None since there was one that could."""
         self._held: Picture | None = None
         """What the encoder was given in a DMA-BUF, and may be given again."""
         self._scratch = Scratch()
@@ -121,9 +121,15 @@ class PipeWireCapture:
             raise MediaError("the capture is closed", "open a new one")
         if self._handover.changes != self._changes:
             self._ask_for_others()
-        if self._frames.has_frame:
-            return self._next()
-        return self._inherited() or self._first()
+        try:
+            if self._frames.has_frame:
+                return self._next()
+            return self._inherited() or self._first()
+        except MediaError as error:
+            if self._refusal is None:
+                raise
+            # PipeWire says no more than that both sides agree on nothing.
+            raise self._refusal from error
 
     def close(self) -> None:
         """End the stream. Closing twice is harmless."""
@@ -175,7 +181,7 @@ class PipeWireCapture:
                     return frame
             if self._begins_anew:
                 self._begin_anew(alone=attempt < _ATTEMPTS_ALONE)
-        raise self._refusal or self._stream.silence()
+        raise self._stream.silence()
 
     def _begin_anew(self, *, alone: bool) -> None:
         """Have the producer begin anew: if nobody else captures it, or so that they notice, too."""
@@ -273,15 +279,15 @@ class PipeWireCapture:
 
     def _refuse(self, picture: Picture, error: DmaBufError) -> None:
         """Take note that a picture in a DMA-BUF could not be taken, and ask for others."""
-        self._refusal = error
         video = picture.buffer.video
         mapped = not isinstance(error, LayoutError)
         if self._handover.refuse(video.fourcc, video.modifier or 0, error.cause, mapped=mapped):
             self._ask_for_others()
+        self._refusal = error
 
     def _ask_for_others(self) -> None:
         """Ask for what is offered now; what was handed on before is not given again, as it may be what was refused."""
-        self._changes = self._handover.changes
+        self._changes, self._refusal = self._handover.changes, self._handover.refusal
         self._wish = replace(self._wish, dma_bufs=self._handover.offers)
         if self._held is not None:
             self._frames.forget()
