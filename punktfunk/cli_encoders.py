@@ -1,4 +1,4 @@
-"""The command that lists the encoders of this machine, and proves them."""
+"""The command that lists the encoders of this machine, and tests them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from punktfunk.terminal import say_json
 
 if TYPE_CHECKING:
     from punktfunk.media import EncoderCheck
-    from punktfunk.media.encoders.trial import Trial
+    from punktfunk.media.encoders.self_test import SelfTest
 
 _TABLE_WIDTH = 160
 
@@ -39,7 +39,7 @@ def encoders(
     comes out is decoded and compared with what went in.
     """
     from punktfunk.media import EncoderConfig, all_encoders, marker_layout
-    from punktfunk.media.encoders.trial import try_encoder
+    from punktfunk.media.encoders.self_test import run_self_test
 
     try:
         asked = EncoderConfig.model_validate({"mode": mode, "bitrate": bitrate})
@@ -53,28 +53,28 @@ def encoders(
         fail(UsageError(error.cause, "test in a larger mode"))
     loading.ready()
     checks = all_encoders()
-    trials = {
-        check.name: try_encoder(asked.model_copy(update={"encoder": check.name}), check.codec, frames)
+    tested = {
+        check.name: run_self_test(asked.model_copy(update={"encoder": check.name}), check.codec, frames)
         for check in checks
         if test and check.available
     }
     if as_json:
-        say_json([_row(check, trials.get(check.name)) for check in checks], indent=2)
+        say_json([_row(check, tested.get(check.name)) for check in checks], indent=2)
     else:
-        _show(checks, trials, test=test)
+        _show(checks, tested, test=test)
     if not any(check.available for check in checks):
         fail(CapabilityError("no encoder works here", "pip install --force-reinstall av"))
-    failed = [f"{name}: {trial.failure}" for name, trial in trials.items() if trial.failure]
+    failed = [f"{name}: {result.failure}" for name, result in tested.items() if result.failure]
     if failed:
         cause = f"an encoder does not do what it says: {'; '.join(failed)}"
         fail(CheckFailedError(cause, "serve with another --encoder"))
 
 
-def _row(check: EncoderCheck, trial: Trial | None) -> dict[str, Any]:
-    return {**asdict(check), "trial": None if trial is None else asdict(trial)}
+def _row(check: EncoderCheck, result: SelfTest | None) -> dict[str, Any]:
+    return {**asdict(check), "test": None if result is None else asdict(result)}
 
 
-def _show(checks: tuple[EncoderCheck, ...], trials: dict[Any, Trial], *, test: bool) -> None:
+def _show(checks: tuple[EncoderCheck, ...], tested: dict[Any, SelfTest], *, test: bool) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
     table = Table(box=None, pad_edge=False)
     for column in ("codec", "encoder", ""):
@@ -84,10 +84,10 @@ def _show(checks: tuple[EncoderCheck, ...], trials: dict[Any, Trial], *, test: b
         table.add_column(column, justify="right")
     table.add_column("what was found" if test else "why not", overflow="fold")
     for check in checks:
-        trial = trials.get(check.name)
-        fine = check.available and (trial is None or not trial.failure)
-        figures = [""] * len(measured) if trial is None or not trial.frames else _figures(trial)
-        found = check.reason if trial is None else trial.failure or "as it should"
+        result = tested.get(check.name)
+        fine = check.available and (result is None or not result.failure)
+        figures = [""] * len(measured) if result is None or not result.frames else _figures(result)
+        found = check.reason if result is None else result.failure or "as it should"
         mark = "[green]yes[/]" if fine else "[red]no[/]"
         table.add_row(check.codec, check.name, mark, *figures, found.replace("[", r"\["))
     console.print(table)
@@ -95,11 +95,11 @@ def _show(checks: tuple[EncoderCheck, ...], trials: dict[Any, Trial], *, test: b
         console.print(f"→ {hint}", markup=False, soft_wrap=True)
 
 
-def _figures(trial: Trial) -> list[str]:
+def _figures(result: SelfTest) -> list[str]:
     return [
-        f"{trial.psnr_db:.1f} dB",
-        f"{trial.least_psnr_db:.1f} dB",
-        f"{trial.encode_ms:.1f}",
-        f"{trial.longest_ms:.1f}",
-        f"{trial.megabits_per_second:.1f}",
+        f"{result.psnr_db:.1f} dB",
+        f"{result.least_psnr_db:.1f} dB",
+        f"{result.encode_ms:.1f}",
+        f"{result.longest_ms:.1f}",
+        f"{result.megabits_per_second:.1f}",
     ]

@@ -236,16 +236,16 @@ def test_a_producer_tells_of_its_encoders_replacements_and_one_without_has_none(
 
 
 @pytest.fixture
-def proven(monkeypatch: pytest.MonkeyPatch) -> dict[EncoderName, CodecUnavailableError | None]:
+def gpu_encoders(monkeypatch: pytest.MonkeyPatch) -> dict[EncoderName, CodecUnavailableError | None]:
     """What proving an encoder of a GPU comes to: an error, or None where it works."""
     answers: dict[EncoderName, CodecUnavailableError | None] = {}
 
-    def prove(name: EncoderName) -> None:
+    def required(name: EncoderName) -> None:
         error = answers[name]
         if error is not None:
             raise error
 
-    monkeypatch.setattr(choice, "prove", prove)
+    monkeypatch.setattr(choice, "require_gpu_encoder", required)
     choose_encoder.cache_clear()
     return answers
 
@@ -256,30 +256,30 @@ def _forget() -> None:
 
 
 def test_auto_takes_the_first_that_works_and_names_those_before_and_behind_it(
-    proven: dict[EncoderName, CodecUnavailableError | None],
+    gpu_encoders: dict[EncoderName, CodecUnavailableError | None],
 ) -> None:
     nvenc_h264, vaapi_h264, x264 = CHAIN
-    proven.update({nvenc_h264: None, vaapi_h264: None})
+    gpu_encoders.update({nvenc_h264: None, vaapi_h264: None})
     first = choose_encoder(Codec.H264)
     assert (first.name, first.fallbacks) == (nvenc_h264, (vaapi_h264, x264))
     choose_encoder.cache_clear()
-    proven[nvenc_h264] = CodecUnavailableError("opening nvenc-h264 ends its process with signal 11")
+    gpu_encoders[nvenc_h264] = CodecUnavailableError("opening nvenc-h264 ends its process with signal 11")
     second = choose_encoder(Codec.H264)
     assert (second.name, second.fallbacks) == (vaapi_h264, (x264,))
     assert str(second) == (
         "vaapi-h264 (the GPU encodes it; opening nvenc-h264 ends its process with signal 11)"
     )
     choose_encoder.cache_clear()
-    proven[vaapi_h264] = DeviceMissingError("no GPU")
+    gpu_encoders[vaapi_h264] = DeviceMissingError("no GPU")
     third = choose_encoder(Codec.H264)
     assert (third.name, third.fallbacks) == (x264, ())
     assert third.reason == "opening nvenc-h264 ends its process with signal 11; no GPU"
 
 
 def test_what_is_asked_for_by_name_has_no_successor_and_is_an_error_where_it_is_missing(
-    proven: dict[EncoderName, CodecUnavailableError | None],
+    gpu_encoders: dict[EncoderName, CodecUnavailableError | None],
 ) -> None:
-    proven.update({EncoderName.VAAPI_HEVC: None, EncoderName.NVENC_HEVC: EngineError})
+    gpu_encoders.update({EncoderName.VAAPI_HEVC: None, EncoderName.NVENC_HEVC: EngineError})
     chosen = choose_encoder(Codec.HEVC, "vaapi")
     assert (chosen.name, chosen.reason, chosen.fallbacks) == (EncoderName.VAAPI_HEVC, "asked for", ())
     with pytest.raises(CodecUnsupportedError, match="no HEVC"):
@@ -290,26 +290,26 @@ def test_what_is_asked_for_by_name_has_no_successor_and_is_an_error_where_it_is_
 EngineError = CodecUnsupportedError("no HEVC")
 
 
-def test_proving_asks_for_the_device_before_it_starts_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_is_asked_for_before_a_process_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise DeviceMissingError("no GPU")
 
     monkeypatch.setattr(vaapi, "require_device", missing)
     monkeypatch.setattr(nvenc, "require_driver", missing)
-    monkeypatch.setattr(choice, "rehearse", lambda _names: pytest.fail("a process was started"))
+    monkeypatch.setattr(choice, "check_isolated", lambda _names: pytest.fail("a process was started"))
     for name in CHAIN[:2]:
         with pytest.raises(DeviceMissingError):
-            choice.prove(name)
+            choice.require_gpu_encoder(name)
     asked: list[tuple[EncoderName, ...]] = []
 
-    def rehearsed(names: tuple[EncoderName, ...]) -> dict[EncoderName, CodecUnavailableError]:
+    def checked(names: tuple[EncoderName, ...]) -> dict[EncoderName, CodecUnavailableError]:
         asked.append(names)
         return {EncoderName.VAAPI_AV1: CodecUnsupportedError("no AV1", "another codec")}
 
     monkeypatch.setattr(vaapi, "require_device", lambda: None)
-    monkeypatch.setattr(choice, "rehearse", rehearsed)
-    choice.prove(EncoderName.VAAPI_H264)
+    monkeypatch.setattr(choice, "check_isolated", checked)
+    choice.require_gpu_encoder(EncoderName.VAAPI_H264)
     with pytest.raises(CodecUnsupportedError, match="no AV1") as caught:
-        choice.prove(EncoderName.VAAPI_AV1)
+        choice.require_gpu_encoder(EncoderName.VAAPI_AV1)
     assert caught.value.hint == "another codec"
     assert set(asked) == {(EncoderName.VAAPI_H264, EncoderName.VAAPI_HEVC, EncoderName.VAAPI_AV1)}

@@ -35,7 +35,7 @@ from punktfunk.media import (
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.encoders import libva, vaapi
 from punktfunk.media.encoders.fallback import FallbackEncoder
-from punktfunk.media.encoders.rehearsal import rehearse
+from punktfunk.media.encoders.isolated_check import check_isolated
 from punktfunk.media.encoders.vaapi_encoder import VaapiEncoder
 from punktfunk.media.planes import plane_view
 from punktfunk.media.sources.card import TestCardSource
@@ -53,7 +53,7 @@ H264 = EncoderName.VAAPI_H264
 def _forget() -> Iterator[None]:
     yield
     choose_encoder.cache_clear()
-    rehearse.cache_clear()
+    check_isolated.cache_clear()
 
 
 def config(**more: object) -> EncoderConfig:
@@ -183,28 +183,28 @@ def test_auto_takes_the_codec_that_works_and_software_for_those_that_only_open()
         assert f"vaapi-{codec} failed on frame 0" in chosen.reason
 
 
-def test_the_command_proves_it() -> None:
+def test_the_command_tests_it() -> None:
     options = ["--test", "--json", "--mode", "480x272@60", "--bitrate", "2 Mbit/s"]
     done = subprocess.run(
         [sys.executable, "-m", "punktfunk", "encoders", *options], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)}
-    trial = rows["vaapi-h264"]["trial"]
-    assert (trial["failure"], trial["frames"], trial["psnr_db"], trial["least_psnr_db"]) == (
+    result = rows["vaapi-h264"]["test"]
+    assert (result["failure"], result["frames"], result["psnr_db"], result["least_psnr_db"]) == (
         "",
         120,
         99.0,
         99.0,
     )
-    assert trial["rate_change"] == "reopened"
+    assert result["rate_change"] == "reopened"
     assert not rows["vaapi-hevc"]["available"]
 
 
 def test_a_host_streams_by_it_and_goes_over_to_software_before_its_clients_eyes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The rehearsal encodes two pictures, so that only a stream sees the failure.
+    # The check before it encodes two pictures, so that only a stream sees the failure.
     monkeypatch.setenv("PCM_DRIVER", "fails 60")
 
     async def scenario() -> None:

@@ -22,7 +22,7 @@ from punktfunk.media.encoders.choice import (
     EncoderChoice,
     EncoderWish,
     choose_encoder,
-    prove,
+    require_gpu_encoder,
 )
 from punktfunk.media.encoders.fallback import FallbackEncoder, Replacement
 from punktfunk.media.encoders.nvenc import CODEC_OF as _NVENC
@@ -105,7 +105,7 @@ def check_encoder(name: EncoderName) -> EncoderCheck:
     codec = HARDWARE[name] if name in HARDWARE else _families()[name].codec
     try:
         if name in HARDWARE:
-            prove(name)
+            require_gpu_encoder(name)
         else:
             open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
     except CodecUnavailableError as error:

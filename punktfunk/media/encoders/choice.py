@@ -10,7 +10,7 @@ from typing import Final, Literal
 from punktfunk.errors import CodecUnavailableError
 from punktfunk.media.encoders import nvenc, vaapi
 from punktfunk.media.encoders.base import EncoderName
-from punktfunk.media.encoders.rehearsal import rehearse
+from punktfunk.media.encoders.isolated_check import check_isolated
 from punktfunk.media.types import Codec
 
 EncoderWish = Literal["auto", "x264", "nvenc", "vaapi"]
@@ -48,20 +48,20 @@ class EncoderChoice:
 def choose_encoder(codec: Codec, wish: EncoderWish = "auto") -> EncoderChoice:
     """Choose for a codec; cached, for drivers do not come and go.
 
-    Raises for ``nvenc`` and ``vaapi`` what is missing (see :func:`prove`); ``auto`` takes the next of :data:`ORDER`
-    then, and says of those before it why not. What was asked for by name has no successor.
+    Raises for ``nvenc`` and ``vaapi`` what is missing (see :func:`require_gpu_encoder`); ``auto`` takes the next of
+    :data:`ORDER` then, and says of those before it why not. What was asked for by name has no successor.
     """
     if wish == "x264":
         return EncoderChoice(SOFTWARE[codec], "asked for")
     if wish != "auto":
         name = next(name for name in ORDER[codec] if name in _FAMILIES[wish])
-        prove(name)
+        require_gpu_encoder(name)
         return EncoderChoice(name, "asked for")
     reasons: list[str] = []
     for position, name in enumerate(ORDER[codec]):
         if name in HARDWARE:
             try:
-                prove(name)
+                require_gpu_encoder(name)
             except CodecUnavailableError as error:
                 reasons.append(error.cause)
                 continue
@@ -70,7 +70,7 @@ def choose_encoder(codec: Codec, wish: EncoderWish = "auto") -> EncoderChoice:
     raise AssertionError("the last of an order is software, which is not asked")
 
 
-def prove(name: EncoderName) -> None:
+def require_gpu_encoder(name: EncoderName) -> None:
     """Return when an encoder of a GPU works here, having encoded with it; raise what is missing otherwise.
 
     DeviceMissingError, DriverMissingError, EngineMissingError or CodecUnsupportedError; CodecUnavailableError where a
@@ -81,6 +81,6 @@ def prove(name: EncoderName) -> None:
         nvenc.require_driver()
     else:
         vaapi.require_device()
-    if name in (refused := rehearse(family)):
+    if name in (refused := check_isolated(family)):
         error = refused[name]
         raise type(error)(error.cause, error.hint)

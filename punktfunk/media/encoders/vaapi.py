@@ -26,7 +26,7 @@ FIRST_PYAV: Final = 18
 """The first release that hands pictures to an encoder of a GPU."""
 BUILD_HINT: Final = (
     "build PyAV with a distribution's FFmpeg 8 or newer: pip install --force-reinstall --no-binary av 'av>=18' "
-    "(docs/reference/encoders.md has the packages)"
+    "(docs/how-to/encode-on-a-gpu.md has the packages)"
 )
 _NO_PERIOD: Final = 0xFFFF
 """Pictures between key frames that nobody asked for: drivers keep the number in 16 bits, and some take its highest

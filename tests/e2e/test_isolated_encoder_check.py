@@ -7,7 +7,7 @@ import pytest
 from punktfunk.errors import CodecUnavailableError, DriverMissingError
 from punktfunk.media.encoders import nvenc
 from punktfunk.media.encoders.base import EncoderName
-from punktfunk.media.encoders.rehearsal import rehearse
+from punktfunk.media.encoders.isolated_check import check_isolated
 from tests.support import gpu_doubles
 
 NAMES = tuple(nvenc.CODEC_OF)
@@ -16,7 +16,7 @@ H264, HEVC, AV1 = NAMES
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    rehearse.cache_clear()
+    check_isolated.cache_clear()
 
 
 def tried(
@@ -24,7 +24,7 @@ def tried(
 ) -> dict[EncoderName, CodecUnavailableError]:
     for name, value in gpu_doubles.with_nvidia(wrong).items():
         monkeypatch.setenv(name, value)
-    refused = rehearse(NAMES, limit_s)
+    refused = check_isolated(NAMES, limit_s)
     assert all(isinstance(error, CodecUnavailableError) for error in refused.values())
     return {name: error for name, error in refused.items() if isinstance(error, CodecUnavailableError)}
 
@@ -66,5 +66,5 @@ def test_a_driver_that_crashes_or_hangs_costs_its_own_process(monkeypatch: pytes
 
 @pytest.mark.skipif(gpu_doubles.nvidia_is_here(), reason="this machine has NVIDIA's driver")
 def test_without_a_double_this_machines_own_answer_keeps_its_kind() -> None:
-    refused = rehearse(NAMES)
+    refused = check_isolated(NAMES)
     assert [type(error) for error in refused.values()] == [DriverMissingError] * 3

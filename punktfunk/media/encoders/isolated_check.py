@@ -30,7 +30,6 @@ MODE: Final = Mode(640, 480, 60)
 LIMIT_S: Final = 20.0
 """Three encoders open in one second on a slow machine; what takes longer hangs."""
 _HINT: Final = "update the GPU's driver, or use --encoder x264"
-_HANGS: Final = "hangs"
 _ERRORS: Final = {
     error.code: error
     for error in (
@@ -44,7 +43,9 @@ _ERRORS: Final = {
 
 
 @cache
-def rehearse(names: tuple[EncoderName, ...], limit_s: float = LIMIT_S) -> dict[EncoderName, PunktfunkError]:
+def check_isolated(
+    names: tuple[EncoderName, ...], limit_s: float = LIMIT_S
+) -> dict[EncoderName, PunktfunkError]:
     """Try each encoder, and return why those are refused that are; cached, for drivers do not come and go.
 
     One process tries them all; where one ends it, another goes on behind that one.
@@ -52,33 +53,34 @@ def rehearse(names: tuple[EncoderName, ...], limit_s: float = LIMIT_S) -> dict[E
     refused: dict[EncoderName, PunktfunkError] = {}
     left = list(names)
     while left:
-        said, ended = _run(left, limit_s)
+        said, ended, hung = _run(left, limit_s)
         told = _read(said.splitlines(), left)
         refused.update({name: error for name, error in told.items() if error is not None})
         left = [name for name in left if name not in told]
-        if left:
-            culprit = left.pop(0)
-            refused[culprit] = CodecUnavailableError(f"opening {culprit} {ended}", _HINT)
-        if _HANGS in ended:
+        if not left:
+            break
+        culprit = left.pop(0)
+        refused[culprit] = CodecUnavailableError(f"opening {culprit} {ended}", _HINT)
+        if hung:
             # A GPU that hangs would do so three times.
-            refused.update({name: CodecUnavailableError(f"{culprit} {_HANGS}", _HINT) for name in left})
+            refused.update({name: CodecUnavailableError(f"{culprit} hangs", _HINT) for name in left})
             break
     return refused
 
 
-def _run(names: Iterable[EncoderName], limit_s: float) -> tuple[bytes, str]:
-    """Return what a process said that tries these encoders, and how it ended, in words."""
+def _run(names: Iterable[EncoderName], limit_s: float) -> tuple[bytes, str, bool]:
+    """Return what a process said that tries these encoders, how it ended in words, and whether it had to be ended."""
     command = [sys.executable, "-m", __name__, *names]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired as expired:
-        return expired.stdout or b"", f"{_HANGS}: nothing came of it in {limit_s:g} s"
+        return expired.stdout or b"", f"hangs: nothing came of it in {limit_s:g} s", True
     except OSError as error:
-        return b"", f"could not be tried: {error.strerror}"
+        return b"", f"could not be tried: {error.strerror}", False
     how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-    return done.stdout, f"ends its process with {how}"
+    return done.stdout, f"ends its process with {how}", False
 
 
 def _read(lines: Iterable[bytes], names: Iterable[EncoderName]) -> dict[EncoderName, PunktfunkError | None]:

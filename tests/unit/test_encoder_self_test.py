@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from punktfunk.cli import app
 from punktfunk.errors import CodecUnavailableError, EncoderFailedError
 from punktfunk.media import AccessUnit, Codec, EncoderConfig, EncoderName, RateChange, RawFrame, all_encoders
-from punktfunk.media.encoders import trial
-from punktfunk.media.encoders.trial import LEAST_DB, try_encoder
+from punktfunk.media.encoders import self_test
+from punktfunk.media.encoders.self_test import LEAST_DB, run_self_test
 from punktfunk.media.encoders.x264 import X264Encoder
 from punktfunk.media.planes import plane_view
 from punktfunk.units import Bitrate, Mode
@@ -63,7 +63,7 @@ def with_fault(fault: str) -> Callable[[EncoderConfig], X264Encoder]:
 
 
 def test_an_encoder_that_does_what_it_says_passes_with_its_figures() -> None:
-    found = try_encoder(CONFIG, Codec.H264, FRAMES)
+    found = run_self_test(CONFIG, Codec.H264, FRAMES)
     assert (found.failure, found.frames, found.rate_change) == ("", FRAMES, RateChange.IN_PLACE)
     assert 99 > found.psnr_db > found.least_psnr_db > LEAST_DB
     assert 0 < found.encode_ms <= found.longest_ms
@@ -71,7 +71,7 @@ def test_an_encoder_that_does_what_it_says_passes_with_its_figures() -> None:
 
 
 def test_one_that_takes_a_lower_rate_by_opening_again_may_give_a_key_frame_then() -> None:
-    found = try_encoder(CONFIG.model_copy(update={"encoder": EncoderName.X265}), Codec.HEVC, FRAMES)
+    found = run_self_test(CONFIG.model_copy(update={"encoder": EncoderName.X265}), Codec.HEVC, FRAMES)
     assert (found.failure, found.rate_change) == ("", RateChange.REOPENED)
 
 
@@ -90,40 +90,40 @@ def test_one_that_takes_a_lower_rate_by_opening_again_may_give_a_key_frame_then(
 def test_each_fault_is_found_and_named(
     fault: str, failure: str, frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "open_encoder", with_fault(fault))
-    found = try_encoder(CONFIG, Codec.H264, FRAMES)
+    monkeypatch.setattr(self_test, "open_encoder", with_fault(fault))
+    found = run_self_test(CONFIG, Codec.H264, FRAMES)
     assert found.failure.startswith(failure)
     assert found.frames == frames
 
 
 def test_one_that_cannot_be_opened_after_all_has_failed() -> None:
-    found = try_encoder(CONFIG.model_copy(update={"encoder": EncoderName.NVENC_H264}), Codec.H264, FRAMES)
+    found = run_self_test(CONFIG.model_copy(update={"encoder": EncoderName.NVENC_H264}), Codec.H264, FRAMES)
     assert found.frames == 0
     assert found.failure
 
 
-def test_the_command_proves_each_encoder_that_is_here_and_says_why_not_of_the_others() -> None:
+def test_the_command_tests_each_encoder_that_is_here_and_says_why_not_of_the_others() -> None:
     done = CliRunner().invoke(app, ["encoders", "--test", "--json", *SMALL])
     assert done.exit_code == 0, done.output
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert list(rows) == [check.name for check in all_encoders()]
     for row in rows.values():
-        assert bool(row["trial"]) == row["available"]
+        assert bool(row["test"]) == row["available"]
         assert bool(row["reason"]) != row["available"]
-        if row["trial"]:
-            assert (row["trial"]["failure"], row["trial"]["frames"]) == ("", 8)
+        if row["test"]:
+            assert (row["test"]["failure"], row["test"]["frames"]) == ("", 8)
     assert rows["x264"]["available"]
 
 
 def test_the_command_ends_with_1_when_an_encoder_does_not_do_what_it_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = trial.open_encoder
+    whole = self_test.open_encoder
 
     def opened(config: EncoderConfig) -> object:
         return Wrong(config, "deaf") if config.encoder is EncoderName.X264 else whole(config)
 
-    monkeypatch.setattr(trial, "open_encoder", opened)
+    monkeypatch.setattr(self_test, "open_encoder", opened)
     done = CliRunner().invoke(app, ["encoders", "--test", *SMALL], env={"COLUMNS": "200"})
     assert done.exit_code == 1
     assert "an encoder does not do what it says: x264: picture 4 is no key frame" in done.stderr
@@ -132,10 +132,10 @@ def test_the_command_ends_with_1_when_an_encoder_does_not_do_what_it_says(
 
 
 def test_without_the_option_nothing_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "open_encoder", lambda _config: pytest.fail("was opened"))
+    monkeypatch.setattr(self_test, "open_encoder", lambda _config: pytest.fail("was opened"))
     done = CliRunner().invoke(app, ["encoders", "--json"])
     assert done.exit_code == 0
-    assert {row["trial"] for row in json.loads(done.stdout)} == {None}
+    assert {row["test"] for row in json.loads(done.stdout)} == {None}
 
 
 def test_a_mode_without_room_for_the_frame_marker_is_a_wrong_flag() -> None:

@@ -31,7 +31,7 @@ _NS_PER_MS: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SelfTest:
     """What an encoder did; figures are 0 where it made no picture."""
 
     frames: int
@@ -55,29 +55,29 @@ class _WrongError(Exception):
     """A picture is not what it should be."""
 
 
-def try_encoder(config: EncoderConfig, codec: Codec, frames: int) -> Trial:
+def run_self_test(config: EncoderConfig, codec: Codec, frames: int) -> SelfTest:
     """Encode so many pictures of the test card, decode each at once, and compare.
 
-    Asks for a key frame in the middle and for half the bit rate at three quarters. The first failure ends the trial.
+    Asks for a key frame in the middle and for half the bit rate at three quarters. The first failure ends it.
     """
     try:
         encoder = open_encoder(config)
     except CodecUnavailableError as error:
-        return Trial(0, failure=error.cause)
-    trial = _Trial(config, encoder, codec, frames)
+        return SelfTest(0, failure=error.cause)
+    run = _Run(config, encoder, codec, frames)
     failure = ""
     try:
-        trial.run()
+        run.all()
     except (MediaError, CodecUnavailableError) as error:
         failure = error.cause
     except _WrongError as error:
         failure = str(error)
     finally:
         encoder.close()
-    return trial.result(failure)
+    return run.result(failure)
 
 
-class _Trial:
+class _Run:
     def __init__(self, config: EncoderConfig, encoder: Encoder, codec: Codec, frames: int) -> None:
         self._config = config
         self._encoder = encoder
@@ -90,7 +90,7 @@ class _Trial:
         self._measured = 0
         self._change: RateChange | None = None
 
-    def run(self) -> None:
+    def all(self) -> None:
         """Send the pictures through; raise what is wrong first."""
         key_at, rate_at = round(self._frames * _KEY_AT), round(self._frames * _RATE_AT)
         for number in range(self._frames):
@@ -112,12 +112,12 @@ class _Trial:
                 self._bytes += len(unit.data)
                 self._measured += 1
 
-    def result(self, failure: str) -> Trial:
+    def result(self, failure: str) -> SelfTest:
         """Return the figures of the pictures so far."""
         if not self._decibels:
-            return Trial(0, rate_change=self._change, failure=failure)
+            return SelfTest(0, rate_change=self._change, failure=failure)
         seconds = self._measured / self._config.mode.refresh_hz
-        return Trial(
+        return SelfTest(
             frames=len(self._decibels),
             psnr_db=round(float(np.mean(self._decibels)), 2),
             least_psnr_db=round(min(self._decibels), 2),
