@@ -38,7 +38,7 @@ _DESKTOP_OPTIONS: Final = frozenset({"source", "desktop", "app_"})
 
 
 @dataclass(frozen=True, slots=True)
-class _ServeOptions:
+class ServeOptions:
     """Options of ``serve`` as a unit keeps them, and the ports that they make."""
 
     words: tuple[str, ...]
@@ -73,7 +73,7 @@ def install(
     """
     try:
         refuse_sudo()
-        served = _serve_options(context, options or [], session)
+        served = serve_options(context, options or [], session)
         unit = Unit(session, program(), served.words, hardened)
         runs = Installation(UserManager(), unit_path()).install(unit, say)
     except PunktfunkError as error:
@@ -143,8 +143,12 @@ def gamepads(
         say(command)
 
 
-def _serve_options(context: typer.Context, options: list[str], session: Session) -> _ServeOptions:
-    """Read options as ``serve`` does, and return them as a service has them: whole paths, nothing of this shell."""
+def serve_options(context: typer.Context, options: list[str], session: Session) -> ServeOptions:
+    """Read options as ``serve`` does, and return them as a service has them: whole paths, nothing of this shell.
+
+    ``context`` is that of any command. Raises ``UsageError`` for an option that no service has, and what ``serve`` says
+    of one that it does not know.
+    """
     group: Any = context.find_root().command
     command = group.get_command(context, "serve")
     read = command.make_context("serve", list(options), parent=context.find_root())
@@ -168,7 +172,7 @@ def _serve_options(context: typer.Context, options: list[str], session: Session)
     if "state_dir" not in named and default_state_dir() != Path.home() / ".config" / "punktfunk":
         # A service has the environment of the user's manager, not that of this shell.
         words.append(f"--state-dir={_word(default_state_dir())}")
-    return _ServeOptions(tuple(words), *_ports(read.params))
+    return ServeOptions(tuple(words), *_ports(read.params))
 
 
 def _word(value: object) -> str:

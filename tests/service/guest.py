@@ -165,6 +165,7 @@ def gamepads() -> str:
     said = refused("service", "gamepads", "--install")
     need("sudo" in said and "PF220" in said, said)
     root(*PUNKTFUNK, "service", "gamepads", "--install", "--user", USER)
+    root("udevadm", "verify", "/etc/udev/rules.d/70-punktfunk.rules")
     node = Path("/dev/uinput")
     until(lambda: node.exists() and node.group() == "punktfunk", "the node is the group's")
     return f"/dev/uinput {oct(node.stat().st_mode & 0o777)[2:]} root:{node.group()}"
@@ -185,6 +186,7 @@ def install_for_the_session() -> str:
     said = punktfunk("service", "install", "--", *OPTIONS)
     need("none that systemd knows of runs now" in said, said)
     need(of_unit("ActiveState") == "inactive", of_unit("ActiveState"))
+    player("systemd-analyze", "--user", "verify", str(UNITS / NAME))
     return "enabled with graphical-session.target"
 
 

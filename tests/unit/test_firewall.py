@@ -21,10 +21,23 @@ PORTS = Ports()
             "firewall-cmd --add-port=47984/tcp --add-port=47989/tcp --add-port=48010/tcp "
             "--add-port=9777/udp --add-port=47998-48000/udp",
         ),
+        (
+            "nftables",
+            "nft add rule inet filter input tcp dport '{ 47984, 47989, 48010 }' accept && "
+            "nft add rule inet filter input udp dport '{ 9777, 47998-48000 }' accept",
+        ),
     ],
 )
 def test_the_command_opens_every_port_and_no_other(firewall: Firewall, command: str) -> None:
     assert opening(firewall, PORTS.tcp, (9777, *PORTS.udp)) == command
+
+
+def test_for_good_firewalld_is_told_twice_and_the_others_once() -> None:
+    assert opening("firewalld", (), (9777,), lasting=True) == (
+        "firewall-cmd --permanent --add-port=9777/udp && firewall-cmd --reload"
+    )
+    for firewall in ("ufw", "nftables"):
+        assert opening(firewall, (), (9777,), lasting=True) == opening(firewall, (), (9777,))
 
 
 def test_a_kind_without_ports_is_left_out() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +94,46 @@ def test_a_standard_error_that_was_swapped_and_closed_does_not_silence_later_lin
     monkeypatch.setattr(sys, "stderr", later)
     log.get("host").info("still here")
     assert "still here" in later.getvalue()
+
+
+def test_lines_for_the_journal_have_a_priority_each_and_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    with path.open("w+", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        assert log.is_journal(stream)
+        log.configure(stream=stream)
+        try:
+            log.get("host").info("listening", port=9777, name="a\nb", session_key=KEY.hex())
+            log.get("host").warning("gone")
+            try:
+                int("x")
+            except ValueError:
+                log.get("worker").exception("failed")
+        finally:
+            log.reset()
+    written = path.read_text(encoding="utf-8").splitlines()
+    assert written[0] == f'<6>host: listening port=9777 name="a\\\\nb" session_key={json.dumps(log.SCRUBBED)}'
+    assert written[1] == "<4>host: gone"
+    assert written[2] == "<3>worker: failed"
+    assert written[3] == "<3>Traceback (most recent call last):"
+    assert all(line.startswith("<3>") for line in written[2:])
+
+
+def test_another_stream_than_that_of_the_journal_gets_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "log").open("w+", encoding="utf-8") as stream:
+        found = os.fstat(stream.fileno())
+        for said in ("", "x", f"{found.st_dev}:{found.st_ino + 1}", f"{found.st_dev + 1}:{found.st_ino}"):
+            monkeypatch.setenv("JOURNAL_STREAM", said)
+            assert not log.is_journal(stream)
+        log.configure(stream=stream)
+        log.get("host").info("listening")
+        log.reset()
+        stream.seek(0)
+        assert json.loads(stream.read())["event"] == "listening"
+    assert not log.is_journal(stream), "a closed one"
+    assert not log.is_journal(io.StringIO())
