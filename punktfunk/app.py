@@ -7,6 +7,10 @@ becomes part of a command (promise P12).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+AppCompositor = Literal["sway", "gamescope"]
+"""What a desktop of an app's own may be: a headless sway, or a gamescope for that program alone."""
 
 MAX_APP_ID = 2**31 - 1
 """Moonlight clients keep the number in 31 bits, and take 0 for "nothing runs" (gamestream section 4.1)."""
@@ -27,6 +31,8 @@ class App:
     own_desktop: bool = False
     """Whether the program runs on a headless desktop of its own, made for the client that launches it, in place of the
     one that all clients share."""
+    compositor: AppCompositor = "sway"
+    """What that desktop is."""
 
 
 DESKTOP = App(1, "Desktop")

@@ -77,6 +77,7 @@ class ServedDesktop(StrEnum):
     WLROOTS = "wlroots"
     PORTAL = "portal"
     HEADLESS_SWAY = "headless-sway"
+    GAMESCOPE = "gamescope"
 
 
 class CursorKind(StrEnum):
@@ -165,7 +166,10 @@ def serve(  # noqa: PLR0917 - the options of a command line
     ] = ServedDesktop.AUTO,
     app_: Annotated[
         str | None,
-        typer.Option("--app", help="Program of a headless desktop, with its arguments; chooses that one."),
+        typer.Option(
+            "--app",
+            help="Program of a headless desktop or a gamescope, with its arguments; chooses the first.",
+        ),
     ] = None,
     outputs: Annotated[
         OutputsKind,
@@ -326,7 +330,10 @@ def _served_source(
                 )
             )
         return _source(SourceKind(source.value), file, frame_bytes)
-    if program is not None:
+    if desktop is ServedDesktop.GAMESCOPE and not (program or "").strip():
+        hint = "name it, such as --app 'steam -gamepadui'; other apps are the catalogue's"
+        fail(UsageError("a gamescope shows one program, and none is named", hint))
+    if program is not None and desktop is not ServedDesktop.GAMESCOPE:
         if desktop not in (ServedDesktop.AUTO, ServedDesktop.HEADLESS_SWAY):
             cause = f"--app is what a headless desktop runs, not --desktop {desktop.value}"
             fail(UsageError(cause, "start it in that session, or add an app (docs/how-to/add-an-app.md)"))

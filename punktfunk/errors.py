@@ -15,7 +15,10 @@
     │   │   └── DeviceMissingError    exit 4  PF540  there is no GPU to encode with, or it may not be opened
     │   ├── PrivilegeError          exit 4  PF220  root or a capability is missing
     │   ├── CapacityFullError       exit 4  PF230  as many streams run as may
-    │   └── AppRunningError         exit 4  PF231  another app runs where the one that was asked for would
+    │   ├── AppRunningError         exit 4  PF231  another app runs where the one that was asked for would
+    │   ├── GamescopeMissingError   exit 4  PF520  gamescope, or a part of it that is needed, is missing
+    │   ├── DmaBufMissingError      exit 4  PF521  Vulkan cannot share its pictures here (no DMA-BUF)
+    │   └── VulkanMissingError      exit 4  PF522  there is no Vulkan driver
     ├── CoreError                   exit 5  PF300  the native core refused
     │   ├── InvalidConfigError      exit 2  PF301  stream parameters outside the wire's limits
     │   ├── FecError                exit 5  PF310  too few shards, or a geometry no code can carry
@@ -170,6 +173,24 @@ class AppRunningError(CapabilityError):
     """Another app runs where the one that was asked for would run."""
 
     code = "PF231"
+
+
+class GamescopeMissingError(CapabilityError):
+    """gamescope is not installed, or lacks what is needed of it."""
+
+    code = "PF520"
+
+
+class DmaBufMissingError(CapabilityError):
+    """Vulkan cannot share pictures on this machine, which gamescope's stream is made of."""
+
+    code = "PF521"
+
+
+class VulkanMissingError(CapabilityError):
+    """There is no Vulkan driver on this machine."""
+
+    code = "PF522"
 
 
 class CoreError(PunktfunkError):

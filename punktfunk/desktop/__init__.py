@@ -36,6 +36,8 @@ class BackendName(StrEnum):
     """A running session of any kind, by xdg-desktop-portal: its user is asked once."""
     HEADLESS_SWAY = "headless-sway"
     """A sway of its own without a screen."""
+    GAMESCOPE = "gamescope"
+    """A gamescope of its own for each client, without a screen; only where it is asked for by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class DesktopOptions:
 
     program: tuple[str, ...] | None = ()
     """Argument list of what a desktop of our own runs; () chooses, and None leaves it to :meth:`Desktop.run`."""
+    expected: tuple[str, ...] = ()
+    """What :meth:`Desktop.run` is going to be given: some compositors are started otherwise for some programs."""
     audio: bool = True
     """Stream its sound, where that can be recorded; a desktop without is streamed silently."""
     keyboard_layout: str = "us"

@@ -19,6 +19,7 @@ from punktfunk.desktop import (
     BackendName,
     Desktop,
     DesktopOptions,
+    gamescope,
     headless_desktop,
     kwin,
     mutter,
@@ -51,6 +52,8 @@ class Backend:
     examine: Callable[[Path | None], Availability]
     open: Callable[[DesktopOptions], Desktop]
     """Raises CapabilityError where it cannot run here and DesktopError where it does not come up."""
+    by_name_only: bool = False
+    """Whether it is opened only where it is asked for, and never by ``auto``."""
 
 
 def examine(state_dir: Path | None = None) -> list[Availability]:
@@ -119,7 +122,7 @@ def open_desktop(options: DesktopOptions, wanted: BackendName | None = None) -> 
 
 def _candidates(wanted: BackendName | None) -> list[Backend]:
     """Return what may be opened, in the order in which it is tried; raise CapabilityError for what there is not."""
-    found = [backend for backend in BACKENDS if wanted in (None, backend.name)]
+    found = [each for each in BACKENDS if wanted is each.name or (wanted is None and not each.by_name_only)]
     if not found:
         raise CapabilityError(f"this version cannot stream {wanted}", "leave --desktop out")
     return found
@@ -190,6 +193,16 @@ BACKENDS: Final = (
         _whatever_is_kept(headless_desktop.examine),
         HeadlessDesktop,
     ),
+    Backend(
+        BackendName.GAMESCOPE,
+        "gamescope",
+        "gamescope",
+        "serve --desktop gamescope, and apps that ask for one",
+        _whatever_is_kept(gamescope.examine),
+        gamescope.GamescopeDesktop,
+        by_name_only=True,
+    ),
 )
 """In the order in which ``auto`` tries them, which is that of :class:`BackendName`: a running session by what its
-compositor itself offers, by the portal otherwise, and then one of our own."""
+compositor itself offers, by the portal otherwise, and then one of our own. gamescope is no desktop that a person would
+look for: it shows one program."""

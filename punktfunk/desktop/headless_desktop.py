@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,7 +18,8 @@ from punktfunk.desktop.capture import ScreenSpec, WlrScreen
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.desktop.program import default_program, name_of, require_program
-from punktfunk.desktop.session import App, DesktopSession, SessionOptions
+from punktfunk.desktop.session import DesktopSession, SessionOptions
+from punktfunk.desktop.supervised_session import App
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.input import InputEvent
@@ -28,18 +27,6 @@ from punktfunk.units import Mode
 
 _WATCHER_LIMIT_S: Final = 2.0
 """For the last word about a program, once its session is gone and all programs with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _SessionProgram:
-    """A program in a session, with which it ends at the latest."""
-
-    session: DesktopSession
-    app: App
-
-    def end(self) -> None:
-        with contextlib.suppress(SessionClosedError):
-            self.session.end_app(self.app)
 
 
 class HeadlessDesktop:
@@ -115,15 +102,7 @@ class HeadlessDesktop:
         """Start a program in the session, which is opened again where it has ended."""
         with self._lock:
             self._open_again()
-            session = self._session
-            app = session.launch(command, cwd=folder)
-
-        def watch() -> None:
-            app.ended.wait()
-            on_end(-1 if app.status is None else app.status, app.words)
-
-        threading.Thread(target=watch, name="watch-app", daemon=True).start()
-        return _SessionProgram(session, app)
+            return self._session.run(command, folder, on_end)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output another mode; raise DesktopError where it is no stream's any more."""

@@ -39,6 +39,37 @@ class SessionOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenGamescope:
+    """First message, of another session: bring up a gamescope of that mode, which it keeps, with PipeWire."""
+
+    number: int
+    runtime: str
+    mode: Mode
+    audio: bool
+    """With a sound server for programs as well."""
+    steam: bool
+    """Have Steam, which is to run in it, say which window is shown."""
+    keyboard_layout: str
+    keyboard_variant: str
+
+
+@dataclass(frozen=True, slots=True)
+class GamescopeOpened:
+    """The session answers on these sockets."""
+
+    number: int
+    socket: str
+    x_display: str
+    ei_path: str
+    """Where input is taken."""
+    pipewire: str
+    """Where its pictures are taken from, and the node there."""
+    node: int
+    containment: str
+    pulse_server: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeOutput:
     """Add an output."""
 
@@ -131,10 +162,10 @@ class Failed:
     hint: str
 
 
-Request = OpenSession | MakeOutput | ChangeOutput | Launch | EndApp | ReleaseAll
+Request = OpenSession | OpenGamescope | MakeOutput | ChangeOutput | Launch | EndApp | ReleaseAll
 """What a program asks, besides putting input in."""
 
-Answer = SessionOpened | OutputMade | Launched | AppEnded | Released | Failed
+Answer = SessionOpened | GamescopeOpened | OutputMade | Launched | AppEnded | Released | Failed
 """What the supervisor says, with the number of the request, or with 0 unasked."""
 
 VOCABULARY: tuple[type[Request | Answer | InputEvent], ...] = (

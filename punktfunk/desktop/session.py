@@ -2,41 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import queue
-import socket
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Self, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from punktfunk.desktop import messages
-from punktfunk.desktop.runtime import RuntimeFolder
+from punktfunk.desktop.supervised_session import SupervisedSession
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.desktop.vdisplay.headless_sway import require_sway
 from punktfunk.desktop.wayland import require as require_wayland
-from punktfunk.errors import (
-    CapabilityError,
-    ConfigError,
-    DesktopError,
-    PunktfunkError,
-    SessionClosedError,
-    UsageError,
-)
+from punktfunk.errors import DesktopError, PunktfunkError
 from punktfunk.input import InputEvent
-from punktfunk.process import interrupts
-from punktfunk.process.channel import Channel
 from punktfunk.units import Mode
-
-OPEN_LIMIT_S: Final = 12.0
-ANSWER_LIMIT_S: Final = 8.0
-CLOSE_LIMIT_S: Final = 2.0
-
-A = TypeVar("A", bound=messages.Answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,102 +27,33 @@ class SessionOptions:
     keyboard_variant: str = ""
 
 
-@dataclass(slots=True)
-class App:
-    """A program in the session; ``status`` is its exit status, negative for a signal, None while it runs."""
-
-    number: int
-    argv: tuple[str, ...]
-    status: int | None = None
-    words: str = ""
-    """The last lines that it printed, once it has ended."""
-    ended: threading.Event = field(default_factory=threading.Event)
-
-
-class DesktopSession:
-    """A headless sway with a virtual pointer and keyboard, held by a supervisor process.
-
-    Methods block for milliseconds (opening: half a second); use them from a thread in asyncio programs. They
-    are safe to call from several threads. A :class:`punktfunk.desktop.vdisplay.VirtualDisplay`.
-    """
+class DesktopSession(SupervisedSession[messages.SessionOpened]):
+    """A headless sway with a virtual pointer and keyboard; a :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
 
     def __init__(
         self, options: SessionOptions | None = None, *, on_end: Callable[[PunktfunkError], None] | None = None
     ) -> None:
-        """Open the session.
-
-        ``on_end`` is called once, from another thread, when the session ends without ``close``. Raises
-        CapabilityError where a part is missing and DesktopError where the compositor does not come up.
-        """
+        """Open the session; see :class:`SupervisedSession`."""
         require_sway()
         require_wayland()
-        self._options = options or SessionOptions()
-        self._on_end = on_end
-        self._answers: dict[int, queue.SimpleQueue[messages.Answer | PunktfunkError]] = {}
-        self._apps: dict[int, App] = {}
-        self._lock = threading.Lock()
-        self._next = 1
-        self._closing = False
-        self._failure: PunktfunkError | None = None
-        self._runtime = RuntimeFolder()
-        try:
-            self._process, self._channel = self._start()
-        except BaseException:
-            self._runtime.remove()
-            raise
-        self._reader = threading.Thread(target=self._read, name="desktop-session", daemon=True)
-        self._reader.start()
-        try:
-            self._opened = self._ask(
-                messages.SessionOpened,
-                lambda number: messages.OpenSession(
-                    number,
-                    runtime=str(self._runtime.path),
-                    xwayland=self._options.xwayland,
-                    audio=self._options.audio,
-                    keyboard_layout=self._options.keyboard_layout,
-                    keyboard_variant=self._options.keyboard_variant,
-                ),
-                OPEN_LIMIT_S,
-            )
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def socket(self) -> str:
-        """Path of the compositor's Wayland socket."""
-        return self._opened.socket
+        wanted = options or SessionOptions()
+        super().__init__(
+            messages.SessionOpened,
+            lambda number, runtime: messages.OpenSession(
+                number,
+                runtime=runtime,
+                xwayland=wanted.xwayland,
+                audio=wanted.audio,
+                keyboard_layout=wanted.keyboard_layout,
+                keyboard_variant=wanted.keyboard_variant,
+            ),
+            on_end=on_end,
+        )
 
     @property
     def ipc_path(self) -> str:
         """Path of sway's control socket."""
         return self._opened.ipc_path
-
-    @property
-    def x_display(self) -> str:
-        """The X display such as ``:0``; empty where X11 programs cannot run."""
-        return self._opened.x_display
-
-    @property
-    def containment(self) -> str:
-        """What holds the session's processes together, see :class:`punktfunk.desktop.containment.Containment`."""
-        return self._opened.containment
-
-    @property
-    def pulse_server(self) -> str:
-        """Address of the session's sound server; empty without one."""
-        return self._opened.pulse_server
-
-    @property
-    def supervisor_pid(self) -> int:
-        """Process id of the process that holds the session."""
-        return self._process.pid
-
-    @property
-    def failure(self) -> PunktfunkError | None:
-        """Why the session has ended; None while it runs, or after ``close``."""
-        return self._failure
 
     def create(self, mode: Mode, *, scale: float = 1.0) -> VirtualOutput:
         """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
@@ -160,34 +67,6 @@ class DesktopSession:
         )
         return VirtualOutput(made.name, made.mode)
 
-    def launch(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
-    ) -> App:
-        """Start a program in the session from its argument list.
-
-        Raises CapabilityError where it cannot be started and UsageError for an empty list.
-        """
-        launched = self._ask(
-            messages.Launched,
-            lambda number: messages.Launch(
-                number, list(argv), dict(env or {}), None if cwd is None else str(cwd)
-            ),
-        )
-        with self._lock:
-            app = self._app(launched.app, tuple(argv))
-            self._forget_if_over(app)
-            return app
-
-    def end_app(self, app: App) -> int:
-        """End a program and return its status; of one that has ended already, what it has left in its session."""
-        with contextlib.suppress(DesktopError):  # it ended meanwhile, and left nothing
-            self._ask(messages.AppEnded, lambda number: messages.EndApp(number, app.number))
-        app.ended.wait(ANSWER_LIMIT_S)
-        with self._lock:
-            # The answer may be about one that was left to whoever launched it before.
-            self._apps.pop(app.number, None)
-        return app.status if app.status is not None else -1
-
     def inject(self, event: InputEvent) -> None:
         """Put one input event into the session, without waiting for anything.
 
@@ -200,137 +79,3 @@ class DesktopSession:
     def release_all(self) -> dict[str, int]:
         """Let go of every key and button, as when a client leaves; return the injector's counters."""
         return self._ask(messages.Released, messages.ReleaseAll).counters
-
-    def close(self) -> None:
-        """End everything in the session, within CLOSE_LIMIT_S. Closing twice is harmless."""
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
-        self._shut_channel()
-        try:
-            self._process.wait(CLOSE_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if threading.current_thread() is not self._reader:
-            self._reader.join()
-        self._channel.close()
-        self._runtime.remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _start(self) -> tuple[subprocess.Popen[bytes], Channel]:
-        ours, theirs = Channel.pair()
-        self._socket = ours
-        command = [sys.executable, "-m", "punktfunk.desktop.supervisor", "--channel", str(theirs.fileno())]
-        try:
-            with interrupts.held_back():
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=sys.stderr, pass_fds=[theirs.fileno()]
-                )
-        except OSError as error:
-            ours.close()
-            raise CapabilityError(f"a session supervisor cannot be started: {error.strerror}") from error
-        finally:
-            theirs.close()
-        return process, Channel(ours, messages.VOCABULARY)
-
-    def _shut_channel(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _require_running(self) -> None:
-        if self._failure is not None:
-            raise SessionClosedError(f"the desktop session has ended: {self._failure.cause}")
-
-    def _send(self, message: messages.Request) -> None:
-        self._require_running()
-        self._channel.send(message)
-
-    def _ask(
-        self, wanted: type[A], make: Callable[[int], messages.Request], limit_s: float = ANSWER_LIMIT_S
-    ) -> A:
-        """Send a request with a number of its own; return its answer, or raise what the supervisor met."""
-        answers: queue.SimpleQueue[messages.Answer | PunktfunkError] = queue.SimpleQueue()
-        with self._lock:
-            number, self._next = self._next, self._next + 1
-            self._answers[number] = answers
-        request = make(number)
-        try:
-            self._send(request)
-            answer = answers.get(timeout=limit_s)
-        except queue.Empty:
-            raise DesktopError(f"the session supervisor did not answer {type(request).__name__}") from None
-        finally:
-            with self._lock:
-                self._answers.pop(number, None)
-        if isinstance(answer, PunktfunkError):
-            raise answer
-        if not isinstance(answer, wanted):
-            raise DesktopError(
-                f"the session supervisor answered {type(request).__name__} with another matter"
-            )
-        return answer
-
-    def _read(self) -> None:
-        while True:
-            received = self._channel.receive()
-            if received is None:
-                break
-            message, descriptors = received
-            for descriptor in descriptors:
-                os.close(descriptor)
-            self._received(message)
-        if self._failure is None and not self._closing:
-            self._failure = DesktopError("the session supervisor has ended", "see its log above")
-        self._over()
-
-    def _received(self, message: messages.Answer) -> None:
-        if isinstance(message, messages.AppEnded):
-            with self._lock:
-                app = self._app(message.app)
-                app.status, app.words = message.status, message.words
-                app.ended.set()
-                self._forget_if_over(app)
-        answer = _as_error(message) if isinstance(message, messages.Failed) else message
-        if message.number == 0:
-            if isinstance(answer, PunktfunkError) and not self._closing:
-                self._failure = answer
-            return
-        with self._lock:
-            waiting = self._answers.get(message.number)
-        if waiting is not None:
-            waiting.put(answer)
-
-    def _over(self) -> None:
-        failure = self._failure or SessionClosedError("the desktop session was closed")
-        with self._lock:
-            for waiting in self._answers.values():
-                waiting.put(failure)
-            for app in self._apps.values():
-                app.ended.set()
-            told = not self._closing
-        if told and self._on_end is not None:
-            self._on_end(failure)
-
-    def _app(self, number: int, argv: tuple[str, ...] = ()) -> App:
-        """Return the program of that number; its end may be told before its start was answered."""
-        app = self._apps.setdefault(number, App(number, argv))
-        app.argv = app.argv or argv
-        return app
-
-    def _forget_if_over(self, app: App) -> None:
-        """Leave a program that has ended to whoever launched it: one is started for many a stream."""
-        if app.ended.is_set() and app.argv:
-            self._apps.pop(app.number, None)
-
-
-def _as_error(message: messages.Failed) -> PunktfunkError:
-    """Make the error that the supervisor met, of the same class where that is one of these."""
-    kinds = {kind.code: kind for kind in (CapabilityError, UsageError, ConfigError)}
-    return kinds.get(message.code, DesktopError)(message.cause, message.hint)

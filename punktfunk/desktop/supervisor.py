@@ -30,6 +30,7 @@ from punktfunk.process import interrupts
 if TYPE_CHECKING:
     from punktfunk.desktop import messages
     from punktfunk.desktop.children import Child
+    from punktfunk.desktop.gamescope.headless import HeadlessGamescope
     from punktfunk.desktop.inject.wlr import WlrInjector
     from punktfunk.desktop.vdisplay import VirtualOutput
     from punktfunk.desktop.vdisplay.headless_sway import HeadlessSway
@@ -57,7 +58,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._ready = False
-        self._sway: Child | None = None
+        self._compositor_child: Child | None = None
         self._services: list[Child] = []
         self._apps: dict[int, Child] = {}
         self._left: dict[int, int] = {}
@@ -65,7 +66,7 @@ class Supervisor:
         self._ending: dict[int, int] = {}
         self._next_app = 1
         self._runtime: Path | None = None
-        self._compositor: HeadlessSway | None = None
+        self._compositor: HeadlessSway | HeadlessGamescope | None = None
         self._display: SwayDisplay | None = None
         self._connection: Connection | None = None
         self._injector: WlrInjector | None = None
@@ -124,6 +125,8 @@ class Supervisor:
         match request:
             case known.OpenSession():
                 self._open(request)
+            case known.OpenGamescope():
+                self._open_gamescope(request)
             case InputEvent():
                 self._need(self._injector).inject(request)
             case known.MakeOutput():
@@ -149,23 +152,14 @@ class Supervisor:
 
         wayland.require()
         keyboard = Keyboard(request.keyboard_layout, request.keyboard_variant)
-        self._runtime = Path(request.runtime)
-        env = {**os.environ, "XDG_RUNTIME_DIR": request.runtime}
-        env.update(self._start_bus(env))
-        pulse_server = ""
-        if request.audio:
-            from punktfunk.desktop.audio.pipewire import start_pipewire
-
-            services, pulse_server = start_pipewire(self._children, self._runtime, env)
-            self._services += services
-            env["PULSE_SERVER"] = pulse_server
-        self._compositor = HeadlessSway(self._children, self._runtime, env)
-        self._sway = self._compositor.start(xwayland=request.xwayland, on_exit=self._sway_exited)
-        note_x_display(self._runtime, self._compositor.x_display)
-        self._connection = wayland.connect(self._compositor.socket)
-        self._display = SwayDisplay(
-            self._compositor.ipc_path, self._compositor.socket, outputs_outlive_us=True
+        runtime, env, pulse_server = self._start_services(
+            request.runtime, sound=request.audio, pictures=False
         )
+        self._compositor = sway = HeadlessSway(self._children, runtime, env)
+        self._compositor_child = sway.start(xwayland=request.xwayland, on_exit=self._compositor_exited)
+        note_x_display(runtime, sway.x_display)
+        self._connection = wayland.connect(sway.socket)
+        self._display = SwayDisplay(sway.ipc_path, sway.socket, outputs_outlive_us=True)
         from punktfunk.desktop.inject.wlr import WlrInjector
 
         self._injector = WlrInjector(self._connection, keyboard)
@@ -177,13 +171,59 @@ class Supervisor:
         self._send(
             self._messages.SessionOpened(
                 request.number,
-                socket=self._compositor.socket,
-                ipc_path=self._compositor.ipc_path,
-                x_display=self._compositor.x_display,
+                socket=sway.socket,
+                ipc_path=sway.ipc_path,
+                x_display=sway.x_display,
                 containment=str(self._containment),
                 pulse_server=pulse_server,
             )
         )
+
+    def _open_gamescope(self, request: messages.OpenGamescope) -> None:
+        """Bring it up. Its input is no business of this process: whoever injects connects to it."""
+        from punktfunk.desktop import wayland
+        from punktfunk.desktop.gamescope.headless import HeadlessGamescope
+
+        wayland.require()
+        runtime, env, pulse_server = self._start_services(request.runtime, sound=request.audio, pictures=True)
+        env["XKB_DEFAULT_LAYOUT"], env["XKB_DEFAULT_VARIANT"] = (
+            request.keyboard_layout,
+            request.keyboard_variant,
+        )
+        self._compositor = gamescope = HeadlessGamescope(self._children, runtime, env)
+        self._compositor_child = gamescope.start(
+            request.mode, steam=request.steam, on_exit=self._compositor_exited
+        )
+        note_x_display(runtime, gamescope.x_display)
+        opened = self._messages.GamescopeOpened(
+            request.number,
+            socket=gamescope.socket,
+            x_display=gamescope.x_display,
+            ei_path=gamescope.ei_path,
+            pipewire=str(runtime / "pipewire-0"),
+            node=gamescope.node(),
+            containment=str(self._containment),
+            pulse_server=pulse_server,
+        )
+        self._ready = True
+        self._send(opened)
+
+    def _start_services(
+        self, runtime: str, *, sound: bool, pictures: bool
+    ) -> tuple[Path, dict[str, str], str]:
+        """Start what runs beside a compositor; return its folder, its environment and the sound server's address."""
+        self._runtime = Path(runtime)
+        env = {**os.environ, "XDG_RUNTIME_DIR": runtime}
+        env.update(self._start_bus(env))
+        pulse_server = ""
+        if sound or pictures:
+            from punktfunk.desktop.audio.pipewire import start_pipewire
+
+            services, pulse_server = start_pipewire(self._children, self._runtime, env, sound=sound)
+            self._services += services
+        if pulse_server:
+            env["PULSE_SERVER"] = pulse_server
+        return self._runtime, env, pulse_server
 
     def _start_bus(self, env: dict[str, str]) -> dict[str, str]:
         """Start a session bus where there is the program for it; a session works without."""
@@ -212,7 +252,9 @@ class Supervisor:
     def _launch(self, request: messages.Launch) -> None:
         from punktfunk.desktop.output import ProgramOutput
 
-        env = {**self._need(self._compositor).app_env, **request.env}
+        if self._compositor is None:
+            raise DesktopError("the session is not open yet")
+        env = {**self._compositor.app_env, **request.env}
         number, self._next_app = self._next_app, self._next_app + 1
         output = ProgramOutput(self._selector)
         try:
@@ -256,7 +298,7 @@ class Supervisor:
         status = -1 if child.status is None else child.status
         self._send(self._messages.AppEnded(answer, number, status, words))
 
-    def _sway_exited(self, child: Child) -> None:
+    def _compositor_exited(self, child: Child) -> None:
         if not self._stopping:
             status = child.status or 0
             how = f"signal {-status}" if status < 0 else f"status {status}"
@@ -270,8 +312,8 @@ class Supervisor:
         except PunktfunkError as error:
             self._selector.unregister(connection)
             # Most often because it has ended, and how it ended says more than that it does not answer.
-            if self._sway is not None:
-                self._children.gone([self._sway], _COMPOSITOR_GRACE_S)
+            if self._compositor_child is not None:
+                self._children.gone([self._compositor_child], _COMPOSITOR_GRACE_S)
             if not self._stopping:
                 self._fail(0, error)
                 self._stop()
@@ -301,8 +343,8 @@ class Supervisor:
         if self._display is not None:
             with contextlib.suppress(PunktfunkError):
                 self._display.close()
-        if self._sway is not None:
-            self._children.end([self._sway], _COMPOSITOR_GRACE_S)
+        if self._compositor_child is not None:
+            self._children.end([self._compositor_child], _COMPOSITOR_GRACE_S)
         self._children.end(list(reversed(self._services)), _REST_GRACE_S)
         self._children.end_rest(_REST_GRACE_S)
         if self._connection is not None:

@@ -31,6 +31,8 @@ from punktfunk.terminal import say, say_json
 from punktfunk.units import Resolution
 
 _WAIT_S: Final = 0.1
+_OF_GAMESCOPE: Final = "GAMESCOPE_WAYLAND_DISPLAY"
+"""gamescope's socket, of which it tells programs beside X11's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def draw(
     ``display`` defaults to WAYLAND_DISPLAY. Raises what :class:`TestCardClient` does, and DesktopError when the
     compositor goes.
     """
-    socket = display or os.environ.get("WAYLAND_DISPLAY") or "wayland-0"
+    socket = display or os.environ.get("WAYLAND_DISPLAY") or os.environ.get(_OF_GAMESCOPE) or "wayland-0"
     client = TestCardClient(socket, output=output, entropy=entropy, seed=seed, tag=tag)
     before = signal.signal(signal.SIGTERM, lambda *_: setattr(client, "stopping", True))
     try:

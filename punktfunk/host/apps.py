@@ -10,16 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from punktfunk.app import DESKTOP, MAX_APP_ID, App
+from punktfunk.app import DESKTOP, MAX_APP_ID, App, AppCompositor
 from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.printable import MAX_NAME_CHARACTERS, is_printable
 from punktfunk.trust.private_file import read_private, write_private
 
 APPS_FILE = "apps.json"
-SCHEMA_VERSION = 2
-"""2 added ``own_desktop``; a list of version 1 has no app with one."""
+SCHEMA_VERSION = 3
+"""2 added ``own_desktop``, 3 ``compositor``; apps of an earlier list have none, and sway."""
 MAX_APPS = 64
 MAX_ARGUMENTS = 64
 MAX_ARGUMENT_CHARACTERS = 4096
@@ -128,6 +128,13 @@ def checked(app: App) -> App:
         raise ConfigError(
             "an app on a desktop of its own has a program", "name one, or take the shared desktop"
         )
+    if app.compositor not in get_args(AppCompositor):
+        raise ConfigError(f"a desktop of an app's own is one of {', '.join(get_args(AppCompositor))}")
+    if app.compositor != "sway" and not app.own_desktop:
+        raise ConfigError(
+            f"{app.compositor} is for an app on a desktop of its own",
+            "give it one, or leave the compositor out",
+        )
     if app.command and not app.command[0].strip():
         raise ConfigError("a command begins with its program")
     if any(len(part) > MAX_ARGUMENT_CHARACTERS or not _can_be_passed(part) for part in app.command):
@@ -173,6 +180,8 @@ def _app(entry: Mapping[str, Any]) -> App:
         tuple(map(_text, command)),
         _text(entry["folder"]),
         _truth(entry.get("own_desktop", False)),
+        # Another one is found by what checks the app.
+        cast(AppCompositor, _text(entry.get("compositor", "sway"))),
     )
 
 

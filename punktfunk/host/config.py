@@ -22,6 +22,9 @@ from punktfunk.units import Bitrate, Mode
 
 NATIVE_PORT = 9777
 """The port of the reference host (punktfunk/1 section 7.1)."""
+APP_KEEP_MINUTES = 60
+MAX_APP_KEEP_MINUTES = 24 * 60
+"""How long an app on a desktop of its own may be left alone: by default, and at most."""
 
 
 class HostConfig(BaseModel):
@@ -41,6 +44,8 @@ class HostConfig(BaseModel):
     state_dir: Path | None = None
     """Folder of the host's identity; without one the identity lives as long as the process."""
     max_sessions: Annotated[int, Field(ge=1, le=64)] = 4
+    app_keep_minutes: Annotated[int, Field(ge=0, le=MAX_APP_KEEP_MINUTES)] = APP_KEEP_MINUTES
+    """How long an app on a desktop of its own goes on when its client has left; 0: not at all."""
     exit_after_sessions: Annotated[int, Field(ge=0)] = 0
     """End after this many streams; 0 serves for ever."""
 

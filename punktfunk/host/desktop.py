@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from punktfunk import log
+from punktfunk.app import App
 from punktfunk.desktop import (
     Availability,
     BackendName,
@@ -30,6 +31,9 @@ from punktfunk.units import Mode
 
 R = TypeVar("R")
 
+_TRIED_MODE = Mode(640, 360, 60)
+"""Of a desktop that is opened only to see whether it can be."""
+
 
 @dataclass(slots=True, eq=False)
 class _Lent:
@@ -49,6 +53,24 @@ def choose_backend(spec: DesktopSpec, state_dir: Path | None = None) -> tuple[ba
     ``state_dir`` is where the host keeps what it was granted.
     """
     return backends.choose(_wanted(spec), state_dir)
+
+
+def own_backend(app: App) -> BackendName:
+    """Return what a desktop of an app's own is."""
+    return BackendName.GAMESCOPE if app.compositor == "gamescope" else BackendName.HEADLESS_SWAY
+
+
+def launchable(apps: Sequence[App], spec: DesktopSpec) -> list[App]:
+    """Return the apps as they are launched where each client has a desktop of its own for each.
+
+    The app that is the desktop itself is the program of ``spec`` then; one that asks for another desktop gets that.
+    """
+    return [
+        app
+        if app.own_desktop
+        else replace(app, command=app.command or spec.app, own_desktop=True, compositor="gamescope")
+        for app in apps
+    ]
 
 
 def _wanted(spec: DesktopSpec) -> BackendName | None:
@@ -97,10 +119,33 @@ class DesktopPool:
         return cls(opened.desktop, backend=opened.backend, reason=opened.reason)
 
     @classmethod
-    def open_empty(cls, *, audio: bool = True, keyboard_layout: str = "us") -> Self:
-        """Open a headless desktop that runs nothing yet, which takes half a second. Raises as :meth:`open`."""
-        options = DesktopOptions(program=None, audio=audio, keyboard_layout=keyboard_layout)
-        return cls(backends.open_desktop(options, BackendName.HEADLESS_SWAY).desktop)
+    def open_empty(
+        cls,
+        kind: BackendName = BackendName.HEADLESS_SWAY,
+        *,
+        expected: tuple[str, ...] = (),
+        audio: bool = True,
+        keyboard_layout: str = "us",
+    ) -> Self:
+        """Open a headless desktop that runs nothing yet, which takes half a second. Raises as :meth:`open`.
+
+        ``expected`` is the argument list of what it will run.
+        """
+        options = DesktopOptions(
+            program=None, expected=expected, audio=audio, keyboard_layout=keyboard_layout
+        )
+        return cls(backends.open_desktop(options, kind).desktop)
+
+    @classmethod
+    def try_out(cls, spec: DesktopSpec) -> None:
+        """Open what each client of ``spec`` will get, and close it; raises as :meth:`open`."""
+        desktop = cls.open_empty(
+            BackendName(spec.backend), audio=spec.audio, keyboard_layout=spec.keyboard_layout
+        )
+        try:
+            desktop.lend(_TRIED_MODE)
+        finally:
+            desktop.close()
 
     @property
     def description(self) -> str:

@@ -23,6 +23,7 @@ from punktfunk.host.live import LiveHost
 from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
 from punktfunk.host.served import Served
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.media.types import Codec
 from punktfunk.mgmt.interface import (
     AppRun,
@@ -107,8 +108,12 @@ class HostManagement(LiveHost):
         """Return what a back end that can run here is for; the default is what is streamed."""
         findings = await asyncio.to_thread(examine, self._serving.state_dir)
         usable = [backend for backend, found in zip(BACKENDS, findings, strict=True) if found.usable]
-        pool = self._serving.desktop
-        streamed = usable[:1] if pool is None or pool.backend is None else [pool.backend]
+        pool, source = self._serving.desktop, self._serving.config.host.source
+        streamed = [each for each in usable if not each.by_name_only][:1]
+        if pool is not None and pool.backend is not None:
+            streamed = [pool.backend]
+        elif isinstance(source, DesktopSpec) and source.each_its_own:
+            streamed = [each for each in usable if each.name == source.backend]
         there, preferred = ({backend.compositor for backend in each} for each in (usable, streamed))
         return [
             Compositor(name, label, available=name in there, default=name in there & preferred)

@@ -15,7 +15,7 @@ from punktfunk.desktop import BackendName
 from punktfunk.desktop.backends import BACKENDS, choose, examine
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
-from punktfunk.host.desktop import choose_backend
+from punktfunk.host.desktop import choose_backend, own_backend
 from punktfunk.host.firewall import active_firewall, opening, ranges
 from punktfunk.host.notices import ENCODER
 from punktfunk.host.served import Served
@@ -191,6 +191,8 @@ def _desktops(serving: Served) -> list[Check]:
     streamed = None if pool is None else pool.backend
     checks, preferred = [], True
     for backend, found in zip(BACKENDS, examine(serving.state_dir), strict=True):
+        if backend.by_name_only:
+            continue
         fine = found.usable or found.absent or not preferred
         checks.append(
             Check(f"desktop {backend.name}", fine, found.reason, None if found.usable else found.hint or None)
@@ -201,14 +203,22 @@ def _desktops(serving: Served) -> list[Check]:
 
 def _app_desktops(serving: Served) -> list[Check]:
     """Look for what apps with desktops of their own need, where there are any."""
-    titles = [app.title for app in serving.apps.all() if app.own_desktop]
-    if not titles:
-        return []
-    try:
-        _, found = choose(BackendName.HEADLESS_SWAY)
-    except CapabilityError as error:
-        return [Check("app desktops", False, f"{', '.join(titles)}: {error.cause}", error.hint or None)]
-    return [Check("app desktops", True, f"{len(titles)} of the apps can have their own: {found.reason}")]
+    checks = []
+    for kind, name in (
+        (BackendName.HEADLESS_SWAY, "app desktops"),
+        (BackendName.GAMESCOPE, "app gamescopes"),
+    ):
+        titles = [app.title for app in serving.apps.all() if app.own_desktop and own_backend(app) is kind]
+        if not titles:
+            continue
+        try:
+            _, found = choose(kind)
+        except CapabilityError as error:
+            checks.append(Check(name, False, f"{', '.join(titles)}: {error.cause}", error.hint or None))
+        else:
+            text = f"{len(titles)} of the apps can have their own: {found.reason}"
+            checks.append(Check(name, True, text, found.hint or None))
+    return checks
 
 
 def _encoder(serving: Served) -> Check:

@@ -3,7 +3,7 @@
 The host's own desktop has one app at a time, for all who stream it. An app on a desktop of its own is its client's
 alone: it is not shown to others, who may launch the same one beside it. Either goes on when its clients leave, and is
 over when it is quit, or its program has ended; one that only its client could come back to is over as well when that
-has not come for an hour, or may not any more.
+has not come for as long as apps are kept, or may not any more.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from punktfunk.ending import EndReason
 from punktfunk.errors import AppRunningError, CapabilityError, CapacityFullError
 from punktfunk.host.app_runner import AppRunner
 from punktfunk.host.client_session import ClientSession
-from punktfunk.host.config import HostConfig
+from punktfunk.host.config import APP_KEEP_MINUTES, HostConfig
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.units import Mode
 
-UNSTREAMED_LIMIT_S = 3600.0
-"""An app on a desktop of its own is quit when nobody has streamed it for so long: other clients do not see it."""
 MAX_CLIENTS_KEPT = 64
 """Who has joined an app, the latest: where trust is open, a client may come with a new certificate each time."""
 END_LIMIT_S = 5.0
@@ -40,12 +38,14 @@ class AppPlaces:
 
     shared: DesktopPool | None
     """The desktop that all clients share, where the host streams one."""
-    open_own: Callable[[], DesktopPool]
+    open_own: Callable[[App], DesktopPool]
     """Opens an empty desktop for one app; is called in a thread, and raises where that cannot be."""
     most_own: Callable[[], int]
     """How many of these there may be at once."""
     streams_over: Callable[[DesktopPool], Awaitable[None]]
     """Waits until no stream shows one of these any more."""
+    keep_s: Callable[[], float] = lambda: APP_KEEP_MINUTES * 60.0
+    """An app on a desktop of its own is quit when nobody has streamed it for so long: other clients do not see it."""
 
 
 class RunningApp:
@@ -67,6 +67,8 @@ class RunningApp:
         self._quitting: asyncio.Task[None] | None = None
         self._over = False
         self._timer: asyncio.TimerHandle | None = None
+        self._left_at: float | None = None
+        """When it was left by its last session, on the loop's clock."""
         self._session_ended = asyncio.Event()
         self._when_over: dict[str, Callable[[], None]] = {}
 
@@ -178,7 +180,7 @@ class RunningApp:
         await self._runner.start(self.app, self._program_over)
 
     def _open(self, mode: Mode) -> DesktopPool:
-        desktop = self._places.open_own()
+        desktop = self._places.open_own(self.app)
         try:
             # Its output is kept for the stream: the program is to find a desktop of its client's size.
             desktop.give_back(desktop.lend(mode))
@@ -245,14 +247,23 @@ class RunningApp:
         self._owner.forget(self)
 
     def _keep_time(self) -> None:
+        if self.sessions:
+            self._left_at = None
+        elif self._left_at is None:
+            self._left_at = asyncio.get_running_loop().time()
+        self.limit_time()
+
+    def limit_time(self) -> None:
+        """End it once nobody has streamed it for as long as apps are kept now, which may be by now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.app.own_desktop and not self.sessions and not self.ending:
-            self._timer = asyncio.get_running_loop().call_later(UNSTREAMED_LIMIT_S, self._unstreamed)
+        if self.app.own_desktop and self._left_at is not None and not self.ending:
+            until = self._left_at + self._places.keep_s()
+            self._timer = asyncio.get_running_loop().call_at(until, self._unstreamed)
 
     def _unstreamed(self) -> None:
-        self._owner.log.info("app not streamed any more", app=self.app.title, limit_s=UNSTREAMED_LIMIT_S)
+        self._owner.log.info("app not streamed any more", app=self.app.title, limit_s=self._places.keep_s())
         self._owner.keep(self.quit())
 
 
@@ -337,6 +348,11 @@ class RunningApps:
         if running is not None:
             self.keep(running.quit())
 
+    def limit_times(self) -> None:
+        """Take note that apps are kept for another time than before, those included that nobody streams now."""
+        for running in list(self._own.values()):
+            running.limit_time()
+
     async def close(self) -> None:
         """End all programs, and the desktops that are theirs alone; raise what one of them met once all are through."""
         closing = (*(each.close() for each in self.running()), *self._tasks)
@@ -390,5 +406,5 @@ class RunningApps:
                 "quit one of them, or let more sessions run at the same time",
             )
         running = self._own[client] = self._begin(app, client)
-        self.log.info("app launched", app=app.title, desktop="its own")
+        self.log.info("app launched", app=app.title, desktop="its own", compositor=app.compositor)
         return running

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from punktfunk import log
+from punktfunk.app import App
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName
 from punktfunk.errors import CapabilityError, ConfigError, DesktopError, PunktfunkError, SettingsError
@@ -22,7 +23,7 @@ from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import APPS_FILE, AppCatalogue
 from punktfunk.host.awake import Awake
 from punktfunk.host.describe import require_cursor, require_encoder
-from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.desktop import DesktopPool, launchable
 from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.host.gamestream.pairing import GameStreamPairing
 from punktfunk.host.native.pairing import NativePairing
@@ -141,15 +142,24 @@ class Serving(Served):
             pairing=pairing,
             desktop=self.desktop,
             protocols=protocols,
-            apps=self.apps.all,
+            apps=self._launchable,
         )
         host.sessions.on_change = self._tell_session
         return host
+
+    def _launchable(self) -> list[App]:
+        """Return what clients can launch: the catalogue, on desktops of their own where that was asked for."""
+        source, apps = self.config.host.source, self.apps.all()
+        return launchable(apps, source) if isinstance(source, DesktopSpec) and source.each_its_own else apps
 
     async def _open_desktop(self) -> None:
         """Open what is to be streamed; where none comes up, go on with the test card if that was allowed, or raise."""
         source = self.config.host.source
         if not isinstance(source, DesktopSpec):
+            return
+        if source.each_its_own:
+            # Nothing is kept of it: who asks for it by name is told now, and not with the first client.
+            await asyncio.to_thread(DesktopPool.try_out, source)
             return
         try:
             self.desktop = await asyncio.to_thread(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 from punktfunk import log
 from punktfunk.announcement import Announcement, Service
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.program import name_of
 from punktfunk.errors import ConfigError, CursorPaintedError, PunktfunkError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import AppCatalogue
@@ -26,6 +27,7 @@ from punktfunk.host.serve_config import ServeConfig, settings_of, with_settings
 from punktfunk.host.service import CHANGEABLE, Host
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SettingsStore
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_ring import LogRing
 from punktfunk.mgmt.live import Setting
 from punktfunk.native.discovery import native_service
@@ -146,8 +148,7 @@ class Served:
         config = self.config.host
         lines = []
         if self.host.protocols:
-            what = config.source.kind if self.desktop is None else self.desktop.description
-            lines.append(f"streaming    {what} at {describe_stream(config)}")
+            lines.append(f"streaming    {self._streamed()} at {describe_stream(config)}")
             if self.desktop_missing is not None:
                 lines.append(
                     f"WARNING      no desktop: {self.desktop_missing.cause} ({self.desktop_missing.hint})"
@@ -181,6 +182,15 @@ class Served:
         if self.host.native is not None and secrets:
             lines.append(f"next         {self._next_step(self.host.native.places()[0], paired)}")
         return lines
+
+    def _streamed(self) -> str:
+        """Return what is streamed, in words."""
+        source = self.config.host.source
+        if self.desktop is not None:
+            return self.desktop.description
+        if isinstance(source, DesktopSpec) and source.each_its_own:
+            return f"a {source.backend} for each client, that runs {name_of(source.app)},"
+        return source.kind
 
     def _next_step(self, place: str, paired: int) -> str:
         window = self.pairing.window(monotonic_ns())

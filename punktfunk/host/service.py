@@ -14,7 +14,7 @@ from punktfunk import log
 from punktfunk.app import DESKTOP, App
 from punktfunk.errors import ConfigError
 from punktfunk.host.config import HostConfig
-from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.desktop import DesktopPool, own_backend
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.native.server import NativeServer
 from punktfunk.host.peripherals.router import InputSink
@@ -31,6 +31,7 @@ from punktfunk.units import Bitrate
 CHANGEABLE = frozenset(
     {
         "adaptive_fec",
+        "app_keep_minutes",
         "bitrate",
         "codec",
         "cursor",
@@ -83,7 +84,13 @@ class Host:
         )
         self.apps = RunningApps(
             apps,
-            AppPlaces(desktop, self._open_own_desktop, lambda: self.config.max_sessions, self.sessions.gone),
+            AppPlaces(
+                desktop,
+                self._open_own_desktop,
+                lambda: self.config.max_sessions,
+                self.sessions.gone,
+                lambda: self.config.app_keep_minutes * 60.0,
+            ),
         )
         """What runs of ``apps``, which gives what clients can launch."""
         self.protocols: dict[str, ProtocolServer] = {}
@@ -99,7 +106,9 @@ class Host:
 
     async def __aenter__(self) -> Self:
         config = self.config
-        if self._factories and isinstance(config.source, DesktopSpec) and self.desktop is None:
+        source = config.source
+        shared = isinstance(source, DesktopSpec) and not source.each_its_own
+        if self._factories and shared and self.desktop is None:
             raise ConfigError("this host was given no desktop", "punktfunk serve --source desktop opens one")
         if self._factories and config.source.kind != "synthetic":
             # Better now than with the first client: what is missing is told, and a GPU's encoders take a second to try.
@@ -210,18 +219,22 @@ class Host:
         for server in self.protocols.values():
             server.reconfigure(config)
         self.sessions.reconfigure(former, config)
+        self.apps.limit_times()
 
     def _unpaired(self, fingerprint: str) -> None:
         for server in self.protocols.values():
             server.revoke(fingerprint)
         self.apps.revoke(fingerprint)
 
-    def _open_own_desktop(self) -> DesktopPool:
+    def _open_own_desktop(self, app: App) -> DesktopPool:
         """Open an empty desktop for one app, with keys and sound as those of the host's own are to be."""
-        source = self.config.source
-        if not isinstance(source, DesktopSpec):
-            return DesktopPool.open_empty()
-        return DesktopPool.open_empty(audio=source.audio, keyboard_layout=source.keyboard_layout)
+        source = self.config.source if isinstance(self.config.source, DesktopSpec) else DesktopSpec()
+        return DesktopPool.open_empty(
+            own_backend(app),
+            expected=app.command,
+            audio=source.audio,
+            keyboard_layout=source.keyboard_layout,
+        )
 
 
 def _identity(state_dir: Path | None) -> Identity:

@@ -20,6 +20,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from punktfunk.errors import ConfigError, SettingsError, UnitError
+from punktfunk.host.config import APP_KEEP_MINUTES, MAX_APP_KEEP_MINUTES
 from punktfunk.host.native.pairing import DEFAULT_WINDOW_S, MAX_WINDOW_S, MIN_WINDOW_S
 from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.log import Level
@@ -53,6 +54,7 @@ class SettingValues(BaseModel):
     outputs: Literal["own", "mirror"] = "own"
     cursor: Literal["auto", "painted", "separate"] = "auto"
     max_sessions: Annotated[int, Field(ge=1, le=64)] = 4
+    app_keep_minutes: Annotated[int, Field(ge=0, le=MAX_APP_KEEP_MINUTES)] = APP_KEEP_MINUTES
     pairing_seconds: Annotated[int, Field(ge=MIN_WINDOW_S, le=MAX_WINDOW_S)] = DEFAULT_WINDOW_S
     pin_digits: Literal[4, 6] = 4
     announce: bool = True
@@ -95,6 +97,9 @@ TABLE: Mapping[str, About] = {
         "next session", "auto: native clients draw the pointer where the desktop tells it; painted: the host does."
     ),
     "max_sessions": About("now", "Sessions at the same time. Those that run are not ended."),
+    "app_keep_minutes": About(
+        "now", "How long an app on a desktop of its own runs on for the client that has left it.", "min"
+    ),
     "pairing_seconds": About("now", "How long a PIN can be used once pairing is armed.", "s"),
     "pin_digits": About("now", "Digits of the next PIN. Clients of the first releases take four only."),
     "announce": About("now", "Announce this host in the local network (multicast DNS)."),

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
 
+from punktfunk.app import AppCompositor
+
 FINGERPRINT_PATTERN = r"^[0-9A-Fa-f]{64}$"
 
 
@@ -177,6 +179,7 @@ class AppBody(Body):
     command: list[str]
     folder: str
     own_desktop: bool
+    compositor: AppCompositor
 
 
 class AppRunBody(Body):
@@ -205,3 +208,7 @@ class AppOrder(Order):
             "the one that all clients share."
         ),
     ] = False
+    compositor: Annotated[
+        AppCompositor,
+        Field(description="What that desktop is: a headless sway, or a gamescope for this program alone."),
+    ] = "sway"

@@ -16,7 +16,6 @@ from tests.desktops.support.desktops import KINDS, StreamedDesktop, Window, stre
 from tests.desktops.support.streaming import MODE, client_of, counted, pictures, send, serving
 from tests.support.waiting import soon
 
-TEXT = "Hello, World? 42;x"
 SMALLER = Mode(1024, 600, 30)
 
 
@@ -40,7 +39,7 @@ def test_it_shows_is_typed_into_and_pointed_at_changes_its_mode_and_is_left_as_i
             await pictures(client, 20)
             # As a person would: where the pointer is, the keyboard goes. Not every desktop gives it to new windows.
             await _pointing(client, window)
-            await _typing(client, window)
+            await _typing(client, window, desktop.kind.text)
             answer = await client.request_mode(SMALLER)
             assert answer.accepted
             await counted(client, "frames_complete", 20)
@@ -64,15 +63,15 @@ def test_it_shows_is_typed_into_and_pointed_at_changes_its_mode_and_is_left_as_i
     assert len(seen.captured_ns) > 30
 
 
-async def _typing(client: object, window: Window) -> None:
+async def _typing(client: object, window: Window, text: str) -> None:
     # The first key may come before the window has the keyboard; what is asserted comes after.
     async with asyncio.timeout(30):
         while "x" not in window.typed:
             await send(client, *make.text("x"))
             await asyncio.sleep(0.05)
     before = len(window.typed)
-    await send(client, *make.text(TEXT))
-    await soon(lambda: window.typed[before:].endswith(TEXT), f"{TEXT!r} to be typed, not {window.typed!r}")
+    await send(client, *make.text(text))
+    await soon(lambda: window.typed[before:].endswith(text), f"{text!r} to be typed, not {window.typed!r}")
     await soon(lambda: not window.held, "every key to be up")
 
 

@@ -11,11 +11,12 @@ import pytest
 import punktfunk
 from punktfunk.app import DESKTOP, App
 from punktfunk.client.ending import End
-from punktfunk.desktop import OnEnd, RunningProgram
+from punktfunk.desktop import BackendName, OnEnd, RunningProgram
 from punktfunk.errors import RejectedError
-from punktfunk.host.desktop import DesktopPool
+from punktfunk.host.desktop import DesktopPool, launchable
 from punktfunk.host.running_apps import AppPlaces, RunningApps
 from punktfunk.host.service import Host
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import SyntheticSpec
 from punktfunk.native.dialect import CloseCode
@@ -46,24 +47,25 @@ class Board(Blackboard):
         self.done.append("end")
 
 
-def host_of(boards: list[Board]) -> Host:
-    """Return a host that streams frames without pictures, and whose apps get boards."""
+def host_of(boards: list[Board], source: DesktopSpec | None = None) -> Host:
+    """Return a host whose apps get boards, and that streams frames without pictures, or no desktop of its own."""
     host = Host(
         punktfunk.HostConfig(
             trust=OpenTrust.LOOPBACK,
             port=0,
-            source=SyntheticSpec(),
+            source=source or SyntheticSpec(),
             encoder="x264",
             bitrate=Bitrate(4_000_000),
         )
     )
 
-    def open_own() -> DesktopPool:
+    def open_own(_app: App) -> DesktopPool:
         boards.append(Board())
         return DesktopPool(boards[-1])
 
     places = AppPlaces(None, open_own, lambda: 2, host.sessions.gone)
-    host.apps = RunningApps(lambda: (DESKTOP, LESSON, PROGRAM), places)
+    apps = (DESKTOP, LESSON, PROGRAM)
+    host.apps = RunningApps(lambda: apps if source is None else launchable(apps, source), places)
     return host
 
 
@@ -136,3 +138,25 @@ def test_an_app_that_cannot_be_streamed_is_refused_in_words(app: str, words: str
             assert host.apps.seen_by(None) is None
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_where_each_client_has_a_desktop_of_its_own_who_names_no_app_gets_the_one_that_was_named_for_all(
+    tmp_path: Path,
+) -> None:
+    boards: list[Board] = []
+    spec = DesktopSpec(backend=BackendName.GAMESCOPE, app=("chalk",))
+    host = host_of(boards, spec)
+
+    async def scenario() -> None:
+        async with host:
+            config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK, mode=MODE, state_dir=tmp_path)
+            async with punktfunk.Client(f"127.0.0.1:{host.port}", config) as client:
+                await soon(lambda: boards and boards[0].programs, "the program")
+                [running] = host.apps.running()
+                assert (running.app.id, running.app.compositor) == (DESKTOP.id, "gamescope")
+                client.stop()
+                await client.finished()
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert f"run chalk {Path.home()}" in boards[0].done
+    assert boards[0].done[-1] == "close"

@@ -164,20 +164,24 @@ def test_what_runs_is_listed_and_quit(host: ManagedHost) -> None:
     assert api.delete(f"/api/v1/running-apps/{running.number}").status_code == 404
 
 
+SHARED = {"own_desktop": False, "compositor": "sway"}
+
+
 def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:
     api = host.program()
-    desktop = {"id": 1, "title": "Desktop", "command": [], "folder": "", "own_desktop": False}
+    desktop = {"id": 1, "title": "Desktop", "command": [], "folder": "", **SHARED}
     assert api.get("/api/v1/apps").json() == [desktop]
     game = {
         "title": "Game",
         "command": ["/usr/bin/game", "a b", "$HOME"],
         "folder": "/srv",
         "own_desktop": True,
+        "compositor": "gamescope",
     }
     added = api.post("/api/v1/apps", json=game)
     assert (added.status_code, added.json()) == (201, {"id": 2, **game})
     changed = api.put("/api/v1/apps/2", json={"title": " Other  game "})
-    other = {"id": 2, "title": "Other game", "command": [], "folder": "", "own_desktop": False}
+    other = {"id": 2, "title": "Other game", "command": [], "folder": "", **SHARED}
     assert (changed.status_code, changed.json()) == (200, other)
     assert api.get("/api/v1/apps").json() == [desktop, other]
     assert api.delete("/api/v1/apps/2").status_code == 204
@@ -193,6 +197,8 @@ def test_apps_are_added_changed_and_removed(host: ManagedHost) -> None:
         ("POST", "apps", {"title": "a", "folder": "../x"}, 422),
         ("POST", "apps", {"title": "a" * 65}, 422),
         ("POST", "apps", {"title": "a", "own_desktop": True}, 422),
+        ("POST", "apps", {"title": "a", "command": ["b"], "compositor": "gamescope"}, 422),
+        ("POST", "apps", {"title": "a", "command": ["b"], "own_desktop": True, "compositor": "kwin"}, 422),
         ("POST", "apps", {}, 422),
         ("PUT", "apps/1", {"title": "a"}, 409),
         ("DELETE", "apps/1", None, 409),

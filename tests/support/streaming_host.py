@@ -129,7 +129,7 @@ async def streaming_host(
     if app_desktop is not None or open_own is not None:
         places = AppPlaces(
             app_desktop,
-            open_own or host._open_own_desktop,
+            host._open_own_desktop if open_own is None else lambda _app: open_own(),
             lambda: host.config.max_sessions,
             host.sessions.gone,
         )

@@ -12,7 +12,14 @@ from punktfunk.app import DESKTOP, App
 from punktfunk.errors import ConfigError, SettingsError
 from punktfunk.host.apps import MAX_APPS, AppCatalogue
 
-GAME = App(0, "Game", ("/usr/bin/game", "--level", "1 ; rm -rf /"), "/srv/games", own_desktop=True)
+GAME = App(
+    0,
+    "Game",
+    ("/usr/bin/game", "--level", "1 ; rm -rf /"),
+    "/srv/games",
+    own_desktop=True,
+    compositor="gamescope",
+)
 
 
 @pytest.fixture
@@ -61,6 +68,8 @@ def test_an_app_is_kept_as_it_was_given(file: Path) -> None:
         App(0, "a", (), "/" + "a" * 4096),
         App(0, "a", (), "/a\0b"),
         App(0, "a", own_desktop=True),
+        App(0, "a", ("b",), compositor="gamescope"),
+        App(0, "a", ("b",), own_desktop=True, compositor="kwin"),  # type: ignore[arg-type]  # as a file may have it
     ],
     ids=lambda app: repr(app)[:40],
 )
@@ -103,7 +112,7 @@ def test_a_change_that_cannot_be_written_did_not_happen(tmp_path: Path) -> None:
         "",
         "[]",
         "{}",
-        '{"schema_version": 3, "next_id": 2, "apps": []}',
+        '{"schema_version": 4, "next_id": 2, "apps": []}',
         '{"schema_version": 1, "next_id": 2, "apps": {}}',
         '{"schema_version": 1, "next_id": 2.5, "apps": []}',
     ],
@@ -129,6 +138,9 @@ def test_a_damaged_list_is_kept_aside(file: Path, text: str) -> None:
         {"folder": None},
         {"own_desktop": 1},
         {"own_desktop": True, "command": []},
+        {"compositor": "gamescope"},
+        {"own_desktop": True, "compositor": "kwin"},
+        {"own_desktop": True, "compositor": None},
     ],
 )
 def test_an_entry_that_is_no_app_is_damage(file: Path, change: dict[str, object]) -> None:

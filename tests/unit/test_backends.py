@@ -16,7 +16,7 @@ from punktfunk.desktop.backends import BACKENDS, Backend
 from punktfunk.errors import CapabilityError, DesktopError, PunktfunkError
 from punktfunk.host import management, readiness
 from punktfunk.host.management import COMPOSITORS
-from punktfunk.host.stream.sources import DesktopSpec
+from punktfunk.host.stream.sources import DesktopSpec, HostSource
 from punktfunk.log_ring import LogRing
 
 STATE = Path("/where/this/host/keeps/it")
@@ -29,7 +29,7 @@ def test_the_management_api_names_the_compositor_of_every_back_end() -> None:
 def test_back_ends_are_tried_in_the_order_that_is_stated() -> None:
     names = [backend.name for backend in BACKENDS]
     assert names == [name for name in BackendName if name in names]
-    assert list(BackendName) == ["kwin", "mutter", "wlroots", "portal", "headless-sway"]
+    assert list(BackendName) == ["kwin", "mutter", "wlroots", "portal", "headless-sway", "gamescope"]
 
 
 def test_the_command_line_offers_every_back_end_and_auto() -> None:
@@ -42,6 +42,8 @@ def test_the_command_line_offers_every_back_end_and_auto() -> None:
         ("testcard", "wlroots", None, "--desktop is for desktops, not for --source testcard"),
         ("file", "auto", "foot", "--app is for desktops, not for --source file"),
         ("auto", "kwin", "foot", "--app is what a headless desktop runs, not --desktop kwin"),
+        ("auto", "gamescope", None, "a gamescope shows one program, and none is named"),
+        ("desktop", "gamescope", "  ", "a gamescope shows one program, and none is named"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(
@@ -109,6 +111,15 @@ def test_each_desktop_is_examined_with_what_its_host_keeps(monkeypatch: pytest.M
     assert asked == [STATE, STATE, STATE, None]
 
 
+def test_what_is_opened_by_name_only_is_never_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = replace(backend(BackendName.GAMESCOPE), by_name_only=True)
+    monkeypatch.setattr(backends, "BACKENDS", (named,))
+    with pytest.raises(CapabilityError):
+        backends.open_desktop(DesktopOptions())
+    assert backends.open_desktop(DesktopOptions(), BackendName.GAMESCOPE).desktop == "gamescope"
+    assert [each.name for each in BACKENDS if each.by_name_only] == [BackendName.GAMESCOPE]
+
+
 def test_where_none_can_be_opened_each_reason_is_told_and_the_hint_of_the_last_that_has_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -164,6 +175,7 @@ def test_the_management_api_has_what_can_run_here_and_by_default_what_is_streame
         (BackendName.MUTTER, "mutter"),
         (BackendName.PORTAL, ""),
         (BackendName.HEADLESS_SWAY, "wlroots"),
+        (BackendName.GAMESCOPE, "gamescope"),
     )
     offered = tuple(
         Backend(name, compositor, name, "", lambda _state_dir: found[0], backend(name).open)
@@ -173,14 +185,18 @@ def test_the_management_api_has_what_can_run_here_and_by_default_what_is_streame
     found = [Availability(each.name, each.name is not BackendName.KWIN, "") for each in offered]
     monkeypatch.setattr(management, "examine", lambda state_dir: found if state_dir == STATE else [])
 
-    def told(streamed: Backend | None) -> tuple[list[str], list[str]]:
+    def told(streamed: Backend | None, source: HostSource = DesktopSpec()) -> tuple[list[str], list[str]]:  # noqa: B008 - it does not change
         host = object.__new__(management.HostManagement)
         pool: Any = None if streamed is None else SimpleNamespace(backend=streamed)
-        serving: Any = SimpleNamespace(desktop=pool, state_dir=STATE)
+        config = SimpleNamespace(host=SimpleNamespace(source=source))
+        serving: Any = SimpleNamespace(desktop=pool, config=config, state_dir=STATE)
         host._serving = serving
         listed = asyncio.run(host.compositors())
         return [each.id for each in listed if each.available], [each.id for each in listed if each.default]
 
-    assert told(offered[3]) == (["mutter", "wlroots"], ["wlroots"])
-    assert told(offered[2]) == (["mutter", "wlroots"], []), "whatever the portal shows"
-    assert told(None) == (["mutter", "wlroots"], ["mutter"]), "the first that would be taken"
+    there = ["gamescope", "mutter", "wlroots"]
+    assert told(offered[3]) == (there, ["wlroots"])
+    assert told(offered[2]) == (there, []), "whatever the portal shows"
+    assert told(None) == (there, ["mutter"]), "the first that would be taken"
+    each_its_own = DesktopSpec(backend=BackendName.GAMESCOPE)
+    assert told(None, each_its_own) == (there, ["gamescope"]), "what each client gets"

@@ -85,10 +85,11 @@ class House:
         self.next_own = Desk
         self.streams_over_may_return: asyncio.Event | None = None
         shared = DesktopPool(self.shared)  # type: ignore[arg-type]  # as much of a desktop as apps ask for
-        places = AppPlaces(shared, self._open, lambda: most_own, self._streams_over)
+        self.keep_s = 3600.0
+        places = AppPlaces(shared, self._open, lambda: most_own, self._streams_over, lambda: self.keep_s)
         self.apps = RunningApps(lambda: (DESKTOP, GAME, OTHER, SHARED), places)
 
-    def _open(self) -> DesktopPool:
+    def _open(self, _app: App) -> DesktopPool:
         self.own.append(self.next_own())
         self.most_open = max(self.most_open, sum("close" not in desk.did for desk in self.own))
         return DesktopPool(self.own[-1])  # type: ignore[arg-type]  # as above
@@ -175,15 +176,13 @@ def test_the_app_on_the_shared_desktop_is_joined_and_shown_to_all_once_nobody_st
     at(House(), use)
 
 
-def test_a_client_that_leaves_finds_its_app_again_until_it_has_not_come_for_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_client_that_leaves_finds_its_app_again_until_it_has_not_come_for_long() -> None:
     async def use(house: House) -> None:
         session = await house.launched(GAME, A)
         session.leave()
         assert house.seen()["a"] == GAME.id
         back = Session(session.app, A)
-        monkeypatch.setattr(running_apps, "UNSTREAMED_LIMIT_S", 0.0)
+        house.keep_s = 0.0
         back.leave()
         await soon(lambda: house.seen()["a"] == 0, "nobody has streamed it")
         await soon(lambda: house.own[0].did[-1] == "close", "its desktop is gone")
@@ -191,10 +190,25 @@ def test_a_client_that_leaves_finds_its_app_again_until_it_has_not_come_for_long
     at(House(), use)
 
 
-def test_a_session_on_an_app_keeps_it_however_long_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_apps, "UNSTREAMED_LIMIT_S", 0.0)
-
+def test_another_time_to_keep_apps_counts_for_those_that_were_left_before() -> None:
     async def use(house: House) -> None:
+        (await house.launched(GAME, A)).leave()
+        streamed = await house.launched(GAME, B)
+        house.keep_s = 7200.0
+        house.apps.limit_times()
+        assert house.seen()["a"] == GAME.id
+        house.keep_s = 0.0
+        house.apps.limit_times()
+        await soon(lambda: house.seen()["a"] == 0, "nobody has streamed it")
+        assert house.seen()["b"] == GAME.id, "it is streamed"
+        assert not streamed.reason
+
+    at(House(), use)
+
+
+def test_a_session_on_an_app_keeps_it_however_long_it_lasts() -> None:
+    async def use(house: House) -> None:
+        house.keep_s = 0.0
         session = await house.launched(GAME, A)
         former = Session(session.app, A)
         former.leave()

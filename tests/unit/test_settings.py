@@ -62,6 +62,8 @@ def test_changes_survive_a_restart_in_a_private_file(path: Path) -> None:
         ({"fec_percent": "30"}, "fec_percent"),
         ({"fec_percent": 30.5}, "fec_percent"),
         ({"max_sessions": None}, "max_sessions"),
+        ({"app_keep_minutes": -1}, "app_keep_minutes"),
+        ({"app_keep_minutes": 24 * 60 + 1}, "app_keep_minutes"),
         ({"pin_digits": 5}, "pin_digits"),
         ({"adaptive_fec": 1}, "adaptive_fec"),
         ({"mode": "large"}, "not a video mode"),

@@ -20,7 +20,8 @@ from punktfunk.errors import CapabilityError, DesktopError
 
 SINK: Final = "punktfunk"
 """Name of the sink; what is played into it is recorded from ``punktfunk.monitor``."""
-_PROGRAMS: Final = ("pipewire", "wireplumber", "pipewire-pulse")
+_PICTURES: Final = ("pipewire", "wireplumber")
+_SOUND: Final = "pipewire-pulse"
 _START_LIMIT_S: Final = 5.0
 _QUANTUM: Final = 128
 """Frames a cycle of the graph: 2.7 ms at 48 kHz."""
@@ -54,12 +55,15 @@ stream.properties = {
 """Stereo stays stereo: made wider for the sink here, and narrower for a client, it would be heard twice."""
 
 
-def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) -> tuple[list[Child], str]:
+def start_pipewire(
+    children: Children, runtime: Path, env: Mapping[str, str], *, sound: bool = True
+) -> tuple[list[Child], str]:
     """Start the server in ``runtime`` (its XDG_RUNTIME_DIR) and return its processes and its address.
 
-    Raises CapabilityError where a program is missing and DesktopError where the server does not answer.
+    Without ``sound`` it is for pictures alone, and the address is "". Raises CapabilityError where a program is missing
+    and DesktopError where the server does not answer.
     """
-    require_pipewire()
+    require_pipewire(sound=sound)
     for folder, text in (("pipewire.conf.d", _CONFIG), ("pipewire-pulse.conf.d", _CLIENTS)):
         config = runtime / "config" / "pipewire" / folder
         config.mkdir(parents=True)
@@ -68,16 +72,19 @@ def start_pipewire(children: Children, runtime: Path, env: Mapping[str, str]) ->
     address = runtime / "pulse" / "native"
     started = []
     with (runtime / "pipewire.log").open("wb") as log:
-        for program, answers in zip(_PROGRAMS, (runtime / "pipewire-0", None, address), strict=True):
+        programs = [*zip(_PICTURES, (runtime / "pipewire-0", None), strict=True), (_SOUND, address)]
+        for program, answers in programs if sound else programs[:-1]:
             started.append(children.start(program, [program], own, output=log))
             if answers is not None:
                 _await_socket(program, answers, children, started[-1])
-    return started, f"unix:{address}"
+    return started, f"unix:{address}" if sound else ""
 
 
-def require_pipewire() -> None:
-    """Raise CapabilityError unless all of its programs are installed."""
-    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+def require_pipewire(*, sound: bool = True) -> None:
+    """Raise CapabilityError unless all of its programs are installed; without ``sound``, those for pictures."""
+    missing = [
+        program for program in (*_PICTURES, *((_SOUND,) if sound else ())) if shutil.which(program) is None
+    ]
     if missing:
         raise CapabilityError(
             f"{', '.join(missing)} not installed",

@@ -8,6 +8,7 @@ Not here: what makes outputs (``vdisplay``), and what codes pictures (``media``)
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal
@@ -64,6 +65,9 @@ class PipeWireScreen(BaseModel):
     """Rate to ask a producer for in place of the mode's: Mutter 48 halves what it is asked for."""
     begins_anew: bool = True
     """Whether the producer can be stopped and begun anew for a first picture: xdg-desktop-portal-wlr 0.8 ends by it."""
+    provoked_at: str | None = None
+    """Wayland socket of a compositor that gives its later consumers no first picture of a program that stands still, as
+    gamescope does not: a window is opened there for a moment, after which it does."""
     cursor: Literal["embedded", "metadata"] = "embedded"
     """Whether the pointer is in the pictures, or told beside them and drawn here."""
     oldest_stamp_ms: int = Field(default=10_000, ge=1, le=10_000)
@@ -138,6 +142,7 @@ def _open_pipewire(
     spec: PipeWireScreen, mode: Mode, colours: Colours, connection: int | None, handover: Handover
 ) -> VideoSource:
     from punktfunk.desktop.capture.pipewire import PipeWireCapture
+    from punktfunk.desktop.capture.provoke import provoke
     from punktfunk.desktop.capture.shared_stream import join
     from punktfunk.desktop.pipewire.formats import Wish
     from punktfunk.desktop.pipewire.stream import PipeWireStream
@@ -165,6 +170,7 @@ def _open_pipewire(
         read_marker=spec.read_marker,
         colours=colours,
         begins_anew=spec.begins_anew,
+        provoke=None if spec.provoked_at is None else functools.partial(provoke, spec.provoked_at),
     )
 
 

@@ -60,7 +60,9 @@ class PipeWireCapture:
         read_marker: bool = False,
         colours: Colours = BT709,
         begins_anew: bool = True,
+        provoke: Callable[[], None] | None = None,
     ) -> None:
+        """``provoke`` has a producer give a picture that gives none by being begun anew."""
         self._shared = shared
         self._wish = wish
         self._handover = handover
@@ -70,6 +72,7 @@ class PipeWireCapture:
         self._held: Picture | None = None
         """What the encoder was given in a DMA-BUF, and may be given again."""
         self._scratch = Scratch()
+        self._provoke = provoke
         self._begins_anew = begins_anew
         self._number = shared.owner
         self._stream = shared.stream
@@ -179,7 +182,9 @@ class PipeWireCapture:
             while self._stream.wait((deadline - monotonic_ns()) / 1e9) is not None:
                 if (frame := self._take()) is not None:
                     return frame
-            if self._begins_anew:
+            if self._provoke is not None:
+                self._provoke()
+            elif self._begins_anew:
                 self._begin_anew(alone=attempt < _ATTEMPTS_ALONE)
         raise self._stream.silence()
 

@@ -16,7 +16,7 @@ from pywayland.protocol.wayland import WlOutput
 from pywayland.protocol_core.interface import Interface
 
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.wayland import kde, wlr
+from punktfunk.desktop.wayland import gamescope, kde, wlr
 from punktfunk.errors import CapabilityError, DesktopError
 
 ROUND_TRIP_LIMIT_S: Final = 5.0
@@ -256,7 +256,7 @@ class Connection:
 
 
 def _interface(name: str) -> type[Interface]:
-    for declared in (wlr.INTERFACES, kde.INTERFACES):
+    for declared in (wlr.INTERFACES, kde.INTERFACES, gamescope.INTERFACES):
         if name in declared:
             return declared[name]
     import importlib

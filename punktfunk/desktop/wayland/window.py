@@ -13,6 +13,8 @@ from punktfunk.errors import DesktopError
 _XRGB8888: Final = 1
 _BUFFERS: Final = 3
 _CONFIGURE_LIMIT_S: Final = 5.0
+_GAMESCOPE: Final = "gamescope_control"
+"""gamescope reads a buffer in shared memory once (3.16): put up again, it shows what was in it the first time."""
 
 
 class Window:
@@ -22,9 +24,15 @@ class Window:
     compositor wants the next. ``closed`` is set when the window was closed from outside.
     """
 
-    def __init__(self, connection: Connection, title: str, *, output: str | None = None) -> None:
-        """Open the window and wait for its size; raise DesktopError where the compositor gives none."""
+    def __init__(
+        self, connection: Connection, title: str, *, output: str | None = None, reuse: bool | None = None
+    ) -> None:
+        """Open the window and wait for its size; raise DesktopError where the compositor gives none.
+
+        ``reuse`` puts a buffer up again and again, as most programs do, also on gamescope; None: except there.
+        """
         self._connection = connection
+        self._reuse = not connection.offers(_GAMESCOPE) if reuse is None else reuse
         self.closed = False
         self.on_frame: Callable[[], None] = _nothing
         # A compositor may leave the first size to the window and say its own once there is a picture.
@@ -66,7 +74,7 @@ class Window:
             )
             self._free = list(range(_BUFFERS))
             for number, proxy in enumerate(self._buffers.proxies):
-                proxy.dispatcher["release"] = self._releaser(number, self._buffers)
+                self._await_release(proxy, number, self._buffers)
         if not self._free:
             return None
         number = self._free.pop(0)
@@ -88,12 +96,14 @@ class Window:
         pointer.dispatcher["enter"] = _without_cursor
         self._pointer: Any = pointer
 
-    def _releaser(self, number: int, owner: Buffers) -> Callable[[Any], None]:
+    def _await_release(self, proxy: Any, number: int, owner: Buffers) -> None:
         def released(_buffer: Any) -> None:
             if owner is self._buffers:
+                if not self._reuse:
+                    self._await_release(owner.renew(number), number, owner)
                 self._free.append(number)
 
-        return released
+        proxy.dispatcher["release"] = released
 
     def _on_wanted(self, callback: Any, _milliseconds: int) -> None:
         callback.destroy()

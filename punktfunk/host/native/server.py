@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from punktfunk import log
 from punktfunk.addresses import reachable_addresses
-from punktfunk.app import App
+from punktfunk.app import DESKTOP, App
 from punktfunk.clock import SessionClock
 from punktfunk.ending import EndReason
 from punktfunk.errors import CapabilityError, CapacityFullError, ConfigError, RejectedError
@@ -27,6 +27,7 @@ from punktfunk.host.native.sender import SENDER
 from punktfunk.host.protocol_server import HostServices
 from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import FromClient
 from punktfunk.log_limit import StrangerLog
 from punktfunk.media.encoders.base import MAX_BITRATE
@@ -145,7 +146,11 @@ class NativeServer:
         assert session.peer is not None
         if self._closing:
             raise _busy()
-        running = self._launch(session, session.peer, hello.launch) if hello.launch else None
+        source = self.config.source
+        # Where there is no shared desktop, who names no app wants the first one.
+        first = str(DESKTOP.id) if isinstance(source, DesktopSpec) and source.each_its_own else ""
+        name = hello.launch or first
+        running = self._launch(session, session.peer, name) if name else None
         try:
             config = self.config if running is None else running.configured(self.config)
             # An app's own desktop may not be there yet, and is a headless one, which paints.

@@ -31,6 +31,11 @@ class DesktopSpec(BaseModel):
     audio: bool = True
     """Stream the sound too, where PipeWire is installed; a desktop without it is streamed silently."""
 
+    @property
+    def each_its_own(self) -> bool:
+        """Whether there is no desktop that all clients share: each of them gets one for each app."""
+        return self.backend == BackendName.GAMESCOPE
+
 
 HostSource = Annotated[TestCardSpec | FileSpec | SyntheticSpec | DesktopSpec, Field(discriminator="kind")]
 """What a host's configuration may name."""

@@ -88,4 +88,6 @@ def _require_changeable(number: int) -> None:
 
 
 def _wanted(order: AppOrder) -> App:
-    return App(DESKTOP.id, order.title, tuple(order.command), order.folder, order.own_desktop)
+    return App(
+        DESKTOP.id, order.title, tuple(order.command), order.folder, order.own_desktop, order.compositor
+    )

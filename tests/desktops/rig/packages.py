@@ -79,11 +79,18 @@ STABLE: Final = Suite("stable", "trixie", tuple(sorted((*_COMMON, "tcc"))))
 TESTING: Final = Suite(
     "testing",
     "forky",
-    tuple(sorted((*_COMMON, "gcc", "kscreen", "xdg-desktop-portal-wlr"))),
-    # A mirror of testing that has not been written for some days is no reason not to test.
-    ('--aptopt=Acquire::Check-Valid-Until "false"',),
+    tuple(sorted((*_COMMON, "gamescope", "gcc", "kscreen", "mesa-vulkan-drivers", "xdg-desktop-portal-wlr"))),
+    (
+        # A mirror of testing that has not been written for some days is no reason not to test.
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        # gamescope, which is in no other Debian, is in contrib.
+        "--components=main contrib",
+    ),
 )
-"""Debian testing, whose packages change: KWin 6.7, Mutter 50, sway 1.12, labwc 0.20, the portal of wlroots."""
+"""Debian testing, whose packages change: KWin 6.7, Mutter 50, sway 1.12, labwc 0.20, the portal of wlroots, gamescope.
+
+gamescope renders with Vulkan, which Mesa does in software as well.
+"""
 
 SUITES: Final = {suite.name: suite for suite in (STABLE, TESTING)}
 
@@ -93,6 +100,7 @@ REPORTED: Final = (
     "mutter",
     "sway",
     "labwc",
+    "gamescope",
     "xdg-desktop-portal",
     "xdg-desktop-portal-gnome",
     "xdg-desktop-portal-kde",

@@ -18,6 +18,7 @@ from punktfunk.desktop.app_id import APP_ID
 from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, Sway
 from tests.desktops.support.portals import GnomePerson, Portals, allow_on_plasma, write_application
 from tests.desktops.support.session import UserSession, user_session
+from tests.desktops.support.udmabuf import gamescope_in
 from tests.support.waiting import eventually
 
 _TESTING: Final = os.environ.get("PUNKTFUNK_DESKTOPS") == "testing"
@@ -43,6 +44,10 @@ class Kind:
     """What the user has set up, of a desktop that is streamed by its portal."""
     asks: bool = False
     """Whether its portal asks the user, the first time."""
+    text: str = "Hello, World? 42;x"
+    """What is typed into the test window."""
+    path: Callable[[Path], str] | None = None
+    """What makes programs of the rig in a folder, and returns what comes first in PATH."""
 
 
 def _as_a_program(compositor: Compositor) -> None:
@@ -54,6 +59,15 @@ def _allowed(compositor: Compositor) -> None:
     allow_on_plasma(compositor, APP_ID)
 
 
+_GAMESCOPE: Final = Kind(
+    "gamescope",
+    BackendName.GAMESCOPE,
+    None,
+    own_output=False,
+    # Programs of Wayland, as the test window is, are not told of Shift there; those of X11 are (test_gamescope.py).
+    text="hello, world. 42;x",
+    path=gamescope_in,
+)
 KINDS: Final = {
     kind.name: kind
     for kind in (
@@ -64,6 +78,8 @@ KINDS: Final = {
         Kind("mutter", BackendName.MUTTER, Mutter, own_output=True, moves_windows=True),
         Kind("portal-kde", BackendName.PORTAL, KWin, own_output=False, prepare=_allowed),
         Kind("portal-gnome", BackendName.PORTAL, Mutter, own_output=False, prepare=_as_a_program, asks=True),
+        # In testing alone. An output of its client's size, which a change of mode leaves as it is.
+        *((_GAMESCOPE,) if _TESTING else ()),
     )
 }
 
@@ -121,8 +137,14 @@ class StreamedDesktop:
     def __init__(self, kind: Kind, session: UserSession, folder: Path) -> None:
         self.kind, self.session, self._folder = kind, session, folder
         self._windows, self._asked = 0, False
+        self.window_options: tuple[str, ...] = ()
+        """Further options of the test window as :attr:`command` has it."""
+        self.other_command: tuple[str, ...] = ()
+        """What a desktop of the host's own runs in place of the test window."""
         self.compositor = None if kind.compositor is None else kind.compositor(session)
         self.portals: Portals | None = None
+        if kind.path is not None:
+            session.env["PATH"] = f"{kind.path(session.home / 'bin')}:{session.env['PATH']}"
         if kind.prepare is not None:
             assert self.compositor is not None
             self.portals = Portals(self.compositor)
@@ -146,7 +168,8 @@ class StreamedDesktop:
     @property
     def command(self) -> tuple[str, ...]:
         """The argument list of the test window, with what it tells in a file."""
-        return ("sh", "-c", f"exec {shlex.join(self._command())} >>{self._log()}")
+        window = self._command(*self.window_options)
+        return self.other_command or ("sh", "-c", f"exec {shlex.join(window)} >>{self._log()}")
 
     @contextlib.contextmanager
     def answered(self) -> Iterator[None]:

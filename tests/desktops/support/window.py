@@ -1,6 +1,6 @@
 """A program of a desktop's user: shows frame markers fullscreen, and tells what reaches it, one JSON object a line.
 
-    python window.py [--output NAME|newest] [--rate FPS] [--seconds N] [--pointers SPEC[,SPEC…]]
+    python window.py [--output NAME|newest] [--rate FPS] [--seconds N] [--reuse] [--pointers SPEC[,SPEC…]]
 
 Every picture carries its number and the time of its drawing (``punktfunk.media.frame_marker``) over a band that moves.
 It is drawn as soon as the compositor asks for the next one, or ``--rate`` times a second; ``--rate 0`` draws once.
@@ -223,12 +223,15 @@ def main() -> int:
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--pointers", default="")
+    parser.add_argument(
+        "--reuse", action="store_true", default=None, help="put buffers up again, also on gamescope"
+    )
     given = parser.parse_args()
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
-    connection = connect(os.environ["WAYLAND_DISPLAY"])
+    connection = connect(os.environ.get("WAYLAND_DISPLAY") or os.environ["GAMESCOPE_WAYLAND_DISPLAY"])
     output = _chosen(connection, given.output)
-    window = Window(connection, "punktfunk test window", output=output)
+    window = Window(connection, "punktfunk test window", output=output, reuse=given.reuse)
     listener = Listener(connection, Pointers(connection, given.pointers))
     markers = Markers(window)
     began = monotonic_ns()

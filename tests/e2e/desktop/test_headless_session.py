@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from punktfunk.desktop.capture import WlrScreen, open_capture
-from punktfunk.desktop.session import CLOSE_LIMIT_S, DesktopSession
+from punktfunk.desktop.session import DesktopSession
+from punktfunk.desktop.supervised_session import CLOSE_LIMIT_S
 from punktfunk.desktop.vdisplay import VirtualOutput
 from punktfunk.errors import CapabilityError, DesktopError, MediaError, PunktfunkError, UsageError
 from punktfunk.host.desktop import DesktopPool

@@ -14,7 +14,8 @@ import pytest
 
 import punktfunk
 from punktfunk.desktop.capture import WlrScreen, open_capture
-from punktfunk.desktop.session import App, DesktopSession
+from punktfunk.desktop.session import DesktopSession
+from punktfunk.desktop.supervised_session import App
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media import RawFrame, TestCardSpec, frame_marker
 from punktfunk.trust.open_trust import OpenTrust

@@ -5,6 +5,7 @@ import { ask, follow, h, say, toast } from "../dom.js";
 import { on } from "../store.js";
 
 const DESKTOP = 1;
+const DESKTOPS = [["", "the one that all clients share"], ["sway", "one of its own"], ["gamescope", "a gamescope of its own"]];
 
 export function appsView(main, scope) {
   const list = h("ul", { class: "devices", "aria-label": "Apps" });
@@ -105,11 +106,17 @@ function runRow(first, { quit }) {
   );
   const update = (next) => {
     run = next;
-    const where = next.app.own_desktop ? "on a desktop of its own" : "on the shared desktop";
+    const where = whereOf(next.app) ?? "on the shared desktop";
     const streams = next.streams === 0 ? "nobody streams it" : next.streams === 1 ? "one stream" : `${next.streams} streams`;
     say(about, `${next.clients.join(", ")} · ${where} · ${streams}`);
   };
   return { element, update };
+}
+
+/** Where an app of its own desktop runs, in words; null on the shared one. */
+function whereOf(app) {
+  if (!app.own_desktop) return null;
+  return app.compositor === "gamescope" ? "in a gamescope of its own" : "on a desktop of its own";
 }
 
 function appRow(first, { edit, remove }) {
@@ -128,7 +135,7 @@ function appRow(first, { edit, remove }) {
     app = next;
     say(name, next.title);
     const program = next.command.length === 0 ? "the desktop itself" : next.command.join(" ");
-    say(about, next.own_desktop ? `${program} · on a desktop of its own` : program);
+    say(about, whereOf(next) === null ? program : `${program} · ${whereOf(next)}`);
     change.setAttribute("aria-label", `Change ${next.title}…`);
     drop.setAttribute("aria-label", `Remove ${next.title}…`);
   };
@@ -140,7 +147,11 @@ function editor(app, { done, load }) {
   const title = h("input", { id: "app-title", maxlength: "64", required: true, autocomplete: "off", value: app?.title ?? "" });
   const command = h("textarea", { id: "app-command", rows: "3", spellcheck: "false", "aria-describedby": "app-command-note" }, (app?.command ?? []).join("\n"));
   const folder = h("input", { id: "app-folder", autocomplete: "off", spellcheck: "false", placeholder: "/home/…", value: app?.folder ?? "" });
-  const own = h("input", { id: "app-own-desktop", type: "checkbox", class: "switch", role: "switch", checked: app?.own_desktop ?? false, "aria-describedby": "app-own-note" });
+  const desktop = h(
+    "select",
+    { id: "app-desktop", "aria-describedby": "app-desktop-note" },
+    ...DESKTOPS.map(([value, title]) => h("option", { value, selected: value === (app?.own_desktop ? app.compositor : "") }, title)),
+  );
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const save = h("button", { type: "submit", class: "primary" }, app === null ? "Add" : "Save");
   const form = h(
@@ -150,8 +161,8 @@ function editor(app, { done, load }) {
     labelled("Program and arguments", command),
     h("p", { class: "muted note", id: "app-command-note" }, "One a line, as they are: nothing is quoted and no shell reads them. Empty: the desktop itself."),
     labelled("Working folder", folder),
-    labelled("On a desktop of its own", own),
-    h("p", { class: "muted note", id: "app-own-note" }, "A headless one, in the size of the client that launches it and for that client alone. Otherwise the one that all clients share."),
+    labelled("Desktop", desktop),
+    h("p", { class: "muted note", id: "app-desktop-note" }, "One of its own has the size of the client that launches the app, and is for that client alone. A gamescope shows this program and nothing else: it is for games."),
     problem,
     h("div", { class: "actions" }, h("button", { type: "button", onclick: done }, "Cancel"), save),
   );
@@ -163,7 +174,8 @@ function editor(app, { done, load }) {
       title: title.value,
       command: command.value.split("\n").filter((line) => line.trim() !== ""),
       folder: folder.value.trim(),
-      own_desktop: own.checked,
+      own_desktop: desktop.value !== "",
+      compositor: desktop.value || "sway",
     };
     try {
       const saved = await (app === null ? api.addApp(wanted) : api.changeApp(app.id, wanted));
