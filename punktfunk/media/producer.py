@@ -70,6 +70,13 @@ class Producer(Protocol):
         """What its source counts itself; empty for nothing."""
         ...
 
+    def begin(self) -> None:
+        """Wait for a first picture, which may take seconds: from then on there is one to hold.
+
+        Raises SourceLostError where none comes.
+        """
+        ...
+
     def produce(self) -> AccessUnit:
         """Capture and encode now, and return the access unit.
 
@@ -147,6 +154,10 @@ class VideoProducer:
     def counters(self) -> Mapping[str, int]:
         """The source's."""
         return self._source.counters
+
+    def begin(self) -> None:
+        """Capture a picture; the next to be encoded is a newer one, or the same again."""
+        self._capture()
 
     def produce(self) -> AccessUnit:
         """Capture and encode now; see :class:`Producer`."""
@@ -238,6 +249,9 @@ class SyntheticProducer:
         if self._spec.frame_bytes is not None:
             return self._spec.frame_bytes
         return max(MIN_BYTES, self._bitrate.bytes_in(self._mode.frame_interval))
+
+    def begin(self) -> None:
+        """Do nothing: there is no picture to wait for."""
 
     def produce(self) -> AccessUnit:
         """Make the next access unit; see :class:`Producer`."""

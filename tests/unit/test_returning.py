@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -175,5 +176,34 @@ def test_what_comes_for_a_stream_that_has_ended_meanwhile_is_closed() -> None:
             await asyncio.sleep(0)
         assert not used
         theirs.close()
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+def test_what_fails_for_a_stream_that_has_ended_meanwhile_is_nobodys_fault() -> None:
+    async def scenario() -> None:
+        logged: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: logged.append(context))
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def renew() -> Shown:
+            begun.set()
+            await go_on.wait()
+            raise DesktopError("the stream is over")
+
+        back = Returning(
+            renew, pytest.fail, back=pytest.fail, given_up=lambda error: pytest.fail(error.cause)
+        )
+        back.lost(LOST)
+        await begun.wait()
+        back.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        assert back._renewing is not None
+        await asyncio.wait({back._renewing})
+        await asyncio.sleep(0)
+        del back
+        gc.collect()
+        assert not logged
 
     asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -30,7 +30,7 @@ from punktfunk.media.shared_memory import Scratch
 from punktfunk.media.types import BT709, Colours, RawFrame
 from punktfunk.units import Mode
 
-_FIRST_LIMITS_S: Final = (0.5, 0.5, 1.0, 2.0, 3.0)
+_FIRST_LIMITS_S: Final = (0.5, 0.5, 1.0, 2.0, 3.0, 4.0)
 """For the first picture, before and after the producer is begun anew; one that renders in software may take two."""
 _ATTEMPTS_ALONE: Final = 2
 _PATIENCE_NS: Final = 500_000_000

@@ -13,7 +13,7 @@ from punktfunk.media import EncoderConfig, Producer
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A mode that is ready, or (without a producer) one that cannot be had."""
+    """A mode that is ready, or (without a producer) one that is unavailable."""
 
     source: WorkerSource
     encoder: EncoderConfig
@@ -29,16 +29,24 @@ class NextMode:
         self._done: queue.SimpleQueue[Built] = queue.SimpleQueue()
         self._building = False
 
-    def build(self, source: WorkerSource, encoder: EncoderConfig, connection: int | None = None) -> bool:
+    def build(
+        self,
+        source: WorkerSource,
+        encoder: EncoderConfig,
+        connection: int | None = None,
+        *,
+        with_picture: bool = False,
+    ) -> bool:
         """Begin to build; ``False`` while another mode is being built.
 
         ``connection`` is what the source is reached by, if it came with the order; it is taken where this returns true.
+        ``with_picture`` has it ready with its first picture and no sooner: a source without any is unavailable.
         """
         if self._building:
             return False
         self._building = True
         threading.Thread(
-            target=self._open, args=(source, encoder, connection), name="next-mode", daemon=True
+            target=self._open, args=(source, encoder, connection, with_picture), name="next-mode", daemon=True
         ).start()
         return True
 
@@ -55,10 +63,22 @@ class NextMode:
         """Free a producer that streams no longer, off the frame path."""
         threading.Thread(target=producer.close, name="old-mode", daemon=True).start()
 
-    def _open(self, source: WorkerSource, encoder: EncoderConfig, connection: int | None) -> None:
+    def _open(
+        self, source: WorkerSource, encoder: EncoderConfig, connection: int | None, with_picture: bool
+    ) -> None:
         try:
             producer = open_worker_producer(source, encoder, connection)
+            if with_picture:
+                _begin(producer)
         except PunktfunkError as error:
             self._done.put(Built(source, encoder, None, error))
         else:
             self._done.put(Built(source, encoder, producer))
+
+
+def _begin(producer: Producer) -> None:
+    try:
+        producer.begin()
+    except BaseException:
+        producer.close()
+        raise

@@ -15,7 +15,7 @@ from punktfunk.host.stream.sources import Shown
 
 PAUSES_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)
 """Before each try; a compositor that is started again takes a second or two, one that a person starts longer."""
-_TAKEN_LIMIT_S: Final = 10.0
+_TAKEN_LIMIT_S: Final = 15.0
 """For a worker to open what it was told, and to get a first picture of it."""
 _MOST: Final = 5
 _WITHIN_NS: Final = 120_000_000_000
@@ -110,11 +110,13 @@ class Returning:
         renewing = self._renewing = asyncio.ensure_future(self._renew())
         try:
             try:
-                shown = await asyncio.shield(renewing)
+                await asyncio.wait(
+                    {renewing}
+                )  # and not by a shield, which logs what fails for a stream that is over
             except asyncio.CancelledError:
                 renewing.add_done_callback(_close)
                 raise
-            self._use(shown)
+            self._use(renewing.result())
             async with asyncio.timeout(_TAKEN_LIMIT_S):
                 return await self._answer
         except TimeoutError:

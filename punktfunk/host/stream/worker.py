@@ -331,7 +331,8 @@ class StreamProgram:
 
     def _change_source(self, source: dict[str, Any], connection: int | None = None) -> None:
         encoder = self._encoder.model_copy(update={"bitrate": self._producer.bitrate})
-        if self._next_mode.build(_read_source(source), encoder, connection):
+        # Its last picture goes on to be shown until there is one of the new source: without, the stream would end.
+        if self._next_mode.build(_read_source(source), encoder, connection, with_picture=True):
             self._wants_source = True
         else:
             close_unused(connection)

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,10 +129,10 @@ def test_a_stream_whose_compositor_is_killed_stands_still_says_so_and_gets_anoth
     lent: list[DesktopOutput] = []
     renew = pool.renew
 
-    def renewing(lost: DesktopOutput | None, mode: Mode, *, scale: float = 1.0) -> DesktopOutput:
+    def renewing(lost: DesktopOutput | None, mode: Mode, **more: Any) -> DesktopOutput:
         if lost is not None:
             lent.append(lost)
-        lent.append(renew(lost, mode, scale=scale))
+        lent.append(renew(lost, mode, **more))
         return lent[-1]
 
     pool.renew = renewing  # type: ignore[method-assign]
