@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from punktfunk.errors import DesktopError
+from punktfunk.errors import CursorPaintedError, DesktopError
 from tests.support.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).parents[2]
@@ -261,3 +261,12 @@ def test_where_no_desktop_comes_up_the_test_card_is_served_and_a_desktop_that_wa
     refused = served("--source", "auto", "--desktop", "headless-sway")
     assert refused.end() == DesktopError.exit_code
     assert "sway did not come up" in refused.errors
+
+
+def test_a_pointer_that_has_to_be_told_and_cannot_is_refused_with_what_would_help(
+    served: Callable[..., Served],
+) -> None:
+    refused = served("--cursor", "separate")
+    assert refused.end() == CursorPaintedError.exit_code == 4
+    assert "the synthetic has none [PF530]" in refused.errors
+    assert "--cursor auto" in refused.errors

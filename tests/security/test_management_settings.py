@@ -42,6 +42,19 @@ def test_an_encoder_that_is_not_there_is_refused_and_not_stored(
     managed(fixed={"encoder": "--encoder"})
 
 
+def test_a_pointer_that_what_is_streamed_cannot_tell_is_refused_and_not_stored(
+    managed: Callable[..., Any],
+) -> None:
+    host = managed()
+    with host.program() as program:
+        refused = program.patch(SETTINGS, json={"cursor": "separate"})
+        assert refused.status_code == 422
+        assert "cursor: the pointer cannot be told beside the pictures" in refused.json()["error"]
+        assert program.patch(SETTINGS, json={"cursor": "painted"}).status_code == 200
+        assert {row["name"]: row["value"] for row in program.get(SETTINGS).json()}["cursor"] == "painted"
+    host.end()
+
+
 def test_a_host_ends_though_its_state_folder_takes_no_more_changes(managed: Callable[..., Any]) -> None:
     host = managed()
     where = host.state_dir / "mgmt-url"

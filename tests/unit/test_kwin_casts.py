@@ -143,6 +143,14 @@ def test_an_output_is_asked_for_by_its_scale_and_is_the_one_of_that_name() -> No
     assert asked[1:2] + asked[3:] == ("punktfunk-1", 1280, 720, 1.25, 2)
 
 
+@pytest.mark.parametrize(("version", "separates"), [(5, False), (6, True), (7, True)])
+def test_a_kwin_from_6_7_on_leaves_the_pointer_out_of_the_pictures_beside_which_it_tells_it(
+    version: int, separates: bool
+) -> None:
+    fake = FakeConnection(Output(1, "DP-1"), version=version)
+    assert Screencast(as_connection(fake)).separates_cursor is separates
+
+
 def test_the_pointer_is_in_the_pictures_or_beside_them_as_was_asked_for() -> None:
     fake = FakeConnection(Output(1, "DP-1"))
     screencast = casting(fake, ("created", 51))

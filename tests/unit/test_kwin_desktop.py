@@ -43,6 +43,8 @@ class Part:
 class SlowScreencast(Part):
     """A KWin that is busy when it is asked for an output."""
 
+    separates_cursor = False
+
     def __init__(self) -> None:
         super().__init__()
         self.asked, self.go_on = threading.Event(), threading.Event()
@@ -123,6 +125,8 @@ class Cast:
 
 
 class QuickScreencast(Part):
+    separates_cursor = True
+
     def __init__(self) -> None:
         super().__init__()
         self.cast = Cast()
@@ -136,6 +140,7 @@ def test_an_output_goes_with_its_stream_although_input_has_failed(monkeypatch: p
     screencast, injector = QuickScreencast(), Injector()
     desktop = desktop_of(monkeypatch, screencast, injector)
     output = desktop.provide(Mode(1280, 720, 60), separate_cursor=True)
+    assert desktop.tells_cursor
     assert screencast.separate_cursor
     assert isinstance(output.screen, PipeWireScreen)
     assert output.screen.cursor == "metadata"
@@ -159,4 +164,18 @@ def test_no_output_is_left_where_its_stream_cannot_begin_for_want_of_input(
         desktop.provide(Mode(1280, 720, 60))
     assert screencast.cast.ended
     assert desktop._link.lent == []
+    desktop.close()
+
+
+def test_an_older_kwin_paints_the_pointer_though_it_is_asked_for_beside_the_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screencast = QuickScreencast()
+    screencast.separates_cursor = False
+    desktop = desktop_of(monkeypatch, screencast, Injector())
+    output = desktop.provide(Mode(1280, 720, 60), separate_cursor=True)
+    assert not desktop.tells_cursor
+    assert not screencast.separate_cursor
+    assert isinstance(output.screen, PipeWireScreen)
+    assert output.screen.cursor == "embedded"
     desktop.close()

@@ -112,8 +112,8 @@ class KWinDesktop(UserSession):
 
     @property
     def tells_cursor(self) -> bool:
-        """``True``: a cast can have the pointer beside its pictures."""
-        return True
+        """Whether this KWin leaves the pointer out of the pictures beside which it tells it."""
+        return self._link.screencast.separates_cursor
 
     @property
     def takes_touch(self) -> bool:
@@ -129,7 +129,9 @@ class KWinDesktop(UserSession):
     def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
         """Return an output made for the stream, or the first of the user's, which keeps its own scale."""
         with self._lock, self._noting_failure():
-            return self._lend(self._open_link(), mode, scale, separate_cursor=separate_cursor)
+            link = self._open_link()
+            separate_cursor = separate_cursor and link.screencast.separates_cursor
+            return self._lend(link, mode, scale, separate_cursor=separate_cursor)
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give the stream's own output another mode, or the stream another output; one of the user's is scaled."""

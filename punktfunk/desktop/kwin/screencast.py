@@ -20,6 +20,9 @@ _VERSION: Final = 5
 _VIRTUAL_SINCE, _DESCRIBED_SINCE = 2, 4
 _CURSOR_EMBEDDED, _CURSOR_METADATA = 2, 4
 """The pointer in the pictures, or told beside them."""
+_SEPARATES_SINCE: Final = 6
+"""KWin 6.7's. The one of 6.3 (version 5) tells the pointer, and has it in the pictures of an output without a plane for
+it all the same."""
 _STREAM_LIMIT_S: Final = 5.0
 """KWin answers in 5 to 20 ms; with OpenGL in software on a busy machine in half a second."""
 _OUTPUT_LIMIT_S: Final = 2.0
@@ -79,7 +82,10 @@ class Screencast:
     def __init__(self, connection: Connection) -> None:
         """Take hold of the screencast; raise CapabilityError where the compositor offers none to this program."""
         self._connection = connection
-        self._version = min(_VERSION, connection.version_of(SCREENCAST))
+        offered = connection.version_of(SCREENCAST)
+        self.separates_cursor = offered >= _SEPARATES_SINCE
+        """Whether pictures are without the pointer where it is told beside them."""
+        self._version = min(_VERSION, offered)
         self._manager: Any = connection.bind(SCREENCAST, max(1, self._version))
 
     def of_output(self, output: Output, *, separate_cursor: bool = False) -> Cast:

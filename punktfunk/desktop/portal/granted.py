@@ -117,8 +117,9 @@ def ask(
         undo.callback(portal.close)
         on_portal(portal)
         app = APP_ID if portal.register(APP_ID) else ""
-        wanted = plan(portal.offer(), separate_cursor=separate_cursor)
-        back_end = portal.back_end()
+        offer, back_end = portal.offer(), portal.back_end()
+        # KWin may have it in the pictures as well (kwin/screencast.py), and its portal does not say.
+        wanted = plan(offer, separate_cursor=separate_cursor and back_end != "kde")
         portal.watch_back_end(back_end)
         key = GrantKey(current_desktop(), back_end, wanted.kind, app)
         token = store.token(key) if wanted.keeps else None

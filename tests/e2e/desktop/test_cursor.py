@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import struct
 import threading
@@ -23,7 +24,9 @@ from punktfunk.errors import CapabilityError
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.media.sources import CursorSource
 from punktfunk.media.types import RawFrame
+from punktfunk.native.framing import frame
 from punktfunk.native.handshake import HostCaps
+from punktfunk.native.messages import CursorRenderMode
 from punktfunk.units import Mode
 from tests.e2e.test_desktop_of_another_kind import CLIENT, Blackboard, host_config
 from tests.support.pipewire_producer import CURSOR, METAS, Producer, Server
@@ -36,6 +39,7 @@ KEEPALIVE_S = 10
 SHAPES = 6
 RGBA = 11
 WHITE, BLACK = 235, 16
+WHITE_SHAPE = CursorShape(8, 8, 4, 2, b"\xff" * 8 * 8 * 4)
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +190,7 @@ def test_every_shape_and_place_of_a_script_reaches_the_client_and_no_frame_is_se
                 )
                 captured = counters["capture_captured"] + counters["capture_repeated"]
                 assert counters["frames_submitted"] == captured
+                await painted_again(producer, client, frames)
                 client.stop()
                 await client.finished()
                 [over] = await host.sessions_over(1)
@@ -195,6 +200,28 @@ def test_every_shape_and_place_of_a_script_reaches_the_client_and_no_frame_is_se
             asyncio.run(asyncio.wait_for(scenario(), 120))
         finally:
             pool.close()
+
+
+async def painted_again(producer: Producer, client: punktfunk.Client, frames: list[int]) -> None:
+    """Have the host paint it, as clients of other authors do: it costs a frame a movement then, and no state."""
+    await shown(producer, client, bitmap(8), CursorUpdate(True, 104, 52, WHITE_SHAPE))
+    link = client._connection._dialer.link  # type: ignore[union-attr]
+    link.send_stream(frame(CursorRenderMode(0).encode()))
+    before = frames[-1]
+
+    def gave_a_picture() -> bool:
+        producer.give(np.zeros((MODE.height, MODE.width, 4), np.uint8))
+        return frames[-1] > before + 1
+
+    await soon(gave_a_picture, "pictures, between which the worker hears of it")
+    last, told, moves = frames[-1], client.cursor.pointer, itertools.count()
+
+    def moved() -> bool:
+        producer.give(metas={CURSOR: struct.pack("=IIiiiiI", 1, 0, next(moves) % 99, 9, 0, 0, 0)})
+        return frames[-1] >= last + 3
+
+    await soon(moved, "frames with the pointer")
+    assert client.cursor.pointer == told, "it is told no more"
 
 
 def without_repeats(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
