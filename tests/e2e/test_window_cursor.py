@@ -151,12 +151,13 @@ def test_a_presenter_draws_what_is_told_once_it_has_shape_and_place(dummy: None)
     try:
         window = presenter._window
         window.show(black())
-        tell(window, sdl.SDL_WINDOWEVENT_LEAVE)
         presenter.point(messages.CursorMoved(3, 1, 10, 5))
         assert presenter.show() is None
         assert sdl.SDL_ShowCursor(sdl.SDL_QUERY) == sdl.SDL_ENABLE, (
             "the user's own stays until it has a shape"
         )
+        tell(window, sdl.SDL_WINDOWEVENT_LEAVE)
+        presenter.show()
         assert not seen(window).any()
         presenter.point(messages.CursorShaped(3, PackedShape.of(RED)))
         assert presenter.show() is None, "no picture is shown for it"

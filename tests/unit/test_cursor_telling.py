@@ -109,6 +109,16 @@ def test_a_host_takes_for_known_only_what_a_client_has_not_forgotten() -> None:
     assert len(telling._known) < CACHED_SHAPES
 
 
+def test_a_shape_that_comes_back_again_and_again_is_told_once_however_many_come_between() -> None:
+    telling, told = CursorTelling(0), 0
+    for number in range(1, 3 * CACHED_SHAPES):
+        for looks in (0, number):
+            telling.update(at(0, 0, shape(looks)), number * S)
+            sent = due(telling, number * S)
+            told += any(isinstance(what, messages.CursorShape) and what.shape == shape(0) for what in sent)
+    assert told == 1
+
+
 @pytest.mark.parametrize("wrong", [shape(1, MAX_SIDE + 1), CursorShape(2, 2, 0, 0, b""), shape(1, 0)])
 def test_a_shape_that_does_not_fit_is_a_defect_of_who_tells_it(wrong: CursorShape) -> None:
     with pytest.raises(ValueError, match="cannot be told"):
