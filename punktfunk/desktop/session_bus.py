@@ -14,10 +14,10 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from punktfunk.desktop.bus_reply import BusError, Reply, reply_of
 from punktfunk.desktop.bus_signals import DAEMON, DAEMON_PATH, OnOwner, OnSignal, Signals, Subscription
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import MAX_PEER_CHARACTERS, printable
@@ -35,31 +35,6 @@ _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 
 Cancel = Callable[[], None]
 """Ends what was subscribed to; one call that has begun may still be under way. Calling it twice is harmless."""
-
-
-class BusError(DesktopError):
-    """A call that was answered by an error; ``name`` is what D-Bus calls it: ``org.freedesktop.DBus.Error.Failed``."""
-
-    def __init__(self, cause: str, hint: str = "", *, name: str = "") -> None:
-        super().__init__(cause, hint)
-        self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a call returned. The descriptors belong to whoever called, who closes them; ``h`` in a body is an index."""
-
-    body: tuple[Any, ...]
-    descriptors: tuple[int, ...] = ()
-    what: str = ""
-    """The method."""
-
-    @property
-    def value(self) -> Any:
-        """The first value; raises DesktopError where there is none: who answers may be anybody."""
-        if not self.body:
-            raise DesktopError(f"the session bus has answered {self.what} without a value")
-        return self.body[0]
 
 
 def session_address() -> str:
@@ -184,7 +159,7 @@ class SessionBus:
                 raise self._gone() from error
             words = printable(str(error) or type(error).__name__, MAX_PEER_CHARACTERS)
             raise DesktopError(f"{what} cannot be called: {words}") from error
-        return _reply_of(answer, what, takes_descriptors=takes_descriptors)
+        return reply_of(answer, what, takes_descriptors=takes_descriptors)
 
     def get_property(
         self, destination: str, path: str, interface: str, name: str, *, timeout_s: float = CALL_LIMIT_S
@@ -334,24 +309,3 @@ class SessionBus:
             self._thread.join(_CONNECT_LIMIT_S)
             if not self._thread.is_alive():
                 self._loop.close()
-
-
-def _reply_of(answer: Message | None, what: str, *, takes_descriptors: bool) -> Reply:
-    """Return what an answer says; raise BusError where it is an error, whose descriptors are nobody's."""
-    from dbus_fast import MessageType
-    from dbus_fast.unpack import unpack_variants
-
-    if answer is None:
-        raise DesktopError("the session bus has gone", "is the desktop session still there?")
-    is_error = answer.message_type is MessageType.ERROR
-    if is_error or not takes_descriptors:
-        for descriptor in answer.unix_fds:
-            os.close(descriptor)
-    if is_error:
-        name = printable(answer.error_name or "", MAX_PEER_CHARACTERS)
-        said = next((text for text in answer.body if isinstance(text, str)), "")
-        words = printable(said, MAX_PEER_CHARACTERS)
-        raise BusError(f"{what}: {name}" + (f": {words}" if words else ""), name=name)
-    return Reply(
-        tuple(unpack_variants(list(answer.body))), tuple(answer.unix_fds) if takes_descriptors else (), what
-    )

@@ -17,10 +17,11 @@ import pytest
 from harness.peers import served_desktop
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName, DesktopOptions, DesktopOutput, backends
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.capture import numbered, open_capture
 from punktfunk.desktop.mutter import MutterDesktop, examine
 from punktfunk.desktop.mutter import desktop as module
-from punktfunk.desktop.session_bus import BusError, SessionBus
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import CapabilityError, DesktopError, MediaError, SharingStoppedError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize
 from punktfunk.media.types import RawFrame

@@ -12,11 +12,12 @@ import pytest
 
 pytest.importorskip("dbus_fast")
 
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.portal import requests
 from punktfunk.desktop.portal.choice import plan
 from punktfunk.desktop.portal.requests import REMOTE_DESKTOP, SCREEN_CAST, Portal, RequestEndedError
 from punktfunk.desktop.portal.session import PortalSession, open_session
-from punktfunk.desktop.session_bus import BusError, SessionBus
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import ConsentAwaitedError, ConsentRefusedError, DesktopError, SessionClosedError
 from tests.support.dbus import session_bus
 from tests.support.fake_portal import PATH, Answer, FakePortal, kept

@@ -17,7 +17,8 @@ import pytest
 pytest.importorskip("dbus_fast")
 
 from punktfunk.desktop import session_bus as module
-from punktfunk.desktop.session_bus import BusError, SessionBus, require_bus, variant
+from punktfunk.desktop.bus_reply import BusError
+from punktfunk.desktop.session_bus import SessionBus, require_bus, variant
 from punktfunk.errors import CapabilityError, DesktopError
 from tests.support.dbus import NAME, PATH, BusPeer, session_bus
 from tests.support.waiting import PATIENCE_S, eventually

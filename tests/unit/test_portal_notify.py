@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.portal.choice import ALL_DEVICES, Devices
 from punktfunk.desktop.portal.notify import MAX_FINGERS, MAX_WAITING, NotifyInjector, keysym_of
-from punktfunk.desktop.session_bus import BusError
 from punktfunk.errors import DesktopError
 from punktfunk.input import Contact, InputEvent, InputKind, SurfaceSize, Tool
 from tests.support.waiting import PATIENCE_S, eventually

@@ -9,9 +9,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.mutter.session import MutterSession
 from punktfunk.desktop.portal.notify import Notify
-from punktfunk.desktop.session_bus import BusError
 
 _NAMES: Final = {"NotifyPointerMotion": "NotifyPointerMotionRelative"}
 _STATES: Final = frozenset({"NotifyKeyboardKeycode", "NotifyKeyboardKeysym", "NotifyPointerButton"})

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from punktfunk.desktop.bus_reply import BusError, Reply
 from punktfunk.desktop.mutter.reach import REMOTE_DESKTOP, REMOTE_DESKTOP_PATH, SCREEN_CAST, SCREEN_CAST_PATH
-from punktfunk.desktop.session_bus import BusError, Cancel, Reply, SessionBus, variant
+from punktfunk.desktop.session_bus import Cancel, SessionBus, variant
 from punktfunk.errors import CapabilityError, DesktopError, SharingStoppedError
 from punktfunk.printable import printable
 from punktfunk.units import Mode

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from punktfunk import log
 from punktfunk.desktop.app_id import APP_ID
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.gnome_shell import is_newer
 from punktfunk.desktop.inject import InputInjector, Rect
 from punktfunk.desktop.inject.eis import MUTTER_NOTCH, EisInjector, require_keymaps
@@ -19,7 +20,7 @@ from punktfunk.desktop.portal.grants import GrantKey, GrantStore
 from punktfunk.desktop.portal.notify import NotifyInjector
 from punktfunk.desktop.portal.requests import OnWait, Portal
 from punktfunk.desktop.portal.session import PortalSession, open_session
-from punktfunk.desktop.session_bus import BusError, SessionBus
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.printable import printable
 

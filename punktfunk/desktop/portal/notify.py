@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.inject import Rect
 from punktfunk.desktop.inject.keycodes import EVDEV_OF_BUTTON, EVDEV_OF_VIRTUAL_KEY
 from punktfunk.desktop.portal.choice import Devices
-from punktfunk.desktop.session_bus import BusError
 from punktfunk.errors import DesktopError
 from punktfunk.input import NOTCH, InputEvent, InputKind, Tool
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from punktfunk.desktop.app_id import APP_ID
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.portal.grants import GrantStore
 from punktfunk.desktop.portal.requests import Portal
-from punktfunk.desktop.session_bus import BusError, SessionBus
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.desktop.user_data import applications, write_whole
 from punktfunk.errors import CapabilityError, DesktopError
 

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from punktfunk.desktop.bus_reply import BusError, Reply
 from punktfunk.desktop.portal.choice import Offer
-from punktfunk.desktop.session_bus import BusError, Cancel, Reply, SessionBus, variant
+from punktfunk.desktop.session_bus import Cancel, SessionBus, variant
 from punktfunk.errors import (
     CapabilityError,
     ConsentAwaitedError,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from punktfunk import log
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.portal.choice import Plan
 from punktfunk.desktop.portal.requests import (
     CONSENT_LIMIT_S,
@@ -21,7 +22,6 @@ from punktfunk.desktop.portal.requests import (
     new_token,
 )
 from punktfunk.desktop.portal.started import Started, read_started
-from punktfunk.desktop.session_bus import BusError
 from punktfunk.errors import DesktopError, PunktfunkError, SharingStoppedError
 
 _SESSION: Final = "org.freedesktop.portal.Session"

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.capture import PipeWireScreen, open_capture
-from punktfunk.desktop.session_bus import BusError, SessionBus
+from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.media import VideoSource
 from punktfunk.units import Mode
 from tests.desktops.support.compositors import Compositor
