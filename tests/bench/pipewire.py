@@ -4,7 +4,7 @@ A producer in a process of its own gives pictures to a server of its own. CPU ti
 callback, of the capturing thread, and of the whole process with the conversion's own threads. The yardstick is one copy
 of the picture, which a consumer pays that does not convert where the picture lies. Prints figures, judges nothing.
 
-    python tests/bench/pipewire.py [--seconds 5] [--hz 60] [--rows 40] [--encode]
+    python tests/bench/pipewire.py [--seconds 5] [--hz 60] [--rows 40] [--encode] [--unsealed]
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SIZES = ((1280, 720), (1920, 1080), (2560, 1440))
 _WARM_UP = 30
 
 
-def _produce(remote: str, width: int, height: int, hz: int, rows: int) -> None:
+def _produce(remote: str, width: int, height: int, hz: int, rows: int, *, sealed: bool) -> None:
     """Give pictures until the end of input; the node's number goes to the output."""
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     texture = np.random.default_rng(1).integers(0, 256, (height, width, 4), np.uint8)
-    with Producer(remote, width=width, height=height) as producer:
+    with Producer(remote, width=width, height=height, sealed=sealed) as producer:
         print(json.dumps(producer.node), flush=True)
         damage = struct.pack("=iiII", 0, 0, width, rows)
         due, number = time.monotonic(), 0
@@ -58,6 +58,7 @@ def _percentiles(nanoseconds: list[int]) -> str:
 def _measure(server: Server, width: int, height: int, options: argparse.Namespace) -> None:
     hz, seconds, rows = options.hz, options.seconds, options.rows or height
     command = [sys.executable, __file__, "--produce", server.remote, f"{width}x{height}", str(hz), str(rows)]
+    command += ["--unsealed"] if options.unsealed else []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as producer:
         assert producer.stdin is not None
         assert producer.stdout is not None
@@ -115,12 +116,15 @@ def main() -> None:
     parser.add_argument("--hz", type=int, default=60)
     parser.add_argument("--encode", action="store_true", help="encode each picture too, as a stream does")
     parser.add_argument("--rows", type=int, default=0, help="how many have changed in each picture; 0: all")
+    parser.add_argument(
+        "--unsealed", action="store_true", help="memory that its producer could shorten, which is copied"
+    )
     parser.add_argument("--produce", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.produce:
         remote, size, hz, rows = options.produce
         width, height = map(int, size.split("x"))
-        _produce(remote, width, height, int(hz), int(rows))
+        _produce(remote, width, height, int(hz), int(rows), sealed=not options.unsealed)
         return
     print(
         "ms p50 and p95             stamp→converted  callback (CPU)   capture() (CPU)  one copy (CPU)     % CPU"

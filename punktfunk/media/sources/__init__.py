@@ -85,7 +85,10 @@ class VideoSource(Protocol):
         ...
 
     def capture(self) -> RawFrame:
-        """Return the next picture (yuv420p, of the mode's size); raise MediaError when there is none."""
+        """Return the next picture, of the mode's size; raise MediaError when there is none.
+
+        It is yuv420p in memory, or in a DMA-BUF where the stream's handover has decided so.
+        """
         ...
 
     def close(self) -> None:
