@@ -22,7 +22,6 @@ _HINT: Final = "let the desktop copy its pictures into memory"
 _MOST_WORDS: Final = 200
 """Characters of a driver's reason."""
 
-
 POINTER_DRAWN: Final = "the pointer is drawn into the picture"
 """What has to be done to pictures whose pointer is told beside them, unless the client draws it."""
 

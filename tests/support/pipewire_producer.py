@@ -74,6 +74,9 @@ class Producer:
         self._ready = threading.Condition()
         self.silent_starts = silent_starts
         self._start_after_s = start_after_s
+        self._first: list[threading.Timer] = []
+        """Who give first pictures, each in a thread of its own."""
+        self._closing = self._is_short = False
         self.size = (0, 0)
         self.given_ns = 0
         self.states: list[int] = []
@@ -141,12 +144,16 @@ class Producer:
         handles: list[int] = []
 
         def dequeued() -> bool:
+            if self._closing:
+                return True
             with self._locked():
                 handle = self._pw.pw_stream_dequeue_buffer(self._stream)
             handles.extend([handle] if handle else [])
             return bool(handle)
 
         eventually(dequeued, "a free buffer")
+        if not handles:
+            return
         [handle] = handles
         buffer = library.StreamBuffer.from_address(handle).buffer.contents
         data = buffer.datas[0]
@@ -159,7 +166,8 @@ class Producer:
         size = 0
         if pixels is not None:
             size = pixels.nbytes
-            self._memory[handle][:size] = pixels.tobytes()
+            if not self._is_short:
+                self._memory[handle][:size] = pixels.tobytes()
         fields = {"offset": 0, "size": size, "stride": self.size[0] * 4, "flags": 0, **(chunk or {})}
         for name, number in fields.items():
             setattr(data.chunk.contents, name, number)
@@ -183,7 +191,9 @@ class Producer:
             self._pw.pw_stream_update_params(self._stream, offers, count)
 
     def shorten(self) -> None:
-        """Take the memory of all pictures away from under whoever reads it; nothing more can be drawn."""
+        """Take the memory of all pictures away from under whoever reads it; nothing more is drawn."""
+        self._is_short = True
+        self._end_first()
         for descriptor in self._descriptors.values():
             os.ftruncate(descriptor, 0)
 
@@ -191,6 +201,8 @@ class Producer:
         """Take the node away."""
         if self._loop is None:
             return
+        self._closing = True
+        self._end_first()
         with self._locked():
             self._pw.pw_stream_destroy(self._stream)
             self._pw.pw_core_disconnect(self._core)
@@ -211,8 +223,16 @@ class Producer:
             self._ready.notify_all()
         if new == library.STREAM_STREAMING:
             self.silent_starts -= 1
-            if self.silent_starts < 0:
-                threading.Timer(self._start_after_s, self._give_first).start()
+            if self.silent_starts < 0 and not self._closing:
+                timer = threading.Timer(self._start_after_s, self._give_first)
+                timer.start()
+                self._first.append(timer)
+
+    def _end_first(self) -> None:
+        """Wait for who give a first picture just now: they would use what is taken away."""
+        for timer in tuple(self._first):
+            timer.cancel()
+            timer.join(PATIENCE_S)
 
     def _give_first(self) -> None:
         if self.is_wanted:

@@ -264,7 +264,7 @@ class PipeWireCapture:
         buffer = picture.buffer
         if not buffer.is_dma_buf:
             return self._handover.of_memory(copied=buffer.is_copied)
-        whole = picture.size == self._size
+        whole = picture.crop is None and picture.size == self._size
         return self._handover.of_dma_buf(buffer.video.fourcc, buffer.video.modifier or 0, whole=whole)
 
     def _handed_on(self, picture: Picture) -> RawFrame:

@@ -242,6 +242,24 @@ def test_a_screen_of_another_size_comes_in_memory_and_is_scaled(
         assert "gives no DMA-BUF that x264 imports" in str(stream.producer.handover)
 
 
+def test_a_part_of_the_right_size_is_no_whole_picture(server: Server, opened: Callable[..., Stream]) -> None:
+    """An encoder that imports linear DMA-BUFs gets none that is larger than what is to be shown."""
+    large = Mode(640, 540, 60)
+    with PipeWireProducer(server.remote, width=640, height=540, modifiers=[LINEAR]) as producer:
+        stream = opened(producer)
+        middle = {CROP: struct.pack("=iiII", 100, 185, 320, 170)}
+        lower = {CROP: struct.pack("=iiII", 100, 360, 320, 180)}
+        for part, level in ((middle, LEVELS[1]), (lower, LEVELS[2])):
+
+            def seen() -> bool:
+                producer.give(stripes(large), metas=part)  # noqa: B023
+                return stream.shown() == pytest.approx((level,) * 3, abs=3)  # noqa: B023
+
+            eventually(seen, "the part")
+            assert stream.way is Way.MAPPED
+        assert all(frame.dma_buf is None for frame in stream.encoder.frames)
+
+
 def test_what_an_encoder_does_not_import_after_all_comes_the_next_best_way(
     server: Server, opened: Callable[..., Stream]
 ) -> None:
@@ -327,6 +345,7 @@ def test_a_mapping_that_fails_is_refused_and_memory_asked_for(
         stream = opened(producer)
         stream.encoder.refuses = {LINEAR}
         see(stream, producer, Way.MEMORY)
+        stream.producer.close()  # the next node may get the same number
     with PipeWireProducer(server.remote, modifiers=[LINEAR]) as producer:
         stream = opened(producer, None)
         with pytest.raises(SourceLostError, match="No such device"):
