@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from punktfunk.errors import CapabilityError
+
 if TYPE_CHECKING:
     from punktfunk.desktop.audio import SoundPlace
     from punktfunk.desktop.capture import ScreenSpec
@@ -50,6 +52,8 @@ class Availability:
     hint: str = ""
     absent: bool = False
     """What it is for is not on this machine at all, as KWin is not where sway runs: nothing is to be mended."""
+    refusal: type[CapabilityError] = CapabilityError
+    """What is raised where it cannot be used, and was asked for by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ def choose(wanted: BackendName | None = None, state_dir: Path | None = None) -> 
         found.append(backend.examine(state_dir))
         if found[-1].usable:
             return backend, found[-1]
-    raise CapabilityError(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
+    kind = CapabilityError if wanted is None else found[-1].refusal
+    raise kind(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def open_desktop(options: DesktopOptions, wanted: BackendName | None = None) -> 
         else:
             logger.info("desktop not taken", desktop=seen.name, cause=seen.reason)
         found.append(seen)
-    kind = DesktopError if failed else CapabilityError
+    kind = DesktopError if failed else CapabilityError if wanted is None else found[-1].refusal
     raise kind(f"no desktop can be streamed here ({reasons(found)})", hint_of(found))
 
 

@@ -17,7 +17,7 @@ from punktfunk.errors import (
     PunktfunkError,
     VulkanMissingError,
 )
-from punktfunk.host.desktop import launchable, own_backend
+from punktfunk.host.desktop import DesktopPool, choose_backend, launchable, own_backend
 from punktfunk.host.stream.sources import DesktopSpec
 
 # As gamescope 3.16.24 of Debian wrote it on a machine without a graphics card, and on one without a Vulkan driver.
@@ -89,6 +89,9 @@ def test_it_is_found_where_debian_has_it_though_that_is_not_in_the_path(
     assert "contrib" in missing.value.hint
     found = program.examine()
     assert (found.usable, found.absent, found.hint) == (False, True, missing.value.hint)
+    for choose in (choose_backend, DesktopPool.open):
+        with pytest.raises(GamescopeMissingError, match="gamescope is not installed"):
+            choose(DesktopSpec(backend=BackendName.GAMESCOPE, app=("true",)))
     there = tmp_path / "games" / "gamescope"
     there.parent.mkdir()
     there.write_text("#!/bin/sh\n")
@@ -97,6 +100,7 @@ def test_it_is_found_where_debian_has_it_though_that_is_not_in_the_path(
 
 
 def test_what_is_missing_beside_it_and_a_graphics_card_are_told_before_it_starts(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def lacking() -> None:
@@ -120,6 +124,10 @@ def test_what_is_missing_beside_it_and_a_graphics_card_are_told_before_it_starts
     assert found.usable, "it is tried all the same"
     assert "no graphics card" in found.reason
     assert "udmabuf" in found.hint
+    monkeypatch.setattr(program, "_UDMABUF", tmp_path)
+    found = program.examine()
+    assert (found.usable, found.hint) == (True, "")
+    assert "in software" in found.reason
 
 
 def test_where_each_client_has_its_own_the_desktop_is_the_program_that_was_named() -> None:

@@ -193,14 +193,16 @@ def test_a_client_that_leaves_finds_its_app_again_until_it_has_not_come_for_long
 def test_another_time_to_keep_apps_counts_for_those_that_were_left_before() -> None:
     async def use(house: House) -> None:
         (await house.launched(GAME, A)).leave()
-        streamed = await house.launched(GAME, B)
+        former = await house.launched(GAME, B)
+        former.leave()
+        streamed = Session(former.app, B)
         house.keep_s = 7200.0
         house.apps.limit_times()
         assert house.seen()["a"] == GAME.id
         house.keep_s = 0.0
         house.apps.limit_times()
         await soon(lambda: house.seen()["a"] == 0, "nobody has streamed it")
-        assert house.seen()["b"] == GAME.id, "it is streamed"
+        assert house.seen()["b"] == GAME.id, "its client has come back"
         assert not streamed.reason
 
     at(House(), use)

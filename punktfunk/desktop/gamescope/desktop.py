@@ -185,7 +185,11 @@ class GamescopeDesktop:
             raise SessionClosedError("the desktop was closed")
         life = self._life
         if life is not None:
-            if self.failure is None:
+            if life.session.failure is None:
+                if life.injector.failure is not None:
+                    # It has hung up on us; the program is not to end for that.
+                    life.injector.close()
+                    life.injector = self._input_of(life.session, life.mode)
                 return life
             self._life, self._running = None, None
             self._lent.clear()
@@ -209,12 +213,10 @@ class GamescopeDesktop:
             on_end=self._ended,
         )
         try:
-            injector = EisInjector(_connected(session.ei_path), keyboard=self._keyboard)
+            injector = self._input_of(session, mode)
         except BaseException:
             session.close()
             raise
-        # Its one region is larger than any screen; positions are pixels of the output.
-        injector.aim(region=Rect(0, 0, mode.width, mode.height))
         if not has_graphics_card():
             self._log.warning(
                 "gamescope has no graphics card",
@@ -222,6 +224,12 @@ class GamescopeDesktop:
                 hint="use headless-sway on such a machine, or an app with a desktop of that kind",
             )
         return _Life(mode, session, injector)
+
+    def _input_of(self, session: GamescopeSession, mode: Mode) -> EisInjector:
+        injector = EisInjector(_connected(session.ei_path), keyboard=self._keyboard)
+        # Its one region is larger than any screen; positions are pixels of the output.
+        injector.aim(region=Rect(0, 0, mode.width, mode.height))
+        return injector
 
     def _require_life(self, life: _Life) -> None:
         if self._closed or life.session.failure is not None:

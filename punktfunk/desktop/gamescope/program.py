@@ -73,21 +73,21 @@ def examine() -> Availability:
     """
     name = BackendName.GAMESCOPE
     if find_gamescope() is None:
-        return Availability(name, False, "gamescope is not installed", _INSTALL, absent=True)
+        return Availability(
+            name, False, "gamescope is not installed", _INSTALL, absent=True, refusal=GamescopeMissingError
+        )
     try:
         require_parts()
     except CapabilityError as error:
         return Availability(name, False, error.cause, error.hint)
     if has_graphics_card():
         return Availability(name, True, "gamescope is installed")
-    how = (
-        "in software"
-        if os.access(_UDMABUF, os.R_OK | os.W_OK)
-        else "only if Vulkan shares pictures all the same"
-    )
-    return Availability(
-        name, True, f"gamescope is installed; there is no graphics card: it runs {how}", _WITHOUT_CARD
-    )
+    if os.access(_UDMABUF, os.R_OK | os.W_OK):
+        return Availability(
+            name, True, "gamescope is installed; without a graphics card it draws in software"
+        )
+    reason = "gamescope is installed; there is no graphics card: it runs only if Vulkan shares pictures all the same"
+    return Availability(name, True, reason, _WITHOUT_CARD)
 
 
 def has_graphics_card(folder: Path = Path("/dev/dri")) -> bool:
