@@ -10,11 +10,13 @@ import contextlib
 import importlib.util
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from punktfunk.addresses import socket_address
+from punktfunk.announcement import speaking_interfaces
 from punktfunk.core._core import FLAG_PICTURE, ClientStream, HostStream, StreamConfig, fec_kernel
 from punktfunk.core._core import __version__ as core_version
 from punktfunk.desktop import backends
@@ -32,6 +34,8 @@ GpuWish = Literal["nvenc", "vaapi"]
 WANTED_BUFFER_BYTES = 4 * 1024 * 1024
 """Holds what a 100 Mbit/s stream sends or a client receives in a third of a second of a stalled machine."""
 _ASKED_BUFFER_BYTES = 32 * 1024 * 1024
+_LOOPBACK, _LOOPBACK_V6 = "127.0.0.1", "::1"
+_DEVICES = Path("/sys/class/net")
 _MDNS_GROUP, _MDNS_PORT = "224.0.0.251", 5353
 _FLUSH_S = 1.0
 _SYSCTL = "sysctl -w net.core.{name}={bytes} (keep it in /etc/sysctl.d/60-punktfunk.conf)"
@@ -47,7 +51,9 @@ def examine(state_dir: Path | None = None) -> list[Finding]:
     def desktops() -> Iterator[Finding]:
         return _desktops(state_dir)
 
-    return collect((_core, desktops, _test_card, _parts, _encoders, _gpu, _data_plane, _ports, _window))
+    return collect(
+        (_core, desktops, _test_card, _parts, _encoders, _gpu, _data_plane, _networks, _ports, _window)
+    )
 
 
 def _core() -> Iterator[Finding]:
@@ -168,7 +174,7 @@ def _ports() -> Iterator[Finding]:
         f"UDP port {NATIVE_PORT}",
         "native clients",
         "end the host that runs already, or serve --native-port with another one",
-        lambda: _bind(socket.SOCK_DGRAM, NATIVE_PORT),
+        lambda: _bind(socket.SOCK_DGRAM, NATIVE_PORT, _loopbacks()),
     )
     yield tried(
         "ports of GameStream",
@@ -191,17 +197,29 @@ def _ports() -> Iterator[Finding]:
 
 
 def _hold_gamestream_ports() -> str:
-    HeldPorts("127.0.0.1", Ports()).close()
+    for loopback in _loopbacks():
+        HeldPorts(loopback, Ports()).close()
     return "free"
 
 
-def _bind(kind: int, port: int) -> str:
-    with socket.socket(socket.AF_INET, kind) as taken:
-        if kind == socket.SOCK_STREAM:
-            # As servers do: connections of a host that has just ended do not hold the port.
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("127.0.0.1", port))
+def _bind(kind: int, port: int, loopbacks: Iterable[str] = (_LOOPBACK,)) -> str:
+    for loopback in loopbacks:
+        address = socket_address(loopback, port)
+        with socket.socket(socket.AF_INET6 if len(address) == 4 else socket.AF_INET, kind) as taken:
+            if kind == socket.SOCK_STREAM:
+                # As servers do: connections of a host that has just ended do not hold the port.
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(address)
     return "free"
+
+
+def _loopbacks() -> list[str]:
+    """Return the loopback address of each family that this machine speaks, as a host listens in both."""
+    try:
+        _bind(socket.SOCK_DGRAM, 0, (_LOOPBACK_V6,))
+    except OSError:
+        return [_LOOPBACK]
+    return [_LOOPBACK, _LOOPBACK_V6]
 
 
 def _join_mdns() -> str:
@@ -218,6 +236,29 @@ def _join_mdns() -> str:
                 f"no network takes multicast: {error.strerror}", "ip route add 224.0.0.0/4 dev INTERFACE"
             ) from error
     return "can be shared"
+
+
+def _networks() -> Iterator[Finding]:
+    """Name the addresses by which clients come, and whether the card behind them may wake this machine."""
+    speaking = speaking_interfaces()
+    if not speaking:
+        fix = "connect this machine to a network: ip address"
+        yield Finding(
+            "network", False, "clients on other machines", "no interface is up with an address", fix
+        )
+    for interface in speaking:
+        addresses = ", ".join(str(own.ip) for own in interface.addresses)
+        yield Finding(f"network {interface.name}", True, "clients on other machines", addresses)
+        wakeup = _DEVICES / interface.name / "device" / "power" / "wakeup"
+        # A bridge, a tunnel or a card in a virtual machine has no such switch.
+        with contextlib.suppress(OSError):
+            yield Finding(
+                f"wake by {interface.name}",
+                wakeup.read_text().strip() == "enabled",
+                "punktfunk wake, Moonlight's Wake PC",
+                f"card {interface.mac}",
+                f"ethtool -s {interface.name} wol g (as root), and Wake-on-LAN in the firmware",
+            )
 
 
 def _window() -> Iterator[Finding]:

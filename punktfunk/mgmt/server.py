@@ -13,7 +13,7 @@ from pathlib import Path
 from uvicorn.config import Config
 
 from punktfunk import log
-from punktfunk.addresses import reachable_addresses
+from punktfunk.addresses import parse_address, reachable_addresses
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CredentialError
 from punktfunk.log_limit import StrangerLog
@@ -84,7 +84,10 @@ class ManagementServer:
         """Return a link that signs a browser in once; the ticket is in the fragment, which no server sees."""
         assert self._gate is not None
         # For the device that somebody holds in their hands, if others than this machine can come in at all.
-        url = self.endpoint.url(self.port, reachable_addresses(str(self.endpoint.address))[0])
+        # It listens in one family, where a host listens in both.
+        own = self.endpoint.address
+        reachable = (a for a in reachable_addresses(str(own)) if parse_address(a).version == own.version)
+        url = self.endpoint.url(self.port, next(reachable, None))
         return f"{url}/#ticket={self._gate.sessions.issue_ticket(monotonic_ns())}"
 
     async def start(self) -> None:

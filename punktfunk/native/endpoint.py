@@ -37,7 +37,6 @@ from punktfunk.addresses import (
     places_to_bind,
     socket_address,
     source_of,
-    zone_index,
 )
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError
@@ -474,11 +473,11 @@ def _dialled_address(ancillary: list[tuple[int, int, bytes]]) -> str:
 
 
 def _from_address(local: str) -> list[tuple[int, int, bytes]]:
-    """Return the control message that makes the kernel send from ``local``, by its interface where it has a zone."""
+    """Return the control message that makes the kernel send from ``local``; a zone is in the destination as well."""
     if not local:
         return []
     if ":" in local:
         packed = socket.inet_pton(socket.AF_INET6, local.partition("%")[0])
-        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("@16sI", packed, zone_index(local)))]
+        return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, struct.pack("@16sI", packed, 0))]
     packed = socket.inet_pton(socket.AF_INET, local)
     return [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("@I4s4s", 0, packed, bytes(4)))]

@@ -42,6 +42,7 @@ def test_this_machine_can_stream_and_a_port_that_is_taken_and_a_missing_sway_hav
     assert found["protocol core"]["ok"]
     assert found["encoder x264"]["ok"]
     assert found["UDP send buffer"]["detail"].endswith("KiB")
+    assert any(name.startswith("network") for name in found)
     assert {"real-time priority", "UDP segmentation offload", "PySDL2", "sound", "gamepads"} <= set(found)
     assert not found["UDP port 9777"]["ok"]
     assert "--native-port" in found["UDP port 9777"]["fix"]

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+import punktfunk
 from harness.network.namespaces import Namespace, netlink
 from harness.network.topology import (
     add_address,
+    add_route,
     hardware_address,
     index_of,
     open_tun,
@@ -24,9 +26,12 @@ from punktfunk.announcement import Announcement, Service
 from punktfunk.host.gamestream.announcement import SERVICE_TYPE, moonlight_service
 from punktfunk.host.gamestream.pairing import WIRE
 from punktfunk.interfaces import mac_of
+from punktfunk.media import SyntheticSpec
 from punktfunk.native.discovery import FoundHost, discover, native_service
+from punktfunk.native.port_probe import probe_port
 from punktfunk.neighbours import NO_MAC
 from punktfunk.neighbours import hardware_address as neighbour
+from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.trust.store import PairedClient
 from tests.support.gamestream_host import GameStreamHost, ask, gamestream_host
 from tests.support.inside import Inside
@@ -78,14 +83,26 @@ def with_device(namespace: Namespace, device: str, talk: Callable[[Any, int], No
     netlink(namespace, lambda ip: talk(ip, index_of(ip, device)))
 
 
-def announced(services: list[Service], names: list[str] | None = None) -> Coroutine[Any, Any, Announcement]:
-    """Announce at all addresses, for a machine that is called what ``names`` begins with."""
+def announced(
+    services: list[Service], names: list[str] | None = None, bind: str = "0.0.0.0"
+) -> Coroutine[Any, Any, Announcement]:
+    """Announce at all addresses or at one, for a machine that is called what ``names`` begins with."""
     called = names or ["den"]
 
     async def begin() -> Announcement:
-        return await Announcement(services, "0.0.0.0", lambda: called[0]).__aenter__()
+        return await Announcement(services, bind, lambda: called[0]).__aenter__()
 
     return begin()
+
+
+def heard(loop: Inside, addresses: list[tuple[str, ...]]) -> None:
+    """Wait until a machine hears of hosts at these addresses; answers may take a second."""
+    eventually(lambda: addresses_of(loop.run(discover(LISTEN_S))) == addresses, f"{addresses} are heard")
+
+
+def named(loop: Inside, names: list[str]) -> None:
+    """Wait until a machine hears of hosts for Moonlight of these names."""
+    eventually(lambda: loop.run(instances(SERVICE_TYPE, LISTEN_S)) == names, f"{names} are heard")
 
 
 def native(fingerprint: str = FINGERPRINT) -> Service:
@@ -98,8 +115,8 @@ def test_each_network_hears_the_addresses_of_its_own_interface_and_follows_them(
     host, left, right = (inside(n) for n in (networks.host, networks.left, networks.right))
     announcement = host.run(announced([native()]))
     assert announcement.made
-    assert addresses_of(left.run(discover(LISTEN_S))) == [("10.77.0.1", "fd77::1")]
-    assert addresses_of(right.run(discover(LISTEN_S))) == [("10.77.1.1", "fd77:1::1")]
+    heard(left, [("10.77.0.1", "fd77::1")])
+    heard(right, [("10.77.1.1", "fd77:1::1")])
 
     with_device(
         networks.host, "right0", lambda ip, i: ip.addr("add", index=i, address="10.77.1.9", prefixlen=24)
@@ -107,19 +124,14 @@ def test_each_network_hears_the_addresses_of_its_own_interface_and_follows_them(
     with_device(
         networks.host, "right0", lambda ip, i: ip.addr("del", index=i, address="fd77:1::1", prefixlen=64)
     )
-    eventually(
-        lambda: addresses_of(right.run(discover(LISTEN_S))) == [("10.77.1.1", "10.77.1.9")],
-        "the addresses that the interface has now",
-    )
-    assert addresses_of(left.run(discover(LISTEN_S))) == [("10.77.0.1", "fd77::1")]
+    heard(right, [("10.77.1.1", "10.77.1.9")])
+    heard(left, [("10.77.0.1", "fd77::1")])
 
     with_device(networks.host, "left0", lambda ip, i: ip.link("set", index=i, state="down"))
     eventually(lambda: len(announcement.places) == 1, "the interface that is down is left alone")
     with_device(networks.host, "left0", lambda ip, i: ip.link("set", index=i, state="up"))
     # IPv6 addresses went with the interface; those of IPv4 have stayed.
-    eventually(
-        lambda: addresses_of(left.run(discover(LISTEN_S))) == [("10.77.0.1",)], "it is up and heard again"
-    )
+    heard(left, [("10.77.0.1",)])
 
     host.run(announcement.__aexit__(None, None, None))
     assert left.run(discover(LISTEN_S)) == []
@@ -129,16 +141,21 @@ def test_a_machine_that_is_called_otherwise_is_announced_under_its_new_name_and_
     networks: Networks, inside: Callable[[Namespace], Inside]
 ) -> None:
     names = ["den"]
-    host, left = inside(networks.host), inside(networks.left)
+    host, left, right = (inside(n) for n in (networks.host, networks.left, networks.right))
+    other = right.run(announced([moonlight_service(http_port=47989, fingerprint=OTHERS)], ["cellar"]))
     announcement = host.run(
         announced([native(), moonlight_service(http_port=47989, fingerprint=FINGERPRINT)], names)
     )
-    assert left.run(instances(SERVICE_TYPE, LISTEN_S)) == ["den"]
+    named(left, ["den"])
     names[0] = "attic"
     host.run(announcement.follow())
-    eventually(lambda: left.run(instances(SERVICE_TYPE, LISTEN_S)) == ["attic"], "the new name")
+    named(left, ["attic"])
     assert [found.name for found in left.run(discover(LISTEN_S))] == [f"attic {FINGERPRINT[:8]}"]
+    names[0] = "cellar"
+    host.run(announcement.follow())
+    assert announcement.labels[SERVICE_TYPE] == "cellar-2", "the other network's name is asked for as well"
     host.run(announcement.__aexit__(None, None, None))
+    right.run(other.__aexit__(None, None, None))
 
 
 def test_a_name_that_another_host_of_any_network_has_is_numbered_in_all(
@@ -148,8 +165,8 @@ def test_a_name_that_another_host_of_any_network_has_is_numbered_in_all(
     other = right.run(announced([moonlight_service(http_port=47989, fingerprint=OTHERS)]))
     ours = host.run(announced([moonlight_service(http_port=48989, fingerprint=FINGERPRINT)]))
     assert ours.labels == {SERVICE_TYPE: "den-2"}
-    assert left.run(instances(SERVICE_TYPE, LISTEN_S)) == ["den-2"]
-    assert right.run(instances(SERVICE_TYPE, LISTEN_S)) == ["den", "den-2"]
+    named(left, ["den-2"])
+    named(right, ["den", "den-2"])
     for loop, announcement in ((host, ours), (right, other)):
         loop.run(announcement.__aexit__(None, None, None))
 
@@ -162,8 +179,14 @@ def test_of_two_hosts_that_come_to_share_a_name_the_higher_server_takes_another(
     host, left = inside(networks.host), inside(networks.left)
     with monkeypatch.context() as unasked:
         unasked.setattr("punktfunk.announcement._Responder.owned_by_others", _nobody)
-        other = left.run(announced([moonlight_service(http_port=47989, fingerprint=OTHERS)]))
-        ours = host.run(announced([moonlight_service(http_port=48989, fingerprint=FINGERPRINT)]))
+        other = left.run(
+            announced([moonlight_service(http_port=47989, fingerprint=OTHERS)], bind="10.77.0.2")
+        )
+        # It has announced itself three times by then, and says nothing more until it is asked or contradicted.
+        eventually(lambda: other.announced_in_full, "the end of its announcements")
+        ours = host.run(
+            announced([moonlight_service(http_port=48989, fingerprint=FINGERPRINT)], bind="10.77.0.1")
+        )
         assert ours.labels == other.labels == {SERVICE_TYPE: "den"}
     eventually(lambda: ours.labels == {SERVICE_TYPE: "den-2"}, "the host with the higher server gives way")
     assert other.labels == {SERVICE_TYPE: "den"}
@@ -175,18 +198,12 @@ async def _nobody(*_arguments: object) -> bool:
     return False
 
 
-@pytest.mark.conformance(7)
-@pytest.mark.conformance(8)
-def test_a_paired_client_is_told_the_card_that_it_reached_and_nobody_else_any(
-    networks: Networks, inside: Callable[[Namespace], Inside], tmp_path: Path
-) -> None:
-    keys = client_keys()
-    host = inside(networks.host)
+def further_addresses(networks: Networks) -> None:
+    """Give the host a second address on the right, and the same link-local one on both links."""
     with_device(
         networks.host, "right0", lambda ip, i: ip.addr("add", index=i, address="10.77.1.9", prefixlen=24)
     )
     for name, machine in (("left0", networks.left), ("right0", networks.right)):
-        # The same on both links, as link-local addresses may be.
         for namespace, device, last in ((networks.host, name, 1), (machine, "lan0", 2)):
             with_device(
                 namespace,
@@ -195,6 +212,48 @@ def test_a_paired_client_is_told_the_card_that_it_reached_and_nobody_else_any(
                     "add", index=i, address=f"fe80::{last}", prefixlen=64, flags=LASTING
                 ),
             )
+
+
+def test_a_host_answers_from_the_address_that_was_asked_whichever_of_its_own_that_is(
+    networks: Networks, inside: Callable[[Namespace], Inside]
+) -> None:
+    """A client's socket is connected: it hears what comes from that address and interface, and nothing else."""
+    host, left, right = (inside(n) for n in (networks.host, networks.left, networks.right))
+    further_addresses(networks)
+    # The other network of the host is reached by way of the host.
+    add_route(networks.left, 1, segment_address(0, 1))
+
+    async def serve() -> punktfunk.Host:
+        config = punktfunk.HostConfig(
+            bind="0.0.0.0", port=0, trust=OpenTrust.LAB, source=SyntheticSpec(frame_bytes=1000)
+        )
+        return await punktfunk.Host(config).__aenter__()
+
+    served = host.run(serve())
+    for machine, address in (
+        (left, "10.77.0.1"),
+        (left, "fd77::1"),
+        (left, "fe80::1%lan0"),
+        (left, "10.77.1.1"),
+        (left, "10.77.1.9"),
+        (left, "fd77:1::1"),
+        (right, "10.77.1.9"),
+        (right, "fe80::1%lan0"),
+        (host, "127.0.0.1"),
+        (host, "::1"),
+    ):
+        assert machine.run(probe_port((address, served.port), 5.0)).answered, address
+    host.run(served.__aexit__(None, None, None))
+
+
+@pytest.mark.conformance(7)
+@pytest.mark.conformance(8)
+def test_a_paired_client_is_told_the_card_that_it_reached_and_nobody_else_any(
+    networks: Networks, inside: Callable[[Namespace], Inside], tmp_path: Path
+) -> None:
+    keys = client_keys()
+    host = inside(networks.host)
+    further_addresses(networks)
     left, right = (hardware_address(networks.host, name) for name in ("left0", "right0"))
     assert left != right
 
