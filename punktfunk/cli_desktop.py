@@ -44,9 +44,10 @@ def record(  # noqa: PLR0917 - the options of a command line
     from punktfunk.host.record import TESTCARD, Watch, check_target, record_desktop
 
     check_target(out, overwrite=overwrite)
+    chosen = choose_encoder(codec)
     try:
         encoder = EncoderConfig.model_validate(
-            {"encoder": choose_encoder(codec).name, "mode": mode, "bitrate": bitrate}
+            {"encoder": chosen.name, "fallbacks": chosen.fallbacks, "mode": mode, "bitrate": bitrate}
         )
     except ValidationError as error:
         raise config_error(error, "command line") from None

@@ -38,8 +38,8 @@ def encoders(
     With --test each that is there encodes the test card, a key frame and a lower bit rate on request among it; what
     comes out is decoded and compared with what went in.
     """
-    from punktfunk.media import EncoderConfig, all_encoders, marker_layout
-    from punktfunk.media.encoders.self_test import run_self_test
+    from punktfunk.media import HARDWARE, EncoderConfig, all_encoders, marker_layout
+    from punktfunk.media.encoders.self_test import run_isolated, run_self_test
 
     try:
         asked = EncoderConfig.model_validate({"mode": mode, "bitrate": bitrate})
@@ -54,7 +54,9 @@ def encoders(
     loading.ready()
     checks = all_encoders()
     tested = {
-        check.name: run_self_test(asked.model_copy(update={"encoder": check.name}), check.codec, frames)
+        check.name: (run_isolated if check.name in HARDWARE else run_self_test)(
+            asked.model_copy(update={"encoder": check.name}), check.codec, frames
+        )
         for check in checks
         if test and check.available
     }

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from punktfunk.errors import CodecUnavailableError, DriverMissingError
+from punktfunk.media import Codec, EncoderConfig
 from punktfunk.media.encoders import nvenc
 from punktfunk.media.encoders.base import EncoderName
 from punktfunk.media.encoders.isolated_check import check_isolated
+from punktfunk.media.encoders.self_test import run_isolated
+from punktfunk.units import Bitrate, Mode
 from tests.support import gpu_doubles
 
 NAMES = tuple(nvenc.CODEC_OF)
@@ -62,6 +65,17 @@ def test_a_driver_that_crashes_or_hangs_costs_its_own_process(monkeypatch: pytes
     refused = tried(monkeypatch, "hangs", 1.0)
     assert refused[H264].cause == "opening nvenc-h264 hangs: nothing came of it in 1 s"
     assert refused[AV1].cause == "nvenc-h264 hangs", "nobody waits for the same GPU again"
+
+
+@pytest.mark.parametrize(("wrong", "failure"), [("", ""), ("dies 5", "ends its process with signal 11")])
+def test_the_self_test_of_an_encoder_outlives_its_driver(
+    wrong: str, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in gpu_doubles.with_nvidia(wrong).items():
+        monkeypatch.setenv(name, value)
+    config = EncoderConfig(encoder=H264, mode=Mode(480, 272, 60), bitrate=Bitrate(2_000_000))
+    found = run_isolated(config, Codec.H264, 8)
+    assert (found.failure, found.frames) == (failure, 0 if failure else 8)
 
 
 @pytest.mark.skipif(gpu_doubles.nvidia_is_here(), reason="this machine has NVIDIA's driver")

@@ -5,6 +5,7 @@ They stand at the border of the library: what loads and asks them is the real co
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import os
@@ -19,7 +20,9 @@ _CUDA = "int cuInit(unsigned f){return 0;} int cuDeviceGetCount(int *n){*n = 1; 
 
 @functools.cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="gpu-doubles-"))
+    made = tempfile.mkdtemp(prefix="gpu-doubles-")
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return Path(made)
 
 
 def _compiled(name: str, source: str, *flags: str) -> Path:

@@ -1,7 +1,8 @@
 """What stands in for PyNvVideoCodec in tests, where it is called that and found first; x264 encodes.
 
-``NVENC_DOUBLE`` says what is wrong with it: ``refuses`` (no session opens), ``crashes``, ``hangs``, or ``fails N`` (on
-the picture of that number). Its interface is that of PyNvVideoCodec 2.2, as far as ``media/encoders/nvenc.py`` uses it.
+``NVENC_DOUBLE`` says what is wrong with it: ``refuses`` (no session opens), ``crashes``, ``hangs``, or ``fails N`` and
+``dies N`` (on the picture of that number). Its interface is that of PyNvVideoCodec 2.2, as far as
+``media/encoders/nvenc.py`` uses it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class CreateEncoder:
         self._pictures = 0
 
     def Encode(self, surface: Any, flags: int = 0) -> list[dict[str, bytes]]:
+        if _WRONG == "dies" and self._pictures == int(_AT):
+            os.kill(os.getpid(), signal.SIGSEGV)
         if _WRONG == "fails" and self._pictures == int(_AT):
             raise RuntimeError("nvEncEncodePicture: generic error (20)\nat line 34")
         picture = av.VideoFrame.from_ndarray(surface, format="nv12").reformat(format="yuv420p")
@@ -54,6 +57,13 @@ class CreateEncoder:
             picture.pict_type = av.video.frame.PictureType.I
         self._pictures += 1
         return [{"data": bytes(packet)} for packet in self._context.encode(picture)]
+
+    def GetEncodeReconfigureParams(self) -> SimpleNamespace:
+        return SimpleNamespace()
+
+    def Reconfigure(self, parameters: SimpleNamespace) -> None:
+        assert parameters.averageBitrate == parameters.maxBitRate
+        self._context.bit_rate = parameters.averageBitrate
 
     def EndEncode(self) -> list[dict[str, bytes]]:
         return []

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import numpy as np
@@ -28,6 +32,9 @@ _KEY_AT: Final = 0.5
 _RATE_AT: Final = 0.75
 """Where half the bit rate is asked for."""
 _NS_PER_MS: Final = 1e6
+_START_LIMIT_S: Final = 30.0
+_PICTURE_LIMIT_S: Final = 0.5
+"""Of one picture on average; no stream could live with half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,24 @@ def run_self_test(config: EncoderConfig, codec: Codec, frames: int) -> SelfTest:
     finally:
         encoder.close()
     return run.result(failure)
+
+
+def run_isolated(config: EncoderConfig, codec: Codec, frames: int) -> SelfTest:
+    """Do the same in a process of its own, for an encoder whose driver may end that or hang."""
+    limit_s = _START_LIMIT_S + frames * _PICTURE_LIMIT_S
+    command = [sys.executable, "-m", __name__, config.model_dump_json(), codec, str(frames)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return SelfTest(0, failure=f"hangs: nothing came of it in {limit_s:g} s")
+    try:
+        said = json.loads(done.stdout.splitlines()[-1])
+        return SelfTest(**said)
+    except (IndexError, ValueError, TypeError):
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+        return SelfTest(0, failure=f"ends its process with {how}")
 
 
 class _Run:
@@ -149,3 +174,16 @@ class _Run:
         if min(decibels) < LEAST_DB:
             raise _WrongError(f"picture {number} differs from what was encoded: PSNR {min(decibels):.1f} dB")
         self._decibels.append(decibels[0])
+
+
+def main() -> None:
+    """Test the encoder that the arguments name, and print a line of JSON; see :func:`run_isolated`."""
+    config, codec, frames = sys.argv[1:]
+    found = run_self_test(EncoderConfig.model_validate_json(config), Codec(codec), int(frames))
+    print(json.dumps(asdict(found)), flush=True)  # noqa: T201 - to the process that started this one
+    # What drivers do at the end of a process is not what was tested.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
