@@ -55,8 +55,11 @@ def test_a_driver_that_is_missing_is_named_in_its_librarys_words(tmp_path: Path)
     ) as caught:
         examine(Codec.H264, tmp_path)
     assert "mesa-va-drivers" in caught.value.hint
+    node(tmp_path, "renderD129", "refuse of the second GPU")
+    with pytest.raises(DriverMissingError, match=r"renderD128: .* init failed"):
+        examine(Codec.H264, tmp_path)
     node(tmp_path, "renderD128", "refuse")
-    with pytest.raises(DriverMissingError, match="unknown libva error"):
+    with pytest.raises(DriverMissingError, match="renderD128: unknown libva error"):
         examine(Codec.H264, tmp_path)
 
 

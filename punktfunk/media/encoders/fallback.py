@@ -11,7 +11,6 @@ from punktfunk.errors import (
     CodecUnavailableError,
     EncoderFailedError,
     ImportRefusedError,
-    MediaError,
     PunktfunkError,
 )
 from punktfunk.media.dma_buf import DmaBufImports
@@ -45,7 +44,6 @@ class FallbackEncoder:
         self._left = list(config.fallbacks)
         self._opener = opener
         self._replacements: list[Replacement] = []
-        self._closed = False
         self._encoder = self._open()
         self.imports: DmaBufImports | None = self._encoder.imports
         """Those of the first that opened: what a successor does not import is refused when it comes."""
@@ -72,8 +70,6 @@ class FallbackEncoder:
 
     def encode(self, frame: RawFrame, *, key: bool = False) -> AccessUnit:
         """Encode one picture, by the next encoder where this one fails; raise what the last one raises."""
-        if self._closed:
-            raise MediaError(f"the {self.name} encoder is closed", "open a new one")
         if (given := frame.dma_buf) is not None:
             imports = self._encoder.imports
             if imports is None or not imports.takes(given.fourcc, given.modifier):
@@ -82,7 +78,8 @@ class FallbackEncoder:
             return self._encoder.encode(frame, key=key)
         except EncoderFailedError as error:
             self._hand_over(error)
-        return self.encode(frame, key=True)
+        # Whatever was asked for, the first picture of an encoder is a key frame.
+        return self.encode(frame)
 
     def set_bitrate(self, bitrate: Bitrate) -> RateChange:
         """Aim at a new rate; ``REOPENED`` where another encoder does so from now on."""
@@ -99,7 +96,6 @@ class FallbackEncoder:
 
     def close(self) -> None:
         """Free the encoder that works now."""
-        self._closed = True
         self._encoder.close()
 
     def _tried(self, changes: dict[str, object], change: Callable[[], RateChange]) -> RateChange:

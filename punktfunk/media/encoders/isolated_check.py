@@ -111,7 +111,7 @@ def main() -> None:
             encoder = open_encoder(EncoderConfig(encoder=name, mode=MODE))
             for number in range(2):
                 picture = av.VideoFrame(MODE.width, MODE.height, PIXEL_FORMAT)
-                encoder.encode(RawFrame(picture, number, 0), key=number == 1)
+                encoder.encode(RawFrame(picture, number, 0))
             encoder.close()
         except PunktfunkError as error:
             refusal = error
