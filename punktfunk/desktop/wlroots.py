@@ -244,6 +244,7 @@ class WlrootsDesktop(UserSession):
             self._detach()
         self._attach()
         self._failure = None
+        self._input.forget_failure()
         log.get("desktop").info("desktop attached again", display=self.socket)
 
     def _provided(self, name: str, mode: Mode) -> DesktopOutput:

@@ -138,9 +138,14 @@ def test_a_compositor_that_ends_is_noticed_with_an_event_and_told_with_the_next(
     for _ in range(2):
         with pytest.raises(DesktopError, match="does not answer"):
             desktop.inject(moved(2))
+    compositor.gone = False
+    desktop.provide(MODE)
+    desktop.inject(moved(3))
+    desktop._input.settle()
+    assert compositor.events == [moved(3)], "in the one that was started since nothing has gone wrong"
     desktop.close()
     with pytest.raises(SessionClosedError):
-        desktop.inject(moved(3))
+        desktop.inject(moved(4))
 
 
 def test_what_goes_wrong_with_one_event_is_raised_once_with_the_next_and_input_goes_on(

@@ -41,6 +41,10 @@ class InputThread:
             raise DesktopError("more input comes than the compositor takes")
         self._waiting.put(event)
 
+    def forget_failure(self) -> None:
+        """Raise nothing of what went wrong so far: what events are put into now is another compositor."""
+        self._failure = None
+
     def settle(self) -> None:
         """Wait until every event so far has been put in, or has failed."""
         settled = threading.Event()
