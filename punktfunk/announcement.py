@@ -154,7 +154,11 @@ class Announcement:
             if self._closed:
                 return
             hostname = self._hostname()
-            wanted = await asyncio.to_thread(_places, self._bind)
+            try:
+                wanted = await asyncio.to_thread(_places, self._bind)
+            except OSError as error:
+                self._log.warning("what is announced is not followed", cause=str(error))
+                return
             anew = hostname != self._named_after or self._contested
             self._contested = False
             former = {place.interface for place in self._responders}

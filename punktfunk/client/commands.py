@@ -84,7 +84,7 @@ def _output_line(path: Path) -> str:
 
 async def pair_device(config: ClientConfig, pin: str) -> int:
     """Pair with ``config.address`` and say what comes next."""
-    asked, config = config.address, await dialled(config)
+    asked, config = config.address, await dialled(config, pairing=True)
     fingerprint = await pair(config.address, pin, config)
     await asyncio.to_thread(note_card, config.state_dir, parse_host_port(config.address), asked)
     say(f"paired with {config.address}")

@@ -12,7 +12,7 @@ import re
 import socket
 from collections.abc import Sequence
 
-from punktfunk.addresses import resolved_hosts, written
+from punktfunk.addresses import parse_address, resolved_hosts, written
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.errors import CapabilityError, ConfigError, HandshakeError, HostNotFoundError
@@ -28,16 +28,18 @@ ANSWER_LIMIT_S = 1.0
 _NAME = re.compile(r"(?P<name>[^:\[\]/]{1,253}?)(?::(?P<port>\d{1,5}))?")
 
 
-async def dialled(config: ClientConfig) -> ClientConfig:
+async def dialled(config: ClientConfig, *, pairing: bool = False) -> ClientConfig:
     """Return ``config`` with a literal address, and with a pin where an announcement led to a known host.
 
+    A literal address that no host was paired at may be another one of a host that was: the hosts that announce
+    themselves are asked, unless ``pairing`` needs no pin.
     Of several addresses it is the first that answers. Raises ``ConfigError`` for what is neither address nor name,
     ``HostNotFoundError`` for a name that nobody has, ``HandshakeError`` for one that several announced hosts have.
     """
     name, port = host_and_port(config.address)
     if name is None:
-        parse_host_port(config.address)
-        return config
+        place = parse_host_port(config.address)
+        return config if pairing else await _pinned(config, place)
     # A bare name is most likely one that a host announces, a dotted one belongs to the domain name system.
     ways = (_announced, _resolved) if "." not in name.removesuffix(".local") else (_resolved, _announced)
     for way in ways:
@@ -90,6 +92,25 @@ async def _at_announced(config: ClientConfig, host: FoundHost, port: int) -> Cli
         if host.fingerprint in known:
             changes["pin"] = host.fingerprint
     return config.model_copy(update=changes)
+
+
+async def _pinned(config: ClientConfig, place: tuple[str, int]) -> ClientConfig:
+    if config.pin is not None or config.state_dir is None or parse_address(place[0]).is_loopback:
+        return config
+    hosts = KnownHosts(config.state_dir)
+    known = {host.fingerprint for host in hosts.all()}
+    if not known or hosts.find(place) is not None:
+        return config
+    try:
+        announced = await discover(LISTEN_S)
+    except CapabilityError:
+        return config
+    wanted = parse_address(place[0])
+    for host in announced:
+        # An announcement may lie about the fingerprint; the pin then ends the handshake.
+        if host.fingerprint in known and any(parse_address(address) == wanted for address in host.addresses):
+            return config.model_copy(update={"pin": host.fingerprint})
+    return config
 
 
 async def _resolved(config: ClientConfig, name: str, port: int) -> ClientConfig | None:

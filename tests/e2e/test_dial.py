@@ -69,6 +69,22 @@ def test_an_announced_host_is_found_by_its_name_and_pinned_only_where_it_was_pai
     assert (chosen.address, chosen.pin) == ("192.0.2.7:1", STRANGER)
 
 
+def test_another_address_of_a_paired_host_is_pinned_by_what_is_announced(
+    announced: list[FoundHost], tmp_path: Path
+) -> None:
+    KnownHosts(tmp_path).remember(("192.0.2.7", 9777), KNOWN)
+    announced += [
+        FoundHost("den", ("192.0.2.7", "fd00::7", "fe80::7%2"), 9777, KNOWN, True),
+        FoundHost("attic", ("192.0.2.8", "fd00::8"), 9777, STRANGER, True),
+    ]
+    assert dialled("[fd00:0::7]:9778", state_dir=tmp_path).pin == KNOWN
+    assert dialled("fd00::8", state_dir=tmp_path).pin is None, "it has not been paired with"
+    assert dialled("fd00::9", state_dir=tmp_path).pin is None, "nobody announces it"
+    assert dialled("fd00::7", state_dir=tmp_path, pin=STRANGER).pin == STRANGER
+    announced.clear()
+    assert dialled("192.0.2.7", state_dir=tmp_path).pin is None, "its entry has the pin"
+
+
 def test_a_name_that_nobody_or_more_than_one_host_has_is_an_error(announced: list[FoundHost]) -> None:
     with pytest.raises(HostNotFoundError, match="no host is called 'attic'"):
         dialled("attic")

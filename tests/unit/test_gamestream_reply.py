@@ -24,6 +24,21 @@ def test_serverinfo_is_read() -> None:
     assert (info.paired, info.current_app, info.busy, info.extended) == (True, 7, True, True)
 
 
+@pytest.mark.parametrize(
+    ("said", "mac"),
+    [
+        ("02:00:00:00:00:0A", "02:00:00:00:00:0a"),
+        ("00:00:00:00:00:00", ""),
+        ("", ""),
+        ("02:00:00:00:00:0a:0b", ""),
+        ("&#x9b;31m", ""),
+    ],
+)
+def test_a_card_that_could_be_woken_is_kept_and_nothing_else(said: str, mac: str) -> None:
+    body = INFO.replace(b"<hostname>", f"<mac>{said}</mac><hostname>".encode())
+    assert ServerInfo.of(Reply.decode(body)).mac == mac
+
+
 @pytest.mark.parametrize("part", [b"<uniqueid>ab</uniqueid>", b"<appversion>7.1.431.-1</appversion>"])
 def test_a_serverinfo_without_what_nobody_can_do_without_is_refused(part: bytes) -> None:
     with pytest.raises(ProtocolError):

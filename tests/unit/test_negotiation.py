@@ -219,6 +219,8 @@ def test_encryption_is_switched_off_only_where_nobody_else_can_listen() -> None:
         ("[fd00::20]:1234", ("fd00::20", 1234)),
         ("[::1]", ("::1", 9777)),
         ("fd00::20", ("fd00::20", 9777)),
+        ("[fe80::20%lo]:1234", ("fe80::20%lo", 1234)),
+        ("fe80::20%1", ("fe80::20%1", 9777)),
     ],
 )
 def test_addresses_are_read_with_and_without_a_port(text: str, address: tuple[str, int]) -> None:
@@ -229,6 +231,20 @@ def test_addresses_are_read_with_and_without_a_port(text: str, address: tuple[st
 def test_what_is_no_address_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_host_port(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("fe80::20", "is the address of a link, and which one is not said"),
+        ("[fe80::20%no-such-if]:9777", "this machine has no interface 'no-such-if'"),
+        ("[fe80::20%99999999999]", "this machine has no interface '99999999999'"),
+    ],
+)
+def test_a_link_local_address_names_an_interface_that_is_there(text: str, cause: str) -> None:
+    with pytest.raises(ConfigError, match=cause) as raised:
+        parse_host_port(text)
+    assert "fe80::20%" in raised.value.hint
 
 
 def test_a_stream_is_described_as_the_host_was_configured() -> None:
