@@ -54,7 +54,16 @@ def main(arguments: list[str] | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             say("vaapi: PyAV is built from source (some 5 minutes, once)")
             venv = environment.prepare(made_in, folder, extras=(), beside=_BESIDE)
-        tests = ("python", "-m", "pytest", "-p", "no:cacheprovider", *(rest or ("tests/vaapi",)))
+        named = any(word.startswith("tests/") for word in rest)
+        tests = (
+            "python",
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            *rest,
+            *(() if named else ("tests/vaapi",)),
+        )
         command = [*_NODE, *(given.shell or tests)]
         return run_in(made_in, command, venv=venv, out=out, env={INSIDE: "1", "PYTHONDONTWRITEBYTECODE": "1"})
     except PunktfunkError as error:

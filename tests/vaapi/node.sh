@@ -1,6 +1,6 @@
 # sh node.sh COMMAND ... : runs it where there is a render node; in a mount namespace of the caller's, as root.
 # libva and libdrm take a character device for one by its name and by what /sys says of its number. This one is that of
-# the TUN driver, which opens: nothing is asked of it, for the driver in pcm_driver.c needs no device.
+# the TUN driver, which opens: nothing is asked of it, for the driver in cpu_driver.c needs no device.
 set -e
 mkdir -p /tmp/dev
 mount -t tmpfs -o mode=755 tmpfs /tmp/dev

@@ -1,20 +1,25 @@
 /*
- * A VA-API driver that needs no GPU: H.264 of uncompressed macroblocks (I_PCM), made on the processor.
+ * A VA-API driver that needs no GPU: it encodes on the processor.
  *
- * It stands in for Mesa's or Intel's driver below the real libva, so that FFmpeg's h264_vaapi and PyAV run in front of it as
- * on a GPU: surfaces, upload, parameter buffers, packed headers, coded buffers. What it codes decodes to the very
- * picture that was given. It reports HEVC and AV1 as well and opens them, but encodes neither.
+ * It stands in for Mesa's or Intel's driver below the real libva, so that FFmpeg's VA-API encoders and PyAV run in front of
+ * it as on a GPU: surfaces, upload, parameter buffers, packed headers, coded buffers. H.264 is made of uncompressed
+ * macroblocks (I_PCM) behind FFmpeg's own headers: it decodes to the very picture that was given. HEVC is made by x265 and
+ * AV1 by libaom, with headers of their own, at the rate that the parameter buffers ask for.
  *
- * What is wrong with it is told by PCM_DRIVER: "fails N" (vaEndPicture of picture N of a context), "decodes" (no entry point
- * that encodes), "refuses" (no context). Built and used by tests/vaapi/run.sh.
+ * What is wrong with it is told by CPU_DRIVER: "fails N" (vaEndPicture of picture N of a context), "decodes" (no entry point
+ * that encodes), "refuses" (no context). Built by conftest.py.
  */
+#include <libavcodec/avcodec.h>
+#include <libavutil/opt.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <va/va.h>
 #include <va/va_backend.h>
+#include <va/va_enc_av1.h>
 #include <va/va_enc_h264.h>
+#include <va/va_enc_hevc.h>
 
 #define MOST 4096
 #define UP(value, to) (((value) + (to) - 1) / (to) * (to))
@@ -36,6 +41,9 @@ static struct {
 	VABufferID coded;
 	uint8_t slice[256], *out;
 	unsigned mbs_wide, mbs_high;
+	int wide, high, key, hz;
+	int64_t rate, hrd;
+	AVCodecContext *encoder;
 } now;
 
 static const VAProfile profiles[] = { VAProfileH264ConstrainedBaseline, VAProfileHEVCMain, VAProfileAV1Profile0 };
@@ -43,7 +51,7 @@ static const VAImageFormat nv12 = { .fourcc = VA_FOURCC_NV12, .byte_order = VA_L
 
 static const char *wrong(const char *what)
 {
-	const char *said = getenv("PCM_DRIVER");
+	const char *said = getenv("CPU_DRIVER");
 	size_t length = strlen(what);
 	return said && !strncmp(said, what, length) ? said + length : NULL;
 }
@@ -83,7 +91,7 @@ static VAStatus GetConfigAttributes(VADriverContextP c, VAProfile p, VAEntrypoin
 			break;
 		case VAConfigAttribEncAV1: list[i].value = p == VAProfileAV1Profile0 ? 0 : VA_ATTRIB_NOT_SUPPORTED; break;
 		case VAConfigAttribEncAV1Ext1: list[i].value = p == VAProfileAV1Profile0 ? 0 : VA_ATTRIB_NOT_SUPPORTED; break;
-		case VAConfigAttribEncAV1Ext2: list[i].value = p == VAProfileAV1Profile0 ? 0x8 : VA_ATTRIB_NOT_SUPPORTED; break;
+		case VAConfigAttribEncAV1Ext2: list[i].value = p == VAProfileAV1Profile0 ? 0x4f : VA_ATTRIB_NOT_SUPPORTED; break;
 		default: list[i].value = VA_ATTRIB_NOT_SUPPORTED;
 		}
 	}
@@ -161,11 +169,14 @@ static VAStatus QuerySurfaceAttributes(VADriverContextP c, VAConfigID id, VASurf
 static VAStatus CreateContext(VADriverContextP c, VAConfigID id, int width, int height, int flag,
 			      VASurfaceID *l, int n, VAContextID *made)
 {
-	(void)c; (void)width; (void)height; (void)flag; (void)l; (void)n;
+	(void)c; (void)flag; (void)l; (void)n;
 	if (wrong("refuses"))
 		return VA_STATUS_ERROR_HW_BUSY;
+	avcodec_free_context(&now.encoder);
 	memset(&now, 0, sizeof(now));
 	now.profile = profiles_of_configs[id];
+	now.wide = width;
+	now.high = height;
 	*made = 1;
 	return VA_STATUS_SUCCESS;
 }
@@ -229,43 +240,130 @@ static VAStatus BeginPicture(VADriverContextP c, VAContextID x, VASurfaceID targ
 	return VA_STATUS_SUCCESS;
 }
 
+/* Takes what FFmpeg says of one picture of H.264, whose headers are FFmpeg's. */
+static void take_h264(const struct buffer *at)
+{
+	unsigned bytes = (now.header_bits + 7) / 8;
+	switch (at->type) {
+	case VAEncSequenceParameterBufferType:
+		now.mbs_wide = ((VAEncSequenceParameterBufferH264 *)at->data)->picture_width_in_mbs;
+		now.mbs_high = ((VAEncSequenceParameterBufferH264 *)at->data)->picture_height_in_mbs;
+		break;
+	case VAEncPictureParameterBufferType:
+		now.coded = ((VAEncPictureParameterBufferH264 *)at->data)->coded_buf;
+		break;
+	case VAEncSliceParameterBufferType:
+		now.slice_type = ((VAEncSliceParameterBufferH264 *)at->data)->slice_type;
+		break;
+	case VAEncPackedHeaderParameterBufferType:
+		now.header_type = ((VAEncPackedHeaderParameterBuffer *)at->data)->type;
+		now.header_bits = ((VAEncPackedHeaderParameterBuffer *)at->data)->bit_length;
+		break;
+	case VAEncPackedHeaderDataBufferType:
+		if (now.header_type == VAEncPackedHeaderSlice && bytes <= sizeof(now.slice)) {
+			memcpy(now.slice, at->data, bytes);
+			now.slice_bits = now.header_bits;
+		} else if (now.length + bytes < 1 << 16) {
+			memcpy(now.out + now.length, at->data, bytes);
+			now.length += bytes;
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+/* Takes of HEVC and AV1 what their encoders are told: where the picture goes, whether it is a key frame, the rate. */
+static void take_other(const struct buffer *at)
+{
+	const VAEncMiscParameterBuffer *misc = (const VAEncMiscParameterBuffer *)at->data;
+	if (at->type == VAEncPictureParameterBufferType && now.profile == VAProfileHEVCMain) {
+		const VAEncPictureParameterBufferHEVC *picture = (const void *)at->data;
+		now.coded = picture->coded_buf;
+		now.key = picture->pic_fields.bits.idr_pic_flag;
+	} else if (at->type == VAEncPictureParameterBufferType) {
+		const VAEncPictureParameterBufferAV1 *picture = (const void *)at->data;
+		now.coded = picture->coded_buf;
+		now.key = picture->picture_flags.bits.frame_type == 0;
+	} else if (at->type == VAEncMiscParameterBufferType && misc->type == VAEncMiscParameterTypeRateControl) {
+		now.rate = ((const VAEncMiscParameterRateControl *)misc->data)->bits_per_second;
+	} else if (at->type == VAEncMiscParameterBufferType && misc->type == VAEncMiscParameterTypeHRD) {
+		now.hrd = ((const VAEncMiscParameterHRD *)misc->data)->buffer_size;
+	} else if (at->type == VAEncMiscParameterBufferType && misc->type == VAEncMiscParameterTypeFrameRate) {
+		now.hz = ((const VAEncMiscParameterFrameRate *)misc->data)->framerate & 0xffff;
+	}
+}
+
 static VAStatus RenderPicture(VADriverContextP c, VAContextID x, VABufferID *list, int count)
 {
 	(void)c; (void)x;
-	if (now.profile != VAProfileH264ConstrainedBaseline)
-		return VA_STATUS_SUCCESS;
-	for (int i = 0; i < count; i++) {
-		struct buffer *at = &buffers[list[i]];
-		unsigned bytes = (now.header_bits + 7) / 8;
-		switch (at->type) {
-		case VAEncSequenceParameterBufferType:
-			now.mbs_wide = ((VAEncSequenceParameterBufferH264 *)at->data)->picture_width_in_mbs;
-			now.mbs_high = ((VAEncSequenceParameterBufferH264 *)at->data)->picture_height_in_mbs;
-			break;
-		case VAEncPictureParameterBufferType:
-			now.coded = ((VAEncPictureParameterBufferH264 *)at->data)->coded_buf;
-			break;
-		case VAEncSliceParameterBufferType:
-			now.slice_type = ((VAEncSliceParameterBufferH264 *)at->data)->slice_type;
-			break;
-		case VAEncPackedHeaderParameterBufferType:
-			now.header_type = ((VAEncPackedHeaderParameterBuffer *)at->data)->type;
-			now.header_bits = ((VAEncPackedHeaderParameterBuffer *)at->data)->bit_length;
-			break;
-		case VAEncPackedHeaderDataBufferType:
-			if (now.header_type == VAEncPackedHeaderSlice && bytes <= sizeof(now.slice)) {
-				memcpy(now.slice, at->data, bytes);
-				now.slice_bits = now.header_bits;
-			} else if (now.length + bytes < 1 << 16) {
-				memcpy(now.out + now.length, at->data, bytes);
-				now.length += bytes;
-			}
-			break;
-		default:
-			break;
-		}
-	}
+	for (int i = 0; i < count; i++)
+		(now.profile == VAProfileH264ConstrainedBaseline ? take_h264 : take_other)(&buffers[list[i]]);
 	return VA_STATUS_SUCCESS;
+}
+
+static AVCodecContext *opened(void)
+{
+	int hevc = now.profile == VAProfileHEVCMain;
+	char parameters[256];
+	AVCodecContext *made = avcodec_alloc_context3(avcodec_find_encoder_by_name(hevc ? "libx265" : "libaom-av1"));
+	made->width = now.wide;
+	made->height = now.high;
+	made->pix_fmt = AV_PIX_FMT_YUV420P;
+	made->time_base = (AVRational){ 1, now.hz ? now.hz : 60 };
+	made->framerate = (AVRational){ now.hz ? now.hz : 60, 1 };
+	made->bit_rate = now.rate;
+	made->max_b_frames = 0;
+	made->gop_size = 1 << 20;
+	made->thread_count = 1;
+	if (hevc) {
+		snprintf(parameters, sizeof(parameters),
+			 "keyint=-1:scenecut=0:open-gop=0:repeat-headers=1:info=0:frame-threads=1:pools=1:log-level=none"
+			 ":vbv-maxrate=%d:vbv-bufsize=%d", (int)(now.rate / 1000), (int)(now.hrd / 1000));
+		av_opt_set(made->priv_data, "preset", "ultrafast", 0);
+		av_opt_set(made->priv_data, "tune", "zerolatency", 0);
+		av_opt_set(made->priv_data, "forced-idr", "1", 0);
+		av_opt_set(made->priv_data, "x265-params", parameters, 0);
+	} else {
+		av_opt_set(made->priv_data, "usage", "realtime", 0);
+		av_opt_set(made->priv_data, "cpu-used", "8", 0);
+		av_opt_set(made->priv_data, "lag-in-frames", "0", 0);
+	}
+	if (avcodec_open2(made, made->codec, NULL))
+		avcodec_free_context(&made);
+	return made;
+}
+
+/* Encodes a surface by a library; returns the length, 0 for a failure. */
+static unsigned encode_by_library(const struct surface *from, struct buffer *to)
+{
+	const uint8_t *chroma = from->pixels + from->pitch * from->rows;
+	AVFrame *frame = av_frame_alloc();
+	AVPacket *packet = av_packet_alloc();
+	unsigned length = 0;
+	if (!now.encoder && !(now.encoder = opened()))
+		abort();
+	frame->format = AV_PIX_FMT_YUV420P;
+	frame->width = now.wide;
+	frame->height = now.high;
+	if (av_frame_get_buffer(frame, 0))
+		abort();
+	for (int row = 0; row < now.high; row++)
+		memcpy(frame->data[0] + row * frame->linesize[0], from->pixels + row * from->pitch, now.wide);
+	for (int row = 0; row < now.high / 2; row++)
+		for (int column = 0; column < now.wide; column++)
+			frame->data[1 + column % 2][row * frame->linesize[1 + column % 2] + column / 2] =
+				chroma[row * from->pitch + column];
+	frame->pts = now.picture;
+	frame->pict_type = now.key ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+	if (!avcodec_send_frame(now.encoder, frame) && !avcodec_receive_packet(now.encoder, packet)
+	    && (unsigned)packet->size <= to->size) {
+		length = packet->size;
+		memcpy(to->data, packet->data, length);
+	}
+	av_packet_free(&packet);
+	av_frame_free(&frame);
+	return length;
 }
 
 /* Writes bits behind a slice header, whose emulation prevention is made already. */
@@ -334,11 +432,18 @@ static VAStatus EndPicture(VADriverContextP c, VAContextID x)
 	uint8_t *headers = now.out;
 	int number = now.picture++;
 	now.out = NULL;
-	if ((at && atoi(at) == number) || now.coded == VA_INVALID_ID || !now.slice_bits) {
+	int pcm = now.profile == VAProfileH264ConstrainedBaseline;
+	if ((at && atoi(at) == number) || now.coded == VA_INVALID_ID || (pcm && !now.slice_bits)) {
 		free(headers);
 		return VA_STATUS_ERROR_ENCODING_ERROR;
 	}
 	struct buffer *coded = &buffers[now.coded];
+	if (!pcm) {
+		unsigned length = encode_by_library(&surfaces[now.target], coded);
+		free(headers);
+		coded->coded = (VACodedBufferSegment){ .size = length, .buf = coded->data };
+		return length ? VA_STATUS_SUCCESS : VA_STATUS_ERROR_ENCODING_ERROR;
+	}
 	struct bits bits = { coded->data, 0, 0, 0, 0 };
 	memcpy(coded->data, headers, now.length);
 	free(headers);
@@ -412,7 +517,7 @@ VAStatus __vaDriverInit_1_0(VADriverContextP c)
 	c->max_image_formats = 1;
 	c->max_subpic_formats = 1;
 	c->max_display_attributes = 1;
-	c->str_vendor = "punktfunk's test driver (I_PCM on the processor)";
+	c->str_vendor = "punktfunk's test driver (on the processor)";
 	for (void **slot = (void **)t; slot < (void **)&t->vaGetSurfaceAttributes; slot++)
 		*slot = (void *)Unimplemented;
 #define HAS(name) t->va##name = name
