@@ -12,7 +12,7 @@ import pytest
 
 from punktfunk.desktop import capture
 from punktfunk.desktop.capture import PipeWireScreen, open_screen
-from punktfunk.desktop.pipewire import pictures
+from punktfunk.desktop.pipewire import library, pictures
 from punktfunk.errors import DmaBufError, LayoutError, SourceLostError
 from punktfunk.media import Codec, EncoderConfig, Producer, shared_memory
 from punktfunk.media.decoders import open_decoder
@@ -159,6 +159,11 @@ def test_a_picture_on_a_screen_that_stands_still_is_given_again_and_its_buffer_n
             assert stream.shown() == pytest.approx(LEVELS, abs=3)
             assert stream.encoder.frames[-1].dma_buf is held
         assert stream.producer.counters["repeated"] == repeated + 4
+        corrupted = stream.producer.counters["corrupted"]
+        for _ in range(20):  # which are left out, and more than there are buffers
+            producer.give(np.zeros((180, 320, 4), np.uint8), chunk={"flags": library.CHUNK_CORRUPTED})
+            assert stream.shown() == pytest.approx(LEVELS, abs=3), "what is held is not drawn into"
+        assert stream.producer.counters["corrupted"] > corrupted + 8
         for _ in range(20):  # more than there are buffers: each goes back with the next
             see(stream, producer)
         assert 2 <= len(stream.encoder.seen) <= 8
