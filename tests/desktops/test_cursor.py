@@ -35,6 +35,18 @@ DESKTOPS: dict[str, type[KWinDesktop] | type[MutterDesktop]] = {"mutter": Mutter
 TESTING = os.environ.get("PUNKTFUNK_DESKTOPS") == "testing"
 
 
+OPTIONS = {"portal-gnome": ("--cursor", "separate")}
+"""What has to be asked for: a portal chooses once for all clients."""
+TOLD = [*(DESKTOPS if TESTING else ["mutter"]), *OPTIONS]
+
+
+@pytest.fixture(params=TOLD)
+def streamed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StreamedDesktop]:
+    """Each desktop that tells its pointer, also by a portal."""
+    with streamed_desktop(request.param, tmp_path) as there:
+        yield there
+
+
 @pytest.fixture(params=DESKTOPS if TESTING else ["mutter"])
 def desktop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StreamedDesktop]:
     """Each desktop that tells its pointer, which KWin does from 6.7 on."""
@@ -67,9 +79,10 @@ def _places() -> list[tuple[int, int]]:
     ]
 
 
-def test_shape_and_place_reach_the_client_and_only_a_still_pictures_frames_are_sent(
-    desktop: StreamedDesktop, tmp_path: Path
+def test_shape_and_place_reach_the_client_and_no_picture_is_captured_for_them(
+    streamed: StreamedDesktop, tmp_path: Path
 ) -> None:
+    desktop = streamed
     told: list[str] = []
 
     async def scenario() -> None:
@@ -93,20 +106,31 @@ def test_shape_and_place_reach_the_client_and_only_a_still_pictures_frames_are_s
                 await soon(lambda: frames[-2:] and max(frames[-2:]) <= 3, "a still picture")
                 frames.clear()
                 for x, y in _places():
-                    await send(client, make.move_to(x, y, MODE.width, MODE.height))
-                    await soon(functools.partial(_told, client, number, x, y), f"it at {x}, {y}", 10.0)
+                    await _move(client, number, x, y)
                 told.append(f"{MOVES} of {MOVES} right, frames a second: {frames}")
-                assert max(frames, default=0) <= 3, "as of a picture that stands still, twice a second"
                 await send(client, *make.click(1))
             client.stop()
             await client.finished()
 
-    with serving(desktop, tmp_path) as host:
+    with serving(desktop, tmp_path, *OPTIONS.get(desktop.kind.name, ())) as host:
         asyncio.run(asyncio.wait_for(scenario(), 240))
         host.end()
     print(desktop.kind.name, told)
     counters = host.stats().counters
+    captured, same = counters["capture_captured"], counters["capture_unchanged"]
+    print(f"{captured} pictures captured in all, {same} painted anew and the same")
+    assert captured < MOVES // 3, "of what was drawn, and not of movements; others are the same picture again"
     assert counters["capture_cursor_told"] >= MOVES * len(POINTERS)
+
+
+async def _move(client: punktfunk.Client, number: int, x: int, y: int) -> None:
+    """Point there and wait until it is there; once more from beside, for PipeWire may lose what tells it."""
+    for beside in (0, 2, 4, 6, 8):
+        await send(client, *(make.move_to(x - off, y, MODE.width, MODE.height) for off in {beside: 0, 0: 0}))
+        with contextlib.suppress(pytest.fail.Exception):
+            await soon(functools.partial(_told, client, number, x, y), "it", 2.0)
+            return
+    pytest.fail(f"the pointer is not at {x}, {y}, but {client.cursor.pointer}")
 
 
 def _told(client: punktfunk.Client, number: int, x: int, y: int) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 import av
+import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from punktfunk.clock import monotonic_ns
@@ -74,20 +75,16 @@ class FrameMaker:
         self, picture: av.VideoFrame, made_ns: int, draw: Callable[[av.VideoFrame], None] | None = None
     ) -> RawFrame:
         """Return the frame of an admitted picture, which is free afterwards; ``draw`` adds to the frame."""
-        made = self._last = self._reformatter.reformat(
-            picture,
-            width=self._mode.width,
-            height=self._mode.height,
-            format=PIXEL_FORMAT,
-            **self._destination,
-            interpolation=Interpolation.BILINEAR,
-            threads=_CONVERT_THREADS,
-        )
-        if draw is not None:
-            draw(made)
-        self.counters["captured"] += 1
-        self._repeats = 0
-        return self._give(made, made_ns)
+        return self._captured(self._converted(picture, draw), made_ns)
+
+    def make_if_other(
+        self, picture: av.VideoFrame, made_ns: int, draw: Callable[[av.VideoFrame], None] | None = None
+    ) -> RawFrame | None:
+        """Return as :meth:`make`, or None where that is what the last frame shows already."""
+        made = self._converted(picture, draw)
+        if isinstance(self._last, av.VideoFrame) and _is_same(made, self._last):
+            return None
+        return self._captured(made, made_ns)
 
     def hand_on(self, picture: DmaBuf, made_ns: int) -> RawFrame:
         """Return the frame of an admitted picture as it is, which the caller keeps until there is another one."""
@@ -113,15 +110,17 @@ class FrameMaker:
 
     def change(self, changes: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame:
         """Return a copy of the last picture that ``changes`` has changed; raise MediaError without one in memory."""
-        if not isinstance(self._last, av.VideoFrame):
-            raise MediaError("there is no picture in memory yet")
-        # A fresh one each time would cost more in page faults than the copy itself.
-        self._copies.rotate()
-        changed = self._copies[0] = self._last = copied(self._last, self._copies[0])
-        changes(changed)
-        self.counters["captured"] += 1
-        self._repeats = 0
-        return self._give(changed, made_ns)
+        changed, _ = self._changed(changes)
+        return self._captured(changed, made_ns)
+
+    def change_if_other(self, changes: Callable[[av.VideoFrame], None], made_ns: int) -> RawFrame | None:
+        """Return as :meth:`change`, or None where ``changes`` has changed nothing."""
+        changed, former = self._changed(changes)
+        if _is_same(changed, former):
+            # Nobody is given this copy: who has the ones before keeps them for as long as ever.
+            self._copies.rotate(-1)
+            return None
+        return self._captured(changed, made_ns)
 
     def again_at_ns(self, keepalive_ns: int) -> int:
         """Return when the last picture is to be given again unless there is another one by then."""
@@ -131,6 +130,38 @@ class FrameMaker:
     def close(self) -> None:
         """Let go of the last picture."""
         self._last = None
+
+    def _converted(
+        self, picture: av.VideoFrame, draw: Callable[[av.VideoFrame], None] | None
+    ) -> av.VideoFrame:
+        made = self._reformatter.reformat(
+            picture,
+            width=self._mode.width,
+            height=self._mode.height,
+            format=PIXEL_FORMAT,
+            **self._destination,
+            interpolation=Interpolation.BILINEAR,
+            threads=_CONVERT_THREADS,
+        )
+        if draw is not None:
+            draw(made)
+        return made
+
+    def _changed(self, changes: Callable[[av.VideoFrame], None]) -> tuple[av.VideoFrame, av.VideoFrame]:
+        """Return a changed copy of the last picture, and that."""
+        if not isinstance(self._last, av.VideoFrame):
+            raise MediaError("there is no picture in memory yet")
+        # A fresh one each time would cost more in page faults than the copy itself.
+        self._copies.rotate()
+        changed = self._copies[0] = copied(self._last, self._copies[0])
+        changes(changed)
+        return changed, self._last
+
+    def _captured(self, made: av.VideoFrame, made_ns: int) -> RawFrame:
+        self._last = made
+        self.counters["captured"] += 1
+        self._repeats = 0
+        return self._give(made, made_ns)
 
     def _give(self, picture: av.VideoFrame | DmaBuf, made_ns: int) -> RawFrame:
         number, self._number = self._number, self._number + 1
@@ -151,6 +182,13 @@ def copied(picture: av.VideoFrame, into: av.VideoFrame | None = None) -> av.Vide
     for index in range(len(picture.planes)):
         plane_view(copy, index)[...] = plane_view(picture, index)
     return copy
+
+
+def _is_same(one: av.VideoFrame, other: av.VideoFrame) -> bool:
+    """Return whether two frames of one size have the same content."""
+    return all(
+        np.array_equal(plane_view(one, index), plane_view(other, index)) for index in range(len(one.planes))
+    )
 
 
 class Pace:

@@ -35,6 +35,8 @@ _FIRST_LIMITS_S: Final = (0.5, 0.5, 1.0, 2.0, 3.0, 4.0)
 _ATTEMPTS_ALONE: Final = 2
 _PATIENCE_NS: Final = 500_000_000
 """With a producer that is yet to give a first picture."""
+_AFTER_MOVE_NS: Final = 250_000_000
+"""Since the pointer has moved: pictures that come meanwhile may be of its movement alone."""
 _RENEGOTIATED_S: Final = 0.2
 """For the first picture in a format that was asked for anew, before what there is is made do with."""
 
@@ -85,6 +87,9 @@ class PipeWireCapture:
         """Whether the last frame shows the pointer otherwise than the next is to."""
         self._was_told = False
         """Whether somebody else has drawn the pointer."""
+        self._moved_ns = 0
+        """When the pointer has moved."""
+        self._unchanged = 0
         self._size = mode.width, mode.height
         self._bands = BandConverter(colours)
         self._partly = 0
@@ -98,7 +103,8 @@ class PipeWireCapture:
     def counters(self) -> dict[str, int]:
         """``captured``, ``repeated`` (nothing changed), ``left_out`` (too many); ``empty``, ``corrupted`` buffers.
 
-        ``cursor_told``: changes of the pointer that cost no frame, as somebody else draws it.
+        ``cursor_told``: changes of the pointer that cost no frame, as somebody else draws it; ``unchanged``: pictures
+        that came with them and are like the one before.
         """
         of_stream = self._stream.counters
         return {
@@ -108,6 +114,7 @@ class PipeWireCapture:
             "corrupted": of_stream.corrupted,
             "partly_converted": self._partly,
             "cursor_told": self._reporter.told,
+            "unchanged": self._unchanged,
         }
 
     def separate_cursor(self, listener: CursorListener | None) -> None:
@@ -146,8 +153,8 @@ class PipeWireCapture:
         deadline = self._frames.again_at_ns(self._keepalive_ns)
         seen = 0
         held_back = False
-        if self._repaints and self._frames.can_change:
-            return self._repainted()
+        if self._repaints and (repainted := self._repainted()) is not None:
+            return repainted
         while True:
             news = self._stream.wait((deadline - monotonic_ns()) / 1e9, seen)
             if self._is_superseded():
@@ -207,12 +214,12 @@ class PipeWireCapture:
             self._pointed(update.cursor)
         if update.picture is not None:
             return self._frame_of(update.picture)
-        if not self._frames.can_change:
-            return None
         return self._repainted()
 
-    def _repainted(self) -> RawFrame:
-        """Return the last frame with the pointer painted, or without it, as it is to be from now on."""
+    def _repainted(self) -> RawFrame | None:
+        """Return the last frame with the pointer as it is now, or without it; None where it cannot be drawn into."""
+        if not self._frames.can_change:
+            return None
         self._repaints = False
         return self._noted(self._frames.change(self._pointer.draw, monotonic_ns()))
 
@@ -229,6 +236,7 @@ class PipeWireCapture:
     def _pointed(self, cursor: Cursor) -> None:
         self._pointer.update(cursor)
         self._reporter.update(cursor)
+        self._moved_ns = monotonic_ns()
         self._paint_as_told()
 
     def _paint_as_told(self) -> None:
@@ -250,6 +258,7 @@ class PipeWireCapture:
             if handed_on:
                 return self._handed_on(picture)
             frame = self._converted(picture)
+            self._unchanged += frame is None
         except DmaBufError as error:
             self._refuse(picture, error)
             return None
@@ -300,22 +309,30 @@ class PipeWireCapture:
         if self._shared.owner == self._number:
             self._stream.ask(self._wish)
 
-    def _converted(self, picture: Picture) -> RawFrame:
+    def _converted(self, picture: Picture) -> RawFrame | None:
+        """Make a frame of a picture; None where somebody else draws the pointer, and nothing but that has moved.
+
+        A compositor without a plane for the pointer may paint the screen anew beneath it (Mutter its own monitors).
+        """
         width, height = picture.size
         self._pointer.scale(width, height)
         self._reporter.scale(width, height)
         self._paint_as_told()
+        moved = monotonic_ns() - self._moved_ns < _AFTER_MOVE_NS
+        maybe_same = moved and self._reporter.is_told and not self._repaints
         self._repaints = False
         unscaled = self._size == (width, height) and not self._makes_do
         band = band_of(picture.damage, height) if unscaled and self._frames.can_change else None
         if band is not None:
             self._partly += 1
-            return self._noted(self._frames.change(self._drawer(picture, band), picture.stamp_ns))
+            change = self._frames.change_if_other if maybe_same else self._frames.change
+            return self._noted(change(self._drawer(picture, band), picture.stamp_ns))
         self._pointer.forget_frame()
         with picture.reading(self._scratch) as pixels:
             view = av.VideoFrame.from_numpy_buffer(pixels, format=picture.format)
-            self._makes_do = False
-            return self._noted(self._frames.make(view, picture.stamp_ns, self._pointer.draw))
+            maybe_same, self._makes_do = maybe_same and not self._makes_do, False
+            make = self._frames.make_if_other if maybe_same else self._frames.make
+            return self._noted(make(view, picture.stamp_ns, self._pointer.draw))
 
     def _drawer(self, picture: Picture, band: Band) -> Callable[[av.VideoFrame], None]:
         """Return what makes of a copy of the last frame that of a picture which differs in some rows only."""
@@ -328,9 +345,10 @@ class PipeWireCapture:
 
         return draw
 
-    def _noted(self, frame: RawFrame) -> RawFrame:
-        """Return a frame that a later capture may begin with."""
-        self._shared.last, self._shared.pointer = frame.picture, self._pointer
+    def _noted(self, frame: RawFrame | None) -> RawFrame | None:
+        """Return a frame that a later capture may begin with, if it is one."""
+        if frame is not None:
+            self._shared.last, self._shared.pointer = frame.picture, self._pointer
         return frame
 
     def _is_superseded(self) -> bool:

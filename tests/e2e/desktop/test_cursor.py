@@ -29,7 +29,7 @@ from punktfunk.native.handshake import HostCaps
 from punktfunk.native.messages import CursorRenderMode
 from punktfunk.units import Mode
 from tests.e2e.test_desktop_of_another_kind import CLIENT, Blackboard, host_config
-from tests.support.pipewire_producer import CURSOR, METAS, Producer, Server
+from tests.support.pipewire_producer import CURSOR, DAMAGE, METAS, Producer, Server
 from tests.support.waiting import eventually, soon
 
 MODE = Mode(640, 360, 30)
@@ -299,6 +299,21 @@ def test_a_capture_goes_on_waiting_for_a_picture_while_the_pointer_moves(server:
             eventually(moved, f"the pointer at {wanted}")
             assert not frames, "no frame is made of that"
         assert [update.shape is not None for update in told] == [True] + [False] * 39
+        white = np.full((180, 320, 4), 255, np.uint8)
+        for number in range(12):
+            # As Mutter does with a monitor that has no plane for it: the screen is painted anew beneath it.
+            under = {DAMAGE: struct.pack("=iiII", 300 - number, 0, 8, 90)} if number % 2 else {}
+            tries = itertools.count()
+
+            def repainted(
+                under: dict[int, bytes] = under, x: int = 300 - number, tries: Iterator[int] = tries
+            ) -> bool:
+                place = struct.pack("=IIiiiiI", 1, 0, x, next(tries) % 90, 0, 0, 0)
+                producer.give(white, metas={CURSOR: place, **under}, sequence=number)  # noqa: B023
+                return told[-1].x == x and capture.counters["unchanged"] > number  # noqa: B023
+
+            eventually(repainted, "the pointer over a picture painted anew")
+            assert not frames, "which is the same"
         producer.give(np.zeros((180, 320, 4), np.uint8))
         waiting.join(30)
         assert int(frames[0].luma.max()) == BLACK, "and it is in none of them"
