@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from punktfunk.media import Codec
 from punktfunk.media.encoders import libva, vaapi
 from tests.support import gpu_doubles
 
+REPOSITORY = Path(__file__).parents[2]
 HIGH, MAIN, BASELINE, HEVC, AV1 = 7, 6, 13, 17, 32
 DECODE, SLICE, LOW_POWER = 1, 6, 8
 
@@ -45,7 +49,37 @@ def test_a_machine_without_a_gpu_is_told_from_one_that_may_not_be_opened(tmp_pat
     (tmp_path / "card0").touch()
     with pytest.raises(DeviceMissingError, match="renderD128: Is a directory") as closed:
         examine(Codec.H264, tmp_path)
-    assert "usermod -aG render" in closed.value.hint
+    assert "kernel driver" in closed.value.hint
+
+
+_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from punktfunk.media.encoders import libva
+os.chdir(sys.argv[1])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setuid(65534)
+libva.render_nodes(Path("."))
+"""
+
+
+@pytest.mark.parametrize("closed", ["node", "folder"])
+def test_who_may_not_open_a_gpu_is_told_of_its_group(tmp_path: Path, closed: str) -> None:
+    node(tmp_path, "renderD128").chmod(0 if closed == "node" else 0o666)
+    tmp_path.chmod(0o755 if closed == "node" else 0o311)
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, str(tmp_path)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    tmp_path.chmod(0o755)
+    where = "renderD128" if closed == "node" else "no GPU may be looked for: ."
+    assert f"{where}: Permission denied [PF540]" in done.stderr
+    assert "usermod -aG render" in done.stderr
 
 
 def test_a_driver_that_is_missing_is_named_in_its_librarys_words(tmp_path: Path) -> None:

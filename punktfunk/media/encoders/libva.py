@@ -24,6 +24,12 @@ NODES: Final = Path("/dev/dri")
 INSTALL_HINT: Final = (
     "install the GPU's VA-API driver: mesa-va-drivers (AMD), intel-media-va-driver (Intel); vainfo says more"
 )
+_KERNEL_HINT: Final = (
+    "load the GPU's kernel driver (amdgpu, i915, xe); in a container pass /dev/dri on (--device /dev/dri)"
+)
+_GROUP_HINT: Final = (
+    "usermod -aG render $USER, then log in again; where it belongs to another group, that one"
+)
 _PROFILES: Final = {
     # High, Main and Constrained Baseline: FFmpeg takes the first that there is.
     Codec.H264: (7, 6, 13),
@@ -59,24 +65,29 @@ def render_nodes(folder: Path = NODES) -> list[Path]:
 
     Raise DeviceMissingError where there is none, or where none of them opens.
     """
-    found = sorted(folder.glob("renderD*"), key=lambda node: (len(node.name), node.name))
-    if not found:
+    try:
+        nodes = [node for node in folder.iterdir() if node.name.startswith("renderD")]
+    except FileNotFoundError:
+        nodes = []
+    except OSError as error:
         raise DeviceMissingError(
-            f"no GPU: {folder} has no render node",
-            "load the GPU's kernel driver (amdgpu, i915, xe); in a container pass /dev/dri on (--device /dev/dri)",
-        )
-    refusals, usable = [], []
+            f"no GPU may be looked for: {folder}: {error.strerror}", _GROUP_HINT
+        ) from error
+    found = sorted(nodes, key=lambda node: (len(node.name), node.name))
+    if not found:
+        raise DeviceMissingError(f"no GPU: {folder} has no render node", _KERNEL_HINT)
+    refusals, usable, denied = [], [], False
     for node in found:
         try:
             os.close(os.open(node, os.O_RDWR | os.O_CLOEXEC))
         except OSError as error:
             refusals.append(f"{node}: {error.strerror}")
+            denied = denied or isinstance(error, PermissionError)
         else:
             usable.append(node)
     if not usable:
         raise DeviceMissingError(
-            f"no GPU may be opened: {'; '.join(refusals)}",
-            "usermod -aG render $USER, then log in again; where it belongs to another group, that one",
+            f"no GPU may be opened: {'; '.join(refusals)}", _GROUP_HINT if denied else _KERNEL_HINT
         )
     return usable
 
