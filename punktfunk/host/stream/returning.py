@@ -106,13 +106,12 @@ class Returning:
     async def _try(self) -> PunktfunkError | None:
         """Have one more screen made and shown; return why that failed."""
         self._answer = asyncio.get_running_loop().create_future()
-        # Not cancelled with the rest: an output that is being made has to be given back by whoever lent it.
+        # Not cancelled with the rest: an output that is being made has to be given back by whoever lent it. Nor is it
+        # shielded: a shield logs what fails for a stream that is over.
         renewing = self._renewing = asyncio.ensure_future(self._renew())
         try:
             try:
-                await asyncio.wait(
-                    {renewing}
-                )  # and not by a shield, which logs what fails for a stream that is over
+                await asyncio.wait({renewing})
             except asyncio.CancelledError:
                 renewing.add_done_callback(_close)
                 raise
