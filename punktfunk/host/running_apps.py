@@ -103,6 +103,10 @@ class RunningApp:
         """Return the desktop on which the app runs, once it does; an ``OpenDesktop`` for its streams."""
         await self.ready(mode)
         desktop = self.desktop if self.app.own_desktop else self._places.shared
+        if desktop is not None and self.app.compositor == "gamescope":
+            # It has one stream at a time: of a client that comes back at once the former one may still be ending.
+            await self._places.streams_over(desktop)
+            desktop = self.desktop
         if desktop is None:
             raise CapabilityError(f"{self.app.title} is over")
         return desktop

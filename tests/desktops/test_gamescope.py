@@ -17,19 +17,24 @@ from typing import Any, Final
 import pytest
 
 import punktfunk
+from punktfunk.app import DESKTOP
 from punktfunk.client import input as make
+from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import DesktopOptions
 from punktfunk.desktop.backends import open_desktop
 from punktfunk.desktop.capture import numbered, open_capture
 from punktfunk.errors import DmaBufMissingError, PunktfunkError, VulkanMissingError
 from punktfunk.host.app_runner import LAUNCHER_S
+from punktfunk.host.desktop import launchable
+from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.native.dialect import CloseCode
 from punktfunk.units import Mode
 from tests.desktops.support.desktops import KINDS, StreamedDesktop, Window, streamed_desktop
 from tests.desktops.support.processes import processes_with
 from tests.desktops.support.streaming import MODE, client_of, counted, pictures, send, serving
+from tests.support.streaming_host import streaming_host
 from tests.support.waiting import eventually, soon
 
 pytestmark = pytest.mark.skipif(
@@ -249,6 +254,41 @@ def test_an_app_of_the_catalogue_gets_a_gamescope_beside_what_the_host_streams(
 
     with serving(shared, tmp_path, "--sessions", "1") as host:
         asyncio.run(asyncio.wait_for(scenario(), 180))
+
+
+def test_moonlight_launches_the_program_leaves_it_resumes_and_quits_it(
+    desktop: StreamedDesktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in desktop.session.env.items():
+        monkeypatch.setenv(variable, value)
+    spec = DesktopSpec(backend=desktop.kind.backend, app=desktop.command)
+    apps = tuple(launchable([DESKTOP], spec))
+
+    async def streams(client: GameStreamClient) -> None:
+        read = [0]
+        client.on_progress = lambda progress: read.append(progress.counters.get("strips_read", 0))
+        async with client:
+            await soon(lambda: read[-1] >= 5, "the program's pictures")
+            client.stop()
+            await client.finished()
+
+    async def scenario() -> None:
+        async with streaming_host(tmp_path, source=spec, apps=apps) as host:
+            who = await host.paired("television")
+            await streams(host.client(who, app=DESKTOP.title, mode=SMALLER))
+            [program] = runs(desktop, _PROGRAM)
+            assert (await host.asking(who).info_as_paired()).current_app == DESKTOP.id
+            again = host.client(who, mode=SMALLER)
+            await streams(again)
+            assert again.resumed
+            assert runs(desktop, _PROGRAM) == [program]
+            await host.asking(who).quit()
+            assert not runs(desktop, _PROGRAM)
+            assert (await host.asking(who).info_as_paired()).current_app == 0
+            assert not any(report.failed for report in host.host.reports)
+
+    asyncio.run(asyncio.wait_for(scenario(), 180))
+    eventually(lambda: not runs(desktop, _GAMESCOPE), "its gamescope to end")
 
 
 @pytest.mark.parametrize(

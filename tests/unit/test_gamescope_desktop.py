@@ -87,18 +87,21 @@ def test_it_is_begun_in_the_mode_of_its_first_stream_and_keeps_that_for_all_othe
     with opened("game") as desktop:
         assert not SESSIONS, "nothing runs before anybody streams"
         first = desktop.provide(LARGE)
+        with pytest.raises(DesktopError, match="streamed already"):
+            desktop.provide(LARGE)
+        desktop.give_back(first)
         second = desktop.provide(SMALL)
         assert [session.options.mode for session in SESSIONS] == [LARGE]
         assert (first.mode, second.mode, first.screen) == (LARGE, SMALL, second.screen)
         assert isinstance(first.screen, PipeWireScreen)
         assert (first.screen.node, first.screen.remote) == (40, "/run/pipewire-0")
-        changed = desktop.change(first, SMALL)
-        assert (changed.mode, changed.screen) == (SMALL, first.screen)
+        changed = desktop.change(second, LARGE)
+        assert (changed.mode, changed.screen) == (LARGE, first.screen)
         with pytest.raises(DesktopError):
-            desktop.change(first, LARGE)  # it has become another one
+            desktop.change(second, SMALL)  # it has become another one
         desktop.give_back(changed)
         with pytest.raises(DesktopError):
-            desktop.change(changed, LARGE)
+            desktop.change(changed, SMALL)
         assert INJECTORS[0].region == Rect(0, 0, 1920, 1080), "of the output, whatever is streamed"
     assert SESSIONS[0].closed
     assert INJECTORS[0].closed
@@ -123,11 +126,12 @@ def test_one_that_has_ended_is_begun_anew_in_the_size_that_it_had() -> None:
 
 def test_where_its_input_alone_hangs_up_the_program_goes_on_and_the_next_stream_has_input() -> None:
     with opened() as desktop:
-        desktop.provide(LARGE)
+        output = desktop.provide(LARGE)
         desktop.inject(KEY)
         INJECTORS[0].failure = DesktopError("the desktop has closed its input connection")
         with pytest.raises(DesktopError):
             desktop.inject(KEY)
+        desktop.give_back(output)
         desktop.provide(LARGE)
         desktop.inject(KEY)
         assert (len(SESSIONS), INJECTORS[0].closed, INJECTORS[1].events) == (1, True, [KEY])

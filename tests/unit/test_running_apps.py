@@ -24,6 +24,7 @@ from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, soon
 
 MODE = Mode(1280, 720, 60)
+SCOPE = App(6, "Scope", ("scope",), "/", own_desktop=True, compositor="gamescope")
 GAME, OTHER = (
     App(2, "Game", ("game",), "/", own_desktop=True),
     App(3, "Other", ("other",), "/", own_desktop=True),
@@ -87,7 +88,7 @@ class House:
         shared = DesktopPool(self.shared)  # type: ignore[arg-type]  # as much of a desktop as apps ask for
         self.keep_s = 3600.0
         places = AppPlaces(shared, self._open, lambda: most_own, self._streams_over, lambda: self.keep_s)
-        self.apps = RunningApps(lambda: (DESKTOP, GAME, OTHER, SHARED), places)
+        self.apps = RunningApps(lambda: (DESKTOP, GAME, OTHER, SHARED, SCOPE), places)
 
     def _open(self, _app: App) -> DesktopPool:
         self.own.append(self.next_own())
@@ -129,6 +130,21 @@ def test_an_app_gets_a_desktop_of_its_clients_size_before_its_program_begins() -
         assert house.captured_until == ["end"], "a desktop is closed once nobody captures it"
         assert session.reason == EndReason.APP_ENDED.value
         assert not house.shared.did
+
+    at(House(), use)
+
+
+def test_a_stream_of_a_gamescope_waits_for_the_end_of_the_one_before() -> None:
+    async def use(house: House) -> None:
+        sway = await house.launched(GAME, A)
+        session = await house.launched(SCOPE, B)
+        house.streams_over_may_return = asyncio.Event()
+        assert await sway.app.open_desktop(MODE) is sway.app.desktop, "which streams may share"
+        opening = asyncio.ensure_future(session.app.open_desktop(MODE))
+        await soon(lambda: house.captured_until == ["run scope"], "a look at who streams it")
+        assert not opening.done()
+        house.streams_over_may_return.set()
+        assert await opening is session.app.desktop
 
     at(House(), use)
 

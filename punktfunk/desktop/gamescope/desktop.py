@@ -56,7 +56,8 @@ class _Life:
 class GamescopeDesktop:
     """A gamescope of its own; see :class:`punktfunk.desktop.Desktop`.
 
-    It has one output, in the mode of its first stream, for as long as it runs: streams of other modes are scaled.
+    It has one output, in the mode of its first stream, for as long as it runs, and for one stream at a time: streams of
+    other modes are scaled.
     ``options.program`` is what will run in it, and is started with the first stream; where it is None,
     ``options.expected`` is what :meth:`run` will start.
     """
@@ -111,8 +112,14 @@ class GamescopeDesktop:
         """Do nothing: what is played here is heard in streams alone."""
 
     def provide(self, mode: Mode, *, scale: float = 1.0, separate_cursor: bool = False) -> DesktopOutput:
-        """Return the output, of that mode where no gamescope runs yet; start the program unless it runs."""
+        """Return the output, of that mode where no gamescope runs yet; start the program unless it runs.
+
+        Raises DesktopError while another stream has it: gamescope 3.16 gives no pictures to two consumers, and may end
+        over the second.
+        """
         with self._lock:
+            if self._lent and self.failure is None:
+                raise DesktopError("this gamescope is streamed already", "end that stream first")
             life = self._begun(mode)
             if self._program is not None and self._running is None:
                 self._running = life.session.run(self._program, Path.home(), self._program_ended)
