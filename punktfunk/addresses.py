@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
+from punktfunk.errors import ConfigError
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """Where a datagram comes from or goes to, as :mod:`socket` says it: IPv4, or IPv6 with flow and zone."""
@@ -55,6 +57,25 @@ def host_of(address: SocketAddress) -> str:
     return f"{host}%{address[3]}" if len(address) == 4 and address[3] else host
 
 
+def require_interface(address: Address) -> None:
+    """Raise ``ConfigError`` for a link-local address that does not name its interface, or one that is not here."""
+    if not isinstance(address, ipaddress.IPv6Address) or (
+        address.scope_id is None and not address.is_link_local
+    ):
+        return
+    names = [name for _, name in socket.if_nameindex() if name != "lo"]
+    plain = str(address).partition("%")[0]
+    hint = f"name the interface behind a %, as in {plain}%{(names or ['eth0'])[0]}"
+    if names:
+        hint += f" (interfaces here: {', '.join(names)})"
+    if address.scope_id is None:
+        raise ConfigError(f"{address} is the address of a link, and which one is not said", hint)
+    try:
+        zone_index(str(address))
+    except OSError:
+        raise ConfigError(f"this machine has no interface {address.scope_id!r}", hint) from None
+
+
 def resolved_hosts(answers: Iterable[tuple[Any, ...]]) -> list[str]:
     """Return the addresses of what ``getaddrinfo`` answers, each once, with their zones."""
     return list(dict.fromkeys(host_of(answer[4]) for answer in answers))
@@ -99,23 +120,3 @@ def is_private(address: Address) -> bool:
     if address.is_loopback or address.is_link_local:
         return True
     return any(address.version == net.version and address in net for net in _PRIVATE)
-
-
-def reachable_addresses(bind: str) -> list[str]:
-    """Return the addresses at which a port bound to ``bind`` can be dialled from this machine's networks.
-
-    For an unspecified address, which is bound in both families: those that packets to the outside would leave from,
-    IPv4 first (nothing is sent), or loopback where no route leads out.
-    """
-    address = parse_address(bind)
-    if not address.is_unspecified:
-        return [str(address)]
-    found = []
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect((target, 9))
-                found.append(str(ipaddress.ip_address(probe.getsockname()[0])))
-        except OSError:  # no route, or no such family
-            continue
-    return found or ["127.0.0.1"]

@@ -336,7 +336,7 @@ def open_responder(addresses: Sequence[str], interface: int | None = None) -> As
 
 def speaking_interfaces() -> list[Interface]:
     """Return the interfaces where other machines may be: up, with an address, and taking multicast."""
-    found = [i for i in interfaces() if i.up and i.multicast and not i.loopback and i.addresses]
+    found = [interface for interface in interfaces() if interface.in_use and interface.multicast]
     return found[:MAX_INTERFACES]
 
 

@@ -202,7 +202,9 @@ def serve(  # noqa: PLR0917 - the options of a command line
     adaptive_fec: Annotated[bool, typer.Option(help="Follow the client's loss reports with FEC.")] = True,
     fec_min: Annotated[int | None, typer.Option(help="Floor of adaptive FEC; default: --fec.")] = None,
     native: Annotated[bool, typer.Option(help="Serve the native protocol.")] = True,
-    bind: Annotated[str, typer.Option(help="Address that the native host listens on.")] = ALL_ADDRESSES,
+    bind: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 and :: are all, of IPv4 and IPv6.")
+    ] = ALL_ADDRESSES,
     native_port: Annotated[int, typer.Option(help="Its UDP port; 0 takes a free one.")] = NATIVE_PORT,
     gamestream: Annotated[
         bool | None,

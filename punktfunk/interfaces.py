@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import ipaddress
 import socket
@@ -55,6 +56,11 @@ class Interface:
     loopback: bool
     multicast: bool
 
+    @property
+    def in_use(self) -> bool:
+        """Whether other machines may be reached by it."""
+        return self.up and not self.loopback and bool(self.addresses)
+
 
 def interfaces() -> list[Interface]:
     """Return the interfaces of this network namespace, by number."""
@@ -92,6 +98,33 @@ def mac_of(local_address: str) -> str:
         if any(own.ip == address for own in interface.addresses):
             return interface.mac
     return NO_MAC
+
+
+def reachable_addresses(bind: str) -> list[str]:
+    """Return the addresses at which a port bound to ``bind`` can be dialled from this machine's networks.
+
+    For an unspecified address, which is bound in both families: those that packets to the outside would leave from,
+    IPv4 first (nothing is sent); those of its networks where no route leads out; loopback where it is in none.
+    """
+    address = parse_address(bind)
+    if not address.is_unspecified:
+        return [str(address)]
+    found = []
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((target, 9))
+                found.append(str(ipaddress.ip_address(probe.getsockname()[0])))
+        except OSError:  # no route, or no such family
+            continue
+    if not found:
+        with contextlib.suppress(OSError):  # a sandbox without netlink
+            found = [str(ip) for ip in _own_addresses() if ip.version == 4 or not ip.is_link_local]
+    return found or ["127.0.0.1"]
+
+
+def _own_addresses() -> list[Address]:
+    return [own.ip for interface in interfaces() if interface.in_use for own in interface.addresses]
 
 
 _Flagged = tuple[OwnAddress, int]

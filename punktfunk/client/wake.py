@@ -90,7 +90,7 @@ def _latest(host: ListedHost) -> int:
 
 async def wake(sleeper: Sleeper) -> list[str]:
     """Send the magic packet on every interface; return their names. Raises ``CapabilityError`` where there is none."""
-    speaking = [i for i in interfaces() if i.up and not i.loopback and i.addresses]
+    speaking = [interface for interface in interfaces() if interface.in_use]
     packet = magic_packet(sleeper.mac)
     used: dict[str, None] = {}
     for turn in range(TIMES):

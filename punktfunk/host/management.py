@@ -8,7 +8,6 @@ from collections.abc import Callable
 from importlib import metadata
 from typing import TYPE_CHECKING, TypeVar
 
-from punktfunk.addresses import reachable_addresses
 from punktfunk.app import App
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
@@ -24,6 +23,7 @@ from punktfunk.host.native.pairing import MAX_WINDOW_S, NativePairing
 from punktfunk.host.pending import PENDING_LIFE_NS
 from punktfunk.host.served import Served
 from punktfunk.host.stream.sources import DesktopSpec
+from punktfunk.interfaces import reachable_addresses
 from punktfunk.media.types import Codec
 from punktfunk.mgmt.interface import (
     AppRun,

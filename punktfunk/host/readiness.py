@@ -9,7 +9,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from punktfunk.addresses import parse_address, reachable_addresses
+from punktfunk.addresses import parse_address
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName
 from punktfunk.desktop.backends import BACKENDS, choose, examine
@@ -21,6 +21,7 @@ from punktfunk.host.notices import ENCODER
 from punktfunk.host.served import Served
 from punktfunk.host.stream.attainable import FOLLOWS
 from punktfunk.host.stream.sources import DesktopSpec
+from punktfunk.interfaces import reachable_addresses
 from punktfunk.media import Codec, SyntheticSpec, choose_encoder
 from punktfunk.mgmt.live import Check, ReadinessReport
 from punktfunk.trust.open_trust import OpenTrust

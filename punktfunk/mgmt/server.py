@@ -13,9 +13,10 @@ from pathlib import Path
 from uvicorn.config import Config
 
 from punktfunk import log
-from punktfunk.addresses import parse_address, reachable_addresses
+from punktfunk.addresses import parse_address
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CredentialError
+from punktfunk.interfaces import reachable_addresses
 from punktfunk.log_limit import StrangerLog
 from punktfunk.mgmt.app import compose
 from punktfunk.mgmt.connection import KEEP_ALIVE_S, Connection, Connections

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from punktfunk import log
-from punktfunk.addresses import socket_address, written, zone_index
+from punktfunk.addresses import require_interface, socket_address, written
 from punktfunk.clock import SessionClock, monotonic_ns
 from punktfunk.errors import ConfigError, HandshakeError, ProtocolError, RejectedError, UntrustedPeerError
 from punktfunk.native import control
@@ -60,27 +60,10 @@ def parse_host_port(text: str) -> tuple[str, int]:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         raise ConfigError(f"{address!r} is not an IP address", hint) from None
-    if isinstance(parsed, ipaddress.IPv6Address):
-        _require_interface(parsed)
+    require_interface(parsed)
     if not 1 <= port <= 65535:
         raise ConfigError(f"{port} is not a UDP port", hint)
     return address, port
-
-
-def _require_interface(address: ipaddress.IPv6Address) -> None:
-    if address.scope_id is None and not address.is_link_local:
-        return
-    names = [name for _, name in socket.if_nameindex() if name != "lo"]
-    hint = (
-        f"name the interface behind a %, as in {str(address).partition('%')[0]}%{(names or ['eth0'])[0]}"
-        + (f" (interfaces here: {', '.join(names)})" if names else "")
-    )
-    if address.scope_id is None:
-        raise ConfigError(f"{address} is the address of a link, and which one is not said", hint)
-    try:
-        zone_index(str(address))
-    except OSError:
-        raise ConfigError(f"this machine has no interface {address.scope_id!r}", hint) from None
 
 
 _REFUSAL_HINTS = {

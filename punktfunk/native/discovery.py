@@ -9,7 +9,7 @@ from zeroconf import BadTypeInNameException, ServiceStateChange, Zeroconf
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo
 
 from punktfunk.addresses import parse_address
-from punktfunk.announcement import Service, open_responder, server_name
+from punktfunk.announcement import Service, open_responder, server_name, speaking_interfaces
 from punktfunk.printable import device_name
 
 SERVICE_TYPE = "_punktfunk._udp.local."
@@ -89,7 +89,7 @@ def _asked_for(name: str) -> AsyncServiceInfo | None:
 def _found(info: AsyncServiceInfo) -> FoundHost | None:
     """Read an announcement; what is not of this protocol, or no address, is none of ours."""
     text = {key: value or "" for key, value in info.decoded_properties.items()}
-    addresses = tuple(sorted(info.parsed_scoped_addresses(), key=_rank)[:MAX_ADDRESSES])
+    addresses = dialable(info.parsed_scoped_addresses())
     fingerprint = text.get("fp", "").lower()
     if text.get("proto") != PROTOCOL or not addresses or not info.port:
         return None
@@ -97,6 +97,22 @@ def _found(info: AsyncServiceInfo) -> FoundHost | None:
         return None
     name = info.name.removesuffix(f".{SERVICE_TYPE}")
     return FoundHost(device_name(name), addresses, info.port, fingerprint, text.get("pair") != "optional")
+
+
+def dialable(announced: list[str]) -> tuple[str, ...]:
+    """Return the addresses that can be dialled, the best first.
+
+    A link-local one that was heard of by IPv4 names no link: where this machine is on one only, it is of that.
+    """
+    unzoned = {
+        text for text in announced if "%" not in text and parse_address(text).is_link_local and ":" in text
+    }
+    links = speaking_interfaces() if unzoned else []
+    zone = f"%{links[0].index}" if len(links) == 1 else None
+    found = {
+        text + (zone or "") if text in unzoned else text for text in announced if zone or text not in unzoned
+    }
+    return tuple(sorted(found, key=_rank)[:MAX_ADDRESSES])
 
 
 def _rank(text: str) -> tuple[bool, bool, int]:

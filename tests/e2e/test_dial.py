@@ -13,7 +13,10 @@ from punktfunk.client import dial
 from punktfunk.client.config import ClientConfig
 from punktfunk.client.known_hosts import KnownHosts
 from punktfunk.errors import ConfigError, HandshakeError, HostNotFoundError
+from punktfunk.interfaces import Interface
+from punktfunk.native import discovery
 from punktfunk.native.discovery import FoundHost
+from punktfunk.neighbours import NO_MAC
 
 KNOWN, STRANGER = "ab" * 32, "cd" * 32
 
@@ -83,6 +86,17 @@ def test_another_address_of_a_paired_host_is_pinned_by_what_is_announced(
     assert dialled("fd00::7", state_dir=tmp_path, pin=STRANGER).pin == STRANGER
     announced.clear()
     assert dialled("192.0.2.7", state_dir=tmp_path).pin is None, "its entry has the pin"
+
+
+def test_a_link_local_address_that_was_heard_of_by_ipv4_is_of_the_only_link_or_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    links = [Interface("eth0", 3, NO_MAC, (), up=True, loopback=False, multicast=True)]
+    monkeypatch.setattr(discovery, "speaking_interfaces", lambda: links)
+    heard = ["fe80::7", "fd00::7", "192.0.2.7", "fe80::8%5"]
+    assert discovery.dialable(heard) == ("192.0.2.7", "fd00::7", "fe80::7%3", "fe80::8%5")
+    links.append(Interface("eth1", 4, NO_MAC, (), up=True, loopback=False, multicast=True))
+    assert discovery.dialable(heard) == ("192.0.2.7", "fd00::7", "fe80::8%5")
 
 
 def test_a_name_that_nobody_or_more_than_one_host_has_is_an_error(announced: list[FoundHost]) -> None:

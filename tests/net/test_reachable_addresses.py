@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.network import userns
-from punktfunk.addresses import reachable_addresses
+from punktfunk.interfaces import reachable_addresses
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
@@ -23,31 +23,34 @@ def test_for_every_address_those_of_this_machine_are_told(bind: str) -> None:
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
-def test_without_a_route_that_leads_out_it_is_loopback(bind: str, lack: Callable[[str], None]) -> None:
+def test_in_no_network_it_is_loopback(bind: str, lack: Callable[[str], None]) -> None:
     if why := userns.refusal():
         lack(f"user namespaces: {why}")
-    program = f"import json; from punktfunk.addresses import reachable_addresses as f; print(json.dumps(f({bind!r})))"
+    program = f"import json; from punktfunk.interfaces import reachable_addresses as f; print(json.dumps(f({bind!r})))"
     assert userns.python(program) == ["127.0.0.1"]
 
 
-def test_with_a_route_it_is_the_address_that_a_packet_would_leave_from(lack: Callable[[str], None]) -> None:
+def test_it_is_the_address_that_a_packet_would_leave_from_and_without_a_route_those_of_its_networks(
+    lack: Callable[[str], None],
+) -> None:
     if why := userns.refusal():
         lack(f"user namespaces: {why}")
     program = """if True:
         import json
         from pyroute2 import IPRoute
-        from punktfunk.addresses import reachable_addresses
+        from punktfunk.interfaces import reachable_addresses
         with IPRoute() as ip:
             ip.link("add", ifname="out", kind="veth", peer="away")
             for name in ("out", "away"):
                 ip.link("set", index=ip.link_lookup(ifname=name)[0], state="up")
             out = ip.link_lookup(ifname="out")[0]
             ip.addr("add", index=out, address="10.77.0.5", prefixlen=24)
+            unrouted = reachable_addresses("0.0.0.0")
             ip.route("add", dst="0.0.0.0/0", oif=out)
             former = reachable_addresses("0.0.0.0")
             ip.addr("add", index=out, address="fd77::5", prefixlen=64, flags=2)
             ip.route("add", dst="::/0", oif=out)
-        print(json.dumps([former, reachable_addresses("0.0.0.0"), reachable_addresses("::")]))
+        print(json.dumps([unrouted, former, reachable_addresses("0.0.0.0"), reachable_addresses("::")]))
     """
     both = ["10.77.0.5", "fd77::5"]
-    assert userns.python(program) == [["10.77.0.5"], both, both]
+    assert userns.python(program) == [["10.77.0.5"], ["10.77.0.5"], both, both]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from punktfunk.addresses import host_of, reachable_addresses, socket_address, written
+from punktfunk.addresses import host_of, socket_address, written
+from punktfunk.interfaces import reachable_addresses
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import secrets
 import socket
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from punktfunk.addresses import host_of, resolved_hosts, socket_address
+from punktfunk.addresses import host_of, require_interface, resolved_hosts, socket_address
 from punktfunk.client.gamestream.exchange import PairingExchange, new_pin
 from punktfunk.client.gamestream.http import CONNECT_LIMIT_S, LAUNCH_LIMIT_S, QUIT_LIMIT_S, TlsIdentity, ask
 from punktfunk.client.gamestream.known_hosts import PairedHost, PairedHosts
@@ -229,10 +231,9 @@ async def resolve(text: str) -> tuple[str, int]:
 
     Raises ``ConfigError`` for what is none, ``HostNotFoundError`` for a name that nobody has.
     """
-    try:
+    with contextlib.suppress(ValueError):  # a name, or an address with a port
+        require_interface(ipaddress.ip_address(text))
         return host_of(socket_address(text, BASE_PORT)), BASE_PORT
-    except (OSError, ValueError):  # a name, or an address with a port
-        pass
     hint = "write an address or a name, with :PORT where it is not 47989"
     try:
         parts = urlsplit(f"//{text}")
@@ -249,6 +250,8 @@ async def resolve(text: str) -> tuple[str, int]:
     if parts.netloc != text or not name:
         raise ConfigError(f"{printable(text, 80)} is more than host and port", hint)
     Ports(port)
+    with contextlib.suppress(ValueError):  # of a name
+        require_interface(ipaddress.ip_address(name))
     addresses = sorted(resolved_hosts(found), key=lambda address: ":" in address)
     return addresses[0], port
 

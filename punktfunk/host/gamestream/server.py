@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from punktfunk import log
-from punktfunk.addresses import reachable_addresses
 from punktfunk.app import App
 from punktfunk.ending import EndReason
 from punktfunk.errors import (
@@ -61,6 +60,7 @@ from punktfunk.host.protocol_server import HostServices
 from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.input import PadFeedback
+from punktfunk.interfaces import reachable_addresses
 from punktfunk.trust.store import PairedClient
 
 

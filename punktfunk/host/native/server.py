@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from punktfunk import log
-from punktfunk.addresses import reachable_addresses
 from punktfunk.app import DESKTOP, App
 from punktfunk.clock import SessionClock
 from punktfunk.ending import EndReason
@@ -29,6 +28,7 @@ from punktfunk.host.running_apps import RunningApp
 from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.input import FromClient
+from punktfunk.interfaces import reachable_addresses
 from punktfunk.log_limit import StrangerLog
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.dialect import CloseCode
