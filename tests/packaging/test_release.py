@@ -6,6 +6,7 @@ It is assembled of the wheel that the suite has anyway. `nox -s dist -- --again`
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -188,22 +189,26 @@ def test_a_wheel_that_names_a_folder_of_this_machine_is_found(tmp_path: Path) ->
     build.require_no_folder_named(tmp_path / "some.whl", [tmp_path / "other"])
 
 
-def without(wheel: Path, part: str, out: Path) -> Path:
-    """Return a copy of a wheel that lacks the files with ``part`` in their names."""
+def changed(wheel: Path, part: str, content: bytes | None, out: Path) -> Path:
+    """Return a copy of a wheel whose files with ``part`` in their names have other content, or are left out."""
     out.mkdir()
-    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(out / wheel.name, "w") as less:
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(out / wheel.name, "w") as copy:
         for name in whole.namelist():
             if part not in name:
-                less.writestr(name, whole.read(name))
+                copy.writestr(name, whole.read(name))
+            elif content is not None:
+                copy.writestr(name, content)
     return out / wheel.name
 
 
-@pytest.mark.parametrize("part", ["LICENSE-THIRD-PARTY", "cdx.json"])
+@pytest.mark.parametrize(
+    "change", list(itertools.product(["LICENSE-THIRD-PARTY", "cdx.json"], [None, b"of other crates"]))
+)
 def test_a_wheel_without_its_licences_or_its_bill_is_not_released(
-    part: str, wheel: Path, source: Path, origin: folder.Origin, tmp_path: Path
+    change: tuple[str, bytes | None], wheel: Path, source: Path, origin: folder.Origin, tmp_path: Path
 ) -> None:
-    lacking = without(wheel, part, tmp_path / "wheel")
-    with pytest.raises(HarnessError, match=part):
+    lacking = changed(wheel, *change, tmp_path / "wheel")
+    with pytest.raises(HarnessError, match=change[0]):
         folder.assemble(lacking, source, tmp_path / "dist", origin)
 
 
@@ -231,6 +236,7 @@ def a_crate(place: Path, licence: str, *texts: str) -> Crate:
         ("Apache-2.0 OR MIT", ["LICENSE"], ["LICENSE"]),
         ("Apache-2.0 AND ISC", ["LICENSE", "LICENSE-other-bits"], ["LICENSE", "LICENSE-other-bits"]),
         ("(MIT OR Apache-2.0) AND ISC", ["LICENSE-ISC", "LICENSE-MIT"], ["LICENSE-ISC", "LICENSE-MIT"]),
+        ("(ISC OR MIT OR Zlib) AND NCSA", ["LICENSE-MIT", "LICENSE-NCSA"], ["LICENSE-MIT", "LICENSE-NCSA"]),
         ("ISC", ["LICENSE.txt", "README.md"], ["LICENSE.txt"]),
     ],
 )

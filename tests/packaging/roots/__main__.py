@@ -92,16 +92,15 @@ def prove(suite: Suite, release: Path, *, anew: bool) -> dict[str, Any]:
 
 def faults_of(report: dict[str, Any]) -> list[str]:
     """Return what of a report is not as it has to be, in words."""
-    counters = report["counters"]
+    arrived, right = (report["counters"][name] for name in ("frames_complete", "strips_read"))
     return [
         words
         for words, wrong in {
             f"there is {', '.join(report['compilers'])}": report["compilers"],
             f"doctor ended with {report['doctor']}": report["doctor"],
             f"connect ended with {report['connect']}": report["connect"],
-            f"{counters['frames_complete']} of {FRAMES} frames arrived": counters["frames_complete"]
-            != FRAMES,
-            f"{counters['strips_read']} of {FRAMES} pictures were right": counters["strips_read"] != FRAMES,
+            f"{arrived} of {FRAMES} frames arrived": arrived != FRAMES,
+            f"{right} of {FRAMES} pictures were right": right != FRAMES,
         }.items()
         if wrong
     ]
