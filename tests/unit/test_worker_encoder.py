@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,6 +64,7 @@ class Channel:
 
     def __init__(self) -> None:
         self.said: list[Any] = []
+        self.stopping = threading.Event()
 
     def send(self, message: Any) -> None:
         self.said.append(message)
@@ -95,6 +97,23 @@ def test_the_host_is_told_of_all_that_were_passed_over_in_one_message(program: S
     )
     assert program._end.said == [replaced]  # type: ignore[attr-defined]
     assert (program._encoder.encoder, program._encoder.fallbacks) == (X264, ())
+
+
+def test_what_was_passed_over_before_the_first_picture_is_told_behind_the_encoder_that_was_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        worker, "open_worker_producer", lambda *_given: producer(FallbackEncoder(CONFIG, _without_gpu))
+    )
+    channel = Channel()
+    channel.stopping.set()
+    spec = SPEC.model_copy(update={"source": TestCardSpec(), "encoder": CONFIG})
+    StreamProgram(channel, spec, ()).run()  # type: ignore[arg-type]
+    refused = [[str(name), "PF540", "no GPU", ""] for name in (NVENC, VAAPI)]
+    assert channel.said == [
+        messages.Ready("h264", "nvenc-h264"),
+        messages.EncoderReplaced("x264", refused),
+    ]
 
 
 @pytest.mark.parametrize("recovered", [True, False])

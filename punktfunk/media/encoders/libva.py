@@ -151,8 +151,13 @@ def _display(va: Any, va_drm: Any, node: Path) -> Iterator[int]:
     except OSError as error:
         raise DeviceMissingError(f"{node} cannot be opened: {error.strerror}", INSTALL_HINT) from error
     said: list[str] = []
+
+    def keep_first(_context: int | None, text: bytes | None) -> None:
+        if not said:
+            said.append((text or b"").decode("utf-8", "replace").strip())
+
     # ctypes keeps no reference: the callbacks live until the display is gone.
-    listen = _MESSAGE(lambda _context, text: said.append((text or b"").decode("utf-8", "replace").strip()))
+    listen = _MESSAGE(keep_first)
     silence = _MESSAGE()
     try:
         display = va_drm.vaGetDisplayDRM(descriptor)
