@@ -109,11 +109,6 @@ class Announcement:
         return any(responder.registered for responder in self._responders.values())
 
     @property
-    def announced_in_full(self) -> bool:
-        """Whether nothing more is sent unasked: an announcement is repeated twice."""
-        return self.made and not self._tasks
-
-    @property
     def places(self) -> dict[int, tuple[str, ...]]:
         """The addresses that are announced, by interface."""
         return {place.interface: place.addresses for place in self._responders}

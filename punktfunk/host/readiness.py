@@ -142,7 +142,10 @@ def _address(serving: Served) -> Check:
 
 def _announcement(serving: Served) -> Check:
     if serving.announced:
-        return Check("announcement", True, "the local network finds this host (multicast DNS)")
+        networks = serving.announced_networks
+        where = "the local network finds" if networks == 1 else f"{networks} networks find"
+        names = " and ".join(serving.announced_as)
+        return Check("announcement", True, f"{where} this host (multicast DNS) as {names}")
     if not serving.config.announce or not serving.host.protocols:
         return Check(
             "announcement", True, "is switched off: clients have to be given an address", "punktfunk serve --mdns"

@@ -112,6 +112,16 @@ class Served:
         """Whether the local network has been told of the host."""
         return self._announcement is not None and self._announcement.made
 
+    @property
+    def announced_as(self) -> list[str]:
+        """The names that clients see, numbered where another host has one of them."""
+        return [] if self._announcement is None else sorted(set(self._announcement.labels.values()))
+
+    @property
+    def announced_networks(self) -> int:
+        """In how many networks it is announced."""
+        return 0 if self._announcement is None else len(self._announcement.places)
+
     async def change_settings(self, changes: Mapping[str, object]) -> None:
         """Apply other values, all of them or none.
 

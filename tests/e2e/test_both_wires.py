@@ -19,6 +19,7 @@ from punktfunk.client.gamestream.host import GameHost
 from punktfunk.client.gamestream.service import GameStreamClient
 from punktfunk.errors import CapabilityError, ConfigError, UntrustedPeerError
 from punktfunk.gamestream.ports import Ports
+from punktfunk.host.gamestream.announcement import instance_name
 from punktfunk.host.gamestream.listening import HeldPorts
 from punktfunk.host.serve import LOCK_FILE
 from punktfunk.media import TestCardSpec
@@ -30,7 +31,7 @@ from tests.support.gamestream import free_ports
 from tests.support.gamestream_host import ask
 from tests.support.managed_host import ManagedHost
 from tests.support.moonlight import client_keys
-from tests.support.waiting import PATIENCE_S, soon
+from tests.support.waiting import PATIENCE_S, eventually, soon
 
 MODE = Mode(640, 368, 60)
 STRANGER = client_keys()
@@ -161,6 +162,22 @@ def test_readiness_calls_a_host_with_gamestream_alone_ready_once_a_client_is_pai
 def announced_by(host: ManagedHost) -> list[str]:
     """Return what the network is told of by a host, as services."""
     return host.call(lambda: [each.kind for each in host.serving._services()])
+
+
+def test_it_is_said_under_which_names_clients_find_the_host(tmp_path: Path) -> None:
+    host = ManagedHost(tmp_path / "host", gamestream=None, gamestream_port=free_ports().base, announce=True)
+    try:
+        eventually(lambda: host.call(lambda: host.serving.announced), "the announcement")
+        report = host.program().get("/api/v1/readiness").json()
+        [said] = [check["text"] for check in report["checks"] if check["name"] == "announcement"]
+        assert said.startswith("the local network finds this host (multicast DNS) as ")
+        for name in (
+            f"{socket.gethostname()[:40]} {report['fingerprint'][:8]}",
+            instance_name(socket.gethostname()),
+        ):
+            assert name in said
+    finally:
+        host.end()
 
 
 @pytest.mark.conformance(2)

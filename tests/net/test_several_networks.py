@@ -193,7 +193,7 @@ def test_of_two_hosts_that_come_to_share_a_name_the_higher_server_takes_another(
             announced([moonlight_service(http_port=47989, fingerprint=OTHERS)], bind="10.77.0.2")
         )
         # It has announced itself three times by then, and says nothing more until it is asked or contradicted.
-        eventually(lambda: other.announced_in_full, "the end of its announcements")
+        eventually(lambda: not other._tasks, "the end of its announcements")
         ours = host.run(
             announced([moonlight_service(http_port=48989, fingerprint=FINGERPRINT)], bind="10.77.0.1")
         )
