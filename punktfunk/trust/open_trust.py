@@ -26,7 +26,8 @@ from pathlib import Path
 from punktfunk.addresses import Network, is_private, parse_address
 from punktfunk.errors import UntrustedPeerError
 
-_PROC_NET = Path("/proc/self/net")
+_PROC_NET = Path("/proc/thread-self/net")
+"""Of the thread that asks: its sockets are in that namespace, and not every thread has to be in the process's."""
 _ROUTE_REJECT = 0x0200
 _SHARED = ipaddress.IPv4Network("100.64.0.0/10")
 _SIOCGIFFLAGS, _SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8913, 0x8946, 3

@@ -258,7 +258,7 @@ def test_what_keeps_pads_away_is_told_with_what_helps(
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(PrivilegeError, match="cannot be written") as locked:
         require_uinput("gamepads", node)
-    assert "udev" in locked.value.hint
+    assert "punktfunk service gamepads" in locked.value.hint
     monkeypatch.setitem(sys.modules, "evdev", None)
     with pytest.raises(CapabilityError, match="python-evdev") as absent:
         require_uinput("gamepads", node)

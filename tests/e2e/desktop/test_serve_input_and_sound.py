@@ -146,7 +146,7 @@ def test_a_client_types_points_and_listens(served: ServedDesktop, tmp_path: Path
 def test_without_a_sound_server_the_picture_is_streamed_and_the_banner_says_what_to_install(
     desktop_parts: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipewire, "_PROGRAMS", ("pipewire", "no-such-sound-server"))
+    monkeypatch.setattr(pipewire, "_SOUND", "no-such-sound-server")
     pool = DesktopPool.open(
         DesktopSpec(backend=BackendName.HEADLESS_SWAY, app=program_of("punktfunk testcard"))
     )

@@ -323,10 +323,12 @@ def test_what_is_missing_is_named_with_the_command_that_brings_it(
     with pytest.raises(CapabilityError, match="headless-sway: sway is not installed") as none:
         backends.choose()
     assert none.value.hint == "apt-get install sway"
-    *running, headless = backends.examine()
-    assert not any(found.usable for found in (*running, headless))
-    assert all(found.reason and found.hint for found in (*running, headless))
+    examined = backends.examine()
+    assert not any(found.usable for found in examined)
+    assert all(found.reason and found.hint for found in examined)
+    *_, headless, gamescope = examined
     assert headless.hint == "apt-get install sway"
+    assert gamescope.hint.startswith("install gamescope 3.16 or newer")
     with pytest.raises(CapabilityError, match="sway is not installed"):
         DesktopSession()
     sound, pads = backends.examine_parts()
