@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 USER = "player"
 UID = 1001
@@ -77,12 +79,12 @@ def keep_journal() -> None:
 
 def root(*words: str) -> str:
     """Run a command as root and return what it printed; raise with its words when it fails."""
-    return run(words, None)
+    return run(words)
 
 
 def player(*words: str) -> str:
     """Run a command as the user, who is logged in or lingers."""
-    return run(("/usr/sbin/runuser", "-u", USER, "--", *words), {**os.environ, **ENV})
+    return run(words, as_player=True)
 
 
 def punktfunk(*words: str) -> str:
@@ -92,15 +94,19 @@ def punktfunk(*words: str) -> str:
 
 def refused(*words: str) -> str:
     """Run the program as the user, where it is to end with status 4, and return its complaint."""
-    return run(
-        ("/usr/sbin/runuser", "-u", USER, "--", *PUNKTFUNK, *words), {**os.environ, **ENV}, fails_with=4
-    )
+    return run((*PUNKTFUNK, *words), as_player=True, fails_with=4)
 
 
-def run(words: tuple[str, ...], env: dict[str, str] | None, *, fails_with: int = 0) -> str:
+def run(words: tuple[str, ...], *, as_player: bool = False, fails_with: int = 0) -> str:
     """Run a command and return its output, or its complaint where it is to fail."""
+    who: dict[str, Any] = {}
+    if as_player:
+        # Not by runuser: PAM takes an emulated processor longer than what it is asked for.
+        group = pwd.getpwnam(USER).pw_gid
+        groups = os.getgrouplist(USER, group)
+        who = {"user": UID, "group": group, "extra_groups": groups, "env": ENV}
     done = subprocess.run(
-        words, env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+        words, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False, **who
     )  # fmt: skip
     if done.returncode != fails_with:
         raise StepError(f"{shlex.join(words[-6:])} ended with {done.returncode}: {done.stdout} {done.stderr}")
@@ -113,7 +119,7 @@ def until(holds: Callable[[], bool], what: str, limit_s: float = 90.0) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise StepError(f"waited {limit_s:.0f} s in vain: {what}")
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def need(holds: bool, what: str) -> None:

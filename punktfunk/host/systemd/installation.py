@@ -26,7 +26,7 @@ MAX_UNIT_BYTES: Final = 65_536
 _GRAPHICAL: Final = "graphical-session.target"
 _START_LIMIT_S: Final = units.START_LIMIT_S + 30.0
 _STOP_LIMIT_S: Final = 60.0
-_CHECK_LIMIT_S: Final = 60.0
+_CHECK_LIMIT_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
