@@ -30,7 +30,8 @@ def main() -> None:
     pad.report(PadState(buttons=PadButtons.A))
     for event in device.read_loop():
         if event.type == evdev.ecodes.EV_KEY:
-            code = evdev.ecodes.BTN[event.code]
+            names = evdev.ecodes.BTN[event.code]
+            code = names if isinstance(names, str) else names[-1]
             break
     keyboards = [
         path for path in Path("/dev/input").glob("event*") if path not in nodes and os.access(path, os.R_OK)
