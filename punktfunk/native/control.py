@@ -51,6 +51,8 @@ MODES_BURST, MODE_INTERVAL_NS = 4, S
 by 8192."""
 BITRATES_BURST, BITRATE_INTERVAL_NS = 8, 250 * MS
 """The same for bitrates; one beyond what an encoder was opened for opens it again. Clients measure for 750 ms."""
+CURSOR_MODES_BURST, CURSOR_MODE_INTERVAL_NS = 8, 250 * MS
+"""The same for who draws the pointer; each change is a frame. People grab a mouse and let go of it."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_SHARD_BYTES = 1984

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import TypeVar
 
 from punktfunk.allowance import Allowance, Latest
 from punktfunk.errors import ProtocolError, UnitError
@@ -11,6 +12,8 @@ from punktfunk.native.control import (
     BITRATE_INTERVAL_NS,
     BITRATES_BURST,
     CLOCK_ROUNDS,
+    CURSOR_MODE_INTERVAL_NS,
+    CURSOR_MODES_BURST,
     FIRST_FRAME_WAIT_NS,
     HANDSHAKE_BUDGET_NS,
     KEEP_QUIET_NS,
@@ -45,6 +48,8 @@ from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.framing import FrameReader, frame
 from punktfunk.native.handshake import ACCEPTED_VERSIONS, Hello, HostCaps, Start, Welcome, WireMode
 from punktfunk.units import Mode
+
+T = TypeVar("T")
 
 
 class HostState(Enum):
@@ -89,6 +94,9 @@ class HostControl:
         self._budget = Allowance(MESSAGE_BURST, MESSAGE_INTERVAL_NS, now_ns)
         self._modes: Latest[Mode] = Latest(Allowance(MODES_BURST, MODE_INTERVAL_NS, now_ns))
         self._bitrates: Latest[int] = Latest(Allowance(BITRATES_BURST, BITRATE_INTERVAL_NS, now_ns))
+        self._cursor_modes: Latest[bool] = Latest(
+            Allowance(CURSOR_MODES_BURST, CURSOR_MODE_INTERVAL_NS, now_ns)
+        )
         self._deadline_ns: int | None = now_ns + HANDSHAKE_BUDGET_NS
         self._echoes = 0
         self._last_echo_ns = 0
@@ -118,6 +126,7 @@ class HostControl:
             self._quiet_until_ns() if self._held else None,
             self._modes.due_ns(),
             self._bitrates.due_ns(),
+            self._cursor_modes.due_ns(),
         ]
         return min((at for at in times if at is not None), default=None)
 
@@ -281,13 +290,11 @@ class HostControl:
             case messages.LossReport(loss_ppm):
                 self._outputs.put(LossReported(min(loss_ppm, 1_000_000)))
             case messages.SetBitrate(kbps):
-                if self._bitrates.ask(clamp_bitrate_kbps(kbps)) is not None:
-                    self._outputs.counters["rate_limited"] += 1
-                self._release_requests(now_ns)
+                self._ask(self._bitrates, clamp_bitrate_kbps(kbps), now_ns)
             case messages.ProbeRequest(kbps, duration_ms):
                 self._outputs.put(ProbeRequested(min(kbps, MAX_PROBE_KBPS), min(duration_ms, MAX_PROBE_MS)))
             case messages.CursorRenderMode(client_draws) if self._tells_cursor:
-                self._outputs.put(CursorDrawnBy(client_draws != 0))
+                self._ask(self._cursor_modes, client_draws != 0, now_ns)
             case messages.Unknown():
                 self._outputs.counters["unknown"] += 1
             case _:
@@ -312,12 +319,20 @@ class HostControl:
             self.mode_changed(False, replaced, now_ns)
         self._release_requests(now_ns)
 
+    def _ask(self, requests: Latest[T], request: T, now_ns: int) -> None:
+        """Pass a request on, at once or in its turn; count one that it replaces."""
+        if requests.ask(request) is not None:
+            self._outputs.counters["rate_limited"] += 1
+        self._release_requests(now_ns)
+
     def _release_requests(self, now_ns: int) -> None:
         """Pass on what costs the stream much, at its rate; the newest request of a kind is never lost."""
         if (mode := self._modes.take(now_ns)) is not None:
             self._outputs.put(ModeRequested(mode))
         if (kbps := self._bitrates.take(now_ns)) is not None:
             self._outputs.put(BitrateRequested(kbps))
+        if (client_draws := self._cursor_modes.take(now_ns)) is not None:
+            self._outputs.put(CursorDrawnBy(client_draws))
 
     def _send(self, payload: bytes, now_ns: int) -> None:
         """Send a message, but not between the client's clock rounds, where it would end them (section 2.4)."""

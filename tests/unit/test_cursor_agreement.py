@@ -71,6 +71,22 @@ def test_a_client_says_at_any_time_who_draws_it() -> None:
     assert [event.client for _, event in pair.host_event(control.CursorDrawnBy)] == [False, True, True]
 
 
+def test_a_client_that_changes_its_mind_at_once_and_again_is_held_to_a_rate_and_its_last_word_counts() -> (
+    None
+):
+    pair = agreed(asks=True, promises=True)
+    pair.run(S)
+    for number in range(101):
+        pair.host.receive(frame(messages.CursorRenderMode(number % 2).encode()), pair.now)
+    pair.run(MS)
+    assert len(pair.host_event(control.CursorDrawnBy)) == control.CURSOR_MODES_BURST
+    pair.run(control.CURSOR_MODE_INTERVAL_NS)
+    told = [event.client for _, event in pair.host_event(control.CursorDrawnBy)]
+    assert len(told) == control.CURSOR_MODES_BURST + 1
+    assert told[-1] is False, "the hundred-and-first"
+    assert pair.host.counters["rate_limited"] == 101 - len(told)
+
+
 class Desktop:
     description = "this sway"
 
