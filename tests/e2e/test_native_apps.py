@@ -113,8 +113,10 @@ def test_an_app_is_named_streamed_left_found_again_and_ended(tmp_path: Path) -> 
     asyncio.run(asyncio.wait_for(scenario(), 120))
     done = [step for step in boards[0].done if step != "release_all"]
     first = f"provide board-0 {MODE}"
-    assert done[:6] == [first, "give_back board-0", "run chalk --white /", first, "give_back board-0", first]
-    assert [step for step in done[6:] if step != "give_back board-0"] == ["end", "close"]
+    # An output that nobody looks at any more is given back beside what is done next.
+    steps = [step for step in done if step != "give_back board-0"]
+    assert steps == [first, "run chalk --white /", first, first, "end", "close"]
+    assert len(done) - len(steps) >= 2
     assert done[-1] == "close", "nobody captures what is closed"
 
 
