@@ -100,8 +100,8 @@ def test_an_output_that_goes_ends_the_capture_with_a_reason(
     capture.capture()
     compositor.stop_session()
     with pytest.raises(MediaError, match="OUT-1 has gone"):
-        while True:  # a process that was kept waiting gives the last picture again first
-            capture.capture()
+        # A process that was kept waiting gives the last picture again first.
+        list(iter(capture.capture, None))
     capture.close()
 
 
