@@ -304,7 +304,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(name="netem-vm")
 def netem_vm(session: nox.Session) -> None:
-    """Prove the netem link in a virtual machine whose kernel has sch_netem (software emulation)."""
+    """Prove the netem link and DMA-BUFs in a virtual machine whose kernel has them (software emulation)."""
     _prepare(session)
     _run(session, "python", "-m", "harness.vm", *session.posargs)
 

@@ -1,4 +1,4 @@
-"""``python -m harness.vm``: prove the netem link in a virtual machine, or run any command there."""
+"""``python -m harness.vm``: prove in a virtual machine what this kernel may lack, or run any command there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from harness.vm.machine import run_in_vm
 from punktfunk.errors import PunktfunkError
 from punktfunk.terminal import say
 
-PROOF = ("-m", "pytest", "-v", "--tb=short", "--color=no", "-p", "pytest_timeout", "tests/net/test_netem.py")
-"""Run when no command is given: the tests of the netem link, which need the kernel's ``sch_netem``."""
+PROOF = ("-m", "pytest", "-v", "--tb=short", "--color=no", "-p", "pytest_timeout")
+PROVEN = ("tests/net/test_netem.py", "tests/e2e/test_real_dma_buf.py")
+"""Run when no command is given: what needs the kernel's ``sch_netem``, and its DMA-BUFs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=230.0, help="seconds that the machine may run")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="folder for the kernel (default: the user's cache)")
-    parser.add_argument("command", nargs="*", help="default: the tests of the netem link")
+    parser.add_argument("command", nargs="*", help="default: the tests of the netem link and of DMA-BUFs")
     given = parser.parse_args(arguments)
     begin = time.monotonic()
     try:
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"vm: image ready after {time.monotonic() - begin:.1f} s")
         status = run_in_vm(
             image,
-            given.command or [sys.executable, *PROOF],
+            given.command or [sys.executable, *PROOF, *PROVEN],
             timeout_s=given.timeout,
             processors=given.cpus,
             environment={

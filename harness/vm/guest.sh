@@ -10,7 +10,7 @@ mkdir -p /run/netns /run/out /dev/pts /dev/shm /lib/modules
 mount -t devpts devpts /dev/pts; mount -t tmpfs tmpfs /dev/shm
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 out /run/out
 ln -sfn "$VM_MODULES/lib/modules/$(uname -r)" "/lib/modules/$(uname -r)"
-for m in veth tun sch_netem sch_tbf ifb; do
+for m in veth tun sch_netem sch_tbf ifb vgem; do
   $B modprobe $m || echo "vm: the module $m did not load"
 done
 cd "$VM_CWD" || echo "vm: there is no folder $VM_CWD"

@@ -30,6 +30,9 @@ from punktfunk.errors import CapabilityError, HarnessError
 
 _MODULE_FOLDERS = (
     "drivers/virtio",
+    "drivers/gpu/drm/drm.ko",
+    "drivers/gpu/drm/drm_shmem_helper.ko",
+    "drivers/gpu/drm/vgem",
     "net/9p",
     "fs/9p",
     "fs/fscache",

@@ -1,7 +1,4 @@
-"""DMA-BUFs of the kernel itself, where it has its driver vgem: in the machine of ``nox -s netem-vm``, else skipped.
-
-nox -s netem-vm -- python -m pytest -v tests/e2e/test_real_dma_buf.py
-"""
+"""DMA-BUFs of the kernel itself, where it has its driver vgem: in the machine of ``nox -s netem-vm``, else skipped."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from harness.network.pace import EMULATED
 from punktfunk.desktop.pipewire import library
 from punktfunk.desktop.pipewire.formats import VideoFormat
 from punktfunk.desktop.pipewire.pictures import PictureBuffer
@@ -51,7 +49,8 @@ def _node() -> Path | None:
 def allocated() -> Iterator[Allocated]:
     node = _node()
     if node is None:
-        pytest.skip("the kernel's driver vgem is not loaded; proven by nox -s netem-vm (see above)")
+        assert not EMULATED, "the machine's kernel has no vgem"
+        pytest.skip("the kernel's driver vgem is not loaded; proven by nox -s netem-vm")
     before = open_descriptors()
     card = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     try:
