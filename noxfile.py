@@ -304,7 +304,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(name="netem-vm")
 def netem_vm(session: nox.Session) -> None:
-    """Prove the netem link and DMA-BUFs in a virtual machine whose kernel has them (software emulation)."""
+    """Prove the netem link (or DMA-BUFs) in a virtual machine whose kernel has what this one may lack."""
     _prepare(session)
     _run(session, "python", "-m", "harness.vm", *session.posargs)
 

@@ -15,8 +15,8 @@ from punktfunk.errors import PunktfunkError
 from punktfunk.terminal import say
 
 PROOF = ("-m", "pytest", "-v", "--tb=short", "--color=no", "-p", "pytest_timeout")
-PROVEN = ("tests/net/test_netem.py", "tests/e2e/test_real_dma_buf.py")
-"""Run when no command is given: what needs the kernel's ``sch_netem``, and its DMA-BUFs."""
+PROVEN = {"netem": "tests/net/test_netem.py", "dma-buf": "tests/e2e/test_real_dma_buf.py"}
+"""What is run when no command is given: tests of what this machine's kernel may lack."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=230.0, help="seconds that the machine may run")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="folder for the kernel (default: the user's cache)")
-    parser.add_argument("command", nargs="*", help="default: the tests of the netem link and of DMA-BUFs")
+    parser.add_argument("--prove", choices=PROVEN, default="netem", help="the netem link, or DMA-BUFs")
+    parser.add_argument("command", nargs="*", help="run this in place of the tests")
     given = parser.parse_args(arguments)
     begin = time.monotonic()
     try:
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(f"vm: image ready after {time.monotonic() - begin:.1f} s")
         status = run_in_vm(
             image,
-            given.command or [sys.executable, *PROOF, *PROVEN],
+            given.command or [sys.executable, *PROOF, PROVEN[given.prove]],
             timeout_s=given.timeout,
             processors=given.cpus,
             environment={

@@ -1,4 +1,4 @@
-"""DMA-BUFs of the kernel itself, where it has its driver vgem: in the machine of ``nox -s netem-vm``, else skipped."""
+"""DMA-BUFs of the kernel itself, where it has vgem: in the machine of ``nox -s netem-vm -- --prove dma-buf``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def allocated() -> Iterator[Allocated]:
     node = _node()
     if node is None:
         assert not EMULATED, "the machine's kernel has no vgem"
-        pytest.skip("the kernel's driver vgem is not loaded; proven by nox -s netem-vm")
+        pytest.skip("the kernel's driver vgem is not loaded; proven by nox -s netem-vm -- --prove dma-buf")
     before = open_descriptors()
     card = os.open(node, os.O_RDWR | os.O_CLOEXEC)
     try:
