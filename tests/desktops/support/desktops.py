@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from punktfunk.desktop import BackendName
 from punktfunk.desktop.app_id import APP_ID
-from punktfunk.media.handover import Way
 from tests.desktops.support.compositors import Compositor, KWin, Labwc, Mutter, Sway
 from tests.desktops.support.portals import GnomePerson, Portals, allow_on_plasma, write_application
 from tests.desktops.support.session import UserSession, user_session
@@ -49,8 +48,6 @@ class Kind:
     """What is typed into the test window."""
     path: Callable[[Path], str] | None = None
     """What makes programs of the rig in a folder, and returns what comes first in PATH."""
-    way: Way = Way.MEMORY
-    """How its pictures reach the encoder: some compositors could shorten the memory of theirs."""
 
 
 def _as_a_program(compositor: Compositor) -> None:
@@ -70,7 +67,6 @@ _GAMESCOPE: Final = Kind(
     # Programs of Wayland, as the test window is, are not told of Shift there; those of X11 are (test_gamescope.py).
     text="hello, world. 42;x",
     path=gamescope_in,
-    way=Way.COPIED,
 )
 KINDS: Final = {
     kind.name: kind
