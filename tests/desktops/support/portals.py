@@ -11,9 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
+import pytest
+
 from punktfunk.desktop.bus_reply import BusError
 from punktfunk.desktop.capture import PipeWireScreen, open_capture
 from punktfunk.desktop.session_bus import SessionBus
+from punktfunk.errors import DesktopError
 from punktfunk.media import VideoSource
 from punktfunk.units import Mode
 from tests.desktops.support.compositors import Compositor
@@ -132,6 +135,7 @@ class GnomePerson:
     def __init__(self, desktop: Compositor) -> None:
         self.answered = 0
         """How many questions."""
+        self._desktop = desktop
         self._bus = SessionBus(desktop.session.env["DBUS_SESSION_BUS_ADDRESS"])
         self._remote = str(desktop.session.runtime / "pipewire-0")
         made = self._bus.call(_REMOTE, f"/{_REMOTE.replace('.', '/')}", _REMOTE, "CreateSession")
@@ -142,7 +146,7 @@ class GnomePerson:
 
     def share(self, what: str, *, interaction: bool = True) -> None:
         """Allow it: ``monitor`` or ``virtual``, and that keys and pointer are taken."""
-        with self._looking() as eyes:
+        with self._before_a_mutter_that_lasts(), self._looking() as eyes:
             eventually(lambda: _is_dialog(eyes), "the question on the screen")
             time.sleep(_SETTLED_S)
             if interaction:
@@ -153,7 +157,7 @@ class GnomePerson:
 
     def cancel(self) -> None:
         """Refuse it."""
-        with self._looking() as eyes:
+        with self._before_a_mutter_that_lasts(), self._looking() as eyes:
             eventually(lambda: _is_dialog(eyes), "the question on the screen")
             time.sleep(_SETTLED_S)
             self._click(360, 132)
@@ -162,6 +166,16 @@ class GnomePerson:
     def _until_gone(self, eyes: VideoSource) -> None:
         eventually(lambda: not _is_dialog(eyes), "the question to go")
         self.answered += 1
+
+    @contextlib.contextmanager
+    def _before_a_mutter_that_lasts(self) -> Iterator[None]:
+        """Judge nothing where Mutter crashes while it is looked at and clicked on, which 48 and 50 do now and then."""
+        try:
+            yield
+        except DesktopError:
+            if self._desktop.crashes():
+                pytest.xfail("Mutter crashed while its person looked and clicked, by Mutter's own interfaces")
+            raise
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[VideoSource]:
