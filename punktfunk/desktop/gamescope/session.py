@@ -12,7 +12,7 @@ from punktfunk.desktop.supervised_session import SupervisedSession
 from punktfunk.errors import PunktfunkError
 from punktfunk.units import Mode
 
-_OPEN_LIMIT_S: Final = 25.0
+_OPEN_LIMIT_S: Final = 45.0
 """PipeWire, and gamescope's own limit."""
 
 
