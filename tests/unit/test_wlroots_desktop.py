@@ -173,11 +173,12 @@ def test_an_output_goes_with_its_stream_although_the_connection_has_failed(
     desktop.give_back(first)
     assert list(sway.outputs) == ["DP-1", second.name], "it would stay there until the next client comes"
     # One that hangs as well keeps it for now.
-    monkeypatch.setattr(sway_ipc, "_ANSWER_LIMIT_S", 0.05)
-    desktop._virtual._ipc._socket.settimeout(0.05)  # type: ignore[union-attr]  # it was made
-    sway.answers.clear()
-    desktop.give_back(second)
     assert desktop._virtual is not None
+    sway.answers.clear()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(sway_ipc, "_ANSWER_LIMIT_S", 0.05)
+        desktop._virtual._ipc._socket.settimeout(0.05)
+        desktop.give_back(second)
     assert [each.name for each in desktop._virtual.outputs] == [second.name], "to be tried again"
     sway.answers.set()
     desktop.give_back(second)
