@@ -190,7 +190,9 @@ def _move_over_a_still_picture(desktop: StreamedDesktop, opened: UserSession, ou
 
 def _pointed(opened: UserSession, told: list[CursorUpdate], x: int, y: int) -> bool:
     surface = SurfaceSize(MODE.width, MODE.height)
-    opened.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=x, y=y, surface=surface))
+    # PipeWire may lose what tells a movement alone, and a pointer that stays is not told again.
+    for beside in (3, 0):
+        opened.inject(InputEvent(InputKind.MOUSE_ABSOLUTE, x=x + beside, y=y, surface=surface))
     return bool(told) and told[-1].visible and abs(told[-1].x - x) <= 1 and abs(told[-1].y - y) <= 1
 
 
