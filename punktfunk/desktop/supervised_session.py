@@ -30,6 +30,7 @@ from punktfunk.errors import (
     UsageError,
     VulkanMissingError,
 )
+from punktfunk.interpreter import module_command
 from punktfunk.process import interrupts
 from punktfunk.process.channel import Channel
 
@@ -191,7 +192,7 @@ class SupervisedSession(Generic[Opened]):
     def _start(self) -> tuple[subprocess.Popen[bytes], Channel]:
         ours, theirs = Channel.pair()
         self._socket = ours
-        command = [sys.executable, "-m", "punktfunk.desktop.supervisor", "--channel", str(theirs.fileno())]
+        command = [*module_command("punktfunk.desktop.supervisor"), "--channel", str(theirs.fileno())]
         try:
             with interrupts.held_back():
                 process = subprocess.Popen(

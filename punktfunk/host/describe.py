@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from punktfunk.errors import CapabilityError, ConfigError, CursorPaintedError
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.desktop import DesktopPool
@@ -21,6 +23,18 @@ def describe_encoder(config: HostConfig) -> str:
     """Return which encoder makes the pictures and why; raise what is missing for one that was asked for by name."""
     codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
     return str(choose_encoder(codec, config.encoder))
+
+
+def try_encoders(config: HostConfig) -> None:
+    """Try what clients may ask for, once for all: a GPU's encoders take seconds, and 20 each where a driver hangs.
+
+    Not in the host's event loop, which would hold all clients that long. Raises what is missing for an encoder that was
+    asked for by name, in the first codec that it is needed for.
+    """
+    describe_encoder(config)
+    for codec in Codec if config.codec == "auto" else ():
+        with contextlib.suppress(CapabilityError):  # told to whoever asks for that codec
+            choose_encoder(codec, config.encoder)
 
 
 def require_encoder(config: HostConfig) -> None:

@@ -17,7 +17,13 @@ from punktfunk.errors import ConfigError, CursorPaintedError, PunktfunkError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.host.apps import AppCatalogue
 from punktfunk.host.awake import Awake
-from punktfunk.host.describe import describe_encoder, describe_stream, require_cursor, require_encoder
+from punktfunk.host.describe import (
+    describe_encoder,
+    describe_stream,
+    require_cursor,
+    require_encoder,
+    try_encoders,
+)
 from punktfunk.host.desktop import DesktopPool
 from punktfunk.host.gamestream.announcement import moonlight_service
 from punktfunk.host.gamestream.pairing import WIRE as GAMESTREAM
@@ -133,6 +139,7 @@ class Served:
             config = with_settings(self.config, {name: values[name] for name in changes})
             if not changes.keys().isdisjoint({"encoder", "codec"}):
                 await asyncio.to_thread(require_encoder, config.host)
+                await asyncio.to_thread(try_encoders, config.host)
             if "cursor" in changes:
                 try:
                     require_cursor(config.host, self.desktop)

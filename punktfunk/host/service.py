@@ -14,6 +14,7 @@ from punktfunk import log
 from punktfunk.app import DESKTOP, App
 from punktfunk.errors import ConfigError
 from punktfunk.host.config import HostConfig
+from punktfunk.host.describe import try_encoders
 from punktfunk.host.desktop import DesktopPool, own_backend
 from punktfunk.host.native.pairing import NativePairing
 from punktfunk.host.native.server import NativeServer
@@ -24,7 +25,6 @@ from punktfunk.host.session_report import SessionReport
 from punktfunk.host.sessions import Sessions
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_limit import StrangerLog
-from punktfunk.media import Codec, choose_encoder
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.units import Bitrate
 
@@ -112,8 +112,7 @@ class Host:
             raise ConfigError("this host was given no desktop", "punktfunk serve --source desktop opens one")
         if self._factories and config.source.kind != "synthetic":
             # Better now than with the first client: what is missing is told, and a GPU's encoders take a second to try.
-            codec = Codec.H264 if config.codec == "auto" else Codec(config.codec)
-            await asyncio.to_thread(choose_encoder, codec, config.encoder)
+            await asyncio.to_thread(try_encoders, config)
         if self._identity is None:
             self._identity = await asyncio.to_thread(_identity, config.state_dir)
         # Settings may have changed meanwhile: management is served before the wires are.

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 LOOK_S: Final = 0.5
-LOOKS: Final = 20
+LOOKS: Final = 40
+"""Together more than any wait of a worker's loop that has a limit of its own: for a first picture, up to 14 s."""
 IDLE_SHARE: Final = 0.1
 """A process that uses more of a CPU than this computes: then it is slow, and does not stand still."""
 

@@ -47,6 +47,12 @@ class WorkerEnd:
         with contextlib.suppress(SessionClosedError):
             self._channel.send(message)
 
+    def offer(self, message: Any) -> bool:
+        """Send a message unless that would have to wait; ``False`` where the control process reads too slowly."""
+        with contextlib.suppress(SessionClosedError):
+            return self._channel.offer(message)
+        return True
+
     def poll(self) -> tuple[Any, list[int]] | None:
         """Return the next message if there is one."""
         try:

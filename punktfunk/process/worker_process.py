@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from punktfunk.errors import CapabilityError, SessionClosedError
+from punktfunk.interpreter import module_command
 from punktfunk.process import interrupts
 from punktfunk.process.channel import Channel
 
@@ -44,7 +45,7 @@ class WorkerProcess:
         self._kill_timer: asyncio.TimerHandle | None = None
         self.exit_status: int | None = None
         ours, theirs = Channel.pair()
-        command = [sys.executable, "-m", module, "--channel", str(theirs.fileno()), *arguments]
+        command = [*module_command(module), "--channel", str(theirs.fileno()), *arguments]
         try:
             with interrupts.held_back():
                 self._process = subprocess.Popen(

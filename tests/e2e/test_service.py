@@ -180,7 +180,7 @@ def test_a_unit_that_somebody_changed_and_one_of_another_installation_are_left_a
 ) -> None:
     ours = installation.path.read_bytes()
     unit = Unit(Session.GRAPHICAL, program(), OPTIONS)
-    installation.path.write_bytes(ours.replace(b"RestartSec=5", b"RestartSec=6"))
+    installation.path.write_bytes(ours.replace(b"RestartSec=10", b"RestartSec=6"))
     with pytest.raises(ForeignFileError, match="was changed after punktfunk wrote it"):
         installation.install(unit)
     assert b"RestartSec=6" in installation.path.read_bytes()
@@ -263,3 +263,16 @@ def _udp_port(process: int) -> int:
     lines = [line.split() for line in Path(f"/proc/{process}/net/udp").read_text().splitlines()[1:]]
     (port,) = {int(line[1].partition(":")[2], 16) for line in lines if line[9] in inodes}
     return port
+
+
+def test_a_service_starts_its_workers_as_it_was_started_itself() -> None:
+    script = "from punktfunk.interpreter import module_command; print(module_command('json')[1:])"
+    for options, command in (((), "['-m', 'json']"), (("-P",), "['-P', '-m', 'json']")):
+        done = subprocess.run(
+            [sys.executable, *options, "-c", script],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == command

@@ -463,7 +463,7 @@ def test_a_worker_that_is_held_in_a_library_says_so_and_ends_its_session() -> No
         [report] = sessions.history.ended()
         assert report.failed
         assert (report.stream_reason or "").startswith(
-            "the stream stood still for 10 s in a picture of synthetic"
+            "the stream stood still for 20 s in a picture of synthetic"
         )
         sessions.start_no_more()
         await sessions.stop()

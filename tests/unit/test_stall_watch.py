@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from punktfunk.process.stall_watch import Stall
+from punktfunk.desktop.capture import pipewire, provoke
+from punktfunk.process.stall_watch import LOOK_S, LOOKS, Stall
 
 IDLE_NS = 50
 
@@ -27,3 +28,8 @@ def test_a_loop_that_never_began_stands_still_too() -> None:
 
 def test_a_process_that_computes_is_slow_and_does_not_stand_still() -> None:
     assert looks((1, 0), (1, 0), (1, 50), (1, 50), (1, 50), (1, 50)) == [*[False] * 5, True]
+
+
+def test_no_wait_of_a_worker_that_has_a_limit_of_its_own_is_taken_for_a_stall() -> None:
+    shown_s = len(pipewire._FIRST_LIMITS_S) * (provoke._SHOWN_S + 0.1)
+    assert sum(pipewire._FIRST_LIMITS_S) + shown_s + 2 < LOOK_S * LOOKS

@@ -12,6 +12,7 @@ import os
 import time
 from array import array
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class StreamProgram:
         """Replacements of this producer's encoder that are known here."""
         self._next_mode = NextMode()
         self._separates_cursor = spec.separate_cursor
+        self._untold_cursor: CursorUpdate | None = None
         self._wants_source = False
         """Whether what is being built is for a source that was lost, and not for a mode."""
         self._handover: Decision | None = None
@@ -218,6 +220,8 @@ class StreamProgram:
         while (received := self._end.poll()) is not None:
             self._obey(*received)
         self._take_next_mode()
+        if (untold := self._untold_cursor) is not None:
+            self._tell_cursor(untold)
         if sender.take_recovery_request() and self._keyframes.dropped():
             self._producer.request_key()
         self._tell_refusals(sender)
@@ -316,7 +320,10 @@ class StreamProgram:
         self._producer.separate_cursor(self._tell_cursor if self._separates_cursor else None)
 
     def _tell_cursor(self, update: CursorUpdate) -> None:
-        self._end.send(messages.CursorTold.of(update))
+        """Report the pointer, or keep it for later: pictures do not wait for a host that reads slowly."""
+        if self._untold_cursor is not None and update.shape is None:
+            update = replace(update, shape=self._untold_cursor.shape)
+        self._untold_cursor = None if self._end.offer(messages.CursorTold.of(update)) else update
 
     def _change_mode(self, mode: Mode, source: dict[str, Any] | None, connection: int | None = None) -> None:
         if isinstance(self._source, SyntheticSpec):

@@ -108,15 +108,14 @@ def _body(unit: Unit) -> str:
     return f"""\
 [Unit]
 Description=punktfunk: streams this user's desktop to paired clients
-{bound}StartLimitIntervalSec=10min
-StartLimitBurst=30
+{bound}StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 NotifyAccess=main
 ExecStart=:{command_line((*unit.program, "serve", *unit.options))}
 Restart=on-failure
-RestartSec=5
+RestartSec=10
 TimeoutStartSec={START_LIMIT_S}
 TimeoutStopSec=20
 WatchdogSec={WATCHDOG_S}

@@ -22,6 +22,7 @@ from punktfunk.errors import (
     EngineMissingError,
     PunktfunkError,
 )
+from punktfunk.interpreter import module_command
 from punktfunk.media.encoders.base import EncoderConfig, EncoderName
 from punktfunk.units import Mode
 
@@ -70,7 +71,7 @@ def check_isolated(
 
 def _run(names: Iterable[EncoderName], limit_s: float) -> tuple[bytes, str, bool]:
     """Return what a process said that tries these encoders, how it ended in words, and whether it had to be ended."""
-    command = [sys.executable, "-m", __name__, *names]
+    command = [*module_command(__name__), *names]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False

@@ -28,7 +28,7 @@ _KERNEL_HINT: Final = (
     "load the GPU's kernel driver (amdgpu, i915, xe); in a container pass /dev/dri on (--device /dev/dri)"
 )
 _GROUP_HINT: Final = (
-    "usermod -aG render $USER, then log in again; where it belongs to another group, that one"
+    "as root: usermod -aG render USER, then log in again; where it belongs to another group, that one"
 )
 _PROFILES: Final = {
     # High, Main and Constrained Baseline: FFmpeg takes the first that there is.

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from punktfunk.errors import CodecUnavailableError, MediaError
+from punktfunk.interpreter import module_command
 from punktfunk.media import frame_marker, quality
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.encoders import RateChange, open_encoder
@@ -87,7 +88,7 @@ def run_self_test(config: EncoderConfig, codec: Codec, frames: int) -> SelfTest:
 def run_isolated(config: EncoderConfig, codec: Codec, frames: int) -> SelfTest:
     """Do the same in a process of its own, for an encoder whose driver may end that or hang."""
     limit_s = _START_LIMIT_S + frames * _PICTURE_LIMIT_S
-    command = [sys.executable, "-m", __name__, config.model_dump_json(), codec, str(frames)]
+    command = [*module_command(__name__), config.model_dump_json(), codec, str(frames)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit_s, check=False
