@@ -1,7 +1,8 @@
 """Idle held off by the compositor itself, for wlroots sessions, which mostly have nobody on the bus to ask.
 
-Compositors of wlroots count a surface that no window was made of as visible, so that nothing has to be shown. Others
-want a window that can be seen, and have a screen saver or a session manager instead.
+Compositors of wlroots count a surface that no window was made of as visible, so that nothing has to be shown. sway has
+not done so since 1.12, which is found out by asking it whether it is idle. Others want a window that can be seen, and
+have a screen saver or a session manager instead.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ import select
 import threading
 from typing import Final
 
+from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.wayland import connect
 from punktfunk.errors import CapabilityError, DesktopError
 
 _MANAGER: Final = "zwp_idle_inhibit_manager_v1"
 _WLROOTS: Final = "zwlr_virtual_pointer_manager_v1"
 """What a compositor of that family offers."""
+_NOTIFIER: Final = "ext_idle_notifier_v1"
+_IDLE_MS: Final = 1
+_IDLE_TOLD_S: Final = 0.25
+"""In which a compositor says that it has been idle for a millisecond, unless somebody is at its keyboard just then."""
+
+_REFUSAL: Final = "the compositor does not hold idle off without a window"
 
 
 class IdleInhibitor:
@@ -32,6 +40,7 @@ class IdleInhibitor:
             self._surface = self._connection.bind("wl_compositor", 1).create_surface()
             self._inhibitor = self._connection.bind(_MANAGER, 1).create_inhibitor(self._surface)
             self._connection.round_trip()
+            self._require_awake()
         except BaseException:
             self._connection.close()
             raise
@@ -56,7 +65,22 @@ class IdleInhibitor:
 
     def _require(self) -> None:
         if not (self._connection.offers(_WLROOTS) and self._connection.offers(_MANAGER)):
-            raise CapabilityError("the compositor does not hold idle off without a window")
+            raise CapabilityError(_REFUSAL)
+
+    def _require_awake(self) -> None:
+        """Raise CapabilityError where the compositor says that it is idle, although that is held off."""
+        if not self._connection.offers(_NOTIFIER):
+            return
+        told: list[object] = []
+        seat = self._connection.bind("wl_seat", 1)
+        notice = self._connection.bind(_NOTIFIER, 1).get_idle_notification(_IDLE_MS, seat)
+        notice.dispatcher["idled"] = told.append
+        deadline = monotonic_ns() + round(_IDLE_TOLD_S * 1e9)
+        while not told and (left := deadline - monotonic_ns()) > 0:
+            self._connection.dispatch(left / 1e9)
+        notice.destroy()
+        if told:
+            raise CapabilityError(_REFUSAL)
 
     def _read(self) -> None:
         """Take what the compositor tells all its clients: one that does not read is thrown out in the end."""
