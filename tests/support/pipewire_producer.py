@@ -141,40 +141,42 @@ class Producer:
         chunk: Mapping[str, int] | None = None,
     ) -> None:
         """Give a picture (height, width, 4), or none; ``metas`` are put in as they are, and so is ``chunk``."""
-        handles: list[int] = []
-
-        def dequeued() -> bool:
-            if self._closing:
-                return True
-            with self._locked():
-                handle = self._pw.pw_stream_dequeue_buffer(self._stream)
-            handles.extend([handle] if handle else [])
-            return bool(handle)
-
-        eventually(dequeued, "a free buffer")
-        if not handles:
-            return
-        [handle] = handles
-        buffer = library.StreamBuffer.from_address(handle).buffer.contents
-        data = buffer.datas[0]
         now = self.given_ns = monotonic_ns() if pts is None else pts
         given = {HEADER: struct.pack("=IIqqQ", 0, 0, now, 0, sequence), **(metas or {})}
+
+        def done() -> bool:
+            if self._closing:
+                return True
+            # In one: another format takes the buffers away, those that are being drawn into as well.
+            with self._locked():
+                handle = self._pw.pw_stream_dequeue_buffer(self._stream)
+                if not handle:
+                    return False
+                self._fill(handle, pixels, given, chunk or {})
+                self._pw.pw_stream_queue_buffer(self._stream, handle)
+            return True
+
+        eventually(done, "a free buffer")
+
+    def _fill(
+        self, handle: int, pixels: np.ndarray | None, metas: Mapping[int, bytes], chunk: Mapping[str, int]
+    ) -> None:
+        buffer = library.StreamBuffer.from_address(handle).buffer.contents
         for number in range(buffer.n_metas):
             meta = buffer.metas[number]
             if meta.type == BUSY:
                 continue  # the library counts in it who has the buffer
-            value = given.get(meta.type, bytes(min(meta.size, 64)))
+            value = metas.get(meta.type, bytes(min(meta.size, 64)))
             ctypes.memmove(meta.data, value, min(len(value), meta.size))
         size = 0
         if pixels is not None:
-            size = pixels.nbytes
+            # Drawn for the size that was: nobody is to see it in another.
+            size = min(pixels.nbytes, len(self._memory[handle]))
             if not self._is_short:
-                self._memory[handle][:size] = pixels.tobytes()
-        fields = {"offset": 0, "size": size, "stride": self.size[0] * 4, "flags": 0, **(chunk or {})}
+                self._memory[handle][:size] = pixels.tobytes()[:size]
+        fields = {"offset": 0, "size": size, "stride": self.size[0] * 4, "flags": 0, **chunk}
         for name, number in fields.items():
-            setattr(data.chunk.contents, name, number)
-        with self._locked():
-            self._pw.pw_stream_queue_buffer(self._stream, handle)
+            setattr(buffer.datas[0].chunk.contents, name, number)
 
     def deliver(self, pixels: np.ndarray, arrived: Callable[[], bool], **more: Any) -> None:
         """Give a picture, and again if PipeWire loses it, as it does while the cycle before is not over."""
