@@ -26,7 +26,9 @@ NAME = "punktfunk.service"
 UNITS = HOME / ".config" / "systemd" / "user"
 PUNKTFUNK = ("/venv/bin/python", "-m", "punktfunk")
 OPTIONS = ("--source=synthetic", "--frame-bytes=4000", "--frames=30", "--bind=127.0.0.1", "--no-mdns")
-WATCHDOG_S = 9
+WATCHDOG_S = 15
+START_S = 300
+"""An emulated processor beside a busy machine is slow."""
 ENV = {
     "HOME": str(HOME),
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -106,7 +108,7 @@ def run(words: tuple[str, ...], *, as_player: bool = False, fails_with: int = 0)
         groups = os.getgrouplist(USER, group)
         who = {"user": UID, "group": group, "extra_groups": groups, "env": ENV}
     done = subprocess.run(
-        words, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False, **who
+        words, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_S, check=False, **who
     )  # fmt: skip
     if done.returncode != fails_with:
         raise StepError(f"{shlex.join(words[-6:])} ended with {done.returncode}: {done.stdout} {done.stderr}")
@@ -167,7 +169,9 @@ def booted() -> str:
         UNITS.mkdir(parents=True)
         (UNITS / "desktop.target").write_text(DESKTOP)
         (UNITS / f"{NAME}.d").mkdir()
-        (UNITS / f"{NAME}.d" / "watchdog.conf").write_text(f"[Service]\nWatchdogSec={WATCHDOG_S}\n")
+        (UNITS / f"{NAME}.d" / "watchdog.conf").write_text(
+            f"[Service]\nWatchdogSec={WATCHDOG_S}\nTimeoutStartSec={START_S}\n"
+        )
         root("chown", "-R", f"{USER}:", str(HOME))
     uptime = Path("/proc/uptime").read_text().split()[0]
     return f"user space and multi-user.target after {uptime} s"
