@@ -22,7 +22,7 @@ from harness.network.topology import (
     segment_address,
     topology,
 )
-from punktfunk.announcement import Announcement, Service
+from punktfunk.announcement import Announcement, Service, speaking_interfaces
 from punktfunk.host.gamestream.announcement import SERVICE_TYPE, moonlight_service
 from punktfunk.host.gamestream.pairing import WIRE
 from punktfunk.interfaces import mac_of
@@ -140,6 +140,7 @@ def test_each_network_hears_the_addresses_of_its_own_interface_and_follows_them(
     with_device(networks.host, "left0", lambda ip, i: ip.link("set", index=i, state="down"))
     eventually(lambda: len(announcement.places) == 1, "the interface that is down is left alone")
     with_device(networks.host, "left0", lambda ip, i: ip.link("set", index=i, state="up"))
+    eventually(lambda: networks.left.run(speaking_interfaces), "the carrier at the other end of the cable")
     # IPv6 addresses went with the interface; those of IPv4 have stayed.
     heard(left, [("10.77.0.1",)])
 
