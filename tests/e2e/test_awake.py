@@ -106,6 +106,7 @@ def test_whoever_held_the_session_awake_is_asked_again_once_they_or_the_bus_are_
     sessions = SimpleNamespace(
         workers=lambda: [report], live=lambda: [report], on_change=lambda _report: None
     )
+    again = "idle and sleep held off again"
 
     def said(event: str) -> int:
         return sum(entry.event == event for entry in ring.entries())
@@ -128,6 +129,7 @@ def test_whoever_held_the_session_awake_is_asked_again_once_they_or_the_bus_are_
             await comes(lambda: said(awake_module._MAY_GO_IDLE), "it is told that nobody holds it any more")
             with services(address, SAVER) as desktop:
                 await comes(lambda: desktop.held, "the saver that was started again is asked again")
+                await comes(lambda: said(again) == 1, "before it ends once more")
                 await comes(lambda: not report.notices, "which is not locked")
         with session_bus(tmp_path), services(address, SAVER) as desktop:
             await comes(lambda: desktop.held, "another bus is asked")
@@ -141,7 +143,7 @@ def test_whoever_held_the_session_awake_is_asked_again_once_they_or_the_bus_are_
             ),
             "every connection to be closed",
         )
-        assert said("idle and sleep held off again") == 2
+        assert said(again) == 2
         assert said(awake_module._MAY_GO_IDLE) <= 2, "once a loss"
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
