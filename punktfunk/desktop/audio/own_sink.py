@@ -53,8 +53,7 @@ wait_until() {{
     tries=$2
     until eval "$1"; do tries=$((tries - 1)); [ $tries -gt 0 ] || return 1; sleep 0.1; done
 }}
-wait_until 'configured > /dev/null' 50 || exit 1
-before=$(configured) || exit 1
+wait_until 'before=$(configured)' 50 || exit 1
 before=$(printf '%s' "$before" | sed -n "s/.*key:'$key' value:'\\(.*\\)' type:.*/\\1/p")
 case "$before" in *'"{SINK}"'*) before= ;; esac
 printf '%s\\n' "$before" > "$1" || exit 1
@@ -66,13 +65,15 @@ for tries_of_it in 15 15 50; do
     maker=
 done
 [ "$maker" ] || exit 1
-timeout 5 pw-metadata 0 $key '{{"name":"{SINK}"}}' Spa:String:JSON > /dev/null \
+choose() {{ timeout 5 pw-metadata 0 $key '{{"name":"{SINK}"}}' Spa:String:JSON > /dev/null; }}
+wait_until choose 20 \
     && wait_until '[ "$(pactl get-default-sink)" = {SINK} ]' 50 && echo made && read -r _ <&3
 put_back "$before" > /dev/null && rm -f "$1"
 """
 )
-"""pw-cli is begun up to three times: beside a server that is just beginning, that of 0.3.65 gives its order before it
-is connected, and nothing comes of it."""
+"""A server that is restarted answers, ends and answers again: what is asked of it is asked until it is answered. pw-cli
+is begun up to three times: beside a server that is just beginning, that of 0.3.65 gives its order before it is
+connected, and nothing comes of it."""
 _RESTORE: Final = _COMMON + 'put_back "$(cat "$1")" > /dev/null && rm -f "$1"\n'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -154,6 +155,27 @@ def test_a_host_that_is_killed_leaves_no_sink_and_the_former_default(
     eventually(lambda: "headset" in configured(server), "the headset is chosen again")
     eventually(lambda: default(server) == "headset", "and the default")
     eventually(lambda: not (tmp_path / "note").exists(), "nothing is left to be done")
+
+
+def test_a_server_that_is_just_being_restarted_is_asked_until_it_answers(
+    server: Mapping[str, str], tmp_path: Path
+) -> None:
+    """Between two questions it may end: the first and the third are not answered."""
+    asking = tmp_path / "bin" / "pw-metadata"
+    asking.parent.mkdir()
+    asking.write_text(
+        "#!/bin/sh\n"
+        f"echo asked >> {tmp_path / 'asked'}\n"
+        f"case $(wc -l < {tmp_path / 'asked'}) in 1 | 3) exit 1; esac\n"
+        f'exec {shutil.which("pw-metadata")} "$@"\n'
+    )
+    asking.chmod(0o755)
+    choose(server, SPEAKERS)
+    env = {**server, "PATH": f"{asking.parent}:{server['PATH']}"}
+    with OwnSink(tmp_path / "note", env):
+        assert default(server) == SINK
+    assert SPEAKERS in configured(server)
+    eventually(lambda: default(server) == SPEAKERS, "the speakers play again")
 
 
 @pytest.mark.slow
