@@ -14,6 +14,7 @@ import pytest
 from harness.network import leftovers
 from harness.network.registry import FOLDER_VARIABLE, RUN_VARIABLE, Registration, namespace_folder
 from harness.network.topology import Topology
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -120,4 +121,4 @@ def test_leaving_the_block_kills_what_the_run_started() -> None:
     with Topology("ends") as made:
         made.namespace("host")
         child = subprocess.Popen(["sleep", "1000"], env={**os.environ, RUN_VARIABLE: made.registration.id})
-    assert child.wait(timeout=1) == -signal.SIGKILL
+    assert child.wait(timeout=PATIENCE_S) == -signal.SIGKILL

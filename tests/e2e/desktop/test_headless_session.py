@@ -24,6 +24,7 @@ from punktfunk.host.desktop import DesktopPool
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.media import VideoSource
 from punktfunk.units import Mode
+from tests.support.waiting import PATIENCE_S
 
 MODE = Mode(640, 480, 60)
 
@@ -46,7 +47,7 @@ def _runs(runtime: str, text: str) -> bool:
     return any(line.startswith(text) for line in _session_processes(runtime).values())
 
 
-def _eventually(condition: Callable[[], bool], limit_s: float = 5.0) -> bool:
+def _eventually(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> bool:
     deadline = time.monotonic() + limit_s
     while not condition():
         if time.monotonic() > deadline:
@@ -148,7 +149,7 @@ def test_a_program_that_cannot_be_started_is_named(session: DesktopSession) -> N
 
 def test_the_end_of_a_program_is_told_with_its_status_and_last_words(session: DesktopSession) -> None:
     app = session.launch(["sh", "-c", "seq 100000; echo; echo no such file >&2; exit 7"])
-    assert app.ended.wait(5)
+    assert app.ended.wait(PATIENCE_S)
     assert app.status == 7
     assert app.words == "99999 / 100000 / no such file"
     running = session.launch(["sleep", "60"])
@@ -159,7 +160,7 @@ def test_a_program_that_has_ended_is_forgotten(session: DesktopSession) -> None:
     kept = []
     for _ in range(3):
         app = session.launch(["true"])
-        assert app.ended.wait(5)
+        assert app.ended.wait(PATIENCE_S)
         kept.append(weakref.ref(app.ended))
         del app
 
@@ -326,4 +327,4 @@ def test_a_compositor_that_dies_ends_the_session_with_a_reason(desktop_parts: No
         assert isinstance(ended[0], DesktopError)
         assert "compositor ended (signal 9)" in ended[0].cause
         assert session.failure is ended[0]
-        assert app.ended.wait(2)
+        assert app.ended.wait(PATIENCE_S)
