@@ -277,7 +277,9 @@ def test_a_wrong_proof_is_counted_and_leaves_everything_as_it_was(native: Record
         now = (wrong - 1) * 40 * S
         attempt, proof = ask(native, now=now)
         native.changes = 0
-        assert native.finish(attempt, PairProof(proof.mac[:-1] + bytes([proof.mac[-1] ^ 1])), now, 9) == PairResult(0)
+        assert native.finish(
+            attempt, PairProof(proof.mac[:-1] + bytes([proof.mac[-1] ^ 1])), now, 9
+        ) == PairResult(0)
         assert native.counters["wrong_pin"] == wrong
         assert native.changes == 0
     assert native.trust.clients() == ()
