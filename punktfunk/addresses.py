@@ -15,6 +15,8 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 """Where a datagram comes from or goes to, as :mod:`socket` says it: IPv4, or IPv6 with flow and zone."""
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+EVERYWHERE = "*"
+"""What is bound in place of an address for all of this machine, of IPv4 and of IPv6, as ``ss`` writes it."""
 _ZONE_DIGITS = 9
 _PRIVATE = tuple(
     ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
@@ -86,12 +88,35 @@ def written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def is_wildcard(bind: str) -> bool:
+    """Return whether ``bind`` is every address: ``*`` of both families, ``0.0.0.0`` of IPv4, ``::`` of IPv6."""
+    return bind == EVERYWHERE or parse_address(bind).is_unspecified
+
+
+def bound_versions(bind: str) -> tuple[int, ...]:
+    """Return the versions of IP, 4 or 6 or both, by which what listens at ``bind`` is reached."""
+    return (4, 6) if bind == EVERYWHERE else (parse_address(bind).version,)
+
+
+def require_bindable(bind: str) -> str:
+    """Return ``bind`` where it is ``*`` or an address; raise ``ValueError`` otherwise."""
+    if bind != EVERYWHERE:
+        try:
+            parse_address(bind)
+        except ValueError:
+            raise ValueError(
+                f"{bind!r} is no address: name one of this machine, or * for all, 0.0.0.0 for all of IPv4, "
+                ":: for all of IPv6"
+            ) from None
+    return bind
+
+
 def places_to_bind(bind: str) -> list[tuple[str, bool]]:
-    """Return where to bind a port, and of each whether a machine may lack it: both families where ``bind`` is all.
+    """Return where to bind a port, and of each whether a machine may lack it: for ``*`` in both families.
 
     Sockets of IPv6 are to be for IPv6 alone, so that no address comes mapped.
     """
-    if parse_address(bind).is_unspecified:
+    if bind == EVERYWHERE:
         return [("0.0.0.0", False), ("::", True)]  # noqa: S104 - what the operator asked for
     return [(bind, False)]
 

@@ -28,7 +28,7 @@ from zeroconf._dns import DNSService
 from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
 from punktfunk import log
-from punktfunk.addresses import parse_address
+from punktfunk.addresses import bound_versions, is_wildcard, parse_address
 from punktfunk.errors import CapabilityError
 from punktfunk.interfaces import Interface, interfaces
 from punktfunk.network_watch import NetworkWatch
@@ -83,8 +83,8 @@ class _Place:
 class Announcement:
     """Announce services while the context lasts, on each interface with its own addresses.
 
-    ``bind`` limits them to one address; for an unspecified one all interfaces hear of them. A network that takes
-    no multicast is logged and otherwise without consequence: the host can still be dialled by address.
+    ``bind`` limits them to one address, or to those of a family; for ``*`` all interfaces hear of all. A network that
+    takes no multicast is logged and otherwise without consequence: the host can still be dialled by address.
     """
 
     def __init__(
@@ -336,9 +336,14 @@ def speaking_interfaces() -> list[Interface]:
 
 
 def _places(bind: str) -> list[_Place]:
+    if is_wildcard(bind):
+        versions = bound_versions(bind)
+        found = (
+            (i.index, tuple(str(own.ip) for own in i.addresses if own.ip.version in versions))
+            for i in speaking_interfaces()
+        )
+        return [_Place(index, addresses) for index, addresses in found if addresses]
     address = parse_address(bind)
-    if address.is_unspecified:
-        return [_Place(i.index, tuple(str(own.ip) for own in i.addresses)) for i in speaking_interfaces()]
     holding = (i.index for i in interfaces() if i.up and any(own.ip == address for own in i.addresses))
     index = next(holding, None)
     return [] if index is None else [_Place(index, (str(address),))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from punktfunk.addresses import EVERYWHERE
 from punktfunk.cli_run import config_of, fail, fields_of, run
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.gamestream.ports import BASE_PORT
@@ -20,8 +21,6 @@ from punktfunk.trust.state_dir import default_state_dir
 
 if TYPE_CHECKING:
     from punktfunk.host.serve_config import ServeConfig
-
-ALL_ADDRESSES = "0.0.0.0"  # noqa: S104 - the default of serve, which lets in paired clients only
 
 _SETTINGS_OF_FLAGS = {
     "bitrate": "bitrate",
@@ -203,8 +202,11 @@ def serve(  # noqa: PLR0917 - the options of a command line
     fec_min: Annotated[int | None, typer.Option(help="Floor of adaptive FEC; default: --fec.")] = None,
     native: Annotated[bool, typer.Option(help="Serve the native protocol.")] = True,
     bind: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 and :: are all, of IPv4 and IPv6.")
-    ] = ALL_ADDRESSES,
+        str,
+        typer.Option(
+            help="Address to listen on: of one interface, or * (all), 0.0.0.0 (all, IPv4 only), :: (all, IPv6 only)."
+        ),
+    ] = EVERYWHERE,
     native_port: Annotated[int, typer.Option(help="Its UDP port; 0 takes a free one.")] = NATIVE_PORT,
     gamestream: Annotated[
         bool | None,

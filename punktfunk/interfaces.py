@@ -13,7 +13,7 @@ from typing import Final
 
 import ifaddr
 
-from punktfunk.addresses import Address, Network, parse_address, zone_index
+from punktfunk.addresses import Address, Network, bound_versions, is_wildcard, parse_address, zone_index
 from punktfunk.neighbours import NO_MAC, is_mac
 
 _SIOCGIFFLAGS: Final = 0x8913
@@ -24,6 +24,8 @@ _ETHERNET: Final = 1
 _IF_INET6 = Path("/proc/thread-self/net/if_inet6")
 _TEMPORARY, _TENTATIVE, _DEPRECATED, _DUPLICATE = 0x01, 0x40, 0x20, 0x08
 """``IFA_F_*`` of linux/if_addr.h."""
+_OUTSIDE: Final = {4: (socket.AF_INET, "192.0.2.1"), 6: (socket.AF_INET6, "2001:db8::1")}
+"""By version of IP, what stands for all that is not in this machine's networks (RFC 5737, RFC 3849)."""
 _UNUSABLE = _TENTATIVE | _DEPRECATED | _DUPLICATE
 
 
@@ -103,14 +105,15 @@ def mac_of(local_address: str) -> str:
 def reachable_addresses(bind: str) -> list[str]:
     """Return the addresses at which a port bound to ``bind`` can be dialled from this machine's networks.
 
-    For an unspecified address, which is bound in both families: those that packets to the outside would leave from,
-    IPv4 first (nothing is sent); those of its networks where no route leads out; loopback where it is in none.
+    For every address of a family or of both: those that packets to the outside would leave from, IPv4 first (nothing
+    is sent); those of its networks where no route leads out; loopback where it is in none.
     """
-    address = parse_address(bind)
-    if not address.is_unspecified:
-        return [str(address)]
+    if not is_wildcard(bind):
+        return [str(parse_address(bind))]
+    versions = bound_versions(bind)
     found = []
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+    for version in versions:
+        family, target = _OUTSIDE[version]
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((target, 9))
@@ -119,8 +122,12 @@ def reachable_addresses(bind: str) -> list[str]:
             continue
     if not found:
         with contextlib.suppress(OSError):  # a sandbox without netlink
-            found = [str(ip) for ip in _own_addresses() if ip.version == 4 or not ip.is_link_local]
-    return found or ["127.0.0.1"]
+            found = [
+                str(ip)
+                for ip in _own_addresses()
+                if ip.version in versions and (ip.version == 4 or not ip.is_link_local)
+            ]
+    return found or ["127.0.0.1" if 4 in versions else "::1"]
 
 
 def _own_addresses() -> list[Address]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import faulthandler
 
+from punktfunk.addresses import EVERYWHERE
 from punktfunk.host.config import NATIVE_PORT, HostConfig
 from punktfunk.host.notices import ENCODER
 from punktfunk.host.serve import Serving
@@ -113,6 +114,6 @@ def _session_line(report: SessionReport) -> str:
 
 
 def _dialable(bind: str, port: int) -> str:
-    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared, not bound
+    address = {EVERYWHERE: "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104 - compared
     shown = f"[{address}]" if ":" in address else address
     return shown if port == NATIVE_PORT else f"{shown}:{port}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from punktfunk.addresses import parse_address
+from punktfunk.addresses import parse_address, require_bindable
 from punktfunk.core._core import recovery_shards
 from punktfunk.errors import ConfigError
 from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
@@ -34,7 +34,7 @@ class HostConfig(BaseModel):
 
     schema_version: Literal[1] = 1
     bind: str = "127.0.0.1"
-    """Address to listen on; ``0.0.0.0`` or ``::`` for all."""
+    """Address to listen on; ``*`` for all, ``0.0.0.0`` for all of IPv4, ``::`` for all of IPv6."""
     port: Annotated[int, Field(ge=0, le=65535)] = NATIVE_PORT
     """UDP port of the control connection; 0 takes a free one."""
     trust: OpenTrust = OpenTrust.NONE
@@ -101,8 +101,7 @@ class HostConfig(BaseModel):
     @field_validator("bind")
     @classmethod
     def _literal_address(cls, value: str) -> str:
-        parse_address(value)
-        return value
+        return require_bindable(value)
 
     @field_validator("bitrate")
     @classmethod

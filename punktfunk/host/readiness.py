@@ -9,7 +9,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from punktfunk.addresses import parse_address
+from punktfunk.addresses import is_wildcard, parse_address
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName
 from punktfunk.desktop.backends import BACKENDS, choose, examine
@@ -133,11 +133,9 @@ def _address(serving: Served) -> Check:
     outside = [address for address in reachable_addresses(bind) if not parse_address(address).is_loopback]
     if outside:
         return Check("network", True, f"other machines reach this one at {', '.join(outside)}")
-    if parse_address(bind).is_unspecified:
+    if is_wildcard(bind):
         return Check("network", False, "no network leads out of this machine", "ip address")
-    return Check(
-        "network", False, f"only this machine can connect to {bind}", "punktfunk serve --bind 0.0.0.0"
-    )
+    return Check("network", False, f"only this machine can connect to {bind}", "punktfunk serve --bind '*'")
 
 
 def _announcement(serving: Served) -> Check:

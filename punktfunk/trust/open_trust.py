@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
-from punktfunk.addresses import Network, is_private, parse_address
+from punktfunk.addresses import Network, is_private, is_wildcard, parse_address
 from punktfunk.errors import UntrustedPeerError
 
 _PROC_NET = Path("/proc/thread-self/net")
@@ -52,8 +52,8 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
             f"{address} is neither pinned nor paired",
             "name its fingerprint (a client by --pin, a host by --trust), or pair; punktfunk serve lets clients pair",
         )
-    parsed = parse_address(address)
-    if parsed.is_loopback:
+    everywhere = is_wildcard(address)
+    if not everywhere and parse_address(address).is_loopback:
         return
     if trust is OpenTrust.LOOPBACK:
         raise UntrustedPeerError(
@@ -62,7 +62,7 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
         )
     if trust is OpenTrust.PRIVATE:
         # Bound to every address the peers' own addresses decide.
-        if parsed.is_unspecified or is_private(parsed):
+        if everywhere or is_private(parse_address(address)):
             return
         raise UntrustedPeerError(
             f"open trust is for private networks and {address} is not in one", "let the client pair"
@@ -73,7 +73,7 @@ def require_open_trust(trust: OpenTrust, address: str, *, proc_net: Path = _PROC
             f"lab trust needs a namespace that leads nowhere, this one has {ways_out[0]}",
             "run inside a network namespace without a default route",
         )
-    if not parsed.is_unspecified and not _stays_inside(ipaddress.ip_network(parsed)):
+    if not everywhere and not _stays_inside(ipaddress.ip_network(parse_address(address))):
         raise UntrustedPeerError(f"lab trust does not cover the public address {address}")
 
 

@@ -101,7 +101,8 @@ def test_a_wrong_pin_ends_with_status_1_and_what_to_do(
     ("arguments", "status", "cause"),
     [
         (["host"], 2, "no client could connect"),
-        (["host", "--open", "--bind", "0.0.0.0"], 1, "open trust is for loopback"),
+        (["host", "--open", "--bind", "*"], 1, "open trust is for loopback"),
+        (["host", "--open", "--bind", "den"], 2, "no address: name one of this machine, or * for all"),
         (["host", "--open", "--source", "file"], 2, "needs --file"),
         (["host", "--open", "--bitrate", "5 MB/s"], 2, "counts bytes"),
         (["host", "--open", "--mode", "1280x720"], 2, "mode"),

@@ -220,7 +220,7 @@ def test_the_number_of_a_host_survives_its_end(tmp_path: Path) -> None:
 
 @pytest.mark.conformance(8)
 def test_a_client_by_ipv6_is_told_no_ipv6_address(tmp_path: Path) -> None:
-    answer = beside_a_host(tmp_path, lambda host: ask(host.ports, "/serverinfo", host="::1"), bind="0.0.0.0")
+    answer = beside_a_host(tmp_path, lambda host: ask(host.ports, "/serverinfo", host="::1"), bind="*")
     assert answer.text("LocalIP") == "127.0.0.1"
     assert answer.root.find("ExternalIP") is None
 
@@ -486,7 +486,7 @@ def test_a_launch_goes_to_the_owner_and_a_refusal_to_the_client(tmp_path: Path) 
         assert first[1].rikeyid == -5
         assert (first[2:], second[2:]) == (("127.0.0.1", "127.0.0.1"), ("::1", "::1"))
 
-    beside_a_host(tmp_path, use, bind="0.0.0.0")
+    beside_a_host(tmp_path, use, bind="*")
 
 
 def test_a_launch_is_not_stopped_half_way_when_its_client_goes(tmp_path: Path) -> None:

@@ -272,19 +272,44 @@ def test_a_wildcard_listener_answers_from_the_address_that_was_dialled() -> None
     run(scenario())
 
 
-@pytest.mark.parametrize("bind", ["0.0.0.0", "::"])
-def test_clients_of_both_families_come_by_one_port_of_a_listener_for_all_addresses(bind: str) -> None:
+def test_clients_of_both_families_come_by_one_port_of_a_listener_for_all_addresses() -> None:
     if not socket.has_ipv6:
         pytest.skip("this kernel has no IPv6")
 
     async def scenario() -> None:
-        bench = Bench(bind)
+        bench = Bench("*")
         for address in ("::1", "127.0.0.1"):
             dialer, client = bench.dial(Dialect.PKF1, address=address)
             await client.established.wait()
             assert bench.hosts[-1].local == address
             dialer.link.close(0)
             await client.over.wait()
+        bench.listener.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("bind", "address", "family", "everywhere"),
+    [("0.0.0.0", "127.0.0.1", socket.AF_INET6, "::"), ("::", "::1", socket.AF_INET, "0.0.0.0")],
+)
+def test_a_listener_for_all_addresses_of_one_family_leaves_the_port_of_the_other_alone(
+    bind: str, address: str, family: int, everywhere: str
+) -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this kernel has no IPv6")
+
+    async def scenario() -> None:
+        bench = Bench(bind)
+        with socket.socket(family, socket.SOCK_DGRAM) as other:
+            if family == socket.AF_INET6:
+                other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            other.bind((everywhere, bench.listener.port))
+        dialer, client = bench.dial(Dialect.PKF1, address=address)
+        await client.established.wait()
+        assert bench.hosts[-1].local == address
+        dialer.link.close(0)
+        await client.over.wait()
         bench.listener.close()
 
     run(scenario())

@@ -42,7 +42,7 @@ def test_a_stream_goes_by_each_kind_of_address(link: tuple[Namespace, Namespace]
     async def serve() -> punktfunk.Host:
         return await punktfunk.Host(
             punktfunk.HostConfig(
-                bind="0.0.0.0",
+                bind="*",
                 port=0,
                 trust=OpenTrust.LAB,
                 source=SyntheticSpec(frame_bytes=3000),

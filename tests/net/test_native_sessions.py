@@ -87,7 +87,7 @@ def peers(
             pumps.append(
                 _core.TunPump(*fds, json.dumps(link), json.dumps({"delay_us": link.get("delay_us", 0)}), SEED)
             )
-            host_config = {"trust": "lab", "bind": "0.0.0.0", "port": 0, "exit_after_sessions": 1, **host}
+            host_config = {"trust": "lab", "bind": "*", "port": 0, "exit_after_sessions": 1, **host}
             started.append(Peer(host_side, "punktfunk.host", host_config, tmp_path / "host"))
             port = started[0].event("ready")["port"]
             client_config = {"trust": "lab", "address": f"{one.ipv4}:{port}", **client}

@@ -23,7 +23,7 @@ SEED = 20_261_122
 REPOSITORY = Path(__file__).parents[2]
 HOST = {
     "trust": "lab",
-    "bind": "0.0.0.0",
+    "bind": "*",
     "port": 0,
     "source": {"kind": "synthetic", "frame_bytes": 500},
     "exit_after_sessions": 1,

@@ -85,7 +85,7 @@ def with_device(namespace: Namespace, device: str, talk: Callable[[Any, int], No
 
 
 def announced(
-    services: list[Service], names: list[str] | None = None, bind: str = "0.0.0.0"
+    services: list[Service], names: list[str] | None = None, bind: str = "*"
 ) -> Coroutine[Any, Any, Announcement]:
     """Announce at all addresses or at one, for a machine that is called what ``names`` begins with."""
     called = names or ["den"]
@@ -236,7 +236,7 @@ def test_a_host_answers_from_the_address_that_was_asked_whichever_of_its_own_tha
 
     async def serve() -> punktfunk.Host:
         config = punktfunk.HostConfig(
-            bind="0.0.0.0", port=0, trust=OpenTrust.LAB, source=SyntheticSpec(frame_bytes=1000)
+            bind="*", port=0, trust=OpenTrust.LAB, source=SyntheticSpec(frame_bytes=1000)
         )
         return await punktfunk.Host(config).__aenter__()
 
@@ -271,7 +271,7 @@ def test_a_paired_client_is_told_the_card_that_it_reached_and_nobody_else_any(
     stack = contextlib.AsyncExitStack()
 
     async def serve() -> GameStreamHost:
-        served = await stack.enter_async_context(gamestream_host(tmp_path, "0.0.0.0"))
+        served = await stack.enter_async_context(gamestream_host(tmp_path, "*"))
         served.pairing.trust.add(
             PairedClient(keys.fingerprint, "Moonlight client", WIRE, 0, keys.pem.decode())
         )

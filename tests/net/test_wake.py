@@ -79,7 +79,7 @@ def test_a_host_is_woken_by_what_was_seen_of_it_and_by_what_it_was_called(
         find_sleeper("attic", tmp_path)
 
     config = punktfunk.HostConfig(
-        bind="0.0.0.0", port=NATIVE, trust=OpenTrust.LAB, source=SyntheticSpec(frame_bytes=1000)
+        bind="*", port=NATIVE, trust=OpenTrust.LAB, source=SyntheticSpec(frame_bytes=1000)
     )
 
     async def serve() -> punktfunk.Host:

@@ -67,7 +67,7 @@ class StreamingHost:
     def place(self) -> tuple[str, int]:
         """Where it is dialled."""
         bind = self.host.config.bind
-        return ("127.0.0.1" if bind == "0.0.0.0" else bind), self.server.ports.http
+        return ("127.0.0.1" if bind == "*" else bind), self.server.ports.http
 
     @property
     def address(self) -> str:

@@ -316,7 +316,7 @@ async def test_two_clients_have_a_session_each() -> None:
 async def test_answers_leave_from_the_address_that_was_sent_to(to: str) -> None:
     if to == "::1" and not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    async with opened("0.0.0.0") as port:
+    async with opened("*") as port:
         port.owner.expect(DATA)
         client = port.client(to=to)
         client.connect(DATA)

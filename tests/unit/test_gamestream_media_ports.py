@@ -123,7 +123,9 @@ def test_an_old_client_is_known_by_its_address() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("bind", "dialled"), [("0.0.0.0", "127.0.0.3"), ("::", "127.0.0.3"), ("::", "::1")])
+@pytest.mark.parametrize(
+    ("bind", "dialled"), [("*", "127.0.0.3"), ("*", "::1"), ("0.0.0.0", "127.0.0.3"), ("::", "::1")]
+)
 def test_what_is_sent_leaves_from_the_address_that_the_client_dialled(bind: str, dialled: str) -> None:
     if ":" in dialled and not socket.has_ipv6:
         pytest.skip("no IPv6")

@@ -50,7 +50,7 @@ def test_loopback_is_covered_by_every_open_trust(address: str) -> None:
         require_open_trust(OpenTrust.NONE, address)
 
 
-@pytest.mark.parametrize("address", ["10.77.0.1", "192.168.1.5", "0.0.0.0", "::", "fd77::1", "8.8.8.8"])
+@pytest.mark.parametrize("address", ["10.77.0.1", "192.168.1.5", "*", "0.0.0.0", "::", "fd77::1", "8.8.8.8"])
 def test_loopback_trust_covers_nothing_else(address: str) -> None:
     with pytest.raises(UntrustedPeerError, match="is for loopback"):
         require_open_trust(OpenTrust.LOOPBACK, address)
@@ -68,7 +68,7 @@ def test_a_namespace_with_only_private_routes_is_a_lab(tmp_path: Path) -> None:
         tmp_path, LAB_ROUTE + REJECT_ROUTE, ipv6, "fd770000000000000000000000000001 02 40 00 80 v0\n"
     )
     assert outward_networks(proc) == []
-    for address in ("10.77.1.2", "0.0.0.0", "fd77::2"):
+    for address in ("10.77.1.2", "*", "0.0.0.0", "fd77::2"):
         require_open_trust(OpenTrust.LAB, address, proc_net=proc)
     with pytest.raises(UntrustedPeerError, match=r"public address 8\.8\.8\.8"):
         require_open_trust(OpenTrust.LAB, "8.8.8.8", proc_net=proc)
@@ -106,7 +106,8 @@ def test_the_loopback_interface_is_never_a_way_out() -> None:
 )
 def test_private_trust_takes_peers_of_a_private_network(address: str) -> None:
     require_open_trust(OpenTrust.PRIVATE, address)
-    require_open_trust(OpenTrust.PRIVATE, "0.0.0.0")
+    for bound in ("*", "0.0.0.0", "::"):
+        require_open_trust(OpenTrust.PRIVATE, bound)
 
 
 @pytest.mark.parametrize(
