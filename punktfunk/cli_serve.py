@@ -241,7 +241,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
     state_dir: Annotated[Path | None, typer.Option(help="Folder of identity and paired clients.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for frame records and statistics.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Say whether this machine can serve with these options, and end.")
+        bool, typer.Option("--check", help="Check that this machine can serve with these options, and exit.")
     ] = False,
 ) -> None:
     """Stream to paired clients: one process, ended by Ctrl-C.
