@@ -10,6 +10,7 @@ import typer
 
 from punktfunk.addresses import EVERYWHERE
 from punktfunk.cli_run import config_of, fail, fields_of, run
+from punktfunk.desktop.keyboard_layout import DEFAULT_LAYOUT, xkb_names
 from punktfunk.errors import CapabilityError, PunktfunkError, UsageError
 from punktfunk.gamestream.ports import BASE_PORT
 from punktfunk.host.config import NATIVE_PORT, HostConfig
@@ -181,6 +182,13 @@ def serve(  # noqa: PLR0917 - the options of a command line
             "separate: refuse a desktop that cannot tell it."
         ),
     ] = CursorKind.AUTO,
+    keyboard_layout: Annotated[
+        str,
+        typer.Option(
+            metavar="LAYOUT[:VARIANT]",
+            help="XKB layout of the host's own desktops and of clients' keys in wlroots sessions, as de:nodeadkeys.",
+        ),
+    ] = DEFAULT_LAYOUT,
     audio: Annotated[bool, typer.Option(help="Stream a desktop's sound too.")] = True,
     own_sink: Annotated[
         bool,
@@ -260,6 +268,7 @@ def serve(  # noqa: PLR0917 - the options of a command line
             state_dir=state_dir or default_state_dir(),
             max_sessions=max_sessions,
             exit_after_sessions=sessions,
+            keyboard_layout=_keyboard_layout(keyboard_layout),
             outputs=outputs.value,
             cursor=cursor.value,
             source=_served_source(source, file, frame_bytes, desktop, app_, audio=audio),
@@ -362,6 +371,18 @@ def _served_source(
         say(f"no desktop    {error.cause}: streaming the test card")
         return {"kind": "testcard"}
     return spec.model_dump()
+
+
+def _keyboard_layout(text: str) -> str:
+    """Return a layout that XKB knows; without libxkbcommon no desktop needs it, and the default is not looked up."""
+    if text != DEFAULT_LAYOUT:
+        from punktfunk.desktop.inject.keymap import Keyboard
+
+        try:
+            Keyboard(*xkb_names(text)).close()
+        except PunktfunkError as error:
+            fail(error)
+    return text
 
 
 def _fixed_settings(context: typer.Context) -> dict[str, str]:

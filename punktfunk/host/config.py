@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from punktfunk.addresses import parse_address, require_bindable
 from punktfunk.core._core import recovery_shards
+from punktfunk.desktop.keyboard_layout import DEFAULT_LAYOUT, xkb_names
 from punktfunk.errors import ConfigError
 from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
-from punktfunk.host.stream.sources import HostSource
+from punktfunk.host.stream.sources import DesktopSpec, HostSource
 from punktfunk.host.stream.spec import Pacing
 from punktfunk.media import EncoderWish, TestCardSpec
 from punktfunk.media.encoders.base import check_bitrate
@@ -50,6 +51,9 @@ class HostConfig(BaseModel):
     """End after this many streams; 0 serves for ever."""
 
     source: HostSource = TestCardSpec()
+    keyboard_layout: str = DEFAULT_LAYOUT
+    """XKB's ``layout[:variant]`` of the keyboard of headless desktops, gamescopes and apps' own, and of the one
+    that clients have in a session of wlroots."""
     outputs: Literal["own", "mirror"] = "own"
     """``own``: each stream of a desktop has an output of its own, where the desktop can make them; ``mirror``: all show
     that of the first."""
@@ -103,6 +107,12 @@ class HostConfig(BaseModel):
     def _literal_address(cls, value: str) -> str:
         return require_bindable(value)
 
+    @field_validator("keyboard_layout")
+    @classmethod
+    def _layout(cls, value: str) -> str:
+        xkb_names(value)
+        return value
+
     @field_validator("bitrate")
     @classmethod
     def _encodable(cls, value: Bitrate | None) -> Bitrate | None:
@@ -131,6 +141,14 @@ class HostConfig(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             raise ConfigError(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from error
+
+    @property
+    def desktops(self) -> DesktopSpec:
+        """What desktops are opened by: the source, or the default where that is none, with the host's layout."""
+        source = self.source if isinstance(self.source, DesktopSpec) else DesktopSpec()
+        if source.keyboard_layout:
+            return source
+        return source.model_copy(update={"keyboard_layout": self.keyboard_layout})
 
     @property
     def fec_floor_percent(self) -> int | None:

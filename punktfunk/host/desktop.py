@@ -23,6 +23,7 @@ from punktfunk.desktop import (
 )
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.capture import numbered, shared
+from punktfunk.desktop.keyboard_layout import DEFAULT_LAYOUT, xkb_names
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.host.stream.sources import DesktopSpec, Shown
@@ -108,10 +109,12 @@ class DesktopPool:
 
         Raises ``CapabilityError`` where none can be streamed here, and ``DesktopError`` where it does not come up.
         """
+        layout, variant = xkb_names(spec.keyboard_layout or DEFAULT_LAYOUT)
         options = DesktopOptions(
             program=spec.app,
             audio=spec.audio,
-            keyboard_layout=spec.keyboard_layout,
+            keyboard_layout=layout,
+            keyboard_variant=variant,
             separate_cursor=separate_cursor,
             state_dir=state_dir,
         )
@@ -125,14 +128,15 @@ class DesktopPool:
         *,
         expected: tuple[str, ...] = (),
         audio: bool = True,
-        keyboard_layout: str = "us",
+        keyboard_layout: str = "",
     ) -> Self:
         """Open a headless desktop that runs nothing yet, which takes half a second. Raises as :meth:`open`.
 
-        ``expected`` is the argument list of what it will run.
+        ``expected`` is the argument list of what it will run, ``keyboard_layout`` XKB's ``layout[:variant]``.
         """
+        layout, variant = xkb_names(keyboard_layout or DEFAULT_LAYOUT)
         options = DesktopOptions(
-            program=None, expected=expected, audio=audio, keyboard_layout=keyboard_layout
+            program=None, expected=expected, audio=audio, keyboard_layout=layout, keyboard_variant=variant
         )
         return cls(backends.open_desktop(options, kind).desktop)
 

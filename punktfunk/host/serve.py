@@ -154,9 +154,9 @@ class Serving(Served):
 
     async def _open_desktop(self) -> None:
         """Open what is to be streamed; where none comes up, go on with the test card if that was allowed, or raise."""
-        source = self.config.host.source
-        if not isinstance(source, DesktopSpec):
+        if not isinstance(self.config.host.source, DesktopSpec):
             return
+        source = self.config.host.desktops
         if source.each_its_own:
             # Nothing is kept of it: who asks for it by name is told now, and not with the first client.
             await asyncio.to_thread(DesktopPool.try_out, source)

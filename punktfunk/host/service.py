@@ -227,7 +227,7 @@ class Host:
 
     def _open_own_desktop(self, app: App) -> DesktopPool:
         """Open an empty desktop for one app, with keys and sound as those of the host's own are to be."""
-        source = self.config.source if isinstance(self.config.source, DesktopSpec) else DesktopSpec()
+        source = self.config.desktops
         return DesktopPool.open_empty(
             own_backend(app),
             expected=app.command,

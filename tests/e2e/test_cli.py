@@ -108,6 +108,8 @@ def test_a_wrong_pin_ends_with_status_1_and_what_to_do(
         (["host", "--open", "--mode", "1280x720"], 2, "mode"),
         (["host", "--open", "--fec", "80"], 2, "fec_percent"),
         (["host", "--trust", "xyz"], 2, "is not a fingerprint"),
+        (["serve", "--keyboard-layout", "de(neo)", "--check"], 2, "'de(neo)' is no keyboard layout"),
+        (["serve", "--keyboard-layout", "de:klingon", "--check"], 2, "layout 'de' with variant 'klingon'"),
         (["connect", "no/address"], 2, "is not an IP address"),
         (["connect", "localhost:70000"], 2, "is not a UDP port"),
         (["connect", "192.0.2.1"], 1, "open trust is for loopback"),

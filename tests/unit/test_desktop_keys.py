@@ -68,6 +68,11 @@ def test_shift_is_depressed_while_it_is_held_and_caps_lock_stays(keyboard: Keybo
     assert not keyboard.press(30), "a letter changes no modifiers"
 
 
-def test_an_unknown_layout_is_named_in_the_error(keyboard: Keyboard) -> None:
-    with pytest.raises(ConfigError, match="klingon"):
+def test_an_unknown_layout_is_named_in_the_error(
+    keyboard: Keyboard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"no keyboard layout 'klingon' \["):
         Keyboard("klingon")
+    with pytest.raises(ConfigError, match=r"no keyboard layout 'de' with variant 'klingon' \["):
+        Keyboard("de", "klingon")
+    assert capfd.readouterr().err == "", "the error says it, the library prints nothing"

@@ -15,6 +15,7 @@ from punktfunk.desktop.inject.keymap import (
     KEY_UP,
     LAYOUT_EFFECTIVE,
     MODS_LOCKED,
+    ONLY_CRITICAL,
     TEXT_V1,
     load_xkbcommon,
 )
@@ -23,8 +24,7 @@ from punktfunk.errors import DesktopError
 MAX_TABLES: Final = 16
 """Kept, one for each state of the locks and layout; begun anew when there is no room."""
 _NO_INCLUDES: Final = 1
-_ONLY_CRITICAL: Final = 10
-"""libxkbcommon's flag and log level: a server's keymap is complete, and may be wrong without being printed."""
+"""libxkbcommon's flag: a server's keymap is complete."""
 _LIMIT: Final = 0x300
 """No key's evdev code is higher than KEY_MAX."""
 
@@ -85,7 +85,7 @@ class KeyFinder:
         """The state of the keyboard as far as :meth:`note` has heard."""
         context = self._library.xkb_context_new(_NO_INCLUDES)
         if context:
-            self._library.xkb_context_set_log_level(context, _ONLY_CRITICAL)
+            self._library.xkb_context_set_log_level(context, ONLY_CRITICAL)
             self._keymap = self._library.xkb_keymap_new_from_buffer(context, keymap, len(keymap), TEXT_V1, 0)
             self._library.xkb_context_unref(context)
         if not self._keymap:

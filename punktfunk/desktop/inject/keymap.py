@@ -13,11 +13,14 @@ from functools import cache
 from typing import Final
 
 from punktfunk.desktop.inject.keycodes import EVDEV_NUM_LOCK
+from punktfunk.desktop.keyboard_layout import HINT
 from punktfunk.errors import CapabilityError, ConfigError
 
 _LIBRARY: Final = "libxkbcommon.so.0"
 TEXT_V1: Final = 1
 """The format of keymaps as text."""
+ONLY_CRITICAL: Final = 10
+"""The log level at which libxkbcommon prints nothing of a name or a keymap that is wrong: the error says it."""
 KEY_UP, KEY_DOWN = 0, 1
 EVDEV_OFFSET: Final = 8
 """X keycodes are evdev's plus 8, for historical reasons that the wire format keeps."""
@@ -50,13 +53,14 @@ class Keyboard:
         context = self._library.xkb_context_new(0)
         if not context:
             raise CapabilityError("libxkbcommon finds no keymaps", "apt-get install xkb-data")
+        self._library.xkb_context_set_log_level(context, ONLY_CRITICAL)
         names = _RuleNames(layout=layout.encode(), variant=variant.encode() or None)
         keymap = self._library.xkb_keymap_new_from_names(context, byref(names), 0)
         self._library.xkb_context_unref(context)
         if not keymap:
             raise ConfigError(
-                f"there is no keyboard layout {layout!r} with variant {variant!r}",
-                "see the layouts in /usr/share/X11/xkb/rules/base.lst",
+                f"there is no keyboard layout {layout!r}" + (f" with variant {variant!r}" if variant else ""),
+                HINT,
             )
         pointer = self._library.xkb_keymap_get_as_string(keymap, TEXT_V1)
         text = ctypes.cast(pointer, c_char_p).value

@@ -27,7 +27,8 @@ class DesktopSpec(BaseModel):
     """Stream the test card where no desktop can be opened, in place of not serving at all."""
     app: tuple[str, ...] = ()
     """Argument list of the program that a headless desktop starts with its first stream; () chooses one."""
-    keyboard_layout: str = "us"
+    keyboard_layout: str = ""
+    """XKB's ``layout[:variant]`` where it is not that of the host (``HostConfig.keyboard_layout``)."""
     audio: bool = True
     """Stream the sound too, where PipeWire is installed; a desktop without it is streamed silently."""
 
