@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.capture import WlrScreen, open_capture
 from punktfunk.desktop.inhibit import Inhibitor
+from punktfunk.desktop.inject.keymap import Keyboard
+from punktfunk.desktop.inject.wlr import WlrInjector
 from punktfunk.desktop.lock_watch import LockWatch
 from punktfunk.desktop.session_bus import SessionBus
 from punktfunk.desktop.wayland import connect
 from punktfunk.desktop.wayland.connection import Connection
 from punktfunk.desktop.wayland.idle import IdleInhibitor
 from punktfunk.errors import CapabilityError
-from tests.desktops.support.compositors import Compositor, KWin
+from punktfunk.input import InputEvent, InputKind
+from punktfunk.media.planes import plane_view
+from punktfunk.units import Mode
+from tests.desktops.support.compositors import OWN_OUTPUT, Compositor, KWin
 from tests.desktops.support.session import UserSession
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -35,6 +45,16 @@ time.sleep(600)
 
 _NOWHERE = "unix:path=/nonexistent/bus"
 _SAVER = "org.freedesktop.ScreenSaver"
+
+
+def corner(display: str) -> NDArray[np.uint8]:
+    """Return the light of the picture's first pixels, where the surface is."""
+    screen = WlrScreen(display=display, output="HEADLESS-1")
+    capture = open_capture(screen, Mode(OWN_OUTPUT.width, OWN_OUTPUT.height, 60))
+    try:
+        return plane_view(capture.capture().picture, 0)[:4, :4].copy()
+    finally:
+        capture.close()
 
 
 class LockingKWin(KWin):
@@ -61,10 +81,19 @@ class Idleness:
         return bool(self.idled_ns)
 
 
-_HONOURING = ["labwc"] if os.environ.get("PUNKTFUNK_DESKTOPS") == "testing" else ["sway", "labwc"]
+def wait_for_idleness(connection: Connection) -> None:
+    """Wait four times as long as it takes a session to go idle, by a clock that is not the compositor's."""
+    deadline = monotonic_ns() + 4 * _IDLE_MS * 1_000_000
+    while (left := deadline - monotonic_ns()) > 0:
+        connection.dispatch(left / 1e9)
 
 
-@pytest.mark.parametrize("name", _HONOURING)
+WINDOW = Path(__file__).with_name("support") / "window.py"
+_WANTS_A_WINDOW = os.environ.get("PUNKTFUNK_DESKTOPS") == "testing"
+"""Whether sway counts a surface only where it is mapped, which it does since 1.12."""
+
+
+@pytest.mark.parametrize("name", ["sway", "labwc"])
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_session_goes_idle_only_once_nobody_holds_it_off(
     start: Callable[[str], Compositor], name: str, killed: bool
@@ -80,10 +109,7 @@ def test_a_session_goes_idle_only_once_nobody_holds_it_off(
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"held\n"
             held = Idleness(connection)
-            # Four times as long as it takes: told by another clock of the compositor's, its frames of time.
-            deadline = monotonic_ns() + 4 * _IDLE_MS * 1_000_000
-            while (left := deadline - monotonic_ns()) > 0:
-                control.dispatch(left / 1e9)
+            wait_for_idleness(control)
             assert not held.is_told(), "it has gone idle though that is held off"
             let_go_ns = monotonic_ns()
         finally:
@@ -93,12 +119,56 @@ def test_a_session_goes_idle_only_once_nobody_holds_it_off(
         assert held.idled_ns[0] > let_go_ns
 
 
-@pytest.mark.skipif(
-    "sway" in _HONOURING, reason="sway before 1.12 holds idle off for a surface without a window"
-)
-def test_a_sway_that_goes_idle_all_the_same_is_found_out(start: Callable[[str], Compositor]) -> None:
-    with pytest.raises(CapabilityError, match="without a window"):
-        IdleInhibitor(str(start("sway").socket))
+def test_a_surface_is_mapped_only_where_one_that_is_not_does_not_help(
+    start: Callable[[str], Compositor],
+) -> None:
+    for name, mapped in (("sway", _WANTS_A_WINDOW), ("labwc", False)):
+        with contextlib.closing(IdleInhibitor(str(start(name).socket))) as held:
+            assert held.mapped == mapped, name
+
+
+@pytest.mark.skipif(not _WANTS_A_WINDOW, reason="sway 1.10 leaves the surface where the output has gone")
+def test_a_sway_without_an_output_for_the_surface_is_found_out_and_so_is_an_output_that_goes(
+    start: Callable[[str], Compositor],
+) -> None:
+    desktop = start("sway")
+    display = str(desktop.socket)
+    with contextlib.closing(IdleInhibitor(display, mapped=True)) as held:
+        assert held.holds
+        desktop.session.programs.run("swaymsg", "output HEADLESS-1 unplug")
+        eventually(lambda: not held.holds, "the surface goes with its output")
+    with pytest.raises(CapabilityError, match="no output"):
+        IdleInhibitor(display, mapped=True)
+
+
+def test_a_surface_that_holds_idleness_off_is_not_seen_and_takes_no_input(
+    start: Callable[[str], Compositor],
+) -> None:
+    """Beneath a program in full screen, and where there is none."""
+    sway = start("sway")
+    display = str(sway.socket)
+    before = corner(display)
+    with (
+        contextlib.closing(IdleInhibitor(display, mapped=True)) as held,
+        connect(display) as connection,
+    ):
+        assert (corner(display) == before).all(), "a pixel of it is seen"
+        injector = WlrInjector(connection, Keyboard())
+        program = sway.session.programs.start("window", [sys.executable, str(WINDOW), "--rate", "0"])
+
+        def typed() -> bool:
+            for kind in (InputKind.KEY_DOWN, InputKind.KEY_UP):
+                injector.inject(InputEvent(kind, ord("A")))
+            connection.round_trip()
+            return '"text": "a"' in program.text()
+
+        eventually(typed, "the program has the keyboard")
+        shown = corner(display)
+        idleness = Idleness(connection)
+        wait_for_idleness(connection)
+        assert not idleness.is_told(), "it has gone idle beneath a program in full screen"
+        assert held.holds
+    assert (corner(display) == shown).all(), "without it the picture is another one"
 
 
 def test_a_compositor_that_wants_a_window_for_it_is_not_asked(start: Callable[[str], Compositor]) -> None:

@@ -1,14 +1,15 @@
 """The interfaces of wlroots compositors that pywayland has no binding for, as they stand on the wire.
 
-Sources of the facts: zwlr_screencopy_unstable_v1 version 3, zwlr_virtual_pointer_unstable_v1 version 2 and
-zwp_virtual_keyboard_unstable_v1 version 1.
+Sources of the facts: zwlr_screencopy_unstable_v1 version 3, zwlr_virtual_pointer_unstable_v1 version 2,
+zwp_virtual_keyboard_unstable_v1 version 1 and wlr_layer_shell_unstable_v1 version 1.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from pywayland.protocol.wayland import WlBuffer, WlOutput, WlSeat
+from pywayland.protocol.wayland import WlBuffer, WlOutput, WlSeat, WlSurface
+from pywayland.protocol.xdg_shell import XdgPopup
 
 from punktfunk.desktop.wayland.declare import Declaration, build
 
@@ -88,8 +89,33 @@ _VIRTUAL_KEYBOARD = (
     ),
 )
 
+_LAYER_SHELL = (
+    Declaration(
+        "zwlr_layer_shell_v1",
+        version=1,
+        requests=(
+            "get_layer_surface(new:zwlr_layer_surface_v1, object:wl_surface, object:wl_output?, uint, string)",
+        ),
+    ),
+    Declaration(
+        "zwlr_layer_surface_v1",
+        version=1,
+        requests=(
+            "set_size(uint, uint)",
+            "set_anchor(uint)",
+            "set_exclusive_zone(int)",
+            "set_margin(int, int, int, int)",
+            "set_keyboard_interactivity(uint)",
+            "get_popup(object:xdg_popup)",
+            "ack_configure(uint)",
+            "destructor destroy()",
+        ),
+        events=("configure(uint, uint, uint)", "closed()"),
+    ),
+)
+
 INTERFACES: Final = build(
-    (*_SCREENCOPY, *_VIRTUAL_POINTER, *_VIRTUAL_KEYBOARD),
-    {each.name: each for each in (WlBuffer, WlOutput, WlSeat)},
+    (*_SCREENCOPY, *_VIRTUAL_POINTER, *_VIRTUAL_KEYBOARD, *_LAYER_SHELL),
+    {each.name: each for each in (WlBuffer, WlOutput, WlSeat, WlSurface, XdgPopup)},
 )
 """Interface classes by the name that the compositor announces them under."""
