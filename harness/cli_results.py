@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from harness.analysis import runs
 from harness.analysis.results import RunResult
 from punktfunk.errors import RegressionError, ResultsError
 from punktfunk.terminal import say
@@ -133,11 +134,8 @@ def calibrate(
     from harness.analysis import records
 
     result, folder = _load(run, out)
-    tables = [
-        (records.read(file)[0], name)
-        for name in ([case] if case else [c.id for c in result.cases if c.backend != "sim"])
-        if (file := folder / name / "frames.parquet").is_file()
-    ]
+    asked = [c for c in result.cases if (c.id == case if case else c.backend != "sim")]
+    tables = [(records.read(file)[0], c.id) for c in asked if (file := runs.frames_file(folder, c))]
     if not tables:
         raise ResultsError(
             f"run {result.run_id} kept no frame records of {case or 'a case over a real link'}"
@@ -148,11 +146,4 @@ def calibrate(
 
 
 def _load(name: str, out: Path) -> tuple[RunResult, Path]:
-    from harness.analysis import compare as comparing
-
-    for path in (Path(name), out / name):
-        if path.exists():
-            return comparing.load(path)
-    known = sorted(p.parent.name for p in out.glob("*/run.json"))[-3:]
-    hint = f"the latest are {', '.join(known)}" if known else f"there are no runs in {out}"
-    raise ResultsError(f"there is no run '{name}'", hint)
+    return runs.load(runs.find(name, out))

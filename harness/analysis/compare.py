@@ -17,12 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from harness.analysis import baseline, records, stages, stats
+from harness.analysis import baseline, records, runs, stages, stats
 from harness.analysis.definitions import METRICS
-from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Check, RunResult, Status, run_from_json
+from harness.analysis.results import CaseResult, Check, RunResult, Status
 from harness.analysis.stats import FloatArray, Gate, Judgement, Verdict
-from punktfunk.errors import RegressionError, ResultsError
-from punktfunk.regular_file import read_regular
+from punktfunk.errors import RegressionError
 
 AXIS: Final = "ab"
 """Axis of the matrix whose values ``a`` and ``b`` an interleaved run compares."""
@@ -68,22 +67,6 @@ class Comparison:
         """0, or the exit code of a regression."""
         worse = any(row.gates and row.verdict == "regression" for row in self.rows)
         return RegressionError.exit_code if worse else 0
-
-
-def load(path: Path) -> tuple[RunResult, Path]:
-    """Read a run from its folder or its ``run.json``; return it with its folder.
-
-    Raises :class:`ResultsError` when there is none or it cannot be read.
-    """
-    file = path / "run.json" if path.is_dir() else path
-    try:
-        text = read_regular(file, MAX_RESULT_BYTES)
-    except OSError as error:
-        raise ResultsError(
-            f"there is no run at {path}: {error.strerror or error}",
-            "give the folder of a run, or its run.json",
-        ) from error
-    return run_from_json(text, file), file.parent
 
 
 def compare(a: tuple[RunResult, Path], b: tuple[RunResult, Path]) -> Comparison:
@@ -215,11 +198,8 @@ def _compare_timed(
 
 
 def _table(folder: Path, case: CaseResult) -> records.Records | None:
-    for place in (folder / case.folder, folder / case.id):
-        file = place / "frames.parquet"
-        if file.is_file():
-            return records.read(file)[0]
-    return None
+    file = runs.frames_file(folder, case)
+    return records.read(file)[0] if file else None
 
 
 def _segments(values: FloatArray) -> FloatArray:

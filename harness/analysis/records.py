@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -17,12 +17,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from punktfunk.errors import ResultsError
+from punktfunk.regular_file import UnfitFileError
 
 Records: TypeAlias = dict[str, NDArray[Any]]
 
 NULL: Final = -1
 SCHEMA_VERSION: Final = 1
-_VERSION_KEY: Final = b"punktfunk.schema_version"
+MAX_FRAMES: Final = 1 << 22
+"""Of a file: 19 hours at 60 a second, twice what a recording keeps."""
+VERSION_KEY: Final = b"punktfunk.schema_version"
+"""Of the metadata of every Parquet file of results."""
 _META_KEY: Final = b"punktfunk.metadata"
 
 STAMPS: Final = (
@@ -163,7 +167,7 @@ def write(path: Path, records: Records, metadata: Mapping[str, Any] | None = Non
         absent = np.isnan(column) if name in _FLOATS else column == NULL
         columns[name] = pa.array(column, mask=absent)
     table = pa.table(columns).replace_schema_metadata(
-        {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _META_KEY: json.dumps(dict(metadata or {})).encode()}
+        {VERSION_KEY: str(SCHEMA_VERSION).encode(), _META_KEY: json.dumps(dict(metadata or {})).encode()}
     )
     partial = path.with_name(path.name + ".part")
     try:
@@ -177,24 +181,32 @@ def write(path: Path, records: Records, metadata: Mapping[str, Any] | None = Non
         ) from error
 
 
-def read(path: Path) -> tuple[Records, dict[str, Any]]:
+def read(path: Path, columns: Collection[str] = COLUMNS) -> tuple[Records, dict[str, Any]]:
     """Read a table and its metadata; columns that an older version did not have are null.
 
-    Raises :class:`ResultsError` for what is no frame record file, or one of a later version.
+    Only ``columns`` are read, the others are null too. Raises :class:`ResultsError` for what is no frame record
+    file, one of a later version, or one with more than :data:`MAX_FRAMES` rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise ResultsError(f"frame records {path.name} cannot be read: {error}") from error
-    meta = table.schema.metadata or {}
-    version = int(meta.get(_VERSION_KEY, b"0"))
-    if not 1 <= version <= SCHEMA_VERSION:
+        if not path.is_file():
+            raise UnfitFileError("it is no regular file", path)
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            meta = _metadata(path, schema.metadata or {})
+            if rows > MAX_FRAMES:
+                raise ResultsError(f"frame records {path.name} have {rows} frames, more than {MAX_FRAMES}")
+            known = [field for field in schema if field.name in COLUMNS and field.name in columns]
+            for field in known:
+                if not (pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+                    raise ResultsError(f"frame records {path.name} hold no numbers in {field.name}")
+            table = file.read(columns=[field.name for field in known])
+    except (OSError, pa.ArrowException) as error:
         raise ResultsError(
-            f"frame records {path.name} have schema version {version or 'none'}, not 1 to {SCHEMA_VERSION}"
-        )
+            f"frame records {path.name} cannot be read: {error}", "run the case again, or leave it out"
+        ) from error
     records = empty(table.num_rows)
     for name in table.column_names:
         column = table.column(name)
@@ -202,7 +214,21 @@ def read(path: Path) -> tuple[Records, dict[str, Any]]:
             records[name] = column.to_numpy().astype(np.float64)
         else:
             records[name] = column.fill_null(NULL).to_numpy().astype(np.int64)
-    return records, json.loads(meta.get(_META_KEY, b"{}"))
+    return records, meta
+
+
+def _metadata(path: Path, found: Mapping[bytes, bytes]) -> dict[str, Any]:
+    """Return what was kept beside a table of a version that this one reads."""
+    try:
+        version = int(found.get(VERSION_KEY, b"0"))
+        kept = json.loads(found.get(_META_KEY, b"{}"))
+    except ValueError as error:
+        raise ResultsError(f"frame records {path.name} cannot be read: {error}") from error
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise ResultsError(
+            f"frame records {path.name} have schema version {version or 'none'}, not 1 to {SCHEMA_VERSION}"
+        )
+    return kept if isinstance(kept, dict) else {}
 
 
 def concatenate(tables: Sequence[Records]) -> Records:

@@ -68,24 +68,41 @@ WATERFALL: Final = (
 """Spans that follow each other from capture to screen; the ones that were measured add up."""
 
 
-def durations_ms(records: Records, span: Span) -> FloatArray:
-    """Return a span's length for every frame that has both stamps, in ms, in the order of the frames.
+def lengths_ms(records: Records, span: Span) -> FloatArray:
+    """Return a span's length for every frame in ms, nan where one of its stamps is missing.
 
-    ``reassembly`` skips frames that went on receiving (recovery shards) after they were complete.
+    ``reassembly`` is nan where a frame went on receiving (recovery shards) after it was complete.
     """
     begin, end = records[span.begin], records[span.end]
     both = (begin != NULL) & (end != NULL)
     if span.name == "reassembly":
         both &= end >= begin
-    result: FloatArray = (end[both] - begin[both]) / 1e6
+    result: FloatArray = np.where(both, (end - begin) / 1e6, np.nan)
+    return result
+
+
+def durations_ms(records: Records, span: Span) -> FloatArray:
+    """Return a span's length for every frame that has one, in ms, in the order of the frames."""
+    lengths = lengths_ms(records, span)
+    return lengths[~np.isnan(lengths)]
+
+
+def marker_lengths_ms(records: Records) -> FloatArray:
+    """Return the camera-free glass-to-glass time of every frame in ms, nan where it could not be read.
+
+    It is the decode end minus the time drawn into the picture.
+    """
+    both = (records["strip_time_us"] != NULL) & (records["decode_end_ns"] != NULL)
+    result: FloatArray = np.where(
+        both, (records["decode_end_ns"] - records["strip_time_us"] * 1000) / 1e6, np.nan
+    )
     return result
 
 
 def marker_latency_ms(records: Records) -> FloatArray:
-    """Return the camera-free glass-to-glass time in ms: decode end minus the time drawn into the picture."""
-    both = (records["strip_time_us"] != NULL) & (records["decode_end_ns"] != NULL)
-    result: FloatArray = (records["decode_end_ns"][both] - records["strip_time_us"][both] * 1000) / 1e6
-    return result
+    """Return the camera-free glass-to-glass time of every frame that has one, in ms."""
+    lengths = marker_lengths_ms(records)
+    return lengths[~np.isnan(lengths)]
 
 
 def waterfall_ms(records: Records, q: float = 0.5) -> dict[str, float]:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import typer
 
-from harness.docs import cli_page, conformance_page, host_pages, metric_page, scenario_page, schema
+from harness.docs import (
+    cli_page,
+    conformance_page,
+    host_pages,
+    metric_page,
+    scenario_page,
+    schema,
+    table_page,
+)
 from punktfunk.errors import UsageError
 from punktfunk.mgmt.document import document_text
 
@@ -25,6 +33,7 @@ def pages(root: Path, lab: typer.Typer) -> Mapping[str, Callable[[], str]]:
         "scenarios/scenario.schema.json": schema.schema_text,
         scenario_page.PAGE: scenario_page.page,
         metric_page.PAGE: metric_page.page,
+        table_page.PAGE: table_page.page,
         cli_page.PAGE: lambda: cli_page.page(lab),
         conformance_page.PAGE: lambda: conformance_page.page(root),
         "docs/api/openapi.json": document_text,

@@ -30,14 +30,7 @@ from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.analysis.results import (
-    MAX_RESULT_BYTES,
-    CaseResult,
-    RunResult,
-    Status,
-    case_from_json,
-    run_from_json,
-)
+from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, RunResult, Status, case_from_json
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from punktfunk.errors import LaterVersionError, ResultsError
@@ -194,29 +187,6 @@ def read_json(path: Path) -> Any:
         return json.loads(read_regular(path, MAX_RESULT_BYTES))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
-
-
-def load_run(path: Path) -> RunResult:
-    """Read ``run.json`` of a run's folder, or rebuild it from the cases when the run never ended."""
-    file = path / "run.json" if path.is_dir() else path
-    try:
-        if file.is_file():
-            return run_from_json(read_regular(file, MAX_RESULT_BYTES), file)
-        cases = [
-            case_from_json(read_regular(p, MAX_RESULT_BYTES), p) for p in sorted(path.glob("*/case.json"))
-        ]
-    except OSError as error:
-        raise ResultsError(f"{file} is not the result of a run: {error}") from error
-    if not cases:
-        raise ResultsError(f"{path} holds no results", "give the folder of a run, below reports/")
-    return RunResult(
-        run_id=path.name,
-        scenario="+".join(dict.fromkeys(case.scenario for case in cases)),
-        started="",
-        cases=cases,
-        verdict=Status.INTERRUPTED,
-        notes=["The run never ended; this is what it left."],
-    )
 
 
 _HINTS = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness import cli
-from harness.analysis import baseline, compare, records, stats
+from harness.analysis import baseline, compare, records, runs, stats
 from harness.analysis.results import RunResult, Status
 from harness.analysis.stats import Gate
 from punktfunk.errors import RegressionError, ResultsError
@@ -97,7 +97,7 @@ def keep(
         place.mkdir(exist_ok=True)
         if tables and case.id in tables:
             records.write(place / "frames.parquet", tables[case.id])
-    return compare.load(folder)
+    return runs.load(folder)
 
 
 def test_a_run_survives_its_file_with_series_that_hold_nothing_in_places(
@@ -341,11 +341,11 @@ def test_two_recordings_of_one_drifting_machine_are_seldom_taken_for_a_change() 
 
 def test_what_is_no_run_is_an_error_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="there is no run") as refused:
-        compare.load(tmp_path)
+        runs.load(tmp_path)
     assert refused.value.hint == "give the folder of a run, or its run.json"
     (tmp_path / "run.json").write_text("[]")
     with pytest.raises(ResultsError, match="not the result of a run"):
-        compare.load(tmp_path)
+        runs.load(tmp_path)
 
 
 # --- interleaved --------------------------------------------------------------------------------------------

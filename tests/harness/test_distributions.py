@@ -68,9 +68,10 @@ def test_the_probabilities_are_those_of_the_binomial(
 @pytest.mark.parametrize(
     ("module", "not_loaded"),
     [
-        ("harness.cli", {"numpy", "scipy", "matplotlib", "jinja2", "ruamel.yaml"}),
-        ("harness.run.launch", {"scipy.stats", "matplotlib", "jinja2"}),
-        ("harness.run.case", {"scipy.stats", "matplotlib", "jinja2"}),
+        ("harness", {"numpy", "pydantic"}),
+        ("harness.cli", {"numpy", "scipy", "matplotlib", "jinja2", "ruamel.yaml", "pandas", "pyarrow"}),
+        ("harness.run.launch", {"scipy.stats", "matplotlib", "jinja2", "pandas"}),
+        ("harness.run.case", {"scipy.stats", "matplotlib", "jinja2", "pandas"}),
         ("harness.link.pump", {"numpy", "scipy", "pydantic"}),
     ],
 )

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from harness import report
-from harness.analysis import baseline, compare
+from harness.analysis import baseline, compare, runs
 from harness.analysis.results import SCHEMA_VERSION, RunResult
 from harness.cli import main
-from harness.run.store import RunFolder, RunPlan, load_run, spec_text
+from harness.run.store import RunFolder, RunPlan, spec_text
 from harness.scenario.expand import expand
 from punktfunk.errors import LaterVersionError, RegressionError, ResultsError
 
@@ -37,7 +37,7 @@ def write(folder: Path, content: object) -> Path:
 
 
 def read(folder: Path, content: object) -> RunResult:
-    return compare.load(write(folder, content))[0]
+    return runs.load(write(folder, content))[0]
 
 
 def test_there_is_a_file_of_every_version() -> None:
@@ -47,7 +47,7 @@ def test_there_is_a_file_of_every_version() -> None:
 @pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
 def test_a_run_of_every_version_is_read_with_its_figures_and_its_protocol(version: int) -> None:
     assert document(version)["schema_version"] == version
-    run, _ = compare.load(VERSIONS / f"{version}.json")
+    run, _ = runs.load(VERSIONS / f"{version}.json")
     sim, tun = run.cases
     assert (sim.id, tun.id) == (SIM, TUN)
     assert {case.schema_version for case in (run, sim, tun)} == {SCHEMA_VERSION}
@@ -62,7 +62,7 @@ def test_a_run_of_every_version_is_read_with_its_figures_and_its_protocol(versio
 
 
 def test_version_2_says_who_stood_at_the_ends_and_version_1_did_not() -> None:
-    old, new = (compare.load(VERSIONS / f"{version}.json")[0] for version in (1, 2))
+    old, new = (runs.load(VERSIONS / f"{version}.json")[0] for version in (1, 2))
     assert [case.peers for case in old.cases] == [{}, {}]
     sim, tun = new.cases
     assert {role: peer.program for role, peer in sim.peers.items()} == {
@@ -106,7 +106,7 @@ def test_runs_of_two_versions_compare_without_a_doubt(
     out, _ = capsys.readouterr()
     assert "protocol" not in out
     assert "another host" not in out
-    figures = len(baseline.gated(compare.load(Path(a))[0].cases[0]))
+    figures = len(baseline.gated(runs.load(Path(a))[0].cases[0]))
     assert f"nothing moved in {figures} figures" in out
 
 
@@ -115,11 +115,11 @@ def test_a_figure_that_moved_between_two_versions_is_a_regression(tmp_path: Path
     worse["cases"][0]["digest"] = "another"
     worse["cases"][0]["metrics"]["frames_complete"]["value"] -= 1
     a, b = VERSIONS / "1.json", write(tmp_path / "b", worse)
-    found = compare.compare(compare.load(a), compare.load(b))
+    found = compare.compare(runs.load(a), runs.load(b))
     assert [(row.metric, row.verdict) for row in found.rows] == [("frames_complete", "regression")]
     assert found.exit_code == RegressionError.exit_code
-    kept = baseline.snapshot(compare.load(a)[0])
-    assert [move.metric for move in baseline.compare(compare.load(b)[0], kept)] == ["frames_complete"]
+    kept = baseline.snapshot(runs.load(a)[0])
+    assert [move.metric for move in baseline.compare(runs.load(b)[0], kept)] == ["frames_complete"]
 
 
 # --- another protocol ---------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_what_moved_between_two_protocols_is_the_wires_and_gates_nothing(
         "is the difference of two wires, and simulated figures do not compare"
     ) in out
     assert "nothing was compared" in out
-    assert baseline.compare(compare.load(b)[0], baseline.snapshot(compare.load(a)[0])) == []
+    assert baseline.compare(runs.load(b)[0], baseline.snapshot(runs.load(a)[0])) == []
 
 
 def test_two_runs_over_the_same_unknown_protocol_compare_as_any(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_two_runs_over_the_same_unknown_protocol_compare_as_any(tmp_path: Path) 
     worse["cases"][0]["digest"] = "a third"
     worse["cases"][0]["metrics"]["frames_complete"]["value"] -= 1
     b = write(tmp_path / "b", worse)
-    found = compare.compare(compare.load(a), compare.load(b))
+    found = compare.compare(runs.load(a), runs.load(b))
     assert found.exit_code == RegressionError.exit_code
     assert found.warnings == []
 
@@ -168,9 +168,7 @@ def test_another_program_at_an_end_is_said_once_an_end(tmp_path: Path) -> None:
     other["cases"].append(copy.deepcopy(other["cases"][1]) | {"id": "two-links.sockets.2"})
     a = copy.deepcopy(document(2))
     a["cases"].append(copy.deepcopy(a["cases"][1]) | {"id": "two-links.sockets.2"})
-    found = compare.compare(
-        compare.load(write(tmp_path / "a", a)), compare.load(write(tmp_path / "b", other))
-    )
+    found = compare.compare(runs.load(write(tmp_path / "a", a)), runs.load(write(tmp_path / "b", other)))
     assert [line for line in found.warnings if "another" in line] == [
         "the runs had another client (simulation and another client)",
         "the runs had another client (punktfunk.client and another client)",
@@ -188,11 +186,10 @@ def test_a_later_version_is_refused_with_what_to_do(
     later = document(2)
     (later["cases"][1] if inside else later)["schema_version"] = version
     folder = write(tmp_path / "later", later)
-    for load in (compare.load, load_run):
-        with pytest.raises(
-            LaterVersionError, match=r"schema version \d+.*; this version of the harness reads 1 to 2"
-        ):
-            load(folder)
+    with pytest.raises(
+        LaterVersionError, match=r"schema version \d+.*; this version of the harness reads 1 to 2"
+    ):
+        runs.load(folder)
     for command in (["compare", str(folder), str(folder)], ["report", str(folder)]):
         assert main(command) == LaterVersionError.exit_code == 5
         _, err = capsys.readouterr()
@@ -260,7 +257,7 @@ def test_a_run_of_every_version_is_gone_on_with_and_its_results_are_kept(
     assert (kept.digest, kept.protocol) == (document(1)["cases"][0]["digest"], "punktfunk/1")
     folder.close()
     assert main(["run", "--resume", str(folder.path), "--plain", "--no-charts"]) == 0
-    run = load_run(folder.path)
+    run = runs.load(folder.path)[0]
     assert [(c.id, c.schema_version) for c in run.cases] == [(SIM, SCHEMA_VERSION)]
 
 

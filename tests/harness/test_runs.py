@@ -19,12 +19,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.analysis import runs
 from harness.analysis.results import CaseResult, Status
 from harness.cli import main
 from harness.run import case, runner
 from harness.run.context import RunContext
 from harness.run.runner import run_cases
-from harness.run.store import RunFolder, RunPlan, load_run
+from harness.run.store import RunFolder, RunPlan
 from harness.scenario.expand import Case, expand
 from harness.scenario.link import Backend
 from punktfunk.errors import ResultsError
@@ -101,7 +102,7 @@ def test_a_run_leaves_results_reports_and_exit_code_0(place: Path) -> None:
     assert sorted(results(folder)) == ["small.loss=0", "small.loss=10", "small.loss=2"]
     assert f"report: reports/{folder.name}/report.html" in done.stdout
     assert "verdict: passed" in done.stdout
-    run = load_run(folder)
+    run = runs.load(folder)[0]
     assert run.verdict is Status.PASSED
     assert [case.id for case in run.cases] == ["small.loss=0", "small.loss=2", "small.loss=10"]
     for name in ("report.html", "junit.xml", "summary.md", "figures.json", "plan.json"):
@@ -298,7 +299,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_can_be_resumed(place: Path, bl
     assert 1 <= len(kept) < 6
     assert "Interrupted" in out
     assert (folder / "report.html").exists()
-    assert load_run(folder).verdict is Status.INTERRUPTED
+    assert runs.load(folder)[0].verdict is Status.INTERRUPTED
     assert f"--resume reports/{folder.name}" in err
     assert not children_of(process.pid)
     done = harness("run", "--resume", folder.name, "-j", "1", cwd=place)
@@ -316,7 +317,7 @@ def test_a_killed_runner_leaves_no_process_and_its_results_can_be_read(place: Pa
     process.kill()
     process.communicate(timeout=LONG_S)
     eventually(lambda: not [pid for pid in workers if alive(pid)], "the end of the workers")
-    assert load_run(only_run(place)).verdict is Status.INTERRUPTED
+    assert runs.load(only_run(place))[0].verdict is Status.INTERRUPTED
 
 
 @pytest.mark.slow
