@@ -317,6 +317,9 @@ class StreamProgram:
 
     def _use_cursor(self) -> None:
         """Have the pointer told beside the pictures of what is streamed now, or painted into them."""
+        if not self._separates_cursor:
+            # Told now, it would be there twice: the pictures show it again.
+            self._untold_cursor = None
         self._producer.separate_cursor(self._tell_cursor if self._separates_cursor else None)
 
     def _tell_cursor(self, update: CursorUpdate) -> None:
