@@ -14,7 +14,7 @@ from punktfunk.desktop import Availability, BackendName, DesktopOptions, Desktop
 from punktfunk.desktop.audio import SoundPlace, why_silent
 from punktfunk.desktop.audio.pipewire import SINK, require_pipewire
 from punktfunk.desktop.audio.pulse import require_pulse
-from punktfunk.desktop.capture import ScreenSpec, WlrScreen
+from punktfunk.desktop.capture import CursorPlace, ScreenSpec, WlrScreen
 from punktfunk.desktop.pads import PadMaker
 from punktfunk.desktop.pads.uinput import UinputPad
 from punktfunk.desktop.program import default_program, name_of, require_program
@@ -41,8 +41,6 @@ class HeadlessDesktop:
     """Nobody is at it who could be asked."""
     takes_touch: bool = False
     """It reads none of the machine's input devices: a headless sway that did would have the user's own as well."""
-    tells_cursor: bool = False
-    """Pictures are copied with the pointer in them."""
 
     def __init__(self, options: DesktopOptions) -> None:
         self._options = options
@@ -73,6 +71,11 @@ class HeadlessDesktop:
         return self._session.failure
 
     @property
+    def tells_cursor(self) -> bool:
+        """Whether its sway tells the pointer beside copies of its outputs, as 1.12 does."""
+        return self._session.tells_cursor
+
+    @property
     def sound(self) -> SoundPlace | None:
         """The sink of the session's own PipeWire."""
         return self._sound
@@ -96,7 +99,9 @@ class HeadlessDesktop:
             except PunktfunkError:
                 self._kept.append(made)
                 raise
-            return self._provided(made)
+            return self._provided(
+                made, "metadata" if separate_cursor and self._session.tells_cursor else "embedded"
+            )
 
     def run(self, command: Sequence[str], folder: Path, on_end: OnEnd) -> RunningProgram:
         """Start a program in the session, which is opened again where it has ended."""
@@ -107,9 +112,11 @@ class HeadlessDesktop:
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output another mode; raise DesktopError where it is no stream's any more."""
         with self._lock:
-            if output.screen not in self._lent:
+            screen = output.screen
+            if screen not in self._lent or not isinstance(screen, WlrScreen):
                 raise DesktopError("the output of this stream has gone")
-            return self._provided(self._session.change(VirtualOutput(output.name, output.mode), mode))
+            changed = self._session.change(VirtualOutput(output.name, output.mode), mode)
+            return self._provided(changed, screen.cursor)
 
     def give_back(self, output: DesktopOutput) -> None:
         """Keep an output for the next stream; one of a session that has ended went with it."""
@@ -187,8 +194,8 @@ class HeadlessDesktop:
         if app.status:
             self._log.warning("program ended", program=name, status=app.status, words=app.words)
 
-    def _provided(self, made: VirtualOutput) -> DesktopOutput:
-        screen = WlrScreen(display=self._session.socket, output=made.name)
+    def _provided(self, made: VirtualOutput, cursor: CursorPlace) -> DesktopOutput:
+        screen = WlrScreen(display=self._session.socket, output=made.name, cursor=cursor)
         self._lent.add(screen)
         return DesktopOutput(made.name, made.mode, screen)
 

@@ -36,6 +36,8 @@ class SessionOpened:
     containment: str
     pulse_server: str
     """Address of the sound server; empty without sound."""
+    tells_cursor: bool
+    """Whether the compositor tells its pointer beside copies of its outputs."""
 
 
 @dataclass(frozen=True, slots=True)

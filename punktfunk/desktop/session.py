@@ -55,6 +55,11 @@ class DesktopSession(SupervisedSession[messages.SessionOpened]):
         """Path of sway's control socket."""
         return self._opened.ipc_path
 
+    @property
+    def tells_cursor(self) -> bool:
+        """Whether the pointer can be told beside the pictures of an output."""
+        return self._opened.tells_cursor
+
     def create(self, mode: Mode, *, scale: float = 1.0) -> VirtualOutput:
         """Add an output; see :class:`punktfunk.desktop.vdisplay.VirtualDisplay`."""
         made = self._ask(messages.OutputMade, lambda number: messages.MakeOutput(number, mode, scale))

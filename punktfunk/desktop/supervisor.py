@@ -149,6 +149,7 @@ class Supervisor:
         from punktfunk.desktop.inject.keymap import Keyboard
         from punktfunk.desktop.vdisplay.headless_sway import HeadlessSway
         from punktfunk.desktop.vdisplay.sway import SwayDisplay
+        from punktfunk.desktop.wayland.capture_session import is_offered
 
         wayland.require()
         keyboard = Keyboard(request.keyboard_layout, request.keyboard_variant)
@@ -176,6 +177,7 @@ class Supervisor:
                 x_display=sway.x_display,
                 containment=str(self._containment),
                 pulse_server=pulse_server,
+                tells_cursor=is_offered(connection),
             )
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from punktfunk import log
 from punktfunk.desktop import Availability, BackendName, DesktopOptions, DesktopOutput, wayland
-from punktfunk.desktop.capture import WlrScreen
+from punktfunk.desktop.capture import CursorPlace, WlrScreen
 from punktfunk.desktop.inject.input_thread import InputThread
 from punktfunk.desktop.inject.keymap import Keyboard
 from punktfunk.desktop.touch import TouchInjector
@@ -69,6 +69,10 @@ class WlrootsDesktop(UserSession):
         self._virtual: SwayDisplay | None
         self._touch: TouchInjector | None = None
         self._touch_counters: Counter[str] = Counter()
+        self._tells_cursor = False
+        self._separated: Counter[str] = Counter()
+        """Streams that have the pointer of an output beside its pictures, by its name. wlroots paints it for none of
+        the captures of an output, if it does not for the first."""
         self._attach()
         self._input = InputThread(self._put_in)
 
@@ -79,8 +83,8 @@ class WlrootsDesktop(UserSession):
 
     @property
     def tells_cursor(self) -> bool:
-        """``False``: pictures are copied with the pointer in them."""
-        return False
+        """Whether the compositor tells its pointer beside copies of its outputs, as wlroots 0.20 does."""
+        return self._tells_cursor
 
     @property
     def takes_touch(self) -> bool:
@@ -99,7 +103,8 @@ class WlrootsDesktop(UserSession):
             self._attach_again()
             with self._noting_failure():
                 if not self._own_output:
-                    return self._provided(self._focused_at_first(), mode)
+                    name = self._focused_at_first()
+                    return self._provided(name, mode, self._place_of_cursor(name, separate_cursor))
                 if self._virtual is None:
                     if self._ipc_path is None:
                         raise CapabilityError("only sway can make an output", "stream one that there is")
@@ -115,18 +120,20 @@ class WlrootsDesktop(UserSession):
                     with contextlib.suppress(PunktfunkError):
                         self._virtual.remove(output)
                     raise
-                return self._provided(output.name, mode)
+                return self._provided(output.name, mode, self._place_of_cursor(output.name, separate_cursor))
 
     def change(self, output: DesktopOutput, mode: Mode) -> DesktopOutput:
         """Give an output of its own another mode; one of the user's stays as it is and is scaled."""
         with self._in_use():
             if self._virtual is not None:
                 self._virtual.change(VirtualOutput(output.name, output.mode), mode)
-            return self._provided(output.name, mode)
+            return self._provided(output.name, mode, _cursor_of(output))
 
     def give_back(self, output: DesktopOutput) -> None:
         """Take an output away that was made for a stream; one of the user's stays."""
         with self._lock:
+            if _cursor_of(output) == "metadata" and self._separated[output.name]:
+                self._separated[output.name] -= 1
             virtual = self._virtual
             if virtual is None or self._closed:
                 return
@@ -215,6 +222,8 @@ class WlrootsDesktop(UserSession):
             asked = self._asked_own_output
             self._own_output = self._can_remove_outputs() if asked is None else asked
             self._injector = self._make_injector(self._output)
+            self._tells_cursor = self._asks_for_cursor(self._output)
+            self._separated.clear()
             self._open_touch()
         except BaseException:
             self._unplug_touch()
@@ -247,8 +256,23 @@ class WlrootsDesktop(UserSession):
         self._input.forget_failure()
         log.get("desktop").info("desktop attached again", display=self.socket)
 
-    def _provided(self, name: str, mode: Mode) -> DesktopOutput:
-        return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name))
+    def _asks_for_cursor(self, output: str) -> bool:
+        """Ask whether the pointer is told beside pictures: of any output made here, or else of that one."""
+        from punktfunk.desktop.wayland.capture_session import is_offered, tells_cursor
+
+        if self._own_output:
+            return is_offered(self._connection)
+        return tells_cursor(self._connection, self._connection.output(output))
+
+    def _place_of_cursor(self, name: str, separate: bool) -> CursorPlace:
+        """Return where a stream has the pointer of an output: beside the pictures, if another one has it there."""
+        if (separate and self._tells_cursor) or self._separated[name]:
+            self._separated[name] += 1
+            return "metadata"
+        return "embedded"
+
+    def _provided(self, name: str, mode: Mode, cursor: CursorPlace) -> DesktopOutput:
+        return DesktopOutput(name, mode, WlrScreen(display=self.socket, output=name, cursor=cursor))
 
     def _users_outputs(self, made: Collection[str] = ()) -> list[str]:
         """Return the outputs that were not made here, the one that was focused at first before the others."""
@@ -340,6 +364,10 @@ class WlrootsDesktop(UserSession):
         if not outputs:
             raise DesktopError("the desktop has no output", "switch one on")
         return outputs[0].name
+
+
+def _cursor_of(output: DesktopOutput) -> CursorPlace:
+    return output.screen.cursor if isinstance(output.screen, WlrScreen) else "embedded"
 
 
 def examine() -> Availability:

@@ -43,6 +43,10 @@ class CopyingCompositor(threading.Thread):
         self.fail_next = False
         self.stamp_ns: int | None = None
         """When it says that it has presented a picture; None: when it did."""
+        self.globals = GLOBALS
+        self.paints_pointer = False
+        """Whether its client wants the pointer in the pictures."""
+        self.transform = 0
         self._formats = formats
         self._lock = threading.Lock()
         self._objects: dict[int, tuple[str, Any]] = {1: ("wl_display", None)}
@@ -124,10 +128,10 @@ class CopyingCompositor(threading.Thread):
                 self._send(1, 1, words[0])
             case "wl_display", 1:
                 self._objects[words[0]] = ("wl_registry", None)
-                for name, (interface, version) in GLOBALS.items():
+                for name, (interface, version) in self.globals.items():
                     self._send(words[0], 0, name, interface, version)
             case "wl_registry", 0:
-                self._objects[words[-1]] = (GLOBALS[words[0]][0], None)
+                self._objects[words[-1]] = (self.globals[words[0]][0], None)
                 if words[0] == OUTPUT:
                     self._tell_output(words[-1])
             case "wl_shm", 0:
@@ -141,7 +145,7 @@ class CopyingCompositor(threading.Thread):
             case "ext_output_image_capture_source_manager_v1", 0:
                 self._objects[words[0]] = ("ext_image_capture_source_v1", None)
             case "ext_image_copy_capture_manager_v1", 0:
-                self._session = words[0]
+                self._session, self.paints_pointer = words[0], bool(words[2])
                 self._objects[words[0]] = ("session", None)
                 height, width = self.screen.shape[:2]
                 self._damage = [(0, 0, width, height)]
@@ -171,6 +175,7 @@ class CopyingCompositor(threading.Thread):
 
     def _tell_output(self, number: int) -> None:
         height, width = self.screen.shape[:2]
+        self._send(number, 0, 0, 0, 0, 0, 0, "maker", "model", self.transform)
         self._send(number, 1, 1, width, height, 60_000)
         self._send(number, 4, "OUT-1")
         self._send(number, 2)

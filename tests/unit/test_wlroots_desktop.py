@@ -6,13 +6,15 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("pywayland", reason="pip install 'punktfunk[desktop]'")
 
-from punktfunk.desktop import DesktopOptions
+from punktfunk.desktop import DesktopOptions, DesktopOutput
+from punktfunk.desktop.capture import WlrScreen
 from punktfunk.desktop.inject.input_thread import MAX_WAITING
 from punktfunk.desktop.vdisplay import sway_ipc
 from punktfunk.desktop.wlroots import WlrootsDesktop
@@ -110,6 +112,44 @@ def test_input_waits_neither_for_a_sway_that_hangs_nor_for_an_output_that_it_is_
         assert made.result(_LIMIT_S).name == "HEADLESS-1"
     assert desktop.release_all() == {"injected": 20}, "once all of it has been put in"
     assert compositor.events == sent
+
+
+def test_all_streams_of_an_output_have_its_pointer_beside_the_pictures_while_one_of_them_has(
+    desktop: WlrootsDesktop, compositor: Compositor
+) -> None:
+    def place(output: DesktopOutput) -> str:
+        assert isinstance(output.screen, WlrScreen)
+        return output.screen.cursor
+
+    desktop._own_output = False
+    compositor.outputs = [SimpleNamespace(name="DP-1")]
+    assert not desktop.tells_cursor
+    assert place(desktop.provide(MODE, separate_cursor=True)) == "embedded", "where none is told"
+    desktop._tells_cursor = True
+    painted = desktop.provide(MODE)
+    assert place(painted) == "embedded"
+    drawn = desktop.provide(MODE, separate_cursor=True)
+    beside = desktop.provide(MODE)
+    assert (place(drawn), place(beside)) == ("metadata", "metadata")
+    assert place(desktop.change(beside, MODE)) == "metadata"
+    assert place(desktop.change(painted, MODE)) == "embedded"
+    for output in (painted, drawn):
+        desktop.give_back(output)
+    last = desktop.provide(MODE)
+    assert place(last) == "metadata", "one is left"
+    for output in (beside, last):
+        desktop.give_back(output)
+    assert place(desktop.provide(MODE)) == "embedded"
+
+
+def test_outputs_that_were_made_for_a_stream_have_the_pointer_where_that_wants_it(
+    desktop: WlrootsDesktop,
+) -> None:
+    desktop._tells_cursor = True
+    outputs = [desktop.provide(MODE, separate_cursor=separate) for separate in (True, False)]
+    assert [output.screen.cursor for output in outputs] == ["metadata", "embedded"]  # type: ignore[union-attr]
+    changed = desktop.change(outputs[0], Mode(800, 600, 60))
+    assert changed.screen == outputs[0].screen
 
 
 def test_of_more_input_than_a_sway_takes_the_rest_is_refused(

@@ -11,11 +11,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from punktfunk import log
 from punktfunk.desktop.wayland import connect
+from punktfunk.errors import CapabilityError
 from punktfunk.media import (
     EncoderConfig,
     Producer,
@@ -28,6 +30,14 @@ from punktfunk.media.handover import POINTER_DRAWN, Handover
 from punktfunk.media.types import BT709, Colours
 from punktfunk.units import Mode
 
+if TYPE_CHECKING:
+    from punktfunk.desktop.capture.cursor_session import CursorSession
+    from punktfunk.desktop.wayland.connection import Connection, Output
+
+
+CursorPlace = Literal["embedded", "metadata"]
+"""Whether the pointer is in the pictures, or told beside them and drawn here."""
+
 
 class WlrScreen(BaseModel):
     """An output that a Wayland compositor copies on request, as wlroots ones do; as the host tells it to a worker."""
@@ -38,8 +48,7 @@ class WlrScreen(BaseModel):
     display: str
     """The compositor's socket: an absolute path, or a name within XDG_RUNTIME_DIR."""
     output: str
-    cursor: bool = True
-    """Have the compositor draw the pointer into the picture."""
+    cursor: CursorPlace = "embedded"
     keepalive_ms: int = Field(default=100, ge=1, le=1000)
     """A picture is given again when nothing has changed for this long; every half second once it stands still."""
     read_marker: bool = False
@@ -68,8 +77,7 @@ class PipeWireScreen(BaseModel):
     provoked_at: str | None = None
     """Wayland socket of a compositor that gives its later consumers no first picture of a program that stands still, as
     gamescope does not: a window is opened there for a moment, after which it does."""
-    cursor: Literal["embedded", "metadata"] = "embedded"
-    """Whether the pointer is in the pictures, or told beside them and drawn here."""
+    cursor: CursorPlace = "embedded"
     oldest_stamp_ms: int = Field(default=10_000, ge=1, le=10_000)
     """A picture whose stamp is older is taken for made when it comes. KWin stamps by its last presentation, which on a
     desktop that stood still was long ago."""
@@ -177,20 +185,22 @@ def _open_pipewire(
 def _open_copies(spec: WlrScreen, mode: Mode, colours: Colours) -> VideoSource:
     """Open the capture of an output by ext-image-copy-capture where that is offered, by wlr-screencopy elsewhere."""
     connection = connect(spec.display)
-    from punktfunk.desktop.capture import image_copy
     from punktfunk.desktop.capture.copies import CopyBuffers, CopyCapture
+    from punktfunk.desktop.capture.image_copy import ImageCopier
     from punktfunk.desktop.capture.screencopy import Screencopier
+    from punktfunk.desktop.wayland.capture_session import is_offered
 
     try:
         output, buffers = connection.output(spec.output), CopyBuffers(connection)
-        newer = connection.offers(image_copy.MANAGER) and connection.offers(image_copy.SOURCES)
-        kind = image_copy.ImageCopier if newer else Screencopier
+        kind = ImageCopier if is_offered(connection) else Screencopier
+        pointing = _open_pointing(connection, output) if spec.cursor == "metadata" else None
         return CopyCapture(
             connection,
             output,
-            kind(connection, output, buffers, cursor=spec.cursor),
+            kind(connection, output, buffers, cursor=pointing is None),
             buffers,
             mode,
+            pointing=pointing,
             keepalive_ns=spec.keepalive_ms * 1_000_000,
             read_marker=spec.read_marker,
             colours=colours,
@@ -198,6 +208,17 @@ def _open_copies(spec: WlrScreen, mode: Mode, colours: Colours) -> VideoSource:
     except BaseException:
         connection.close()
         raise
+
+
+def _open_pointing(connection: Connection, output: Output) -> CursorSession | None:
+    """Open what tells the pointer of an output; None where it cannot be told any more, and is to be painted."""
+    from punktfunk.desktop.capture.cursor_session import CursorSession
+
+    try:
+        return CursorSession(connection, output)
+    except CapabilityError as error:
+        log.get("desktop").warning("the pointer is painted", cause=error.cause, hint=error.hint)
+        return None
 
 
 def open_screen(

@@ -12,7 +12,10 @@ import av
 import numpy as np
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.cursor import CursorListener
 from punktfunk.desktop.capture.frames import FrameMaker
+from punktfunk.desktop.capture.told_pointer import ToldPointer
+from punktfunk.desktop.pipewire.buffers import Cursor
 from punktfunk.desktop.wayland.connection import Connection, Output
 from punktfunk.desktop.wayland.shm import Buffers
 from punktfunk.errors import DesktopError, MediaError
@@ -74,6 +77,18 @@ class Copier(Protocol):
 
     def ask(self, *, changed: bool) -> Copy:
         """Ask for the next picture: that of the next change, or of what there is now."""
+        ...
+
+    def close(self) -> None:
+        """Free what was asked for. Before the connection is closed."""
+        ...
+
+
+class Pointing(Protocol):
+    """What tells the pointer beside the pictures."""
+
+    def take(self) -> Cursor | None:
+        """Return what is new of it; None for nothing."""
         ...
 
     def close(self) -> None:
@@ -144,7 +159,8 @@ class CopyCapture:
     """The pictures of one output; see :class:`punktfunk.media.VideoSource`.
 
     ``capture`` waits for the compositor's next picture, but no longer than the keep-alive time: then the last one is
-    given again. Owns its connection, the copier and the buffers.
+    given again. Owns its connection, the copier, the buffers and ``pointing``, without which the pointer is in the
+    pictures. One that somebody else draws is told as it moves, and no frame is made for that.
     """
 
     self_paced = True
@@ -157,6 +173,7 @@ class CopyCapture:
         buffers: CopyBuffers,
         mode: Mode,
         *,
+        pointing: Pointing | None = None,
         keepalive_ns: int = 100_000_000,
         read_marker: bool = False,
         colours: Colours = BT709,
@@ -165,8 +182,13 @@ class CopyCapture:
         self._output = output
         self._copier = copier
         self._buffers = buffers
+        self._pointing = pointing
+        self._interval_ns = 1_000_000_000 // mode.refresh_hz
         self._keepalive_ns = keepalive_ns
         self._frames = FrameMaker(mode, colours, read_marker=read_marker)
+        self._told = ToldPointer(mode, colours)
+        # Who draws it draws none until one is told: it is in the pictures as long as none is.
+        self._told.update(Cursor(visible=False))
         connection.on_output_gone = self._output_gone
         self._copy: Copy | None = None
         self._gone = False
@@ -175,8 +197,19 @@ class CopyCapture:
 
     @property
     def counters(self) -> dict[str, int]:
-        """``captured``, ``repeated`` (nothing changed), ``left_out`` (too many), ``failed_copies``."""
-        return {**self._frames.counters, "failed_copies": self._failed_copies}
+        """``captured``, ``repeated`` (nothing changed), ``left_out`` (too many), ``failed_copies``.
+
+        ``cursor_told``: changes of the pointer that cost no frame, as somebody else draws it.
+        """
+        return {
+            **self._frames.counters,
+            "failed_copies": self._failed_copies,
+            "cursor_told": self._told.reporter.told,
+        }
+
+    def separate_cursor(self, listener: CursorListener | None) -> None:
+        """Report the pointer to ``listener`` and leave it out of the pictures; see :class:`CursorSource`."""
+        self._told.listen(listener)
 
     def capture(self) -> RawFrame:
         """Return the next picture, or the last one again after the keep-alive time without a change.
@@ -199,6 +232,8 @@ class CopyCapture:
         if self._copy is not None:
             self._copy.end()
         self._copier.close()
+        if self._pointing is not None:
+            self._pointing.close()
         self._buffers.close()
         self._connection.close()
 
@@ -210,6 +245,7 @@ class CopyCapture:
         while True:
             if self._copy is None:
                 self._ask()
+            self._follow_pointer()
             copy = self._copy
             assert copy is not None
             if copy.done:
@@ -220,6 +256,8 @@ class CopyCapture:
                 continue
             if self._gone:
                 raise MediaError(f"the output {self._output.name} has gone", "open another one")
+            if (repainted := self._repainted()) is not None:
+                return repainted
             left = deadline - monotonic_ns()
             if left <= 0:
                 # What has arrived while the last picture was encoded counts, however late it is.
@@ -228,7 +266,22 @@ class CopyCapture:
                 if not self._frames.has_frame:
                     raise MediaError(f"no picture came from {self._output.name}", "is the output enabled?")
                 return self._frames.again()
-            self._connection.dispatch(left / 1e9)
+            waits = min(left, self._interval_ns) if self._told.repaints else left
+            self._connection.dispatch(waits / 1e9)
+
+    def _follow_pointer(self) -> None:
+        """Report what is new of a pointer that is told, or have it painted into the next frame."""
+        while self._pointing is not None and (cursor := self._pointing.take()) is not None:
+            was_shown = self._told.painter.is_shown
+            self._told.update(cursor)
+            self._told.repaints = self._told.repaints or was_shown or self._told.painter.is_shown
+
+    def _repainted(self) -> RawFrame | None:
+        """Return the last frame with the pointer as it is now, or without it; None where that is not to be yet."""
+        if not (self._told.repaints and self._frames.can_change and self._frames.in_time(monotonic_ns())):
+            return None
+        self._told.repaints = False
+        return self._frames.change(self._told.painter.draw, monotonic_ns())
 
     def _ask(self) -> None:
         """Ask for the next change. The very first copy is of what there is, changed or not."""
@@ -253,7 +306,10 @@ class CopyCapture:
         # Before the next one is asked for, which may want other buffers.
         picture = self._buffers.picture(copy.buffer, upside_down=copy.upside_down)
         self._ask()
-        return self._frames.make(picture, made_ns)
+        self._told.scale(picture.width, picture.height)
+        self._told.painter.forget_frame()
+        self._told.repaints = False
+        return self._frames.make(picture, made_ns, self._told.painter.draw)
 
     def _output_gone(self, output: Output) -> None:
         if output is self._output:

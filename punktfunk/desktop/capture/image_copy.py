@@ -10,11 +10,10 @@ from typing import Any, Final
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture.copies import BUFFERS, FFMPEG_FORMATS, Copy, CopyBuffers, Geometry
+from punktfunk.desktop.wayland.capture_session import MANAGER, SOURCES, Constraints
 from punktfunk.desktop.wayland.connection import Connection, Output
 from punktfunk.errors import MediaError
 
-MANAGER: Final = "ext_image_copy_capture_manager_v1"
-SOURCES: Final = "ext_output_image_capture_source_manager_v1"
 _PAINT_CURSORS: Final = 1
 _BYTES_PER_PIXEL: Final = 4
 
@@ -61,19 +60,14 @@ class ImageCopier:
         manager, sources = connection.bind(MANAGER, 1), connection.bind(SOURCES, 1)
         self._source = sources.create_source(output.proxy)
         self._session: Any = manager.create_session(self._source, _PAINT_CURSORS if cursor else 0)
-        self._size = (0, 0)
-        self._formats: list[int] = []
-        self._coming_formats: list[int] = []
+        self._told = Constraints(self._session)
         self._geometry: Geometry | None = None
         self._lacking = [Box() for _ in range(BUFFERS)]
-        self._stopped = False
-        for event in ("buffer_size", "shm_format", "done", "stopped"):
-            self._session.dispatcher[event] = getattr(self, f"_on_{event}")
         connection.round_trip()  # to learn how pictures lie
 
     def ask(self, *, changed: bool) -> Copy:
         """Ask for the next picture; a session's first is always of what there is."""
-        if self._stopped:
+        if self._told.stopped:
             return _failed(MediaError(f"the output {self._output.name} has gone", "open another one"))
         wanted = self._wanted()
         if isinstance(wanted, MediaError):
@@ -98,24 +92,12 @@ class ImageCopier:
             self._session = None
 
     def _wanted(self) -> Geometry | MediaError:
-        taken = next((each for each in FFMPEG_FORMATS if each in self._formats), None)
+        taken = next((each for each in FFMPEG_FORMATS if each in self._told.formats), None)
         if taken is None:
-            offered = ", ".join(f"{each:#x}" for each in self._formats) or "none"
+            offered = ", ".join(f"{each:#x}" for each in self._told.formats) or "none"
             return MediaError(f"the compositor gives pictures in no known format of shared memory: {offered}")
-        width, height = self._size
+        width, height = self._told.size
         return Geometry(taken, width, height, width * _BYTES_PER_PIXEL)
-
-    def _on_buffer_size(self, _session: Any, width: int, height: int) -> None:
-        self._size = width, height
-
-    def _on_shm_format(self, _session: Any, format_code: int) -> None:
-        self._coming_formats.append(format_code)
-
-    def _on_done(self, _session: Any) -> None:
-        self._formats, self._coming_formats = self._coming_formats, []
-
-    def _on_stopped(self, _session: Any) -> None:
-        self._stopped = True
 
 
 class _ImageCopy(Copy):

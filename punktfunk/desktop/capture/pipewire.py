@@ -17,10 +17,9 @@ import av
 from punktfunk.clock import monotonic_ns
 from punktfunk.cursor import CursorListener
 from punktfunk.desktop.capture.bands import Band, BandConverter, band_of, rows_of
-from punktfunk.desktop.capture.cursor_reporter import CursorReporter
 from punktfunk.desktop.capture.frames import FrameMaker, copied
-from punktfunk.desktop.capture.pointer import Pointer
 from punktfunk.desktop.capture.shared_stream import SharedStream, leave
+from punktfunk.desktop.capture.told_pointer import ToldPointer
 from punktfunk.desktop.pipewire.buffers import Cursor
 from punktfunk.desktop.pipewire.formats import Wish
 from punktfunk.desktop.pipewire.pictures import Picture
@@ -81,10 +80,8 @@ class PipeWireCapture:
         self._interval_ns = 1_000_000_000 // mode.refresh_hz
         self._keepalive_ns = keepalive_ns
         self._frames = FrameMaker(mode, colours, read_marker=read_marker)
-        self._pointer = Pointer(mode.width, mode.height, colours)
-        self._reporter = CursorReporter(mode.width, mode.height)
-        self._repaints = False
-        """Whether the last frame shows the pointer otherwise than the next is to."""
+        self._told = ToldPointer(mode, colours, self._painted)
+        self._pointer, self._reporter = self._told.painter, self._told.reporter
         self._was_told = False
         """Whether somebody else has drawn the pointer."""
         self._moved_ns = 0
@@ -119,8 +116,7 @@ class PipeWireCapture:
 
     def separate_cursor(self, listener: CursorListener | None) -> None:
         """Report the pointer to ``listener`` and leave it out of the pictures; see :class:`CursorSource`."""
-        self._reporter.listen(listener)
-        self._paint_as_told()
+        self._told.listen(listener)
 
     def capture(self) -> RawFrame:
         """Return the next picture, or the last one again after the keep-alive time without a change.
@@ -153,7 +149,7 @@ class PipeWireCapture:
         deadline = self._frames.again_at_ns(self._keepalive_ns)
         seen = 0
         held_back = False
-        if self._repaints and (repainted := self._repainted()) is not None:
+        if self._told.repaints and (repainted := self._repainted()) is not None:
             return repainted
         while True:
             news = self._stream.wait((deadline - monotonic_ns()) / 1e9, seen)
@@ -220,7 +216,7 @@ class PipeWireCapture:
         """Return the last frame with the pointer as it is now, or without it; None where it cannot be drawn into."""
         if not self._frames.can_change:
             return None
-        self._repaints = False
+        self._told.repaints = False
         return self._noted(self._frames.change(self._pointer.draw, monotonic_ns()))
 
     def _moved_alone(self) -> bool:
@@ -231,24 +227,17 @@ class PipeWireCapture:
         if cursor is not None:
             self._shared.note(cursor)
             self._pointed(cursor)
-        return not (pictured or self._repaints)
+        return not (pictured or self._told.repaints)
 
     def _pointed(self, cursor: Cursor) -> None:
-        self._pointer.update(cursor)
-        self._reporter.update(cursor)
+        self._told.update(cursor)
         self._moved_ns = monotonic_ns()
-        self._paint_as_told()
 
-    def _paint_as_told(self) -> None:
-        """Have the pointer painted into the next frame unless somebody else draws it, also where that changes."""
-        painted = not self._reporter.is_told
-        if painted != self._pointer.is_painted:
-            self._pointer.is_painted = painted
-            self._repaints = True
-            # Each change is a new format. One back is enough: a pointer that is too large now and then is shaken.
-            if painted or not self._was_told:
-                self._handover.need(POINTER_DRAWN, painted)
-            self._was_told = True
+    def _painted(self, painted: bool) -> None:
+        # Each change is a new format. One back is enough: a pointer that is too large now and then is shaken.
+        if painted or not self._was_told:
+            self._handover.need(POINTER_DRAWN, painted)
+        self._was_told = True
 
     def _frame_of(self, picture: Picture) -> RawFrame | None:
         """Make a frame of a picture, the way that is decided; None where it cannot be taken: others are asked for."""
@@ -282,7 +271,7 @@ class PipeWireCapture:
         if former is not None:
             self._stream.give_back(former)
         self._pointer.forget_frame()
-        self._makes_do, self._refusal, self._repaints = False, None, False
+        self._makes_do, self._refusal, self._told.repaints = False, None, False
         self._shared.last = self._shared.pointer = None
         return self._frames.hand_on(picture.dma_buf(), picture.stamp_ns)
 
@@ -315,12 +304,10 @@ class PipeWireCapture:
         A compositor without a plane for the pointer may paint the screen anew beneath it (Mutter its own monitors).
         """
         width, height = picture.size
-        self._pointer.scale(width, height)
-        self._reporter.scale(width, height)
-        self._paint_as_told()
+        self._told.scale(width, height)
         moved = monotonic_ns() - self._moved_ns < _AFTER_MOVE_NS
-        maybe_same = moved and self._reporter.is_told and not self._repaints
-        self._repaints = False
+        maybe_same = moved and self._reporter.is_told and not self._told.repaints
+        self._told.repaints = False
         unscaled = self._size == (width, height) and not self._makes_do
         band = band_of(picture.damage, height) if unscaled and self._frames.can_change else None
         if band is not None:

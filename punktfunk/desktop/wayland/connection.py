@@ -67,6 +67,8 @@ class Output:
         self.proxy = proxy
         self.name = ""
         self.x = self.y = 0
+        self.transform = 0
+        """How it is turned and mirrored, as wl_output counts; 0 is upright."""
         self.width = self.height = 0
         """Current mode, pixels; 0 until the compositor has told."""
         self.refresh_mhz = 0
@@ -77,8 +79,9 @@ class Output:
     def _name(self, _proxy: Any, name: str) -> None:
         self.name = name
 
-    def _geometry(self, _proxy: Any, x: int, y: int, *_: Any) -> None:
+    def _geometry(self, _proxy: Any, x: int, y: int, *rest: Any) -> None:
         self.x, self.y = x, y
+        self.transform = rest[-1]
 
     def _mode(self, _proxy: Any, flags: int, width: int, height: int, refresh_mhz: int) -> None:
         if flags & WlOutput.mode.current:
