@@ -6,6 +6,7 @@ answer to it comes while the last picture is being encoded.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final, NamedTuple, Protocol
 
 import av
@@ -86,6 +87,11 @@ class Copier(Protocol):
 
 class Pointing(Protocol):
     """What tells the pointer beside the pictures."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to take."""
+        ...
 
     def take(self) -> Cursor | None:
         """Return what is new of it; None for nothing."""
@@ -266,15 +272,22 @@ class CopyCapture:
                 if not self._frames.has_frame:
                     raise MediaError(f"no picture came from {self._output.name}", "is the output enabled?")
                 return self._frames.again()
-            waits = min(left, self._interval_ns) if self._told.repaints else left
-            self._connection.dispatch(waits / 1e9)
+            self._connection.dispatch(min(left, self._patience_ns) / 1e9)
 
     def _follow_pointer(self) -> None:
         """Report what is new of a pointer that is told, or have it painted into the next frame."""
-        while self._pointing is not None and (cursor := self._pointing.take()) is not None:
+        cursor = None if self._pointing is None else self._pointing.take()
+        if cursor is not None:
             was_shown = self._told.painter.is_shown
             self._told.update(cursor)
             self._told.repaints = self._told.repaints or was_shown or self._told.painter.is_shown
+
+    @property
+    def _patience_ns(self) -> int:
+        """How long may be waited for events while there is something to be done for the pointer."""
+        if self._pointing is not None and self._pointing.has_news:
+            return 0
+        return self._interval_ns if self._told.repaints else sys.maxsize
 
     def _repainted(self) -> RawFrame | None:
         """Return the last frame with the pointer as it is now, or without it; None where that is not to be yet."""

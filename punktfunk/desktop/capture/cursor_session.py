@@ -35,7 +35,7 @@ class CursorSession:
         self._told = Constraints(self._images)
         self._inside = False
         self._x = self._y = 0
-        self._has_news = True
+        self.has_news = True
         """Whether anything was told since it was taken."""
         self._image: Pixels | None = None
         """What has been captured and was not taken yet."""
@@ -52,9 +52,9 @@ class CursorSession:
 
         Raises MediaError for an image that cannot be taken, and DesktopError when the compositor has gone.
         """
-        if not self._has_news:
+        if not self.has_news:
             return None
-        self._has_news = False
+        self.has_news = False
         self._ask()
         image, self._image = self._image, None
         bitmap = None if image is None else CursorBitmap(image, *self._hot_spot())
@@ -116,25 +116,25 @@ class CursorSession:
         return found[-1]
 
     def _on_enter(self, _session: Any) -> None:
-        self._inside = self._has_news = True
+        self._inside = self.has_news = True
 
     def _on_leave(self, _session: Any) -> None:
-        self._inside, self._has_news = False, True
+        self._inside, self.has_news = False, True
 
     def _on_position(self, _session: Any, x: int, y: int) -> None:
-        self._x, self._y, self._has_news = x, y, True
+        self._x, self._y, self.has_news = x, y, True
 
     def _on_ready(self, _frame: Any) -> None:
         assert self._buffers is not None
         assert self._layout is not None
         self._image = self._buffers.pixels[0][..., _CHANNELS[self._layout[0]]]
         self._end_frame()
-        self._has_news = True
+        self.has_news = True
 
     def _on_failed(self, _frame: Any, _reason: int) -> None:
         self._end_frame()
         # An image of another size is asked for at once, one that could not be copied when the pointer moves again.
-        self._has_news = self._has_news or self._layout is None or self._told.size != self._layout[1:]
+        self.has_news = self.has_news or self._layout is None or self._told.size != self._layout[1:]
 
     def _end_frame(self) -> None:
         self._frame.destroy()
