@@ -6,9 +6,13 @@ since 2007, and a call releases the interpreter's lock while it waits.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import threading
+from collections.abc import Callable
 from ctypes import CDLL, POINTER, byref, c_char_p, c_int, c_size_t, c_uint8, c_uint32, c_void_p
 from functools import cache
+from queue import Empty, SimpleQueue
 from typing import Final, Self
 
 from punktfunk.clock import monotonic_ns
@@ -22,6 +26,8 @@ _UNSET: Final = 0xFFFFFFFF
 _BYTES_PER_SAMPLE: Final = 4
 _BACKLOG_CHUNKS: Final = 8
 """What a reader that fell behind may find waiting, 40 ms; older sound is dropped by the server."""
+_ANSWER_LIMIT_S: Final = 4.0
+_TRIES: Final = 4
 _POSITIONS: Final = {
     1: (0,),
     2: (1, 2),
@@ -63,22 +69,26 @@ class PulseCapture:
         buffering = _BufferAttr(
             _BACKLOG_CHUNKS * self._chunk_bytes, _UNSET, _UNSET, _UNSET, self._chunk_bytes
         )
-        error = c_int(0)
-        self._handle: int | None = self._library.pa_simple_new(
-            server.encode() if server else None,
-            b"punktfunk",
-            _RECORD,
-            source.encode() if source else None,
-            b"capture",
-            byref(spec),
-            byref(positions),
-            byref(buffering),
-            byref(error),
-        )
-        if not self._handle:
+
+        def ask() -> tuple[int | None, str]:
+            error = c_int(0)
+            handle: int | None = self._library.pa_simple_new(
+                server.encode() if server else None,
+                b"punktfunk",
+                _RECORD,
+                source.encode() if source else None,
+                b"capture",
+                byref(spec),
+                byref(positions),
+                byref(buffering),
+                byref(error),
+            )
+            return handle, "" if handle else self._reason(error)
+
+        self._handle, reason = _first_answer(ask, self._library.pa_simple_free)
+        if self._handle is None:
             raise DesktopError(
-                f"the sound server gives no recording of {source or 'its default source'}: "
-                f"{self._reason(error)}",
+                f"the sound server gives no recording of {source or 'its default source'}: {reason}",
                 "is PipeWire or PulseAudio running for this user?",
             )
 
@@ -112,6 +122,41 @@ class PulseCapture:
     def _reason(self, error: c_int) -> str:
         text = self._library.pa_strerror(error.value)
         return text.decode() if text else f"error {error.value}"
+
+
+def _first_answer(
+    ask: Callable[[], tuple[int | None, str]], free: Callable[[int], object]
+) -> tuple[int | None, str]:
+    """Return the first recording that is given, or why there is none; ask again where no answer comes.
+
+    PipeWire 0.3.65 forgets some of those that are asked for while its session manager starts, and libpulse would wait
+    for half a minute. What is given too late is freed.
+    """
+    answers: SimpleQueue[tuple[int | None, str]] = SimpleQueue()
+    guard = threading.Lock()
+    over = False
+
+    def in_thread() -> None:
+        answer = ask()
+        with guard:
+            if not over:
+                answers.put(answer)
+            elif answer[0] is not None:
+                free(answer[0])
+
+    answer: tuple[int | None, str] = None, "no answer"
+    for _ in range(_TRIES):
+        threading.Thread(target=in_thread, name="pulse", daemon=True).start()
+        with contextlib.suppress(Empty):
+            answer = answers.get(timeout=_ANSWER_LIMIT_S)
+            break
+    with guard:
+        over = True
+        while not answers.empty():
+            late, _ = answers.get()
+            if late is not None:
+                free(late)
+    return answer
 
 
 def require_pulse() -> None:

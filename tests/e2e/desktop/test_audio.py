@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ctypes.util
+import socket
 import subprocess
 import sys
 import wave
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE, SoundPlace
+from punktfunk.desktop.audio import CHUNK_SAMPLES, SAMPLE_RATE, SoundPlace, pulse
 from punktfunk.desktop.audio.pipewire import SINK
 from punktfunk.desktop.audio.pulse import PulseCapture
 from punktfunk.desktop.audio.speakers import MutedSpeakers
@@ -22,7 +24,7 @@ from punktfunk.errors import CapabilityError, DesktopError
 from punktfunk.host.peripherals.audio import AudioCapture
 from punktfunk.media.opus import OpusDecoder, OpusEncoder
 from punktfunk.media.sound import DEFAULT_SOUND, SoundFormat
-from tests.support.waiting import eventually, soon
+from tests.support.waiting import PATIENCE_S, eventually, soon
 
 
 @pytest.fixture
@@ -181,6 +183,39 @@ def test_a_server_that_goes_ends_the_recording(sounding: DesktopSession) -> None
     with pytest.raises(DesktopError, match="sound server is gone"):
         _read_for_ever(capture)
     capture.close()
+
+
+def test_a_recording_that_is_not_answered_is_asked_for_again(
+    sounding: DesktopSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PipeWire 0.3.65 forgets some that are asked for while its session manager starts."""
+    monkeypatch.setattr(pulse, "_ANSWER_LIMIT_S", 0.3)
+    place, real = tmp_path / "native", tmp_path / "real"
+    real.symlink_to(sounding.pulse_server.removeprefix("unix:"))
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(place))
+        mute.listen()
+        mute.settimeout(PATIENCE_S)
+
+        def swap() -> socket.socket:
+            asked, _ = mute.accept()
+            real.replace(place)
+            return asked
+
+        with ThreadPoolExecutor() as pool:
+            swapped = pool.submit(swap)
+            with PulseCapture(f"unix:{place}", f"{SINK}.monitor") as capture:
+                assert len(capture.read().samples) == CHUNK_SAMPLES
+            swapped.result().close()
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "_ANSWER_LIMIT_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(tmp_path / "native"))
+        mute.listen()
+        with pytest.raises(DesktopError, match=r"gives no recording of its default source: no answer"):
+            PulseCapture(f"unix:{tmp_path / 'native'}")
 
 
 @pytest.mark.parametrize("sound", [DEFAULT_SOUND, SoundFormat(continuous=True)])
