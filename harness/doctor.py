@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from harness.scenario.link import Backend
+from punktfunk import key_log
 from punktfunk.findings import Finding, collect, tried
 from punktfunk.findings import show as show_findings
 from punktfunk.rich_terminal import Console
@@ -33,7 +34,21 @@ PROGRAMS = {
 
 def examine() -> list[Finding]:
     """Try every capability; a probe that breaks is a missing capability, never a crash."""
-    return collect((_core, _root, _namespaces, _tun, _netem, _realtime, _encoders, _cargo, _cores, _packages))
+    return collect(
+        (
+            _core,
+            _root,
+            _namespaces,
+            _tun,
+            _netem,
+            _realtime,
+            _encoders,
+            _cargo,
+            _cores,
+            _packages,
+            key_log.examine,
+        )
+    )
 
 
 def show(console: Console, *, as_json: bool = False) -> int:

@@ -2,7 +2,8 @@
 
 ``python -m harness.network.capture DEVICE FILE`` inside the device's namespace, until SIGTERM or the end of its
 input. A GSO or GRO train, which the kernel carries as one packet of up to 64 KiB, is cut into the datagrams that it
-stands for, with their own lengths and checksums. Payloads stay sealed: no key is written anywhere.
+stands for, with their own lengths and checksums. Payloads stay sealed: no key is written anywhere. The last block
+says how many packets were missed, so that whoever reads the capture knows whether it is all that came.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.network.pcapng import LINKTYPE_ETHERNET, LINKTYPE_RAW, Writer
 from punktfunk.terminal import say_json
 
+CAPTURE_NAME = "client.pcapng"
+"""What a case's capture is called, in the case's folder."""
 ETH_P_ALL = 0x0003
-_SOL_PACKET, _PACKET_VNET_HDR = 263, 15
+_SOL_PACKET, _PACKET_STATISTICS, _PACKET_VNET_HDR = 263, 6, 15
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
 _ARPHRD_ETHER = 1
 _BUFFER_BYTES = 64 << 20
 _VNET_BYTES = 10
 _NEEDS_CSUM, _GSO_UDP_L4 = 1, 5
 _UDP = 17
+_DRAIN_S = 2.0
+"""How long the end waits for a buffer that is filled as fast as it is read."""
 
 
 def datagrams(packet: bytes, network: int) -> Iterator[bytes]:
@@ -76,6 +82,18 @@ def _fold(value: int) -> int:
     return value
 
 
+def _take(source: socket.socket, out: Writer, network: int) -> int:
+    """Write the next packet, datagram by datagram; return how many they are."""
+    packet, ancillary, _flags, _address = source.recvmsg(70_000, 64)
+    stamp = next((data for _level, kind, data in ancillary if kind == _SO_TIMESTAMPNS), None)
+    seconds, ns = struct.unpack("qq", stamp[:16]) if stamp else (0, 0)
+    count = 0
+    for datagram in datagrams(packet, network):
+        out.write(seconds * 10**9 + ns, datagram)
+        count += 1
+    return count
+
+
 def main() -> int:
     """Capture until told to end; the last line of standard output says how many packets there were."""
     device, path = sys.argv[1:3]
@@ -106,15 +124,18 @@ def main() -> int:
             while running:
                 ready = {fd for fd, _event in poll.poll(200)}
                 if source.fileno() in ready:
-                    packet, ancillary, _flags, _address = source.recvmsg(70_000, 64)
-                    stamp = next((data for _level, kind, data in ancillary if kind == _SO_TIMESTAMPNS), None)
-                    seconds, ns = struct.unpack("qq", stamp[:16]) if stamp else (0, 0)
-                    for datagram in datagrams(packet, 14 if ethernet else 0):
-                        out.write(seconds * 10**9 + ns, datagram)
-                        seen += 1
+                    seen += _take(source, out, 14 if ethernet else 0)
                 elif sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 1):
                     break
-        say_json({"event": "ended", "packets": seen})
+            # What came before the end is in the socket's buffer, and part of the capture.
+            poll.unregister(sys.stdin)
+            until = time.monotonic() + _DRAIN_S
+            while poll.poll(0) and time.monotonic() < until:
+                seen += _take(source, out, 14 if ethernet else 0)
+            # struct tpacket_stats: all that passed the device, and those that the buffer had no room for.
+            passed, missed = struct.unpack("II", source.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+            out.statistics(time.time_ns(), passed, missed)
+        say_json({"event": "ended", "packets": seen, "missed": missed})
     return 0
 
 

@@ -14,6 +14,7 @@ from harness.link.base import LinkSpecs, LiveLink
 from harness.link.netem import NetemLink
 from harness.link.tun import TunLink
 from harness.link.verify import Verification, verify
+from harness.network.capture import CAPTURE_NAME
 from harness.network.pace import PATIENCE
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Topology, topology
@@ -26,6 +27,7 @@ from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from harness.scenario.model import Session
 from harness.scenario.protocols import PROTOCOLS
+from punktfunk import key_log
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 
 DOWN, UP = "host_to_client", "client_to_host"
@@ -85,8 +87,6 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     sabotage = os.environ.get(SABOTAGE_VARIABLE, "")
     with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
         proof = verify(link, asked, _sabotaged(asked, sabotage))
-        if spec.link.capture:
-            _capture(link, folder)
         drops = link.device_drops()
         host, client = _connect(kinds, spec, Place(link, folder), asked)
         killed = _stream(spec, link, host, client, asked)
@@ -122,6 +122,8 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         words = "; ".join(f"{peer.role}: {peer.last_words()}" for peer in failed)
         names = " and ".join(peer.role for peer in failed)
         raise HarnessError(f"{names} failed: {words}", f"see the logs in {folder.name}")
+    if spec.link.capture:
+        _judge_by_capture(result, folder)
     return result
 
 
@@ -158,6 +160,8 @@ def _connect(
     """Bring host and client together over the link as it is at its start."""
     for attempt in range(1, _ATTEMPTS + 1):
         place.link.restart(asked.steady())
+        # Each attempt has a capture of its own, of exactly what the link's counters count.
+        capture = _capture(place.link, place.folder) if spec.link.capture else None
         host, client = kinds[0](spec, place), kinds[1](spec, place)
         host.start()
         host.ready()
@@ -167,6 +171,8 @@ def _connect(
         except HarnessError:
             client.stop()
             host.stop()
+            if capture is not None:
+                capture.stop()
             if attempt == _ATTEMPTS:
                 raise
         else:
@@ -217,16 +223,35 @@ def _drain(link: LiveLink) -> None:
         time.sleep(0.02)
 
 
-def _capture(link: LiveLink, folder: Path) -> None:
+def _capture(link: LiveLink, folder: Path) -> NamespaceProcess:
+    file = str(folder / CAPTURE_NAME)
     process = NamespaceProcess(
         "capture",
-        [sys.executable, "-m", "harness.network.capture", link.client_device, str(folder / "client.pcapng")],
+        [sys.executable, "-m", "harness.network.capture", link.client_device, file],
         registration=link.topology.registration,
         folder=folder,
         namespace=link.client,
     )
     link.topology.callback(process.stop)
     process.wait_event("ready", 10.0)
+    return process
+
+
+def _judge_by_capture(result: CaseResult, folder: Path) -> None:
+    """Count the ledger's packets and frames again in the case's capture: two counts that differ are a fault."""
+    # scapy is behind these, which a run without a capture has no use for.
+    from harness.dissect import second_opinion
+    from harness.dissect.keys import Keys
+
+    keys = Keys()
+    log = os.environ.get(key_log.VARIABLE)
+    if log and Path(log).is_file():
+        keys.read(Path(log))
+    check = second_opinion.of_case(folder, result, keys).check()
+    result.checks.append(check)
+    if not check.passed:
+        result.status = Status.FAULT
+        result.reason = f"the capture contradicts the ledger: {check.measured}"
 
 
 def _collect(host: Peer, client: Peer, killed: set[str]) -> _Session:

@@ -12,6 +12,7 @@ __all__ = [
     "FLAG_PROBE",
     "FLAG_RECOVERY_ANCHOR",
     "FLAG_RECOVERY_POINT",
+    "ClientReplay",
     "ClientStream",
     "EnetEndpoint",
     "EnetEvent",
@@ -29,6 +30,7 @@ __all__ = [
     "fec_encode",
     "fec_kernel",
     "geometry",
+    "open_encrypted_video",
     "open_sealed",
     "packetize",
     "probe_receive",
@@ -70,6 +72,9 @@ def recovery_shards(data_shards: int, fec_percent: int) -> int:
 
 def seal(key: Buffer, salt: Buffer, from_host: bool, seq: int, plaintext: Buffer) -> bytes: ...
 def open_sealed(key: Buffer, salt: Buffer, from_host: bool, packet: Buffer) -> bytes: ...
+def open_encrypted_video(key: Buffer, packet: Buffer) -> bytes:
+    """Return the plain packet in an encrypted one of GameStream's video (gamestream section 7.8)."""
+
 def packetize(
     config: StreamConfig | GameStreamConfig,
     access_unit: Buffer,
@@ -203,6 +208,27 @@ class ClientStream:
     def stats(self) -> dict[str, int]: ...
     def take_records(self) -> dict[str, bytes]: ...
     def close(self) -> None: ...
+
+@final
+class ClientReplay:
+    """A client's session without socket, thread or clock, for captured datagrams: the rules that a receiver has.
+
+    Times are ns of any clock; one that goes back counts as the latest so far. ``first`` are the numbers of frame and
+    packet with which a capture begins in mid-stream.
+    """
+
+    def __new__(
+        cls, config: StreamConfig | GameStreamConfig, *, first: tuple[int, int] | None = None
+    ) -> ClientReplay: ...
+    def receive(self, datagram: Buffer, now_ns: int) -> str:
+        """Take a datagram; return what became of it.
+
+        That is ``stored``, ``completed`` (its frame), ``surplus`` (its block was whole), ``late_data`` (likewise, and
+        FEC had rebuilt this shard), ``late`` (its frame's turn was over), ``duplicate`` or ``rejected_REASON``.
+        """
+    def settle(self) -> None: ...
+    def stats(self) -> dict[str, int]: ...
+    def take_records(self) -> dict[str, bytes]: ...
 
 @final
 class ReceivedFrame(Buffer):

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from punktfunk import key_log
 from punktfunk.addresses import socket_address
 from punktfunk.announcement import speaking_interfaces
 from punktfunk.core._core import FLAG_PICTURE, ClientStream, HostStream, StreamConfig, fec_kernel
@@ -52,7 +53,19 @@ def examine(state_dir: Path | None = None) -> list[Finding]:
         return _desktops(state_dir)
 
     return collect(
-        (_core, desktops, _test_card, _parts, _encoders, _gpu, _data_plane, _networks, _ports, _window)
+        (
+            _core,
+            desktops,
+            _test_card,
+            _parts,
+            _encoders,
+            _gpu,
+            _data_plane,
+            _networks,
+            _ports,
+            _window,
+            key_log.examine,
+        )
     )
 
 

@@ -40,6 +40,7 @@ from punktfunk.addresses import (
 )
 from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError
+from punktfunk.key_log import key_log
 from punktfunk.link_quota import FairQuota, HandshakeGate, Verdict
 from punktfunk.native.dialect import CloseCode, Dialect
 from punktfunk.native.quic import Link, LinkHandler, PeerLoss
@@ -122,6 +123,7 @@ class Listener:
         self._sockets = {bound.family: bound for bound in _bound_sockets(bind, port)}
         for bound in self._sockets.values():
             self._loop.add_reader(bound.fileno(), self._readable, bound)
+        key_log()  # a host says that it writes one when it starts, not when its first client comes
 
     @property
     def port(self) -> int:

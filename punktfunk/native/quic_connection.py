@@ -16,6 +16,7 @@ from aioquic.buffer import Buffer  # type: ignore[attr-defined]  # from an exten
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicProtocolVersion
 
+from punktfunk.key_log import key_log
 from punktfunk.native.dialect import SERVER_NAME, Dialect
 from punktfunk.native.quic_limits import CONTROL_WINDOW_BYTES, BoundedConnection
 from punktfunk.trust.identity import Identity, fingerprint_of
@@ -83,6 +84,7 @@ def _configuration(identity: Identity, *, is_client: bool, dialect: Dialect) -> 
         max_data=CONTROL_WINDOW_BYTES,
         max_datagram_frame_size=MAX_DATAGRAM_FRAME_BYTES,
         max_stream_data=CONTROL_WINDOW_BYTES,
+        secrets_log_file=key_log(),
         server_name=SERVER_NAME if is_client else None,
         supported_versions=[QuicProtocolVersion.VERSION_1],
         verify_mode=ssl.CERT_NONE,

@@ -29,7 +29,7 @@ SETTLE_S = 5.0
 
 def header(**fields: int) -> bytes:
     """The plain header of a packet, as scapy writes it."""
-    from tests.support.scapy_packets import Header
+    from harness.dissect.punktfunk1 import Video as Header
 
     return bytes(Header(**{"shard_bytes": SHARD, **fields}))
 

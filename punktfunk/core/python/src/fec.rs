@@ -7,7 +7,7 @@ use punktfunk_core::fec::{self, Scheme, kernels};
 use punktfunk_core::packetize::gamestream::{GameStreamPacketizer, blocks};
 use punktfunk_core::packetize::punktfunk1::{EmissionOrder, Punktfunk1Packetizer};
 use punktfunk_core::packetize::{Outgoing, Packetizer, SubmitError};
-use punktfunk_core::wire::gamestream::SHORT_HEADER_BYTES;
+use punktfunk_core::wire::gamestream::{SHORT_HEADER_BYTES, VideoOpener};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -24,6 +24,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(recovery_shards, m)?)?;
     m.add_function(wrap_pyfunction!(seal, m)?)?;
     m.add_function(wrap_pyfunction!(open_sealed, m)?)?;
+    m.add_function(wrap_pyfunction!(open_encrypted_video, m)?)?;
     m.add_function(wrap_pyfunction!(packetize, m)?)
 }
 
@@ -207,6 +208,21 @@ fn open_sealed<'py>(
     let (key, salt) = (exactly(py, "key", &key)?, exactly(py, "salt", &salt)?);
     let mut packet = packet.to_vec(py)?;
     let (_, plain) = Opener::new(key, salt, direction(from_host))
+        .open_in_place(&mut packet)
+        .map_err(crypto_error)?;
+    Ok(PyBytes::new(py, plain))
+}
+
+/// The plain packet in an encrypted one of GameStream's video (gamestream section 7.8), replays not looked for.
+#[pyfunction]
+fn open_encrypted_video<'py>(
+    py: Python<'py>,
+    key: PyBuffer<u8>,
+    packet: PyBuffer<u8>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let key = exactly(py, "key", &key)?;
+    let mut packet = packet.to_vec(py)?;
+    let (_, plain) = VideoOpener::new(key)
         .open_in_place(&mut packet)
         .map_err(crypto_error)?;
     Ok(PyBytes::new(py, plain))

@@ -8,6 +8,7 @@ mod errors;
 mod fec;
 mod frame;
 mod link;
+mod replay;
 mod session;
 mod sim;
 mod stream;
@@ -19,6 +20,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     session::register(m)?;
     link::register(m)?;
     stream::register(m)?;
+    replay::register(m)?;
     audio::register(m)?;
     sim::register(m)?;
     enet::register(m)?;

@@ -47,7 +47,7 @@ fn seconds(name: &str, value: f64) -> PyResult<Duration> {
     })
 }
 
-fn dict<'py>(py: Python<'py>, stats: Vec<(String, u64)>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn dict<'py>(py: Python<'py>, stats: Vec<(String, u64)>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in stats {
         dict.set_item(name, value)?;
@@ -55,7 +55,7 @@ fn dict<'py>(py: Python<'py>, stats: Vec<(String, u64)>) -> PyResult<Bound<'py, 
     Ok(dict)
 }
 
-fn columns<'py>(py: Python<'py>, columns: Vec<Column>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn columns<'py>(py: Python<'py>, columns: Vec<Column>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, values) in columns {
         let bytes: Vec<u8> = values.into_iter().flat_map(i64::to_le_bytes).collect();

@@ -9,9 +9,10 @@
 //!
 //! A field that is added here is written by `packetize/punktfunk1.rs` and, where an application is to see it, goes the way
 //! `Shard` → `reassemble/frame.rs` → `session/client/frame.rs` → `abi/session.rs` and `python/src/frame.rs`. Section 4.4 of
-//! `docs/reference/wire/punktfunk1.md` has it too. Where the header gets longer, `abi/config.rs` and `_HEADER_BYTES` of
-//! `punktfunk/client/probe.py` repeat its length. Python's tests read packets by offset in `tests/security/test_hostile_packets.py`,
-//! `tests/e2e/test_interop_traps.py`, `tests/golden` and `tests/unit/test_core_face.py`.
+//! `docs/reference/wire/punktfunk1.md` has it too, and for captures `harness/dissect/punktfunk1.py`. Where the header gets
+//! longer, `abi/config.rs` and `_HEADER_BYTES` of `punktfunk/client/probe.py` repeat its length. Python's tests read packets by
+//! offset in `tests/security/test_hostile_packets.py`, `tests/e2e/test_interop_traps.py`, `tests/golden` and
+//! `tests/unit/test_core_face.py`.
 
 use crate::reject::Reject;
 use crate::shard::Shard;

@@ -1,0 +1,192 @@
+"""A second opinion on the loss ledger, from the capture alone: what does not agree is a fault of the harness.
+
+The ledger is made of the counters of host, link and client. A capture at the client's device has seen each packet
+that arrived, so that it can be counted again without any of them: packets always, for their numbers are in clear;
+frames and shards where headers can be read. What depends on more than what arrived (a socket that overflowed, a frame
+that was given up) is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from harness.analysis.ledger import rejected
+from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Check, case_from_json
+from harness.dissect.keys import Keys
+from harness.dissect.reading import Reading, Survey
+from harness.dissect.streams import Stream
+from harness.dissect.wires import ENCRYPTED
+from harness.network.capture import CAPTURE_NAME
+from punktfunk.errors import ResultsError
+from punktfunk.regular_file import read_regular
+
+DOWN: Final = "host_to_client"
+CHECK: Final = "the capture agrees with the ledger"
+CASE_NAME: Final = "case.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One count, twice."""
+
+    what: str
+    capture: int
+    least: int
+    """Of the ledger: equal to ``most`` where it says one number."""
+    most: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the capture's lies within the ledger's."""
+        return self.least <= self.capture <= self.most
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's, as text."""
+        return f"{self.least:,}" if self.least == self.most else f"{self.least:,} to {self.most:,}"
+
+
+@dataclass(slots=True)
+class Opinion:
+    """What a capture says of a case's ledger."""
+
+    counts: list[Count] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """What could not be compared, and why."""
+
+    @property
+    def disagreements(self) -> list[Count]:
+        """Counts that do not agree."""
+        return [count for count in self.counts if not count.agrees]
+
+    def check(self) -> Check:
+        """Return it as a check of a case."""
+        odd = self.disagreements
+        said = "; ".join(
+            f"{count.what}: {count.capture:,} captured, {count.ledger} in the ledger" for count in odd
+        )
+        return Check(
+            name=CHECK,
+            passed=not odd,
+            expected=f"{len(self.counts)} counts",
+            measured=said or f"{len(self.counts)} counts",
+            detail="; ".join(self.left_out),
+        )
+
+    def _add(self, what: str, capture: int, ledger: int, most: int | None = None) -> None:
+        self.counts.append(Count(what, capture, ledger, ledger if most is None else most))
+
+
+def of_case(folder: Path, case: CaseResult, keys: Keys) -> Opinion:
+    """Return what the capture in a case's folder says of its ledger."""
+    return opinion(Reading(folder / CAPTURE_NAME, keys).read(), case)
+
+
+def read_case(path: Path) -> CaseResult:
+    """Return the case of a file or of a folder that has one; raise ResultsError where there is none."""
+    file = path / CASE_NAME if path.is_dir() else path
+    try:
+        content = read_regular(file, MAX_RESULT_BYTES)
+    except OSError as error:
+        raise ResultsError(
+            f"{file} cannot be read: {error.strerror}", "name the folder of a case, which has a case.json"
+        ) from error
+    return case_from_json(content, file)
+
+
+def opinion(survey: Survey, case: CaseResult) -> Opinion:
+    """Count again what a case's ledger counts.
+
+    The capture is of the client's device, over the whole session. One that missed packets, or was not read to its
+    end, has no opinion.
+    """
+    found = Opinion()
+    ledger = case.ledgers.get(DOWN)
+    ports = set(case.peers["host"].ports) if "host" in case.peers else set()
+    if ledger is None or not ledger.counts or not ports:
+        found.left_out.append("the case has no ledger of packets from known ports")
+        return found
+    if survey.missed is None or survey.missed or survey.damage or survey.unread:
+        missed = "does not say what it missed" if survey.missed is None else f"missed {survey.missed} packets"
+        why = survey.damage or ("was not read to its end" if survey.unread else missed)
+        found.left_out.append(f"the capture may not be all that arrived: {why}")
+        return found
+    streams = [stream for stream in survey.streams if stream.source[1] in ports]
+    counts = ledger.counts
+    _link(found, streams, counts)
+    if not ledger.balances:
+        found.left_out.append("an end was lost or killed, so that its counts are not whole")
+    elif "packets_received" in counts:
+        _client(found, streams, counts)
+    return found
+
+
+def _link(found: Opinion, streams: Iterable[Stream], counts: Mapping[str, int]) -> None:
+    if "delivered" not in counts:
+        return
+    arrived = sum(stream.packets + stream.damaged for stream in streams)
+    found._add("packets that arrived", arrived, counts["delivered"] - counts.get("other_delivered", 0))
+    damaged = sum(stream.damaged for stream in streams)
+    found._add(
+        "with a wrong checksum",
+        damaged,
+        counts.get("checksum_dropped", 0) - counts.get("other_checksum_dropped", 0),
+    )
+
+
+def _client(found: Opinion, streams: list[Stream], counts: Mapping[str, int]) -> None:
+    unseen = counts.get("kernel_dropped", 0)
+    received = counts["packets_received"]
+    found._add("received, or no room in the socket", sum(s.packets for s in streams), received + unseen)
+    video = [stream for stream in streams if stream.is_video]
+    if unseen:
+        found.left_out.append(f"the client's socket had no room for {unseen} packets, of unknown numbers")
+        return
+    if len(video) != 1:
+        found.left_out.append(f"the host's ports sent {len(video)} streams of video")
+        return
+    strange = rejected(counts) - counts.get("rejected_replay", 0)
+    if strange:
+        found.left_out.append(f"the client rejected {strange} packets, whose numbers may be wrong")
+        return
+    _numbers(found, video[0], counts)
+    _frames(found, video[0], counts)
+
+
+def _numbers(found: Opinion, stream: Stream, counts: Mapping[str, int]) -> None:
+    numbers = stream.numbers
+    late = counts.get("packets_late", 0)
+    if stream.kind in ENCRYPTED or not late:
+        twice = counts.get("rejected_replay", 0) + counts.get("packets_duplicate", 0)
+        found._add("twice", numbers.duplicates, twice)
+    found._add("after a later one", numbers.reordered, counts.get("packets_reordered", 0))
+    if "packets_sent" in counts:
+        # Of what was lost at the very end a client knows only where its host says how much it sent.
+        tail = max(0, counts["packets_sent"] - numbers.highest - 1)
+        lost = counts.get("packets_lost", 0)
+        found._add("missing, but for the end", numbers.missing, max(0, lost - tail), lost)
+        found._add("missing, with the end", counts["packets_sent"] - numbers.distinct, lost, lost + tail)
+
+
+def _frames(found: Opinion, stream: Stream, counts: Mapping[str, int]) -> None:
+    if not stream.readable:
+        found.left_out.append("frames and shards: the headers are sealed, and no key was given")
+        return
+    late, expired = counts.get("packets_late", 0), counts.get("frames_expired", 0)
+    frames = stream.frames.values()
+    whole = sum(frame.whole for frame in frames)
+    complete = counts.get("frames_complete", 0)
+    # A frame whose last shards came after its turn is whole here, and given up there.
+    found._add("whole frames", whole, complete + (0 if late else expired), complete + expired + late)
+    if late or expired:
+        found.left_out.append(f"data shards: {late} packets came after their frame's turn")
+        return
+    found._add(
+        "data shards that FEC rebuilt", sum(f.rebuilt for f in frames), counts.get("data_shards_recovered", 0)
+    )
+    if all(len(frame.found) == frame.blocks for frame in frames):
+        gone = sum(block.missing for frame in frames for block in frame.found.values())
+        found._add("data shards lost for good", gone, counts.get("data_shards_unrecoverable", 0))

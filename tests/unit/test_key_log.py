@@ -1,0 +1,116 @@
+"""A key log is written where SSLKEYLOGFILE names a file that nobody else can read, and nowhere otherwise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from punktfunk import key_log
+from punktfunk.log_ring import LogRing
+from punktfunk.native.dialect import Dialect
+from punktfunk.native.quic_connection import client_connection
+from punktfunk.trust.identity import Identity, Role
+
+CLIENT = Identity.generate(Role.CLIENT)
+
+
+@pytest.fixture(autouse=True)
+def opened_anew() -> Iterator[None]:
+    key_log.key_log.cache_clear()
+    yield
+    key_log.key_log.cache_clear()
+
+
+def log_file_of_a_connection() -> object:
+    return client_connection(CLIENT, Dialect.PKF1, None).configuration.secrets_log_file
+
+
+def warnings(ring: LogRing) -> list[tuple[str, object]]:
+    return [(entry.event, entry.fields.get("why")) for entry in ring.entries() if entry.level == "warning"]
+
+
+def test_without_the_variable_nothing_is_written_or_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ring: LogRing
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for value in (None, ""):
+        monkeypatch.delenv(key_log.VARIABLE, raising=False)
+        if value is not None:
+            monkeypatch.setenv(key_log.VARIABLE, value)
+        assert log_file_of_a_connection() is None
+        assert list(key_log.examine()) == []
+        key_log.key_log.cache_clear()
+    assert list(tmp_path.iterdir()) == []
+    assert warnings(ring) == []
+
+
+def test_with_it_lines_are_appended_to_a_file_of_its_owner_and_the_log_and_the_doctor_say_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ring: LogRing
+) -> None:
+    file = tmp_path / "keys.log"
+    monkeypatch.setenv(key_log.VARIABLE, str(file))
+    [before] = key_log.examine()
+    assert before.ok
+    assert "ON, by SSLKEYLOGFILE" in before.detail
+    written = key_log.key_log()
+    assert written is not None
+    assert log_file_of_a_connection() is written, "one for all connections"
+    assert file.stat().st_mode & 0o777 == 0o600
+    written.write("A 00 11\n")
+    with file.open("a") as other:
+        other.write("of another program\n")
+    written.write("B 22 33\n")
+    written.flush()
+    assert file.read_text() == "A 00 11\nof another program\nB 22 33\n"
+    assert warnings(ring) == [("session secrets are written", None)]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
+def test_a_file_that_others_can_use_is_not_written_and_the_reason_has_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ring: LogRing, mode: int
+) -> None:
+    file = tmp_path / "keys.log"
+    file.touch()
+    file.chmod(mode)
+    monkeypatch.setenv(key_log.VARIABLE, str(file))
+    assert log_file_of_a_connection() is None
+    [(event, why)] = warnings(ring)
+    assert event == "session secrets are not written"
+    assert f"mode {mode:04o}): chmod 600 {file}" in str(why)
+    [found] = key_log.examine()
+    assert (found.ok, found.detail) == (False, str(why))
+
+
+def test_links_fifos_and_folders_are_not_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ring: LogRing
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "target").touch(mode=0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for name in ("fifo", "link", ".", "gone/keys.log"):
+        monkeypatch.setenv(key_log.VARIABLE, str(tmp_path / name))
+        key_log.key_log.cache_clear()
+        assert key_log.key_log() is None, name
+        [found] = key_log.examine()
+        assert not found.ok, name
+    assert {event for event, _why in warnings(ring)} == {"session secrets are not written"}
+
+
+def test_a_full_disk_ends_the_key_log_and_not_the_handshake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ring: LogRing
+) -> None:
+    monkeypatch.setenv(key_log.VARIABLE, str(tmp_path / "keys.log"))
+    written = key_log.key_log()
+    assert written is not None
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    assert written.write("A 00 11\n") == 8
+    assert written.write("B 22 33\n") == 8
+    monkeypatch.undo()
+    assert warnings(ring)[1:] == [("session secrets are not written", "No space left on device")], "once"
