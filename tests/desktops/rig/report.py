@@ -16,9 +16,11 @@ _HEAD: Final = """\
 
 Written by `nox -s desktops -- --record` and `nox -s desktops -- --suite testing --record`; do not edit. Each desktop
 runs in a root folder of the Debian that is named, without a screen and **without a graphics card**: wlroots renders
-with pixman, Mutter and KWin with Mesa's llvmpipe, on the same CPUs that code, send and decode the stream. These are
-figures of the rig, for comparing one version of punktfunk with another, and a floor for machines that people have.
-KWin's pictures need the test rig's stand-in for a DRM node (`tests/desktops/support/vgem.c`) here.
+with pixman, Mutter and KWin with Mesa's llvmpipe, gamescope with its lavapipe, on the same CPUs that code, send and
+decode the stream. These are figures of the rig, for comparing one version of punktfunk with another, and a floor for
+machines that people have. KWin's pictures need the test rig's stand-in for a DRM node (`tests/desktops/support/vgem.c`)
+here, gamescope's one for `/dev/udmabuf` (`udmabuf.c` beside it); gamescope is in Debian testing alone. Where the host
+brings the compositor its CPU share is not told.
 
 | column | what it is |
 |---|---|
