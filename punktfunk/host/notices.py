@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from punktfunk.errors import SourceLostError
 from punktfunk.host.client_session import ClientSession
 from punktfunk.host.session_report import SessionReport
 from punktfunk.host.stream import messages
+from punktfunk.media.encoders import ANSWERS, HARDWARE, EncoderName
 
 _FRAME_RATE, _DESKTOP = "frame rate", "desktop"
 _MOST_HANDOVERS: Final = 8
@@ -44,6 +46,23 @@ def handed_over(session: ClientSession, report: SessionReport, message: messages
     if told not in report._told_handovers and len(report._told_handovers) < _MOST_HANDOVERS:
         report._told_handovers.add(told)
         session.log.info("pictures reach the encoder", way=message.way, reason=message.reason)
+
+
+def left_alone(
+    session: ClientSession, report: SessionReport, encoder: EncoderName, causes: Sequence[str]
+) -> None:
+    """Take note of encoders that would come before this one, and are suspect."""
+    words = "; ".join(causes)
+    report.notices[ENCODER] = f"{encoder} encodes: {words}"
+    session.log.warning("encoder left alone", cause=words, successor=encoder)
+
+
+def suspected(session: ClientSession, encoder: str | None, what: str) -> None:
+    """Leave the GPU alone for a while whose encoder held or crashed this session's stream."""
+    if encoder is None or encoder not in HARDWARE:
+        return
+    seconds = ANSWERS.suspect(EncoderName(encoder), what)
+    session.log.warning("encoder is suspect", encoder=encoder, cause=what, minutes=round(seconds / 60))
 
 
 def desktop_back(session: ClientSession, report: SessionReport) -> None:

@@ -35,6 +35,7 @@ from punktfunk.host.session_report import SessionReport
 from punktfunk.host.settings import SettingsStore
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.log_ring import LogRing
+from punktfunk.media.encoders import ANSWERS
 from punktfunk.mgmt.live import Setting
 from punktfunk.native.discovery import native_service
 from punktfunk.trust.identity import Identity
@@ -138,6 +139,8 @@ class Served:
             values = self._settings.change(changes)
             config = with_settings(self.config, {name: values[name] for name in changes})
             if not changes.keys().isdisjoint({"encoder", "codec"}):
+                # A driver may have been installed for it.
+                await asyncio.to_thread(ANSWERS.ask_again)
                 await asyncio.to_thread(require_encoder, config.host)
                 await asyncio.to_thread(try_encoders, config.host)
             if "cursor" in changes:

@@ -67,6 +67,8 @@ class SessionReport:
     _host_audio: bool = True
     _keep_pads: bool = False
     _returning: Returning | None = None
+    _chosen: str | None = None
+    """The encoder that its worker was told to open; ``None`` for a stream that is no video."""
     _worker_gone: bool = False
     _session_gone: bool = False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from punktfunk.host.capacity_loop import CapacityEvents, CapacityLoop
 from punktfunk.host.client_session import ClientSession, Remote, StreamRequest
 from punktfunk.host.config import HostConfig
 from punktfunk.host.desktop import DesktopPool, OutputLease
+from punktfunk.host.encoder_retry import EncoderRetry
 from punktfunk.host.history import SessionHistory
 from punktfunk.host.peripherals.router import InputSink, Peripherals
 from punktfunk.host.session_report import SessionReport
@@ -35,6 +37,8 @@ from punktfunk.input import FromClient
 from punktfunk.printable import device_name
 
 CLOSE_LIMIT_S = 1.9
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+"""By which programs end that do wrong, and not because somebody has ended them."""
 
 
 class Sessions:
@@ -57,6 +61,7 @@ class Sessions:
         self.peripherals = Peripherals(self._listening, input_sink=input_sink)
         self._desktop = desktop
         self._artefacts_of = artefacts
+        self._encoders = EncoderRetry()
         self._capacity: CapacityLoop[ClientSession] | None = None
         self._requests: dict[ClientSession, StreamRequest] = {}
         """Of streams that have no worker yet."""
@@ -272,8 +277,9 @@ class Sessions:
                 report.counters, report.stream_reason = counters, reason
                 session.stream_finished(f"stream ended: {reason}")
                 self.leave(session)
-            case messages.Failed(code, cause, hint):
+            case messages.Failed(code, cause, hint, held_by):
                 report.failed, report.stream_reason = True, cause
+                notices.suspected(session, held_by, "stood still in a picture")
                 session.log.error("stream failed", code=code, cause=cause, hint=hint)
                 session.stream_failed(f"stream failed: {cause}")
                 self.leave(session)
@@ -317,6 +323,11 @@ class Sessions:
         if status is not None and not (report.stream_reason or report._session_gone or session.ending):
             report.failed, report.stream_reason = True, _exit_words(status)
             session.log.error("worker gone", pid=report.worker_pid, status=status)
+            if -status in _CRASHES:
+                # The one part of a stream that runs code of a driver is its encoder.
+                notices.suspected(
+                    session, report.encoder or report._chosen, "was at work when its stream crashed"
+                )
             session.stream_failed(report.stream_reason)
         self._complete(session, report)
 
@@ -383,29 +394,43 @@ class Sessions:
             )
             try:
                 screen, connection = (None, None) if shown is None else (shown.screen, shown.connection)
-                worker.prepare(request.spec(records, screen), connection)
+                spec = request.spec(records, screen)
+                if spec.source.kind != "synthetic":
+                    report._chosen = spec.encoder.encoder
+                    if spec.left_alone:
+                        notices.left_alone(session, report, spec.encoder.encoder, spec.left_alone)
+                worker.prepare(spec, connection)
             except PunktfunkError as error:
                 # The worker is there, and its end will be told: raised here, it would count as gone twice.
                 self._unlaunched(session, error)
 
         report.worker_pid = worker.launch()
-        if report._lease is None:
+        encodes = request.source != "synthetic"
+        if report._lease is None and not (encodes and self._encoders.due):
             go_on(None)
         else:
-            self._keep(self._prepare_desktop(session, report, report._lease, former, go_on))
+            self._keep(self._prepare(session, report, former, go_on, encodes=encodes))
 
-    async def _prepare_desktop(
+    async def _prepare(
         self,
         session: ClientSession,
         report: SessionReport,
-        lease: OutputLease,
         former: list[ClientSession],
-        go_on: Callable[[Shown], None],
+        go_on: Callable[[Shown | None], None],
+        *,
+        encodes: bool,
     ) -> None:
-        """Have an output made for the stream, and let its worker capture that.
+        """Ask for what may have changed of the encoders, have an output made, and let the worker capture that.
 
         A client that takes over wants the output that it had, with its windows, once that has been given back.
         """
+        if encodes:
+            await self._encoders.settle()
+        lease = report._lease
+        if lease is None:
+            if not session.ending:
+                go_on(None)
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_LIMIT_S), self._changed:
                 await self._changed.wait_for(lambda: not any(earlier in self._streams for earlier in former))

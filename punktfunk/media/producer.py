@@ -46,6 +46,11 @@ class Producer(Protocol):
         ...
 
     @property
+    def encoding(self) -> bool:
+        """Whether it is in a call of its encoder just now; any thread may ask."""
+        ...
+
+    @property
     def replacements(self) -> tuple[Replacement, ...]:
         """Which encoders took over from others so far, in order."""
         ...
@@ -118,6 +123,7 @@ class VideoProducer:
         self._encoder = encoder
         self._handover = handover
         self._key = True
+        self._encoding = False
         self._last: RawFrame | None = None
 
     @property
@@ -129,6 +135,11 @@ class VideoProducer:
     def encoder(self) -> str:
         """The encoder's name."""
         return str(self._encoder.name)
+
+    @property
+    def encoding(self) -> bool:
+        """Whether a picture is with the encoder."""
+        return self._encoding
 
     @property
     def replacements(self) -> tuple[Replacement, ...]:
@@ -163,6 +174,7 @@ class VideoProducer:
         """Capture and encode now; see :class:`Producer`."""
         while True:
             frame = self._capture()
+            self._encoding = True
             try:
                 unit = self._encoder.encode(frame, key=self._key)
             except ImportRefusedError as error:
@@ -170,6 +182,8 @@ class VideoProducer:
             else:
                 self._key = False
                 return unit
+            finally:
+                self._encoding = False
 
     def _capture(self) -> RawFrame:
         try:
@@ -225,6 +239,7 @@ class SyntheticProducer:
 
     codec: Codec | None = None
     encoder: str | None = None
+    encoding = False
     handover: Decision | None = None
     replacements: tuple[Replacement, ...] = ()
     self_paced = False

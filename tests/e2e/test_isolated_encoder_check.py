@@ -17,11 +17,6 @@ NAMES = tuple(nvenc.CODEC_OF)
 H264, HEVC, AV1 = NAMES
 
 
-@pytest.fixture(autouse=True)
-def _forget() -> None:
-    check_isolated.cache_clear()
-
-
 def tried(
     monkeypatch: pytest.MonkeyPatch, wrong: str, limit_s: float = 30.0
 ) -> dict[EncoderName, CodecUnavailableError]:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import DriverMissingError, SettingsError
 from punktfunk.host import describe
 from punktfunk.host.config import HostConfig
 from punktfunk.host.native.negotiation import wanted_kbps
 from punktfunk.host.serve_config import ServeConfig
+from punktfunk.media.encoders import ANSWERS
 from punktfunk.media.encoders.base import MAX_BITRATE
 from punktfunk.native.handshake import Hello, WireMode
 from punktfunk.units import Bitrate
@@ -40,6 +42,26 @@ def test_an_encoder_that_is_not_there_is_refused_and_not_stored(
         managed()
     assert "--encoder auto" in caught.value.hint
     managed(fixed={"encoder": "--encoder"})
+
+
+def test_an_encoder_whose_driver_has_come_since_is_asked_again_and_stored(
+    managed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing, later_ns = [DriverMissingError("no driver", "install one")], [0]
+    monkeypatch.setattr(ANSWERS, "_ask", lambda names: {name: error for name in names for error in missing})
+    monkeypatch.setattr(ANSWERS, "_now", lambda: monotonic_ns() + later_ns[0])
+    ANSWERS.forget()
+    try:
+        host = managed()
+        with host.program() as program:
+            assert program.patch(SETTINGS, json={"encoder": "nvenc"}).status_code == 422
+            missing.clear()
+            assert program.patch(SETTINGS, json={"encoder": "nvenc"}).status_code == 422, "too soon"
+            later_ns[0] = 30_000_000_000
+            assert program.patch(SETTINGS, json={"encoder": "nvenc"}).status_code == 200
+        host.end()
+    finally:
+        ANSWERS.forget()
 
 
 def test_a_pointer_that_what_is_streamed_cannot_tell_is_refused_and_not_stored(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -33,7 +33,7 @@ from punktfunk.media import (
 from punktfunk.media.decoders import open_decoder
 from punktfunk.media.dma_buf import LINEAR, NV12, Descriptors, DmaBuf, DmaBufImports
 from punktfunk.media.encoders import choice, nvenc, vaapi
-from punktfunk.media.encoders.choice import ORDER
+from punktfunk.media.encoders.choice import ANSWERS, ORDER
 from punktfunk.media.encoders.fallback import FallbackEncoder
 from punktfunk.media.encoders.x264 import X264Encoder
 from punktfunk.media.sources.card import TestCardSource
@@ -246,13 +246,14 @@ def gpu_encoders(monkeypatch: pytest.MonkeyPatch) -> dict[EncoderName, CodecUnav
             raise error
 
     monkeypatch.setattr(choice, "require_gpu_encoder", required)
-    choose_encoder.cache_clear()
     return answers
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> None:
-    choose_encoder.cache_clear()
+def _forget() -> Iterator[None]:
+    ANSWERS.forget()
+    yield
+    ANSWERS.forget()
 
 
 def test_auto_takes_the_first_that_works_and_names_those_before_and_behind_it(
@@ -262,18 +263,35 @@ def test_auto_takes_the_first_that_works_and_names_those_before_and_behind_it(
     gpu_encoders.update({nvenc_h264: None, vaapi_h264: None})
     first = choose_encoder(Codec.H264)
     assert (first.name, first.fallbacks) == (nvenc_h264, (vaapi_h264, x264))
-    choose_encoder.cache_clear()
     gpu_encoders[nvenc_h264] = CodecUnavailableError("opening nvenc-h264 ends its process with signal 11")
     second = choose_encoder(Codec.H264)
     assert (second.name, second.fallbacks) == (vaapi_h264, (x264,))
     assert str(second) == (
         "vaapi-h264 (the GPU encodes it; opening nvenc-h264 ends its process with signal 11)"
     )
-    choose_encoder.cache_clear()
     gpu_encoders[vaapi_h264] = DeviceMissingError("no GPU")
     third = choose_encoder(Codec.H264)
     assert (third.name, third.fallbacks) == (x264, ())
     assert third.reason == "opening nvenc-h264 ends its process with signal 11; no GPU"
+
+
+def test_auto_passes_over_a_gpu_that_held_a_stream_and_a_wish_by_name_does_not(
+    gpu_encoders: dict[EncoderName, CodecUnavailableError | None],
+) -> None:
+    nvenc_h264, vaapi_h264, x264 = CHAIN
+    gpu_encoders.update({nvenc_h264: None, vaapi_h264: None, EncoderName.NVENC_HEVC: None})
+    # One codec's encoder has hung, and all codecs are of that GPU.
+    assert ANSWERS.suspect(EncoderName.NVENC_HEVC, "stood still in a picture") == 600
+    chosen = choose_encoder(Codec.H264)
+    why = "nvenc-h264 stood still in a picture, and is left alone for 10 min"
+    assert (chosen.name, chosen.fallbacks, chosen.left_alone) == (vaapi_h264, (x264,), (why,))
+    assert str(chosen) == f"vaapi-h264 (the GPU encodes it; {why})"
+    assert choose_encoder(Codec.H264, "nvenc").name == nvenc_h264
+    assert choose_encoder(Codec.H264, "x264").left_alone == ()
+    ANSWERS.suspect(vaapi_h264, "stood still in a picture")
+    ANSWERS.forget()
+    ANSWERS.suspect(vaapi_h264, "stood still in a picture")
+    assert choose_encoder(Codec.H264).fallbacks == (x264,), "nor does it take over from another one"
 
 
 def test_what_is_asked_for_by_name_has_no_successor_and_is_an_error_where_it_is_missing(
@@ -295,11 +313,12 @@ def test_the_device_is_asked_for_before_a_process_is_started(monkeypatch: pytest
         raise DeviceMissingError("no GPU")
 
     monkeypatch.setattr(vaapi, "require_device", missing)
-    monkeypatch.setattr(nvenc, "require_driver", missing)
+    monkeypatch.setattr(nvenc, "require_libraries", missing)
     monkeypatch.setattr(choice, "check_isolated", lambda _names: pytest.fail("a process was started"))
     for name in CHAIN[:2]:
         with pytest.raises(DeviceMissingError):
             choice.require_gpu_encoder(name)
+    ANSWERS.forget()
     asked: list[tuple[EncoderName, ...]] = []
 
     def checked(names: tuple[EncoderName, ...]) -> dict[EncoderName, CodecUnavailableError]:

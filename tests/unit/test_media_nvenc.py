@@ -50,7 +50,6 @@ def test_without_a_driver_the_gpus_encoder_by_name_is_an_error_that_says_what_to
 
 def test_software_by_name_asks_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvenc, "examine", lambda _codec: pytest.fail("was asked"))
-    choose_encoder.cache_clear()
     assert str(choose_encoder(Codec.H264, "x264")) == "x264 (asked for)"
 
 

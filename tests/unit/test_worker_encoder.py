@@ -10,6 +10,8 @@ import pytest
 
 from punktfunk.errors import DeviceMissingError, EncoderFailedError
 from punktfunk.host.commands import _Told
+from punktfunk.host.session_report import SessionReport
+from punktfunk.host.sessions import Sessions
 from punktfunk.host.stream import messages, worker
 from punktfunk.host.stream.next_mode import Built
 from punktfunk.host.stream.worker import StreamProgram
@@ -22,6 +24,7 @@ from punktfunk.media import (
     TestCardSpec,
     VideoProducer,
 )
+from punktfunk.media.encoders import ANSWERS
 from punktfunk.media.encoders.fallback import FallbackEncoder
 from punktfunk.media.encoders.x264 import X264Encoder
 from punktfunk.media.sources.card import TestCardSource
@@ -129,6 +132,61 @@ def test_a_mode_that_was_asked_for_before_brings_back_what_it_was_built_with(
     told = [said for said in program._end.said if isinstance(said, messages.EncoderReplaced)]  # type: ignore[attr-defined]
     assert told == ([messages.EncoderReplaced("nvenc-h264", [])] if recovered else [])
     assert program._encoder.encoder is (NVENC if recovered else X264)
+
+
+@pytest.mark.parametrize("by_encoder", [True, False])
+def test_a_worker_that_stands_still_says_whether_its_encoder_holds_it(
+    program: StreamProgram, by_encoder: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked at as the watch does it: from within the call that does not come back."""
+    monkeypatch.setattr(worker, "leave", lambda _status: None)
+    video = program._producer
+    assert isinstance(video, VideoProducer)
+    held, name = (video._encoder, "encode") if by_encoder else (video._source, "capture")
+    call = getattr(held, name)
+
+    def stands_still(*given: Any, **named: Any) -> Any:
+        program._stalled()
+        return call(*given, **named)
+
+    monkeypatch.setattr(held, name, stands_still)
+    program._frame(Sender())  # type: ignore[arg-type]
+    [failed] = program._end.said  # type: ignore[attr-defined]
+    assert isinstance(failed, messages.Failed)
+    assert failed.cause == "the stream stood still for 20 s in a picture of testcard by nvenc-h264"
+    assert failed.held_by == ("nvenc-h264" if by_encoder else "")
+    assert ("left alone" in failed.hint) == by_encoder
+    assert not video.encoding
+
+
+@pytest.mark.parametrize(
+    ("held_by", "suspicion"),
+    [
+        ("nvenc-h264", "nvenc-h264 stood still in a picture, and is left alone for 10 min"),
+        ("x264", ""),
+        ("", ""),
+    ],
+)
+def test_the_host_leaves_a_gpu_alone_that_held_a_stream_and_says_so(held_by: str, suspicion: str) -> None:
+    warned: list[tuple[str, dict[str, Any]]] = []
+    ended: list[str] = []
+    session: Any = SimpleNamespace(
+        log=SimpleNamespace(
+            warning=lambda event, **fields: warned.append((event, fields)), error=lambda *_, **__: None
+        ),
+        stream_failed=ended.append,
+    )
+    report = SessionReport(1, session, CONFIG.mode, None)
+    host: Any = SimpleNamespace(leave=lambda _session: None)
+    ANSWERS.forget()
+    try:
+        Sessions._worker_says(host, session, report, messages.Failed("PF500", "it stood still", "", held_by))
+        assert ANSWERS.suspicion(NVENC) == suspicion
+    finally:
+        ANSWERS.forget()
+    assert (report.failed, ended) == (True, ["stream failed: it stood still"])
+    told = {"encoder": held_by, "cause": "stood still in a picture", "minutes": 10}
+    assert warned == ([("encoder is suspect", told)] if suspicion else [])
 
 
 def _without_gpu(config: EncoderConfig) -> Encoder:

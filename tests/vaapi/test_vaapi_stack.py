@@ -34,10 +34,9 @@ from punktfunk.media import (
     open_encoder,
 )
 from punktfunk.media.decoders import open_decoder
-from punktfunk.media.encoders import libva, vaapi
+from punktfunk.media.encoders import ANSWERS, libva, vaapi
 from punktfunk.media.encoders.choice import ORDER
 from punktfunk.media.encoders.fallback import FallbackEncoder
-from punktfunk.media.encoders.isolated_check import check_isolated
 from punktfunk.media.encoders.self_test import run_self_test
 from punktfunk.media.encoders.vaapi_encoder import VaapiEncoder
 from punktfunk.media.planes import plane_view
@@ -55,8 +54,7 @@ H264 = EncoderName.VAAPI_H264
 @pytest.fixture(autouse=True)
 def _forget() -> Iterator[None]:
     yield
-    choose_encoder.cache_clear()
-    check_isolated.cache_clear()
+    ANSWERS.forget()
 
 
 def config(**more: object) -> EncoderConfig:

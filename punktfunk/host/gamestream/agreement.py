@@ -158,6 +158,7 @@ def stream_request(
         chosen = choose_encoder(announced.codec, config.encoder)
         return StreamSpec(
             source=source,
+            left_alone=chosen.left_alone,
             encoder=EncoderConfig(
                 encoder=chosen.name,
                 fallbacks=chosen.fallbacks,

@@ -120,6 +120,7 @@ def stream_spec(
     )
     return StreamSpec(
         source=source,
+        left_alone=chosen.left_alone,
         encoder=EncoderConfig(
             encoder=chosen.name,
             fallbacks=chosen.fallbacks,

@@ -217,6 +217,8 @@ class Failed:
     code: str
     cause: str
     hint: str
+    held_by: str = ""
+    """The encoder that does not come back from a picture, where it was that."""
 
 
 Change = WantKeyframe | UseBitrate | UseFec | UseMode | UseSource | UseCursor | SendProbe

@@ -73,6 +73,8 @@ class StreamSpec(BaseModel):
 
     source: WorkerSource
     encoder: EncoderConfig
+    left_alone: tuple[str, ...] = ()
+    """Of encoders that would come first, and are suspect: why, in words. For the host, which tells people."""
     separate_cursor: bool = False
     """Report the pointer beside the pictures, where the source can, in place of painting it."""
     transport: Transport

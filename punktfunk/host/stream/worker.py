@@ -167,12 +167,16 @@ class StreamProgram:
         """Report it to the host and leave: a thread that a library holds cannot be brought back. The watch calls it."""
         if self._end.stopping.is_set():
             return
-        what = self._producer.encoder or "no encoder"
+        producer = self._producer
+        what = producer.encoder or "no encoder"
         error = MediaError(
             f"the stream stood still for {LOOK_S * LOOKS:.0f} s in a picture of {self._source.kind} by {what}",
-            "connect again; if it comes back, take another codec and report it with the log",
+            "connect again: that encoder is left alone meanwhile"
+            if producer.encoding and self._encoder.fallbacks
+            else "connect again; if it comes back, take another codec and report it with the log",
         )
-        self._end.send(messages.Failed(error.code, error.cause, error.hint))
+        held_by = what if producer.encoding else ""
+        self._end.send(messages.Failed(error.code, error.cause, error.hint, held_by))
         leave(1)
 
     def _report(self, sender: Sender, telemetry: Telemetry) -> None:

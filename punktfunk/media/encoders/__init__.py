@@ -17,6 +17,7 @@ from punktfunk.media.encoders.base import (
     RateChange,
 )
 from punktfunk.media.encoders.choice import (
+    ANSWERS,
     HARDWARE,
     ORDER,
     EncoderChoice,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from punktfunk.media.encoders.ffmpeg import FfmpegEncoder
 
 __all__ = [
+    "ANSWERS",
     "HARDWARE",
     "Encoder",
     "EncoderCheck",
@@ -96,18 +98,26 @@ def available_encoders() -> tuple[EncoderCheck, ...]:
     return tuple(check_encoder(name) for name in _families())
 
 
-@cache
 def check_encoder(name: EncoderName) -> EncoderCheck:
-    """Try an encoder and return what came of it; cached, for libraries and drivers do not come and go.
+    """Return whether an encoder works here, which is tried the first time.
 
     One of software is opened and closed, one of a GPU encodes two pictures in a process of its own.
     """
-    codec = HARDWARE[name] if name in HARDWARE else _families()[name].codec
+    if name not in HARDWARE:
+        return _check_software(name)
     try:
-        if name in HARDWARE:
-            require_gpu_encoder(name)
-        else:
-            open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
+        require_gpu_encoder(name)
+    except CodecUnavailableError as error:
+        return EncoderCheck(name, HARDWARE[name], False, error.cause, error.hint)
+    return EncoderCheck(name, HARDWARE[name], True, "")
+
+
+@cache
+def _check_software(name: EncoderName) -> EncoderCheck:
+    """Cached: FFmpeg is part of the installation, and stays what it is while a process runs."""
+    codec = _families()[name].codec
+    try:
+        open_encoder(EncoderConfig(encoder=name, mode=_CHECK_MODE)).close()
     except CodecUnavailableError as error:
         return EncoderCheck(name, codec, False, error.cause, error.hint)
     return EncoderCheck(name, codec, True, "")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Final, Literal
 
-from punktfunk.errors import CodecUnavailableError
+from punktfunk.errors import CodecUnavailableError, PunktfunkError
 from punktfunk.media.encoders import nvenc, vaapi
+from punktfunk.media.encoders.answers import EncoderAnswers, Names
 from punktfunk.media.encoders.base import EncoderName
 from punktfunk.media.encoders.isolated_check import check_isolated
 from punktfunk.media.types import Codec
@@ -39,17 +39,19 @@ class EncoderChoice:
     name: EncoderName
     reason: str
     fallbacks: tuple[EncoderName, ...] = ()
+    left_alone: tuple[str, ...] = ()
+    """Of those before it, which work and are suspect, and why, in words."""
 
     def __str__(self) -> str:
         return f"{self.name} ({self.reason})"
 
 
-@cache
 def choose_encoder(codec: Codec, wish: EncoderWish = "auto") -> EncoderChoice:
-    """Choose for a codec; cached, for drivers do not come and go.
+    """Choose for a codec by what is known of the GPUs' encoders, which are asked the first time.
 
     Raises for ``nvenc`` and ``vaapi`` what is missing (see :func:`require_gpu_encoder`); ``auto`` takes the next of
-    :data:`ORDER` then, and says of those before it why not. What was asked for by name has no successor.
+    :data:`ORDER` then, and says of those before it why not; it passes suspects over as well. What was asked for by name
+    has no successor.
     """
     if wish == "x264":
         return EncoderChoice(SOFTWARE[codec], "asked for")
@@ -58,6 +60,7 @@ def choose_encoder(codec: Codec, wish: EncoderWish = "auto") -> EncoderChoice:
         require_gpu_encoder(name)
         return EncoderChoice(name, "asked for")
     reasons: list[str] = []
+    left_alone: list[str] = []
     for position, name in enumerate(ORDER[codec]):
         if name in HARDWARE:
             try:
@@ -65,8 +68,13 @@ def choose_encoder(codec: Codec, wish: EncoderWish = "auto") -> EncoderChoice:
             except CodecUnavailableError as error:
                 reasons.append(error.cause)
                 continue
+            if suspicion := ANSWERS.suspicion(name):
+                left_alone.append(suspicion)
+                reasons.append(suspicion)
+                continue
             reasons.insert(0, "the GPU encodes it")
-        return EncoderChoice(name, "; ".join(reasons), ORDER[codec][position + 1 :])
+        behind = tuple(each for each in ORDER[codec][position + 1 :] if not _is_suspect(each))
+        return EncoderChoice(name, "; ".join(reasons), behind, tuple(left_alone))
     raise AssertionError("the last of an order is software, which is not asked")
 
 
@@ -76,11 +84,29 @@ def require_gpu_encoder(name: EncoderName) -> None:
     DeviceMissingError, DriverMissingError, EngineMissingError or CodecUnsupportedError; CodecUnavailableError where a
     library of ours is missing, or the encoder is refused all the same.
     """
-    family = next(names for names in _FAMILIES.values() if name in names)
-    if name in nvenc.CODEC_OF:
-        nvenc.require_driver()
-    else:
-        vaapi.require_device()
-    if name in (refused := check_isolated(family)):
-        error = refused[name]
+    error = ANSWERS.refusal(name)
+    if error is not None:
         raise type(error)(error.cause, error.hint)
+
+
+def _is_suspect(name: EncoderName) -> bool:
+    return name in HARDWARE and bool(ANSWERS.suspicion(name))
+
+
+def _ask(names: Names) -> Mapping[EncoderName, PunktfunkError]:
+    """Look for libraries and a device, and where they are let each of these encoders prove itself.
+
+    Drivers are not started in this process: one that fails there may do so for as long as the process lives.
+    """
+    try:
+        if names[0] in nvenc.CODEC_OF:
+            nvenc.require_libraries()
+        else:
+            vaapi.require_device()
+    except CodecUnavailableError as error:
+        return dict.fromkeys(names, error)
+    return check_isolated(names)
+
+
+ANSWERS: Final = EncoderAnswers(_FAMILIES, _ask)
+"""Of this process, which has the GPUs of its machine."""

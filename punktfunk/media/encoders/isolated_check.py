@@ -6,12 +6,13 @@ keeps for itself (a CUDA context, a compiler for shaders) goes with that process
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from functools import cache
 from typing import Final
 
 from punktfunk.errors import (
@@ -30,6 +31,7 @@ MODE: Final = Mode(640, 480, 60)
 """Larger than what any GPU asks for at least."""
 LIMIT_S: Final = 20.0
 """Three encoders open in one second on a slow machine; what takes longer hangs."""
+_PR_SET_PDEATHSIG: Final = 1
 _HINT: Final = "update the GPU's driver, or use --encoder x264"
 _ERRORS: Final = {
     error.code: error
@@ -43,11 +45,10 @@ _ERRORS: Final = {
 }
 
 
-@cache
 def check_isolated(
     names: tuple[EncoderName, ...], limit_s: float = LIMIT_S
 ) -> dict[EncoderName, PunktfunkError]:
-    """Try each encoder, and return why those are refused that are; cached, for drivers do not come and go.
+    """Try each encoder, and return why those are refused that are.
 
     One process tries them all; where one ends it, another goes on behind that one.
     """
@@ -106,6 +107,8 @@ def main() -> None:
     from punktfunk.media.encoders import open_encoder
     from punktfunk.media.types import PIXEL_FORMAT, RawFrame
 
+    # Nobody waits for a driver that hangs once whoever asked has ended.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for name in map(EncoderName, sys.argv[1:]):
         refusal: PunktfunkError | None = None
         try:

@@ -54,6 +54,16 @@ def examine(codec: Codec) -> None:
 
 def require_driver(libraries: tuple[str, ...] = LIBRARIES) -> None:
     """Raise DriverMissingError unless the driver's libraries load and see a GPU."""
+    cuda = require_libraries(libraries)
+    count = ctypes.c_int(0)
+    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        raise DriverMissingError(
+            "the NVIDIA driver sees no GPU", "nvidia-smi says more; is the kernel module loaded?"
+        )
+
+
+def require_libraries(libraries: tuple[str, ...] = LIBRARIES) -> Any:
+    """Return CUDA where the driver's libraries load; raise DriverMissingError otherwise. Starts nothing of them."""
     cuda: Any = None
     for name in libraries:
         try:
@@ -65,11 +75,7 @@ def require_driver(libraries: tuple[str, ...] = LIBRARIES) -> None:
                 "install NVIDIA's driver; in a container pass it on with its 'video' capability",
             ) from None
         cuda = cuda or loaded
-    count = ctypes.c_int(0)
-    if cuda.cuInit(0) != 0 or cuda.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        raise DriverMissingError(
-            "the NVIDIA driver sees no GPU", "nvidia-smi says more; is the kernel module loaded?"
-        )
+    return cuda
 
 
 def _load() -> Any:
