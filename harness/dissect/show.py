@@ -27,6 +27,8 @@ _UNCOUNTED: Final = frozenset(
     {Kind.QUIC, Kind.GAME_CONTROL, Kind.GAME_PING, Kind.GAME_SOUND, Kind.OTHER, Kind.PUNCH}
 )
 _SAID_SHOWN: Final = 12
+_ROUTINE: Final = "Clock"
+"""What messages begin with that each session has sixteen of."""
 
 
 def overview(console: Console, survey: Survey) -> None:
@@ -48,6 +50,7 @@ def overview(console: Console, survey: Survey) -> None:
     for line in _warnings(survey):
         console.print(Text(line, style="yellow"), soft_wrap=True)
     table = _table("", "from → to", "what", ">packets", ">size", ">missing", ">twice", ">reordered")
+    table.padding = (0, 1, 0, 0)  # two IPv4 addresses with ports stand in a line then
     for stream in survey.streams:
         counted = stream.kind not in _UNCOUNTED
         numbers = stream.numbers
@@ -75,12 +78,12 @@ def _warnings(survey: Survey) -> Iterable[str]:
         yield "no UDP datagrams: " + ", ".join(
             f"{count:,} {what}" for what, count in survey.others.most_common(6)
         )
-    for stream in survey.streams:
-        if stream.damaged:
-            yield (
-                f"stream {stream.number} has {stream.damaged:,} datagrams with a wrong checksum, which no socket gets "
-                "(a sender's own capture has them so before its card fills them in: --ignore-checksums)"
-            )
+    damaged = {stream.number: stream.damaged for stream in survey.streams if stream.damaged}
+    if damaged:
+        yield (
+            f"wrong checksums: {', '.join(f'{count:,} in stream {n}' for n, count in list(damaged.items())[:6])}; no "
+            "socket gets these (a sender's own capture has them before its card fills them in: --ignore-checksums)"
+        )
     if survey.streams.beyond:
         yield f"{survey.streams.beyond:,} datagrams are of too many streams and not shown"
 
@@ -134,12 +137,13 @@ def said(console: Console, survey: Survey) -> None:
     if not survey.said:
         return
     table = _table(">ms", "by", "control")
-    for words in survey.said[:_SAID_SHOWN]:
+    telling = [words for words in survey.said if not words.text.startswith(_ROUTINE)]
+    for words in telling[:_SAID_SHOWN]:
         who = "host" if words.from_host else "client"
         table.add_row(milliseconds(words.time_ns, survey.first_ns), who, printable(words.text))
     console.print()
     console.print(table)
-    more = len(survey.said) - _SAID_SHOWN + survey.said_beyond
+    more = len(survey.said) - len(telling[:_SAID_SHOWN]) + survey.said_beyond
     if more > 0:
         console.print(f"… {more:,} more: --filter 'kind == QUIC'", markup=False)
 

@@ -8,6 +8,7 @@ says how many packets were missed, so that whoever reads the capture knows wheth
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -84,7 +85,12 @@ def _fold(value: int) -> int:
 
 def _take(source: socket.socket, out: Writer, network: int) -> int:
     """Write the next packet, datagram by datagram; return how many they are."""
-    packet, ancillary, _flags, _address = source.recvmsg(70_000, 64)
+    try:
+        packet, ancillary, _flags, _address = source.recvmsg(70_000, 64)
+    except OSError as error:
+        if error.errno != errno.ENETDOWN:
+            raise
+        return 0  # said once where the device goes; what came before can still be read
     stamp = next((data for _level, kind, data in ancillary if kind == _SO_TIMESTAMPNS), None)
     seconds, ns = struct.unpack("qq", stamp[:16]) if stamp else (0, 0)
     count = 0

@@ -88,7 +88,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
         proof = verify(link, asked, _sabotaged(asked, sabotage))
         drops = link.device_drops()
-        host, client = _connect(kinds, spec, Place(link, folder), asked)
+        host, client, capture = _connect(kinds, spec, Place(link, folder), asked)
         killed = _stream(spec, link, host, client, asked)
         _drain(link)
         counters = link.counters()
@@ -96,6 +96,8 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
             counters[direction]["device_dropped"] = count - drops[direction]
         report = link.report()
         failed: list[LivePeer] = [peer for peer in (host, client) if peer.stop()]
+        if capture is not None:
+            capture.stop()  # before its device goes with the link
     found = _collect(host, client, killed)
     records.write(folder / "frames.parquet", found.table, {"case": case.id, "seed": case.seed})
     result = _result(case, backend, found, counters)
@@ -156,8 +158,8 @@ def _sabotaged(asked: LinkSpecs, sabotage: str) -> LinkSpecs:
 
 def _connect(
     kinds: tuple[HostKind, ClientKind], spec: Session, place: Place, asked: LinkSpecs
-) -> tuple[LiveHost, LivePeer]:
-    """Bring host and client together over the link as it is at its start."""
+) -> tuple[LiveHost, LivePeer, NamespaceProcess | None]:
+    """Bring host and client together over the link as it is at its start; return them, and what captures it."""
     for attempt in range(1, _ATTEMPTS + 1):
         place.link.restart(asked.steady())
         # Each attempt has a capture of its own, of exactly what the link's counters count.
@@ -176,7 +178,7 @@ def _connect(
             if attempt == _ATTEMPTS:
                 raise
         else:
-            return host, client
+            return host, client, capture
     raise AssertionError("unreachable")
 
 
@@ -247,11 +249,14 @@ def _judge_by_capture(result: CaseResult, folder: Path) -> None:
     log = os.environ.get(key_log.VARIABLE)
     if log and Path(log).is_file():
         keys.read(Path(log))
-    check = second_opinion.of_case(folder, result, keys).check()
-    result.checks.append(check)
-    if not check.passed:
+    opinion = second_opinion.of_case(folder, result, keys)
+    result.checks.append(opinion.check())
+    if opinion.broken:
         result.status = Status.FAULT
-        result.reason = f"the capture contradicts the ledger: {check.measured}"
+        result.reason = f"{opinion.broken} (capture.log in its folder says why)"
+    elif opinion.disagreements:
+        result.status = Status.FAULT
+        result.reason = f"the capture contradicts the ledger: {opinion.check().measured}"
 
 
 def _collect(host: Peer, client: Peer, killed: set[str]) -> _Session:

@@ -79,6 +79,11 @@ def test_a_session_over_a_changing_link_balances_and_leaves_what_it_promises(
     assert counts["rate_kbps"] == 1000, "the event changed the bit rate"
     for name in ("host.log", "client.log", "frames.parquet", "link.npz", "pump.json", "client.pcapng"):
         assert (folder / name).stat().st_size > 0, name
+    # The capture, which counts for itself, has the same packets as the ledger.
+    [second] = [check for check in case["checks"] if check["name"] == "the capture agrees with the ledger"]
+    assert second["passed"]
+    assert second["measured"] == "7 counts", second["detail"]
+    assert "frames and shards: the headers are sealed" in second["detail"]
     drawn = (folder.parent / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<h2>(Latency|Stages of a frame|Over time)</h2>", drawn) == [
         "Latency",
