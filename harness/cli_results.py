@@ -1,7 +1,8 @@
-"""Commands on runs that have ended: compare two, keep one as a baseline or hold it against one, report again."""
+"""Commands on runs that have ended: compare, baselines, reports, the data set and the history of figures."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from punktfunk.errors import RegressionError, ResultsError
 from punktfunk.terminal import say
 
 DEFAULT_OUT = Path("reports")
+DATA_SET = DEFAULT_OUT / "history"
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="Folder of a run, its name in reports/, or its run.json.")
 ]
@@ -26,6 +28,10 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
     app.command()(calibrate)
     app.command()(wires)
+    app.command()(archive)
+    app.command()(history)
+    app.command()(export)
+    app.command("import")(import_)
 
 
 def compare(
@@ -143,6 +149,91 @@ def calibrate(
     table, name = max(tables, key=lambda item: item[0]["index"].size)
     say(name)
     say(calibrating.text(calibrating.calibrate(table, effect=effect), effect).rstrip("\n"))
+
+
+def archive(
+    runs_: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Folders of runs, or their names in reports/.")
+    ],
+    *,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the data set.")] = DATA_SET,
+    frames: Annotated[bool, typer.Option("--frames", help="Keep the frame records, too.")] = False,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Add runs to the data set (Parquet), from which 'history' is drawn and which harness.load opens."""
+    from harness.analysis import dataset
+
+    for name in runs_:
+        result, folder = _load(name, out)
+        count = dataset.archive(result, folder, to, frames=frames)
+        say(f"{to}: {count} cases of {result.run_id}")
+
+
+def history(
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WHERE]...",
+            help="Data sets, runs or folders of runs; default: reports/history, else reports.",
+        ),
+    ] = None,
+    *,
+    scenario: Annotated[str, typer.Option(metavar="PATTERN", help="Scenarios to look at.")] = "*",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Figures to look at: 'encode_*'. May be repeated."),
+    ] = None,
+    page: Annotated[Path, typer.Option(metavar="FILE", help="Write the page there.")] = Path(
+        "reports/history.html"
+    ),
+    repository: Annotated[Path, typer.Option(help="Clone that knows the order of the commits.")] = Path(),
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Draw each figure over commits, with the changes that chance does not explain, as one HTML page."""
+    from harness import load
+    from harness.analysis import history as following
+    from harness.report import history as drawing
+    from harness.run.store import write_atomically
+
+    default = DATA_SET if DATA_SET.is_dir() else out
+    results = load(*(where or [str(default)]), out=out)
+    found = following.history(results, scenario=scenario, metrics=metric or ("*",), repository=repository)
+    text = drawing.render(found, asked=[each.key.metric for each in found.series] if metric else ())
+    with contextlib.suppress(OSError):  # writing says why there is no such folder
+        page.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(page, text)
+    say(drawing.summary(found))
+    for line in drawing.lines(found):
+        say(line)
+    say(f"page: {page}")
+
+
+def export(
+    run: Run,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Default: the run's name and .punktfunk.zip.")
+    ] = None,
+    *,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Write a run as one file to be sent to somebody: results and frame records, no logs and captures."""
+    from harness.analysis import exchange
+
+    result, folder = _load(run, out)
+    target = file or Path(folder.name + exchange.SUFFIX)
+    count = exchange.export(result, folder, target)
+    say(f"{target}: {len(result.cases)} cases, frame records of {count}")
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What 'export' wrote.")],
+    *,
+    out: Out = DEFAULT_OUT,
+) -> None:
+    """Make the folder of a run from an exported file, which may come from anybody."""
+    from harness.analysis import exchange
+
+    say(f"imported: {exchange.unpack(file, out)}")
 
 
 def _load(name: str, out: Path) -> tuple[RunResult, Path]:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
-from harness.analysis import records, runs, stages, tabulate
+from harness.analysis import dataset, records, runs, tabulate
+from harness.analysis.dataset import DataSet
 from harness.analysis.definitions import METRICS
 from harness.analysis.results import RunResult
-from harness.analysis.tables import AXIS, FRAME_TABLES, STAGE_SUFFIX, TABLES, units
+from harness.analysis.tables import AXIS, FRAME_TABLES, TABLES, Cases, units
 from punktfunk.errors import ResultsError, UsageError
 from punktfunk.printable import printable
 
@@ -31,12 +32,12 @@ DEFAULT_OUT: Final = Path("reports")
 MAX_RUNS: Final = 10_000
 """Runs that are loaded at a time."""
 
-Cases: TypeAlias = frozenset[tuple[str, str]]
-"""Run and case of each case that is wanted."""
-
 
 class Source(Protocol):
     """Something that holds results of one run or more."""
+
+    def runs(self) -> list[str]:
+        """Return the printable ids of its runs."""
 
     def tables(self, name: str, columns: Sequence[str], cases: Cases | None) -> Iterator[pa.Table]:
         """Return a table in parts, with at least these columns, and at least of these cases (None: all)."""
@@ -49,32 +50,24 @@ class RunSource:
     run: RunResult
     folder: Path
 
+    def runs(self) -> list[str]:
+        """See :class:`Source`."""
+        return [printable(self.run.run_id)]
+
     def tables(self, name: str, columns: Sequence[str], cases: Cases | None) -> Iterator[pa.Table]:
         """See :class:`Source`."""
         if name not in FRAME_TABLES:
             yield tabulate.tabulate(self.run, name)
             return
+        wanted = {"index", *(columns if name == "frames" else tabulate.stamps_of(columns))}
+        make = tabulate.frames if name == "frames" else tabulate.stage_lengths
         run = printable(self.run.run_id)
         for case in self.run.cases:
             key = printable(case.id)
             file = runs.frames_file(self.folder, case)
             if file is None or (cases is not None and (run, key) not in cases):
                 continue
-            found, _ = records.read(file, record_columns(name, columns))
-            make = tabulate.frames if name == "frames" else tabulate.stage_lengths
-            yield make(found, run, key)
-
-
-def record_columns(table: str, columns: Iterable[str]) -> set[str]:
-    """Return the columns of frame records that columns of ``frames`` or ``stages`` are made of."""
-    if table == "frames":
-        return {"index", *columns}
-    wanted = {"index", "strip_time_us", "decode_end_ns"}
-    for name in columns:
-        span = stages.BY_NAME.get(name.removesuffix(STAGE_SUFFIX))
-        if span is not None:
-            wanted |= {span.begin, span.end}
-    return wanted
+            yield make(records.read(file, wanted)[0], run, key)
 
 
 class Results:
@@ -226,35 +219,40 @@ def _word(value: object) -> str:
 
 
 def load(*where: str | PathLike[str], out: str | PathLike[str] = DEFAULT_OUT) -> Results:
-    """Open results for analysis: runs by folder, name below ``out`` or ``run.json``, or a folder of runs.
+    """Open results for analysis: runs by folder, name below ``out`` or ``run.json``, folders of runs, data sets.
 
-    Results of every version that this one reads can be loaded together; a run that is named twice is loaded once.
-    Raises :class:`ResultsError` where there are none, for more than :data:`MAX_RUNS` and for two runs of one name, and
-    its :class:`~punktfunk.errors.LaterVersionError` for those of a later version.
+    Results of every version that this one reads can be loaded together; what is named twice is loaded once.
+    Raises :class:`ResultsError` where there are none, for more than :data:`MAX_RUNS` folders and for two runs of one
+    name, and its :class:`~punktfunk.errors.LaterVersionError` for those of a later version.
     """
     if not where:
         raise UsageError(
             "no run is named", "for example: harness.load('reports/20261126-184420-loss-sweep-b9ba')"
         )
-    found: dict[Path, RunSource] = {}
+    sources: dict[Path, RunSource | DataSet] = {}
     for item in where:
-        for path in _runs(runs.find(Path(item), Path(out))):
-            if len(found) == MAX_RUNS:
-                raise ResultsError(f"these are more than {MAX_RUNS} runs", "load them in parts")
-            found.setdefault(path.resolve(), RunSource(*runs.load(path)))
+        for path in _places(runs.find(Path(item), Path(out))):
+            if len(sources) == MAX_RUNS:
+                raise ResultsError(
+                    f"these are more than {MAX_RUNS} runs", "archive them, and load the data set"
+                )
+            if path.resolve() not in sources:
+                sources[path.resolve()] = (
+                    DataSet(path) if dataset.is_one(path) else RunSource(*runs.load(path))
+                )
     named: dict[str, Path] = {}
-    for path, source in found.items():
-        other = named.setdefault(source.run.run_id, path)
-        if other != path:
-            raise ResultsError(
-                f"{other} and {path} are both called {source.run.run_id}: their rows could not be told apart",
-                "load one of them",
-            )
-    return Results(list(found.values()))
+    for path, source in sources.items():
+        for run in source.runs():
+            if named.setdefault(run, path) != path:
+                raise ResultsError(
+                    f"{named[run]} and {path} both have a run {run}: their rows could not be told apart",
+                    "load one of them",
+                )
+    return Results(list(sources.values()))
 
 
-def _runs(path: Path) -> list[Path]:
-    """Return a run, or all runs in a folder that holds some."""
-    if path.is_dir() and not (path / runs.RUN_FILE).exists():
+def _places(path: Path) -> list[Path]:
+    """Return a run or a data set, or all runs in a folder that holds some."""
+    if path.is_dir() and not dataset.is_one(path) and not (path / runs.RUN_FILE).exists():
         return sorted(file.parent for file in path.glob(f"*/{runs.RUN_FILE}")) or [path]
     return [path]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from harness.analysis import stages
 from harness.analysis.definitions import METRICS, STRIP
@@ -71,6 +71,9 @@ class Table:
         }
         return pa.schema([(column.name, types[column.kind]) for column in self.columns])
 
+
+Cases: TypeAlias = frozenset[tuple[str, str]]
+"""Run and case of each case that is wanted."""
 
 AXIS: Final = "axis_"
 """Prefix of the columns of ``cases`` that a scenario's axes make."""

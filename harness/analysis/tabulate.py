@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -239,6 +239,23 @@ def frames(found: Records, run: str, case: str) -> pa.Table:
 
 def stage_lengths(found: Records, run: str, case: str) -> pa.Table:
     """Return the table ``stages`` of a case's records."""
+    return _of_frames("stages", _lengths(found), run, case)
+
+
+def stages_of(frames: pa.Table) -> pa.Table:
+    """Return the table ``stages`` of a table ``frames`` that has run, case, frame and any stamps."""
+    import pyarrow as pa
+
+    found = records.empty(frames.num_rows)
+    for name in (*records.STAMPS, "strip_time_us"):
+        if name in frames.column_names:
+            found[name] = frames.column(name).fill_null(NULL).to_numpy()
+    arrays = _lengths(found) | {name: frames.column(name) for name in ("run", "case", "frame")}
+    schema = TABLES["stages"].schema()
+    return pa.table([arrays[field.name] for field in schema], schema=schema)
+
+
+def _lengths(found: Records) -> dict[str, pa.Array]:
     import pyarrow as pa
 
     lengths = {span.name: stages.lengths_ms(found, span) for span in stages.SPANS}
@@ -246,7 +263,7 @@ def stage_lengths(found: Records, run: str, case: str) -> pa.Table:
     arrays = {
         name + STAGE_SUFFIX: pa.array(values, mask=np.isnan(values)) for name, values in lengths.items()
     }
-    return _of_frames("stages", {"frame": pa.array(found["index"])} | arrays, run, case)
+    return {"frame": pa.array(found["index"])} | arrays
 
 
 def _of_frames(table: str, arrays: Mapping[str, Any], run: str, case: str) -> pa.Table:
@@ -268,6 +285,15 @@ def _named(column: np.ndarray[Any, Any], words: tuple[str, ...], what: str) -> p
         raise ResultsError(f"frame records hold a {what} that this version does not know")
     indices = pa.array(column.astype(np.int32), mask=column == NULL)
     return pa.DictionaryArray.from_arrays(indices, pa.array(words))
+
+
+def stamps_of(columns: Collection[str]) -> set[str]:
+    """Return the columns of frame records that these columns of ``stages`` are made of."""
+    stamps = {"strip_time_us", "decode_end_ns"} if STRIP + STAGE_SUFFIX in columns else set()
+    for name in columns:
+        span = stages.BY_NAME.get(name.removesuffix(STAGE_SUFFIX))
+        stamps |= {span.begin, span.end} if span else set()
+    return stamps
 
 
 # --- values -------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def render(run: RunResult, *, charts: bool = True) -> str:
     layers = text.layers(run)
     by_name = {name: [_view(case, anchors) for case in cases] for name, cases in layers.items()}
     flow, ledgers = _ledgers(layers, anchors)
-    return _template().render(
+    return template("report.html.j2").render(
         run=run,
         status=run.verdict.value,
         word=text.WORD[run.verdict],
@@ -130,8 +130,9 @@ def render(run: RunResult, *, charts: bool = True) -> str:
     )
 
 
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
+@lru_cache(maxsize=4)
+def template(name: str) -> jinja2.Template:
+    """Return a template of this package, whose texts are escaped and made printable."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report"),
         autoescape=True,
@@ -146,7 +147,7 @@ def _template() -> jinja2.Template:
         "number": text.number,
     }
     environment.globals |= {"MARK": text.MARK, "WORD": text.WORD}
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _finalize(value: object) -> object:
