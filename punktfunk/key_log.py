@@ -1,7 +1,8 @@
 """The key log that a person asks for by SSLKEYLOGFILE, as of other programs with TLS: what opens a capture later on.
 
-Whoever has it can read every connection that this process makes, and by a host's Welcome the streams of these. So it is
-written only where that variable names a file, only to one that nobody else can read, and the log says that it is on.
+Whoever has it can read every connection of punktfunk/1 that this process makes, and by a host's Welcome the streams
+of these; GameStream's streams too, by the key that a client gives with its launch. So it is written only where that
+variable names a file, only to one that nobody else can read, and the log says that it is on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = "SSLKEYLOGFILE"
 """Names the file (draft-ietf-tls-keylogfile)."""
+RIKEY: Final = "PUNKTFUNK_RIKEY"
+"""Label of a GameStream session's key, where other lines have the random number of a handshake: rikeyid, in as many
+digits. No other program knows it, and all pass over labels that they do not know."""
 MEANING: Final = "whoever reads this file can read the connections and streams of this program"
 
 
@@ -90,6 +94,14 @@ def key_log() -> TextIO | None:
 
 def _words(error: OSError | ValueError) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else "no file can have that name"
+
+
+def note_rikey(rikeyid: int, rikey: bytes) -> None:
+    """Write the key of a GameStream session, which its video, sound and control are encrypted with, if a log is asked
+    for."""
+    written = key_log()
+    if written is not None:
+        written.write(f"{RIKEY} {rikeyid & 0xFFFF_FFFF:064x} {rikey.hex()}\n")
 
 
 def _refuse(path: Path, why: str) -> None:

@@ -194,7 +194,7 @@ class Control(Packet):
 class FecStatus(Packet):
     """What a client tells of a damaged block (section 8.3)."""
 
-    name = "GameStream FEC status"
+    name = "FEC status"
     fields_desc = (
         IntField("frame_index", 0),
         ShortField("highest_sequence", 0),

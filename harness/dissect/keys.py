@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from punktfunk.errors import UsageError
+from punktfunk.key_log import RIKEY
 from punktfunk.printable import printable
 from punktfunk.regular_file import read_regular
 
@@ -24,6 +25,7 @@ MAX_KEYS: Final = 64
 _LINE: Final = re.compile(r"([A-Z][A-Z0-9_]{0,63}) ([0-9a-fA-F]{64}) ([0-9a-fA-F]{32,128})")
 _NAMED: Final = re.compile(r"([0-9a-fA-F]{32})(?::([0-9a-fA-F]{8}))?")
 _SALT: Final = b"pkf1"
+KEY_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,10 @@ class Keys:
         for line in lines:
             found = _LINE.fullmatch(line.decode("ascii", "replace").strip())
             if found is not None and len(self._secrets) < MAX_SECRETS:
-                self._secrets[bytes.fromhex(found[2]), found[1]] = bytes.fromhex(found[3])
+                secret = bytes.fromhex(found[3])
+                if found[1] == RIKEY and len(secret) == KEY_BYTES:
+                    self.add(StreamKey(secret))
+                self._secrets[bytes.fromhex(found[2]), found[1]] = secret
                 count += 1
         return count
 

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.analysis.records import Records
 from harness.dissect import gamestream
+from harness.dissect.control import ControlReader
 from harness.dissect.datagrams import Datagram, Endpoint, find_datagram
 from harness.dissect.frames import Outcome
 from harness.dissect.keys import Keys
@@ -28,10 +29,6 @@ MAX_PACKETS: Final = 1 << 20
 """Of a capture, unless asked for more: some minutes of a stream of 40 Mbit/s."""
 MAX_SAID: Final = 4096
 """Control messages and QUIC datagrams that are kept."""
-_MAX_COMMANDS: Final = 6
-"""Of an ENet datagram, those that are shown."""
-_WRAPPED: Final = b"\x01\0"
-_WRAPPER_BYTES: Final = 24
 
 
 @dataclass(slots=True)
@@ -141,7 +138,7 @@ class Reading:
         return second
 
     def _walk(self, found: Survey, receivers: Mapping[int, Receiver]) -> Iterator[Row]:
-        quic = Opener(self._keys)
+        quic, control = Opener(self._keys), ControlReader(self._keys)
         speak_quic: set[frozenset[Endpoint]] = set()
         with CaptureFile(self._path) as capture:
             for record in capture:
@@ -165,44 +162,36 @@ class Reading:
                 if stream is None:
                     continue
                 row = Row(found.packets, datagram.time_ns, stream, datagram.length, str(kind))
-                self._fill(row, datagram, quic, receivers.get(stream.number))
+                if stream.is_video or not datagram.intact:
+                    self._fill(row, datagram, receivers.get(stream.number))
+                elif kind is Kind.QUIC:
+                    row.verdict = quic.read(datagram)
+                else:
+                    row.verdict = (
+                        control.read(datagram) if kind is Kind.GAME_CONTROL else _words(kind, datagram)
+                    )
+                if datagram.cut:
+                    row.verdict = f"cut to {len(datagram.payload)} bytes {row.verdict}".rstrip()
                 if quic.said:
                     found.keep(quic.said)
                 yield row
             found.format, found.interfaces = capture.format, capture.interfaces
             found.missed, found.damage = capture.missed, capture.damage
 
-    def _fill(self, row: Row, datagram: Datagram, quic: Opener, made: Receiver | None) -> None:
-        """Fill in what a datagram is and what became of it."""
+    def _fill(self, row: Row, datagram: Datagram, made: Receiver | None) -> None:
+        """Fill in what a datagram of video is, and what became of it."""
         if not datagram.intact:
             row.verdict = "damaged: wrong checksum"
-        elif row.stream.is_video:
-            row.video, row.outcome = row.stream.take(datagram, self._keys)
-            shard = row.video.shard
-            row.what = row.video.why if shard is None else "data" if shard.is_data else "recovery"
-            row.verdict = "" if row.outcome is None else str(row.outcome)
-            if made is not None and not datagram.cut:
-                row.verdict = made.take(datagram.payload, datagram.time_ns)
-        elif row.stream.kind is Kind.QUIC:
-            row.verdict = quic.read(datagram)
-        else:
-            row.verdict = _words(row.stream.kind, datagram)
-        if datagram.cut:
-            row.verdict = f"cut to {len(datagram.payload)} bytes {row.verdict}".rstrip()
+            return
+        row.video, row.outcome = row.stream.take(datagram, self._keys)
+        shard = row.video.shard
+        row.what = row.video.why if shard is None else "data" if shard.is_data else "recovery"
+        row.verdict = "" if row.outcome is None else str(row.outcome)
+        if made is not None and not datagram.cut:
+            row.verdict = made.take(datagram.payload, datagram.time_ns)
 
 
 def _words(kind: Kind, datagram: Datagram) -> str:
-    """Return in a line what a datagram says that is neither video nor QUIC."""
-    payload = datagram.payload
-    if kind is Kind.GAME_CONTROL:
-        commands = gamestream.enet_commands(payload) or []
-        return ", ".join(_command(command, data) for command, data in commands[:_MAX_COMMANDS])
-    layer = {Kind.GAME_SOUND: gamestream.Rtp, Kind.GAME_PING: gamestream.Ping, Kind.PUNCH: None}.get(kind)
-    return described(layer_of(layer, payload))
-
-
-def _command(command: Any, data: bytes) -> str:
-    name = str(command.sprintf("%kind%"))
-    if len(data) >= _WRAPPER_BYTES and data[:2] == _WRAPPED:
-        return f"{name} {described(layer_of(gamestream.ControlWrapper, data))}"
-    return f"{name} {len(data)} bytes" if data else name
+    """Return in a line what a ping, a packet of sound or a punch says."""
+    layer = {Kind.GAME_SOUND: gamestream.Rtp, Kind.GAME_PING: gamestream.Ping}.get(kind)
+    return described(layer_of(layer, datagram.payload))

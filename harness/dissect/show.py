@@ -245,41 +245,32 @@ class Packets:
 
 
 def packet_table(rows: Sequence[Row], first_ns: int, *, of_one_frame: bool = False) -> Table:
-    """Return a table of datagrams, a line each."""
+    """Return a table of datagrams, a line each; a column in which none has anything is left out."""
+    columns = (">no", ">ms", ">stream", "what", ">number", ">frame", ">block", ">shard", ">bytes")
+    lines = [_cells(row, first_ns) for row in rows]
+    known = [any(line[at] for line in lines) for at in range(len(columns))]
     if of_one_frame:
-        table = _table(">no", ">ms", "what", ">number", ">block", ">shard", ">bytes", "what became of it")
-    else:
-        table = _table(
-            ">no",
-            ">ms",
-            ">stream",
-            "what",
-            ">number",
-            ">frame",
-            ">block",
-            ">shard",
-            ">bytes",
-            "what became of it",
-        )
-    for row in rows:
-        video, shard = row.video, None if row.video is None else row.video.shard
-        number = "" if video is None or not video.bits else str(video.number)
-        place = "" if shard is None else _shard(shard.index, shard.k, shard.m)
-        cells = [
-            str(row.number),
-            milliseconds(row.time_ns, first_ns),
-            str(row.stream.number),
-            row.what,
-            number,
-            "" if video is None or video.frame is None else str(video.frame),
-            "" if shard is None else f"{shard.block + 1}/{shard.blocks}",
-            place,
-            str(row.size),
-        ]
-        if of_one_frame:
-            cells = cells[:2] + cells[3:5] + cells[6:]
-        table.add_row(*cells, _styled(row.verdict))
+        known[columns.index(">stream")] = known[columns.index(">frame")] = False
+    shown = [at for at, is_known in enumerate(known) if is_known or not lines]
+    table = _table(*(columns[at] for at in shown), "what became of it")
+    for row, line in zip(rows, lines, strict=True):
+        table.add_row(*(line[at] for at in shown), _styled(row.verdict))
     return table
+
+
+def _cells(row: Row, first_ns: int) -> list[str]:
+    video, shard = row.video, None if row.video is None else row.video.shard
+    return [
+        str(row.number),
+        milliseconds(row.time_ns, first_ns),
+        str(row.stream.number),
+        row.what,
+        "" if video is None or not video.bits else str(video.number),
+        "" if video is None or video.frame is None else str(video.frame),
+        "" if shard is None else f"{shard.block + 1}/{shard.blocks}",
+        "" if shard is None else _shard(shard.index, shard.k, shard.m),
+        str(row.size),
+    ]
 
 
 def second_opinion(console: Console, opinion: Opinion) -> None:

@@ -182,6 +182,38 @@ def test_no_secret_of_a_session_is_shown(tmp_path: Path, run: Run) -> None:
         assert not [secret for secret in secrets if secret in said], words
 
 
+@pytest.mark.parametrize(
+    ("wire", "from_host", "said"),
+    [
+        (
+            "01001a000000000022302723537811166cb9bfead7dad4575cd629f5cafe",
+            False,
+            "reliable IDR request",
+        ),
+        ("010019002c0100004e6561fe006c71e003b9307b2f93b4017f26c0c1fb", False, "reliable start B"),
+        (
+            "01002200000000000060e7ba17f11a7d3ce7c8078049503df0dd40da4f38e822c98f9186a90a",
+            True,
+            "reliable rumble",
+        ),
+    ],
+    ids=["V2", "older form", "of the host"],
+)
+def test_control_messages_of_gamestream_open_with_the_sessions_key_once_each(
+    tmp_path: Path, run: Run, wire: str, from_host: bool, said: str
+) -> None:
+    message = bytes.fromhex(wire)
+    datagram = bytes.fromhex("80000000" + "86000001") + len(message).to_bytes(2, "big") + message
+    path = write(
+        tmp_path / "a.pcapng", [Sent(BEGAN_NS + n, from_host, datagram, control=True) for n in range(2)]
+    )
+    code, text = run(path, "--packets")
+    assert (code, text.count("reliable GameStream control, encrypted type=0x1")) == (0, 2)
+    code, text = run(path, "--packets", "--key", KEY.hex())
+    # The second one was there before, which no receiver takes.
+    assert (code, text.count(said), text.count("reliable GameStream control, encrypted")) == (0, 1, 1)
+
+
 def test_a_key_log_inside_a_capture_opens_it(tmp_path: Path, run: Run) -> None:
     with pytest.MonkeyPatch.context() as patch:
         recorded_session.record(tmp_path, patch)

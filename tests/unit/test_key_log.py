@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.dissect.keys import Keys
 from punktfunk import key_log
 from punktfunk.log_ring import LogRing
 from punktfunk.native.dialect import Dialect
@@ -97,6 +98,21 @@ def test_links_fifos_and_folders_are_not_written(
         [found] = key_log.examine()
         assert not found.ok, name
     assert {event for event, _why in warnings(ring)} == {"session secrets are not written"}
+
+
+def test_the_key_of_a_gamestream_session_is_a_line_that_dissect_reads_and_wireshark_passes_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "keys.log"
+    monkeypatch.delenv(key_log.VARIABLE, raising=False)
+    key_log.note_rikey(5, bytes(16))
+    key_log.key_log.cache_clear()
+    monkeypatch.setenv(key_log.VARIABLE, str(file))
+    key_log.note_rikey(-2, bytes(range(16)))
+    assert file.read_text() == f"PUNKTFUNK_RIKEY {'0' * 56}fffffffe 000102030405060708090a0b0c0d0e0f\n"
+    keys = Keys()
+    keys.read(file)
+    assert [key.key for key in keys.streams] == [bytes(range(16))]
 
 
 def test_a_full_disk_ends_the_key_log_and_not_the_handshake(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from punktfunk import key_log
 from punktfunk.addresses import host_of, require_interface, resolved_hosts, socket_address
 from punktfunk.client.gamestream.exchange import PairingExchange, new_pin
 from punktfunk.client.gamestream.http import CONNECT_LIMIT_S, LAUNCH_LIMIT_S, QUIT_LIMIT_S, TlsIdentity, ask
@@ -138,10 +139,12 @@ class GameHost:
 
     async def launch(self, app_id: int, wish: LaunchWish, key: StreamKey) -> RtspPlace:
         """Start an app; return where its stream is agreed on."""
+        key_log.note_rikey(key.key_id, key.key)
         return await self._begin("/launch", "gamesession", wish.query(app_id, key))
 
     async def resume(self, app_id: int, wish: LaunchWish, key: StreamKey) -> RtspPlace:
         """Stream the app that runs; return where that is agreed on."""
+        key_log.note_rikey(key.key_id, key.key)
         return await self._begin("/resume", "resume", wish.query(app_id, key))
 
     async def quit(self) -> None:

@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from punktfunk import log
+from punktfunk import key_log, log
 from punktfunk.app import App
 from punktfunk.ending import EndReason
 from punktfunk.errors import (
@@ -285,6 +285,7 @@ class GameStreamServer:
             session.withdraw()
             raise StatusError(f"this host streams to as many as it may: {error.cause}", status=503) from error
         self._used_keys.add(request.rikey)
+        key_log.note_rikey(request.rikeyid, request.rikey)
         session.app = running
         running.join(client.fingerprint, session)
         self.sessions.append(session)
