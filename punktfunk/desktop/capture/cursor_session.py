@@ -33,6 +33,7 @@ class CursorSession:
         self._session: Any = self._source.begin()
         self._images: Any = self._session.get_capture_session()
         self._told = Constraints(self._images)
+        self._told.on_change = self._on_change
         self._inside = False
         self._x = self._y = 0
         self.has_news = True
@@ -114,6 +115,9 @@ class CursorSession:
         self._connection.round_trip()
         session.destroy()
         return found[-1]
+
+    def _on_change(self) -> None:
+        self.has_news = True
 
     def _on_enter(self, _session: Any) -> None:
         self._inside = self.has_news = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from pywayland.protocol.wayland import WlOutput, WlSeat
@@ -22,6 +23,8 @@ class Constraints:
         self.formats: list[int] = []
         """As wl_shm names them."""
         self.stopped = False
+        self.on_change: Callable[[], None] = _nothing
+        """Called when what is taken has been told anew."""
         self._coming_formats: list[int] = []
         for event in ("buffer_size", "shm_format", "done", "stopped"):
             session.dispatcher[event] = getattr(self, f"_on_{event}")
@@ -34,6 +37,7 @@ class Constraints:
 
     def _on_done(self, _session: Any) -> None:
         self.formats, self._coming_formats = self._coming_formats, []
+        self.on_change()
 
     def _on_stopped(self, _session: Any) -> None:
         self.stopped = True
@@ -86,6 +90,9 @@ def tells_cursor(connection: Connection, output: Output) -> bool:
     except CapabilityError:
         return False
     return True
+
+
+def _nothing() -> None: ...
 
 
 def _pointer_of(connection: Connection) -> Any:
