@@ -17,10 +17,12 @@ from punktfunk.gamestream.launch import LaunchRequest, ModeHint, Surround
 from punktfunk.gamestream.ports import Ports
 from punktfunk.gamestream.rtsp import Headers, RtspRequest
 from punktfunk.host.config import HostConfig
+from punktfunk.host.gamestream import agreement
 from punktfunk.host.gamestream import session as session_module
 from punktfunk.host.gamestream.agreement import stream_request
 from punktfunk.host.gamestream.session import FAILED, GameStreamClient, GameStreamSession
 from punktfunk.input import PadFeedback
+from punktfunk.media import EncoderChoice, EncoderName
 from tests.support.gamestream_announce import MODERN, payload
 from tests.support.waiting import PATIENCE_S, soon
 
@@ -131,6 +133,20 @@ def test_a_stream_begins_with_the_video_ping_and_is_there_with_the_control_conne
         assert owner.worker.stopped
         there.close()
         owner.worker.begun[0].close()
+
+    with_session(use)
+
+
+def test_its_stream_says_which_gpu_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "nvenc-h264 stood still in a picture, and is left alone for 10 min"
+    chosen = EncoderChoice(EncoderName.X264, why, (), (why,))
+    monkeypatch.setattr(agreement, "choose_encoder", lambda *_: chosen)
+
+    async def use(session: GameStreamSession, _owner: Owner) -> None:
+        play(session)
+        assert session.announced is not None
+        spec = stream_request(HostConfig(), session, session.announced, None).spec(None, None)
+        assert (spec.encoder.encoder, spec.left_alone) == (EncoderName.X264, (why,))
 
     with_session(use)
 
