@@ -82,6 +82,10 @@ def test_a_data_set_gives_back_the_tables_of_the_runs_in_it(reports: Path) -> No
     one = kept.where(run=names[0], case=SIM)
     assert one.read("stages", ["sealed_to_complete_ms"]).shape == (3, 3)
     assert set(one.figures["run"]) == {names[0]}
+    parts = dataset.DataSet(root).tables("figures", ("run", "case"), frozenset({(names[0], SIM)}))
+    assert {(run, case) for part in parts for run, case in part.to_pandas().to_numpy()} == {
+        (names[0], SIM)
+    }, "others are not even read"
 
 
 def test_its_files_stand_by_scenario_and_machine_class_and_say_their_version(reports: Path) -> None:
@@ -354,3 +358,4 @@ def test_records_of_a_case_come_back_to_it_whatever_its_folder_was_called(tmp_pa
     file = runs.frames_file(folder, run.cases[0])
     assert file == (made / SIM / "frames.parquet").resolve()
     np.testing.assert_array_equal(records.read(file)[0]["index"], [0, 1, 2])
+    assert run.cases[0].folder == SIM, "a report leads there"

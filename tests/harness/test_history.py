@@ -109,6 +109,13 @@ def test_noise_alone_moves_next_to_nothing() -> None:
     assert sum(len(each.changes) for each in series) == 0, "seed 20261126"
 
 
+def test_a_series_alone_has_a_step_by_chance_once_in_twenty_at_most() -> None:
+    rng = np.random.default_rng(20261127)
+    order = np.repeat(np.arange(20), 2)
+    wrong = sum(bool(history.noisy_changes(order, rng.standard_t(3, size=40))) for _ in range(600))
+    assert wrong <= 0.05 * 600, f"{wrong} of 600, seed 20261127"
+
+
 def test_a_step_is_found_at_its_commit_in_whatever_noise_there_is() -> None:
     rng = np.random.default_rng(20261126)
     order = np.repeat(np.arange(30), 2)
