@@ -1,4 +1,4 @@
-"""The capture of docs/how-to/read-a-capture.md: 60 frames, of which a link lost 6 % and of frame 17 half."""
+"""The capture of docs/how-to/read-a-capture.md: 24 frames, of which a link lost 6 % and of frame 17 half."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.captures import BEGAN_NS, CLIENT_PORT, DATA_PORT, KEY, Sent, 
 from tests.support.quic_talk import talk
 
 MODE = WireMode(1280, 720, 60)
-SIZES = [60_000] + [20_000] * 59
+SIZES = [60_000] + [20_000] * 23
 LOST_FRAME = 17
 
 
