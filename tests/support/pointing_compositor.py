@@ -41,6 +41,8 @@ class PointingCompositor(CopyingCompositor):
         self.images_asked = 0
         self.fails_images = False
         """Whether no image can be copied."""
+        self.next_image: NDArray[np.uint8] | None = None
+        """What it looks like as soon as another session asks."""
         self._has_pointer, self._tells, self._image_formats = has_pointer, tells, image_formats
         self._inside, self._place, self._hot = False, (0, 0), (0, 0)
         self._image: NDArray[np.uint8] | None = None
@@ -63,17 +65,20 @@ class PointingCompositor(CopyingCompositor):
     def shape(self, image: NDArray[np.uint8], hot_x: int, hot_y: int) -> None:
         """Have it look like that: blue, green, red, alpha, colours multiplied by alpha."""
         with self._lock:
-            former = None if self._image is None else self._image.shape
-            self._image, self._hot, self._damaged = image, (hot_x, hot_y), True
-            if image.shape != former and self._images:
-                self._tell_image_layout()
-            self._commit()
+            self._change_image(image, hot_x, hot_y)
 
     def hide(self) -> None:
         """Take it out of its plane, as for want of one or where a program shows none."""
         with self._lock:
             self._inside = False
             self._commit()
+
+    def _change_image(self, image: NDArray[np.uint8], hot_x: int, hot_y: int) -> None:
+        former = None if self._image is None else self._image.shape
+        self._image, self._hot, self._damaged = image, (hot_x, hot_y), True
+        if image.shape != former and self._images:
+            self._tell_image_layout()
+        self._commit()
 
     def _commit(self) -> None:
         for number in self._sessions:
@@ -115,6 +120,9 @@ class PointingCompositor(CopyingCompositor):
     def _handle(self, number: int, opcode: int, body: bytes, descriptors: list[int]) -> None:
         kind, _ = self._objects[number]
         words = struct.unpack(f"={len(body) // 4}I", body)
+        if kind in {"cursor_session", "images", "image_frame"}:
+            self._handle_pointer(kind, opcode, number, words)
+            return
         match kind, opcode:
             case "wl_registry", 0 if words[0] == SEAT:
                 self._objects[words[-1]] = ("wl_seat", None)
@@ -127,6 +135,14 @@ class PointingCompositor(CopyingCompositor):
                 if self._tells:
                     self._sessions[words[0]] = {"inside": False, "place": (0, 0), "hot_y": 0}
                     self._tell_session(words[0])
+                following, self.next_image = self.next_image, None
+                if following is not None:
+                    self._change_image(following, 0, 0)
+            case _:
+                super()._handle(number, opcode, body, descriptors)
+
+    def _handle_pointer(self, kind: str, opcode: int, number: int, words: tuple[int, ...]) -> None:
+        match kind, opcode:
             case "cursor_session", 0:
                 self._sessions.pop(number, None)
                 self._gone(number)
@@ -146,8 +162,6 @@ class PointingCompositor(CopyingCompositor):
                 self._gone(number)
             case "image_frame", _:
                 self._handle_image_frame(opcode, number, words)
-            case _:
-                super()._handle(number, opcode, body, descriptors)
 
     def _handle_image_frame(self, opcode: int, number: int, words: tuple[int, ...]) -> None:
         match opcode:

@@ -37,6 +37,13 @@ def lively(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a picture that stands still given again after so long that nobody waits for it who need not."""
+    monkeypatch.setattr(frames, "_LIVELY_REPEATS", 0)
+    monkeypatch.setattr(frames, "_STILL_NS", 60_000_000_000)
+
+
+@pytest.fixture
 def compositor(tmp_path: Path) -> Iterator[PointingCompositor]:
     served = PointingCompositor(tmp_path / "wayland", WIDTH, HEIGHT)
     yield served
@@ -119,6 +126,28 @@ def test_an_image_that_comes_after_the_place_is_asked_for_at_once(
         compositor.shape(white(8), 0, 0)
         stream.until(lambda: stream.told[-1].visible, "it")
         assert (stream.drawn.x, stream.drawn.y) == (7, 8)
+
+
+def test_an_image_that_comes_while_the_hot_spot_of_another_is_asked_for_does_not_wait_for_a_picture(
+    compositor: PointingCompositor, tmp_path: Path, patient: None
+) -> None:
+    with Stream(tmp_path) as stream:
+        stream.capture.capture()
+        first, second = white(8), white(8) // 2
+
+        def told(update: CursorUpdate) -> None:
+            stream.told.append(update)
+            if update.shape is not None and update.shape.rgba[-1] == second[0, 0, 3]:
+                compositor.draw(0, 0, 8, 8, 50)
+
+        stream.capture.separate_cursor(told)
+        compositor.next_image = second
+        compositor.shape(first, 0, 0)
+        compositor.point(7, 8)
+        stream.capture.capture()
+        shapes = [each.shape.rgba[-1] for each in stream.told if each.shape is not None]
+        assert shapes == [255, 127]
+        assert stream.capture.counters["repeated"] == 0
 
 
 def test_places_are_those_of_a_stream_that_is_scaled(compositor: PointingCompositor, tmp_path: Path) -> None:
@@ -206,6 +235,20 @@ def test_a_pointer_that_is_painted_makes_no_more_frames_than_the_stream_has(
         stream.until(lambda: stream.whites() == 64, "it")
         at_once, lasted_s = 2, (monotonic_ns() - began_ns) / 1e9
         assert stream.capture.counters["captured"] <= at_once + 2 * lasted_s
+
+
+def test_a_movement_that_came_too_early_for_a_frame_is_painted_as_soon_as_one_may_be_made(
+    compositor: PointingCompositor, tmp_path: Path, patient: None
+) -> None:
+    compositor.shape(white(8), 0, 0)
+    with Stream(tmp_path, Mode(WIDTH, HEIGHT, 2)) as stream:
+        stream.capture.capture()
+        began_ns = monotonic_ns()
+        for x in range(3):
+            compositor.point(10 * x, 0)
+            assert stream.whites() == 64
+        assert (monotonic_ns() - began_ns) / 1e9 < 30, "half a second is what the third has to wait"
+        assert stream.capture.counters["repeated"] == 0
 
 
 @pytest.mark.parametrize(
