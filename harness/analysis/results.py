@@ -83,6 +83,54 @@ class PeerResult(_Model):
     """UDP ports of its media; empty where the kernel chose."""
 
 
+class Thief(_Model):
+    """Who took CPU time from a measurement."""
+
+    name: str
+    """A program, with what it runs where it is an interpreter; printable."""
+    pids: list[int] = Field(default_factory=list)
+    """Those that still ran at the end."""
+    cpu_s: float
+
+
+class Quietness(_Model):
+    """Whether the machine was quiet over a span (``harness.machine.watch``). Shares are 0 to 1; None: not known."""
+
+    quiet: bool
+    """Whether figures of time over this span are worth believing."""
+    reasons: list[str] = Field(default_factory=list)
+    """Why not, a sentence each."""
+    remark: str = ""
+    """What to know of a quiet machine: that the session itself filled it."""
+    seconds: float
+    cpus: int
+    others: float
+    """Share of all CPUs that processes outside of our own tree took, steal included."""
+    others_worst: float
+    """The same in the worst half second."""
+    own: float
+    """Share that our own tree took."""
+    steal: float | None = None
+    """Share that a hypervisor gave to others."""
+    pressure: float | None = None
+    """Share of the time in which some task of the machine waited for a CPU (PSI)."""
+    cgroup_pressure: float | None = None
+    """The same within our own cgroup."""
+    throttled: float | None = None
+    """Share of CPU time that our cgroup's quota withheld."""
+    run_delay: float | None = None
+    """Share of the time that the thread waited for a CPU which waited longest, of those that stamp."""
+    run_delay_thread: str = ""
+    timers: int = 0
+    """Timers that were set while watching."""
+    timers_late: float | None = None
+    """Share of them that were late by more than 5 ms."""
+    timer_p99_ms: float | None = None
+    timer_max_ms: float | None = None
+    thieves: list[Thief] = Field(default_factory=list)
+    """Who used most CPU time outside of our own tree, the greediest first."""
+
+
 class CaseResult(_Model):
     """What one case (one point of the matrix, one repeat) found."""
 
@@ -114,6 +162,8 @@ class CaseResult(_Model):
     """SHA-256 over the deterministic part; equal for equal seed and scenario in ``sim``."""
     link: dict[str, Any] = Field(default_factory=dict)
     """The link as asked for and as the probe found it."""
+    machine: Quietness | None = None
+    """Whether the machine was quiet while the session ran; None in virtual time and in older files."""
     folder: str = ""
     replay: str = ""
     duration_s: float = 0.0

@@ -19,8 +19,8 @@ BUSY, QUIET = "Load(0.6, 0.9, 2)", "Load(0.01, 0.02, 2)"
 def conftest(*loads: str) -> str:
     """A machine whose load at each try is given."""
     return f"""
-from tests.support import machine
-from tests.support.machine import Load
+from harness.machine import load as machine
+from harness.machine.load import Load
 
 loads = iter([{", ".join(loads)}])
 

@@ -2,7 +2,7 @@
 
 Such a test may pass beside others, for what is fast enough there is fast enough. Where it fails beside them it is
 tried again alone: under pytest-xdist nothing else runs then. Where it fails alone while other programs took the
-machine (:mod:`tests.support.machine`, measured beside each try), it is tried again with fresh fixtures, three times
+machine (:mod:`harness.machine.load`, measured beside each try), it is tried again with fresh fixtures, three times
 alone. If the machine was too busy each time, the outcome is "too busy to judge", a skip that says what was measured;
 where the machine was quiet, the failure stands. The end of the run lists both. Under ``CI=true`` more than three
 tests without a judgement fail the run.
@@ -28,7 +28,7 @@ from typing import Any, Final
 import pytest
 from _pytest.runner import runtestprotocol
 
-from tests.support import machine
+from harness.machine import load as machine
 
 TRIES: Final = 3
 TRY_FOR_S: Final = 60.0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import machine
-from tests.support.machine import Load, Reading, Tree, busy_seconds, load_between
+from harness.machine import load as machine
+from harness.machine.load import Load, Reading, Tree, busy_seconds, load_between
 from tests.support.waiting import eventually
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")

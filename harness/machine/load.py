@@ -1,4 +1,4 @@
-"""What others took of the machine while a test measured: the criterion by which it was too busy to judge.
+"""What others took of the machine while something was measured: the criterion by which it was too busy to judge.
 
 The CPU time of every CPU that this process may use (``/proc/stat``, steal included) less that of this process and
 of all that it started (``/proc/PID/stat``). What the code under test burns itself is its own and excuses nothing.
@@ -10,7 +10,6 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,6 +19,7 @@ WINDOW_S = 0.5
 BUSY_ON_AVERAGE = 0.15
 BUSY_IN_A_WINDOW = 0.40
 """Of all CPUs together; on a quiet machine of two, everything that is not the test stays below 0.05."""
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +94,18 @@ class Tree:
         self._known = seen
         return self._ended_orphans + sum(process.seconds for process in seen.values())
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """Return the processes that were of the tree when its seconds were read last."""
+        return frozenset(self._known)
+
     def _read(self, pid: int) -> _Process | None:
         try:
-            fields = (self._proc / str(pid) / "stat").read_text().rpartition(")")[2].split()
+            fields = (self._proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
         # proc(5), counted from the field after the name: 1 ppid, 11 to 14 the times, 19 the start.
-        return _Process(int(fields[1]), int(fields[19]), sum(map(int, fields[11:15])) / _TICKS_PER_S)
+        return _Process(int(fields[1]), int(fields[19]), sum(map(int, fields[11:15])) / TICKS_PER_S)
 
     def _children(self, pid: int) -> list[int]:
         found: list[int] = []
@@ -119,9 +124,6 @@ class _Process:
     seconds: float
 
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
 def busy_seconds(stat: str, cpus: set[int]) -> float:
     """Return the CPU seconds of those CPUs in the text of ``/proc/stat``; interrupts are nobody's and left out."""
     ticks = 0
@@ -130,42 +132,52 @@ def busy_seconds(stat: str, cpus: set[int]) -> float:
         if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in cpus:
             user, nice, system, steal = (int(fields[at]) for at in (0, 1, 2, 7))
             ticks += user + nice + system + steal
-    return ticks / _TICKS_PER_S
+    return ticks / TICKS_PER_S
+
+
+class Reader:
+    """Take readings of this process's CPUs and of its tree."""
+
+    def __init__(self) -> None:
+        self._cpus = os.sched_getaffinity(0)
+        self.tree = Tree(os.getpid())
+
+    @property
+    def cpus(self) -> int:
+        """Return how many CPUs are read."""
+        return len(self._cpus)
+
+    def read(self) -> Reading:
+        """Return a reading of now."""
+        # Own time first: what is used between the two readings counts as somebody else's, never as less.
+        own = self.tree.seconds()
+        return Reading(time.monotonic(), busy_seconds(Path("/proc/stat").read_text(), self._cpus), own)
 
 
 class Watch:
     """Read the machine every :data:`WINDOW_S` from entering to leaving; then ``load`` says what others took."""
 
     def __init__(self) -> None:
-        cpus = os.sched_getaffinity(0)
-        tree = Tree(os.getpid())
-
-        def read() -> Reading:
-            # Own time first: what is used between the two readings counts as somebody else's, never as less.
-            own = tree.seconds()
-            return Reading(time.monotonic(), busy_seconds(Path("/proc/stat").read_text(), cpus), own)
-
-        self._cpus = len(cpus)
-        self._read: Callable[[], Reading] = read
+        self._reader = Reader()
         self._readings: list[Reading] = []
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="machine watch", daemon=True)
 
     def __enter__(self) -> Self:
-        self._readings.append(self._read())
+        self._readings.append(self._reader.read())
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-        self._readings.append(self._read())
+        self._readings.append(self._reader.read())
 
     @property
     def load(self) -> Load:
         """Return what others took."""
-        return load_between(self._readings, self._cpus)
+        return load_between(self._readings, self._reader.cpus)
 
     def _sample(self) -> None:
         while not self._over.wait(WINDOW_S):
-            self._readings.append(self._read())
+            self._readings.append(self._reader.read())

@@ -1,0 +1,181 @@
+"""Was the machine quiet over this span, and who took it if not.
+
+::
+
+    with Watch() as watch:
+        measure()
+    watch.found.quiet, watch.found.reasons, watch.found.thieves
+
+Two kinds of evidence. *Causes*: CPU time of processes outside of our own tree, steal, a quota that stops us; each
+alone refuses the span. *Effects*: threads that stamp wait for a CPU, timers are late, tasks of the machine wait
+(PSI). Our own session has effects too, on a machine that it fills, so they refuse the span only where some outside
+cause is there as well; without one they are a remark. A regression that burns more CPU is thus no excuse for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+from harness.analysis.results import Quietness, Thief
+from harness.machine import kernel, load
+from harness.machine.others import Others
+
+TIMER_S: Final = 0.02
+"""Between two timers whose lateness is taken."""
+LATE_S: Final = 0.005
+"""A timer that is later has waited for a CPU: an idle one wakes in a tenth of a millisecond."""
+OTHERS_EVERY: Final = 4
+"""Windows between two looks at all processes of the machine."""
+THIEVES: Final = 5
+_MAX_TIMERS: Final = 1_000_000
+"""Five and a half hours of them."""
+
+STEAL: Final = 0.02
+THROTTLED: Final = 0.02
+RUN_DELAY: Final = 0.05
+"""A twentieth of the time is a millisecond of each frame at 50 a second."""
+TIMERS_LATE: Final = 0.02
+PRESSURE: Final = 0.5
+SOME_OTHERS, SOME_STEAL = 0.05, 0.005
+"""Less than that is a machine without anybody else on it."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What the kernel has counted so far."""
+
+    steal_s: float
+    pressure_s: float | None
+    cgroup_pressure_s: float | None
+    throttled_s: float | None
+
+
+class Watch:
+    """Watch the machine from entering to leaving; ``found`` then says whether it was quiet.
+
+    A thread reads every half second and sets timers between (about half a percent of a CPU). The processes that
+    stamp are those that this one has started, itself left out. At most ``thieves`` others are named.
+    """
+
+    def __init__(self, *, thieves: int = THIEVES) -> None:
+        self._thieves = thieves
+        self._reader = load.Reader()
+        self._cpus = os.sched_getaffinity(0)
+        self._cgroup = kernel.own_cgroup()
+        self._readings: list[load.Reading] = []
+        self._delay = kernel.RunDelay()
+        self._others = Others()
+        self._late_s: list[float] = []
+        self._before = self._after = self._count()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="machine watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._before = self._count()
+        self._read(others=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._read(others=True)
+        self._after = self._count()
+
+    @property
+    def found(self) -> Quietness:
+        """Return what was found over the whole span."""
+        shares = load.load_between(self._readings, self._reader.cpus)
+        first, last = self._readings[0], self._readings[-1]
+        seconds = max(last.at_s - first.at_s, 1e-9)
+        total = seconds * self._reader.cpus
+        waited_s, thread = self._delay.worst()
+        late = np.array(self._late_s)
+        found = Quietness(
+            quiet=True,
+            seconds=seconds,
+            cpus=self._reader.cpus,
+            others=shares.average,
+            others_worst=shares.worst,
+            own=min(1.0, (last.own_s - first.own_s) / total),
+            steal=max(0.0, self._after.steal_s - self._before.steal_s) / total,
+            pressure=_share(self._before.pressure_s, self._after.pressure_s, seconds),
+            cgroup_pressure=_share(self._before.cgroup_pressure_s, self._after.cgroup_pressure_s, seconds),
+            throttled=_share(self._before.throttled_s, self._after.throttled_s, total),
+            run_delay=min(1.0, waited_s / seconds) if self._delay.known else None,
+            run_delay_thread=thread,
+            timers=late.size,
+            timers_late=float((late > LATE_S).mean()) if late.size else None,
+            timer_p99_ms=float(np.quantile(late, 0.99, method="higher")) * 1e3 if late.size else None,
+            timer_max_ms=float(late.max()) * 1e3 if late.size else None,
+            thieves=[
+                Thief(name=user.name, pids=list(user.pids), cpu_s=round(user.seconds, 2))
+                for user in self._others.most(self._thieves)
+            ],
+        )
+        return judge(found)
+
+    def _sample(self) -> None:
+        due = time.monotonic() + TIMER_S
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            now = time.monotonic()
+            if len(self._late_s) < _MAX_TIMERS:
+                self._late_s.append(max(0.0, now - due))
+            if now - self._readings[-1].at_s >= load.WINDOW_S:
+                self._read(others=len(self._readings) % OTHERS_EVERY == 0)
+            # A timer that was missed is late once, and not again for each that it should have been.
+            due = max(due, time.monotonic()) + TIMER_S
+
+    def _read(self, *, others: bool) -> None:
+        self._readings.append(self._reader.read())
+        own = self._reader.tree.pids
+        self._delay.read(own - {os.getpid()})
+        if others:
+            self._others.read(own)
+
+    def _count(self) -> _Counts:
+        cgroup = self._cgroup
+        return _Counts(
+            kernel.steal_s(Path("/proc/stat").read_text(), self._cpus),
+            kernel.stalled_s(Path("/proc/pressure/cpu")),
+            kernel.stalled_s(cgroup / "cpu.pressure") if cgroup else None,
+            kernel.throttled_s(cgroup / "cpu.stat") if cgroup else None,
+        )
+
+
+def judge(found: Quietness) -> Quietness:
+    """Return ``found`` with its verdict, reasons and remark; its figures decide, and nothing else."""
+    causes = []
+    if found.others > load.BUSY_ON_AVERAGE or found.others_worst > load.BUSY_IN_A_WINDOW:
+        causes.append(
+            f"other processes took {found.others:.0%} of {found.cpus} CPUs, "
+            f"{found.others_worst:.0%} in the worst half second"
+        )
+    if found.steal is not None and found.steal > STEAL:
+        causes.append(f"the hypervisor took {found.steal:.0%} of them for others (steal)")
+    if found.throttled is not None and found.throttled > THROTTLED:
+        causes.append(f"the CPU quota of this cgroup withheld {found.throttled:.0%}")
+    effects = []
+    if found.run_delay is not None and found.run_delay > RUN_DELAY:
+        effects.append(f"thread {found.run_delay_thread} waited for a CPU {found.run_delay:.0%} of the time")
+    if found.timers_late is not None and found.timers_late > TIMERS_LATE:
+        effects.append(
+            f"{found.timers_late:.0%} of {found.timers} timers were late by more than {LATE_S * 1e3:.0f} ms"
+        )
+    if found.pressure is not None and found.pressure > PRESSURE:
+        effects.append(f"some task waited for a CPU {found.pressure:.0%} of the time (PSI)")
+    outside = bool(causes) or found.others > SOME_OTHERS or (found.steal or 0.0) > SOME_STEAL
+    reasons = causes + (effects if outside else [])
+    remark = "" if outside or not effects else f"the session itself fills this machine: {'; '.join(effects)}"
+    return found.model_copy(update={"quiet": not reasons, "reasons": reasons, "remark": remark})
+
+
+def _share(before: float | None, after: float | None, of: float) -> float | None:
+    return None if before is None or after is None else min(1.0, max(0.0, after - before) / of)
