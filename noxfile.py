@@ -302,6 +302,14 @@ def coverage(session: nox.Session) -> None:
     _run(session, "python", "-m", "tests.coverage", *_side_by_side(session), *session.posargs)
 
 
+@nox.session
+def ab(session: nox.Session) -> None:
+    """Plant regressions into a copy of this history and have them found (-- planted bisect rates); by hand."""
+    _prepare(session)
+    _need_cargo(session)
+    _run(session, "python", "-m", "tests.builds", *session.posargs)
+
+
 @nox.session(name="netem-vm")
 def netem_vm(session: nox.Session) -> None:
     """Prove the netem link (or DMA-BUFs) in a virtual machine whose kernel has what this one may lack."""

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from harness import cli_dissect, cli_results
+from harness import cli_builds, cli_dissect, cli_results
 from harness.report.summary import LOG_WIDTH
 from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
@@ -196,6 +196,7 @@ def latency(
 
 cli_results.register(app)
 cli_dissect.register(app)
+cli_builds.register(app)
 
 
 def in_ci() -> bool:

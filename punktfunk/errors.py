@@ -16,6 +16,7 @@
     │   ├── PrivilegeError          exit 4  PF220  root or a capability is missing
     │   ├── CapacityFullError       exit 4  PF230  as many streams run as may
     │   ├── AppRunningError         exit 4  PF231  another app runs where the one that was asked for would
+    │   ├── BusyMachineError        exit 4  PF240  other programs take too much of this machine for what is measured
     │   ├── GamescopeMissingError   exit 4  PF520  gamescope, or a part of it that is needed, is missing
     │   ├── DmaBufMissingError      exit 4  PF521  Vulkan cannot share its pictures here (no DMA-BUF)
     │   └── VulkanMissingError      exit 4  PF522  there is no Vulkan driver
@@ -60,6 +61,9 @@
         ├── ResultsError            exit 5  PF640  results could not be written or read
         │   └── LaterVersionError   exit 5  PF641  a later version of the harness wrote them
         ├── CheckFailedError        exit 1  PF650  an expectation did not hold
+        ├── BuildError              exit 5  PF670  a build of the project could not be made, or does not run
+        │   └── BuildTooOldError      exit 4  PF671  a build that cannot take part: older than what it is asked for
+        ├── BisectError             exit 1  PF672  no commit could be named
         └── RegressionError         exit 3  PF660  worse than the baseline
 
 Exit codes: 0 passed · 1 a check failed · 2 usage or scenario invalid · 3 regression against baseline ·
@@ -173,6 +177,12 @@ class AppRunningError(CapabilityError):
     """Another app runs where the one that was asked for would run."""
 
     code = "PF231"
+
+
+class BusyMachineError(CapabilityError):
+    """Other programs take too much of this machine for a figure that is asked for."""
+
+    code = "PF240"
 
 
 class GamescopeMissingError(CapabilityError):
@@ -479,3 +489,23 @@ class RegressionError(HarnessError):
 
     code = "PF660"
     exit_code = 3
+
+
+class BuildError(HarnessError):
+    """A build of the project could not be made, or does not run."""
+
+    code = "PF670"
+
+
+class BuildTooOldError(BuildError):
+    """A build cannot take part: its harness is older than what it is asked for."""
+
+    code = "PF671"
+    exit_code = 4
+
+
+class BisectError(HarnessError):
+    """A search over the history ended without a commit."""
+
+    code = "PF672"
+    exit_code = 1

@@ -164,7 +164,7 @@ def _compare_timed(
             pair = [_segments(stages.durations_ms(t, span)) if t else np.empty(0) for t in tables]
             if all(side.size >= FEWEST_SEGMENTS and np.all(side > 0) for side in pair):
                 samples.append((was, case, f"{span.name}_p50", pair[0], pair[1]))
-            elif _value(was, f"{span.name}_p50") and _value(case, f"{span.name}_p50"):
+            elif value_of(was, f"{span.name}_p50") and value_of(case, f"{span.name}_p50"):
                 lacking += 1
     found.compared += len(samples)
     if samples:
@@ -187,8 +187,8 @@ def _compare_timed(
                     case.id,
                     name,
                     "ms",
-                    _value(was, name),
-                    _value(case, name),
+                    value_of(was, name),
+                    value_of(case, name),
                     _ratio_interval(x, y),
                     p,
                     "slower" if ratio > 1 else "faster",
@@ -220,7 +220,8 @@ def _ratio_interval(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _value(case: CaseResult, name: str) -> float | None:
+def value_of(case: CaseResult, name: str) -> float | None:
+    """Return a figure of a case; None where it was not measured."""
     metric = case.metrics.get(name)
     return None if metric is None else metric.value
 
@@ -245,7 +246,7 @@ def interleaved_pairs(cases: Sequence[CaseResult]) -> dict[str, list[tuple[float
         if len(both) < 2:
             continue
         for name in JUDGED:
-            was, now = _value(both["a"], name), _value(both["b"], name)
+            was, now = value_of(both["a"], name), value_of(both["b"], name)
             if was and now and was > 0 and now > 0:
                 pairs[f"{name} ({rest})" if rest else name].append((was, now))
     return dict(pairs)

@@ -264,13 +264,13 @@ def judge(
     logs = {name: _log_ratios(name, values) for name, values in pairs.items()}
     count = max(1, len(logs))
     edge = math.log1p(gate.tolerance)
-    up = holm([_signed_rank(x - edge) for x in logs.values()])
-    down = holm([_signed_rank(-x - edge) for x in logs.values()])
+    up = holm([signed_rank(x - edge) for x in logs.values()])
+    down = holm([signed_rank(-x - edge) for x in logs.values()])
     found = []
     for (name, x), p_up, p_down in zip(logs.items(), up, down, strict=True):
         worse, nicer = (p_down, p_up) if better.get(name) == "higher" else (p_up, p_down)
         centre, low, high = hodges_lehmann(x)
-        detectable, needed = _detectable(x.size, (high - low) / 2, count, gate)
+        detectable, needed = detectable_change(x.size, (high - low) / 2, count, gate)
         if worse <= gate.alpha:
             verdict = Verdict.REGRESSION
         elif nicer <= gate.alpha:
@@ -302,9 +302,12 @@ def _log_ratios(name: str, values: Sequence[tuple[float, float]]) -> FloatArray:
     return result
 
 
-def _signed_rank(x: FloatArray) -> float:
+def signed_rank(x: FloatArray) -> float:
+    """Return the one-sided p-value of Wilcoxon's signed-rank test that ``x`` lies above 0; 1 where nothing differs."""
     if x.size == 0 or not np.any(x):
         return 1.0
+    if np.all(x >= 0):  # exact whatever ties there are, for which SciPy approximates
+        return 0.5 ** int(np.count_nonzero(x))
     from scipy import stats as sps
 
     return float(sps.wilcoxon(x, alternative="greater").pvalue)
@@ -327,7 +330,7 @@ def hodges_lehmann(x: FloatArray, confidence: float = 0.95) -> tuple[float, floa
     return float(np.median(walsh)), float(walsh[cut - 1]), float(walsh[-cut])
 
 
-def _detectable(n: int, half_width: float, figures: int, gate: Gate) -> tuple[float, int]:
+def detectable_change(n: int, half_width: float, figures: int, gate: Gate) -> tuple[float, int]:
     """Return the smallest detectable ratio change and the pairs that would detect the gate's effect."""
     fewest = gate.fewest_pairs(figures)
     if not math.isfinite(half_width):

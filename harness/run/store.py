@@ -80,13 +80,7 @@ class RunFolder:
     @classmethod
     def create(cls, out: Path, names: Sequence[str], plan: RunPlan, *, now: datetime | None = None) -> Self:
         """Make a new folder ``<time>-<scenario>-<4 hex>`` below ``out`` and write the plan into it."""
-        stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
-        name = f"{stamp}-{'+'.join(names)[:60]}-{secrets.token_hex(2)}"
-        try:
-            (out / name).mkdir(parents=True)
-        except OSError as error:
-            raise _cannot("make the report folder", out / name, error) from error
-        folder = cls(out / name)
+        folder = cls(new_folder(out, names, now=now))
         write_atomically(folder.path / "plan.json", json.dumps(asdict(plan), indent=2) + "\n")
         return folder
 
@@ -122,10 +116,7 @@ class RunFolder:
     def case_folder(self, case: Case) -> Path:
         """Make and return a case's folder, with its expanded session in it."""
         folder = self.path / case.id
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise _cannot("make the case's folder", folder, error) from error
+        make_folder(folder)
         write_atomically(folder / "spec.json", spec_text(case))
         return folder
 
@@ -152,6 +143,25 @@ class RunFolder:
         except (OSError, ResultsError):
             return None
         return result if result.status in FINAL and result.seed == case.seed else None
+
+
+def new_folder(out: Path, names: Sequence[str], *, now: datetime | None = None) -> Path:
+    """Make a new folder ``<time>-<names>-<4 hex>`` below ``out``; raise ResultsError when it cannot."""
+    stamp = (now or datetime.now(UTC)).strftime("%Y%m%d-%H%M%S")
+    folder = out / f"{stamp}-{'+'.join(names)[:60]}-{secrets.token_hex(2)}"
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise _cannot("make the report folder", folder, error) from error
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a case where there is none; raise ResultsError when it cannot."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise _cannot("make the case's folder", folder, error) from error
 
 
 def spec_text(case: Case) -> str:

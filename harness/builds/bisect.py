@@ -1,0 +1,283 @@
+"""The ``bisect`` command: the commit of a history that made a figure worse, by git's own bisection."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from harness.analysis import paired
+from harness.analysis.paired import Finding
+from harness.analysis.stats import Verdict
+from harness.builds import ab, machine, text
+from harness.builds.cache import Cache
+from harness.builds.origin import revision
+from harness.builds.pairing import PairedRun, Runs
+from harness.builds.repository import Commit, Repository
+from harness.builds.worker import Worker
+from harness.report.text import number
+from harness.run.store import new_folder
+from harness.scenario.link import Backend
+from punktfunk.errors import (
+    BisectError,
+    BuildError,
+    BusyMachineError,
+    CapabilityError,
+    PunktfunkError,
+    UsageError,
+)
+from punktfunk.terminal import say
+
+ROUNDS: Final = 4
+"""Times that a comparison which cannot tell is given as many pairs again as it has, so that its error stays small."""
+FOUND: Final = "# first bad commit: ["
+POSSIBLE: Final = "# possible first bad commit: ["
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asked for."""
+
+    good: str
+    bad: str
+    scenario: Path
+    metric: str
+    case: str = ""
+    pairs: int = 20
+    seed: int | None = None
+    backend: Backend | None = None
+    out: Path = Path("reports")
+    cache: Path | None = None
+    repository: Path = Path()
+    command: str = ""
+
+
+@dataclass(slots=True)
+class _Search:
+    """What is known while the search goes on."""
+
+    request: Request
+    runs: Runs
+    cache: Cache
+    repository: Repository
+    folder: Path
+    quiet: machine.Quiet
+    measured: int = 0
+    skipped: list[str] = field(default_factory=list)
+    """Commits that could not be judged, and why."""
+
+
+def run(request: Request) -> int:
+    """Find the first commit between GOOD and BAD that is on the bad side of a metric; print it and return 0.
+
+    Raises BisectError where none can be named, and what :func:`harness.builds.ab.run` raises.
+    """
+    ab.require_figures([request.metric])
+    ids = (request.case,) if request.case else ()
+    runs = ab.runs_of(request.scenario, request.seed, request.backend, "", ids)
+    search = _Search(
+        request=request,
+        runs=runs,
+        cache=ab.cache_of(request.cache),
+        repository=Repository(request.repository),
+        folder=Path(),
+        quiet=machine.Quiet(runs, [request.metric]),
+    )
+    search.quiet.require()
+    good, bad = _commit(search, request.good), _commit(search, request.bad)
+    search.folder = new_folder(request.out, ["bisect", runs.cases[0].scenario])
+    say(f"good  {good.short}")
+    say(f"bad   {bad.short}")
+    whole = _compared(search, good, bad, "ends")
+    if whole.verdict not in {Verdict.REGRESSION, Verdict.IMPROVEMENT}:
+        raise BisectError(
+            f"{request.metric} of {whole.case} did not move between them: {text.change(whole)} in {whole.pairs} pairs",
+            "choose another metric, case or pair of commits",
+        )
+    if whole.verdict is Verdict.IMPROVEMENT and whole.gates:
+        say(f"note: {request.metric} became better; the search is for the commit that did that")
+    say(_moved(whole, "good", "bad"))
+    search.runs = runs.only(whole.case)
+    first = _bisected(search, good, bad, whole)
+    return _conclude(search, first, good)
+
+
+def _commit(search: _Search, name: str) -> Commit:
+    found = search.repository.commit(name)
+    if found is None:
+        raise UsageError(
+            f"'{name}' is no revision of {search.repository.path.resolve()}",
+            "a bisection wants two commits of a history",
+        )
+    return found
+
+
+def _compared(search: _Search, a: Commit, b: Commit, name: str) -> Finding:
+    """Compare two commits by the metric until that is judged; return the case in which it moved most surely."""
+    metric = search.request.metric
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                Worker(ab.built(revision(c.sha, search.repository), search.cache, c.sha[:12]))
+            )
+            for c in (a, b)
+        ]
+        pair = PairedRun(workers[0], workers[1], search.runs, search.folder / name)
+        pair.warm_up()
+        for round_ in range(ROUNDS):
+            with search.quiet:
+                pair.more(search.request.pairs if not pair.count else pair.count)
+            found = paired.in_order(ab.conclude(pair, [metric], search.quiet).findings)
+            moved = [f for f in found if f.verdict in {Verdict.REGRESSION, Verdict.IMPROVEMENT}]
+            if not found:
+                raise BisectError(f"{metric} was measured in no case", "choose another metric, or --case")
+            if moved or all(f.verdict is Verdict.SAME for f in found):
+                return _most_surely(moved or found)
+            if round_ + 1 < ROUNDS:
+                say(f"{name}: {text.more_pairs(found[0], pair.seconds_for)}", err=True)
+    raise CapabilityError(
+        text.more_pairs(found[0], pair.seconds_for), f"give more with --pairs; {pair.count} were run"
+    )
+
+
+def _most_surely(findings: list[Finding]) -> Finding:
+    """Return the finding whose change is largest beside what its interval leaves open; a figure from 0 comes first."""
+
+    def weight(f: Finding) -> float:
+        width = f.interval[1] - f.interval[0]
+        return math.inf if math.isnan(f.change) else abs(f.change) / (width + 1e-3)
+
+    return max(findings, key=lambda f: (f.gates, f.verdict is Verdict.REGRESSION, weight(f)))
+
+
+@contextmanager
+def _bisection(repository: Repository, good: Commit, bad: Commit) -> Iterator[Repository]:
+    """Give a bare copy of the history to bisect in: work tree and refs of the clone itself stay as they are."""
+    with tempfile.TemporaryDirectory(prefix="punktfunk-lab-bisect-") as scratch:
+        copy = Path(scratch) / "history.git"
+        repository.git("clone", "--quiet", "--bare", "--shared", str(repository.path.resolve()), str(copy))
+        history = Repository(copy)
+        history.git("bisect", "start", "--no-checkout", bad.sha, good.sha)
+        yield history
+
+
+def _bisected(search: _Search, good: Commit, bad: Commit, whole: Finding) -> Commit:
+    """Return the first bad commit; raise BisectError where only commits that cannot be judged are left."""
+    with _bisection(search.repository, good, bad) as history, ExitStack() as stack:
+        build = ab.built(revision(good.sha, search.repository), search.cache, good.sha[:12])
+        reference = stack.enter_context(Worker(build))
+        while not (said := _named(history, FOUND)):
+            candidates = _named(history, POSSIBLE)
+            if candidates:
+                raise BisectError(
+                    f"only commits that could not be judged are left: {', '.join(sha[:12] for sha in candidates)}",
+                    "; ".join(search.skipped[:5]),
+                )
+            now = history.commit("BISECT_HEAD")
+            if now is None:
+                raise BisectError("git names no commit to try", "are both of one history, good before bad?")
+            term = _judged(search, reference, now, whole)
+            done = history.git("bisect", term, now.sha, check=False)
+            if done.returncode and not _named(history, POSSIBLE):
+                raise BisectError(
+                    f"git bisect {term}: {' / '.join((done.stderr or done.stdout).split(chr(10))[:2])}"
+                )
+        found = search.repository.commit(said[0])
+    if found is None:
+        raise BisectError(f"git named {said[0][:40]}, which the repository does not have")
+    return found
+
+
+def _named(history: Repository, words: str) -> list[str]:
+    log = history.git("bisect", "log").stdout.splitlines()
+    return [line.removeprefix(words).partition("]")[0] for line in log if line.startswith(words)]
+
+
+def _judged(search: _Search, reference: Worker, commit: Commit, whole: Finding) -> str:
+    """Return what git is told of a commit: ``good``, ``bad`` or ``skip``."""
+    metric = search.request.metric
+    try:
+        build = ab.built(revision(commit.sha, search.repository), search.cache, commit.sha[:12])
+        with Worker(build) as worker:
+            pair = PairedRun(reference, worker, search.runs, search.folder / commit.sha[:12])
+            pair.warm_up()
+            side = None
+            for _ in range(ROUNDS):
+                with search.quiet:
+                    pair.more(pair.count or whole.pairs)
+                search.quiet.require_believable()
+                figures = paired.table(pair.pairs[whole.case], metric)
+                if len(figures) < pair.count:
+                    reason = next(
+                        (b.reason for _, b in pair.pairs[whole.case] if b.reason), "it is not measured"
+                    )
+                    raise BuildError(f"it has no {metric} ({reason})")
+                side = paired.side_of(whole, figures)
+                if side is not None:
+                    break
+    except BusyMachineError:
+        raise
+    except PunktfunkError as error:
+        search.skipped.append(f"{commit.sha[:12]}: {error.cause.splitlines()[0]}")
+        say(f"skip  {commit.short}: {error.cause}")
+        return "skip"
+    if side is None:
+        search.skipped.append(f"{commit.sha[:12]}: {pair.count} pairs cannot tell on which side it is")
+        say(f"skip  {commit.short}: {pair.count} pairs cannot tell on which side it is")
+        return "skip"
+    search.measured += 1
+    base, head = (sum(row[n] for row in figures) / len(figures) for n in (0, 1))
+    both = f"{number(head, whole.unit)} beside {number(base, whole.unit)} of good"
+    say(f"{'bad ' if side else 'good'}  {commit.short}: {both}")
+    return "bad" if side else "good"
+
+
+def _moved(finding: Finding, before: str, after: str) -> str:
+    how = "exact" if finding.exact else f"p {finding.p_value:.1g}"
+    return (
+        f"{finding.metric} of {finding.case}: {number(finding.base, finding.unit)} {before}, "
+        f"{number(finding.head, finding.unit)} {after}: {text.change(finding)}, {how}, {finding.pairs} pairs"
+    )
+
+
+def _conclude(search: _Search, first: Commit, good: Commit) -> int:
+    """Compare the commit with the one before it, print both figures and the command that does the same again."""
+    request = search.request
+    parent = search.repository.parent(first.sha) or good
+    say("")
+    say(f"{first.sha} is the first bad commit")
+    say(f"  {first.subject}")
+    say(f"  {first.author}, {first.date}")
+    pairs = request.pairs
+    try:
+        alone = _compared(search, parent, first, "verdict")
+        pairs = alone.pairs
+        if alone.verdict is Verdict.SAME:
+            say(
+                f"note: from the commit before it nothing moved ({text.change(alone)}): others may share the change"
+            )
+        say(f"  {_moved(alone, 'before', 'after')}")
+    except (BuildError, BisectError) as error:
+        say(f"  not compared with the commit before it: {error.cause.splitlines()[0]}")
+    say(f"  {search.measured} commits were measured, {len(search.skipped)} skipped")
+    again = [
+        *(
+            "punktfunk-lab",
+            "ab",
+            parent.sha[:12],
+            first.sha[:12],
+            str(request.scenario),
+            "--metric",
+            request.metric,
+        ),
+        *("--case", search.runs.cases[0].id, "--pairs", str(pairs)),
+        *(("--seed", str(request.seed)) if request.seed is not None else ()),
+        *(("--backend", str(request.backend)) if request.backend is not None else ()),
+    ]
+    say(f"  again: {shlex.join(again)}")
+    return 0
