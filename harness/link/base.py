@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from harness.link.window import Window
 from harness.network.namespaces import Namespace
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Address, Topology
@@ -128,6 +129,14 @@ class LiveLink(abc.ABC):
     def report(self) -> dict[str, Any]:
         """Return what the link knows of itself beside its counters: ``lateness``, ``realtime``."""
         return {}
+
+    @abc.abstractmethod
+    def watch(self, asked: LinkSpecs) -> None:
+        """Begin to count windows of what the link does, beside ``asked``, which was applied last."""
+
+    @abc.abstractmethod
+    def windows(self, *, final: bool = False) -> list[Window]:
+        """Return the windows that are complete since the last call; with ``final`` also those that never will be."""
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -23,9 +23,11 @@ from harness.link.base import (
     steady,
     udp_counts,
 )
+from harness.link.counted import CounterWindows
 from harness.link.packetcount import PacketCounter, Port
 from harness.link.qdisc import Stage, Table, overhead, stages
 from harness.link.schedule import Schedule, timeline
+from harness.link.window import Window
 from harness.network import userns
 from harness.network.namespaces import Namespace, netlink
 from harness.network.topology import (
@@ -41,6 +43,7 @@ from harness.network.topology import (
     udp_segmentation,
     write_sysctl,
 )
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import CapabilityError, PunktfunkError
 
 DEVICE = "pfl0"
@@ -94,6 +97,8 @@ class NetemLink(LiveLink):
         self._zero: dict[Direction, dict[str, int]] = {}
         self._duplicates: dict[Direction, bool] = {"down": False, "up": False}
         self._lock = threading.Lock()
+        self._applied: dict[Direction, tuple[int, int]] = {}
+        self._counted: CounterWindows | None = None
         for namespace in (self.host, self.router, self.client):
             quiet_ipv6(namespace)
         self._join(self.host, 0, _TO_HOST)
@@ -129,6 +134,7 @@ class NetemLink(LiveLink):
     def restart(self, specs: LinkSpecs) -> None:
         """Apply ``specs`` with fresh qdiscs, and start their clocks."""
         self._stop_schedules()
+        self._counted, before_ns = None, monotonic_ns()
         for direction in DIRECTIONS:
             self._build(direction, steady(specs.of(direction)))
         self._zero = self._counts()
@@ -136,12 +142,15 @@ class NetemLink(LiveLink):
             checksum = udp_counts(self._receiver(direction)).get("InCsumErrors", 0)
             self._zero[direction]["checksum_dropped"] = checksum
             self._schedule(direction, specs.of(direction))
+        self._applied = dict.fromkeys(DIRECTIONS, (before_ns, monotonic_ns()))
 
     def set_spec(self, direction: Direction, spec: CoreSpec) -> None:
         """Apply ``spec`` in one direction; counters stay, its trace and timed changes start now."""
         self._stop_schedules(direction)
+        before_ns = monotonic_ns()
         self._apply(direction, steady(spec))
         self._schedule(direction, spec)
+        self._applied[direction] = (before_ns, monotonic_ns())
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Return what the outermost netem and the watchers of the stream counted since :meth:`restart`."""
@@ -161,6 +170,15 @@ class NetemLink(LiveLink):
             )
             found[direction] = now
         return found
+
+    def watch(self, asked: LinkSpecs) -> None:
+        """Begin to count windows of what the qdiscs drop, beside ``asked``, which was applied last."""
+        self._counted = CounterWindows(asked, self._applied, monotonic_ns(), log=False)
+
+    def windows(self, *, final: bool = False) -> list[Window]:
+        """Return the windows since the last call. The kernel counts losses; of delays it says nothing."""
+        del final
+        return [] if self._counted is None else self._counted.add(self.counters(), monotonic_ns())
 
     def close(self) -> None:
         """Stop following traces and counting."""

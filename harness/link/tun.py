@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.link.base import Capability, CoreSpec, Direction, LinkSpecs, LiveLink
+from harness.link.base import DIRECTIONS, Capability, CoreSpec, Direction, LinkSpecs, LiveLink
+from harness.link.counted import CounterWindows
 from harness.link.pump import PumpConfig
+from harness.link.window import Window, window_from
 from harness.network import userns
 from harness.network.process import NamespaceProcess
 from harness.network.topology import (
@@ -23,6 +25,7 @@ from harness.network.topology import (
     quiet_ipv6,
     segment_address,
 )
+from punktfunk.clock import monotonic_ns
 
 DEVICE = "pfl0"
 _START_S = 20.0
@@ -86,16 +89,22 @@ class TunLink(LiveLink):
         add_address(self.host, DEVICE, self.host_address)
         add_address(self.client, DEVICE, self.client_address)
         self._report: dict[str, Any] = {}
+        self._logs = log_packets
+        self._applied: dict[Direction, tuple[int, int]] = {}
+        self._counted: CounterWindows | None = None
 
     def restart(self, specs: LinkSpecs) -> None:
         """Apply ``specs`` with fresh counters and packet numbers, and start their clocks."""
         self.pump.send({"do": "restart", "down": specs.down, "up": specs.up, "seed": specs.seed})
-        self.pump.wait_event("started", _ANSWER_S)
+        before, after = self.pump.wait_event("started", _ANSWER_S)["applied_ns"]
+        self._applied = dict.fromkeys(DIRECTIONS, (before, after))
+        self._counted = None
 
     def set_spec(self, direction: Direction, spec: CoreSpec) -> None:
         """Apply ``spec`` in one direction; counters stay, its trace and timed changes start now."""
         self.pump.send({"do": "set", "direction": direction, "spec": spec})
-        self.pump.wait_event("set", _ANSWER_S)
+        before, after = self.pump.wait_event("set", _ANSWER_S)["applied_ns"]
+        self._applied[direction] = (before, after)
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Return the pump's counters by direction."""
@@ -111,6 +120,24 @@ class TunLink(LiveLink):
             self.pump.send({"do": "counters"})
             self._report = self.pump.wait_event("counters", _ANSWER_S)
         return self._report
+
+    def watch(self, asked: LinkSpecs) -> None:
+        """Begin to count windows of what the pump does, beside ``asked``, which was applied last."""
+        begin_ns = monotonic_ns()
+        self._counted = CounterWindows(asked, self._applied, begin_ns, log=self._logs)
+        if self._logs:
+            specs = {"down": asked.down, "up": asked.up}
+            self.pump.send({"do": "watch", "asked": specs, "applied_ns": self._applied, "begin_ns": begin_ns})
+            self.pump.wait_event("watching", _ANSWER_S)
+
+    def windows(self, *, final: bool = False) -> list[Window]:
+        """Return the windows that are complete since the last call; none once the pump is gone."""
+        if self._counted is None or self.pump.returncode is not None:
+            return []
+        self.pump.send({"do": "windows", "final": final})
+        said = self.pump.wait_event("windows", _ANSWER_S)
+        counted = self._counted.add(said["counters"], said["at_ns"])
+        return [window_from(plain) for plain in said["windows"]] + counted
 
     def close(self) -> None:
         """Stop the pump, which writes its report and log."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.analysis import agreement, ledger, metrics, records
@@ -14,6 +17,8 @@ from harness.link.base import LinkSpecs, LiveLink
 from harness.link.netem import NetemLink
 from harness.link.tun import TunLink
 from harness.link.verify import Verification, verify
+from harness.link.watching import Watching
+from harness.machine.watch import Watch
 from harness.network.capture import CAPTURE_NAME
 from harness.network.pace import PATIENCE
 from harness.network.process import NamespaceProcess
@@ -23,22 +28,21 @@ from harness.peers.peer import LiveHost, LivePeer, Peer, Place, Role, Stats, des
 from harness.run import checks
 from harness.run.code import code_of
 from harness.run.context import RunContext
+from harness.run.sabotage import Sabotage
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
-from harness.scenario.model import Session
+from harness.scenario.model import Event, Session
 from harness.scenario.protocols import PROTOCOLS
 from punktfunk import key_log
 from punktfunk.errors import HarnessError, ResultsError, UsageError
 
 DOWN, UP = "host_to_client", "client_to_host"
 
-SABOTAGE_VARIABLE = "PUNKTFUNK_LAB_SABOTAGE"
-"""Applies another link than the one asked for: ``half-loss``, ``wrong-delay`` or ``gso``. It is there to show
-that a run on such a link is refused."""
-
 _ATTEMPTS = 3
 """Tries at a handshake: over a link that loses a lot, one may fail by chance, which is no matter of this case."""
 
+_LOOK_S = 1.0
+"""Between two looks at what the link does."""
 _DRAIN_S = 2.0
 _END_S = 30.0 * PATIENCE
 """What ending takes at most once the last frame is sent: the client's drain, artefacts, idle limits."""
@@ -84,13 +88,19 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         case.seed,
     )
     kinds = live_peers(spec.protocol)
-    sabotage = os.environ.get(SABOTAGE_VARIABLE, "")
+    sabotage = Sabotage.from_environment()
+    watching = Watching()
     with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
-        proof = verify(link, asked, _sabotaged(asked, sabotage))
+        proof = verify(link, asked, sabotage.before(asked))
         drops = link.device_drops()
         host, client, capture = _connect(kinds, spec, Place(link, folder), asked)
-        killed = _stream(spec, link, host, client, asked)
-        _drain(link)
+        with Watch() as machine:
+            try:
+                killed = _stream(spec, link, (host, client), asked, watching=watching, sabotage=sabotage)
+                _drain(link)
+                _look(link, watching, final=True)
+            finally:
+                _keep_windows(watching, folder)
         counters = link.counters()
         for direction, count in link.device_drops().items():
             counters[direction]["device_dropped"] = count - drops[direction]
@@ -102,9 +112,11 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     records.write(folder / "frames.parquet", found.table, {"case": case.id, "seed": case.seed})
     result = _result(case, backend, found, counters)
     result.peers = described(host, client)
+    result.machine = machine.found
     result.link = {
         "asked": {"down": asked.down, "up": asked.up},
         "verified": proof.to_dict(),
+        "watched": watching.to_dict(),
         "lateness_ns": report.get("lateness", {}),
         "realtime": report.get("realtime", False),
     }
@@ -130,30 +142,13 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
 
 
 def _open(
-    backend: Backend, made: Topology, folder: Path, media_ports: frozenset[int], sabotage: str
+    backend: Backend, made: Topology, folder: Path, media_ports: frozenset[int], sabotage: Sabotage
 ) -> LiveLink:
     if backend is Backend.NETEM:
-        return NetemLink(made, folder, media_ports, segmentation=sabotage == "gso")
-    if sabotage == "gso":
+        return NetemLink(made, folder, media_ports, segmentation=sabotage.kind == "gso")
+    if sabotage.kind == "gso":
         raise UsageError("the tun link decides inside segmentation trains whatever the sender's device does")
     return TunLink(made, folder, media_ports, log_packets=True)
-
-
-def _sabotaged(asked: LinkSpecs, sabotage: str) -> LinkSpecs:
-    down = dict(asked.down)
-    match sabotage:
-        case "" | "gso":
-            return asked
-        case "half-loss":
-            loss = dict(down.get("loss") or {})
-            if "p" not in loss:
-                raise UsageError("half of no loss is no sabotage")
-            down["loss"] = loss | {"p": loss["p"] / 2}
-        case "wrong-delay":
-            down["delay_us"] = float(down.get("delay_us") or 0) + 5_000
-        case other:
-            raise UsageError(f"{SABOTAGE_VARIABLE}={other} is unknown", "half-loss, wrong-delay or gso")
-    return LinkSpecs(down, asked.up, asked.seed)
 
 
 def _connect(
@@ -182,25 +177,48 @@ def _connect(
     raise AssertionError("unreachable")
 
 
-def _stream(spec: Session, link: LiveLink, host: LiveHost, client: LivePeer, asked: LinkSpecs) -> set[str]:
-    """Let the stream run, do what the scenario says at its times, and return what was killed on purpose."""
+def _stream(
+    spec: Session,
+    link: LiveLink,
+    peers: tuple[LiveHost, LivePeer],
+    asked: LinkSpecs,
+    *,
+    watching: Watching,
+    sabotage: Sabotage,
+) -> set[str]:
+    """Let the stream run, do what the scenario says at its times, and return what was killed on purpose.
+
+    Raises :class:`~punktfunk.errors.LinkUnverifiedError` when the link turns out not to be as asked any more.
+    """
+    host, client = peers
     begin = time.monotonic()
     if asked.down != asked.steady().down:
         link.set_spec("down", asked.down)
     if asked.up != asked.steady().up:
         link.set_spec("up", asked.up)
+    link.watch(asked)
     killed: set[str] = set()
-    for event in sorted(spec.events, key=lambda event: event.at):
-        if client.wait(max(0.0, begin + event.at.seconds - time.monotonic())) is not None:
-            break
+
+    def happens(event: Event) -> None:
         if event.bitrate is not None and host.running:
             host.set_bitrate(event.bitrate.kbps)
         if event.kill is not None:
             killed.add(event.kill)
             victims: dict[str, LivePeer] = {"host": host, "client": client}
             (victims.get(event.kill) or _pump(link)).kill()
+
+    steps: list[tuple[float, Callable[[], None]]] = [
+        (event.at.seconds, partial(happens, event)) for event in spec.events
+    ]
+    if sabotage.at_s is not None:
+        other = sabotage.later(asked.down, sabotage.at_s)
+        steps.append((sabotage.at_s, partial(link.set_spec, "down", other)))
+    for at_s, happen in sorted(steps, key=lambda step: step[0]):
+        if _wait(client, begin + at_s, link, watching) is not None:
+            break
+        happen()
     limit_s = spec.timeout.seconds if spec.timeout else spec.media.duration_ns / 1e9 * 1.5 + _END_S
-    if client.wait(max(0.0, begin + limit_s - time.monotonic())) is None:
+    if _wait(client, begin + limit_s, link, watching) is None:
         raise HarnessError(
             f"the session did not end within {limit_s:.0f} s: {client.last_words()}",
             f"see {client.role}.log",
@@ -208,6 +226,26 @@ def _stream(spec: Session, link: LiveLink, host: LiveHost, client: LivePeer, ask
     # Also after its client was killed: it finds that out and leaves its records, if it is given the time.
     host.wait(_END_S)
     return killed
+
+
+def _wait(client: LivePeer, until: float, link: LiveLink, watching: Watching) -> int | None:
+    """Wait for the client's end or a moment, and look at the link meanwhile; return the client's status."""
+    while True:
+        left = until - time.monotonic()
+        status = client.wait(max(0.0, min(left, _LOOK_S)))
+        if status is not None or left <= _LOOK_S:
+            return status
+        _look(link, watching)
+
+
+def _look(link: LiveLink, watching: Watching, *, final: bool = False) -> None:
+    watching.add(link.windows(final=final))
+    watching.check(link.backend)
+
+
+def _keep_windows(watching: Watching, folder: Path) -> None:
+    plain = {**watching.to_dict(), "each": [asdict(window) for window in watching.windows]}
+    (folder / "link.windows.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
 def _pump(link: LiveLink) -> NamespaceProcess:

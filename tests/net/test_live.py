@@ -14,7 +14,7 @@ import pytest
 
 from harness.network import leftovers
 from harness.network.registry import FOLDER_VARIABLE
-from harness.run.live import SABOTAGE_VARIABLE
+from harness.run.sabotage import VARIABLE as SABOTAGE_VARIABLE
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -84,6 +84,12 @@ def test_a_session_over_a_changing_link_balances_and_leaves_what_it_promises(
     assert second["passed"]
     # Seven; on a machine that gave the client no time its socket had no room, and fewer are known.
     assert int(second["measured"].removesuffix(" counts")) >= 3, second
+    watched = case["link"]["watched"]
+    assert watched["off"] == []
+    assert watched["packets"] > 0.8 * counts["link_in"], "the link was looked at while the session ran"
+    assert case["machine"]["seconds"] > 4
+    assert case["machine"]["timers"] > 0
+    assert case["machine"]["own"] > 0
     drawn = (folder.parent / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<h2>(Latency|Stages of a frame|Over time)</h2>", drawn) == [
         "Latency",
@@ -142,6 +148,36 @@ def test_a_run_on_a_sabotaged_link_exits_5_with_the_reason(
     assert case["status"] == "fault"
     assert reason in str(case["reason"])
     assert case["metrics"] == {}, "nothing is reported on a link that is not as asked"
+
+
+LATER = """\
+name: later
+seed: 11
+stream: {fec: 20 %, recovery: false}
+media: {source: synthetic, mode: 640x360@60, bitrate: 12 Mbit/s, duration: 6 s}
+link:
+  backend: tun
+  down: {delay: 10 ms, loss: 10 %}
+"""
+
+
+def test_a_link_that_is_sabotaged_in_mid_run_exits_5_with_the_window(tmp_path: Path) -> None:
+    done, folder, case = run(LATER, tmp_path, "half-loss@2")
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert case["status"] == "fault"
+    found = re.search(r"down: loss from (\d+)\.\d s to (\d+)\.\d s: asked ", str(case["reason"]))
+    assert found, case["reason"]
+    # Two seconds by the runner's clock, which may have waited for a processor; the pump noted when it was.
+    events = [json.loads(line) for line in (folder / "pump.events.jsonl").read_text().splitlines()]
+    began = next(event["begin_ns"] for event in events if event["event"] == "watching")
+    changed_s = next(event["applied_ns"][0] - began for event in events if event["event"] == "set") / 1e9
+    assert changed_s >= 2
+    # The likeliest beginning is told, which chance moves by a second or two.
+    assert abs(int(found[1]) - int(changed_s)) <= 2
+    assert case["metrics"] == {}, "nothing is reported on a link that did not stay as asked"
+    kept = json.loads((folder / "link.windows.json").read_text())
+    assert "loss" in [off["series"] for off in kept["off"]]
+    assert kept["each"][0]["packets"] > 0
 
 
 def test_a_client_that_dies_on_purpose_leaves_a_result(tmp_path: Path) -> None:
