@@ -83,6 +83,48 @@ def draw(
     return _inline(buffer.getvalue(), size[0])
 
 
+_LETTER_IN: Final = 0.068
+"""Width of a letter of a legend, in inches, and of the line before it."""
+_SAMPLE_IN: Final = 0.55
+_ROW_PT: Final = 13.0
+"""Height of a row of a legend, in points."""
+
+
+def legend_above(ax: Axes, width: float) -> None:
+    """Name the curves of a panel between it and its title, where no curve is; ``width`` is its own, in inches."""
+    handles, labels = ax.get_legend_handles_labels()
+    if not labels:
+        return
+    columns = _columns(labels, width)
+    ax.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns,
+        borderaxespad=0.2, borderpad=0.0, columnspacing=1.2, handlelength=2.4,
+    )  # fmt: skip
+    title = ax.get_title(loc="left")
+    if title:
+        ax.set_title(title, pad=6 + _ROW_PT * -(-len(labels) // columns))
+
+
+def legend_of_all(axes: Sequence[Axes], width: float) -> None:
+    """Name the curves that panels share, once, above all of them; ``width`` is that of the chart, in inches."""
+    named: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    if named:
+        axes[0].get_figure(root=True).legend(  # type: ignore[union-attr]  # of axes that are drawn there is a figure
+            named.values(),
+            named.keys(),
+            loc="outside upper left",
+            ncols=_columns(list(named), width),
+            handlelength=2.4,
+        )
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    return max(1, min(len(labels), int(width / (_SAMPLE_IN + _LETTER_IN * max(map(len, labels))))))
+
+
 def tail_line(ax: Axes, values: Sequence[float], n: int, label: str) -> None:
     """Draw values at the quantiles of every case as line ``n``, with markers at the median, 95, 99 and 99.9 %."""
     ax.plot(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from harness.analysis.results import CaseResult, Status
 from harness.report.text import MARK, WORD, clean
@@ -37,7 +37,8 @@ class Cell:
     anchor: str
     background: str
     ink: str
-    ok: bool
+    kind: Literal["ok", "off", "idle"]
+    """All passed; something failed; or it did not run, which is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ def _cell(cases: Sequence[CaseResult] | None, anchors: Mapping[str, str]) -> Cel
     ]
     shares = [value for value in values if value is not None]
     share = sum(shares) / len(shares) if shares else None
-    background, ink = _colours(share)
+    idle = worst.status is Status.UNSUPPORTED
+    background, ink = ("var(--panel)", "var(--soft)") if idle and share is None else _colours(share)
     return Cell(
         text=_percent(share) if share is not None else WORD[worst.status],
         mark="" if worst.status is Status.PASSED else MARK[worst.status],
@@ -120,7 +122,7 @@ def _cell(cases: Sequence[CaseResult] | None, anchors: Mapping[str, str]) -> Cel
         anchor=anchors[worst.id],
         background=background,
         ink=ink,
-        ok=worst.status is Status.PASSED,
+        kind="ok" if worst.status is Status.PASSED else "idle" if idle else "off",
     )
 
 

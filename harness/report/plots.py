@@ -18,6 +18,7 @@ from harness.report.drawing import (
     MOST_LINES,
     Chart,
     draw,
+    legend_above,
     tail_line,
     tail_scale,
 )
@@ -74,7 +75,7 @@ def latency(cases: Sequence[CaseResult]) -> Chart | None:
             if min(every) > 0 and max(every) > 12 * min(every):
                 ax.set_xscale("log")
                 ax.xaxis.set_major_formatter("{x:g}")
-            ax.legend(loc="lower right")
+            legend_above(ax, 4.4)
 
     return Chart(
         title="Latency",
@@ -166,8 +167,7 @@ def waterfall(cases: Sequence[CaseResult], most: int = 14) -> Chart | None:
         ax.invert_yaxis()
         ax.set_xlabel("ms, median of each stage")
         ax.grid(visible=False, axis="y")
-        handles, labels = ax.get_legend_handles_labels()
-        ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=7)
+        legend_above(ax, 8.0)
 
     return Chart(
         title="Stages of a frame",
@@ -213,10 +213,10 @@ def timelines(cases: Sequence[CaseResult], most: int = 4) -> Chart | None:
                 if row == len(panels) - 1:
                     ax.set_xlabel("s")
             for ax in here:
-                ax.set_ylim(0, (top or 1.0) * (1.45 if len(lines) > 1 else 1.08))
+                ax.set_ylim(0, (top or 1.0) * 1.08)
             here[0].set_ylabel(unit)
-            if len(lines) > 1 and here[0].get_legend_handles_labels()[0]:
-                here[0].legend(loc="upper left")
+            if len(lines) > 1:
+                legend_above(here[0], max(5.2, 2.6 * len(chosen)) / len(chosen))
 
     return Chart(
         title="Over time",

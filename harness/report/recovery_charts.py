@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.agreement import curve
 from harness.analysis.results import CaseResult
 from harness.analysis.stats import FloatArray, wilson
-from harness.report.drawing import COLOURS, DASHES, MARKERS, MOST_LINES, Chart, draw
+from harness.report.drawing import COLOURS, DASHES, MARKERS, MOST_LINES, Chart, draw, legend_above
 from harness.report.text import clean, layer_of
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _recovery_panel(ax: Axes, key: Panel, lines: Mapping[str, Sequence[CaseResul
     lowest = min(_measured(c)[1] * 100 for cases in lines.values() for c in cases)
     bottom = lowest - 5 if lowest > 75 else -3
     ax.set_ylim(bottom, 100 + (100 - bottom) * 0.03)
-    ax.legend(loc="best", ncols=2 if len(chosen) > 3 else 1)
+    legend_above(ax, 4.4)
 
 
 def kind_of(burst: float) -> str:

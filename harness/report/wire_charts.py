@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from harness.analysis.results import CaseResult
-from harness.report.drawing import COLOURS, DASHES, MARKERS, MOST_LINES, Chart, draw, tail_line, tail_scale
+from harness.report.drawing import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    MOST_LINES,
+    Chart,
+    draw,
+    legend_of_all,
+    tail_line,
+    tail_scale,
+)
 from harness.report.recovery_charts import draw_panels, kind_of, panels_of, with_curve
 from harness.report.text import clean
 from harness.report.wires import Comparison, Point, measured
@@ -73,7 +83,7 @@ def latency(comparison: Comparison) -> Chart | None:
             ax.set_xlim(0, longest * 1.06)
             tail_scale(ax)
         axes[0].set_ylabel("frames at most this late")
-        axes[0].legend(loc="lower right")
+        legend_of_all(axes, max(5.2, 2.9 * len(chosen)))
 
     return Chart(
         title=f"{_name(comparison)}: latency",
@@ -112,7 +122,7 @@ def costs(comparison: Comparison) -> Chart | None:
                 ax.set_ylabel(label)
             ax.set_ylim(bottom=0)
             ax.set_xlim(left=0)
-        axes[0].legend(loc="upper left")
+        legend_of_all(axes, max(5.2, 2.8 * len(columns)))
 
     return Chart(
         title=f"{_name(comparison)}: what a loss costs",

@@ -12,6 +12,7 @@ from harness import cli
 from harness.analysis import baseline, compare
 from harness.analysis.results import CaseResult, RunResult, Status
 from harness.report import drawing, html, recovery_charts, wire_charts, wires
+from tests.support.charts import covered, laid_out
 from tests.support.runs import run_of
 
 
@@ -34,9 +35,13 @@ def both(one_case: Any) -> RunResult:
 
 @pytest.fixture(scope="module")
 def drawn(both: RunResult) -> dict[str, drawing.Chart]:
-    """The charts of the comparison, drawn once."""
+    """The charts of the comparison, drawn once; no legend of them covers anything."""
     [comparison] = wires.comparisons(both)
-    return wire_charts.named(comparison)
+    with laid_out() as figures:
+        charts = wire_charts.named(comparison)
+    assert [covered(figure) for figure in figures] == [[]] * len(charts)
+    assert [len(figure.legends) for figure in figures] == [0, 1, 1], "panels of one chart share their lines"
+    return charts
 
 
 def test_points_are_paired_by_all_that_is_not_the_wire(both: RunResult) -> None:
