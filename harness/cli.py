@@ -57,6 +57,12 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="Override the scenario's seed.")] = None,
     out: Annotated[Path, typer.Option(help="Folder below which the run's own is made.")] = DEFAULT_OUT,
     backend: Annotated[Backend | None, typer.Option(help="Override link.backend of every case.")] = None,
+    require_quiet: Annotated[
+        bool,
+        typer.Option(
+            "--require-quiet", help="Refuse what a live case finds while other programs take the machine."
+        ),
+    ] = False,
     plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
     charts: Annotated[
         bool, typer.Option(help="Draw the report's charts, a second of CPU; 'report' draws them later.")
@@ -77,6 +83,7 @@ def run(
         plain=plain or in_ci(),
         charts=charts,
         strict=in_ci(),
+        require_quiet=require_quiet,
         show="list" if list_ else "dry-run" if dry_run else "run",
         command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]),
     )

@@ -161,7 +161,7 @@ class _Lane:
         )
 
     def _losses(self, whole: _Part) -> list[LossTally]:
-        """Count by loss; packets of which it is not certain which was in force are left out."""
+        """Count by loss; packets of which it is not certain which applied are left out."""
         group, lost = whole.loss[whole.loss >= 0], whole.lost[whole.loss >= 0]
         found = []
         for number in np.unique(group):
@@ -183,7 +183,7 @@ class _Part:
 
     state: Integers
     loss: Integers
-    """Which loss was in force; -1 where that is not certain."""
+    """Which loss applied; -1 where that is not certain."""
     lost: NDArray[np.bool_]
     own_ns: Integers
     """The delay that the pump set out to keep; of what did not leave, nonsense."""

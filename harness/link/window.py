@@ -18,7 +18,7 @@ class LossTally:
     packets: int
     lost: int
     runs: int = 1
-    """In how many stretches that loss was in force; a chain may enter each in any state."""
+    """In how many stretches that loss applied; a chain may enter each in any state."""
     exact: bool = True
     """Whether ``lost`` is what the loss took, and no full queue or device."""
 

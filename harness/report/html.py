@@ -146,7 +146,14 @@ def template(name: str) -> jinja2.Template:
         "figure": text.figure,
         "number": text.number,
     }
-    environment.globals |= {"MARK": text.MARK, "WORD": text.WORD}
+    environment.globals |= {
+        "MARK": text.MARK,
+        "WORD": text.WORD,
+        "disbelief": text.disbelief,
+        "is_disbelieved": text.is_disbelieved,
+        "machine_rows": text.machine_rows,
+        "machine_word": text.machine_word,
+    }
     return environment.get_template(name)
 
 

@@ -42,6 +42,8 @@ def _row(case: CaseResult) -> dict[str, Any]:
         "backend": case.backend,
         "status": case.status.value,
         "reason": case.reason,
+        "worth_believing": None if case.machine is None else case.machine.quiet,
+        "machine": None if case.machine is None else case.machine.model_dump(),
         "digest": case.digest,
         "theory": {name: value for name, value in case.theory.items() if math.isfinite(value)},
         "metrics": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 from harness.analysis.results import CaseResult, Check, RunResult, Status
-from harness.report.text import clean, layers, verdict_line, wire
+from harness.report.text import clean, disbelief, layers, verdict_line, wire
 
 
 def render(run: RunResult) -> str:
@@ -49,8 +49,10 @@ def _case(suite: ET.Element, case: CaseResult) -> None:
         ET.SubElement(test, "error", message=clean(case.reason or case.status.value))
     elif case.status is Status.UNSUPPORTED:
         ET.SubElement(test, "skipped", message=clean(case.reason))
+    busy = disbelief(case)
     ET.SubElement(test, "system-out").text = clean(
         f"protocol {wire(case)}\nseed {case.seed}\nreplay: {case.replay}\nfolder: {case.folder}"
+        + (f"\n{busy}" if busy else "")
     )
 
 

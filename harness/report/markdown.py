@@ -13,7 +13,9 @@ from harness.report.text import (
     duration,
     failures,
     figure,
+    is_disbelieved,
     layers,
+    machine_word,
     number,
     params,
     several_protocols,
@@ -89,10 +91,12 @@ def _checks(run: RunResult) -> list[str]:
 def _layer(name: str, cases: Sequence[CaseResult], *, protocols: bool) -> list[str]:
     shown = [key for key in FIGURES if any(_measured(case, key) for case in cases)]
     theory = any("recovery" in case.theory for case in cases)
+    live = any(case.machine is not None for case in cases)
     head = (
         "",
         "case",
         *(("protocol",) if protocols else ()),
+        *(("machine",) if live else ()),
         *(key.replace("_", " ") for key in shown),
         *(("theory",) if theory else ()),
     )
@@ -100,12 +104,17 @@ def _layer(name: str, cases: Sequence[CaseResult], *, protocols: bool) -> list[s
     for case in sorted(cases, key=lambda c: c.status is Status.PASSED)[:ROWS]:
         row = [MARK[case.status], _inline(params(case) or case.id)]
         row += [_inline(case.protocol)] if protocols else []
+        row += [_machine(case)] if live else []
         row += [figure(case.metrics.get(key)) for key in shown]
         if theory:
             row.append(number(case.theory.get("recovery"), "fraction"))
         rows.append(tuple(row))
     more = f"\n\n… and {len(cases) - ROWS} more, all in the report." if len(cases) > ROWS else ""
     return [f"### {_inline(name)}", _table(head, rows) + more]
+
+
+def _machine(case: CaseResult) -> str:
+    return "**busy: not worth believing**" if is_disbelieved(case) else machine_word(case)
 
 
 def _measured(case: CaseResult, name: str) -> bool:

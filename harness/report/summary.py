@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
-from harness.report.text import clock, several_protocols, wires
+from harness.report.text import clock, machine_word, several_protocols, wires
 from punktfunk.rich_terminal import Console
 
 EACH_CASE_UP_TO = 16
@@ -21,7 +21,7 @@ _COLOURS = {
     Status.PASSED: "green",
     Status.FAILED: "bold red",
     Status.FAULT: "bold magenta",
-    Status.UNSUPPORTED: "yellow",
+    Status.UNSUPPORTED: "bright_black",  # grey: what did not run is no failure
     Status.INTERRUPTED: "yellow",
 }
 
@@ -60,7 +60,14 @@ def _by_case(cases: Sequence[CaseResult]) -> Table:
     prefix = f"{scenarios.pop()}." if len(scenarios) == 1 else ""
     table = Table(box=None, pad_edge=False)
     protocols = several_protocols(cases)
-    words = ("case", "link", *(("protocol",) if protocols else ()), "verdict")
+    live = any(case.machine is not None for case in cases)
+    words = (
+        "case",
+        "link",
+        *(("protocol",) if protocols else ()),
+        "verdict",
+        *(("machine",) if live else ()),
+    )
     for name in (*words, "frames", "recovered", "p99 ms", "loss", "time"):
         table.add_column(name, justify="left" if name in words else "right")
     for case in cases:
@@ -69,6 +76,7 @@ def _by_case(cases: Sequence[CaseResult]) -> Table:
             case.backend,
             *((case.protocol,) if protocols else ()),
             f"[{_COLOURS[case.status]}]{case.status}[/]",
+            *((machine_word(case),) if live else ()),
             _figure(case, "frames_submitted", "{:.0f}"),
             _figure(case, "recovery", "{:.2%}"),
             _figure(case, "sealed_to_complete_p99", "{:.2f}"),

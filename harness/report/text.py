@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from harness.analysis.results import CaseResult, Check, Metric, RunResult, Status
+from harness.analysis.results import CaseResult, Check, Metric, Quietness, RunResult, Status
 from punktfunk.printable import printable_lines
 
 MARK: Final[Mapping[Status, str]] = {
@@ -60,6 +60,67 @@ def interval(metric: Metric | None) -> str:
         return ""
     scale = 100 if metric.unit == "fraction" else 1
     return " … ".join(_digits(bound * scale) for bound in metric.interval)
+
+
+def is_disbelieved(case: CaseResult) -> bool:
+    """Return whether a case's figures were taken on a machine that was busy, and say nothing of what was measured."""
+    return (
+        case.machine is not None and not case.machine.quiet and case.status in {Status.PASSED, Status.FAILED}
+    )
+
+
+def disbelief(case: CaseResult) -> str:
+    """Return why a case's figures are not worth believing and who took the machine; "" where it was quiet."""
+    if case.machine is None or case.machine.quiet:
+        return ""
+    words = f"not worth believing: {'; '.join(case.machine.reasons)}"
+    who = thieves(case.machine)
+    return clean(f"{words}; most by {who}" if who else words)
+
+
+def thieves(machine: Quietness, most: int = 3) -> str:
+    """Return who took most CPU time outside of our own tree: ``cc1plus (4 processes) 12.1 s, backup (pid 7) 2.0 s``."""
+    named = []
+    for thief in machine.thieves[:most]:
+        count = len(thief.pids)
+        where = f" (pid {thief.pids[0]})" if count == 1 else f" ({count} processes)" if count else " (ended)"
+        named.append(f"{thief.name}{where} {thief.cpu_s:.1f} s")
+    return clean(", ".join(named))
+
+
+def machine_word(case: CaseResult) -> str:
+    """Return what a table says of the machine beside a case: ``quiet``, ``busy``, or nothing for virtual time."""
+    return "" if case.machine is None else "quiet" if case.machine.quiet else "busy"
+
+
+def machine_rows(machine: Quietness) -> list[tuple[str, str]]:
+    """Return what was found of the machine over a case, as rows of name and text; what is unknown is left out."""
+    late = f"{machine.timer_p99_ms:.2f} ms, {machine.timer_max_ms:.2f} ms" if machine.timers else None
+    delay = machine.run_delay
+    rows: list[tuple[str, str | None]] = [
+        ("figures of time", "worth believing" if machine.quiet else "not worth believing"),
+        *(("because", reason) for reason in machine.reasons),
+        ("to know", machine.remark or None),
+        ("other processes", f"{machine.others:.1%} of {machine.cpus} CPUs"),
+        ("in the worst half second", f"{machine.others_worst:.1%}"),
+        ("our own", f"{machine.own:.1%}"),
+        ("steal", _share(machine.steal)),
+        ("CPU pressure (PSI)", _share(machine.pressure)),
+        ("of our cgroup", _share(machine.cgroup_pressure)),
+        ("withheld by its quota", _share(machine.throttled)),
+        (
+            "run-queue delay",
+            None if delay is None else f"{delay:.1%} of the time ({machine.run_delay_thread})",
+        ),
+        ("timers late by 5 ms", _share(machine.timers_late)),
+        ("their p99, max", late),
+        ("who else", thieves(machine, 5) or None),
+    ]
+    return [(name, clean(value)) for name, value in rows if value is not None]
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1%}"
 
 
 def layer_of(case: CaseResult) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.analysis.results import CaseResult, Check, Status
+from harness.report.text import disbelief, is_disbelieved
 from harness.run.context import RunContext
 from harness.scenario import expectations
 from harness.scenario.expand import Case
@@ -90,7 +91,8 @@ def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
         where = "error.txt in its folder has the traceback"
         result = failed_result(case, backend, Status.FAULT, f"{type(error).__name__}: {error} ({where})")
     result.duration_s = time.monotonic() - started
-    return judge(case, result, folder)
+    result = judge(case, result, folder)
+    return refused(case, result) if context.require_quiet and is_disbelieved(result) else result
 
 
 def judge(case: Case, result: CaseResult, folder: Path) -> CaseResult:
@@ -115,6 +117,15 @@ def judge(case: Case, result: CaseResult, folder: Path) -> CaseResult:
             f"{check.name}: measured {check.measured}" for check in result.checks if not check.passed
         )
     return result
+
+
+def refused(case: Case, result: CaseResult) -> CaseResult:
+    """Return the result of a case that is not worth believing: what it found is left out, why is not."""
+    found = failed_result(
+        case, Backend(result.backend), Status.UNSUPPORTED, f"{disbelief(result)} (--require-quiet)"
+    )
+    kept = {name: getattr(result, name) for name in ("machine", "link", "peers", "duration_s", "folder")}
+    return found.model_copy(update=kept)
 
 
 def failed_result(case: Case, backend: Backend, status: Status, reason: str) -> CaseResult:

@@ -17,5 +17,7 @@ class RunContext:
     """Overrides ``link.backend`` of every case."""
     strict: bool = False
     """In CI: what this machine cannot run is a failure instead of a note."""
+    require_quiet: bool = False
+    """Refuse what a live case found while the machine was busy."""
     environment_class: str = ""
     """Machine class that baselines are matched by."""

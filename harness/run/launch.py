@@ -38,6 +38,7 @@ class Request:
     plain: bool = False
     charts: bool = True
     strict: bool = False
+    require_quiet: bool = False
     show: Literal["run", "list", "dry-run"] = "run"
     command: str = ""
 
@@ -81,6 +82,7 @@ def run(request: Request) -> int:
         backend=backend,
         jobs=jobs,
         strict=request.strict,
+        require_quiet=request.require_quiet,
         command=request.command,
         resume=earlier is not None,
     )

@@ -56,6 +56,7 @@ def run_cases(
     backend: Backend | None = None,
     jobs: int = 1,
     strict: bool = False,
+    require_quiet: bool = False,
     command: str = "",
     resume: bool = False,
 ) -> Outcome:
@@ -71,6 +72,7 @@ def run_cases(
         run_id=secrets.token_hex(3),
         backend=backend,
         strict=strict,
+        require_quiet=require_quiet,
         environment_class=str(environment.get("machine_class", "")),
     )
     run = RunResult(

@@ -142,7 +142,9 @@ class RunFolder:
             raise
         except (OSError, ResultsError):
             return None
-        return result if result.status in FINAL and result.seed == case.seed else None
+        # What was refused for a busy machine is tried again: the machine may be quiet now.
+        busy = result.status is Status.UNSUPPORTED and result.machine is not None
+        return result if result.status in FINAL and result.seed == case.seed and not busy else None
 
 
 def new_folder(out: Path, names: Sequence[str], *, now: datetime | None = None) -> Path:

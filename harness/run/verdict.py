@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.analysis import agreement, compare
 from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
+from harness.report.text import disbelief, is_disbelieved
 from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
 from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError, RegressionError
@@ -29,6 +30,7 @@ def conclude(
         run.checks += compare.interleaved_checks(members)
     run.notes += _digests(run.cases)
     run.notes += _not_run(run.cases)
+    run.notes += _disbelieved(run.cases)
     run.verdict = _verdict(run, interrupted=interrupted, needed=strict, optional=optional)
 
 
@@ -113,7 +115,9 @@ def _verdict(run: RunResult, *, interrupted: bool, needed: bool, optional: Colle
     if interrupted:
         return Status.INTERRUPTED
     unsupported = [case.id for case in run.cases if case.status is Status.UNSUPPORTED]
-    missed = needed and any(name not in optional for name in unsupported)
+    # What --require-quiet refused was asked for and is not there, also where cases may be left out.
+    refused = any(case.status is Status.UNSUPPORTED and disbelief(case) for case in run.cases)
+    missed = refused or (needed and any(name not in optional for name in unsupported))
     if unsupported and (missed or len(unsupported) == len(states)):
         return Status.UNSUPPORTED
     return Status.PASSED
@@ -129,6 +133,17 @@ def _not_run(cases: Iterable[CaseResult]) -> list[str]:
         f"{len(ids)} case{'s' * (len(ids) != 1)} did not run on {backend}: {reason} ({_few(ids)})"
         for (backend, reason), ids in reasons.items()
     ]
+
+
+def _disbelieved(cases: Sequence[CaseResult]) -> list[str]:
+    """Return that figures were taken on a busy machine, once for all cases, with what the worst of them says."""
+    live = [case for case in cases if case.machine is not None]
+    busy = [case for case in live if is_disbelieved(case)]
+    if not busy:
+        return []
+    worst = max(busy, key=lambda case: case.machine.others if case.machine else 0.0)
+    count = "" if len(live) == 1 else f"{len(busy)} of {len(live)} live cases; the worst, {worst.id}: "
+    return [f"figures of time {disbelief(worst).replace(': ', f': {count}', 1)}"]
 
 
 def _few(ids: Sequence[str]) -> str:

@@ -12,12 +12,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from matplotlib.figure import Figure
 
 from harness import report
 from harness.analysis.results import Check, PeerResult, RunResult, Status
 from harness.report import drawing, html, junit, markdown, matrix, plots, recovery_charts, summary, text
 from punktfunk.errors import ResultsError
 from punktfunk.rich_terminal import Console
+from tests.support.charts import covered, laid_out
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 
@@ -63,8 +65,37 @@ def page(rendered: str) -> Page:
 
 
 @pytest.fixture(scope="module")
-def charts(small_run: RunResult) -> list[drawing.Chart]:
-    return plots.charts(small_run)
+def drawn(small_run: RunResult) -> tuple[list[drawing.Chart], list[Figure]]:
+    """The charts of the small run and the figures that they are of."""
+    with laid_out() as figures:
+        return plots.charts(small_run), figures
+
+
+@pytest.fixture(scope="module")
+def charts(drawn: tuple[list[drawing.Chart], list[Figure]]) -> list[drawing.Chart]:
+    return drawn[0]
+
+
+def test_no_legend_covers_a_curve_a_title_or_another_legend(
+    drawn: tuple[list[drawing.Chart], list[Figure]],
+) -> None:
+    charts, figures = drawn
+    assert len(figures) == len(charts) == 4
+    named = [bool(figure.legends or any(ax.get_legend() for ax in figure.axes)) for figure in figures]
+    assert named == [True] * 4
+    assert [covered(figure) for figure in figures] == [[]] * 4
+
+
+def test_a_legend_on_a_curve_is_noticed() -> None:
+    """The measure itself."""
+
+    def inside(axes: list[Any]) -> None:
+        axes[0].plot([0, 1], [0, 1], label="a line")
+        axes[0].legend(loc="upper right")
+
+    with laid_out() as figures:
+        drawing.draw("probe", 1, 1, (4, 3), inside)
+    assert [covered(figure) for figure in figures] == [["the curves of panel ''"]]
 
 
 def test_the_page_nests_loads_nothing_and_all_its_links_lead_somewhere(page: Page) -> None:
@@ -112,6 +143,32 @@ def test_every_case_has_its_place_and_every_cell_of_the_matrix_leads_to_one(
         if tag == "a" and (a.get("href") or "").startswith("#case-") and "title" in a
     ]
     assert len(cells) == len(small_run.cases)
+
+
+def test_what_did_not_run_is_grey_and_what_failed_is_framed(one_case: Any) -> None:
+    cases = [one_case("m", {"loss": f"{n} %"}) for n in range(3)]
+    cases[1] = cases[1].model_copy(
+        update={"status": Status.UNSUPPORTED, "metrics": {}, "reason": "no /dev/net/tun"}
+    )
+    cases[2] = cases[2].model_copy(update={"status": Status.FAILED})
+    [grid] = matrix.grids(cases, {case.id: f"case-{n}" for n, case in enumerate(cases)})
+    [(_, cells)] = grid.rows
+    assert [(cell.kind, cell.mark) for cell in cells if cell] == [("ok", ""), ("idle", "–"), ("off", "✗")]
+    idle = cells[1]
+    assert idle is not None
+    assert (idle.text, idle.background, idle.ink) == ("did not run", "var(--panel)", "var(--soft)")
+    page = html.render(RunResult(run_id="r", scenario="s", started="t", cases=cases), charts=False)
+    assert re.findall(r'class="cell( idle| off)?"', page) == ["", " idle", " off"]
+    style = Path(html.__file__).with_name("templates").joinpath("style.css").read_text()
+    assert "td.idle" not in style, "a frame is for what failed"
+    assert "summary.unsupported .word { color: var(--soft); }" in style
+    console = Console(record=True, width=160, file=io.StringIO(), force_terminal=True)
+    console.print(summary.verdict_table(RunResult(run_id="r", scenario="s", started="t", cases=cases)))
+    # 90 is grey, 31 red, 33 yellow.
+    assert re.findall(r"\x1b\[(?:1;)?(\d+)m(unsupported|failed)", console.export_text(styles=True)) == [
+        ("90", "unsupported"),
+        ("31", "failed"),
+    ]
 
 
 def test_an_unbalanced_ledger_is_named_with_its_amount(plain_run: RunResult) -> None:

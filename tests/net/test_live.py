@@ -154,7 +154,7 @@ LATER = """\
 name: later
 seed: 11
 stream: {fec: 20 %, recovery: false}
-media: {source: synthetic, mode: 640x360@60, bitrate: 12 Mbit/s, duration: 6 s}
+media: {source: synthetic, mode: 640x360@60, bitrate: 12 Mbit/s, duration: 20 s}
 link:
   backend: tun
   down: {delay: 10 ms, loss: 10 %}
@@ -162,6 +162,7 @@ link:
 
 
 def test_a_link_that_is_sabotaged_in_mid_run_exits_5_with_the_window(tmp_path: Path) -> None:
+    """The session ends when that is found out, after five seconds; a busy machine has twenty for it."""
     done, folder, case = run(LATER, tmp_path, "half-loss@2")
     assert done.returncode == 5, done.stdout + done.stderr
     assert case["status"] == "fault"
