@@ -310,6 +310,13 @@ def ab(session: nox.Session) -> None:
     _run(session, "python", "-m", "tests.builds", *session.posargs)
 
 
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Run cases on clusters of namespaces: deaths, cut networks, TLS, throughput (-- arguments of pytest); as root."""
+    _prepare(session)
+    _run(session, "python", "-m", "tests.cluster", *session.posargs)
+
+
 @nox.session(name="netem-vm")
 def netem_vm(session: nox.Session) -> None:
     """Prove the netem link (or DMA-BUFs) in a virtual machine whose kernel has what this one may lack."""

@@ -67,6 +67,17 @@ def run(
     charts: Annotated[
         bool, typer.Option(help="Draw the report's charts, a second of CPU; 'report' draws them later.")
     ] = True,
+    on: Annotated[
+        str,
+        typer.Option(metavar="CLUSTER", help="Run the cases on local:N workers, or on dask://HOST:PORT."),
+    ] = "",
+    insecure_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-cluster",
+            help="Speak to a cluster off this machine without TLS: whoever answers there runs code as you.",
+        ),
+    ] = False,
 ) -> None:
     """Run scenarios, write a report, print the verdict."""
     from harness.run import launch
@@ -86,6 +97,8 @@ def run(
         require_quiet=require_quiet,
         show="list" if list_ else "dry-run" if dry_run else "run",
         command=shlex.join(["python", "-m", "harness", *sys.argv[1:]]),
+        on=on,
+        insecure_cluster=insecure_cluster,
     )
     try:
         code = launch.run(request)

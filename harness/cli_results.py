@@ -45,7 +45,7 @@ def compare(
     """Show what moved between two runs, with intervals, and whether to believe it. Exit 3 for a regression."""
     from harness.analysis import compare as comparing
 
-    found = comparing.compare(_load(a, out), _load(b, out))
+    found = comparing.compare(_load(a, out, each=True), _load(b, out, each=True))
     say(comparing.text(found).rstrip("\n"))
     raise typer.Exit(found.exit_code)
 
@@ -62,7 +62,7 @@ def baseline(
     """Keep a run that passed as its scenario's baseline, or hold it against that. Exit 3 for a regression."""
     from harness.analysis import baseline as keeping
 
-    result, _ = _load(run, out)
+    result, _ = _load(run, out, each=True)
     path = keeping.path_of(result.scenario, folder)
     if not check:
         earlier = keeping.load(path) if path.exists() else None
@@ -109,7 +109,7 @@ def wires(
     from harness.report import wires as comparing
     from harness.run.store import write_atomically
 
-    result, _ = _load(run, out)
+    result, _ = _load(run, out, each=True)
     found = comparing.comparisons(result)
     if not found:
         raise ResultsError(
@@ -139,7 +139,7 @@ def calibrate(
     from harness.analysis import calibrate as calibrating
     from harness.analysis import records
 
-    result, folder = _load(run, out)
+    result, folder = _load(run, out, each=True)
     asked = [c for c in result.cases if (c.id == case if case else c.backend != "sim")]
     tables = [(records.read(file)[0], c.id) for c in asked if (file := runs.frames_file(folder, c))]
     if not tables:
@@ -164,7 +164,7 @@ def archive(
     from harness.analysis import dataset
 
     for name in runs_:
-        result, folder = _load(name, out)
+        result, folder = _load(name, out, each=True)
         count = dataset.archive(result, folder, to, frames=frames)
         say(f"{to}: {count} cases of {result.run_id}")
 
@@ -219,7 +219,7 @@ def export(
     """Write a run as one file to be sent to somebody: results and frame records, no logs and captures."""
     from harness.analysis import exchange
 
-    result, folder = _load(run, out)
+    result, folder = _load(run, out, each=True)
     target = file or Path(folder.name + exchange.SUFFIX)
     count = exchange.export(result, folder, target)
     say(f"{target}: {len(result.cases)} cases, frame records of {count}")
@@ -236,5 +236,7 @@ def import_(
     say(f"imported: {exchange.unpack(file, out)}")
 
 
-def _load(name: str, out: Path) -> tuple[RunResult, Path]:
-    return runs.load(runs.find(name, out))
+def _load(name: str, out: Path, *, each: bool = False) -> tuple[RunResult, Path]:
+    """Read a run; with ``each`` refuse one that keeps a table of its cases."""
+    run, folder = runs.load(runs.find(name, out))
+    return (runs.with_cases(run) if each else run), folder

@@ -60,6 +60,9 @@
         ├── LedgerError             exit 5  PF630  packets or frames unaccounted for
         ├── ResultsError            exit 5  PF640  results could not be written or read
         │   └── LaterVersionError   exit 5  PF641  a later version of the harness wrote them
+        ├── ClusterError            exit 5  PF680  a cluster that ran cases cannot be reached, or was lost
+        │   ├── WorkerMismatchError exit 4  PF681  a worker runs other code than this process
+        │   └── OpenClusterError    exit 2  PF682  a cluster whose peers prove nothing is not trusted
         ├── CheckFailedError        exit 1  PF650  an expectation did not hold
         ├── BuildError              exit 5  PF670  a build of the project could not be made, or does not run
         │   └── BuildTooOldError      exit 4  PF671  a build that cannot take part: older than what it is asked for
@@ -475,6 +478,26 @@ class LaterVersionError(ResultsError):
     """Results were written by a later version: nothing is wrong with them."""
 
     code = "PF641"
+
+
+class ClusterError(HarnessError):
+    """A cluster that ran cases cannot be reached, or was lost; what came back before is kept."""
+
+    code = "PF680"
+
+
+class WorkerMismatchError(ClusterError):
+    """A worker runs other code than this process: its results would not be those of this code."""
+
+    code = "PF681"
+    exit_code = 4
+
+
+class OpenClusterError(ClusterError):
+    """A cluster would be spoken to over a network without TLS, where whoever answers runs code here."""
+
+    code = "PF682"
+    exit_code = 2
 
 
 class CheckFailedError(HarnessError):

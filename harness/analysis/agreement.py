@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Final
 
+import numpy as np
 from scipy import special
 
 from harness.analysis import theory
@@ -23,7 +24,7 @@ from harness.analysis.code import Code
 from harness.analysis.records import NULL, Records
 from harness.analysis.results import CaseResult, Check
 from harness.analysis.stats import holm
-from harness.analysis.theory import Blocks, GilbertElliott, Loss, Prediction
+from harness.analysis.theory import Blocks, FloatArray, GilbertElliott, Loss, Prediction
 
 FAMILY_WISE_ERROR: Final = 0.001
 
@@ -101,14 +102,40 @@ def curve(found: Mapping[str, float], losses: Sequence[float]) -> list[float]:
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What theory says of the cells of a sweep beside what they found, an array a figure, shape (cells,)."""
+
+    p_value: FloatArray
+    complete: FloatArray
+    frames: FloatArray
+    expected: FloatArray
+    sd: FloatArray
+    one_short: FloatArray
+    one_short_sd: FloatArray
+
+    @classmethod
+    def of(cls, cells: Sequence[Mapping[str, float]]) -> Judged:
+        """Return the cells of results (:func:`case_theory`) as arrays."""
+        return cls(**{field.name: np.array([cell[field.name] for cell in cells]) for field in fields(cls)})
+
+
 def sweep_check(cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR) -> Check | None:
     """Return the verdict of a whole sweep; None when no case has a theory."""
     judged = [case for case in cases if "p_value" in case.theory]
-    if not judged:
+    found = Judged.of([case.theory for case in judged])
+    return judged_check(found, lambda cell: judged[cell].id, fwer)
+
+
+def judged_check(
+    cells: Judged, name_of: Callable[[int], str], fwer: float = FAMILY_WISE_ERROR
+) -> Check | None:
+    """Return the verdict of a whole sweep, of which ``name_of`` tells the cells; None where there is none."""
+    if not cells.p_value.size:
         return None
-    adjusted = holm([case.theory["p_value"] for case in judged])
-    off = [(case, p) for case, p in zip(judged, adjusted, strict=True) if p <= fwer]
-    caught = power_one_short([case.theory for case in judged], fwer)
+    adjusted = np.array(holm(cells.p_value))
+    off = [int(cell) for cell in np.argsort(adjusted, kind="stable") if adjusted[cell] <= fwer]
+    caught = power_of(cells, fwer)
     detail = (
         f"one recovery shard too few would be caught with probability {_chance(caught)}"
         if caught > 0.01
@@ -117,9 +144,9 @@ def sweep_check(cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR) ->
     if off:
         detail = (
             "; ".join(
-                f"{case.id}: {case.theory['complete']:.0f} of {case.theory['frames']:.0f} frames complete, "
-                f"expected {case.theory['expected']:.1f} ± {case.theory['sd']:.1f} (adjusted p {p:.2g})"
-                for case, p in sorted(off, key=lambda item: item[1])[:10]
+                f"{name_of(cell)}: {cells.complete[cell]:.0f} of {cells.frames[cell]:.0f} frames complete, "
+                f"expected {cells.expected[cell]:.1f} ± {cells.sd[cell]:.1f} (adjusted p {adjusted[cell]:.2g})"
+                for cell in off[:10]
             )
             + (f"; and {len(off) - 10} more" if len(off) > 10 else "")
             + f"; {detail}"
@@ -127,8 +154,8 @@ def sweep_check(cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR) ->
     return Check(
         name="recovery agrees with theory",
         passed=not off,
-        expected=f"every Holm-adjusted p above {fwer:g} over {len(judged)} cells",
-        measured=f"smallest adjusted p {min(adjusted):.2g}, {len(off)} cells off",
+        expected=f"every Holm-adjusted p above {fwer:g} over {adjusted.size} cells",
+        measured=f"smallest adjusted p {adjusted.min():.2g}, {len(off)} cells off",
         detail=detail,
     )
 
@@ -138,16 +165,18 @@ def power_one_short(cells: Sequence[Mapping[str, float]], fwer: float = FAMILY_W
 
     Normal in each cell, Bonferroni over the cells (Holm rejects at least as often), cells independent.
     """
-    missed = 1.0
-    reach = -float(special.ndtri(fwer / 2 / max(1, len(cells))))
-    for cell in cells:
-        gap, sd, other = cell["expected"] - cell["one_short"], cell["sd"], cell["one_short_sd"]
-        if other == 0.0:
-            missed *= 0.0 if abs(gap) > reach * sd and gap else 1.0
-        else:
-            low, high = (gap - reach * sd) / other, (gap + reach * sd) / other
-            missed *= float(special.ndtr(high) - special.ndtr(low))
-    return 1.0 - missed
+    return power_of(Judged.of(cells), fwer)
+
+
+def power_of(cells: Judged, fwer: float) -> float:
+    """Return the same of cells as arrays."""
+    reach = -float(special.ndtri(fwer / 2 / max(1, cells.expected.size)))
+    gap, other = cells.expected - cells.one_short, cells.one_short_sd
+    spread = np.where(other > 0, other, 1.0)
+    low, high = (gap - reach * cells.sd) / spread, (gap + reach * cells.sd) / spread
+    certain = (np.abs(gap) > reach * cells.sd) & (gap != 0)
+    missed = np.where(other > 0, special.ndtr(high) - special.ndtr(low), np.where(certain, 0.0, 1.0))
+    return 1.0 - float(np.prod(missed))
 
 
 def sent_bytes(records: Records) -> tuple[int, ...]:

@@ -231,15 +231,20 @@ def load(*where: str | PathLike[str], out: str | PathLike[str] = DEFAULT_OUT) ->
         )
     sources: dict[Path, RunSource | DataSet] = {}
     for item in where:
-        for path in _places(runs.find(Path(item), Path(out))):
+        asked = runs.find(Path(item), Path(out))
+        for path in _places(asked):
             if len(sources) == MAX_RUNS:
                 raise ResultsError(
                     f"these are more than {MAX_RUNS} runs", "archive them, and load the data set"
                 )
-            if path.resolve() not in sources:
-                sources[path.resolve()] = (
-                    DataSet(path) if dataset.is_one(path) else RunSource(*runs.load(path))
-                )
+            if path.resolve() in sources:
+                continue
+            if dataset.is_one(path):
+                sources[path.resolve()] = DataSet(path)
+                continue
+            found, folder = runs.load(path)
+            if found.table is None or path == asked:  # one that keeps a table is named, or left alone
+                sources[path.resolve()] = RunSource(runs.with_cases(found), folder)
     named: dict[str, Path] = {}
     for path, source in sources.items():
         for run in source.runs():

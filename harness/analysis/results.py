@@ -169,6 +169,42 @@ class CaseResult(_Model):
     duration_s: float = 0.0
 
 
+class LayerCounts(_Model):
+    """How the cases of one layer ended, in a run that keeps a row for each."""
+
+    layer: str
+    backend: str
+    protocol: str
+    statuses: dict[Status, int] = Field(default_factory=dict)
+    frames: int = 0
+
+    @property
+    def cases(self) -> int:
+        """Cases of it that have ended."""
+        return sum(self.statuses.values())
+
+
+class CaseTable(_Model):
+    """The cases of a run that are too many for a folder each: rows of a table beside ``run.json``."""
+
+    file: str
+    """Parquet, with the columns of ``harness.analysis.case_table``."""
+    asked: int
+    """Cases that the run was asked for."""
+    layers: list[LayerCounts] = Field(default_factory=list)
+    checks: int = 0
+    held: int = 0
+
+    @property
+    def statuses(self) -> dict[Status, int]:
+        """How many cases ended in each way."""
+        return {
+            status: count
+            for status in Status
+            if (count := sum(layer.statuses.get(status, 0) for layer in self.layers))
+        }
+
+
 class RunResult(_Model):
     """A whole run."""
 
@@ -182,6 +218,9 @@ class RunResult(_Model):
     environment: dict[str, Any] = Field(default_factory=dict)
     """Machine class, kernel, versions, git revision; see ``harness.run.environment``."""
     cases: list[CaseResult] = Field(default_factory=list)
+    """Every case; where ``table`` has them, the first of those that did not pass."""
+    table: CaseTable | None = None
+    """Where the cases are when there are very many; None where ``cases`` has all of them."""
     checks: list[Check] = Field(default_factory=list)
     """Expectations over the whole sweep (agreement with theory, determinism)."""
     verdict: Status = Status.PASSED

@@ -147,14 +147,14 @@ def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interva
 # --- tests --------------------------------------------------------------------------------------------------
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: ArrayLike) -> list[float]:
     """Return Holm's adjusted p-values, to be held against the family-wise error whatever their dependence."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for position, i in enumerate(order):
-        running = max(running, min(1.0, p_values[i] * (len(p_values) - position)))
-        adjusted[i] = running
-    return adjusted
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(p.size)
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, p[order] * (p.size - np.arange(p.size))))
+    found: list[float] = adjusted.tolist()
+    return found
 
 
 def mann_whitney(a: ArrayLike, b: ArrayLike) -> float:

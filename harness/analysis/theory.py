@@ -336,9 +336,21 @@ def predict(frames: Iterable[Blocks], loss: Loss, first_packet: int = 0) -> Pred
     sent = list(frames)
     if isinstance(loss, Periodic):
         return _predict_periodic(sent, loss, first_packet)
+    if len(set(sent)) == 1:
+        return _predict_alike(sent[0], len(sent), loss)
+    return _predict_any(sent, loss)
+
+
+@lru_cache(maxsize=256)
+def _predict_alike(blocks: Blocks, frames: int, loss: Independent | GilbertElliott) -> Prediction:
+    """Return the same of equal frames: a sweep asks it for each point, also where nothing differs that counts here."""
+    return _predict_any([blocks] * frames, loss)
+
+
+def _predict_any(frames: Sequence[Blocks], loss: Independent | GilbertElliott) -> Prediction:
     if isinstance(loss, GilbertElliott):
-        return _predict_chain(sent, loss)
-    return poisson_binomial([frame_survival(blocks, loss.p) for blocks in sent])
+        return _predict_chain(frames, loss)
+    return poisson_binomial([frame_survival(blocks, loss.p) for blocks in frames])
 
 
 def poisson_binomial(probabilities: Sequence[float]) -> Prediction:

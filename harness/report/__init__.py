@@ -1,7 +1,7 @@
 """Reports of a run: one HTML page, Markdown for CI, JUnit for whoever collects tests, flat JSON for programs.
 
-Everything is made from the :class:`~harness.analysis.results.RunResult` alone, so that a report of an old run can be
-made again by a newer version. Not here: figures (``analysis``).
+Everything is made from the :class:`~harness.analysis.results.RunResult`, and of a run of very many cases from the table
+beside it, so that a report of an old run can be made again by a newer version. Not here: figures (``analysis``).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from harness.report import json, junit, markdown
 from punktfunk.errors import ResultsError
 
 
-def _html(run: RunResult, *, charts: bool = True) -> str:
+def _html(run: RunResult, *, charts: bool = True, folder: Path | None = None) -> str:
     # Matplotlib takes a second to load, and most commands draw nothing.
     from harness.report import html
 
-    return html.render(run, charts=charts)
+    return html.render(run, charts=charts, folder=folder)
 
 
 FILES = {
@@ -43,7 +43,7 @@ def write(run: RunResult, folder: Path, *, charts: bool = True) -> dict[str, Pat
         partial = path.with_name(name + ".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = _html(run, charts=charts) if kind == "html" else render(run)
+            text = _html(run, charts=charts, folder=folder) if kind == "html" else render(run)
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)
         except OSError as error:

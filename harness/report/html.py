@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ from markupsafe import Markup
 from harness.analysis import stages
 from harness.analysis.definitions import FREEZE, METRICS, PERCENTILES, STRIP
 from harness.analysis.results import CaseResult, RunResult, Status
-from harness.report import plots, text, wires
+from harness.report import atlas, plots, text, wires
+from harness.report.drawing import Chart
 from harness.report.matrix import grids
 
 _HEADLINE: Final = (
@@ -77,12 +79,14 @@ class LedgerView:
     equations: int
 
 
-def render(run: RunResult, *, charts: bool = True) -> str:
+def render(run: RunResult, *, charts: bool = True, folder: Path | None = None) -> str:
     """Return the page as text, with its charts or a word about how to get them.
 
-    It loads nothing, and shows names from outside as text only.
+    It loads nothing, and shows names from outside as text only. Of a run of very many cases it shows what the table in
+    ``folder`` says as a whole, and one by one the worst and those that did not pass.
     """
-    drawn = plots.charts(run) if charts else []
+    cells = atlas.layers_of(folder) if run.table is not None and folder is not None else []
+    drawn = (_drawn(run, cells) if cells or run.table is None else []) if charts else []
     anchors = {case.id: f"case-{n}" for n, case in enumerate(run.cases)}
     layers = text.layers(run)
     by_name = {name: [_view(case, anchors) for case in cases] for name, cases in layers.items()}
@@ -104,7 +108,9 @@ def render(run: RunResult, *, charts: bool = True) -> str:
             or (case.status is Status.FAILED and all(check.passed for check in case.checks))
         ],
         layers=by_name,
-        grids={name: grids(cases, anchors) for name, cases in layers.items()},
+        grids={name: grids(cases, anchors) for name, cases in layers.items()} if run.table is None else {},
+        table=run.table,
+        worst=[(layer.name, atlas.worst_of(layer, folder)) for layer in cells] if folder is not None else [],
         wire_head=wires.HEAD,
         comparisons=[
             (
@@ -128,6 +134,14 @@ def render(run: RunResult, *, charts: bool = True) -> str:
         environment=text.flat(run.environment),
         percentiles=[label for label, _ in PERCENTILES],
     )
+
+
+def _drawn(run: RunResult, cells: Sequence[atlas.Layer]) -> list[Chart]:
+    if run.table is None:
+        return plots.charts(run)
+    from harness.report import atlas_charts
+
+    return atlas_charts.charts(cells)
 
 
 @lru_cache(maxsize=4)

@@ -22,6 +22,7 @@ def render(run: RunResult) -> str:
             "machine_class": run.environment.get("machine_class"),
             "checks": [check.model_dump() for check in run.checks],
             "notes": run.notes,
+            **({"table": run.table.model_dump(mode="json")} if run.table is not None else {}),
             "cases": [_row(case) for case in run.cases],
         },
         indent=1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from harness.analysis.results import CaseResult, RunResult, Status
+from harness.analysis.results import CaseResult, CaseTable, RunResult, Status
 from harness.report.text import (
     MARK,
     WORD,
@@ -45,6 +45,8 @@ def render(run: RunResult) -> str:
     parts += _failed(run)
     parts += _checks(run)
     several = several_protocols(run.cases)
+    if run.table is not None:
+        parts += _counted(run.table)
     for name, cases in layers(run).items():
         parts += _layer(name, cases, protocols=several)
     if run.notes:
@@ -86,6 +88,22 @@ def _checks(run: RunResult) -> list[str]:
         for check in held
     )
     return ["### Checks over the sweep", "\n".join(lines)]
+
+
+def _counted(table: CaseTable) -> list[str]:
+    """Return how the cases of each layer ended, of a run that keeps a table of them."""
+    head = ("layer", "protocol", "cases", *(WORD[status] for status in table.statuses), "frames")
+    rows = [
+        (
+            _inline(layer.layer),
+            _inline(layer.protocol),
+            number(layer.cases),
+            *(number(layer.statuses.get(status, 0)) for status in table.statuses),
+            number(layer.frames),
+        )
+        for layer in table.layers[:ROWS]
+    ]
+    return ["### Layers", _table(head, rows), f"A row for each case: {_code(table.file)}."]
 
 
 def _layer(name: str, cases: Sequence[CaseResult], *, protocols: bool) -> list[str]:

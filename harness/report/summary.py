@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
-from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
+from harness.analysis.results import CaseResult, Check, LayerCounts, RunResult, Status, group_of
 from harness.report.text import clock, machine_word, several_protocols, wires
 from punktfunk.rich_terminal import Console
 
@@ -52,6 +51,8 @@ def show(console: Console, run: RunResult, folder: Path, reports: dict[str, Path
 
 def verdict_table(run: RunResult) -> Table:
     """Return the table: one row a case for small runs, one row a layer for large ones."""
+    if run.table is not None:
+        return _of_layers(run.table.layers)
     return _by_case(run.cases) if len(run.cases) <= EACH_CASE_UP_TO else _by_layer(run.cases)
 
 
@@ -87,11 +88,19 @@ def _by_case(cases: Sequence[CaseResult]) -> Table:
 
 
 def _by_layer(cases: Sequence[CaseResult]) -> Table:
-    groups: dict[tuple[str, str, str], list[CaseResult]] = defaultdict(list)
+    found: dict[tuple[str, str, str], LayerCounts] = {}
     for case in cases:
-        groups[group_of(case), case.backend, case.protocol].append(case)
+        key = group_of(case), case.backend, case.protocol
+        counts = found.setdefault(key, LayerCounts(layer=key[0], backend=key[1], protocol=key[2]))
+        counts.statuses[case.status] = counts.statuses.get(case.status, 0) + 1
+        if "frames_submitted" in case.metrics:
+            counts.frames += round(case.metrics["frames_submitted"].value or 0)
+    return _of_layers(list(found.values()))
+
+
+def _of_layers(layers: Sequence[LayerCounts]) -> Table:
     table = Table(box=None, pad_edge=False)
-    protocols = several_protocols(cases)
+    protocols = len({layer.protocol for layer in layers}) > 1
     words = ("layer", "link", *(("protocol",) if protocols else ()))
     for name in (
         *words,
@@ -101,29 +110,22 @@ def _by_layer(cases: Sequence[CaseResult]) -> Table:
         "frames",
     ):
         table.add_column(name, justify="left" if name in words else "right")
-    for (name, backend, protocol), members in groups.items():
-        states = [case.status for case in members]
-        frames = sum(
-            case.metrics["frames_submitted"].value or 0
-            for case in members
-            if "frames_submitted" in case.metrics
-        )
+    for layer in layers:
         table.add_row(
-            name,
-            backend,
-            *((protocol,) if protocols else ()),
-            str(len(members)),
+            layer.layer,
+            layer.backend,
+            *((layer.protocol,) if protocols else ()),
+            str(layer.cases),
             *(
-                _count(states, status)
+                _count(layer.statuses.get(status, 0), status)
                 for status in (Status.PASSED, Status.FAILED, Status.FAULT, Status.UNSUPPORTED)
             ),
-            f"{frames:.0f}",
+            str(layer.frames),
         )
     return table
 
 
-def _count(states: Sequence[Status], status: Status) -> str:
-    number = states.count(status)
+def _count(number: int, status: Status) -> str:
     return f"[{_COLOURS[status]}]{number}[/]" if number else "·"
 
 

@@ -170,15 +170,18 @@ def failures(run: RunResult) -> list[tuple[CaseResult | None, Check]]:
 
 def verdict_line(run: RunResult) -> str:
     """Return one sentence that says how a run ended."""
-    counts = [
-        f"{sum(case.status is status for case in run.cases)} {WORD[status]}"
-        for status in Status
-        if any(case.status is status for case in run.cases)
-    ]
-    checks = [*run.checks, *(check for case in run.cases for check in case.checks)]
-    held = sum(check.passed for check in checks)
-    cases = f"{len(run.cases)} case{'s' * (len(run.cases) != 1)}"
-    return f"{cases}: {', '.join(counts) or 'none ran'}; {held} of {len(checks)} checks held"
+    if run.table is not None:
+        statuses, ran = run.table.statuses, sum(run.table.statuses.values())
+        checks, held = run.table.checks, run.table.held
+    else:
+        states = [case.status for case in run.cases]
+        statuses = {status: states.count(status) for status in Status if status in states}
+        each = [check for case in run.cases for check in case.checks]
+        ran, checks, held = len(states), len(each), sum(check.passed for check in each)
+    counts = ", ".join(f"{count} {WORD[status]}" for status, count in statuses.items())
+    held += sum(check.passed for check in run.checks)
+    cases = f"{ran} case{'s' * (ran != 1)}"
+    return f"{cases}: {counts or 'none ran'}; {held} of {checks + len(run.checks)} checks held"
 
 
 def duration(seconds: float) -> str:

@@ -95,6 +95,24 @@ def run_case(case: Case, folder: Path, context: RunContext) -> CaseResult:
     return refused(case, result) if context.require_quiet and is_disbelieved(result) else result
 
 
+def row_of(case: Case, context: RunContext) -> CaseResult:
+    """Simulate a case of a run that keeps a row for each, and judge it. Never raises for what the case did."""
+    from harness.run import sim
+
+    started = time.monotonic()
+    try:
+        _check_carries(Backend.SIM, case)
+        result = sim.row(case)
+    except CapabilityError as error:
+        result = failed_result(case, Backend.SIM, Status.UNSUPPORTED, _one_line(error))
+    except PunktfunkError as error:
+        result = failed_result(case, Backend.SIM, Status.FAULT, _one_line(error))
+    except Exception as error:  # noqa: BLE001 - as in run_case; the command that replays the case keeps a traceback
+        result = failed_result(case, Backend.SIM, Status.FAULT, f"{type(error).__name__}: {error}")
+    result.duration_s = time.monotonic() - started
+    return judge(case, result, Path())
+
+
 def judge(case: Case, result: CaseResult, folder: Path) -> CaseResult:
     """Add the checks that every back end shares: the scenario's expectations and the balance of the ledgers."""
     result.folder = folder.name

@@ -55,7 +55,9 @@ def recovery_checks(spec: Session, tables: Sequence[Records]) -> list[Check]:
     known = [table for table in tables if np.any(table["sealed_ns"] != NULL)]
     if not known:
         return []
-    waits = np.concatenate([recovery.key_frame_waits_ms(table, but_last=_LAST_FRAMES) for table in known])
+    waits = np.concatenate(
+        [recovery.key_frame_waits_ms(table, but_last=_LAST_FRAMES, noticed=True) for table in known]
+    )
     lost, without = waits.size, int(np.isnan(waits).sum())
     return [
         Check(

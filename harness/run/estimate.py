@@ -8,6 +8,8 @@ from harness.scenario.link import Backend
 SIM_S_PER_PACKET = 4e-6
 """Of one core, sealed and opened, as the sim acceptance asks for (60 s of 1080p60 in 0.6 s); see docs/explanation."""
 SIM_S_PER_SEED = 3e-4
+ROW_S = 5e-3
+"""Figures, theory and a row of the table for a case, beside its simulation."""
 REAL_SETUP_S = 6.0
 """Namespaces, devices, link probe, encoder start and teardown of a case on a real link."""
 
@@ -31,6 +33,11 @@ def estimate_s(case: Case, backend: Backend) -> float:
         packets = packets_per_frame(case) * media.frame_count
         return case.spec.seeds * (packets * SIM_S_PER_PACKET + SIM_S_PER_SEED)
     return media.duration_ns / 1e9 + REAL_SETUP_S
+
+
+def row_s(case: Case) -> float:
+    """Return the seconds of one core that a case takes in a run that keeps a row for it."""
+    return estimate_s(case, Backend.SIM) + ROW_S
 
 
 def limit_s(case: Case, backend: Backend) -> float:

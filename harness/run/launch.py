@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,12 +11,13 @@ from typing import Literal
 from harness.network import leftovers
 from harness.report import summary
 from harness.report.text import clock
-from harness.run import estimate, progress, runner, verdict
+from harness.run import estimate, many, progress, runner, verdict
 from harness.run.case import resolve_backend
 from harness.run.context import RunContext
+from harness.run.elsewhere import Elsewhere
 from harness.run.environment import usable_cores
 from harness.run.store import RunFolder, RunPlan
-from harness.scenario.expand import Case, expand
+from harness.scenario.expand import MAX_CASES, Case, Cases, expand
 from harness.scenario.link import Backend
 from harness.scenario.selection import select
 from punktfunk.errors import CapabilityError, ResultsError, UsageError
@@ -41,6 +43,9 @@ class Request:
     require_quiet: bool = False
     show: Literal["run", "list", "dry-run"] = "run"
     command: str = ""
+    on: str = ""
+    """A cluster that runs the cases, as ``harness.run.cluster`` takes it; "" runs them here."""
+    insecure_cluster: bool = False
 
 
 def run(request: Request) -> int:
@@ -64,60 +69,113 @@ def run(request: Request) -> int:
     backend = plan.backend
     cases = _cases(plan)
     if request.show == "list":
-        for case in cases:
-            say(case.id)
+        for name in cases.ids():
+            say(name)
         return 0
     jobs = request.jobs or usable_cores()
     if request.show == "dry-run":
         _dry_run(cases, backend, jobs)
         return 0
-    folder = earlier or RunFolder.create(
-        request.out, list(dict.fromkeys(case.scenario for case in cases)), plan
-    )
-    leftovers.clean()  # of earlier runs that were killed
-    outcome = runner.run_cases(
-        cases,
+    if len(cases) > many.EACH_UP_TO:
+        many.check_simulated(cases, backend)
+    with ExitStack() as stack:
+        there = None
+        if request.on:
+            from harness.run import cluster
+
+            there = stack.enter_context(cluster.connected(request.on, insecure=request.insecure_cluster))
+        folder = earlier or RunFolder.create(
+            request.out, list(dict.fromkeys(layer.scenario for layer in cases.layers)), plan
+        )
+        leftovers.clean()  # of earlier runs that were killed
+        outcome = _run(cases, folder, request, backend, jobs=jobs, resume=earlier is not None, there=there)
+    return _conclude(outcome, folder, charts=request.charts)
+
+
+def _run(
+    cases: Cases,
+    folder: RunFolder,
+    request: Request,
+    backend: Backend | None,
+    *,
+    jobs: int,
+    resume: bool,
+    there: Elsewhere | None,
+) -> runner.Outcome:
+    reporter = progress.reporter(plain=request.plain)
+    if len(cases) > many.EACH_UP_TO:
+        return many.run_table(
+            cases,
+            folder,
+            reporter,
+            backend=backend,
+            jobs=jobs,
+            strict=request.strict,
+            command=request.command,
+            elsewhere=there,
+        )
+    return runner.run_cases(
+        list(cases),
         folder,
-        progress.reporter(plain=request.plain),
+        reporter,
         backend=backend,
         jobs=jobs,
         strict=request.strict,
         require_quiet=request.require_quiet,
         command=request.command,
-        resume=earlier is not None,
+        resume=resume,
+        elsewhere=there,
     )
-    return _conclude(outcome, folder, charts=request.charts)
 
 
-def _cases(plan: RunPlan) -> list[Case]:
-    cases = [case for file in plan.files for case in expand(Path(file), seed=plan.seed).cases]
-    seen: set[str] = set()
-    for case in cases:
-        if case.id in seen:
-            raise UsageError(
-                f"two of the files name a case '{case.id}'", "give the scenarios different names"
-            )
-        seen.add(case.id)
-    return select(cases, plan.expression, plan.cases)
+def _cases(plan: RunPlan) -> Cases:
+    cases = Cases([])
+    named: set[tuple[str, str]] = set()
+    for file in plan.files:
+        found = expand(Path(file), seed=plan.seed).cases
+        layers = {(layer.scenario, layer.layer) for layer in found.layers}
+        if layers & named and not set(cases.ids()).isdisjoint(found.ids()):
+            twice = next(name for name in found.ids() if name in set(cases.ids()))
+            raise UsageError(f"two of the files name a case '{twice}'", "give the scenarios different names")
+        named |= layers
+        cases = cases.joined(found)
+    if len(cases) > MAX_CASES:
+        raise UsageError(f"{len(cases)} cases; at most {MAX_CASES} are run", "choose some of them with -k")
+    chosen = select(cases, plan.expression, plan.cases)
+    assert isinstance(chosen, Cases)
+    return chosen
 
 
-def _dry_run(cases: list[Case], backend: Backend | None, jobs: int) -> None:
+def _dry_run(cases: Cases, backend: Backend | None, jobs: int) -> None:
+    if len(cases) > many.EACH_UP_TO:
+        many.check_simulated(cases, backend)
+        total = len(cases) * many.mean_s(cases) / jobs
+        say(
+            f"{len(cases)} cases, about {clock(total)} with {jobs} jobs; a row of a table for each, no folder"
+        )
+        return
     context = RunContext(run_id="", backend=backend)
     side_by_side = alone = 0.0
     for case in cases:
-        try:
-            link = resolve_backend(case, context)
-        except CapabilityError as error:
-            say(f"{'not here':>9}  {case.id}  ({error.hint})")
-            continue
-        seconds = estimate.estimate_s(case, link)
+        link, seconds = _estimated(case, context)
         if link is Backend.SIM:
             side_by_side += seconds
         else:
             alone += seconds
-        say(f"{seconds:>7.1f} s  {case.id}  ({link})")
     total = side_by_side / jobs + alone
     say(f"{len(cases)} case{'s' * (len(cases) != 1)}, about {clock(total)} with {jobs} jobs")
+
+
+def _estimated(case: Case, context: RunContext) -> tuple[Backend | None, float]:
+    """Print a case's line and return its link, None where it cannot run here, and the seconds it takes."""
+    try:
+        link = resolve_backend(case, context)
+    except CapabilityError as error:
+        say(f"{'not here':>9}  {case.id}  ({error.hint})")
+        return None, 0.0
+    seconds = estimate.estimate_s(case, link)
+    say(f"{seconds:>7.1f} s  {case.id}  ({link})")
+    return link, seconds
 
 
 def _conclude(outcome: runner.Outcome, folder: RunFolder, *, charts: bool) -> int:
@@ -130,7 +188,7 @@ def _conclude(outcome: runner.Outcome, folder: RunFolder, *, charts: bool) -> in
     trouble = outcome.trouble
     try:
         folder.write_run(outcome.run)
-        if outcome.run.cases:
+        if outcome.run.cases or outcome.run.table is not None:
             from harness import report
 
             reports = report.write(outcome.run, folder.path, charts=charts)

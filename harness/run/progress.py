@@ -33,6 +33,9 @@ class Reporter(Protocol):
     def ended(self, result: CaseResult, estimate_s: float) -> None:
         """Report that a case has ended, and how long it was thought to take."""
 
+    def advanced(self, cases: int, bad: int, estimate_s: float) -> None:
+        """Report that some cases have ended, ``bad`` of them not well, in a run of too many to report each."""
+
     def note(self, text: str) -> None:
         """Report something about the run as a whole."""
 
@@ -92,6 +95,19 @@ class PlainReporter:
                 line += f"  ({clock(self._remaining.seconds(now))} left)"
             self._print(line)
 
+    def advanced(self, cases: int, bad: int, estimate_s: float) -> None:
+        """See Reporter."""
+        self._count += cases
+        self._bad += bad
+        self._remaining.advance(estimate_s)
+        now = time.monotonic()
+        if now - self._said > PLAIN_INTERVAL_S or self._count == self._cases:
+            self._said = now
+            line = f"[{self._count}/{self._cases}] {self._bad} not passed"
+            if self._count < self._cases:
+                line += f"  ({clock(self._remaining.seconds(now))} left)"
+            self._print(line)
+
     def note(self, text: str) -> None:
         """See Reporter."""
         self._print(text)
@@ -118,6 +134,7 @@ class TerminalReporter:
             transient=True,
         )
         self._task = self._progress.add_task("cases", total=None, left="")
+        self._bad = 0
         self._remaining = Remaining(0.0, 0.0)
 
     def begin(self, cases: int, estimate_s: float) -> None:
@@ -133,6 +150,15 @@ class TerminalReporter:
         self._progress.update(self._task, advance=1, left=f"{left} left")
         if result.status is not Status.PASSED:
             self._console.print(f"{MARKS[result.status]:<7} {result.id}: {result.reason}", markup=False)
+
+    def advanced(self, cases: int, bad: int, estimate_s: float) -> None:
+        """See Reporter."""
+        self._bad += bad
+        self._remaining.advance(estimate_s)
+        left = f"{clock(self._remaining.seconds(time.monotonic()))} left"
+        if self._bad:
+            left += f", {self._bad} not passed"
+        self._progress.update(self._task, advance=cases, left=left)
 
     def note(self, text: str) -> None:
         """See Reporter."""

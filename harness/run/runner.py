@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
-import os
 import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,19 +16,21 @@ from harness.analysis.results import CaseResult, RunResult, Status
 from harness.run import verdict
 from harness.run.case import capability, failed_result, resolve_backend, run_case
 from harness.run.context import RunContext
+from harness.run.elsewhere import Carried, Elsewhere, unpack
 from harness.run.environment import describe
 from harness.run.estimate import estimate_s
+from harness.run.groups import Feed
 from harness.run.order import in_turn
+from harness.run.pool import in_pool
 from harness.run.progress import Reporter
 from harness.run.store import RunFolder
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
-from punktfunk.errors import CapabilityError, ResultsError
+from punktfunk.errors import CapabilityError, ClusterError, PunktfunkError, ResultsError
 from punktfunk.process import loading
 
 INLINE_BELOW_S = 1.5
 """Simulations that take less than this altogether are not worth the start of a pool of processes."""
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(slots=True)
@@ -41,8 +39,8 @@ class Outcome:
 
     run: RunResult
     interrupted: bool = False
-    trouble: ResultsError | None = None
-    """Results could not be written; what was finished before is kept."""
+    trouble: PunktfunkError | None = None
+    """What the run could not go on from: results that cannot be written, a cluster that is lost. The rest is kept."""
     reused: int = 0
     """Cases whose earlier results ``--resume`` kept."""
     order: list[str] = field(default_factory=list)
@@ -59,8 +57,9 @@ def run_cases(
     require_quiet: bool = False,
     command: str = "",
     resume: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> Outcome:
-    """Run ``cases`` and return their results in the order of the scenario.
+    """Run ``cases``, here or ``elsewhere``, and return their results in the order of the scenario.
 
     Each case's result is on disk before the next is reported. SIGINT and SIGTERM end the run with what it
     has (``interrupted``); a folder that cannot be written ends it, too (``trouble``). Never raises for a case.
@@ -91,22 +90,33 @@ def run_cases(
                 results[case.id] = earlier
         outcome.reused = len(results)
     waiting = [case for case in cases if case.id not in results]
-    simulated, real = _split(waiting, context)
+    links_there = elsewhere is not None and elsewhere.carries_links
+    simulated, real = _split(waiting, context, links_there=links_there)
     real = in_turn(real)
     costs = {case.id: estimate_s(case, Backend.SIM) for case in simulated}
-    costs |= {case.id: _real_cost(case, context) for case in real}
-    inline = sum(costs[case.id] for case in simulated) < INLINE_BELOW_S or jobs == 1
-    parallel = 1 if inline else jobs
+    costs |= {
+        case.id: estimate_s(case, Backend.TUN) if links_there else _real_cost(case, context) for case in real
+    }
+    inline = elsewhere is None and (sum(costs[case.id] for case in simulated) < INLINE_BELOW_S or jobs == 1)
+    parallel = 1 if inline else jobs if elsewhere is None else elsewhere.slots
     reporter.begin(
         len(waiting),
         sum(costs[c.id] for c in simulated) / parallel + sum(costs[c.id] for c in real),
     )
     try:
-        with _sigterm_interrupts():
-            stream = (
-                _inline(simulated, folder, context) if inline else _pooled(simulated, folder, context, jobs)
+        with sigterm_interrupts():
+            if elsewhere is not None:
+                stream = _brought(elsewhere.cases(simulated, context), folder)
+            elif inline:
+                stream = _inline(simulated, folder, context)
+            else:
+                stream = _pooled(simulated, folder, context, jobs)
+            over_links = (
+                _brought(elsewhere.links(real, context), folder)
+                if elsewhere is not None and links_there
+                else _inline(real, folder, context)
             )
-            for source, share in ((stream, parallel), (_inline(real, folder, context), 1)):
+            for source, share in ((stream, parallel), (over_links, 1)):
                 for result in source:
                     results[result.id] = result
                     folder.write_case(result)
@@ -114,11 +124,10 @@ def run_cases(
     except KeyboardInterrupt:
         outcome.interrupted = True
         run.notes.append(f"Interrupted: {len(results)} of {len(cases)} cases have run.")
-    except ResultsError as error:
+    except (ResultsError, ClusterError) as error:
         outcome.trouble = error
-        run.notes.append(
-            f"Results could not be written: {error.cause}. {len(results)} of {len(cases)} cases have run."
-        )
+        what = "Results could not be written" if isinstance(error, ResultsError) else "The cluster was lost"
+        run.notes.append(f"{what}: {error.cause}. {len(results)} of {len(cases)} cases have run.")
     finally:
         reporter.close()
     run.cases = [results[case.id] for case in cases if case.id in results]
@@ -132,13 +141,22 @@ def run_cases(
     return outcome
 
 
-def _split(cases: Sequence[Case], context: RunContext) -> tuple[list[Case], list[Case]]:
-    """Part the cases that a simulator carries, which may run side by side, from those that need the machine."""
+def _split(
+    cases: Sequence[Case], context: RunContext, *, links_there: bool = False
+) -> tuple[list[Case], list[Case]]:
+    """Part the cases that a simulator carries, which may run side by side, from those that need the machine.
+
+    Where another machine carries links, what this one has says nothing.
+    """
     simulated: list[Case] = []
     real: list[Case] = []
     for case in cases:
+        asked = context.backend or case.spec.link.backend
         try:
-            backend = resolve_backend(case, context)
+            if links_there:
+                backend = Backend.SIM if asked is Backend.SIM else Backend.TUN
+            else:
+                backend = resolve_backend(case, context)
         except CapabilityError:
             backend = Backend.TUN  # run_case says why it cannot run
         (simulated if backend is Backend.SIM else real).append(case)
@@ -158,51 +176,30 @@ def _inline(cases: Sequence[Case], folder: RunFolder, context: RunContext) -> It
         yield run_case(case, folder.case_folder(case), context)
 
 
+def _brought(found: Iterator[tuple[Case, Carried | str]], folder: RunFolder) -> Iterator[CaseResult]:
+    """Keep what came back of cases that ran elsewhere."""
+    for case, answer in found:
+        if isinstance(answer, str):
+            folder.case_folder(case)
+            yield failed_result(case, case.spec.link.backend, Status.FAULT, answer)
+        else:
+            yield unpack(answer, case, folder)
+
+
 def _pooled(cases: Sequence[Case], folder: RunFolder, context: RunContext, jobs: int) -> Iterator[CaseResult]:
     """Run simulations in ``jobs`` spawned processes; a process that dies costs its case, not the run."""
-    queue = list(reversed(cases))
-    while queue:
-        pool = ProcessPoolExecutor(
-            max_workers=min(jobs, len(queue)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(os.getpid(),),
+
+    def submit(pool_submit: Callable[..., Future[CaseResult]], case: Case) -> Future[CaseResult]:
+        return pool_submit(run_case, case, folder.case_folder(case), context)
+
+    for case, result in in_pool(Feed(cases), jobs, submit):
+        yield result or failed_result(
+            case, Backend.SIM, Status.FAULT, "its process died (out of memory, or killed)"
         )
-        running: dict[Future[CaseResult], Case] = {}
-        try:
-            while queue or running:
-                while queue and len(running) < jobs + 1:
-                    case = queue.pop()
-                    running[pool.submit(run_case, case, folder.case_folder(case), context)] = case
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    case = running.pop(future)
-                    yield future.result()
-        except BrokenProcessPool:
-            lost = [case, *running.values()]
-            for gone in lost:
-                yield failed_result(
-                    gone, Backend.SIM, Status.FAULT, "its process died (out of memory, or killed)"
-                )
-        finally:
-            for process in list((pool._processes or {}).values()):
-                # A simulation is native code that sees no signal handler; its result is not wanted any more.
-                if running:
-                    process.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(parent: int) -> None:
-    """Leave Ctrl-C to the runner, and die with it: a killed runner leaves no process behind."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """Treat SIGTERM as Ctrl-C while cases run, so that a CI job that is cancelled keeps its results, too."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -61,7 +61,7 @@ def _lock(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise _cannot("open the run's folder", path, error) from error
+        raise cannot("open the run's folder", path, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -154,7 +154,7 @@ def new_folder(out: Path, names: Sequence[str], *, now: datetime | None = None) 
     try:
         folder.mkdir(parents=True)
     except OSError as error:
-        raise _cannot("make the report folder", folder, error) from error
+        raise cannot("make the report folder", folder, error) from error
     return folder
 
 
@@ -163,7 +163,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise _cannot("make the case's folder", folder, error) from error
+        raise cannot("make the case's folder", folder, error) from error
 
 
 def spec_text(case: Case) -> str:
@@ -179,10 +179,15 @@ def spec_digest(case: Case) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole or not at all, and durably; raise ResultsError that says what to do."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes likewise."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
@@ -190,7 +195,7 @@ def write_atomically(path: Path, text: str) -> None:
         # On a read-only or vanished folder there is nothing to take away.
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise _cannot("write", path, error) from error
+        raise cannot("write", path, error) from error
 
 
 def read_json(path: Path) -> Any:
@@ -211,6 +216,6 @@ _HINTS = {
 }
 
 
-def _cannot(what: str, path: Path, error: OSError) -> ResultsError:
+def cannot(what: str, path: Path, error: OSError) -> ResultsError:
     hint = _HINTS.get(error.errno or 0, "what was finished before is kept")
     return ResultsError(f"cannot {what} {path}: {error.strerror or error}", hint)

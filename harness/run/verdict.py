@@ -107,20 +107,28 @@ def exit_code(run: RunResult, *, interrupted: bool = False) -> int:
 
 
 def _verdict(run: RunResult, *, interrupted: bool, needed: bool, optional: Collection[str]) -> Status:
-    states = [case.status for case in run.cases]
-    if Status.FAULT in states:
-        return Status.FAULT
-    if Status.FAILED in states or not all(check.passed for check in run.checks):
-        return Status.FAILED
-    if interrupted:
-        return Status.INTERRUPTED
+    states = {case.status for case in run.cases}
     unsupported = [case.id for case in run.cases if case.status is Status.UNSUPPORTED]
     # What --require-quiet refused was asked for and is not there, also where cases may be left out.
     refused = any(case.status is Status.UNSUPPORTED and disbelief(case) for case in run.cases)
     missed = refused or (needed and any(name not in optional for name in unsupported))
-    if unsupported and (missed or len(unsupported) == len(states)):
-        return Status.UNSUPPORTED
-    return Status.PASSED
+    return of(
+        states,
+        checks_hold=all(check.passed for check in run.checks),
+        interrupted=interrupted,
+        missed=bool(unsupported) and (missed or len(unsupported) == len(run.cases)),
+    )
+
+
+def of(states: Collection[Status], *, checks_hold: bool, interrupted: bool, missed: bool) -> Status:
+    """Return how a run ended: ``states`` are those of its cases, ``missed`` says that too little of it could run."""
+    if Status.FAULT in states:
+        return Status.FAULT
+    if Status.FAILED in states or not checks_hold:
+        return Status.FAILED
+    if interrupted:
+        return Status.INTERRUPTED
+    return Status.UNSUPPORTED if missed else Status.PASSED
 
 
 def _not_run(cases: Iterable[CaseResult]) -> list[str]:

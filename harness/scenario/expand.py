@@ -8,20 +8,18 @@ whose values are mappings moves several names together, one row a value; its fir
 from __future__ import annotations
 
 import copy
-import hashlib
-import itertools
-import json
+import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
+from harness.scenario.case import Case, case_seed, slug
 from harness.scenario.diagnostics import Problem, did_you_mean, scenario_error
 from harness.scenario.document import Node, Scalar, merge, parse
-from harness.scenario.expectations import expectation_problems
+from harness.scenario.matrix import REFERENCE, Cases, LayerCases
 from harness.scenario.model import (
     AXIS_NAME,
     LAYER_NAME,
@@ -29,36 +27,15 @@ from harness.scenario.model import (
     SESSION_KEYS,
     Layer,
     Scenario,
-    Session,
 )
 from harness.scenario.validation import known_keys, problems_of
 from punktfunk.printable import printable
 
-MAX_CASES = 20_000
+__all__ = ["MAX_CASES", "Case", "Cases", "Plan", "case_seed", "expand", "slug"]
+
+MAX_CASES = 1_000_000
 """A matrix that is larger than this is taken for a mistake."""
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _VARIED_KEYS = ("description", "for", "repeats")
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One point of a scenario's matrix, one repeat of it: everything that is needed to run it again."""
-
-    id: str
-    """Unique in its run and safe as a folder name: ``loss-sweep.matrix.loss=2,fec=20``."""
-    scenario: str
-    spec: Session
-    seed: int
-    """Derived from the scenario's seed, the case's parameters and its repeat: a new value moves no other. An axis that
-    chooses the protocol is no such parameter: two wires meet the same losses."""
-    params: dict[str, Any] = field(default_factory=dict)
-    """The matrix values as they were written, by axis; of an axis of rows its first name."""
-    layer: str = ""
-    repeat: int = 0
-    file: str = ""
-    """The scenario's path as it was given, for the command that replays this case."""
-    run_seed: int | None = None
-    """The seed that was given instead of the scenario's own; None when none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +48,7 @@ class Plan:
     seed: int
     layers: dict[str, str]
     """Descriptions of the layers by name; one entry "" for a scenario without layers."""
-    cases: tuple[Case, ...]
+    cases: Cases
 
 
 def expand(path: Path, *, seed: int | None = None) -> Plan:
@@ -104,11 +81,14 @@ def expand(path: Path, *, seed: int | None = None) -> Plan:
         raise scenario_error(problems)
     name = head.name or re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "scenario"
     run_seed, seed = seed, head.seed if seed is None else seed
-    cases: list[Case] = []
-    for layer_name, tree in (
-        {n: merge(base, layer) for n, layer in layers.items()}.items() if layers else [("", base)]
-    ):
-        cases += _layer_cases(tree, name, layer_name, seed, str(path), problems)
+    found = [
+        _layer_cases(
+            tree, problems, scenario=name, layer=layer_name, seed=seed, run_seed=run_seed, file=str(path)
+        )
+        for layer_name, tree in (
+            {n: merge(base, layer) for n, layer in layers.items()}.items() if layers else [("", base)]
+        )
+    ]
     if problems:
         raise scenario_error(problems)
     return Plan(
@@ -117,25 +97,8 @@ def expand(path: Path, *, seed: int | None = None) -> Plan:
         file=str(path),
         seed=seed,
         layers={n: str(_text(layer, "description")) for n, layer in layers.items()} or {"": head.description},
-        cases=tuple(replace(case, run_seed=run_seed) for case in cases),
+        cases=Cases([cases for cases in found if cases is not None]),
     )
-
-
-def case_seed(seed: int, scenario: str, layer: str, params: dict[str, Any], repeat: int) -> int:
-    """Return a case's seed, below 2^53 so that every JSON reader keeps it exact."""
-    text = json.dumps(
-        [seed, scenario, layer, sorted(params.items()), repeat], separators=(",", ":"), default=str
-    )
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 11
-
-
-def slug(value: Scalar) -> str:
-    """Write an axis value so that it can stand in a folder's name: ``2 %`` gives ``2``."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return re.sub(r"[^A-Za-z0-9._+-]+", "", str(value).replace("%", "")) or "x"
 
 
 def _with_bases(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node | None:
@@ -187,9 +150,17 @@ def _head(root: Node, problems: list[Problem]) -> Scenario | None:
         return None
 
 
-def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
-    tree: Node, scenario: str, layer: str, seed: int, file: str, problems: list[Problem]
-) -> list[Case]:
+def _layer_cases(
+    tree: Node,
+    problems: list[Problem],
+    *,
+    scenario: str,
+    layer: str,
+    seed: int,
+    run_seed: int | None,
+    file: str,
+) -> LayerCases | None:
+    """Return the cases of one layer; add what is wrong with it to ``problems`` and return None."""
     before = len(problems)
     axes = _axes(tree, problems)
     body = _subtree(tree, SESSION_KEYS)
@@ -199,54 +170,17 @@ def _layer_cases(  # noqa: PLR0917 - one argument for each coordinate of a case
     except ValidationError as error:
         problems += problems_of(error, Layer, tree)
         repeats = 1
-    total = repeats
-    for rows in axes.values():
-        total *= len(rows)
+    total = repeats * math.prod(len(rows) for rows in axes.values())
     if total > MAX_CASES:
         at = tree.mapping["for"].key_at if "for" in tree.mapping else None
         problems.append(Problem(at or tree.at, f"the matrix has {total} cases; at most {MAX_CASES} are run"))
     if len(problems) > before:
-        return []
-    cases = []
-    wires = _wire_axes(body, axes)
-    for point in itertools.product(*axes.values()):
-        names: dict[str, Node] = {name: node for row in point for name, node in row.items()}
-        varied = _substitute(body, names)
-        try:
-            spec = Session.model_validate(varied.plain())
-        except ValidationError as error:
-            problems += problems_of(error, Session, varied)
-            problems += expectation_problems(varied)
-            continue
-        problems += _semantic_problems(spec, varied)
-        # A row is known by its first name: what else it sets follows from that and is no axis of a table.
-        labels = [next(iter(row.items())) for row in point]
-        params = {name: node.value for name, node in labels}
-        drawn = {name: value for name, value in params.items() if name not in wires}
-        label = ",".join(f"{name}={slug(_scalar(node))}" for name, node in labels)
-        for repeat in range(repeats):
-            parts = [scenario, layer, label + (f",repeat={repeat}" if repeats > 1 else "")]
-            cases.append(
-                Case(
-                    id=_folder_name(".".join(part.strip(",") for part in parts if part)),
-                    scenario=scenario,
-                    spec=spec,
-                    seed=case_seed(seed, scenario, layer, drawn, repeat),
-                    params=params,
-                    layer=layer,
-                    repeat=repeat,
-                    file=file,
-                )
-            )
+        return None
+    cases = LayerCases(
+        body, axes, repeats=repeats, scenario=scenario, layer=layer, seed=seed, file=file, run_seed=run_seed
+    )
+    problems += cases.check()
     return cases
-
-
-def _wire_axes(body: Node, axes: dict[str, list[dict[str, Node]]]) -> set[str]:
-    """Return the names by which cases are told apart that choose nothing but their protocol."""
-    if "protocol" not in body.mapping:
-        return set()
-    named = set(_REFERENCE.findall(body.mapping["protocol"].text))
-    return {next(iter(rows[0])) for rows in axes.values() if rows[0].keys() <= named}
 
 
 def _axes(tree: Node, problems: list[Problem]) -> dict[str, list[dict[str, Node]]]:
@@ -318,7 +252,7 @@ def _check_references(
     for node in body.scalars():
         if not isinstance(node.value, str):
             continue
-        for match in _REFERENCE.finditer(node.value):
+        for match in REFERENCE.finditer(node.value):
             used.add(match[1])
             if match[1] in written - set(names):
                 continue  # the axis itself is wrong, which is said where it stands
@@ -341,35 +275,6 @@ def _check_references(
             )
 
 
-def _substitute(node: Node, names: dict[str, Node]) -> Node:
-    if isinstance(node.value, dict):
-        value: Any = {key: _substitute(child, names) for key, child in node.value.items()}
-    elif isinstance(node.value, list):
-        value = [_substitute(child, names) for child in node.value]
-    elif isinstance(node.value, str) and "${" in node.value:
-        whole = _REFERENCE.fullmatch(node.value.strip())
-        if whole:
-            found = copy.copy(names[whole[1]])
-            found.key_at = node.key_at
-            return found
-        value = _REFERENCE.sub(lambda match: names[match[1]].text, node.value)
-    else:
-        return node
-    changed = copy.copy(node)
-    changed.value = value
-    return changed
-
-
-def _semantic_problems(spec: Session, tree: Node) -> Iterator[Problem]:
-    """What the models cannot see: how parts that are each right go together."""
-    end = spec.media.duration_ns
-    for index, event in enumerate(spec.events):
-        if event.at.ns >= end:
-            at = tree.find(("events", index, "at")).at
-            yield Problem(at, f"the event is at {event.at}, the stream ends after {end / 1e9:g} s")
-    yield from expectation_problems(tree)
-
-
 def _subtree(node: Node, keys: Sequence[str]) -> Node:
     part = copy.copy(node)
     part.value = {key: child for key, child in node.mapping.items() if key in keys}
@@ -386,10 +291,3 @@ def _text(node: Node, key: str) -> str:
 
 def _scalar(node: Node) -> Scalar:
     return node.value if not isinstance(node.value, dict | list) else None
-
-
-def _folder_name(name: str) -> str:
-    """Keep a name below what file systems take (255 bytes), unique by a hash of the whole."""
-    if len(name) <= 160:
-        return name
-    return f"{name[:140]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from harness.scenario.case import Case
 from harness.scenario.diagnostics import did_you_mean
-from harness.scenario.expand import Case
+from harness.scenario.matrix import Cases
 from punktfunk.errors import UsageError
 
 _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
 Predicate = Callable[[str], bool]
+_SPELLED_UP_TO = 20_000
+"""Cases among which the nearest name is looked for: in a million that takes minutes."""
 
 
 def compile_expression(text: str) -> Predicate:
@@ -29,21 +33,39 @@ def compile_expression(text: str) -> Predicate:
     return predicate
 
 
-def select(cases: Iterable[Case], expression: str = "", ids: Sequence[str] = ()) -> list[Case]:
-    """Return the cases that an expression selects, or exactly those named; raise UsageError for none."""
-    known = list(cases)
+def select(cases: Sequence[Case], expression: str = "", ids: Sequence[str] = ()) -> Sequence[Case]:
+    """Return the cases that an expression selects, or exactly those named; raise UsageError for none.
+
+    Of :class:`~harness.scenario.matrix.Cases` the same, and none is made for it.
+    """
     if ids:
-        by_id = {case.id: case for case in known}
-        for wanted in ids:
-            if wanted not in by_id:
-                hint = did_you_mean(wanted, by_id, otherwise="--list shows the cases")
-                raise UsageError(f"there is no case '{wanted}'", hint)
-        return [by_id[wanted] for wanted in ids]
-    predicate = compile_expression(expression)
-    chosen = [case for case in known if predicate(case.id)]
-    if not chosen:
-        raise UsageError(f"-k {expression!r} selects none of {len(known)} cases", "--list shows their names")
-    return chosen
+        wanted = set(ids)
+        by_id = {name: number for number, name in enumerate(_ids(cases)) if name in wanted}
+        for name in ids:
+            if name not in by_id:
+                near = list(_ids(cases)) if len(cases) <= _SPELLED_UP_TO else []
+                raise UsageError(
+                    f"there is no case '{name}'", did_you_mean(name, near, otherwise="--list shows the cases")
+                )
+        return _at(cases, [by_id[name] for name in ids])
+    if not expression.strip():
+        numbers: Sequence[int] = range(len(cases))
+    else:
+        predicate = compile_expression(expression)
+        numbers = array("Q", (number for number, name in enumerate(_ids(cases)) if predicate(name)))
+    if not numbers:
+        raise UsageError(f"-k {expression!r} selects none of {len(cases)} cases", "--list shows their names")
+    return _at(cases, numbers)
+
+
+def _ids(cases: Sequence[Case]) -> Iterator[str]:
+    return cases.ids() if isinstance(cases, Cases) else (case.id for case in cases)
+
+
+def _at(cases: Sequence[Case], numbers: Sequence[int]) -> Sequence[Case]:
+    if isinstance(cases, Cases):
+        return cases.chosen(numbers)
+    return [cases[number] for number in numbers]
 
 
 def _either(tokens: list[str], text: str) -> tuple[Predicate, list[str]]:

@@ -70,8 +70,9 @@ def test_the_probabilities_are_those_of_the_binomial(
     [
         ("harness", {"numpy", "pydantic"}),
         ("harness.cli", {"numpy", "scipy", "matplotlib", "jinja2", "ruamel.yaml", "pandas", "pyarrow"}),
-        ("harness.run.launch", {"scipy.stats", "matplotlib", "jinja2", "pandas"}),
-        ("harness.run.case", {"scipy.stats", "matplotlib", "jinja2", "pandas"}),
+        ("harness.run.launch", {"scipy.stats", "matplotlib", "jinja2", "pandas", "pyarrow", "distributed"}),
+        ("harness.run.case", {"scipy.stats", "matplotlib", "jinja2", "pandas", "pyarrow"}),
+        ("harness.run.groups", {"scipy.stats", "matplotlib", "jinja2", "pandas", "pyarrow", "distributed"}),
         ("harness.link.pump", {"numpy", "scipy", "pydantic"}),
     ],
 )

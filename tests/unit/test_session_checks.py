@@ -192,6 +192,20 @@ def test_a_lost_frame_that_no_key_frame_follows_is_found_in_any_of_the_seeds() -
     assert not recovery_checks(SPEC, [late])[0].passed
 
 
+def test_a_client_that_hears_nothing_any_more_owes_no_request() -> None:
+    """A burst that lasts to the end of the stream: what it misses, a client learns from what comes after."""
+    silent = streamed()
+    silent["client_status"][60:] = 1
+    [check] = recovery_checks(SPEC, [silent])
+    assert (check.passed, check.expected) == (True, "0 frames")
+    silent["packets_received"][84] = 1
+    assert recovery_checks(SPEC, [silent])[0].expected == "10 frames", (
+        "to 69: later is too late to be answered"
+    )
+    silent["packets_received"][84:86] = [-1, 1]
+    assert recovery_checks(SPEC, [silent])[0].expected == "0 frames", "heard of when there is no time left"
+
+
 def test_nothing_is_asked_of_a_session_that_asks_for_no_key_frames_or_has_no_others() -> None:
     keys = session({"loss": "5 %"}, media={"source": "synthetic", "frames": 100, "key_interval": 0})
     deaf = session({"loss": "5 %"}, stream={"recovery": False})
