@@ -40,6 +40,8 @@ MAX_NAME_BYTES: Final = 200
 _ABOUT: Final = "about.json"
 _FRAMES: Final = re.compile(r"frames/([0-9]{1,5})\.parquet")
 _MAX_ABOUT_BYTES: Final = 4096
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""What our export writes. Of the others Python unpacks each piece whole, however much a piece of a bomb makes."""
 _END: Final = b"PK\x05\x06"
 _END_BYTES: Final = 22
 _LOCATOR: Final = b"PK\x06\x07"
@@ -168,6 +170,8 @@ def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
             raise _wrong(file, f"'{printable(name, 100)}' does not belong into it")
         if name in found:
             raise _wrong(file, f"{name} is in it twice")
+        if member.compress_type not in _METHODS:
+            raise _wrong(file, f"{name} is compressed by another method than ours")
         if name.startswith("frames/") and member.file_size > MAX_FRAMES_BYTES:
             raise _wrong(file, f"{name} has {member.file_size} bytes, more than {MAX_FRAMES_BYTES}")
         found[name] = member
@@ -183,7 +187,9 @@ def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
     if member.file_size > limit:
         raise zipfile.BadZipFile(f"{member.filename} has {member.file_size} bytes, more than {limit}")
-    return archive.read(member)
+    with archive.open(member) as packed:
+        # All of it at once would be unpacked before it is cut to the length that the member says it has.
+        return packed.read(member.file_size)
 
 
 def _check_about(file: Path, archive: zipfile.ZipFile) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -312,6 +313,33 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     content[place + 24 : place + 28] = (exchange.MAX_FRAMES_BYTES + 1).to_bytes(4, "little")
     file.write_bytes(content)
     refused(file, tmp_path, r"frames/1\.parquet has 536870913 bytes")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_of_another_method_is_refused_before_it_is_unpacked(method: int, tmp_path: Path) -> None:
+    """Python unpacks a piece of such a member whole, and some bytes of bzip2 make gigabytes."""
+    file = exported(tmp_path, document())
+    with zipfile.ZipFile(file, "a", method) as archive:
+        archive.writestr("frames/1.parquet", b"x")
+    refused(file, tmp_path, r"frames/1\.parquet is compressed by another method")
+
+
+def test_no_more_is_unpacked_than_a_member_says_it_has(tmp_path: Path) -> None:
+    """A member of 64 MiB whose length is given as 100 bytes: it is refused, without 64 MiB of memory."""
+    file = repacked(
+        exported(tmp_path, document()), lambda members: members.update({"about.json": bytes(64 << 20)})
+    )
+    content = bytearray(file.read_bytes())
+    place = content.rindex(b"about.json") - 46
+    assert content[place : place + 4] == b"PK\x01\x02"
+    content[place + 24 : place + 28] = (100).to_bytes(4, "little")
+    file.write_bytes(content)
+    tracemalloc.start()
+    try:
+        refused(file, tmp_path, "is no exported run")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_archive_that_is_not_as_ours_is_refused_before_its_members_are_listed(tmp_path: Path) -> None:
