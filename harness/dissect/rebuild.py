@@ -35,7 +35,7 @@ class BlockFound:
     data: list[bytes] = field(default_factory=list)
     """All data shards; empty where they cannot be had."""
     why: str = ""
-    """Why the core's FEC refused."""
+    """Why nothing was made of it: the core's FEC refused, or it would have been too much."""
 
 
 class FramePackets:
@@ -78,6 +78,10 @@ class FramePackets:
             if of == at and index in block.came and len(plain) >= end
         }
         if len(came) < block.k:
+            return found
+        if (block.k + block.m) * stream.shard_bytes > MAX_KEPT_BYTES:
+            # A packet of a few bytes may say that there are 65,534 recovery shards, which FEC would all make.
+            found.why = f"its {block.k + block.m:,} shards would have more than {MAX_KEPT_BYTES >> 20} MiB"
             return found
         scheme: FecScheme = "gf16" if stream.scheme and not stream.is_gamestream else "gf8"
         try:

@@ -140,7 +140,8 @@ def said(console: Console, survey: Survey) -> None:
     telling = [words for words in survey.said if not words.text.startswith(_ROUTINE)]
     for words in telling[:_SAID_SHOWN]:
         who = "host" if words.from_host else "client"
-        table.add_row(milliseconds(words.time_ns, survey.first_ns), who, printable(words.text))
+        # As Text: a string would be read as rich's markup, and a peer's brackets end the program or are not shown.
+        table.add_row(milliseconds(words.time_ns, survey.first_ns), who, Text(printable(words.text)))
     console.print()
     console.print(table)
     more = len(survey.said) - len(telling[:_SAID_SHOWN]) + survey.said_beyond

@@ -96,7 +96,7 @@ def _did(found: BlockFound) -> str:
     if not block.whole:
         did = f"not recoverable: {block.k - len(block.came)} more shards of any kind were needed"
     elif found.why:
-        did = f"recoverable, but the core's FEC says: {found.why}"
+        did = f"recoverable, but not recovered: {found.why}"
     elif found.rebuilt:
         did = f"recoverable, and recovered: FEC gives data shards {_ranges(found.rebuilt)}"
     elif block.rebuilt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,37 @@ def test_numbers_say_what_is_missing_came_twice_or_after_a_later_one(
     found = numbers(*came)
     assert (found.missing, found.duplicates, found.reordered) == (missing, twice, reordered)
     assert numbers().missing == 0
+
+
+def test_fec_makes_no_more_than_a_frame_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One packet of a capture that says it has 65,534 recovery shards would be 4 GB of them."""
+    from harness.dissect import rebuild
+    from harness.dissect.reading import Row
+    from harness.dissect.streams import Stream
+    from harness.dissect.wires import Kind, Video
+
+    monkeypatch.delattr(rebuild, "fec_encode")
+    shard = replace(SHARD, k=1, m=65_534)
+    stream = Stream(1, ("::1", 1), ("::1", 2), Kind.PLAIN, shard_bytes=60_000, scheme=1)
+    stream.frames[5] = frame()
+    stream.frames[5].add(shard, 10)
+    kept = rebuild.FramePackets(1, 5)
+    kept.see(Row(1, 10, stream, 60_040, "data", Video(0, 32, shard, bytes(60_040), frame=5)))
+    blocks = kept.blocks(stream)
+    assert blocks[0].why == "its 65,535 shards would have more than 128 MiB"
+    assert kept.access_unit(stream, blocks) is None
+
+
+def test_brackets_in_what_a_peer_says_are_shown_and_no_markup() -> None:
+    from harness.dissect import show
+    from harness.dissect.quic import Said
+    from harness.dissect.reading import Survey
+    from punktfunk.rich_terminal import Console
+
+    words = "close 0x1 gone [/red] [bold]x"
+    out = io.StringIO()
+    show.said(
+        Console(width=show.WIDTH, file=out, highlight=False),
+        Survey(Path("a.pcapng"), said=[Said(1, True, words)]),
+    )
+    assert words in out.getvalue()
