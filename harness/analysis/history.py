@@ -35,6 +35,8 @@ PENALTY: Final = 2.0
 """Cost of a further level, times the logarithm of the number of runs; ranks have the variance 1."""
 ANY_MACHINE: Final = "any machine"
 """In place of a machine class for what is the same on all."""
+_TIMES: Final = frozenset(name for name, row in METRICS.items() if row.group in {"latency", "cost"})
+"""Figures that a busy machine moves."""
 MAX_SERIES: Final = 200_000
 
 Verdict = Literal["regression", "improvement", "changed"]
@@ -143,12 +145,23 @@ def history(
 ) -> History:
     """Return the series of every figure that matches, with the changes in it.
 
-    ``scenario`` and ``metrics`` are patterns (``encode_*``). Runs of no commit, and cases that neither passed nor
-    failed, are left out. Raises :class:`ResultsError` where nothing is left.
+    ``scenario`` and ``metrics`` are patterns (``encode_*``). Runs of no commit, cases that neither passed nor failed,
+    and times of a machine that was not quiet, are left out. Raises :class:`ResultsError` where nothing is left.
     """
     cases = results.read(
         "cases",
-        ["scenario", "seed", "protocol", "backend", "status", "started", "git", "machine_class"],
+        [
+            "scenario",
+            "seed",
+            "protocol",
+            "backend",
+            "status",
+            "started",
+            "git",
+            "machine_class",
+            "quiet",
+            "others",
+        ],
     )
     cases = cases[cases["status"].isin(["passed", "failed"]) & cases["git"].notna()]
     cases = cases[[fnmatchcase(name, scenario) for name in cases["scenario"].astype(object)]]
@@ -191,6 +204,8 @@ def _joined(cases: pd.DataFrame, figures: pd.DataFrame, order: Sequence[str]) ->
     )
     rows = values.merge(plain, on=["run", "case"])
     rows = rows[np.isfinite(rows["value"])]
+    # What a machine that was not quiet took for something is no figure of the program.
+    rows = rows[rows["quiet"].fillna(value=True).astype(bool) | ~rows["metric"].isin(_TIMES)]
     exact = (rows["backend"] == "sim") & rows["metric"].map(lambda name: METRICS[name].deterministic)
     machine = rows["machine_class"].fillna("unknown").where(~exact, ANY_MACHINE)
     found: pd.DataFrame = rows.assign(exact=exact, machine=machine)
@@ -316,6 +331,7 @@ def _verdict(metric: str, before: float, after: float) -> Verdict:
 # --- the machine --------------------------------------------------------------------------------------------
 
 TIMERS: Final = "lateness of the link's timers, 99th percentile (ms)"
+OTHERS: Final = "CPUs that other processes took, worst case (%)"
 SPREAD: Final = "distance of wall-clock medians from their level (%)"
 
 
@@ -334,6 +350,14 @@ def _machines(
         place = places[str(rows["git"].iloc[0])]
         found.setdefault(str(machine), {}).setdefault(TIMERS, []).append(
             (place, float(rows["late_p99"].median()))
+        )
+    shares_of_others = cases[["run", "git", "machine_class", "others"]].dropna()
+    for (machine, _), rows in shares_of_others.groupby(
+        [shares_of_others["machine_class"].astype(object), "run"], observed=True
+    ):
+        place = places[str(rows["git"].iloc[0])]
+        found.setdefault(str(machine), {}).setdefault(OTHERS, []).append(
+            (place, float(rows["others"].max()) * 100)
         )
     spreads: dict[tuple[str, int], list[float]] = {}
     for each in series:

@@ -117,6 +117,8 @@ started | time | UTC | start of the run
 git | name |  | commit that the run was made from, + for changes on top
 machine_class | name |  | class of machines whose times compare
 kernel | name |  | release of the kernel
+quiet | flag |  | whether the machine was quiet; absent in a simulation and in older results
+others | number | fraction | share of all CPUs that other processes took meanwhile; absent likewise
 params | text | JSON | values of the scenario's axes, from which the columns axis_… are made
 theory_recovery | number | fraction | share of complete frames that theory expects
 theory_recovery_low | number | fraction | lower end of the band that 95 % of measurements fall into

@@ -84,6 +84,8 @@ def _case(case: CaseResult, about: Mapping[str, Any]) -> Iterator[dict[str, Any]
         "digest": printable(case.digest) or None,
         "checks": len(case.checks),
         "checks_failed": sum(not check.passed for check in case.checks),
+        "quiet": None if case.machine is None else case.machine.quiet,
+        "others": None if case.machine is None else _number(case.machine.others),
         "params": _params(case),
         **theory,
     }

@@ -22,6 +22,7 @@ from tests.support.hostile_text import ATTACK, harm
 VERSIONS = Path(__file__).parent / "versions"
 SIM, TUN = "two-links.virtual", "two-links.sockets"
 COMMITS = 16
+QUIET = {"quiet": True, "seconds": 5.0, "cpus": 2, "others": 0.0, "others_worst": 0.0, "own": 0.5}
 
 
 def document(version: int = 2) -> dict[str, Any]:
@@ -258,6 +259,31 @@ def test_another_seed_or_protocol_is_another_series(tmp_path: Path) -> None:
     found = followed(tmp_path)
     assert found.changes == []
     assert sum(each.key.metric == "frames_complete" and each.exact for each in found.series) == 3
+
+
+def test_times_of_a_machine_that_was_not_quiet_are_left_out_and_its_noise_is_shown(tmp_path: Path) -> None:
+    for commit in range(12):
+        content = document()
+        content["run_id"] = f"run-{commit:02d}"
+        content["started"] = f"2026-11-{commit + 1:02d}T00:00:00+00:00"
+        content["environment"]["git"] = name_of(commit)
+        busy = commit >= 6
+        content["cases"][1]["machine"] = QUIET | {"quiet": not busy, "others": 0.4 if busy else 0.01}
+        times(content)["seal_p50"] = {"value": (4.0 if busy else 2.0) + commit / 1000, "unit": "ms"}
+        content["cases"][1]["metrics"]["frames_complete"]["value"] += commit
+        keep(tmp_path, content)
+    results = harness.load(tmp_path)
+    live = results.cases[results.cases["backend"] == "tun"]
+    assert live["quiet"].tolist() == [True] * 6 + [False] * 6
+    assert results.cases[results.cases["backend"] == "sim"]["quiet"].isna().all()
+    found = followed(tmp_path, "seal_p50", "frames_complete")
+    [seal] = [each for each in found.series if each.key.metric == "seal_p50"]
+    assert seal.values.size == 6
+    assert seal.changes == []
+    assert [each.values.size for each in found.series if each.key.metric == "frames_complete"] == [12, 12]
+    [measured] = found.machine.values()
+    assert [share for _, share in measured[history.OTHERS]] == pytest.approx([1.0] * 6 + [40.0] * 6)
+    assert history.OTHERS in page.render(found)
 
 
 # --- the order of commits -----------------------------------------------------------------------------------
