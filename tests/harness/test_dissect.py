@@ -131,6 +131,7 @@ def test_a_capture_that_begins_in_mid_stream_has_lost_nothing_of_what_was_before
     assert stream.numbers.missing == 0
     counters = found.received[1].counters
     assert (counters["packets_lost"], counters["frames_complete"]) == (0, len(stream.frames))
+    assert counters["frames_unrecoverable"] == 0
 
 
 def test_damage_cuts_and_strange_packets_are_said_and_the_rest_is_shown(tmp_path: Path, run: Run) -> None:
@@ -180,6 +181,26 @@ def test_no_secret_of_a_session_is_shown(tmp_path: Path, run: Run) -> None:
         code, said = run(tmp_path / "client.pcapng", "--keys", tmp_path / "keys.log", *words)
         assert code == 0
         assert not [secret for secret in secrets if secret in said], words
+
+
+def test_a_packet_that_was_captured_in_part_is_cut_and_not_forged(tmp_path: Path, run: Run) -> None:
+    [sent, *_others] = Stream(_core.StreamConfig(key=KEY), [2_000]).packets()
+    packet = sent.packet()
+    head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 96, 101)
+    path = tmp_path / "a.pcap"
+    path.write_bytes(head + struct.pack("<IIII", 1, 0, 96, len(packet)) + packet[:96])
+    [stream] = survey(path, KEY).streams
+    assert (stream.numbers.distinct, dict(stream.unread)) == (1, {"sealed": 1})
+    code, said = run(path, "--packets", "--key", KEY.hex())
+    assert (code, "cut to 68 bytes" in said, "authenticate" in said) == (0, True, False)
+
+
+def test_each_datagram_of_a_handshake_is_read(tmp_path: Path, run: Run) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        recorded_session.record(tmp_path, patch)
+    code, said = run(tmp_path / "client.pcapng", "--packets", "--limit", "17", "-k", "kind == QUIC")
+    assert (code, "Initial: ClientHello" in said, "ServerHello" in said) == (0, True, True)
+    assert "malformed" not in said
 
 
 @pytest.mark.parametrize(
