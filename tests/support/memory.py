@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +30,8 @@ def open_descriptors() -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             found.append(str(entry.readlink()))
     return sorted(found)
+
+
+def opened_since(before: list[str]) -> list[str]:
+    """Return what this process has open now and had not before; what other tests have left may be closed meanwhile."""
+    return sorted((Counter(open_descriptors()) - Counter(before)).elements())

@@ -39,7 +39,7 @@ from punktfunk.media.sources.still import StillSource
 from punktfunk.media.types import AccessUnit
 from punktfunk.mgmt.live import Handover as HandoverInfo
 from punktfunk.units import Mode
-from tests.support.memory import memory_file, open_descriptors
+from tests.support.memory import memory_file, open_descriptors, opened_since
 
 TILED = (1 << 56) + 2
 IMPORTS = DmaBufImports({XRGB8888: (TILED, LINEAR), NV12: (TILED,)})
@@ -205,7 +205,7 @@ def test_a_linear_dma_buf_can_be_had_in_memory_and_another_cannot() -> None:
             picture.memory.let_go()
             with pytest.raises(DmaBufError, match="has gone"):
                 in_memory(picture)
-    assert open_descriptors() == before
+    assert opened_since(before) == []
 
 
 class DeviceSource:
@@ -303,7 +303,7 @@ def test_the_last_picture_of_a_source_that_has_gone_is_shown_as_far_as_it_can_be
         assert set(plane_view(still.picture, 1).ravel()) == {128}
         buffer.memory.let_go()
         assert set(StillSource(RawFrame(buffer, 0, 0), "").capture().luma.ravel()) == {16 // 4 + 12}
-    assert open_descriptors() == before
+    assert opened_since(before) == []
 
 
 def test_the_way_is_in_the_session_s_report_and_in_the_log_once_whatever_a_desktop_does() -> None:

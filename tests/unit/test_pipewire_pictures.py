@@ -16,7 +16,7 @@ from punktfunk.desktop.pipewire.pictures import Picture, PictureBuffer, Place
 from punktfunk.errors import DmaBufError, MediaError
 from punktfunk.media.dma_buf import LINEAR, NV12, XRGB8888
 from punktfunk.media.shared_memory import Scratch
-from tests.support.memory import memory_file, open_descriptors
+from tests.support.memory import memory_file, open_descriptors, opened_since
 from tests.support.spa import spa_buffer
 
 TILED = (1 << 56) + 2
@@ -30,7 +30,7 @@ CONTENT = bytes(range(256)) * 32
 def _nothing_is_left_open() -> Iterator[None]:
     before = open_descriptors()
     yield
-    assert open_descriptors() == before
+    assert opened_since(before) == []
 
 
 @pytest.fixture(params=[True, False], ids=["sealed", "not sealed"])

@@ -12,7 +12,7 @@ import pytest
 from punktfunk.errors import DmaBufError, MediaError
 from punktfunk.media import shared_memory
 from punktfunk.media.shared_memory import Scratch, can_shrink, is_dma_buf, open_memory
-from tests.support.memory import memory_file, open_descriptors
+from tests.support.memory import memory_file, open_descriptors, opened_since
 
 SYNC = 0x40086200
 BEGIN, END = 1, 1 | 4
@@ -147,7 +147,7 @@ def test_what_a_mapping_keeps_open_goes_with_the_last_view_of_it() -> None:
         del memory, buffer
     assert bytes(view) == CONTENT, "although everything else has gone"
     view.release()
-    assert open_descriptors() == before
+    assert opened_since(before) == []
 
 
 def test_a_device_whose_memory_cannot_be_mapped_is_told_from_other_memory() -> None:

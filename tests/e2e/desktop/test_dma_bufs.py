@@ -20,7 +20,7 @@ from punktfunk.media.dma_buf import LINEAR, DmaBufImports
 from punktfunk.media.handover import Way
 from punktfunk.units import Mode
 from tests.support.importing_encoder import BOTH, UPSIDE_DOWN, ImportingEncoder
-from tests.support.memory import open_descriptors
+from tests.support.memory import open_descriptors, opened_since
 from tests.support.pipewire_producer import CROP, Server
 from tests.support.pipewire_producer import Producer as PipeWireProducer
 from tests.support.waiting import eventually
@@ -93,7 +93,7 @@ def _nothing_is_left_open(server: Server) -> Iterator[None]:
         pass  # what the library opens once and for all
     before = open_descriptors()
     yield
-    eventually(lambda: open_descriptors() == before, "all that was opened is closed again")
+    eventually(lambda: not opened_since(before), "all that was opened is closed again")
 
 
 def see(stream: Stream, producer: PipeWireProducer, way: Way | None = None, **more: Any) -> None:
