@@ -306,8 +306,11 @@ def signed_rank(x: FloatArray) -> float:
     """Return the one-sided p-value of Wilcoxon's signed-rank test that ``x`` lies above 0; 1 where nothing differs."""
     if x.size == 0 or not np.any(x):
         return 1.0
-    if np.all(x >= 0):  # exact whatever ties there are, for which SciPy approximates
+    # Exact whatever ties there are, for which SciPy approximates or counts all permutations.
+    if np.all(x >= 0):
         return 0.5 ** int(np.count_nonzero(x))
+    if np.all(x <= 0):
+        return 1.0
     from scipy import stats as sps
 
     return float(sps.wilcoxon(x, alternative="greater").pvalue)

@@ -11,6 +11,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,7 @@ def digest_of(source: Path, compiler: str) -> str:
     return digest.hexdigest()
 
 
+@cache
 def compiler() -> str:
     """Return what rustc says of itself; "" where there is none, so that only a core that is kept can be used."""
     try:

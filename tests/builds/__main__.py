@@ -1,6 +1,7 @@
-"""Plant regressions into a copy of this history and have them found: ``nox -s ab``; by hand, it compiles four cores.
+"""Plant regressions into a copy of this history and have them found: ``nox -s ab``; by hand, it compiles five cores.
 
-Without a name all parts run: ``equal`` (20 real pairs of two equal commits), ``planted`` (20 on each planted one),
+Without a name all parts run: ``equal`` (pairs of two equal commits), ``planted`` (each planted one),
+``twenty`` (20 comparisons of equal commits and 20 of +5 %),
 ``bisect`` (16 commits, by a figure in virtual time and by CPU time), ``rates`` (a pool of pairs, resampled).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from harness import cli
 from punktfunk.errors import CheckFailedError, PunktfunkError, RegressionError
 from punktfunk.terminal import say
 from tests.builds import rates
-from tests.builds.plants import FEWER_SHARDS, RUST, SLOWER_SEAL, History
+from tests.builds.plants import FEWER_SHARDS, FIVE_PERCENT, RUST, SLOWER_SEAL, History
 from tests.support.wheel import ROOT
 
 SCENARIO: Final = """\
@@ -31,6 +33,7 @@ link: {backend: sim, down: {delay: 5 ms, loss: 3 %}, up: {delay: 5 ms}}
 """
 """Frames of 30 packets with three of recovery: losing one in a hundred moves recovery, half a second of CPU each."""
 COMMITS: Final = 16
+RUNS: Final = 20
 REPORTS: Final = ROOT / "reports"
 
 
@@ -106,6 +109,29 @@ def found(planted: Planted) -> None:
         _require(code == RegressionError.exit_code and bool(named), f"{plant.subject!r} was not found")
 
 
+def twenty(planted: Planted) -> None:
+    """Twenty comparisons of equal commits, none of which may be flagged, and twenty of +5 %, all of which must be."""
+    for plant, wanted in ((None, 0), (FIVE_PERCENT, RUNS)):
+        planted.on_base()
+        head = planted.history.plant(plant) if plant else planted.history.grow(1, {})[0]
+        flagged, figures = 0, []
+        for _ in range(RUNS):
+            code, said = planted.lab(
+                *("ab", planted.base, head, str(planted.scenario), "--pairs", str(planted.pairs), "--plain"),
+                *("--metric", "core_cpu"),
+            )
+            flagged += code == RegressionError.exit_code
+            folder = Path(said.partition("results: ")[2].splitlines()[0])
+            (finding,) = json.loads((folder / "ab.json").read_text(encoding="utf-8"))["findings"]
+            low, high = finding["interval"]
+            figures.append(f"{finding['change']:+.2%} ({low:+.2%} … {high:+.2%}) {finding['verdict']}")
+        say(f"\n{RUNS} runs of {planted.pairs} pairs of {plant.subject if plant else 'two equal commits'}:")
+        for line in figures:
+            say(f"  {line}")
+        say(f"{flagged} of {RUNS} were flagged")
+        _require(abs(flagged - wanted) <= 1, f"{flagged} of {RUNS} were flagged, not {wanted}")
+
+
 def bisected(planted: Planted) -> None:
     """Sixteen commits, one of them planted: named by a figure in virtual time, and by CPU time."""
     for plant, metric in ((FEWER_SHARDS, "recovery"), (SLOWER_SEAL, "core_cpu")):
@@ -133,6 +159,7 @@ def resampled(planted: Planted) -> None:
 
 PARTS: Final[dict[str, Callable[[Planted], None]]] = {
     "equal": equal,
+    "twenty": twenty,
     "planted": found,
     "bisect": bisected,
     "rates": resampled,

@@ -18,7 +18,7 @@ from tests.support.wheel import ROOT
 SCENARIO: Final = """\
 name: toy
 seed: 3
-media: {frames: 120, frame_bytes: 12000 B, key_interval: 0}
+media: {frames: 60, frame_bytes: 12000 B, key_interval: 0}
 stream: {fec: 20 %}
 link: {backend: sim, down: {loss: 8 %}}
 """
@@ -60,7 +60,7 @@ import types
 from punktfunk.core import _core
 
 FEC_PERCENT = 20
-FRAMES = 120
+FRAMES = 60
 
 
 def run_case(case, folder, context):
@@ -109,7 +109,7 @@ FEWER_SHARDS: Final = Plant(
     frozenset({"recovery"}),
 )
 TWICE_THE_WORK: Final = Plant(
-    "Stream for longer", "harness/run/case.py", "FRAMES = 120\n", "FRAMES = 240\n", frozenset({"core_cpu"})
+    "Stream for longer", "harness/run/case.py", "FRAMES = 60\n", "FRAMES = 120\n", frozenset({"core_cpu"})
 )
 DOES_NOT_START: Final = Plant(
     "Import what there is not",
