@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness import cli_builds, cli_dissect, cli_results
+from harness import cli_builds, cli_dissect, cli_interop, cli_results
 from harness.report.summary import LOG_WIDTH
 from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
@@ -55,6 +56,9 @@ def run(
         int, typer.Option("--jobs", "-j", min=0, max=256, help="Simulations at a time; 0: one a core.")
     ] = 0,
     seed: Annotated[int | None, typer.Option(min=0, help="Override the scenario's seed.")] = None,
+    axis: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=A,B", help="Override the values of an axis.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder below which the run's own is made.")] = DEFAULT_OUT,
     backend: Annotated[Backend | None, typer.Option(help="Override link.backend of every case.")] = None,
     require_quiet: Annotated[
@@ -89,6 +93,7 @@ def run(
         resume=resume,
         jobs=jobs,
         seed=seed,
+        axes={str(file): axes for file in files or ()} if (axes := parsed_axes(axis or ())) else {},
         out=out,
         backend=backend,
         plain=plain or in_ci(),
@@ -217,6 +222,20 @@ def latency(
 cli_results.register(app)
 cli_dissect.register(app)
 cli_builds.register(app)
+cli_interop.register(app)
+
+
+def parsed_axes(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return axes that a command line names as ``NAME=A,B``; raise UsageError for any other text."""
+    axes: dict[str, tuple[str, ...]] = {}
+    for text in given:
+        name, equals, values = text.partition("=")
+        if not equals or not values or name in axes:
+            raise UsageError(
+                f"--axis {text}: not NAME=A,B, or named twice", "for example --axis loss=0 %,2 %"
+            )
+        axes[name] = tuple(value.strip() for value in values.split(","))
+    return axes
 
 
 def in_ci() -> bool:

@@ -91,6 +91,10 @@ picture
 strip_readable | fraction | higher | share of decoded frames whose frame marker was readable | strip_frame exists !
 strip_agreement | fraction | higher | share of frame markers that name the frame they came in | strip_frame = index !
 strip_time_error_max | ms | lower | largest gap of drawn and stamped time | abs(strip_time_us - captured_ns) !
+pictures_read | frames | higher | different frames that pictures of a foreign client named | its coded video !
+pictures_missing | frames | lower | frames between them that no picture named | its coded video !
+pictures_unreadable | frames | lower | pictures of a foreign client without a readable marker | its coded video !
+pictures_repeated | frames | lower | pictures of a foreign client that named a frame again | its coded video !
 psnr_mean | dB | higher | mean PSNR of decoded frames against the source | psnr !
 psnr_p5 | dB | higher | PSNR that 95 % of decoded frames exceed | psnr !
 ssim_mean |  | higher | mean SSIM of decoded frames against the source | ssim !

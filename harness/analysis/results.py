@@ -164,6 +164,8 @@ class CaseResult(_Model):
     """The link as asked for and as the probe found it."""
     machine: Quietness | None = None
     """Whether the machine was quiet while the session ran; None in virtual time and in older files."""
+    outside: dict[str, Any] = Field(default_factory=dict)
+    """What was seen of described programs from outside, and by what they were judged."""
     folder: str = ""
     replay: str = ""
     duration_s: float = 0.0

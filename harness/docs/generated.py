@@ -16,6 +16,7 @@ from harness.docs import (
     conformance_page,
     host_pages,
     metric_page,
+    peer_page,
     scenario_page,
     schema,
     table_page,
@@ -32,6 +33,8 @@ def pages(root: Path, lab: typer.Typer) -> Mapping[str, Callable[[], str]]:
     return {
         "scenarios/scenario.schema.json": schema.schema_text,
         scenario_page.PAGE: scenario_page.page,
+        f"scenarios/peers/{peer_page.SCHEMA_FILE}": peer_page.schema_text,
+        peer_page.PAGE: peer_page.page,
         metric_page.PAGE: metric_page.page,
         table_page.PAGE: table_page.page,
         cli_page.PAGE: lambda: cli_page.page(lab),

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import typing
-from enum import Enum
-from typing import Any, Literal
-
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from harness.docs import key_tables
+from harness.docs.key_tables import Sections
+from harness.scenario.frame_sizes import FrameBytes
 from harness.scenario.link import Corrupt, Jitter, Link, LinkSpec, Loss, Reorder, Trace
-from harness.scenario.model import Event, FrameBytes, Layer, Media, Pacing, Scenario, Session, Stream
+from harness.scenario.model import Event, Layer, Media, Pacing, Scenario, Session, Stream
 from harness.scenario.traces import COLUMNS, TracePoint
-from harness.scenario.validation import unwrap
 
 PAGE = "docs/reference/scenario.md"
 """Where the generated page is committed."""
 
-_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+_SECTIONS: Sections = (
     ("The file", Scenario),
     ("layers: NAME", Layer),
     ("stream", Stream),
@@ -41,15 +36,6 @@ _SHORT = {
     Corrupt: "`1 %`",
     Trace: "`traces/wifi-busy.csv`",
     FrameBytes: "`100 kB`, `[40 kB, 8 kB, 8 kB]`, `{mean: 40 kB, sd: 4 kB}`",
-}
-_WORDS = {
-    "int": "whole number",
-    "float": "number",
-    "bool": "`true`, `false`",
-    "str": "text",
-    "Path": "path",
-    "DataSize": "data size",
-    "Bitrate": "bit rate",
 }
 _INTRODUCTION = """\
 # Scenario files
@@ -90,7 +76,7 @@ def page() -> str:
         else:
             ordered = sorted(fields, key=lambda item: item[0] in own) if model is Scenario else fields
             lines += ["", "| key | value | default | |", "| --- | --- | --- | --- |"]
-            lines += [_row(field.alias or name, field) for name, field in ordered]
+            lines += [key_tables.row(field.alias or name, field, _SECTIONS) for name, field in ordered]
         if model is Trace:
             lines += [
                 "",
@@ -98,46 +84,3 @@ def page() -> str:
             ]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
-
-
-def _row(name: str, field: FieldInfo) -> str:
-    default = "required" if field.is_required() else _default(field.get_default(call_default_factory=True))
-    extra = field.json_schema_extra
-    # A text with a list of known words, such as the protocol's.
-    words = extra.get("enum") if isinstance(extra, dict) else None
-    kind = ", ".join(f"`{word}`" for word in words) if isinstance(words, list) else _kind(field.annotation)
-    return f"| `{name}` | {_cell(kind)} | {default} | {_cell(field.description or '')} |"
-
-
-def _default(value: Any) -> str:
-    if value is None or isinstance(value, BaseModel) or value in ("", [], {}):
-        return ""
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def _kind(annotation: Any) -> str:
-    """Write a type in a word: the quantities' name, the choices of a literal, or what it is."""
-    kind = unwrap(annotation)
-    inner = typing.get_args(kind)
-    origin = typing.get_origin(kind)
-    if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in inner)
-    if origin is list:
-        return f"list of {_kind(inner[0])}"
-    if origin is dict:
-        return "mapping"
-    if issubclass(kind, Enum):
-        return ", ".join(f"`{member.value}`" for member in kind)
-    if issubclass(kind, BaseModel):
-        anchor = next((_anchor(title) for title, model in _SECTIONS if model is kind), "")
-        return f"[{kind.__name__}](#{anchor})" if anchor else "comparison"
-    name = str(kind.__name__)
-    return _WORDS.get(name, name.lower())
-
-
-def _anchor(title: str) -> str:
-    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c in "-_")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from harness.scenario.frame_sizes import FrameBytes
 from harness.scenario.link import Corrupt, Jitter, Loss, Reorder, Trace
-from harness.scenario.model import Expectation, FrameBytes, Scenario, Session
+from harness.scenario.model import Expectation, Scenario, Session
 from punktfunk.units import DataSize, Duration, Probability, Quantity
 
 SCHEMA_FILE = "scenario.schema.json"
@@ -33,7 +34,9 @@ _FIXED_KEYS = set(Scenario.model_fields) - set(Session.model_fields) | {"for"}
 """Keys that no axis can set: they say what the axes are."""
 
 
-class _Generator(GenerateJsonSchema):
+class Generator(GenerateJsonSchema):
+    """Writes defaults as a file would."""
+
     def encode_default(self, dft: Any) -> Any:
         """Write defaults as a scenario would: quantities with their unit."""
         return str(dft) if isinstance(dft, Quantity) else super().encode_default(dft)
@@ -41,7 +44,7 @@ class _Generator(GenerateJsonSchema):
 
 def scenario_schema() -> dict[str, Any]:
     """Return the schema as a dict that is ready for ``json.dumps``."""
-    schema = Scenario.model_json_schema(by_alias=True, schema_generator=_Generator)
+    schema = Scenario.model_json_schema(by_alias=True, schema_generator=Generator)
     defs: dict[str, Any] = schema["$defs"]
     for definition in (*defs.values(), schema):
         for key, value in definition.get("properties", {}).items():

@@ -13,18 +13,15 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self, TypeAlias
 
 from harness.network.namespaces import Namespace
 from harness.network.registry import Registration
 from punktfunk.errors import HarnessError
 
 _ENTER = Path(__file__).with_name("enter.py")
-_STOP_STEPS: tuple[tuple[signal.Signals | None, float], ...] = (
-    (None, 2.0),  # end of file on standard input
-    (signal.SIGTERM, 2.0),
-    (signal.SIGKILL, 5.0),
-)
+StopStep: TypeAlias = tuple[signal.Signals | None, float]
+"""A signal, or None for the end of file on standard input, and the seconds that are waited for its effect."""
 
 
 class NamespaceProcess:
@@ -34,6 +31,10 @@ class NamespaceProcess:
     ``folder/ROLE.events.jsonl``. A process that will not end by itself is ended by force: :meth:`stop`
     takes 9 s at most. What it started itself bears the run's mark and is ended with the topology.
     """
+
+    _errors_apart: ClassVar[bool] = True
+    """Whether standard error goes to the log by itself, or to the reader with standard output."""
+    _steps: tuple[StopStep, ...] = ((None, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class NamespaceProcess:
                 entered,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=log if self._errors_apart else subprocess.STDOUT,
                 env={**os.environ, **(environment or {}), **registration.environment()},
                 start_new_session=True,
             )
@@ -142,7 +143,7 @@ class NamespaceProcess:
 
     def stop(self) -> int | None:
         """End it: first by the end of its input, then SIGTERM, then SIGKILL; return its status."""
-        for signal_, patience_s in _STOP_STEPS:
+        for signal_, patience_s in self._steps:
             if self._process.poll() is not None:
                 break
             if signal_ is None:

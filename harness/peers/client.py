@@ -21,6 +21,8 @@ class PunktfunkClient(ReceivingPeer):
             "address": f"{self._place.link.host_address.ipv4}:{CONTROL_PORT}",
             "trust": "lab",
             "mode": str(media.mode),
+            # A program of another project streams as long as it likes.
+            "seconds": media.duration_ns / 1e9 if "host" in self._spec.foreign else None,
             "codecs": [media.codec],
             "decode": media.source != "synthetic",
             "reference": reference if media.quality and media.source == "testcard" else None,

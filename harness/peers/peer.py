@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from harness.analysis.records import Records
 from harness.analysis.results import PeerResult
+from punktfunk.units import Mode
 
 if TYPE_CHECKING:
     from harness.link.base import LiveLink
 
 Role = Literal["host", "client"]
+Ends = Literal["itself", "with-peer", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Place:
 
     link: LiveLink
     folder: Path
+    test: str = ""
+    """Name of the scenario's layer, for a program that wants to know what is tested."""
 
 
 @runtime_checkable
@@ -83,6 +87,10 @@ class LivePeer(Peer, Protocol):
     def running(self) -> bool:
         """Whether it has been started and has not ended."""
 
+    @property
+    def ends(self) -> Ends:
+        """When it ends: with the stream by ``itself``, when its peer has gone, or never unless it is stopped."""
+
     def wait(self, timeout_s: float) -> int | None:
         """Wait for its own end; return its exit status or None when it still runs."""
 
@@ -97,8 +105,23 @@ class LivePeer(Peer, Protocol):
 
 
 @runtime_checkable
+class LiveClient(LivePeer, Protocol):
+    """A client over real sockets."""
+
+    def set_mode(self, mode: Mode) -> None:
+        """Ask the host for another mode.
+
+        Raises :class:`~punktfunk.errors.CapabilityError` where the program cannot do that while it streams.
+        """
+
+
+@runtime_checkable
 class LiveHost(LivePeer, Protocol):
     """A host over real sockets."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its certificate, in hex, once it is ready; "" where it tells none."""
 
     def set_bitrate(self, kbps: int) -> None:
         """Give encoder and pacer another target.

@@ -14,7 +14,7 @@ from harness.analysis.records import Records
 from harness.network.namespaces import Namespace
 from harness.network.pace import PATIENCE
 from harness.network.process import NamespaceProcess
-from harness.peers.peer import Place, Role
+from harness.peers.peer import Ends, Place, Role
 from harness.scenario.model import Session
 from punktfunk.errors import HarnessError, ResultsError
 
@@ -26,10 +26,12 @@ class ProgramPeer:
 
     role: ClassVar[Role]
     ports: ClassVar[frozenset[int]] = frozenset()
+    ends: Ends = "itself"
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._started: NamespaceProcess | None = None
+        self._said: Mapping[str, Any] = {}
 
     def _run(self, command: list[str], namespace: Namespace) -> None:
         """Start a command; the topology stops it at the latest."""
@@ -45,7 +47,12 @@ class ProgramPeer:
 
     def ready(self) -> None:
         """Wait until it says so; raise HarnessError with its last words when it does not."""
-        self._process.wait_event("ready", _READY_S)
+        self._said = self._process.wait_event("ready", _READY_S)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the certificate that it shows, in hex; "" where it tells none, or is not ready."""
+        return str(self._said.get("fingerprint", ""))
 
     @property
     def running(self) -> bool:

@@ -7,10 +7,12 @@ beside it, so that a report of an old run can be made again by a newer version. 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.analysis.results import RunResult
 from harness.report import json, junit, markdown
+from harness.report.text import is_matrix
 from punktfunk.errors import ResultsError
 
 
@@ -19,6 +21,12 @@ def _html(run: RunResult, *, charts: bool = True, folder: Path | None = None) ->
     from harness.report import html
 
     return html.render(run, charts=charts, folder=folder)
+
+
+def _interop(run: RunResult, folder: Path) -> str:
+    from harness.report import interop
+
+    return interop.render(run, folder)
 
 
 FILES = {
@@ -34,16 +42,21 @@ def write(run: RunResult, folder: Path, *, charts: bool = True) -> dict[str, Pat
     """Write every kind of report of ``run`` into ``folder`` and return their paths by kind.
 
     Without ``charts`` the page has none, which spares a small run more than half of its CPU time.
+    A run with hosts and clients for axes has the matrix of programs (``interop.html``) as well.
     Each file appears whole or not at all. Raises :class:`ResultsError` when one cannot be written; those
     written before stay.
     """
     written = {}
-    for kind, (name, render) in FILES.items():
+    files: dict[str, tuple[str, Callable[[RunResult], str]]] = dict(FILES)
+    files["html"] = (FILES["html"][0], lambda run: _html(run, charts=charts, folder=folder))
+    if is_matrix(run):
+        files["interop"] = ("interop.html", lambda run: _interop(run, folder))
+    for kind, (name, render) in files.items():
         path = folder / name
         partial = path.with_name(name + ".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = _html(run, charts=charts, folder=folder) if kind == "html" else render(run)
+            text = render(run)
             partial.write_text(text, encoding="utf-8")
             partial.replace(path)
         except OSError as error:

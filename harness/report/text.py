@@ -138,6 +138,11 @@ def layers(run: RunResult) -> dict[str, list[CaseResult]]:
     return found
 
 
+def is_matrix(run: RunResult) -> bool:
+    """Return whether a run has hosts and clients for axes."""
+    return any({"host", "client"} <= case.params.keys() for case in run.cases)
+
+
 def params(case: CaseResult) -> str:
     """Return a case's matrix values in one line."""
     listed = [f"{name} {value}" for name, value in case.params.items()]

@@ -166,6 +166,8 @@ def failed_result(case: Case, backend: Backend, status: Status, reason: str) -> 
 def replay_command(case: Case, backend: str, seed: int | None = None) -> str:
     """Return the one command that runs this case again, on the same link with the same seed."""
     words = ["python", "-m", "harness", "run", case.file, "--case", case.id]
+    for name, values in case.axes:
+        words += ["--axis", f"{name}={','.join(values)}"]
     if case.run_seed is not None:
         words += ["--seed", str(case.run_seed)]
     if backend not in {"", case.spec.link.backend}:

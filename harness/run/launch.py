@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,8 @@ class Request:
     charts: bool = True
     strict: bool = False
     require_quiet: bool = False
+    axes: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Values of axes that are given instead of a file's own, by file and axis."""
     show: Literal["run", "list", "dry-run"] = "run"
     command: str = ""
     on: str = ""
@@ -57,11 +59,19 @@ def run(request: Request) -> int:
         backend=request.backend,
         expression=request.expression,
         cases=request.case_ids,
+        axes=request.axes,
     )
     if request.resume:
-        if request.files or request.expression or request.case_ids or request.seed is not None:
+        if (
+            request.files
+            or request.expression
+            or request.case_ids
+            or request.axes
+            or request.seed is not None
+        ):
             raise UsageError(
-                "--resume goes on with what the earlier run was asked for", "give no files, -k or --seed"
+                "--resume goes on with what the earlier run was asked for",
+                "give no files, -k, --axis or --seed",
             )
         earlier, plan = RunFolder.reopen(request.out, request.resume)
     if not plan.files:
@@ -132,7 +142,7 @@ def _cases(plan: RunPlan) -> Cases:
     cases = Cases([])
     named: set[tuple[str, str]] = set()
     for file in plan.files:
-        found = expand(Path(file), seed=plan.seed).cases
+        found = expand(Path(file), seed=plan.seed, axes=plan.axes.get(file)).cases
         layers = {(layer.scenario, layer.layer) for layer in found.layers}
         if layers & named and not set(cases.ids()).isdisjoint(found.ids()):
             twice = next(name for name in found.ids() if name in set(cases.ids()))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.analysis import agreement, ledger, metrics, records
 from harness.analysis.results import CaseResult, Check, Status
@@ -23,9 +24,10 @@ from harness.network.capture import CAPTURE_NAME
 from harness.network.pace import PATIENCE
 from harness.network.process import NamespaceProcess
 from harness.network.topology import Topology, topology
+from harness.peers.command import CommandPeer, stream_packets
 from harness.peers.loading import ClientKind, HostKind, live_peers
-from harness.peers.peer import LiveHost, LivePeer, Peer, Place, Role, Stats, described
-from harness.run import checks
+from harness.peers.peer import LiveClient, LiveHost, LivePeer, Peer, Place, Role, Stats, described
+from harness.run import checks, outside
 from harness.run.code import code_of
 from harness.run.context import RunContext
 from harness.run.sabotage import Sabotage
@@ -34,7 +36,13 @@ from harness.scenario.link import Backend
 from harness.scenario.model import Event, Session
 from harness.scenario.protocols import PROTOCOLS
 from punktfunk import key_log
-from punktfunk.errors import HarnessError, ResultsError, UsageError
+from punktfunk.errors import (
+    CapabilityError,
+    CheckFailedError,
+    HarnessError,
+    ResultsError,
+    UsageError,
+)
 
 DOWN, UP = "host_to_client", "client_to_host"
 
@@ -82,21 +90,26 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     :class:`~punktfunk.errors.HarnessError` for what went wrong around the session.
     """
     spec = case.spec
+    outside.refuse_what_cannot_be(spec, case.layer)
     asked = LinkSpecs(
         spec.core_link("down"),
         spec.core_link("up"),
         case.seed,
     )
-    kinds = live_peers(spec.protocol)
+    kinds = live_peers(spec)
     sabotage = Sabotage.from_environment()
     watching = Watching()
     with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
         proof = verify(link, asked, sabotage.before(asked))
         drops = link.device_drops()
-        host, client, capture = _connect(kinds, spec, Place(link, folder), asked)
+        place, seen = Place(link, folder, case.layer), dict[str, Any]()
+        if spec.foreign:
+            link.restart(LinkSpecs({}, {}, case.seed))
+            seen["impossible"] = outside.ask_impossible(kinds, spec, place)
+        host, client, capture = _connect(kinds, spec, place, asked, seen)
         with Watch() as machine:
             try:
-                killed = _stream(spec, link, (host, client), asked, watching=watching, sabotage=sabotage)
+                course = _stream(case, link, (host, client), asked, watching=watching, sabotage=sabotage)
                 _drain(link)
                 _look(link, watching, final=True)
             finally:
@@ -108,6 +121,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         failed: list[LivePeer] = [peer for peer in (host, client) if peer.stop()]
         if capture is not None:
             capture.stop()  # before its device goes with the link
+    killed = course.killed
     found = _collect(host, client, killed)
     records.write(folder / "frames.parquet", found.table, {"case": case.id, "seed": case.seed})
     result = _result(case, backend, found, counters)
@@ -132,10 +146,13 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         )
         return result
     _judge(result, spec, found, counters, proof)
+    if outside.watched(case):
+        outside.observe(result, spec, (host, client), course, counters=counters, seen=seen)
     if not killed and failed:
         words = "; ".join(f"{peer.role}: {peer.last_words()}" for peer in failed)
         names = " and ".join(peer.role for peer in failed)
-        raise HarnessError(f"{names} failed: {words}", f"see the logs in {folder.name}")
+        kind = CheckFailedError if any(isinstance(peer, CommandPeer) for peer in failed) else HarnessError
+        raise kind(f"{names} failed: {words}", f"see the logs in {folder.name}")
     if spec.link.capture and killed <= {"host", "client"}:  # a pump that was killed has no last counts
         _judge_by_capture(result, folder)
     return result
@@ -152,44 +169,64 @@ def _open(
 
 
 def _connect(
-    kinds: tuple[HostKind, ClientKind], spec: Session, place: Place, asked: LinkSpecs
-) -> tuple[LiveHost, LivePeer, NamespaceProcess | None]:
-    """Bring host and client together over the link as it is at its start; return them, and what captures it."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        place.link.restart(asked.steady())
-        # Each attempt has a capture of its own, of exactly what the link's counters count.
-        capture = _capture(place.link, place.folder) if spec.link.capture else None
+    kinds: tuple[HostKind, ClientKind], spec: Session, place: Place, asked: LinkSpecs, seen: dict[str, Any]
+) -> tuple[LiveHost, LiveClient, NamespaceProcess | None]:
+    """Bring host and client together over the link as it is at its start; return them, and what captures it.
+
+    ``seen`` is told how they paired.
+    """
+    attempts = 1 if spec.foreign and outside.lossless(spec) else _ATTEMPTS
+    for attempt in range(1, attempts + 1):
         host, client = kinds[0](spec, place), kinds[1](spec, place)
-        host.start()
-        host.ready()
-        client.start()
+        capture = None
+        pairing = isinstance(host, CommandPeer) and isinstance(client, CommandPeer) and spec.pairing != "none"
         try:
+            if not pairing:
+                capture = _begin(spec, place, asked)
+            else:
+                # Over a link that loses nothing: it is the stream that a case is about.
+                place.link.restart(LinkSpecs({}, {}, asked.seed))
+            host.start()
+            host.ready()
+            if isinstance(client, CommandPeer):
+                client.pinned = host.fingerprint or client.pinned
+            if isinstance(host, CommandPeer) and isinstance(client, CommandPeer) and pairing:
+                seen["pairing"] = outside.acquaint(spec, host, client)
+                capture = _begin(spec, place, asked)
+            client.start()
             client.ready()
         except HarnessError:
+            if attempt == attempts:
+                raise
             client.stop()
             host.stop()
             if capture is not None:
                 capture.stop()
-            if attempt == _ATTEMPTS:
-                raise
         else:
             return host, client, capture
     raise AssertionError("unreachable")
 
 
+def _begin(spec: Session, place: Place, asked: LinkSpecs) -> NamespaceProcess | None:
+    """Begin the link's counts anew, and with them a capture of exactly what they count, where one is wanted."""
+    place.link.restart(asked.steady())
+    return _capture(place.link, place.folder) if spec.link.capture else None
+
+
 def _stream(
-    spec: Session,
+    case: Case,
     link: LiveLink,
-    peers: tuple[LiveHost, LivePeer],
+    peers: tuple[LiveHost, LiveClient],
     asked: LinkSpecs,
     *,
     watching: Watching,
     sabotage: Sabotage,
-) -> set[str]:
-    """Let the stream run, do what the scenario says at its times, and return what was killed on purpose.
+) -> outside.Course:
+    """Let the stream run, do what the scenario says at its times, and return what was seen meanwhile.
 
     Raises :class:`~punktfunk.errors.LinkUnverifiedError` when the link turns out not to be as asked any more.
     """
+    spec = case.spec
     host, client = peers
     begin = time.monotonic()
     if asked.down != asked.steady().down:
@@ -197,13 +234,15 @@ def _stream(
     if asked.up != asked.steady().up:
         link.set_spec("up", asked.up)
     link.watch(asked)
-    killed: set[str] = set()
+    course = outside.Course()
 
     def happens(event: Event) -> None:
         if event.bitrate is not None and host.running:
             host.set_bitrate(event.bitrate.kbps)
+        if event.mode is not None:
+            client.set_mode(event.mode)
         if event.kill is not None:
-            killed.add(event.kill)
+            course.killed.add(event.kill)
             victims: dict[str, LivePeer] = {"host": host, "client": client}
             (victims.get(event.kill) or _pump(link)).kill()
 
@@ -217,15 +256,41 @@ def _stream(
         if _wait(client, begin + at_s, link, watching) is not None:
             break
         happen()
+    if outside.watched(case):
+        if course.killed:
+            _watch_survivors(link, host, client, course)
+            return course
+        _wait(client, begin + spec.media.duration_ns / 2e9, link, watching)
+        course.halfway = stream_packets(link.counters()["down"])
     limit_s = spec.timeout.seconds if spec.timeout else spec.media.duration_ns / 1e9 * 1.5 + _END_S
-    if _wait(client, begin + limit_s, link, watching) is None:
-        raise HarnessError(
+    wait = partial(_wait, client, link=link, watching=watching)
+    if not outside.finish(spec, host, client, begin=begin, limit_s=limit_s, drain_s=_END_S, wait=wait):
+        kind = CheckFailedError if spec.foreign else HarnessError
+        raise kind(
             f"the session did not end within {limit_s:.0f} s: {client.last_words()}",
             f"see {client.role}.log",
         )
     # Also after its client was killed: it finds that out and leaves its records, if it is given the time.
-    host.wait(_END_S)
-    return killed
+    if host.ends == "itself":
+        host.wait(_END_S)
+    for peer in (host, client):
+        if isinstance(peer, CommandPeer):
+            peer.refuse_unsupported()
+    return course
+
+
+def _watch_survivors(link: LiveLink, host: LiveHost, client: LivePeer, course: outside.Course) -> None:
+    """Note what an end makes of the other one's death."""
+    if "client" in course.killed:
+        course.silent_s = outside.until_silent(link, outside.DEATH_S)
+        if host.ends == "itself":
+            host.wait(_END_S)
+    elif "host" in course.killed:
+        if client.ends == "never":
+            raise CapabilityError(f"{client.program} never ends by itself: nothing shows what it notices")
+        died = time.monotonic()
+        if client.wait(outside.DEATH_S) is not None:
+            course.noticed_s = time.monotonic() - died
 
 
 def _wait(client: LivePeer, until: float, link: LiveLink, watching: Watching) -> int | None:

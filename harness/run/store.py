@@ -23,7 +23,7 @@ import os
 import secrets
 import weakref
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -50,6 +50,8 @@ class RunPlan:
     expression: str
     cases: tuple[str, ...] = ()
     """Exact ids that were asked for; empty means all that the expression selects."""
+    axes: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """Values of axes that were given instead of a file's own, by file and axis."""
     schema_version: Literal[1] = 1
 
 

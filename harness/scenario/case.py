@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from harness.scenario.document import Scalar
@@ -22,7 +23,7 @@ class Case:
     spec: Session
     seed: int
     """Derived from the scenario's seed, the case's parameters and its repeat: a new value moves no other. An axis that
-    chooses the protocol is no such parameter: two wires meet the same losses."""
+    chooses protocol or peers is no such parameter: two wires, and two programs, meet the same losses."""
     params: dict[str, Any] = field(default_factory=dict)
     """The matrix values as they were written, by axis; of an axis of rows its first name."""
     layer: str = ""
@@ -31,6 +32,8 @@ class Case:
     """The scenario's path as it was given, for the command that replays this case."""
     run_seed: int | None = None
     """The seed that was given instead of the scenario's own; None when none was."""
+    axes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The axes whose values were given instead of the scenario's own."""
 
 
 def case_seed(seed: int, scenario: str, layer: str, params: dict[str, Any], repeat: int) -> int:
@@ -39,6 +42,11 @@ def case_seed(seed: int, scenario: str, layer: str, params: dict[str, Any], repe
         [seed, scenario, layer, sorted(params.items()), repeat], separators=(",", ":"), default=str
     )
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 11
+
+
+def label_of(value: Any) -> Any:
+    """Return what an axis value is called: that of a peer's description is the name of its file."""
+    return Path(value).stem if isinstance(value, str) and value.endswith((".yaml", ".yml")) else value
 
 
 def slug(value: Scalar) -> str:

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
+from harness.scenario import peer_names
 from harness.scenario.diagnostics import Position, Problem
 from punktfunk.regular_file import read_regular
 
@@ -59,6 +60,8 @@ class Node:
             return [node.plain(key) for node in self.value]
         if key in PATH_KEYS and isinstance(self.value, str):
             return str(Path(self.at.file).parent / self.value)
+        if key in peer_names.KEYS and isinstance(self.value, str):
+            return peer_names.place_of(Path(self.at.file).parent, self.value)
         return self.value
 
     def find(self, path: Sequence[str | int]) -> Node:
@@ -99,8 +102,13 @@ def merge(base: Node, over: Node) -> Node:
     return merged
 
 
-def parse(path: Path, problems: list[Problem]) -> Node | None:  # noqa: PLR0911 - one return a reason
-    """Read a file into a tree; add to ``problems`` what is wrong and return what could be read, or None."""
+def parse(  # noqa: PLR0911 - one return a reason
+    path: Path, problems: list[Problem], *, what: str = "a scenario"
+) -> Node | None:
+    """Read a file into a tree; add to ``problems`` what is wrong and return what could be read, or None.
+
+    ``what`` is what the file should hold, for the words of a problem.
+    """
     start = Position(str(path))
     try:
         raw = read_regular(path, MAX_BYTES)
@@ -125,10 +133,11 @@ def parse(path: Path, problems: list[Problem]) -> Node | None:  # noqa: PLR0911 
         problems.append(Problem(start, f"nested deeper than {MAX_DEPTH} levels"))
         return None
     if root is None:
-        problems.append(Problem(start, "is empty", "a scenario has at least media: or layers:"))
+        hint = "a scenario has at least media: or layers:" if what == "a scenario" else ""
+        problems.append(Problem(start, "is empty", hint))
         return None
     if not isinstance(root, MappingNode):
-        problems.append(Problem(_position(path, root), "a scenario is a mapping of keys to values"))
+        problems.append(Problem(_position(path, root), f"{what} is a mapping of keys to values"))
         return None
     try:
         return _convert(path, root, problems, 0, itertools.count(1))

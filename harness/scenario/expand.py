@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from pydantic import ValidationError
 
-from harness.scenario.case import Case, case_seed, slug
+from harness.scenario.case import Case, case_seed, label_of, slug
 from harness.scenario.diagnostics import Problem, did_you_mean, scenario_error
 from harness.scenario.document import Node, Scalar, merge, parse
 from harness.scenario.matrix import REFERENCE, Cases, LayerCases
@@ -29,12 +30,15 @@ from harness.scenario.model import (
     Scenario,
 )
 from harness.scenario.validation import known_keys, problems_of
+from punktfunk.errors import UsageError
 from punktfunk.printable import printable
 
 __all__ = ["MAX_CASES", "Case", "Cases", "Plan", "case_seed", "expand", "slug"]
 
 MAX_CASES = 1_000_000
 """A matrix that is larger than this is taken for a mistake."""
+Axes: TypeAlias = Mapping[str, tuple[str, ...]]
+"""Values of axes by their names, as they would stand in a file."""
 _VARIED_KEYS = ("description", "for", "repeats")
 
 
@@ -51,15 +55,16 @@ class Plan:
     cases: Cases
 
 
-def expand(path: Path, *, seed: int | None = None) -> Plan:
+def expand(path: Path, *, seed: int | None = None, axes: Axes | None = None) -> Plan:
     """Read a scenario and return its cases; raise ScenarioError that shows everything that is wrong with it.
 
-    ``seed`` replaces the scenario's own.
+    ``seed`` and the values of ``axes``, by name, replace the scenario's own; UsageError where it has no such axis.
     """
     problems: list[Problem] = []
     root = _with_bases(path, (), problems)
     if root is None:
         raise scenario_error(problems)
+    root = _with_axes(root, axes or {})
     known = [*known_keys(Scenario)]
     problems += _unknown(root, known, "")
     head = _head(root, problems)
@@ -83,7 +88,14 @@ def expand(path: Path, *, seed: int | None = None) -> Plan:
     run_seed, seed = seed, head.seed if seed is None else seed
     found = [
         _layer_cases(
-            tree, problems, scenario=name, layer=layer_name, seed=seed, run_seed=run_seed, file=str(path)
+            tree,
+            problems,
+            scenario=name,
+            layer=layer_name,
+            seed=seed,
+            run_seed=run_seed,
+            file=str(path),
+            given=tuple((axes or {}).items()),
         )
         for layer_name, tree in (
             {n: merge(base, layer) for n, layer in layers.items()}.items() if layers else [("", base)]
@@ -99,6 +111,26 @@ def expand(path: Path, *, seed: int | None = None) -> Plan:
         layers={n: str(_text(layer, "description")) for n, layer in layers.items()} or {"": head.description},
         cases=Cases([cases for cases in found if cases is not None]),
     )
+
+
+def _with_axes(root: Node, axes: Axes) -> Node:
+    """Give axes of a file other values, as if they stood there."""
+    if not axes:
+        return root
+    written = root.mapping["for"] if "for" in root.mapping else Node(root.at, {})
+    unknown = next((name for name in axes if name not in written.mapping), None)
+    if unknown is not None:
+        names = list(written.mapping)
+        hint = did_you_mean(unknown, names, otherwise=f"axes there: {', '.join(names) or 'none'}")
+        raise UsageError(f"{root.at.file} has no axis '{printable(unknown, MAX_NAME_CHARACTERS)}'", hint)
+    changed, fresh = copy.copy(root), copy.copy(written)
+    rows = {
+        name: replace(written.mapping[name], value=[Node(written.at, text, text=text) for text in texts])
+        for name, texts in axes.items()
+    }
+    fresh.value = written.mapping | rows
+    changed.value = root.mapping | {"for": fresh}
+    return changed
 
 
 def _with_bases(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node | None:
@@ -159,6 +191,7 @@ def _layer_cases(
     seed: int,
     run_seed: int | None,
     file: str,
+    given: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> LayerCases | None:
     """Return the cases of one layer; add what is wrong with it to ``problems`` and return None."""
     before = len(problems)
@@ -177,7 +210,15 @@ def _layer_cases(
     if len(problems) > before:
         return None
     cases = LayerCases(
-        body, axes, repeats=repeats, scenario=scenario, layer=layer, seed=seed, file=file, run_seed=run_seed
+        body,
+        axes,
+        repeats=repeats,
+        scenario=scenario,
+        layer=layer,
+        seed=seed,
+        file=file,
+        run_seed=run_seed,
+        given=given,
     )
     problems += cases.check()
     return cases
@@ -234,7 +275,7 @@ def _rows(name: str, values: Node, problems: list[Problem]) -> list[dict[str, No
                 Problem(value.at, f"every value of axis '{name}' sets the same names", f"here {wanted}")
             )
             return []
-        label = slug(_scalar(next(iter(row.values()))))
+        label = slug(label_of(_scalar(next(iter(row.values())))))
         if label in labels:
             problems.append(Problem(value.at, f"axis '{name}' has this value twice"))
         labels.add(label)

@@ -20,7 +20,8 @@ from typing import Annotated, Any, Final, TypeAlias, cast, overload
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.scenario.case import Case, case_seed, folder_name, slug
+from harness.scenario import peer_names
+from harness.scenario.case import Case, case_seed, folder_name, label_of, slug
 from harness.scenario.diagnostics import Problem
 from harness.scenario.document import Node
 from harness.scenario.expectations import expectation_problems
@@ -59,6 +60,7 @@ class LayerCases(Sequence[Case]):
         seed: int,
         file: str,
         run_seed: int | None = None,
+        given: tuple[tuple[str, tuple[str, ...]], ...] = (),
     ) -> None:
         self.layer = layer
         self.scenario = scenario
@@ -68,7 +70,10 @@ class LayerCases(Sequence[Case]):
         self._repeats, self._seed, self._file, self._run_seed = repeats, seed, file, run_seed
         # A row is known by its first name: what else it sets follows from that and is no axis of a table.
         self._labels = [[next(iter(row.items())) for row in rows] for rows in self._rows]
-        self._slugs = [[f"{name}={slug(_scalar(node))}" for name, node in labels] for labels in self._labels]
+        self._slugs = [
+            [f"{name}={slug(label_of(_scalar(node)))}" for name, node in labels] for labels in self._labels
+        ]
+        self._given = given
         self._wires = _wire_axes(tree, axes)
         self._uses = {key: _axes_of(tree.mapping[key], self._rows) for key in tree.mapping}
         self._parts: dict[tuple[str, Point], Any] = {}
@@ -87,7 +92,7 @@ class LayerCases(Sequence[Case]):
             return [self[n] for n in range(*place.indices(len(self)))]
         point, repeat = self._at(place)
         params = {
-            name: node.value
+            name: label_of(node.value)
             for name, node in (labels[n] for labels, n in zip(self._labels, point, strict=True))
         }
         drawn = {name: value for name, value in params.items() if name not in self._wires}
@@ -102,6 +107,7 @@ class LayerCases(Sequence[Case]):
             repeat=repeat,
             file=self._file,
             run_seed=self._run_seed,
+            axes=self._given,
         )
 
     def id_of(self, place: int) -> str:
@@ -272,10 +278,13 @@ def _axes_of(node: Node, rows: Sequence[Sequence[Mapping[str, Node]]]) -> tuple[
 
 
 def _wire_axes(body: Node, axes: Axes) -> set[str]:
-    """Return the names by which cases are told apart that choose nothing but their protocol."""
-    if "protocol" not in body.mapping:
-        return set()
-    named = set(REFERENCE.findall(body.mapping["protocol"].text))
+    """Return the names by which cases are told apart that choose nothing but their protocol and peers."""
+    named = {
+        name
+        for key in ("protocol", *peer_names.KEYS)
+        if key in body.mapping
+        for name in REFERENCE.findall(body.mapping[key].text)
+    }
     return {next(iter(rows[0])) for rows in axes.values() if rows[0].keys() <= named}
 
 

@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from harness.scenario.foreign import PeerChoice, PeerDescription
+from harness.scenario.frame_sizes import MAX_FRAME_BYTES, FrameBytes
 from harness.scenario.link import (
     MAX_INTEGER,
     Backend,
@@ -29,11 +31,13 @@ from harness.scenario.link import (
     existing_file,
     rate_in_reach,
 )
+from harness.scenario.peer_names import OURS
 from harness.scenario.protocols import DEFAULT, PROTOCOLS, ProtocolName
 from punktfunk.core._core import LinkModel, StreamConfig, recovery_shards
 from punktfunk.errors import InvalidConfigError
 from punktfunk.host.stream.adaptive_fec import MAX_FEC_PERCENT
 from punktfunk.native.control import MAX_SHARD_BYTES
+from punktfunk.printable import printable
 from punktfunk.units import Bitrate, DataSize, Duration, Mode, Percent, Probability
 
 SCHEMA_VERSION = 1
@@ -140,62 +144,6 @@ class Stream(Model):
     def fec_percent(self) -> int:
         """FEC as the whole percentage that the wire carries."""
         return int(self.fec.value)
-
-
-MAX_FRAME_BYTES = DataSize(64 * 1024 * 1024)
-"""Largest access unit of the wire (punktfunk/1 section 4.6)."""
-
-
-class FrameBytes(Model):
-    """Sizes of synthetic access units: one size, a list that repeats, or a normal distribution."""
-
-    size: DataSize | None = None
-    sizes: Annotated[list[DataSize], Field(min_length=1, max_length=100_000)] | None = None
-    mean: DataSize | None = None
-    sd: DataSize = DataSize(0)
-    min: DataSize = DataSize(1)
-    max: DataSize = DataSize(8 * 1024 * 1024)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, value: object) -> object:
-        if isinstance(value, str | int | float):
-            return {"size": value}
-        if isinstance(value, list):
-            return {"sizes": value}
-        return value
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if sum(v is not None for v in (self.size, self.sizes, self.mean)) != 1:
-            raise ValueError("give exactly one of a size, a list of sizes, or a mean")
-        largest = max(self.sizes or [self.size or self.max])
-        if largest > MAX_FRAME_BYTES:
-            raise ValueError(f"frames of {largest} are over the wire's limit of {MAX_FRAME_BYTES}")
-        if self.min > self.max:
-            raise MisfitError("min", f"min {self.min} is above max {self.max}")
-        return self
-
-    def mean_bytes(self) -> float:
-        """Return the mean size in bytes."""
-        if self.sizes:
-            return sum(size.bytes for size in self.sizes) / len(self.sizes)
-        return float((self.size or self.mean or DataSize(0)).bytes)
-
-    def core(self) -> dict[str, Any]:
-        """Return the ``frame_bytes`` object of a simulation."""
-        if self.size is not None:
-            return {"kind": "constant", "bytes": self.size.bytes}
-        if self.sizes is not None:
-            return {"kind": "list", "bytes": [size.bytes for size in self.sizes]}
-        assert self.mean is not None
-        return {
-            "kind": "normal",
-            "mean": self.mean.bytes,
-            "sd": self.sd.bytes,
-            "min": self.min.bytes,
-            "max": self.max.bytes,
-        }
 
 
 MAX_FRAMES = 10_000_000
@@ -310,12 +258,13 @@ class Event(Model):
     down: LinkSpec | None = Field(default=None, description="Changes of the link, host to client.")
     up: LinkSpec | None = Field(default=None, description="Changes of the link, client to host.")
     bitrate: Bitrate | None = Field(default=None, description="New target of the encoder and the pacer.")
+    mode: Mode | None = Field(default=None, description="Mode that the client asks for from now on.")
     kill: Literal["client", "host", "pump"] | None = Field(default=None, description="SIGKILL this process.")
 
     @model_validator(mode="after")
     def _does_something(self) -> Self:
         if self.model_fields_set <= {"at"}:
-            raise ValueError("an event wants down:, up:, bitrate: or kill:")
+            raise ValueError("an event wants down:, up:, bitrate:, mode: or kill:")
         for spec in (self.down, self.up):
             if spec is not None and spec.trace is not None:
                 raise ValueError("a trace cannot start at an event; give it to the link")
@@ -356,6 +305,16 @@ class Session(Model):
     """One case: a stream of media over a link, what happens on the way, and what is expected."""
 
     protocol: ProtocolName = Field(default=DEFAULT, description="The wire that host and client speak.")
+    host: PeerChoice = Field(
+        default=OURS,
+        description="What streams: `ours`, the name of a description in `peers/` beside the scenario, or its path.",
+    )
+    client: PeerChoice = Field(default=OURS, description="What receives, likewise.")
+    pairing: Literal["none", "pin", "prove"] = Field(
+        default="none",
+        description="`pin`: host and client pair by a PIN first. `prove`: a client that is not paired, and one with a "
+        "wrong PIN, are refused before. `none`: the host lets the client in.",
+    )
     stream: Stream = Field(default_factory=Stream)
     media: Media = Field(default_factory=Media)
     link: Link = Field(default_factory=Link)
@@ -400,11 +359,36 @@ class Session(Model):
             return "events", "kill: wants a real process"
         if any(event.bitrate for event in self.events):
             return "events", "bitrate: wants a real encoder"
+        if any(event.mode for event in self.events):
+            return "events", "mode: wants a real client"
+        if self.foreign:
+            return next(iter(self.foreign)), "a program runs over a real link alone"
+        if self.pairing != "none":
+            return "pairing", "pairing: wants real programs"
         if any(event.up for event in self.events) or self.link.up.model_fields_set - {"delay"}:
             return "link", "the sim link has nothing but a delay on the way up"
         if self.link.capture:
             return "link", "there are no packets to capture in the sim link"
         return None
+
+    @property
+    def foreign(self) -> dict[Literal["host", "client"], PeerDescription]:
+        """The ends at which a described program stands."""
+        ends: dict[Literal["host", "client"], object] = {"host": self.host, "client": self.client}
+        return {role: peer for role, peer in ends.items() if isinstance(peer, PeerDescription)}
+
+    @model_validator(mode="after")
+    def _peers_fit(self) -> Self:
+        for role, peer in self.foreign.items():
+            if peer.role != role:
+                raise MisfitError(role, f"{printable(peer.name)} is a {peer.role}")
+            if self.protocol not in peer.protocols:
+                raise MisfitError(
+                    role,
+                    f"{printable(peer.name)} does not speak {self.protocol}",
+                    f"it speaks {', '.join(peer.protocols)}",
+                )
+        return self
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -30,7 +30,7 @@ LOSSY = Session.model_validate(
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_protocol_names_a_host_and_a_client(protocol: str, tmp_path: Path) -> None:
-    kinds = live_peers(protocol)
+    kinds = live_peers(Session(protocol=protocol))
     place: Any = Place(None, tmp_path)  # type: ignore[arg-type]  # they are made, not started
     host, client = (kind(Session(), place) for kind in kinds)
     assert isinstance(host, LiveHost)
