@@ -42,6 +42,14 @@ WITHOUT_WORKERS_S: Final = 60.0
 """How long nobody may be there to do the work before a run ends: workers restart in less."""
 LOCAL_TTL_S: Final = 60
 """A worker of ``local:N`` that is silent for so long is taken for frozen, and its work is done by another."""
+_LOCAL: Final = {
+    "distributed.scheduler.worker-ttl": f"{LOCAL_TTL_S}s",
+    # What the library watches of a worker a hundred times a second takes a tenth of it.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
+"""Configuration of ``local:N``."""
 _AHEAD: Final = 2
 """Pieces under way for each slot: one that runs, and one that is there when it ends."""
 _TICK_S: Final = 2.0
@@ -302,7 +310,7 @@ def _local(stack: ExitStack, workers: int) -> Client:
     from distributed import Client, LocalCluster
     from distributed.security import Security
 
-    stack.enter_context(dask.config.set({"distributed.scheduler.worker-ttl": f"{LOCAL_TTL_S}s"}))
+    stack.enter_context(dask.config.set(_LOCAL))
     security = Security.temporary()
     started = stack.enter_context(
         LocalCluster(
