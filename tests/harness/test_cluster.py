@@ -128,8 +128,23 @@ def test_another_text_names_none(text: str) -> None:
         ("localhost.example", False),
     ],
 )
-def test_only_this_machine_and_our_namespaces_are_spoken_to_in_the_clear(host: str, trusted: bool) -> None:
+def test_only_this_machine_and_our_namespaces_are_spoken_to_in_the_clear(
+    host: str, trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("outward_interfaces", "outward_networks"):
+        monkeypatch.setattr(cluster, name, list)
     assert trusted_in_the_clear(host) is trusted
+
+
+@pytest.mark.parametrize("way_out", ["outward_interfaces", "outward_networks"])
+@pytest.mark.parametrize("host", ["10.77.3.2", "fd77:3::2"])
+def test_a_network_that_has_addresses_as_our_namespaces_is_not_spoken_to_in_the_clear(
+    host: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("outward_interfaces", "outward_networks"):
+        monkeypatch.setattr(cluster, name, lambda name=name: ["a default route"] if name == way_out else [])
+    assert not trusted_in_the_clear(host)
+    assert trusted_in_the_clear("127.0.0.1")
 
 
 def test_a_cluster_elsewhere_without_tls_is_refused_before_a_byte_is_sent_and_why_is_said(
