@@ -215,4 +215,5 @@ def test_a_stranger_that_spins_is_found_out_and_named_and_a_child_of_ours_is_not
     assert found.own > 0
     assert found.others > 0.02
     assert found.timers > 10
-    assert found.run_delay is None or found.run_delay > 0, "two loops and this test want two CPUs"
+    # Two loops and this test want two CPUs; where there are more, nobody has to wait.
+    assert found.run_delay is None or found.run_delay > 0 or len(os.sched_getaffinity(0)) > 2
