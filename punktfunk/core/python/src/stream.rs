@@ -47,7 +47,10 @@ fn seconds(name: &str, value: f64) -> PyResult<Duration> {
     })
 }
 
-pub(crate) fn dict<'py>(py: Python<'py>, stats: Vec<(String, u64)>) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn dict<'py>(
+    py: Python<'py>,
+    stats: Vec<(String, u64)>,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in stats {
         dict.set_item(name, value)?;
