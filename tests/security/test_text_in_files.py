@@ -130,7 +130,8 @@ def hostile(kind: Any, text: str) -> Any:  # noqa: PLR0911 - one a kind
         return [hostile(one, text) for one in inner]
     if origin is dict:
         # Of a closed set of keys none can be hostile.
-        keys = typing.get_args(inner[0]) if typing.get_origin(inner[0]) is typing.Literal else (text,)
+        closed = typing.get_args(inner[0]) if typing.get_origin(inner[0]) is typing.Literal else ()
+        keys = tuple(results.Status) if inner[0] is results.Status else closed or (text,)
         return {key: hostile(inner[1], text) for key in keys}
     if origin in {typing.Union, UnionType}:
         return hostile(inner[0], text)
