@@ -210,6 +210,8 @@ def _check_about(file: Path, archive: zipfile.ZipFile) -> None:
 
 def _folder_name(run: RunResult, file: Path) -> str:
     """Return the run's id, once it and those of its cases are plain names, each once."""
+    if run.table is not None:
+        raise _wrong(file, "its cases are in a table, and it would have to hold that")
     ids = [case.id for case in run.cases]
     if len(ids) > MAX_CASES:
         raise _wrong(file, f"it has {len(ids)} cases, more than {MAX_CASES}")

@@ -315,6 +315,16 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     refused(file, tmp_path, r"frames/1\.parquet has 536870913 bytes")
 
 
+def test_a_run_that_names_a_table_is_refused(tmp_path: Path) -> None:
+    """No export has one, and its name, which leads anywhere, would be a link in the report."""
+    content = document() | {"table": {"file": "../../elsewhere", "asked": 1}}
+
+    def change(members: dict[str, bytes]) -> None:
+        members["run.json"] = json.dumps(content).encode()
+
+    refused(repacked(exported(tmp_path, document()), change), tmp_path, "its cases are in a table")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_member_of_another_method_is_refused_before_it_is_unpacked(method: int, tmp_path: Path) -> None:
     """Python unpacks a piece of such a member whole, and some bytes of bzip2 make gigabytes."""
