@@ -21,6 +21,7 @@ from punktfunk.desktop.kwin import KWinDesktop
 from punktfunk.desktop.mutter import MutterDesktop
 from punktfunk.desktop.user_session import UserSession
 from punktfunk.desktop.wlroots import WlrootsDesktop
+from punktfunk.errors import MediaError
 from punktfunk.input import InputEvent, InputKind, SurfaceSize
 from punktfunk.media.sources import CursorSource, VideoSource
 from tests.desktops.support.desktops import StreamedDesktop, streamed_desktop
@@ -201,10 +202,20 @@ def _move_over_a_still_picture(desktop: StreamedDesktop, opened: UserSession, ou
     told: list[CursorUpdate] = []
     over = threading.Event()
 
+    ended: list[MediaError] = []
+
     def take() -> None:
-        while not over.is_set():
-            capture.capture()
+        try:
+            while not over.is_set():
+                capture.capture()
+        except MediaError as error:
+            ended.append(error)
         capture.close()
+
+    def pointed(x: int, y: int) -> bool:
+        if ended:
+            raise ended[0]
+        return _pointed(opened, told, x, y)
 
     def made() -> int:
         """Frames of something new; a still picture is given again and again beside them."""
@@ -218,11 +229,11 @@ def _move_over_a_still_picture(desktop: StreamedDesktop, opened: UserSession, ou
         eventually(made, "the first picture")
         window = desktop.show("--rate", "0", "--pointers", _specs())
         eventually(lambda: window.events("ready"), "the window to draw")
-        eventually(lambda: _pointed(opened, told, *_places()[0]), "the pointer over the window")
+        eventually(lambda: pointed(*_places()[0]), "the pointer over the window")
         _settle(made)
         before = made()
         for x, y in _places():
-            eventually(lambda: _pointed(opened, told, x, y), f"the pointer at {x}, {y}", 10.0)  # noqa: B023
+            eventually(lambda: pointed(x, y), f"the pointer at {x}, {y}", 10.0)  # noqa: B023
         print(f"{desktop.kind.name}: {made() - before} frames in {MOVES} movements")
         assert made() == before
     finally:

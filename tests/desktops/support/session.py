@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,12 +125,18 @@ def _sinks(programs: Programs) -> list[str]:
     return [name for name in (line.split("\t")[1] for line in listed) if name != "auto_null"]
 
 
+def _listens(path: Path) -> bool:
+    """Return whether somebody listens there, which comes a little after the file."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        return asking.connect_ex(str(path)) == 0
+
+
 def _start_pipewire(programs: Programs) -> list[Program]:
     pipewire = programs.start("pipewire", ["pipewire"])
     programs.wait_for(pipewire, (programs.runtime / "pipewire-0").exists, "its socket")
     wireplumber = programs.start("wireplumber", ["wireplumber"])
     sound = programs.start("pipewire-pulse", ["pipewire-pulse"])
-    programs.wait_for(sound, (programs.runtime / "pulse" / "native").exists, "its socket")
+    programs.wait_for(sound, lambda: _listens(programs.runtime / "pulse" / "native"), "its socket")
     programs.run("pactl", "load-module", "module-null-sink", f"sink_name={SPEAKERS}")
     # Another may be the default: after a restart somebody's own is there again, perhaps before these.
     eventually(
