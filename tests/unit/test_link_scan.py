@@ -156,6 +156,19 @@ def test_an_event_that_was_not_asked_for_is_improbable_at_once_and_none_never() 
     assert found.events == 3
 
 
+def test_each_window_has_its_share_of_the_alarms_and_each_tilt_of_its() -> None:
+    """Of an event that cannot happen the steepest tilt bounds the probability: 48 e^-20, at every window."""
+    log_p = math.log(48) - 20
+    for m in (1, 3):
+        # What the m-th window allows its stretches is 6 / (pi^2 m^3) of the whole.
+        at_limit = math.exp(log_p) * math.pi**2 / 6 * m**3
+        for alpha, alarm in ((at_limit * 1.01, True), (at_limit * 0.99, False)):
+            scan = Scan(alpha=alpha)
+            for _ in range(m - 1):
+                assert scan.add([Count(5, 0, 0.0)]) is None
+            assert (scan.add([Count(5, 1, 0.0)]) is not None) is alarm
+
+
 def test_between_two_probabilities_nothing_is_improbable() -> None:
     within = Scan(alpha=1e-7)
     for events in (500, 250, 500, 250):

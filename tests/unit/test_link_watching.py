@@ -117,6 +117,9 @@ ASKED: dict[str, Spec] = {
     "trace": {"trace": TRACE, "trace_repeat": True, "loss": {"kind": "independent", "p": 0.02}},
     "trace once": {"trace": TRACE[:5], "trace_repeat": False, "delay_us": 700.0},
     "lossy trace": {"trace": LOSSY_TRACE, "trace_repeat": True},
+    "sawtooth": {
+        "trace": [{"at_ms": 0, "delay_us": 14_000.0}, {"at_ms": 100, "delay_us": 2000.0}], "trace_repeat": True,
+    },
     "outage": {
         "rate_kbps": 8000, "queue_packets": 400,
         "trace": [{"at_ms": 0, "rate_kbps": 8000}, {"at_ms": 2000, "rate_kbps": 0}, {"at_ms": 2600, "rate_kbps": 9000}],
@@ -197,6 +200,7 @@ OTHERS: list[tuple[str, Spec, str]] = [
     ("pareto", {"delay_us": 10_500.0}, "jitter"),
     ("reorder", {"reorder": {"p": 0.0, "extra_us": 0.0}, "delay_us": 6000.0}, "delay"),
     ("trace", {"trace_repeat": False}, "delay"),
+    ("sawtooth", {"jitter_reorder": True}, "delay"),
     ("changes", {"changes": []}, "loss"),
     ("outage", {"trace": []}, "delay"),
 ]
