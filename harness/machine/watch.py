@@ -60,7 +60,7 @@ class _Counts:
 class Watch:
     """Watch the machine from entering to leaving; ``found`` then says whether it was quiet.
 
-    A thread reads every half second and sets timers between (about half a percent of a CPU). The processes that
+    A thread reads every half second and sets timers between. The processes that
     stamp are those that this one has started, itself left out. At most ``thieves`` others are named.
     """
 
