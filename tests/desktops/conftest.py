@@ -12,6 +12,7 @@ import pytest
 
 from tests.desktops.support.compositors import COMPOSITORS, Compositor
 from tests.desktops.support.session import UserSession, user_session
+from tests.support.measuring import measures
 
 INSIDE = "PUNKTFUNK_DESKTOPS"
 """Environment variable: the suite of Debian that the root was made of."""
@@ -33,6 +34,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--figure-seconds", type=float, default=6.0, help="how long each stream of --figures is measured"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each test of a desktop tried again alone where it fails beside others, which the end of the run tells.
+
+    Whole desktops are programs of others. Mutter 48 was seen to end by itself while it started, and to lose pointer
+    movements for half a minute, in one run of 130 tests each; alone, the same tests passed.
+    """
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not measures(item):
+            item.add_marker(pytest.mark.measures)
 
 
 @pytest.fixture
