@@ -34,6 +34,8 @@ from punktfunk.units import Mode
 UNSUPPORTED: Final = 127
 """Exit status of a program that cannot do what it is asked, as in quic-interop-runner."""
 _POLL_S: Final = 0.05
+_END_S: Final = 5.0
+"""Between the end of a program's output and its own."""
 _NOBODY: Final = "0" * 64
 """A fingerprint that no certificate has."""
 _TCP_LISTEN: Final = "0A"
@@ -133,9 +135,13 @@ class CommandPeer:
         wanted = self.description.ready
         if wanted.line is not None:
             try:
-                return self._process.wait_line(wanted.line, limit_s) is not None
+                if self._process.wait_line(wanted.line, limit_s) is not None:
+                    return True
             except TimeoutError:
                 return False
+            # Its output has ended; that it has, and how, is told a little later.
+            self.wait(_END_S)
+            return False
         deadline = time.monotonic() + limit_s
         seen: Callable[[], bool] = (
             self._listens if wanted.listens else lambda: self._received() >= (wanted.packets or 1)
