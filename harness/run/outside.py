@@ -98,8 +98,7 @@ def _ask(peer: CommandPeer, spec: Session, place: Place) -> str:
         # Its port is bound by us, so a host that is seen by that alone has to end: it cannot do what it is for.
         listens = peer.description.ready.listens is not None
         ready = not listens and peer.becomes_ready(_IMPOSSIBLE_S)
-        # One whose output has ended is about to end itself, which is told a little later.
-        status = None if ready else peer.wait(max(0.0, begin + _IMPOSSIBLE_S - time.monotonic()))
+        status = peer.wait(_IMPOSSIBLE_S if listens else 0.0)
         words = peer.last_words()
         peer.stop()
     if ready or status == 0:

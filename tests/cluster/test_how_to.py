@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,10 +108,9 @@ def heard_without_a_certificate(authority: Path) -> bytes:
 
 
 def test_each_command_of_the_page_does_what_it_says_and_peers_without_a_certificate_are_kept_out(
-    shell: Shell,
+    shell: Shell, need_tool: Callable[..., str]
 ) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("the program openssl (apt-get install openssl)")
+    need_tool("openssl")
     certificates, parts, run = fences("sh")
     for line in certificates.splitlines():
         done = shell.run(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -272,9 +272,11 @@ def test_a_wildcard_listener_answers_from_the_address_that_was_dialled() -> None
     run(scenario())
 
 
-def test_clients_of_both_families_come_by_one_port_of_a_listener_for_all_addresses() -> None:
+def test_clients_of_both_families_come_by_one_port_of_a_listener_for_all_addresses(
+    lack: Callable[[str], None],
+) -> None:
     if not socket.has_ipv6:
-        pytest.skip("this kernel has no IPv6")
+        lack("IPv6 in this kernel")
 
     async def scenario() -> None:
         bench = Bench("*")
@@ -294,10 +296,10 @@ def test_clients_of_both_families_come_by_one_port_of_a_listener_for_all_address
     [("0.0.0.0", "127.0.0.1", socket.AF_INET6, "::"), ("::", "::1", socket.AF_INET, "0.0.0.0")],
 )
 def test_a_listener_for_all_addresses_of_one_family_leaves_the_port_of_the_other_alone(
-    bind: str, address: str, family: int, everywhere: str
+    bind: str, address: str, family: int, everywhere: str, lack: Callable[[str], None]
 ) -> None:
     if not socket.has_ipv6:
-        pytest.skip("this kernel has no IPv6")
+        lack("IPv6 in this kernel")
 
     async def scenario() -> None:
         bench = Bench(bind)

@@ -260,8 +260,10 @@ def test_a_build_that_dies_leaves_its_last_words(lab: Lab) -> None:
         lab.build(head)
 
 
-@pytest.mark.skipif(shutil.which("cargo") is None, reason="no Rust toolchain")
-def test_a_core_that_does_not_compile_ends_with_the_compilers_words(lab: Lab, shown: Shown) -> None:
+def test_a_core_that_does_not_compile_ends_with_the_compilers_words(
+    lab: Lab, shown: Shown, need_tool: Callable[..., str]
+) -> None:
+    need_tool("cargo", "rustup")
     (lab.history.tree / "punktfunk/core/Cargo.toml").write_text("[package]\nname = \n", encoding="utf-8")
     head = lab.history.commit("Break the manifest")
     assert lab.ab(head) == 5
