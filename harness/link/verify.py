@@ -41,6 +41,11 @@ _SMALL_BYTES = 64
 
 _RATE_BYTES = 1200
 _DRAIN_S = 0.005
+_LET_GO_S = 20.0
+"""How long the link may take until it has let go of what was sent: as long as a pump may be without a core."""
+_LOOK_S = 0.01
+_LEAST = 20
+"""Arrivals without which nothing is known of a delay."""
 _TRAIN = 10
 _RECEIVE_BUFFER_BYTES = 16 << 20
 _SO_RCVBUFFORCE = 33
@@ -147,6 +152,11 @@ def _probe(path: _Path, asked: LinkSpecs, actual: LinkSpecs, budget: Budget) -> 
     link, direction = path.link, path.direction
     link.restart(LinkSpecs({}, {}, asked.seed))
     base = path.spaced(_delay_count(budget, 1_000_000), 1_000_000)
+    if len(base.index) < _LEAST:
+        raise LinkUnverifiedError(
+            f"only {len(base.index)} of {base.sent} probe packets came through {direction} while the link was ideal",
+            "the machine is too busy to carry a link, or something else is wrong with it: see the link's log",
+        )
     want = expected(asked.of(direction))
     link.restart(_only(direction, actual))
     found = []
@@ -156,7 +166,7 @@ def _probe(path: _Path, asked: LinkSpecs, actual: LinkSpecs, budget: Budget) -> 
     # Far enough apart that a late packet holds back the next one hardly ever, also with a heavy tail.
     apart_ns = max(1_000_000, round(want.jitter_us * (12e3 if want.jitter_distribution == "pareto" else 6e3)))
     spaced = path.spaced(_delay_count(budget, apart_ns), apart_ns)
-    if len(spaced.index) < 20:
+    if len(spaced.index) < _LEAST:
         raise LinkUnverifiedError(
             f"only {len(spaced.index)} of {spaced.sent} probe packets came through {direction}",
             "a link that loses nearly everything cannot be probed for its delay",
@@ -254,9 +264,19 @@ class _Path:
         per_s = 1.5 * want.rate_kbps * 1000 / bits / max(0.05, 1 - want.loss)
         return self._send(max(100, round(per_s * seconds)), _RATE_BYTES, round(1e9 / per_s), 1)
 
+    def _until_let_go(self, count: int) -> None:
+        """Wait until the link has taken ``count`` packets and holds none of them; what it never takes is lost."""
+        deadline = time.monotonic() + _LET_GO_S
+        while time.monotonic() < deadline:
+            counts = self.link.counters()[self.direction]
+            if counts["link_in"] >= count and not counts["in_flight"]:
+                return
+            time.sleep(_LOOK_S)
+
     def _send(self, count: int, size_bytes: int, interval_ns: int, segments: int) -> Sample:
         """Send and receive; ``interval_ns`` is the time between packets."""
         last_sent = math.inf
+        came = self.link.counters()[self.direction]["link_in"]
 
         def receive() -> list[dict[str, bytes | int]]:
             # A silence is the end only once all is sent: the sender may be without a core for longer than that.
@@ -287,6 +307,8 @@ class _Path:
                     interval_ns=interval_ns,
                     segments=segments,
                 )
+                if not sent["dropped"]:
+                    self._until_let_go(came + count)
             finally:
                 last_sent = time.monotonic()
             got = receiving.result()

@@ -16,6 +16,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ TUN_QUEUE_PACKETS = 10_000
 """Transmit queue of a TUN. The default of 500 loses packets of one frame before the pump is scheduled."""
 
 MTU_BYTES = 1500
+_CARRIER_S = 10.0
+_LOOK_S = 0.002
 _ETHTOOL_UDP_SEGMENTATION = "tx-udp-segmentation"
 
 
@@ -87,7 +90,7 @@ class Topology:
         return made
 
     def veth(self, a: Namespace, name_a: str, b: Namespace, name_b: str, *, mtu: int = MTU_BYTES) -> None:
-        """Join two namespaces by a veth pair, born inside them; both ends are up."""
+        """Join two namespaces by a veth pair, born inside them; both ends are up and carry packets."""
         netlink(
             a,
             lambda ip: ip.link(
@@ -100,6 +103,9 @@ class Topology:
         )
         set_up(a, name_a)
         set_up(b, name_b)
+        # The kernel tells itself of a carrier a little later; what is sent before that is dropped.
+        until_it_carries(a, name_a)
+        until_it_carries(b, name_b)
 
     def close(self) -> None:
         """Remove everything: what was registered, processes of the run, namespaces, the registry entry.
@@ -134,6 +140,24 @@ def index_of(ip: Any, device: str) -> int:
 def set_up(namespace: Namespace, device: str, **attributes: Any) -> None:
     """Bring ``device`` up, with further link attributes (``mtu``, ``txqlen``)."""
     netlink(namespace, lambda ip: ip.link("set", index=index_of(ip, device), state="up", **attributes))
+
+
+def until_it_carries(namespace: Namespace, device: str) -> None:
+    """Wait until ``device``, whose other end is up, carries packets; raise :class:`HarnessError` after 10 s."""
+
+    def talk(ip: Any) -> bool:
+        index = index_of(ip, device)
+        deadline = time.monotonic() + _CARRIER_S
+        while True:
+            [link] = ip.get_links(index)
+            if link.get_attr("IFLA_OPERSTATE") == "UP":
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_S)
+
+    if not netlink(namespace, talk):
+        raise HarnessError(f"{device} has no carrier after {_CARRIER_S:g} s")
 
 
 def add_address(namespace: Namespace, device: str, address: Address) -> None:

@@ -34,7 +34,9 @@ DEATH_S: Final = 45.0 * PATIENCE
 _SILENT_S: Final = 2.0
 _POLL_S: Final = 0.1
 _IMPOSSIBLE_S: Final = 10.0 * PATIENCE
-"""How long a program is watched that was asked for something impossible."""
+"""How long a client is watched that was sent to a host that is not there."""
+_GIVES_UP_S: Final = 30.0 * PATIENCE
+"""How long a host is watched that was asked for a port that is taken: it is started and has to end."""
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ def _ask(peer: CommandPeer, spec: Session, place: Place) -> str:
         # Its port is bound by us, so a host that is seen by that alone has to end: it cannot do what it is for.
         listens = peer.description.ready.listens is not None
         ready = not listens and peer.becomes_ready(_IMPOSSIBLE_S)
-        status = peer.wait(_IMPOSSIBLE_S if listens else 0.0)
+        status = peer.wait(_GIVES_UP_S if listens else 0.0)
         words = peer.last_words()
         peer.stop()
     if ready or status == 0:

@@ -21,7 +21,8 @@ from harness.scenario.model import Session
 from punktfunk.errors import HarnessError
 from tests.support import foreign_program
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(200)]
+# Each begins with a proof of its link, which a machine without time for it does not pass.
+pytestmark = [pytest.mark.root, pytest.mark.timeout(200), pytest.mark.measures]
 
 SCENARIO = """\
 name: mine
@@ -49,10 +50,16 @@ statistics: {line: "received (?P<frames>[0-9]+) frames, (?P<frames_corrupt>[0-9]
 """
 
 
+@pytest.fixture(scope="module")
+def answers() -> dict[tuple[str, str], str]:
+    """What came of asking each program for something impossible, once for all tests here."""
+    return {}
+
+
 @pytest.fixture(autouse=True)
-def _asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outside, "_asked", {})
-    monkeypatch.setattr(outside, "_IMPOSSIBLE_S", 1.0)
+def _asked_once(monkeypatch: pytest.MonkeyPatch, answers: dict[tuple[str, str], str]) -> None:
+    monkeypatch.setattr(outside, "_asked", answers)
+    monkeypatch.setattr(outside, "_IMPOSSIBLE_S", 0.5)
 
 
 def run(folder: Path, *, scenario: str = SCENARIO, host: str = HOST, client: str = CLIENT) -> CaseResult:
@@ -85,27 +92,24 @@ def test_two_programs_that_keep_no_records_are_judged_from_outside(tmp_path: Pat
     }
     counts = result.ledgers["host_to_client"].counts
     told = result.outside["told"]["client"]
-    assert 100 < told["frames"] <= counts["delivered"] - counts["other_delivered"]
+    assert 0 < told["frames"] <= counts["delivered"] - counts["other_delivered"]
     assert result.outside["evidence"] == ["packets", "its own statistics"]
     asked = result.outside["impossible"]
     assert asked["host"].startswith("asked for a port that is taken: ended with status 1 after ")
     assert "Address already in use" in asked["host"]
     assert asked["client"].startswith("asked for a host that is not there: kept trying after ")
-    assert (
-        (tmp_path / "mine" / "client.log")
-        .read_text(encoding="utf-8")
-        .splitlines()[-1]
-        .startswith("received ")
-    )
+    assert (tmp_path / "mine" / "client.log").read_text(encoding="utf-8").splitlines()[
+        -1
+    ] == f"received {told['frames']} frames, 0 corrupt"
 
 
 def test_a_host_that_streams_to_the_dead_fails_and_one_that_stops_passes(tmp_path: Path) -> None:
     scenario = SCENARIO + "events: [{at: 500 ms, kill: client}]\n"
-    for vice, status in (("", Status.PASSED), ("deaf", Status.FAILED)):
+    for vice, status, limit_s in (("", Status.PASSED, 30.0), ("deaf", Status.FAILED, 4.0)):
         folder = tmp_path / (vice or "good")
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(outside, "DEATH_S", 6.0)
+            patch.setattr(outside, "DEATH_S", limit_s)
             patch.setattr(outside, "_SILENT_S", 3.0)
             host = HOST.replace('"{port}"]', f'"{{port}}", "{vice}"]')
             result = run(folder, scenario=scenario, host=host)

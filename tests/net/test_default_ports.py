@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -50,9 +51,10 @@ def ports_of(pid: int, kind: str) -> set[int]:
     """Return the ports that the sockets of a process are bound to; those of TCP that listen."""
     its = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(link.readlink())
-        if target.startswith("socket:["):
-            its.add(target[8:-1])
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            target = str(link.readlink())
+            if target.startswith("socket:["):
+                its.add(target[8:-1])
     rows = [
         row.split()
         for family in ("", "6")

@@ -16,9 +16,11 @@ import pytest
 
 from harness.network import leftovers
 from harness.network.registry import FOLDER_VARIABLE, NAME_PREFIX, RUN_VARIABLE, namespace_folder
+from punktfunk.errors import LinkUnverifiedError
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1800)]
 
+REFUSED = LinkUnverifiedError.exit_code
 VICTIMS = ("runner", "host", "client", "pump")
 
 SCENARIO = """\
@@ -55,6 +57,33 @@ def namespaces(runs: set[str]) -> list[str]:
     return [name for name in names if any(name.startswith(f"{NAME_PREFIX}{run}-") for run in runs)]
 
 
+def start_until(
+    victim: str, scenario: Path, out: Path, registry: Path, number: str
+) -> tuple[subprocess.Popen[bytes], dict[str, int]]:
+    """Start a run; return it and its processes by role once ``victim`` is among them.
+
+    The moment of a kill counts from then, so that every phase of its life is hit.
+    """
+    deadline = time.monotonic() + 120
+    while True:
+        # Its own session: what it started shows up here as orphans, not as our children.
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "harness", "run", str(scenario), "--no-charts", "--out", str(out)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while runner.poll() is None:
+            pids = {**pids_by_role(registry), "runner": runner.pid}
+            if victim in pids and len(pids) >= 2:
+                return runner, pids
+            assert time.monotonic() < deadline, f"{number}: no {victim} after 120 s"
+            time.sleep(0.01)
+        # A machine without time for a link is refused before anybody streams over it: another start.
+        assert runner.returncode == REFUSED, f"{number}: the runner ended before {victim} began"
+        assert time.monotonic() < deadline, f"{number}: no link was as asked for 120 s"
+
+
 def test_nothing_is_left_after_kills_at_random_moments(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
 ) -> None:
@@ -70,32 +99,8 @@ def test_nothing_is_left_after_kills_at_random_moments(
     for number in range(kills):
         victim = VICTIMS[number % len(VICTIMS)] if kills < 2 * len(VICTIMS) else rng.choice(VICTIMS)
         delay_s = rng.uniform(0.0, 2.5)
-        # Its own session: what it started shows up here as orphans, not as our children.
-        runner = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "harness",
-                "run",
-                str(scenario),
-                "--no-charts",
-                "--out",
-                str(tmp_path / f"out{number}"),
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # The moment counts from when the victim exists, so that every phase of its life is hit.
-        deadline = time.monotonic() + 60
-        while victim not in (pids := {**pids_by_role(registry), "runner": runner.pid}) or (
-            victim == "runner" and len(pids) < 2
-        ):
-            assert runner.poll() is None, (
-                f"seed {seed}, kill {number}: the runner ended before {victim} began"
-            )
-            assert time.monotonic() < deadline, f"seed {seed}, kill {number}: no {victim} after 60 s"
-            time.sleep(0.01)
+        begun = f"seed {seed}, kill {number}"
+        runner, pids = start_until(victim, scenario, tmp_path / f"out{number}", registry, begun)
         runs |= {path.stem for path in registry.glob("*.lock")}
         time.sleep(delay_s)
         with contextlib.suppress(ProcessLookupError):

@@ -28,7 +28,8 @@ made.veth(host, "veth0", client, "veth0")
 fd = open_tun(host, "tun0")
 marked = {**os.environ, **made.registration.environment()}
 child = subprocess.Popen(["sleep", "1000"], env=marked)
-grandchild = subprocess.Popen(["sh", "-c", "sleep 1000 & wait"], env=marked)
+grandchild = subprocess.Popen(["sh", "-c", "sleep 1000 & echo; wait"], env=marked, stdout=subprocess.PIPE)
+grandchild.stdout.readline()
 print(made.registration.id, child.pid, flush=True)
 time.sleep(1000)
 """

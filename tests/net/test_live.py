@@ -16,7 +16,8 @@ from harness.network import leftovers
 from harness.network.registry import FOLDER_VARIABLE
 from harness.run.sabotage import VARIABLE as SABOTAGE_VARIABLE
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+# A link is proven before a session, and a machine without time for it is no link as asked: exit 5 for the wrong reason.
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.measures]
 
 SCENARIO = """\
 name: live
@@ -195,7 +196,6 @@ UNKNOWABLE = ("packets_lost", "frames_unrecoverable", "frames_expired")
 """Figures that only a client which has heard the end of its stream can give."""
 
 
-@pytest.mark.measures
 def test_a_host_that_dies_on_purpose_leaves_a_result_without_what_its_client_cannot_know(
     tmp_path: Path,
 ) -> None:
@@ -208,7 +208,6 @@ def test_a_host_that_dies_on_purpose_leaves_a_result_without_what_its_client_can
         assert case["metrics"][name]["value"] is None, name
 
 
-@pytest.mark.measures
 def test_a_session_that_an_outage_ended_failed_and_has_no_figures_of_what_nobody_knows(
     tmp_path: Path,
 ) -> None:

@@ -17,6 +17,7 @@ import pytest
 from harness.network.namespaces import Namespace
 from harness.network.topology import add_address, open_tun, segment_address, topology
 from punktfunk.core import _core
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -63,7 +64,7 @@ class Peer:
         """End it, should it still run."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(5)
+            self.process.wait(PATIENCE_S)
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
@@ -117,12 +118,12 @@ def test_a_verification_with_fec_survives_two_percent_of_loss(peers: Any) -> Non
         {},
     )
     ended = client.event("ended")
-    assert client.process.wait(10) == 0
+    assert client.process.wait(PATIENCE_S) == 0
     assert ended["verified"] is True
     assert ended["counters"]["data_shards_recovered"] > 0
     session = host.event("session")
     assert session["counters"]["frames_sent"] == 240
-    assert host.process.wait(10) == 0
+    assert host.process.wait(PATIENCE_S) == 0
     clock = json.loads((client.folder / "stats.json").read_text())["host_clock"]
     assert clock["rounds"] == 8
     assert clock["rtt_ns"] >= 10_000_000
@@ -144,9 +145,9 @@ def test_video_on_a_lossy_link_asks_for_key_frames_and_never_shows_a_wrong_pictu
         {},
     )
     ended = client.event("ended")
-    assert client.process.wait(10) == 0
+    assert client.process.wait(PATIENCE_S) == 0
     session = host.event("session")
-    assert host.process.wait(10) == 0
+    assert host.process.wait(PATIENCE_S) == 0
     counters = ended["counters"]
     lost = counters["frames_unrecoverable"] + counters["frames_expired"] + counters["frames_unseen"]
     assert lost > 0
@@ -184,4 +185,4 @@ def test_adaptive_fec_follows_the_loss_that_the_client_reports(peers: Any) -> No
     percent = host.event("session")["counters"]["fec_percent"]
     # About 10 % of loss asks for ceil(10 × 1.4) + 1 = 15; lost frames add up to 5 % more, sampling moves it.
     assert 8 <= percent <= 27
-    assert client.process.wait(10) in (0, 1)
+    assert client.process.wait(PATIENCE_S) in (0, 1)

@@ -15,12 +15,11 @@ import pytest
 
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.errors import InvalidConfigError, SessionClosedError
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 KEY = bytes(range(16))
 KEY_FRAME = FLAG_PICTURE | FLAG_KEY
-PATIENCE = 10.0
-"""Seconds within which something must happen on a machine under load; never slept through."""
+PATIENCE = PATIENCE_S
 
 
 def bound() -> socket.socket:

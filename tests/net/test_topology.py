@@ -22,6 +22,7 @@ from harness.network.topology import (
     topology,
     udp_segmentation,
 )
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -70,7 +71,7 @@ def test_datagrams_cross_a_veth_pair_in_both_families() -> None:
                 b.run(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as receiver,
                 a.run(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) as sender,
             ):
-                receiver.settimeout(5)
+                receiver.settimeout(PATIENCE_S)
                 receiver.bind((address, 0))
                 sender.sendto(b"hello", receiver.getsockname())
                 assert receiver.recv(100) == b"hello"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +45,28 @@ def test_a_link_that_is_as_asked_passes(spec: dict[str, object], tmp_path: Path)
     assert {one.name for one in found["down"]} >= {"loss", "duplicates", "delay"}
 
 
+@pytest.mark.parametrize("way", DIRECTIONS)
+def test_a_pump_that_gets_no_time_is_waited_for_and_its_link_not_blamed(
+    way: Direction, tmp_path: Path
+) -> None:
+    with topology("tun-late") as made, TunLink(made, tmp_path, media_ports=[5000]) as link:
+        link.restart(LinkSpecs({}, {}, 17))
+        with ProbePath(link, way, 0.1) as path:
+            moments = [
+                threading.Timer(after_s, os.kill, (link.pump.pid, what))
+                for after_s, what in ((0.1, signal.SIGSTOP), (1.0, signal.SIGCONT))
+            ]
+            for moment in moments:
+                moment.start()
+            try:
+                got = path.spaced(400, 1_000_000)
+            finally:
+                for moment in moments:
+                    moment.join()
+    assert sorted(got.index) == list(range(400))
+
+
+@pytest.mark.measures  # a busy path is late by itself, and its delays and their spread excuse those of the link
 @pytest.mark.parametrize(
     ("actual", "reason"),
     [
@@ -77,6 +102,7 @@ WRONG = {
 ONCE = Budget(repeats=0)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("down", [("rate", "corrupted payloads"), ("jitter", "reordered")], ids=" and ".join)
 def test_rate_jitter_corruption_and_order_are_refused_in_the_direction_in_which_they_are_wrong(
     down: tuple[str, str], tmp_path: Path
@@ -104,6 +130,7 @@ def test_rate_jitter_corruption_and_order_are_refused_in_the_direction_in_which_
     assert f"{right}: corrupted payloads: asked" not in said
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("delay_us", [30_000.0, 60_000.0], ids=["proven", "refused"])
 def test_the_link_is_left_ideal_and_with_fresh_counters_by_its_probe(delay_us: float, tmp_path: Path) -> None:
     spec: CoreSpec = {"delay_us": 30_000.0, "loss": {"kind": "independent", "p": 0.3}}

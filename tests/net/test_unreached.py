@@ -32,6 +32,7 @@ from punktfunk.reachability import Unreached
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
 from tests.support.inside import Inside
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -152,10 +153,10 @@ def test_a_probe_begins_nothing_and_says_the_same(client: tuple[Inside, Namespac
         (PROHIBITED, Unreached.FILTERED),
         ("fd77:9::1", Unreached.FILTERED),
     ):
-        answer = inside.run(probe_port((address, PORT), 3.0))
+        answer = inside.run(probe_port((address, PORT), PATIENCE_S / 2))
         assert answer.unreached is not None
         assert answer.unreached.kind is unreached, address
-    assert inside.run(probe_port((PROHIBITED, PORT), 3.0)).unreached.teller == HOST  # type: ignore[union-attr]
+    assert inside.run(probe_port((PROHIBITED, PORT), PATIENCE_S / 2)).unreached.teller == HOST  # type: ignore[union-attr]
 
 
 def test_a_name_that_nobody_has_is_not_found(client: tuple[Inside, Namespace]) -> None:

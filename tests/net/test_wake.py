@@ -20,6 +20,7 @@ from punktfunk.errors import CapabilityError, HostNotFoundError, NoAnswerError
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.open_trust import OpenTrust
 from tests.support.inside import Inside
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.root
 
@@ -46,7 +47,7 @@ def ears(stack: contextlib.ExitStack, namespace: Namespace) -> list[socket.socke
         made = socket.socket(family, socket.SOCK_DGRAM)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.settimeout(10)
+        made.settimeout(PATIENCE_S)
         made.bind(("", PORT))
         return made
 
@@ -99,7 +100,7 @@ def test_a_host_is_woken_by_what_was_seen_of_it_and_by_what_it_was_called(
         # What commands do once they have reached it: the card that is there now replaces the former one.
         made.namespaces["client"].run(lambda: note_card(tmp_path, place, "attic.local:9777"))
         assert find_sleeper("ATTIC", tmp_path).mac == card
-        assert client.run(wake_host("attic", tmp_path, wait_s=5)) == 0
+        assert client.run(wake_host("attic", tmp_path, wait_s=PATIENCE_S / 2)) == 0
         at_host.run(host.__aexit__(None, None, None))
         lost, *_ = client.run(examine_host("10.77.0.2", tmp_path))
         assert (lost.ok, lost.essential) == (False, True)

@@ -80,6 +80,7 @@ def with_paired(folder: Path, use: Callable[[GameStreamHost], Awaitable[None]]) 
     among_clients(folder, run)
 
 
+@pytest.mark.measures
 def test_a_thousand_half_open_pairings_are_bounded_and_keep_nobody_out(tmp_path: Path) -> None:
     async def use(host: GameStreamHost) -> None:
         before = resident_bytes()
@@ -127,6 +128,7 @@ def test_pairings_that_are_begun_anew_take_no_more_places(tmp_path: Path) -> Non
     with_paired(tmp_path, use)
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("what", [b"", b"GET /serverinfo HTTP/1.1\r\nA: "])
 def test_two_hundred_slow_requests_keep_nobody_out(tmp_path: Path, what: bytes) -> None:
     async def use(host: GameStreamHost) -> None:
@@ -139,6 +141,7 @@ def test_two_hundred_slow_requests_keep_nobody_out(tmp_path: Path, what: bytes) 
     with_paired(tmp_path, use)
 
 
+@pytest.mark.measures
 def test_handshakes_are_rationed_and_a_paired_client_gets_its_own(tmp_path: Path) -> None:
     async def use(host: GameStreamHost) -> None:
         async with links(host.ports.https, 200, 100, lambda _: CLIENT_HELLO):

@@ -18,9 +18,9 @@ from punktfunk.mgmt.routes import events as events_route
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.quic import Peer
 from punktfunk.units import Mode
+from tests.support.waiting import PATIENCE_S, eventually
 
 EVENTS = "/api/v1/events"
-SOON_S = 10.0
 
 
 class Reader:
@@ -34,12 +34,12 @@ class Reader:
         self.ended = threading.Event()
         self._client = client
         threading.Thread(target=self._read, daemon=True).start()
-        assert self._head.wait(SOON_S)
+        assert self._head.wait(PATIENCE_S)
 
     def _read(self) -> None:
         name = ""
         try:
-            with self._client.stream("GET", EVENTS, timeout=30) as answer:
+            with self._client.stream("GET", EVENTS, timeout=2 * PATIENCE_S) as answer:
                 self.status = answer.status_code
                 self._head.set()
                 for line in answer.iter_lines():
@@ -59,13 +59,6 @@ class Reader:
         return sum(one == name for one, _ in self.events)
 
 
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def metric(host: Any, line: str) -> float:
     text = host.program().get("/metrics").text
     [found] = [one for one in text.splitlines() if one.startswith(f"{line} ")]
@@ -80,6 +73,10 @@ def ask_and_read_nothing(host: Any, one: socket.socket) -> None:
     )
 
 
+def until(holds: Callable[[], bool]) -> None:
+    eventually(holds, "what the host has to tell")
+
+
 @pytest.fixture
 def deaf(managed: Callable[..., Any]) -> Iterator[tuple[Any, socket.socket]]:
     """A host, and a socket that has asked for its events and reads none of them."""
@@ -89,6 +86,7 @@ def deaf(managed: Callable[..., Any]) -> Iterator[tuple[Any, socket.socket]]:
         yield host, one
 
 
+@pytest.mark.measures  # a turn is some 20 ms
 def test_a_reader_that_reads_nothing_is_dropped_and_holds_nobody(deaf: tuple[Any, socket.socket]) -> None:
     host, _ = deaf
     quick = Reader(host.program())
@@ -155,7 +153,7 @@ def test_an_event_stream_ends_with_the_session_that_opened_it(managed: Callable[
 
         host.call(age)
         host.call(host.serving.pairing.disarm)
-    assert reader.ended.wait(SOON_S)
+    assert reader.ended.wait(PATIENCE_S)
     assert not program.ended.is_set()
     assert browser.get("/api/v1/host").status_code == 401
 
@@ -185,7 +183,7 @@ def test_the_state_is_told_again_when_pairing_changes_and_never_with_the_pin(
 ) -> None:
     host = managed()
     reader = Reader(host.program())
-    pin = host.program().post("/api/v1/native/pair/arm", json={"ttl_secs": 15}).json()["pin"]
+    pin = host.program().post("/api/v1/native/pair/arm", json={"ttl_secs": 600}).json()["pin"]
     until(lambda: reader.count("state") == 2)
     host.call(
         lambda: host.serving.pairing.pending.ask(

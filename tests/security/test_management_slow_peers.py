@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import shutil
 import socket
 import time
@@ -22,6 +23,7 @@ from punktfunk.media import SyntheticSpec
 from punktfunk.mgmt import connection as connections
 from punktfunk.mgmt.server import ManagementServer
 from punktfunk.trust.identity import Identity, Role
+from tests.support.waiting import PATIENCE_S
 
 LIMIT_S = 0.4
 HEAD = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -62,7 +64,7 @@ def with_server(
             serving.management.connections.write_limit_s = write_limit_s
             await test(serving.management)
 
-    asyncio.run(asyncio.wait_for(both(), 30))
+    asyncio.run(asyncio.wait_for(both(), 120))
 
 
 def connections_of(server: ManagementServer) -> list[connections.Connection]:
@@ -78,7 +80,7 @@ async def answer(server: ManagementServer, sent: bytes) -> tuple[int, bytes]:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
     length = next(
         int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
     )
@@ -88,7 +90,7 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 async def seconds_until_cut_off(reader: asyncio.StreamReader) -> float:
     began = time.monotonic()
     try:
-        while await asyncio.wait_for(reader.read(4096), 10):
+        while await asyncio.wait_for(reader.read(4096), PATIENCE_S):
             pass
     except ConnectionResetError:
         pass
@@ -131,7 +133,8 @@ def test_who_does_not_finish_a_request_is_cut_off_on_time_however_it_dribbles(
         took = await seconds_until_cut_off(reader)
         dribbling.cancel()
         writer.close()
-        assert took < LIMIT_S + 1
+        # What dribbles on would never be cut off if a byte bought time: a busy machine is late by less.
+        assert took < PATIENCE_S
         assert server.counters["slow_requests"] == 1
         assert (await answer(server, HEAD))[0] == 200
 
@@ -162,16 +165,18 @@ def test_who_falls_silent_within_a_request_is_cut_off(begun: bytes, folder: Path
 def test_an_idle_kept_alive_connection_is_closed_and_a_used_one_lives_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("punktfunk.mgmt.server.KEEP_ALIVE_S", 1)
+    monkeypatch.setattr("punktfunk.mgmt.server.KEEP_ALIVE_S", keep_alive_s := 2)
 
     async def test(server: ManagementServer) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         for _ in range(4):
+            asked = time.monotonic()
             writer.write(HEAD)
             assert (await read_answer(reader))[0] == 200
             # Longer in all than a request may take: the time is a request's, not a connection's.
             await asyncio.sleep(LIMIT_S / 2)
-        assert 0.2 < await seconds_until_cut_off(reader) < 3
+        await seconds_until_cut_off(reader)
+        assert time.monotonic() - asked >= keep_alive_s
         writer.close()
         assert server.counters["slow_requests"] == 0
 
@@ -252,7 +257,7 @@ def test_requests_and_answers_have_ten_seconds(folder: Path) -> None:
             assert after + 10 <= connection._write_timer.when() <= loop.time() + 10
             writer.close()
 
-    asyncio.run(asyncio.wait_for(test(), 30))
+    asyncio.run(asyncio.wait_for(test(), 120))
 
 
 def test_connections_are_counted_of_each_address_and_in_all_and_those_beyond_closed_at_once(
@@ -331,6 +336,7 @@ def test_what_is_no_decent_request_is_refused_in_the_apis_own_form(
 @contextmanager
 def memory_growth() -> Iterator[Callable[[], int]]:
     def kib() -> int:
+        gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4
 
     before = kib()
@@ -451,7 +457,7 @@ def test_mutated_requests_are_answered_or_cut_off_and_never_a_fault(seed: int, f
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(request)
             with contextlib.suppress(ConnectionResetError):
-                statuses.add((await asyncio.wait_for(reader.read(4096), 5))[9:12])
+                statuses.add((await asyncio.wait_for(reader.read(4096), PATIENCE_S))[9:12])
             writer.close()
 
         for _ in range(8):

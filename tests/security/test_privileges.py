@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S, eventually
+
 REPOSITORY = Path(__file__).parents[2]
 PLAIN = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
 PROGRAM = [sys.executable, "-m", "punktfunk"]
 
 
-def capabilities(pid: int) -> int:
-    """The capabilities that a process has or could get."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+def capabilities(pid: int) -> int | None:
+    """The capabilities that a process has or could get; None of one that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
     sets = re.findall(r"^Cap(?:Prm|Eff|Bnd):\s*([0-9a-f]+)$", status, re.MULTILINE)
     assert len(sets) == 3
     return sum(int(one, 16) for one in sets)
@@ -35,7 +40,7 @@ def test_a_host_streams_to_a_client_and_neither_has_a_capability(need_tool: obje
     serve = [
         *PLAIN, *PROGRAM, "serve", "--no-gamestream", "--bind", "127.0.0.1", "--native-port", "0",
         "--mgmt-bind", "127.0.0.1:0",
-        "--no-mdns", "--open", "--source", "synthetic", "--frame-bytes", "20000", "--frames", "60", "--sessions", "1",
+        "--no-mdns", "--open", "--source", "synthetic", "--frame-bytes", "20000", "--frames", "180", "--sessions", "1",
         "--state-dir", str(tmp_path / "host"),
     ]  # fmt: skip
     host = subprocess.Popen(
@@ -58,16 +63,18 @@ def test_a_host_streams_to_a_client_and_neither_has_a_capability(need_tool: obje
         )  # fmt: skip
         assert client.stdout is not None
         first = client.stdout.readline()
+        eventually(lambda: children(host.pid), "the stream's worker")
         seen = {
-            pid: capabilities(pid)
+            pid: found
             for pid in (host.pid, client.pid, *children(host.pid), *children(client.pid))
+            if (found := capabilities(pid)) is not None
         }
-        told = first + client.communicate(timeout=30)[0]
-        host.communicate(timeout=10)
+        told = first + client.communicate(timeout=PATIENCE_S)[0]
+        host.communicate(timeout=PATIENCE_S)
     finally:
         host.kill()
         host.wait()
-    assert "60 of 60 frames intact" in told
+    assert "180 of 180 frames intact" in told
     assert (client.returncode, host.returncode) == (0, 0)
     assert len(seen) >= 3, "the stream's worker was not seen"
     assert not any(seen.values()), seen

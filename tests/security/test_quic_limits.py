@@ -113,15 +113,20 @@ class Ends:
     def deliver(self, data: bytes) -> float:
         self.now += 0.001
         source = CLIENT_ADDRESS if self.victim_is_host else HOST_ADDRESS
-        begun = time.thread_time()
-        self.victim.receive_datagram(data, source, now=self.now)
-        while self.victim.next_event() is not None:
-            pass
-        sent = self.victim.datagrams_to_send(now=self.now)
-        if self.victim.get_timer() is not None and self.victim.get_timer() <= self.now:
-            self.victim.handle_timer(now=self.now)
-            sent += self.victim.datagrams_to_send(now=self.now)
-        spent = time.thread_time() - begun
+        # A collection of garbage that falls into this is not the datagram's.
+        gc.disable()
+        try:
+            begun = time.thread_time()
+            self.victim.receive_datagram(data, source, now=self.now)
+            while self.victim.next_event() is not None:
+                pass
+            sent = self.victim.datagrams_to_send(now=self.now)
+            if self.victim.get_timer() is not None and self.victim.get_timer() <= self.now:
+                self.victim.handle_timer(now=self.now)
+                sent += self.victim.datagrams_to_send(now=self.now)
+            spent = time.thread_time() - begun
+        finally:
+            gc.enable()
         self.replies += sum(len(datagram) for datagram, _ in sent)
         return spent
 
@@ -145,6 +150,7 @@ def memory() -> Any:
 BOTH = pytest.mark.parametrize("victim", [Role.HOST, Role.CLIENT], ids=["host", "client"])
 
 
+@pytest.mark.measures
 @BOTH
 def test_the_last_byte_of_every_granted_window_allocates_one_window_and_no_more(
     victim: Role, memory: Any
@@ -367,6 +373,7 @@ SLOW: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("frames", SLOW.values(), ids=SLOW.keys())
 def test_no_datagram_costs_10_ms(frames: Callable[[], bytes]) -> None:
     costs = []
@@ -376,7 +383,7 @@ def test_no_datagram_costs_10_ms(frames: Callable[[], bytes]) -> None:
             ends.victim.send_ping(0)
             ends.victim.datagrams_to_send(now=ends.now)
         costs += [ends.attack(frames()) for _ in range(3)]
-    # A collection of garbage that falls into one of nine is not the datagram's.
+    # Other programs' part in one of nine, by their use of the caches, is not the datagram's either.
     cost = sorted(costs)[-2]
     print(f"{cost * 1e3:.2f} ms")
     assert cost < DATAGRAM_CPU_S

@@ -17,6 +17,7 @@ from punktfunk.host.serve_config import ServeConfig
 from punktfunk.media import SyntheticSpec
 from punktfunk.units import Mode
 from tests.support.gamestream import free_ports
+from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class ManagedHost:
         self._failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        self._ready.wait(30)
+        assert self._ready.wait(PATIENCE_S), "the host has not begun"
         if self._failed is not None:
             raise self._failed
 
@@ -68,13 +69,14 @@ class ManagedHost:
         async def there() -> T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(there(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(there(), self.loop).result(PATIENCE_S)
 
     def end(self) -> None:
         """End it in order."""
         if self._thread.is_alive():
             self.loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
+            self._thread.join(PATIENCE_S)
+            assert not self._thread.is_alive(), "the host has not ended"
 
     @property
     def url(self) -> str:
@@ -96,7 +98,7 @@ class ManagedHost:
 
     def stranger(self) -> httpx.Client:
         """Somebody without credentials."""
-        return httpx.Client(base_url=self.url, timeout=10, trust_env=False, verify=False)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False, verify=False)
 
     def program(self) -> httpx.Client:
         """A program that has the token."""
