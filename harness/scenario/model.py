@@ -297,6 +297,8 @@ class Expectation(Model):
         return f"{self.metric} {self.op} {self.value}"
 
 
+_WIDEST_JITTER = 4
+"""Spreads of the jitter that hardly a packet is beyond: of 10,000 normal deviates one is."""
 Direction = Literal["down", "up"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
@@ -343,6 +345,20 @@ class Session(Model):
             if (change := event.down if direction == "down" else event.up) is not None
         ]
         return spec | ({"changes": changes} if changes else {})
+
+    def link_states(self, direction: Direction) -> list[dict[str, Any]]:
+        """Return what the core's model is told of one direction at the start, by events, and by points of a trace."""
+        spec = self.core_link(direction)
+        return [spec, *(change["set"] for change in spec.get("changes", ())), *spec.get("trace", ())]
+
+    def longest_delay_ns(self, direction: Direction) -> int:
+        """Return what a packet takes at most in one direction, whatever events or a trace change; without queues."""
+        states = self.link_states(direction)
+        delay_us, jitter_us = (
+            max(state.get(key, 0) for state in states) for key in ("delay_us", "jitter_us")
+        )
+        held_us = max(state.get("reorder", {}).get("extra_us", 0) for state in states)
+        return round(float(delay_us + _WIDEST_JITTER * jitter_us + held_us) * 1e3)
 
     def sim_obstacle(self) -> tuple[str, str] | None:  # noqa: PLR0911 - one return a reason
         """Return the key and the reason why virtual time cannot carry this session; None when it can."""

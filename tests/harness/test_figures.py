@@ -296,8 +296,8 @@ def test_a_lost_frame_waits_for_the_next_key_frame_of_the_host() -> None:
     waits = recovery.key_frame_waits_ms(table(rows))
     assert waits.tolist()[:3] == [32, 16, 42]
     assert np.isnan(waits[3:]).tolist() == [True]
-    assert recovery.key_frame_waits_ms(table(rows), but_last=1).size == 4
-    assert recovery.key_frame_waits_ms(table(rows), but_last=2).tolist() == [32, 16, 42]
+    assert recovery.key_frame_waits_ms(table(rows), of=np.arange(len(rows)) != 3).tolist()[:2] == [32, 16]
+    assert recovery.key_frame_waits_ms(table(rows), of=np.arange(len(rows)) < 7).tolist() == [32, 16, 42]
     found = metrics.case_metrics([table(rows), table(rows)], {})
     assert (found["key_frame_wait_max"].value, found["key_frame_wait_max"].n) == (42, 6)
     assert (

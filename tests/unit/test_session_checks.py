@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+import pytest
 
 from harness.analysis.records import Records, empty
 from harness.analysis.results import Check
@@ -165,45 +168,117 @@ def test_of_a_client_that_left_nothing_only_the_link_is_checked() -> None:
     assert [check.name for check in found] == ["transport loss is the loss asked for"]
 
 
-def streamed(frames: int = 100) -> Records:
-    """The same with what the host knows; its only key frame is the first."""
+FRAME_NS = 16_000_000
+"""About 60 frames a second, which is what sessions here stream."""
+
+
+def streamed(frames: int = 100, *, way_ns: int = 500_000) -> Records:
+    """The same with what the host knows and when the client heard; its only key frame is the first."""
     rows = table(frames)
-    rows["sealed_ns"] = np.arange(frames) * 16_000_000
+    rows["sealed_ns"] = np.arange(frames) * FRAME_NS
+    for name in ("recv_first_ns", "recv_last_ns", "complete_ns"):
+        rows[name] = rows["sealed_ns"] + way_ns
     for name, value in (("host_status", 0), ("flags", 1)):
         rows[name][:] = value
     rows["flags"][0] = 5
     return rows
 
 
+def lose(rows: Records, which: int | slice | list[int], *, heard: bool = False) -> None:
+    """Have frames not be completed; ``heard`` says that some of their packets arrived."""
+    rows["client_status"][which] = 1
+    rows["complete_ns"][which] = -1
+    if not heard:
+        rows["recv_first_ns"][which] = rows["recv_last_ns"][which] = -1
+
+
+def over(down: Mapping[str, object], up: Mapping[str, object]) -> Session:
+    return Session.model_validate({"link": {"backend": "tun", "down": down, "up": up}})
+
+
+def judged(rows: Records, spec: Session, *, live: bool = False) -> tuple[bool, str]:
+    [check] = recovery_checks(spec, [rows], live=live)
+    return check.passed, check.expected
+
+
+def last_owed(spec: Session, way_ns: int, *, live: bool = False) -> int:
+    """Return the last of 100 frames whose loss has to be answered with a key frame."""
+    for lost in reversed(range(100)):
+        rows = streamed(way_ns=way_ns)
+        lose(rows, lost)
+        passed, owed = judged(rows, spec, live=live)
+        assert passed is (owed == "0 frames")
+        rows["flags"][99] = 5
+        assert judged(rows, spec, live=live)[0] or lost == 99, "the last frame answers it"
+        if not passed:
+            return lost
+    raise AssertionError("no frame at all")
+
+
 def test_a_lost_frame_that_no_key_frame_follows_is_found_in_any_of_the_seeds() -> None:
     answered, silent = streamed(), streamed()
     for rows in (answered, silent):
-        rows["client_status"][[10, 50]] = 1
+        lose(rows, [10, 50])
     answered["flags"][55] = 5
     silent["flags"][40] = 5
     [check] = recovery_checks(SPEC, [answered, table()])
     assert (check.passed, check.expected, check.measured) == (True, "2 frames", "2 frames")
     [check] = recovery_checks(SPEC, [answered, silent])
     assert (check.passed, check.expected, check.measured) == (False, "4 frames", "3 frames")
-    late = streamed()
-    late["client_status"][70] = 1
-    assert recovery_checks(SPEC, [late])[0].passed, "too late to be answered"
-    late["client_status"][69] = 1
-    assert not recovery_checks(SPEC, [late])[0].passed
+
+
+@pytest.mark.parametrize(("way_ms", "frame"), [(0.5, 92), (10, 91), (40, 86), (200, 46)])
+def test_how_late_a_lost_frame_still_has_to_be_answered_follows_from_the_round_trip(
+    way_ms: float, frame: int
+) -> None:
+    """Of frames every 16 ms, the last 1,584 ms after the first.
+
+    The client gives a frame up when the next has been complete for the reorder window of 20 ms. If it had asked before,
+    it asks again by 50 ms or two ways later, with the next packet that it hears; then the way up.
+    """
+    delay = {"delay": f"{way_ms} ms"}
+    assert last_owed(over(delay, delay), round(way_ms * 1e6)) == frame
+
+
+def test_of_a_live_session_over_a_short_link_every_frame_before_the_last_thirty_is_owed_an_answer() -> None:
+    assert last_owed(SPEC, 500_000, live=True) == 69
+
+
+def test_a_live_client_may_wait_longer_where_the_way_up_loses_or_a_queue_makes_the_round_trip_unknown() -> (
+    None
+):
+    assert last_owed(over({}, {"loss": "2 %"}), 500_000, live=True) == 63
+    assert last_owed(over({"rate": "5 Mbit/s"}, {}), 500_000, live=True) == 44
+
+
+def test_events_and_traces_count_with_their_longest_delay() -> None:
+    quick = over({}, {"delay": "1 ms"})
+    assert quick.longest_delay_ns("up") == 1_000_000
+    slow = quick.model_validate(
+        {
+            "link": {
+                "up": {"trace": {"points": [{"at": "0 s", "delay": "1 ms"}, {"at": "1 s", "delay": "30 ms"}]}}
+            },
+            "events": [{"at": "1 s", "up": {"jitter": "2 ms", "reorder": {"rate": "1 %", "extra": "5 ms"}}}],
+        }
+    )
+    assert slow.longest_delay_ns("up") == (30 + 4 * 2 + 5) * 1_000_000
+    assert slow.longest_delay_ns("down") == 0
 
 
 def test_a_client_that_hears_nothing_any_more_owes_no_request() -> None:
     """A burst that lasts to the end of the stream: what it misses, a client learns from what comes after."""
     silent = streamed()
-    silent["client_status"][60:] = 1
-    [check] = recovery_checks(SPEC, [silent])
-    assert (check.passed, check.expected) == (True, "0 frames")
-    silent["packets_received"][84] = 1
-    assert recovery_checks(SPEC, [silent])[0].expected == "10 frames", (
-        "to 69: later is too late to be answered"
-    )
-    silent["packets_received"][84:86] = [-1, 1]
-    assert recovery_checks(SPEC, [silent])[0].expected == "0 frames", "heard of when there is no time left"
+    lose(silent, slice(60, None))
+    spec = over({"delay": "500 us"}, {"delay": "500 us"})
+    assert judged(silent, spec) == (True, "0 frames")
+    # A packet of a frame that never comes whole: 120 ms later those before it are given up, and it as well.
+    for heard, owed in ((80, 20), (89, 0)):
+        rows = {name: column.copy() for name, column in silent.items()}
+        rows["recv_first_ns"][heard] = rows["recv_last_ns"][heard] = heard * FRAME_NS
+        assert judged(rows, spec) == (True, "0 frames"), "it hears nothing more, so does not ask again"
+        rows["recv_first_ns"][97:] = rows["recv_last_ns"][97:] = rows["sealed_ns"][97:]
+        assert judged(rows, spec) == (owed == 0, f"{owed} frames"), heard
 
 
 def test_nothing_is_asked_of_a_session_that_asks_for_no_key_frames_or_has_no_others() -> None:
