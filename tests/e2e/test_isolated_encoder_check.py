@@ -41,7 +41,7 @@ def test_one_that_is_refused_when_it_is_opened_says_why_in_its_librarys_words(
 ) -> None:
     refused = tried(monkeypatch, "refuses")
     assert (
-        "cannot be opened at 640x480@60: nvEncOpenEncodeSessionEx: out of memory (10)" in refused[H264].cause
+        "cannot be opened at 640x480@60: nvEncOpenEncodeSessionEx: OUT_OF_MEMORY (10)" in refused[H264].cause
     )
     assert "end another encoding session" in refused[H264].hint
 

@@ -115,7 +115,7 @@ def test_an_encoder_that_cannot_be_opened_is_passed_over_before_anybody_connects
         name, _, reason = host.banner["encoder"].partition(" ")
         assert name != "nvenc-h264"
         assert (
-            "nvenc-h264 cannot be opened at 640x480@60: nvEncOpenEncodeSessionEx: out of memory (10)"
+            "nvenc-h264 cannot be opened at 640x480@60: nvEncOpenEncodeSessionEx: OUT_OF_MEMORY (10)"
             in reason
         )
     finally:

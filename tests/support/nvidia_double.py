@@ -28,7 +28,10 @@ def GetEncoderCaps(gpuid: int, codec: str) -> dict[str, int]:
 class CreateEncoder:
     def __init__(self, width: int, height: int, surface: str, from_memory: bool, **options: str) -> None:
         if _WRONG == "refuses":
-            raise RuntimeError("nvEncOpenEncodeSessionEx: out of memory (10)\nat line 12")
+            raise RuntimeError(
+                "CreateEncoder :\nError code : 10\n"
+                "Error Type : m_nvenc.nvEncOpenEncodeSessionEx(&parameters, &encoder) returned error 10\nat line 12"
+            )
         if _WRONG == "crashes":
             os.kill(os.getpid(), signal.SIGSEGV)
         if _WRONG == "hangs":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from typing import Any
 
 import pytest
@@ -72,14 +73,50 @@ class Caps:
         raise Exception(self.refusal)  # noqa: TRY002 - as the library does
 
 
+def told(call: str, status: int) -> str:
+    """What PyNvVideoCodec 2.2.4 raises; so it did on an H200 with driver 580, whose status was 2."""
+    return f"""PyNvEncoderCaps :\x20
+Error code : {status}
+Error Type : m_nvenc.{call}(&encodeSessionExParams, &hEncoder) returned error {status}
+at /project/src/PyNvVideoCodec/src/PyNvEncoder.cpp:1103
+"""
+
+
+def test_a_compute_gpu_is_told_by_the_name_of_its_status() -> None:
+    with pytest.raises(EngineMissingError) as caught:
+        nvenc._require_codec(Caps(set(), told("nvEncOpenEncodeSessionEx", 2)), Codec.AV1)
+    assert caught.value.cause.endswith("no encoding engine: nvEncOpenEncodeSessionEx: UNSUPPORTED_DEVICE (2)")
+
+
+@pytest.mark.parametrize(
+    ("status", "name"), [(10, "OUT_OF_MEMORY (10)"), (20, "GENERIC (20)"), (99, "error (99)")]
+)
+def test_an_encoder_whose_sessions_are_all_taken_is_no_missing_engine(status: int, name: str) -> None:
+    """A missing engine is kept while the host runs, and this passes."""
+    with pytest.raises(
+        CodecUnavailableError, match=f"does not answer: nvEncOpen.*: {re.escape(name)}"
+    ) as caught:
+        nvenc._require_codec(Caps(set(), told("nvEncOpenEncodeSessionEx", status)), Codec.H264)
+    assert type(caught.value) is CodecUnavailableError
+    assert "end another encoding session" in caught.value.hint
+
+
 def test_a_gpu_without_engine_and_one_without_the_codec_are_two_errors() -> None:
     nvenc._require_codec(Caps({Codec.H264}, ""), Codec.H264)
     with pytest.raises(CodecUnsupportedError, match="does not encode av1: invalid param"):
         nvenc._require_codec(Caps({Codec.H264, Codec.HEVC}, "invalid param\nat line 12"), Codec.AV1)
-    for refusal in ("nvEncOpenEncodeSessionEx: NV_ENC_ERR_NO_ENCODE_DEVICE", "no capabilities"):
-        with pytest.raises(EngineMissingError, match="no encoding engine") as caught:
-            nvenc._require_codec(Caps(set(), refusal), Codec.H264)
-        assert "--encoder x264" in caught.value.hint
+    with pytest.raises(EngineMissingError, match="no encoding engine") as caught:
+        nvenc._require_codec(Caps(set(), "NV_ENC_ERR_NO_ENCODE_DEVICE"), Codec.H264)
+    assert "--encoder x264" in caught.value.hint
+
+
+def test_a_gpu_that_has_no_capabilities_has_no_engine() -> None:
+    class Nothing:
+        def GetEncoderCaps(self, gpuid: int, codec: str) -> dict[str, int]:
+            return {}
+
+    with pytest.raises(EngineMissingError, match="no encoding engine: no capabilities"):
+        nvenc._require_codec(Nothing(), Codec.H264)
 
 
 def test_each_of_the_three_is_a_missing_codec_and_a_missing_capability() -> None:

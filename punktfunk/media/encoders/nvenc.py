@@ -1,13 +1,14 @@
 """H.264, HEVC and AV1 by the encoder of an NVIDIA GPU, through PyNvVideoCodec, which is loaded here alone.
 
 Written against the interface of PyNvVideoCodec 2.2 (its module and NVIDIA's programming guide). No GPU with an
-encoding engine has run it yet: what is tested is that every machine without one is told why.
+encoding engine has run it yet: what is tested is that every machine without one is told why, an H200 among them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from punktfunk.clock import monotonic_ns
@@ -39,6 +40,24 @@ LIBRARIES: Final = ("libcuda.so.1", "libnvidia-encode.so.1")
 _SURFACE = "NV12"
 _NO_PERIOD = 2**31 - 1
 _FORCE_IDR = "FORCEIDR"
+_STATUSES: Final = {
+    1: "NO_ENCODE_DEVICE",
+    2: "UNSUPPORTED_DEVICE",
+    3: "INVALID_ENCODERDEVICE",
+    4: "INVALID_DEVICE",
+    5: "DEVICE_NOT_EXIST",
+    8: "INVALID_PARAM",
+    10: "OUT_OF_MEMORY",
+    12: "UNSUPPORTED_PARAM",
+    15: "INVALID_VERSION",
+    18: "ENCODER_BUSY",
+    20: "GENERIC",
+    21: "INCOMPATIBLE_CLIENT_KEY",
+    22: "UNIMPLEMENTED",
+}
+"""What ``NVENCSTATUS`` of NVIDIA's nvEncodeAPI.h calls the numbers that a user can do something about."""
+_RETURNED: Final = re.compile(r"(nvEnc\w+)\(.*\) returned error (\d+)")
+"""How PyNvVideoCodec 2.2 tells a status, in the third of four lines."""
 _NO_ENGINE = ("NO_ENCODE_DEVICE", "UNSUPPORTED_DEVICE", "DEVICE_NOT_EXIST")
 
 
@@ -88,19 +107,21 @@ def _load() -> Any:
     except RuntimeError as error:
         # It looks for the driver's libraries itself, and says so when they are too old for it.
         raise DriverMissingError(
-            f"PyNvVideoCodec cannot use the driver: {_first_line(error)}", "update NVIDIA's driver"
+            f"PyNvVideoCodec cannot use the driver: {_reason(error)}", "update NVIDIA's driver"
         ) from error
 
 
 def _require_codec(library: Any, codec: Codec) -> None:
     """Ask for the capabilities of each codec: one that all of them lack is the engine."""
     refusals = {}
+    no_engine = False
     for asked in dict.fromkeys((codec, *Codec)):
         try:
             capabilities = library.GetEncoderCaps(gpuid=0, codec=str(asked))
         except Exception as error:  # noqa: BLE001 - the library's classes derive from Exception alone
-            refusals[asked] = _first_line(error)
-            if any(sign in str(error) for sign in _NO_ENGINE):
+            refusals[asked] = _reason(error)
+            no_engine = any(sign in f"{refusals[asked]} {error}" for sign in _NO_ENGINE)
+            if no_engine:
                 break
         else:
             if asked is codec and capabilities:
@@ -110,8 +131,15 @@ def _require_codec(library: Any, codec: Codec) -> None:
                     f"this GPU does not encode {codec}: {refusals.get(codec, 'no capabilities')}",
                     f"choose another codec: it encodes {asked}",
                 )
+    reason = refusals.get(codec, "no capabilities")
+    if refusals and not no_engine:
+        # Every session that the GPU has may be taken: this one passes, a missing engine does not.
+        raise CodecUnavailableError(
+            f"this GPU's encoder does not answer: {reason}",
+            "end another encoding session, or encode in software (--encoder x264); nvidia-smi says more",
+        )
     raise EngineMissingError(
-        f"this GPU has no encoding engine: {refusals.get(codec, 'no capabilities')}",
+        f"this GPU has no encoding engine: {reason}",
         "compute GPUs (A100, H100, H200) have none: encode in software (--encoder x264)",
     )
 
@@ -169,7 +197,7 @@ class NvencEncoder:
             )
         except Exception as error:
             raise EncoderFailedError(
-                f"{self.name} failed on frame {frame.frame}: {_first_line(error)}",
+                f"{self.name} failed on frame {frame.frame}: {_reason(error)}",
                 "close the encoder and open a new one",
             ) from error
         data = joined(packets)
@@ -201,7 +229,7 @@ class NvencEncoder:
             self._session.Reconfigure(parameters)
         except Exception as error:
             raise EncoderFailedError(
-                f"{self.name} does not take {bitrate}: {_first_line(error)}",
+                f"{self.name} does not take {bitrate}: {_reason(error)}",
                 "close the encoder and open a new one",
             ) from error
         self._config = config
@@ -224,7 +252,7 @@ class NvencEncoder:
         except Exception as error:
             # Consumer GPUs open a handful of sessions at a time, and every one has a largest picture.
             raise CodecUnavailableError(
-                f"the encoder {self.name} cannot be opened at {mode}: {_first_line(error)}",
+                f"the encoder {self.name} cannot be opened at {mode}: {_reason(error)}",
                 "end another encoding session, or use --encoder x264",
             ) from error
 
@@ -265,5 +293,9 @@ def _buffer_bits(config: EncoderConfig) -> int:
     return round(config.bitrate.bits_per_second * config.vbv_frames / config.mode.refresh_hz)
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    """The call that was refused and the name of its status, where the library tells them; else its first line."""
+    if told := _RETURNED.search(str(error)):
+        status = int(told[2])
+        return f"{told[1]}: {_STATUSES.get(status, 'error')} ({status})"
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
