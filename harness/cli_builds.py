@@ -23,6 +23,9 @@ Kept = Annotated[
         "--cache", help="Folder that keeps builds. [default: punktfunk-lab in the user's cache folder]"
     ),
 ]
+Charts = Annotated[
+    bool, typer.Option(help="Draw the page's charts, a second of CPU; 'report' draws them later.")
+]
 Repo = Annotated[Path, typer.Option("--repository", help="Clone that has the revisions.")]
 
 
@@ -53,6 +56,7 @@ def ab(
     out: Out = DEFAULT_OUT,
     cache: Kept = None,
     repository: Repo = Path(),
+    charts: Charts = True,
     plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
 ) -> None:
     """Run two builds in turn on the same seeds and links, and show what moved. Exit 3 for a regression."""
@@ -72,6 +76,7 @@ def ab(
         out=out,
         cache=cache,
         repository=repository,
+        charts=charts,
         plain=plain,
         command=_command(),
     )
@@ -96,6 +101,7 @@ def bisect(
     out: Out = DEFAULT_OUT,
     cache: Kept = None,
     repository: Repo = Path(),
+    charts: Charts = True,
 ) -> None:
     """Find the commit that made a figure worse; ends with its figures before and after, and how to see them again."""
     from harness.builds import bisect as searching
@@ -112,6 +118,7 @@ def bisect(
         out=out,
         cache=cache,
         repository=repository,
+        charts=charts,
         command=_command(),
     )
     raise typer.Exit(searching.run(request))

@@ -88,10 +88,17 @@ def baseline(
 
 
 def report(run: Run, *, out: Out = DEFAULT_OUT) -> None:
-    """Write the reports of a run again, as this version makes them."""
+    """Write the reports of a run, or the page of a comparison of two builds, again as this version makes them."""
     from harness import report as reporting
+    from harness.analysis import paired_run
 
-    result, folder = _load(run, out)
+    place = runs.find(run, out)
+    if paired_run.is_one(place):
+        from harness.report import builds
+
+        say(f"html: {builds.write(place)}")
+        return
+    result, folder = runs.load(place)
     for kind, path in reporting.write(result, folder).items():
         say(f"{kind}: {path}")
 

@@ -152,3 +152,24 @@ def _distribution(name: str, description: str, source: str, group: str) -> list[
 
 
 METRICS: Final[dict[str, Definition]] = _table()
+
+CASE_CPU: Final = Definition(
+    "case_cpu",
+    "ms",
+    "lower",
+    "CPU time of a whole case, its programs included",
+    "rusage of who ran it",
+    "cost",
+    False,
+)
+CORE_CPU: Final = Definition(
+    "core_cpu",
+    "ms",
+    "lower",
+    "CPU time of a simulation in the core",
+    "thread CPU time of core.simulate",
+    "cost",
+    False,
+)
+FIGURES: Final[dict[str, Definition]] = {**METRICS, CASE_CPU.name: CASE_CPU, CORE_CPU.name: CORE_CPU}
+"""What builds are compared by: every metric of a case, and two that whoever runs the case measures from outside."""

@@ -17,30 +17,10 @@ import numpy as np
 from scipy import special
 
 from harness.analysis import baseline, compare, stages, stats
-from harness.analysis.definitions import METRICS, Definition
+from harness.analysis.definitions import CASE_CPU, CORE_CPU, FIGURES
 from harness.analysis.results import CaseResult, Status
 from harness.analysis.stats import FloatArray, Gate, Interval, Verdict
 
-CASE_CPU: Final = Definition(
-    "case_cpu",
-    "ms",
-    "lower",
-    "CPU time of a whole case, its programs included",
-    "rusage of who ran it",
-    "cost",
-    False,
-)
-CORE_CPU: Final = Definition(
-    "core_cpu",
-    "ms",
-    "lower",
-    "CPU time of a simulation in the core",
-    "thread CPU time of core.simulate",
-    "cost",
-    False,
-)
-FIGURES: Final[Mapping[str, Definition]] = {**METRICS, CASE_CPU.name: CASE_CPU, CORE_CPU.name: CORE_CPU}
-"""What two builds are compared by: every metric of a case, and two that whoever runs the case measures from outside."""
 _ALWAYS: Final = (CASE_CPU.name,)
 _SIMULATED: Final = (CORE_CPU.name,)
 _LIVE: Final = (*compare.JUDGED, "send_cpu_per_packet", "receive_cpu_per_packet")
@@ -92,13 +72,18 @@ def is_wall_clock(name: str, backend: str) -> bool:
     return backend != "sim" and FIGURES[name].unit == "ms" and FIGURES[name].group != "cost"
 
 
+def is_believable(pair: tuple[CaseResult, CaseResult]) -> bool:
+    """Return whether the machine was quiet for both sides of a pair, or is not known to have been busy."""
+    return all(side.machine is None or side.machine.quiet for side in pair)
+
+
 def judge(
     pairs: Mapping[str, Pairs], metrics: Sequence[str] = (), *, gate: Gate | None = None
 ) -> list[Finding]:
     """Judge every figure of every case, by case; those named in ``metrics``, or all that are judged by default.
 
     Exact figures that are equal in all pairs come as :attr:`Verdict.SAME` with ``moved`` 0. A pair of which a side has
-    no result that can be judged is left out.
+    no result that can be judged is left out, and of times by the wall clock one for which the machine was busy.
     """
     gate = gate or Gate()
     exact: dict[tuple[str, str], FloatArray] = {}
@@ -111,7 +96,7 @@ def judge(
             continue
         backend = usable[0][0].backend
         for name in metrics or _defaults(usable[0][0]):
-            columns = _columns(usable, name)
+            columns = _columns(believed(usable, name), name)
             if not columns.size:
                 continue
             if is_exact(name, backend):
@@ -125,6 +110,13 @@ def _defaults(case: CaseResult) -> list[str]:
     if case.backend == "sim":
         return [*baseline.gated(case), *_SIMULATED, *_ALWAYS]
     return [*_LIVE, *_ALWAYS]
+
+
+def believed(pairs: Pairs, name: str) -> Pairs:
+    """Return the pairs whose values of a figure are worth believing: of a wall clock those of a quiet machine."""
+    if not pairs or not is_wall_clock(name, pairs[0][0].backend):
+        return pairs
+    return [pair for pair in pairs if is_believable(pair)]
 
 
 def table(pairs: Pairs, name: str) -> list[tuple[float, float]]:

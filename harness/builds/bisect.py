@@ -13,13 +13,16 @@ from typing import Final
 
 from harness.analysis import paired
 from harness.analysis.paired import Finding
+from harness.analysis.paired_run import PAGE
+from harness.analysis.results import Quietness
 from harness.analysis.stats import Verdict
-from harness.builds import ab, machine, text
+from harness.builds import ab, folders, machine, outcomes
 from harness.builds.cache import Cache
 from harness.builds.origin import revision
 from harness.builds.pairing import PairedRun, Runs
 from harness.builds.repository import Commit, Repository
 from harness.builds.worker import Worker
+from harness.report import builds_text as text
 from harness.report.text import number
 from harness.run.store import new_folder
 from harness.scenario.link import Backend
@@ -37,6 +40,8 @@ ROUNDS: Final = 4
 """Times that a comparison which cannot tell is given as many pairs again as it has, so that its error stays small."""
 FOUND: Final = "# first bad commit: ["
 POSSIBLE: Final = "# possible first bad commit: ["
+_VERDICT: Final = "verdict"
+"""Folder of the comparison of the commit that was found with the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Request:
     out: Path = Path("reports")
     cache: Path | None = None
     repository: Path = Path()
+    charts: bool = True
     command: str = ""
 
 
@@ -66,7 +72,6 @@ class _Search:
     cache: Cache
     repository: Repository
     folder: Path
-    quiet: machine.Quiet
     measured: int = 0
     skipped: list[str] = field(default_factory=list)
     """Commits that could not be judged, and why."""
@@ -86,9 +91,8 @@ def run(request: Request) -> int:
         cache=ab.cache_of(request.cache),
         repository=Repository(request.repository),
         folder=Path(),
-        quiet=machine.Quiet(runs, [request.metric]),
     )
-    search.quiet.require()
+    machine.require_quiet(runs, [request.metric])
     good, bad = _commit(search, request.good), _commit(search, request.bad)
     search.folder = new_folder(request.out, ["bisect", runs.cases[0].scenario])
     say(f"good  {good.short}")
@@ -120,23 +124,32 @@ def _commit(search: _Search, name: str) -> Commit:
 def _compared(search: _Search, a: Commit, b: Commit, name: str) -> Finding:
     """Compare two commits by the metric until that is judged; return the case in which it moved most surely."""
     metric = search.request.metric
+    sides = {"a": a, "b": b}
+    spans: list[Quietness] = []
+    builds = {
+        side: ab.built(revision(commit.sha, search.repository), search.cache, commit.sha[:12])
+        for side, commit in sides.items()
+    }
     with ExitStack() as stack:
-        workers = [
-            stack.enter_context(
-                Worker(ab.built(revision(c.sha, search.repository), search.cache, c.sha[:12]))
-            )
-            for c in (a, b)
-        ]
+        workers = [stack.enter_context(Worker(build)) for build in builds.values()]
         pair = PairedRun(workers[0], workers[1], search.runs, search.folder / name)
         pair.warm_up()
         for round_ in range(ROUNDS):
-            with search.quiet:
+            with machine.watched(spans):
                 pair.more(search.request.pairs if not pair.count else pair.count)
-            found = paired.in_order(ab.conclude(pair, [metric], search.quiet).findings)
+            outcome = outcomes.conclude(pair, [metric])
+            found = paired.in_order(outcome.findings)
             moved = [f for f in found if f.verdict in {Verdict.REGRESSION, Verdict.IMPROVEMENT}]
             if not found:
                 raise BisectError(f"{metric} was measured in no case", "choose another metric, or --case")
             if moved or all(f.verdict is Verdict.SAME for f in found):
+                asked = folders.Asked(
+                    search.request.scenario,
+                    {side: commit.sha for side, commit in sides.items()},
+                    search.request.command,
+                    search.request.charts,
+                )
+                folders.write(search.folder / name, asked, builds, search.runs, pair, outcome, spans)
                 return _most_surely(moved or found)
             if round_ + 1 < ROUNDS:
                 say(f"{name}: {text.more_pairs(found[0], pair.seconds_for)}", err=True)
@@ -208,15 +221,8 @@ def _judged(search: _Search, reference: Worker, commit: Commit, whole: Finding) 
             pair.warm_up()
             side = None
             for _ in range(ROUNDS):
-                with search.quiet:
-                    pair.more(pair.count or whole.pairs)
-                search.quiet.require_believable()
-                figures = paired.table(pair.pairs[whole.case], metric)
-                if len(figures) < pair.count:
-                    reason = next(
-                        (b.reason for _, b in pair.pairs[whole.case] if b.reason), "it is not measured"
-                    )
-                    raise BuildError(f"it has no {metric} ({reason})")
+                pair.more(pair.count or whole.pairs)
+                figures = _believed(pair.pairs[whole.case], metric)
                 side = paired.side_of(whole, figures)
                 if side is not None:
                     break
@@ -237,6 +243,22 @@ def _judged(search: _Search, reference: Worker, commit: Commit, whole: Finding) 
     return "bad" if side else "good"
 
 
+def _believed(both: paired.Pairs, metric: str) -> list[tuple[float, float]]:
+    """Return the values of the metric, pair by pair.
+
+    Raises BusyMachineError where the machine was busy for most of the pairs, BuildError where most have no value.
+    """
+    believed = paired.believed(both, metric)
+    if 2 * len(believed) < len(both):
+        busiest = machine.words(machine.busy_pairs(both)[0])
+        raise BusyMachineError(f"no latency is worth believing: {busiest}", machine.HINT)
+    figures = paired.table(believed, metric)
+    if 2 * len(figures) < len(believed):
+        reason = next((b.reason for _, b in believed if b.reason), "it is not measured")
+        raise BuildError(f"it has no {metric} ({reason})")
+    return figures
+
+
 def _moved(finding: Finding, before: str, after: str) -> str:
     how = "exact" if finding.exact else f"p {finding.p_value:.1g}"
     return (
@@ -255,13 +277,14 @@ def _conclude(search: _Search, first: Commit, good: Commit) -> int:
     say(f"  {first.author}, {first.date}")
     pairs = request.pairs
     try:
-        alone = _compared(search, parent, first, "verdict")
+        alone = _compared(search, parent, first, _VERDICT)
         pairs = alone.pairs
         if alone.verdict is Verdict.SAME:
             say(
                 f"note: from the commit before it nothing moved ({text.change(alone)}): others may share the change"
             )
         say(f"  {_moved(alone, 'before', 'after')}")
+        say(f"  page: {search.folder / _VERDICT / PAGE}")
     except (BuildError, BisectError) as error:
         say(f"  not compared with the commit before it: {error.cause.splitlines()[0]}")
     say(f"  {search.measured} commits were measured, {len(search.skipped)} skipped")

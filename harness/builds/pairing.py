@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from harness.analysis import paired, stats
+from harness.analysis.paired_run import PAIR
 from harness.analysis.results import CaseResult
 from harness.builds.worker import Worker
+from harness.machine.watch import Watch
 from harness.run.estimate import limit_s
 from harness.run.store import make_folder
 from harness.scenario.expand import Case
@@ -41,6 +43,10 @@ class Runs:
             return self.seed
         return int.from_bytes(hashlib.sha256(f"{self.seed}/pair/{pair}".encode()).digest()[:8]) >> 11
 
+    def simulated(self, case: Case) -> bool:
+        """Return whether a case runs in virtual time, as far as is known before it runs."""
+        return (self.backend or case.spec.link.backend) is Backend.SIM
+
     def limit_s(self, case: Case) -> float:
         """Return after how many seconds a build is given up that runs a case."""
         return limit_s(case, self.backend or case.spec.link.backend)
@@ -49,14 +55,20 @@ class Runs:
 def run_once(worker: Worker, runs: Runs, case: Case, pair: int, folder: Path) -> CaseResult:
     """Run a case with the seed of a pair and return its result, named after both.
 
-    Frame records of a simulation are not kept: the seed brings them back.
+    Frame records of a simulation are not kept: the seed brings them back. Of a real link the result says whether the
+    machine was quiet meanwhile.
     """
-    name = f"{case.id},pair={pair}"
+    name = f"{case.id}{PAIR}{pair}"
     make_folder(folder / name)
-    ran = worker.run(runs.file, runs.seed_of(pair), case.id, runs.backend, folder / name, runs.limit_s(case))
-    if ran.result.backend == "sim":
+    update = {"id": name, "repeat": pair, "folder": name}
+    order = (runs.file, runs.seed_of(pair), case.id, runs.backend, folder / name, runs.limit_s(case))
+    if runs.simulated(case):
+        ran = worker.run(*order)
         (folder / name / "frames.parquet").unlink(missing_ok=True)
-    return ran.result.model_copy(update={"id": name, "repeat": pair, "folder": name})
+        return ran.result.model_copy(update=update)
+    with Watch() as watch:
+        ran = worker.run(*order)
+    return ran.result.model_copy(update={**update, "machine": watch.found})
 
 
 def require_cases(worker: Worker, runs: Runs) -> None:

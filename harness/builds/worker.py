@@ -13,18 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from harness.analysis.paired import CASE_CPU, CORE_CPU
-from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Metric, case_from_json
+from harness.analysis.definitions import CASE_CPU, CORE_CPU
+from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Metric, Status, case_from_json
 from harness.builds import driver, failures
 from harness.builds.make import Build
 from harness.scenario.link import Backend
 from punktfunk.errors import BuildError, BuildTooOldError
+from punktfunk.printable import printable
 from punktfunk.regular_file import read_regular
 
 START_S: Final = 120.0
 """That a build may take to import its harness."""
 MAX_ANSWER_BYTES: Final = 16 << 20
 """Of an answer: the names of 20,000 cases have 4 MB."""
+MAX_REASON: Final = 500
+"""Characters of why a build's harness gave a case up."""
 _TOLD_BYTES: Final = 16_000
 _INHERITED: Final = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 """What would let a build find another one's modules."""
@@ -90,7 +93,8 @@ class Worker:
     ) -> Ran:
         """Run a case into a folder, and return its result as this version reads it, with the CPU time that it took.
 
-        Raises BuildError where the build does not come to a result.
+        A case that the build's harness gives up on ends as a fault of its own. Raises BuildError where the build
+        itself does, and BuildTooOldError where it cannot read the scenario.
         """
         order = {
             "do": "run",
@@ -100,7 +104,11 @@ class Worker:
             "backend": None if backend is None else str(backend),
             "folder": str(folder.resolve()),  # its process works elsewhere
         }
-        answer = self._ask(order, limit_s, f"running {case}")
+        began = time.monotonic()
+        answer = self._ask(order, limit_s, f"running {case}", given_up=True)
+        if "refused" in answer:
+            # Another try may well end otherwise: what a busy machine does to a handshake is no fault of the build.
+            return Ran(_given_up(case, seed, backend, str(answer["refused"])), time.monotonic() - began)
         path = folder / "case.json"
         try:
             result = case_from_json(read_regular(path, MAX_RESULT_BYTES), path)
@@ -128,7 +136,10 @@ class Worker:
             self._process.stdout.close()
         self._said.close()
 
-    def _ask(self, order: dict[str, Any], limit_s: float, what: str) -> dict[str, Any]:
+    def _ask(
+        self, order: dict[str, Any], limit_s: float, what: str, *, given_up: bool = False
+    ) -> dict[str, Any]:
+        """Return the answer to an order; with ``given_up`` also that the build's harness gave the case up."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -136,8 +147,9 @@ class Worker:
         except OSError:
             raise self._lost(what) from None
         answer = self._answer(limit_s, what)
-        if "refused" in answer:
-            error = BuildTooOldError if answer.get("code") == "PF610" else BuildError
+        too_old = answer.get("code") == "PF610"
+        if "refused" in answer and (too_old or not given_up):
+            error = BuildTooOldError if too_old else BuildError
             raise error(
                 f"{self.build.origin.title}, {what}: {answer['refused']}",
                 "its harness reads scenarios of its own time: take a later revision, or a scenario that it knows"
@@ -175,3 +187,15 @@ class Worker:
         words = failures.last_words(self._said.read().decode(errors="replace"))
         how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
         return BuildError(f"{self.build.origin.title}, {what}: its process {how}: {words}")
+
+
+def _given_up(case: str, seed: int, backend: Backend | None, reason: str) -> CaseResult:
+    return CaseResult(
+        id=case,
+        scenario="",
+        seed=seed,
+        protocol="",
+        backend="" if backend is None else str(backend),
+        status=Status.FAULT,
+        reason=printable(reason, MAX_REASON),
+    )

@@ -34,6 +34,7 @@ from tests.support.toy_project import (
     DOES_NOT_START,
     ENDS_IN_A_FAULT,
     FEWER_SHARDS,
+    GIVES_UP,
     SCENARIO,
     TWICE_THE_WORK,
     keep_core,
@@ -57,7 +58,13 @@ class Lab:
 
     def __call__(self, *arguments: str) -> int:
         """Run a command and return its exit code."""
-        places = ("--repository", str(self.history.tree), "--out", str(self.folder / "reports"))
+        places = (
+            "--no-charts",
+            "--repository",
+            str(self.history.tree),
+            "--out",
+            str(self.folder / "reports"),
+        )
         return cli.main([*arguments, *places, "--cache", str(self.cache)])
 
     def ab(self, head: str, *options: str) -> int:
@@ -112,6 +119,11 @@ def test_a_build_with_less_recovery_is_a_regression_that_names_the_figure(lab: L
     kept = json.loads((lab.result() / "ab.json").read_text())
     assert (kept["exit_code"], kept["pairs"]) == (3, 14)
     assert {finding["metric"] for finding in kept["findings"]} == {"recovery", "fec_overhead"}
+    # The page beside it has the pairs with the seed of each; charts are drawn when somebody asks for them.
+    page = (lab.result() / "ab.html").read_text(encoding="utf-8")
+    assert '<span class="word">regression</span>' in page
+    assert f"--case toy --seed {kept['seeds'][13]} --pairs 1" in page
+    assert "<svg" not in page
     # Each side is a run as any other, so that what reads runs reads it.
     both = [runs.load(lab.result() / side) for side in "ab"]
     assert [len(run.cases) for run, _ in both] == [14, 14]
@@ -182,6 +194,8 @@ def test_the_commit_is_named_with_its_figures_and_the_command_that_shows_them_ag
     assert re.search(
         r"recovery of toy: [\d.]+ % before, [\d.]+ % after: -[\d.]+% \(.*\), exact, 10 pairs", said
     )
+    (page,) = [line.partition("page: ")[2] for line in said.splitlines() if "page: " in line]
+    assert "Send less recovery" in Path(page).read_text(encoding="utf-8")
     (again,) = [line.partition("again: ")[2] for line in said.splitlines() if "again: " in line]
     program, *arguments = shlex.split(again)
     assert program == "punktfunk-lab"
@@ -218,6 +232,15 @@ def test_a_build_that_comes_to_no_result_where_the_other_does_fails(lab: Lab, sh
     )
     assert lab("ab", head, lab.base, str(lab.scenario), "--plain", "--pairs", "2") == 4
     assert "base came to no result in 2 of 2 runs of toy" in shown()
+
+
+def test_a_case_that_a_build_gives_up_on_costs_its_pair_and_no_other(lab: Lab, shown: Shown) -> None:
+    head = lab.history.plant(GIVES_UP)
+    assert lab.ab(head, "--pairs", "5", "--metric", "recovery") == 1, "base came to one with that seed"
+    said = shown()
+    assert "note: head came to no result in 1 of 5 runs of toy (fault: the handshake took too long)" in said
+    (found,) = json.loads((lab.result() / "ab.json").read_text())["findings"]
+    assert (found["pairs"], found["verdict"]) == (4, "same")
 
 
 def test_what_ran_before_a_build_died_is_kept(lab: Lab, shown: Shown) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from harness.analysis import paired, stats
+from harness.analysis.definitions import FIGURES
 from harness.analysis.paired import Finding
-from harness.analysis.results import CaseResult, Metric, Status
+from harness.analysis.results import CaseResult, Metric, Quietness, Status
 from harness.analysis.stats import Verdict
 
 
@@ -21,7 +22,7 @@ def result(
     reason: str = "",
 ) -> CaseResult:
     metrics = {
-        name: Metric(value=value, unit=paired.FIGURES[name].unit, better=paired.FIGURES[name].better)
+        name: Metric(value=value, unit=FIGURES[name].unit, better=FIGURES[name].better)
         for name, value in figures.items()
     }
     return CaseResult(
@@ -227,3 +228,22 @@ def test_a_regression_comes_first_and_a_stage_before_the_sum_that_contains_it() 
     found = paired.in_order(paired.judge({"one": pairs}))
     assert [f.metric for f in found[:2]] == ["encode_p50", "transport_p50"]
     assert found[-1].metric == "decode_p50"
+
+
+def quietness(*, quiet: bool) -> Quietness:
+    reasons = [] if quiet else ["other processes took 90% of 2 CPUs, 100% in the worst half second"]
+    return Quietness(
+        quiet=quiet, reasons=reasons, seconds=2, cpus=2, others=0.0 if quiet else 0.9, others_worst=1, own=0.1
+    )
+
+
+def test_latencies_are_of_the_pairs_that_had_a_quiet_machine_and_cpu_times_of_all() -> None:
+    figures = {"encode_p50": 2.0, "send_cpu_per_packet": 1.0}
+    both = []
+    for number in range(20):
+        sides = [result(figures, backend="tun"), result(figures, backend="tun")]
+        sides[number % 2].machine = quietness(quiet=number >= 8)
+        both.append((sides[0], sides[1]))
+    found = {finding.metric: finding.pairs for finding in paired.judge({"one": both}, list(figures))}
+    assert found == {"encode_p50": 12, "send_cpu_per_packet": 20}
+    assert paired.judge({"one": both[:8]}, ["encode_p50"]) == [], "nothing is judged by a busy machine"

@@ -125,6 +125,15 @@ ENDS_IN_A_FAULT: Final = Plant(
     '"status": "fault", "reason": "the ledger does not balance"',
     frozenset(),
 )
+GIVES_UP: Final = Plant(
+    "Give up on a case now and then",
+    "harness/run/case.py",
+    "    print(",
+    "    if int(folder.name.rpartition('=')[2]) % 3 == 2:\n"
+    "        raise RuntimeError('the handshake took too long')\n"
+    "    print(",
+    frozenset(),
+)
 DIES_LATER: Final = Plant(
     "Die of the fifth case",
     "harness/run/case.py",

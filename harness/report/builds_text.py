@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from harness.analysis.paired import FIGURES, Finding, in_order
+from harness.analysis.paired import Finding, in_order
 from harness.analysis.stats import Gate, Verdict
 from harness.report.text import clock, number
 
@@ -73,11 +73,14 @@ def table(findings: Sequence[Finding], seconds_for: Callable[[int], float]) -> l
     lines += [more_pairs(f, seconds_for) for f in undecided[:_UNDECIDED]]
     if len(undecided) > _UNDECIDED:
         lines.append(f"… and {len(undecided) - _UNDECIDED} figures more that want no more pairs than these")
-    lines.append(_counts(findings, len(shown), len(undecided)))
+    lines.append(counts(findings))
     return lines
 
 
-def _counts(findings: Sequence[Finding], moved: int, undecided: int) -> str:
+def counts(findings: Sequence[Finding]) -> str:
+    """Return how many figures moved, did not, and could not be judged."""
+    moved = sum(f.verdict in {Verdict.REGRESSION, Verdict.IMPROVEMENT} for f in findings)
+    undecided = sum(f.verdict is Verdict.TOO_FEW and f.gates for f in findings)
     equal = [f for f in findings if f.exact and not f.moved]
     same = [f for f in findings if f.verdict is Verdict.SAME and (f.moved or not f.exact)]
     parts = [f"{moved} of {len(findings)} figures moved" if findings else "nothing was compared"]
@@ -89,9 +92,3 @@ def _counts(findings: Sequence[Finding], moved: int, undecided: int) -> str:
     if undecided:
         parts.append(f"{undecided} could not be judged")
     return ", ".join(parts)
-
-
-def described(name: str) -> str:
-    """Return what a figure is, with its unit."""
-    definition = FIGURES[name]
-    return f"{name}: {definition.description}" + (f" ({definition.unit})" if definition.unit else "")
