@@ -45,6 +45,15 @@ def scheduling_as_found() -> Iterator[None]:
     assert after == before, "the scheduling of the test process"
 
 
+@pytest.fixture(autouse=True)
+def log_as_found() -> Iterator[None]:
+    """Write and keep this process's log as before the test: what one has configured is no concern of the next."""
+    outlet = log._outlet
+    before = outlet.written, outlet.kept, outlet.ring, outlet.write
+    yield
+    outlet.written, outlet.kept, outlet.ring, outlet.write = before
+
+
 @pytest.fixture
 def ring() -> Iterator[LogRing]:
     """Return what keeps the entries of this process's log during the test."""

@@ -31,8 +31,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Draw the seed of this run, which Hypothesis and the workers of pytest-xdist draw from too."""
-    # Hypothesis' own profile for CI draws the same examples every time; the machine's load is not a test's concern.
-    hypothesis.settings.register_profile("punktfunk", deadline=None, derandomize=False, print_blob=True)
+    # Hypothesis' own profile for CI draws the same examples every time. The machine's load is not a test's concern:
+    # neither how long an example takes, nor how long it takes to draw ten of them.
+    hypothesis.settings.register_profile(
+        "punktfunk",
+        deadline=None,
+        derandomize=False,
+        print_blob=True,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
     hypothesis.settings.load_profile("punktfunk")
     here: dict[str, int] | None = getattr(config, "workerinput", None)
     if here is not None:

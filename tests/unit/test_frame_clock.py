@@ -60,8 +60,8 @@ def test_sleeping_ends_early_when_the_stream_is_stopped() -> None:
     stopping = threading.Event()
     stopping.set()
     begun = monotonic_ns()
-    sleep_until(begun + 10 * S, stopping)
-    assert monotonic_ns() - begun < S
+    sleep_until(begun + 600 * S, stopping)
+    assert monotonic_ns() - begun < 10 * S
 
 
 def test_one_loss_that_is_reported_five_times_arms_one_key_frame() -> None:

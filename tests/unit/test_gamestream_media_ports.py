@@ -14,7 +14,7 @@ from punktfunk.gamestream.ping import LEGACY, Ping, PingBook
 from punktfunk.host.gamestream.media_ports import MediaPort
 from punktfunk.host.gamestream.traffic_class import mark_traffic
 from tests.support.gamestream import free_ports
-from tests.support.waiting import soon
+from tests.support.waiting import PATIENCE_S, soon
 
 PAYLOADS = ["0123456789ABCDEF", "FEDCBA9876543210"]
 
@@ -52,7 +52,7 @@ async def opened(bind: str = "127.0.0.1") -> AsyncIterator[Port]:
 def client(address: str = "127.0.0.1") -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     made.bind((address, 0))
-    made.settimeout(10)
+    made.settimeout(PATIENCE_S)
     return made
 
 

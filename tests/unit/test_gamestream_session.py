@@ -108,7 +108,7 @@ def connected() -> tuple[socket.socket, socket.socket]:
     here, there = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
     there.bind(("127.0.0.1", 0))
     here.connect(there.getsockname())
-    there.settimeout(10)
+    there.settimeout(PATIENCE_S)
     return here, there
 
 

@@ -83,7 +83,7 @@ def test_input_does_not_wait_for_an_output_that_kwin_is_slow_to_make(monkeypatch
         provided = threads.submit(desktop.provide, Mode(1280, 720, 60))
         assert screencast.asked.wait(_LIMIT_S)
         try:
-            threads.submit(desktop.inject, KEY).result(5)
+            threads.submit(desktop.inject, KEY).result(_LIMIT_S)
         finally:
             screencast.go_on.set()
         assert injector.events == [KEY]

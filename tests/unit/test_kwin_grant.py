@@ -13,6 +13,7 @@ import pytest
 from punktfunk import cli_grants
 from punktfunk.desktop.kwin import grant
 from punktfunk.errors import CapabilityError, DesktopError, UsageError
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def compositor(tmp_path: Path) -> Iterator[socket.socket]:
     """Return a listening socket, as a compositor's."""
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.settimeout(10)
+        listening.settimeout(PATIENCE_S)
         listening.bind(str(tmp_path / "wayland-0"))
         listening.listen()
         yield listening

@@ -11,6 +11,7 @@ from harness.link.base import LinkSpecs, steady
 from harness.link.qdisc import LINE_PACKETS, delay_table, overhead, stages
 from harness.link.schedule import Schedule, timeline
 from punktfunk.errors import CapabilityError
+from tests.support.waiting import PATIENCE_S
 
 TRACE = [
     {"at_ms": 0, "rate_kbps": 8000, "delay_us": 5000.0},
@@ -65,7 +66,7 @@ def test_a_schedule_applies_steps_in_order_and_stops_when_told() -> None:
     spec = {"trace": [{"at_ms": 0, "rate_kbps": 1}, {"at_ms": 1, "rate_kbps": 2}], "trace_repeat": True}
     follow = Schedule(timeline(spec), apply, name="down")
     follow.start()
-    assert done.wait(10)
+    assert done.wait(PATIENCE_S)
     follow.stop()
     assert [step["rate_kbps"] for step in applied[:3]] == [1, 2, 1]  # type: ignore[index]
 
@@ -79,7 +80,7 @@ def test_what_a_step_raises_reaches_the_one_who_stops_the_schedule() -> None:
 
     follow = Schedule(timeline({"changes": [{"at_ms": 0.1, "set": {"rate_kbps": 1}}]}), apply, name="up")
     follow.start()
-    assert failed.wait(10)
+    assert failed.wait(PATIENCE_S)
     with pytest.raises(CapabilityError, match="no"):
         follow.stop()
 

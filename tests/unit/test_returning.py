@@ -112,7 +112,7 @@ def test_what_nobody_foresaw_ends_the_stream_and_does_not_leave_it_standing_stil
         assert "can't start new thread" in await stream.lose()
         assert [repr(each) for each in logged] == ['RuntimeError("can\'t start new thread")']
 
-    asyncio.run(asyncio.wait_for(scenario(), 5))
+    asyncio.run(asyncio.wait_for(scenario(), 30))
 
 
 def test_one_that_somebody_stopped_there_is_asked_once_and_no_more() -> None:

@@ -17,6 +17,7 @@ from punktfunk.desktop.vdisplay.sway_ipc import SwayIpc
 from punktfunk.errors import DesktopError
 from punktfunk.units import Mode
 from tests.support.new_sway import NewSway
+from tests.support.waiting import PATIENCE_S
 
 MODE = Mode(640, 480, 60)
 
@@ -66,6 +67,7 @@ def test_an_answer_that_comes_too_late_is_taken_for_no_other(
             ipc._socket.settimeout(0.05)
             with pytest.raises(DesktopError, match="did not answer"):
                 question()
+            ipc._socket.settimeout(PATIENCE_S)
             sway.answers.set()
             if question == ipc.outputs:
                 assert ipc.version() == (1, 9), "and not its outputs"

@@ -220,6 +220,7 @@ def test_an_output_goes_with_its_stream_although_the_connection_has_failed(
         desktop._virtual._ipc._socket.settimeout(0.05)
         desktop.give_back(second)
     assert [each.name for each in desktop._virtual.outputs] == [second.name], "to be tried again"
+    desktop._virtual._ipc._socket.settimeout(_LIMIT_S)
     sway.answers.set()
     desktop.give_back(second)
     assert desktop._virtual.outputs == ()
