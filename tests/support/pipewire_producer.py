@@ -23,8 +23,11 @@ import numpy as np
 import pytest
 
 from punktfunk.clock import monotonic_ns
+from punktfunk.desktop.capture import PipeWireScreen, open_capture
 from punktfunk.desktop.pipewire import library, pods
 from punktfunk.desktop.pipewire.pods import ChoiceKind
+from punktfunk.errors import MediaError
+from punktfunk.units import Mode
 from tests.support.waiting import PATIENCE_S, eventually
 
 BGRX, BGRA = 8, 12
@@ -76,6 +79,8 @@ class Producer:
         self._start_after_s = start_after_s
         self._first: list[threading.Timer] = []
         """Who give first pictures, each in a thread of its own."""
+        self.first_stamps: set[int] = set()
+        """When those were drawn: one that begins anew gives another, and it may come late."""
         self._closing = self._is_short = False
         self.size = (0, 0)
         self.given_ns = 0
@@ -240,7 +245,9 @@ class Producer:
 
     def _give_first(self) -> None:
         if self.is_wanted:
-            self.give(np.full((self.size[1], self.size[0], 4), 255, np.uint8))
+            stamp = monotonic_ns()
+            self.first_stamps.add(stamp)
+            self.give(np.full((self.size[1], self.size[0], 4), 255, np.uint8), pts=stamp)
 
     def _on_param(self, _data: Any, identity: int, address: int | None) -> None:
         if identity != 4 or not address:
@@ -369,10 +376,11 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start PipeWire and its session manager; return when the former answers."""
+        """Start PipeWire and its session manager; return when a picture passes, for which both are needed."""
         self._programs = [self._started("pipewire")]
         eventually(self._answers, "PipeWire")
         self._programs.append(self._started("wireplumber"))
+        eventually(self._passes_pictures, "the session manager")
 
     def stop(self) -> None:
         """Kill both."""
@@ -397,6 +405,18 @@ class Server:
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(self.remote) == 0
+
+    def _passes_pictures(self) -> bool:
+        with Producer(self.remote) as producer:
+            screen = PipeWireScreen(node=producer.node, remote=self.remote)
+            capture = open_capture(screen, Mode(320, 180, 60))
+            try:
+                capture.capture()
+            except MediaError:  # nobody has made a link
+                return False
+            finally:
+                capture.close()
+            return True
 
     def _started(self, *command: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, env=self._env, stdout=self._log, stderr=self._log)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes.util
+import shlex
 import socket
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,9 +68,10 @@ def test_a_tone_played_in_the_session_is_captured_and_survives_opus(
     _tone(tmp_path / "tone.wav", 1000, 6.0)
     encoder, decoder = OpusEncoder(), OpusDecoder()
     with PulseCapture(sounding.pulse_server, f"{SINK}.monitor") as capture:
-        sounding.launch(["paplay", str(tmp_path / "tone.wav")])
-        heard = []
-        for _ in range(3000):
+        _play(sounding, tmp_path / "tone.wav")
+        heard: list[np.ndarray] = []
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and len(heard) < 100:
             chunk = capture.read()
             assert chunk.samples.shape == (CHUNK_SAMPLES, 2)
             decoded = decoder.decode(encoder.encode(chunk.samples))
@@ -76,10 +79,8 @@ def test_a_tone_played_in_the_session_is_captured_and_survives_opus(
                 decoded[:, 0].std() > 0.2
             ):  # a server short of CPU leaves gaps, which are not the question here
                 heard.append(decoded)
-            if len(heard) >= 100:
-                break
+    assert len(heard) == 100, "the tone was never played"
     sound = np.concatenate(heard)
-    assert len(sound) == 100 * CHUNK_SAMPLES, "the tone was never played"
     assert _loudest_hertz(sound[:, 0]) == pytest.approx(1000, abs=10)
     assert sound[:, 0].std() == pytest.approx(4 * sound[:, 1].std(), rel=0.3), "left and right are kept apart"
 
@@ -88,7 +89,7 @@ WAVE_8 = "front-left,front-right,front-center,lfe,rear-left,rear-right,side-left
 
 
 def _tones(path: Path, channels: int) -> None:
-    """A tone for each channel, 200 Hz apart, for as long as a slow machine may take."""
+    """A tone for each channel, 200 Hz apart."""
     times = np.arange(SAMPLE_RATE * 20) / SAMPLE_RATE
     waves = [0.25 * np.sin(2 * np.pi * (300 + 200 * channel) * times) for channel in range(channels)]
     with wave.open(str(path), "wb") as file:
@@ -98,11 +99,18 @@ def _tones(path: Path, channels: int) -> None:
         file.writeframes((np.stack(waves, axis=1) * 32767).astype("<i2").tobytes())
 
 
+def _play(session: DesktopSession, tones: Path, *options: str) -> None:
+    """Play a file again and again: nobody knows how long a busy machine takes to hear it."""
+    play = shlex.join(["paplay", *options, str(tones)])
+    session.launch(["sh", "-c", f"while :; do {play} || sleep 0.2; done"])
+
+
 def _heard(session: DesktopSession, channels: int) -> np.ndarray:
     """A tenth of a second in which something is to be heard, and no gap of a server that is short of CPU."""
     with PulseCapture(session.pulse_server, f"{SINK}.monitor", channels=channels) as capture:
         heard: list[np.ndarray] = []
-        for _ in range(3000):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             samples = capture.read().samples
             heard = [*heard, samples] if samples[:, 0].std() > 0.05 else []
             if len(heard) == 20:
@@ -115,7 +123,7 @@ def test_every_channel_of_surround_sound_is_captured_in_its_place(
     sounding: DesktopSession, tmp_path: Path
 ) -> None:
     _tones(tmp_path / "tones.wav", 8)
-    sounding.launch(["paplay", f"--channel-map={WAVE_8}", str(tmp_path / "tones.wav")])
+    _play(sounding, tmp_path / "tones.wav", f"--channel-map={WAVE_8}")
     heard = _heard(sounding, 8)
     for channel in range(8):
         assert _loudest_hertz(heard[:, channel]) == pytest.approx(300 + 200 * channel, abs=20)
@@ -143,7 +151,7 @@ def test_stereo_stays_stereo_though_the_speakers_are_muted_which_ends_with_their
     sounding: DesktopSession, tmp_path: Path
 ) -> None:
     _tones(tmp_path / "tones.wav", 2)
-    sounding.launch(["paplay", str(tmp_path / "tones.wav")])
+    _play(sounding, tmp_path / "tones.wav")
     assert not _muted(sounding)
     with MutedSpeakers(sounding.pulse_server):
         assert _muted(sounding)
@@ -190,6 +198,7 @@ def test_a_recording_that_is_not_answered_is_asked_for_again(
 ) -> None:
     """PipeWire 0.3.65 forgets some that are asked for while its session manager starts."""
     monkeypatch.setattr(pulse, "_ANSWER_LIMIT_S", 0.3)
+    monkeypatch.setattr(pulse, "_TRIES", 100)  # a busy server takes its time, and the first answer counts
     place, real = tmp_path / "native", tmp_path / "real"
     real.symlink_to(sounding.pulse_server.removeprefix("unix:"))
     with socket.socket(socket.AF_UNIX) as mute:
@@ -235,7 +244,7 @@ def test_sound_that_failed_is_tried_again_until_its_server_is_there(
         await soon(lambda: told, "the failure is told")
         assert "gives no recording" in told[0]
         await soon(lambda: told[-1] == "", "and that there is sound again")
-        assert len(told) == 2
+        assert told.count("") == 1
         assert heard
         capture.end()
 

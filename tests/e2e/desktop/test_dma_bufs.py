@@ -12,6 +12,7 @@ import pytest
 
 from punktfunk.desktop import capture
 from punktfunk.desktop.capture import PipeWireScreen, open_screen
+from punktfunk.desktop.capture.pipewire import PipeWireCapture
 from punktfunk.desktop.pipewire import library, pictures
 from punktfunk.errors import DmaBufError, LayoutError, SourceLostError
 from punktfunk.media import Codec, EncoderConfig, Producer, shared_memory
@@ -81,10 +82,34 @@ def opened(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         stream.producer.close()
 
 
+class Limits:
+    """How long a first picture is waited for: two seconds, in place of eleven, once one could not be taken."""
+
+    def __init__(self) -> None:
+        self.is_refused = False
+
+    def __iter__(self) -> Iterator[float]:
+        late = 0
+        while late < 2:
+            late += self.is_refused
+            yield 1.0
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait for a first picture for two seconds in place of seven."""
-    monkeypatch.setattr("punktfunk.desktop.capture.pipewire._FIRST_LIMITS_S", (1.0, 1.0))
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what makes captures impatient from then on, with a producer whose pictures cannot be taken."""
+
+    def begin() -> None:
+        limits, refuse = Limits(), PipeWireCapture._refuse
+
+        def noting(capture: PipeWireCapture, picture: Any, error: DmaBufError) -> None:
+            limits.is_refused = True
+            refuse(capture, picture, error)
+
+        monkeypatch.setattr(PipeWireCapture, "_refuse", noting)
+        monkeypatch.setattr("punktfunk.desktop.capture.pipewire._FIRST_LIMITS_S", limits)
+
+    return begin
 
 
 @pytest.fixture(autouse=True)
@@ -152,18 +177,27 @@ def test_a_picture_on_a_screen_that_stands_still_is_given_again_and_its_buffer_n
 ) -> None:
     with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN]) as producer:
         stream = opened(producer, keepalive_ms=20)
-        settle(stream, producer)
-        held = stream.encoder.frames[-1].dma_buf
-        repeated = stream.producer.counters["repeated"]
-        for _ in range(4):
-            assert stream.shown() == pytest.approx(LEVELS, abs=3)
-            assert stream.encoder.frames[-1].dma_buf is held
-        assert stream.producer.counters["repeated"] == repeated + 4
+
+        def stands_still() -> bool:
+            settle(stream, producer)
+            held, counters = stream.encoder.frames[-1].dma_buf, stream.producer.counters
+            for _ in range(4):
+                assert stream.shown() == pytest.approx(LEVELS, abs=3)
+                if stream.producer.counters["captured"] > counters["captured"]:
+                    return False  # one that was given before comes late
+                assert stream.encoder.frames[-1].dma_buf is held
+            assert stream.producer.counters["repeated"] == counters["repeated"] + 4
+            return True
+
+        eventually(stands_still, "a screen that stands still")
         corrupted = stream.producer.counters["corrupted"]
-        for _ in range(20):  # which are left out, and more than there are buffers
+
+        def is_left_out() -> bool:
             producer.give(np.zeros((180, 320, 4), np.uint8), chunk={"flags": library.CHUNK_CORRUPTED})
             assert stream.shown() == pytest.approx(LEVELS, abs=3), "what is held is not drawn into"
-        assert stream.producer.counters["corrupted"] > corrupted + 8
+            return stream.producer.counters["corrupted"] > corrupted + 8
+
+        eventually(is_left_out, "pictures that are left out, more than there are buffers")
         for _ in range(20):  # more than there are buffers: each goes back with the next
             see(stream, producer)
         assert 2 <= len(stream.encoder.seen) <= 8
@@ -291,8 +325,9 @@ def test_a_linear_dma_buf_that_is_not_imported_is_mapped_where_the_producer_has_
 
 
 def test_a_layout_that_nobody_can_read_is_refused_with_the_reason(
-    server: Server, opened: Callable[..., Stream], impatient: None
+    server: Server, opened: Callable[..., Stream], impatient: Callable[[], None]
 ) -> None:
+    impatient()
     with PipeWireProducer(server.remote, modifiers=[UPSIDE_DOWN]) as producer:
         stream = opened(producer)
         stream.encoder.refuses = {UPSIDE_DOWN}
@@ -336,7 +371,10 @@ def test_a_part_of_a_linear_picture_is_cut_out_by_the_processor_and_the_whole_ha
 
 
 def test_a_mapping_that_fails_is_refused_and_memory_asked_for(
-    server: Server, opened: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch, impatient: None
+    server: Server,
+    opened: Callable[..., Stream],
+    monkeypatch: pytest.MonkeyPatch,
+    impatient: Callable[[], None],
 ) -> None:
     opener = shared_memory.open_memory
 
@@ -351,6 +389,7 @@ def test_a_mapping_that_fails_is_refused_and_memory_asked_for(
         stream.encoder.refuses = {LINEAR}
         see(stream, producer, Way.MEMORY)
         stream.producer.close()  # the next node may get the same number
+    impatient()
     with PipeWireProducer(server.remote, modifiers=[LINEAR]) as producer:
         stream = opened(producer, None)
         with pytest.raises(SourceLostError, match="No such device"):

@@ -24,6 +24,7 @@ from tests.support.waiting import PATIENCE_S, eventually
 MODE = Mode(960, 540, 30)
 
 
+@pytest.mark.measures
 def test_every_picture_that_serve_captures_is_the_one_that_connect_decodes(
     desktop_parts: None, tmp_path: Path
 ) -> None:

@@ -201,7 +201,8 @@ def test_a_host_has_the_sink_while_somebody_listens_and_nobody_elses_speakers(
                 await soon(lambda: host.live()[0].datagrams["audio_sent"], "it is heard")
                 async with punktfunk.Client(place, client_config):
                     await soon(lambda: len(host.live()) == 2, "two listen")
-                assert default(server) == SINK, "one still listens"
+                await soon(lambda: len(host.live()) == 1, "one still listens")
+                assert default(server) == SINK
                 [report] = host.live()
                 # Asked for from before on: there may be sound again before the restart is over.
                 told = asyncio.ensure_future(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import punktfunk
+from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import DesktopOutput
 from punktfunk.desktop.capture import PipeWireScreen, open_capture
 from punktfunk.desktop.pipewire import library
@@ -49,13 +50,17 @@ def first(capture: VideoSource) -> RawFrame:
 def shown(
     producer: Producer, capture: VideoSource, pixels: np.ndarray | None = None, **more: Any
 ) -> RawFrame:
-    """Give a picture and return what is captured of it; once more where PipeWire loses it."""
-    taken = capture.counters["captured"]
+    """Give a picture and return what is captured of it; once more where PipeWire loses it.
+
+    What was given before may come late: a first picture that is asked for again, or what was taken for lost.
+    """
+    taken, began = capture.counters["captured"], monotonic_ns()
 
     def captured() -> RawFrame | None:
         producer.give(pixels, **more)
         frame = capture.capture()
-        return frame if capture.counters["captured"] > taken else None
+        is_new = capture.counters["captured"] > taken and frame.captured_ns >= began
+        return frame if is_new and frame.captured_ns not in producer.first_stamps else None
 
     return eventually(captured, "what was given") or pytest.fail("nothing")
 
@@ -73,11 +78,18 @@ def test_pictures_arrive_with_their_time_and_the_newest_is_kept_while_nobody_tak
         frame = first(capture)
         assert (frame.picture.width, frame.picture.height, int(frame.luma.mean())) == (320, 180, WHITE)
         stamps = [producer.given_ns]
-        replaced = lambda capture: capture.counters["left_out"]  # noqa: E731 - of one before the newest
-        producer.deliver(grey(0), lambda: capture._stream._waiting is not None)  # type: ignore[attr-defined]
+        stream = capture._stream  # type: ignore[attr-defined]
+
+        def waits() -> bool:
+            return stream._waiting is not None and stream._waiting.stamp_ns == producer.given_ns
+
+        producer.deliver(grey(0), waits)
+        left_out = capture.counters["left_out"]
         for number in range(1, 20):  # more than there are buffers: the older ones have to go back
-            producer.deliver(grey(number * 10), lambda: replaced(capture) >= number)  # noqa: B023
+            producer.given_ns = 0  # the one before waits, and is not this one
+            producer.deliver(grey(number * 10), waits)
             stamps.append(producer.given_ns)
+        assert capture.counters["left_out"] >= left_out + 19, "each but the newest"
         frame = capture.capture()
         assert (frame.captured_ns, frame.frame) == (stamps[-1], 1)
         assert int(frame.luma.mean()) == pytest.approx(BLACK + 190 * 219 / 255, abs=1)

@@ -58,6 +58,7 @@ def press(session: DesktopSession, *keys: int) -> None:
         session.inject(InputEvent(InputKind.KEY_DOWN, key))
     for key in reversed(keys):
         session.inject(InputEvent(InputKind.KEY_UP, key))
+    session.release_all()  # waits: more than the session takes at once is refused
 
 
 def until(done: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:

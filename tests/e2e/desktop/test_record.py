@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ import typer
 
 from punktfunk import cli_desktop
 from punktfunk.errors import UsageError
-from punktfunk.host.record import Recording, Watch, record, record_desktop
+from punktfunk.host.record import Progress, Recording, Watch, record, record_desktop
 from punktfunk.media import (
     Codec,
     EncoderConfig,
@@ -73,7 +74,13 @@ def test_a_desktop_is_recorded_and_every_access_unit_passes_the_core(
     desktop_parts: None, ffprobe: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "desktop.mkv"
-    recording = record_desktop(ENCODER, out, seconds=2.5)
+    enough = threading.Event()
+
+    def follow(progress: Progress) -> None:
+        if progress.frames >= 100:  # however long a busy machine takes for them
+            enough.set()
+
+    recording = record_desktop(ENCODER, out, seconds=60, watch=Watch(follow, enough))
     assert recording.passed
     assert recording.intact == recording.frames > 30
     assert recording.packets > recording.frames
@@ -192,7 +199,7 @@ def test_a_recording_that_is_interrupted_before_its_first_picture_is_no_failed_c
         (["--out", "card.mkv", "--bitrate", "1 MB/s"], 2, "counts bytes"),
         (["--out", "card.mkv", "--app", "'"], 2, "no program with arguments"),
         (["--out", "card.mkv", "--app", "no-such-program"], 4, "no-such-program cannot be started"),
-        (["--out", "card.mkv", "--app", "false", "--seconds", "0.5"], 5, "false ended with status 1"),
+        (["--out", "card.mkv", "--app", "false", "--seconds", "2"], 5, "false ended with status 1"),
     ],
 )
 def test_what_cannot_be_recorded_ends_with_the_status_of_its_kind(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.capture import WlrScreen, open_capture
@@ -20,6 +21,7 @@ from punktfunk.media.decoders import open_decoder
 from punktfunk.media.encoders import open_encoder
 from punktfunk.media.producer import VideoProducer
 from punktfunk.units import Bitrate, Mode
+from tests.support.waiting import PATIENCE_S
 
 MODE = Mode(960, 540, 60)
 REPOSITORY = Path(__file__).parents[3]
@@ -55,6 +57,7 @@ def test_every_captured_picture_carries_a_readable_marker_older_than_its_stamp(
     assert max(stamps) < monotonic_ns()
 
 
+@pytest.mark.measures
 def test_stamp_and_marker_agree_on_when_a_picture_was_made(session: DesktopSession) -> None:
     output = session.create(MODE)
     session.launch(CARD, cwd=REPOSITORY)
@@ -101,12 +104,13 @@ def test_a_captured_card_survives_encoder_and_decoder(session: DesktopSession) -
     assert read == 45
 
 
+@pytest.mark.measures
 def test_the_card_ends_by_itself_and_says_what_it_drew(session: DesktopSession, tmp_path: Path) -> None:
     session.create(MODE)
     said = tmp_path / "said"
     argv = ["sh", "-c", 'exec "$@" >"$0"', str(said), *CARD, "--seconds", "1"]
     app = session.launch(argv, cwd=REPOSITORY)
-    assert app.ended.wait(15)
+    assert app.ended.wait(PATIENCE_S)
     assert app.status == 0
     ready, ended = (json.loads(line) for line in said.read_text().splitlines())
     assert ready == {"event": "ready", "width": 960, "height": 540}
@@ -119,7 +123,7 @@ def test_a_card_without_a_compositor_says_so(session: DesktopSession, tmp_path: 
     module = [sys.executable, "-m", "punktfunk.desktop.testcard"]
     argv = ["sh", "-c", 'exec "$@" 2>"$0"', str(said), *module, "--display", str(tmp_path / "nothing")]
     app = session.launch(argv, cwd=REPOSITORY)
-    assert app.ended.wait(15)
+    assert app.ended.wait(PATIENCE_S)
     assert app.status == 5
     assert "no compositor answers" in said.read_text()
 
@@ -137,7 +141,7 @@ def test_a_window_is_told_of_its_frames_also_when_python_collects_its_garbage_me
             assert begun is not None
             window.show(begun[0])
             gc.collect()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE_S
             while len(told) == frame and time.monotonic() < deadline:
                 connection.dispatch(0.1)
             assert len(told) == frame + 1, "the compositor's answer was lost"

@@ -72,7 +72,7 @@ def test_input_goes_into_a_running_session_and_is_released_with_it(inside: Deskt
         assert desktop.release_all() == {"injected": 3}
         with SwayIpc(inside.ipc_path) as ipc:
             ipc.watch_inputs()
-            assert len(ipc.inputs()) >= 2, "the virtual pointer and keyboard"
+            eventually(lambda: len(ipc.inputs()) >= 2, "the virtual pointer and keyboard")
             assert ipc.has_inputs(ipc.inputs(), 0.0)
             assert not ipc.has_inputs({TOUCH_NAME}, 0.0)
     assert inside.failure is None
@@ -243,6 +243,7 @@ def test_an_output_that_could_not_be_removed_is_not_made(inside: DesktopSession)
         assert list(ipc.outputs()) == ["HEADLESS-1"]
 
 
+@pytest.mark.measures
 def test_serve_streams_the_session_that_runs_and_leaves_it_as_it_was(
     session: DesktopSession, tmp_path: Path
 ) -> None:
