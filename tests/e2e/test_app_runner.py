@@ -80,7 +80,10 @@ def test_a_program_that_fails_ends_its_app(monkeypatch: pytest.MonkeyPatch) -> N
     asyncio.run(run())
 
 
-def test_a_launcher_that_has_handed_over_leaves_its_app_running(tmp_path: Path) -> None:
+def test_a_launcher_that_has_handed_over_leaves_its_app_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_runner, "LAUNCHER_S", PATIENCE_S)
     code = "import os, sys; open('pid', 'w').write(str(os.getpid()))"
 
     async def run() -> None:

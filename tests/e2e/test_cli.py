@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
+
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "punktfunk"]
 
@@ -80,7 +82,7 @@ def test_a_host_and_a_client_verify_three_seconds_of_frames(
     assert any(re.search(r"\d+ fps .* Mbit/s  latency p50 <?\d", line) for line in lines), done.stdout
     assert lines[-1] == "verification passed: 180 of 180 frames intact, 0 corrupted · verified"
     assert (tmp_path / "record" / "records.npz").exists()
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert err == ""
     assert "session 1 127.0.0.1 1280x720@60: 180 frames" in out

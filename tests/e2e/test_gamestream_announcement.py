@@ -10,7 +10,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from punktfunk.announcement import Announcement
 from punktfunk.host.gamestream.announcement import SERVICE_TYPE, instance_name, moonlight_service
-from tests.support.waiting import soon
+from tests.support.waiting import PATIENCE_S, soon
 
 FINGERPRINT = "ab" * 32
 
@@ -39,7 +39,7 @@ def test_a_host_is_found_with_the_port_of_its_http_and_one_empty_string() -> Non
             )
             await browser.async_cancel()
             info = AsyncServiceInfo(SERVICE_TYPE, ours)
-            assert await info.async_request(asking.zeroconf, 3000)
+            assert await info.async_request(asking.zeroconf, PATIENCE_S * 1000)
             assert info.port == 48989
             assert info.text == b"\0"
             assert info.parsed_addresses() == ["127.0.0.1"]

@@ -29,7 +29,7 @@ from punktfunk.media import Codec
 from punktfunk.units import Bitrate
 from tests.support.pads import FakePad
 from tests.support.streaming_host import MODE, StreamingHost, streaming_host
-from tests.support.waiting import soon
+from tests.support.waiting import PATIENCE_S, soon
 
 WISH = LaunchWish(MODE)
 PRESSED = PadReport(2, PadButtons.A, (0, 0, 0, 0, 0, 0))
@@ -225,7 +225,7 @@ def test_two_clients_stream_at_once_and_each_can_be_sent_away(tmp_path: Path) ->
             with pytest.raises(StatusError, match="400"):
                 await host.asking(first).launch(1, WISH, StreamKey.draw())
             host.pairing.trust.remove(host.server.streams()[1].peer.fingerprint)
-            summary = await asyncio.wait_for(two.finished(), 5)
+            summary = await asyncio.wait_for(two.finished(), PATIENCE_S)
             assert summary.end is End.CLOSED, "quietly"
             assert len(host.server.streams()) == 1
             with pytest.raises(StatusError, match="401"):
@@ -233,7 +233,7 @@ def test_two_clients_stream_at_once_and_each_can_be_sent_away(tmp_path: Path) ->
             # The same client once more: its newer session takes the place of the older.
             three = host.client(first, decode=False)
             async with three:
-                await asyncio.wait_for(one.finished(), 10)
+                await asyncio.wait_for(one.finished(), PATIENCE_S)
                 await soon(lambda: len(host.server.streams()) == 1, "one streams")
             assert host.host.sessions.capacity.counters["superseded"] == 1
         assert host.server.running_app(None) == 1
@@ -268,7 +268,7 @@ def test_one_more_client_than_may_stream_hears_so_in_words(tmp_path: Path) -> No
 def test_a_launch_without_rtsp_expires_and_the_app_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_module, "STEP_LIMIT_S", 0.2)
+    monkeypatch.setattr(session_module, "STEP_LIMIT_S", 2.0)
 
     async def use(host: StreamingHost) -> None:
         state, key = await host.paired("client"), StreamKey.draw()
@@ -326,7 +326,7 @@ def test_a_host_that_ends_lets_its_clients_close_quietly(tmp_path: Path) -> None
             client = host.client(await host.paired("client"), decode=False)
             await client.__aenter__()
             await soon(host.server.streams, "it streams")
-        summaries.append(await asyncio.wait_for(client.finished(), 20))
+        summaries.append(await asyncio.wait_for(client.finished(), PATIENCE_S))
         await client.__aexit__(None, None, None)
 
     asyncio.run(asyncio.wait_for(run(), 120))

@@ -149,6 +149,7 @@ def test_a_client_that_floods_datagrams_is_held_to_its_rate(monkeypatch: pytest.
             async with punktfunk.Client(f"127.0.0.1:{host.port}", CLIENT) as client:
                 for _ in range(200):
                     client.send(InputEvent(InputKind.MOUSE_MOVE, 0, 1, 1))
+                await soon(lambda: len(sink.events) >= 20, "what may come at once")
                 await asyncio.sleep(0.3)
                 client.stop()
                 [report] = await host.sessions_over(1)

@@ -311,6 +311,7 @@ def test_trap_10_a_punch_begins_the_stream_toward_where_it_came_from(
     run(scenario())
 
 
+@pytest.mark.measures
 def test_trap_11_eight_clock_probes_are_answered_at_once_with_nothing_in_between() -> None:
     async def scenario() -> None:
         async with a_host() as host, dial(host) as client:
@@ -339,6 +340,7 @@ def test_trap_11_eight_clock_probes_are_answered_at_once_with_nothing_in_between
     run(scenario())
 
 
+@pytest.mark.measures
 def test_trap_12_the_host_keeps_a_silent_client_alive_that_would_give_up_after_six_seconds() -> None:
     async def scenario() -> None:
         async with (
@@ -356,6 +358,7 @@ def test_trap_12_the_host_keeps_a_silent_client_alive_that_would_give_up_after_s
     run(scenario())
 
 
+@pytest.mark.measures
 def test_trap_13_a_client_that_never_closes_holds_nothing_up_after_its_last_frame() -> None:
     async def scenario() -> None:
         async with a_host(max_sessions=1) as host:

@@ -53,6 +53,7 @@ def printed(found: latency.Probe) -> str:
     return text.getvalue()
 
 
+@pytest.mark.measures
 def test_on_one_machine_the_figure_is_exact_and_pixels_agree_with_stamps(watched: tuple[Path, Path]) -> None:
     found = latency.read(watched[0])
     assert found.same_clock

@@ -21,7 +21,7 @@ from punktfunk.errors import HandshakeError
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Duration, Mode
-from tests.support.waiting import eventually, soon
+from tests.support.waiting import PATIENCE_S, eventually, soon
 
 HOST = {
     "trust": "loopback",
@@ -30,7 +30,7 @@ HOST = {
     "mode": "1280x720@60",
 }
 REPOSITORY = Path(__file__).parents[2]
-IDLE = "1500 ms"
+IDLE = "3000 ms"
 """What a real client waits 8 s for."""
 
 
@@ -84,7 +84,7 @@ def test_a_host_that_was_killed_is_gone_and_nobody_claims_that_nothing_was_lost(
     until_frames_flow(client)
     host.process.kill()
     ended = client.event("ended")
-    assert client.process.wait(10) == 1
+    assert client.process.wait(PATIENCE_S) == 1
     assert ended["end"] == End.HOST_GONE
     assert ended["reason"].startswith("the host is gone: its port refuses packets; ")
     check_unknown(ended, json.loads((kept / "stats.json").read_text()))
@@ -112,7 +112,7 @@ def test_a_host_that_stands_still_fell_silent(program: Callable[..., Any], tmp_p
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    assert client.process.wait(10) == 1
+    assert client.process.wait(PATIENCE_S) == 1
     assert ended["end"] == End.HOST_SILENT
     assert ended["reason"].startswith("the host fell silent; ")
     check_unknown(ended, json.loads((kept / "stats.json").read_text()))
@@ -155,15 +155,14 @@ def test_a_client_that_is_stopped_in_the_silence_does_not_know_what_was_lost(
     pids = family(host.process.pid)
     stand_still(pids)
     try:
-        for _ in range(3):
-            last = client.event("second")
-        assert last["frames"] == 0
+        while client.event("second")["frames"]:
+            pass  # of before: lines may come late
         client.process.send_signal(signal.SIGTERM)
         ended = client.event("ended")
     finally:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    assert client.process.wait(10) == 0, "whoever ends a session himself has not failed"
+    assert client.process.wait(PATIENCE_S) == 0, "whoever ends a session himself has not failed"
     assert (ended["end"], ended["packets_lost"], ended["frames_lost"]) == (End.STOPPED, None, None)
     assert ended["reason"].startswith("stopped by the client; the last packet came at ")
 
@@ -175,7 +174,7 @@ def test_a_host_that_ends_in_order_is_believed_and_loss_has_numbers(program: Cal
     until_frames_flow(client)
     host.process.send_signal(signal.SIGTERM)
     ended = client.event("ended")
-    assert client.process.wait(10) == 0
+    assert client.process.wait(PATIENCE_S) == 0
     assert (ended["end"], ended["failed"], ended["at_least"]) == (End.CLOSED, False, {})
     assert ended["reason"] == "host: the session ended (host stopped)"
     assert ended["packets_lost"] == ended["counters"]["packets_lost"]
@@ -194,6 +193,7 @@ def synthetic_host(**fields: Any) -> punktfunk.Host:
     )
 
 
+@pytest.mark.measures
 def test_a_stream_of_which_nothing_ever_came_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control connection lives, so that nobody but the client can say that there is no stream."""
     monkeypatch.setattr(worker_summary, "NOTHING_CAME_NS", 1_000_000_000)

@@ -29,12 +29,13 @@ import punktfunk
 from punktfunk.media import SyntheticSpec
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.open_trust import OpenTrust
+from tests.support.waiting import PATIENCE_S
 
 HELLO = struct.pack("<4sIIIIB", b"PKF1", 2, 1280, 720, 60, 0)
 HOST_IDENTITY = Identity.generate(Role.HOST)
 """Of every host here, because an RSA key takes its time; how a host got it is no matter of the wire."""
 NO_ALPN_OVERLAP = 0x178
-WAIT_S = 10.0
+WAIT_S = PATIENCE_S
 
 Certificate = tuple[x509.Certificate, Any]
 
@@ -239,7 +240,7 @@ def all_frames(video: Video) -> bool:
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 40))
+    asyncio.run(asyncio.wait_for(test, 3 * PATIENCE_S))
 
 
 @asynccontextmanager
@@ -276,7 +277,6 @@ async def stream(client: Foreign, enough: Any = all_frames) -> Video:
     """Take a stream as the first release does: Start, then bind, then nothing but reading."""
     video = await welcomed(client)
     client.send(video.start())
-    await asyncio.sleep(0.05)
     video.bind()
     await video.receive(enough)
     return video

@@ -12,12 +12,19 @@ from punktfunk.gamestream.rtsp import Headers, RtspRequest, RtspResponse
 from punktfunk.gamestream.rtsp_cipher import FrameReader, RtspCipher
 from tests.support.waiting import PATIENCE_S
 
+_FIRST_PORT, _PARTS, _PART_PORTS, _SPAN = 12_000, 8, 2_500, 30
+"""Where the drawn ports lie: 12,000 to 31,999, for each process a part; a host's lie within so many of the first."""
+
 
 def free_ports() -> Ports:
-    """Return ports of which none is taken; below those that the kernel gives out itself."""
+    """Return ports of which none is taken; below those that the kernel gives out itself.
+
+    Each process of pytest-xdist draws in a part of its own: between this look and their use another would take them.
+    """
     draw = random.Random(os.urandom(8))
+    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
     while True:
-        ports = Ports(draw.randrange(12_000, 32_000))
+        ports = Ports(_FIRST_PORT + part * _PART_PORTS + draw.randrange(_PART_PORTS - _SPAN))
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for kind, numbers in (
                 (socket.SOCK_STREAM, (ports.http, ports.https, ports.rtsp)),

@@ -16,9 +16,12 @@ _EVERY_S = 0.05
 
 
 class StarvedLink:
-    """Reads nothing until the kernel has dropped datagrams ``times`` times, then hands everything on."""
+    """Reads nothing until the kernel has dropped datagrams ``times`` times, then hands everything on.
 
-    def __init__(self, times: int = 1) -> None:
+    Where that is ``None`` it is starved for ever: a datagram passes now and then, and never many that are sent at once.
+    """
+
+    def __init__(self, times: int | None = 1) -> None:
         self._times = times
         self._over = threading.Event()
         self._in, self._out, self._sender, self._receiver = (
@@ -42,6 +45,11 @@ class StarvedLink:
         return self._sender, self._receiver
 
     def _relay(self) -> None:
+        if self._times is None:
+            while not self._over.wait(_EVERY_S):
+                if select.select([self._in], [], [], 0)[0]:
+                    self._out.send(self._in.recv(1 << 16))
+            return
         for _ in range(self._times):
             self._in.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALLEST_BUFFER)
             before = self.dropped
@@ -60,6 +68,8 @@ class StarvedLink:
             wait_s = 0.0
 
     def __enter__(self) -> StarvedLink:
+        if self._times != 0:
+            self._in.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALLEST_BUFFER)
         self._thread.start()
         return self
 
