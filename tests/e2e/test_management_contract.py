@@ -59,7 +59,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             break
     yield (state / "mgmt-url").read_text().strip(), (state / "mgmt-token").read_text().strip()
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(30) == 0
 
 
 @schema.parametrize()

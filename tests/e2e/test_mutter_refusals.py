@@ -403,6 +403,7 @@ def test_a_node_that_is_none_is_refused_and_its_stream_stopped(
     assert mutter.calls["RemoteDesktop.Session.Stop"] == 1
 
 
+@pytest.mark.measures
 def test_a_node_that_does_not_come_is_waited_for_no_longer_than_the_limit(
     desktop: MutterDesktop, mutter: FakeMutter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from punktfunk.native.quic import ALPN_MISMATCH, PIN_MISMATCH, Closed, Link, Pee
 from punktfunk.native.quic_connection import client_connection
 from punktfunk.native.quic_limits import MAX_UDP_PAYLOAD_BYTES
 from punktfunk.trust.identity import Identity, Role
+from tests.support.waiting import PATIENCE_S
 
 HOST = Identity.generate(Role.HOST)
 CLIENT = Identity.generate(Role.CLIENT)
@@ -83,7 +84,7 @@ def discard(_value: object) -> None:
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 20))
+    asyncio.run(asyncio.wait_for(test, 2 * PATIENCE_S))
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -199,6 +200,7 @@ def test_datagrams_pass_both_ways_and_other_streams_are_ignored() -> None:
     run(scenario())
 
 
+@pytest.mark.measures
 def test_a_port_where_nothing_listens_fails_at_once() -> None:
     async def scenario() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
@@ -228,7 +230,7 @@ def test_noise_on_the_port_is_counted_and_makes_no_links() -> None:
                 b"\xc0" + (0x1A2A3A4A).to_bytes(4, "big") + b"\x08" + bytes(8) + b"\x08" + bytes(8)
             )
             noise.send(unknown_version.ljust(1200, b"\0"))
-            noise.settimeout(5)
+            noise.settimeout(PATIENCE_S)
             answer = await asyncio.to_thread(noise.recv, 2000)
             assert answer[1:5] == bytes(4)
         assert bench.hosts == []
@@ -249,7 +251,7 @@ def test_an_initial_with_a_shorter_connection_id_than_any_client_has_makes_no_li
                         1220, b"\1"
                     )
                 )
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while bench.listener.counters["links"] == 0:
                     await asyncio.sleep(0.01)
         assert bench.listener.counters["links"] == 1

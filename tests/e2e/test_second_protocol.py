@@ -102,6 +102,7 @@ def test_pictures_of_a_real_worker_leave_by_its_own_sender(serve: Callable[..., 
         )  # fmt: skip
 
 
+@pytest.mark.measures
 def test_it_is_seen_in_sessions_metrics_and_events_and_ends_with_its_pairing(
     serve: Callable[..., ManagedHost], record_property: Callable[[str, object], None]
 ) -> None:

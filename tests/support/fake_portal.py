@@ -14,6 +14,7 @@ from dbus_fast import Message, MessageType, Variant
 from dbus_fast.unpack import unpack_variants
 
 from tests.support.dbus import BusProgram
+from tests.support.waiting import eventually
 
 NAME: Final = "org.freedesktop.portal.Desktop"
 PATH: Final = "/org/freedesktop/portal/desktop"
@@ -82,7 +83,8 @@ class FakePortal(BusProgram):
     def answer_start(self) -> None:
         """Answer a question that was never to be answered, with yes."""
         given = {"streams": Variant("a(ua{sv})", [list(STREAM)]), "devices": Variant("u", 7)}
-        self._respond(self._open_start, 0, given)
+        # It is listed as asked a moment before it can be answered.
+        self._respond(eventually(lambda: self._open_start, "the question"), 0, given)
 
     def end_session(self) -> None:
         """End the newest session, as a person does who stops the sharing."""
