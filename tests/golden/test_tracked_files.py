@@ -37,3 +37,11 @@ def test_nothing_that_is_ignored_is_tracked() -> None:
 )
 def test_what_builds_and_runs_leave_is_ignored(left: str) -> None:
     assert git("check-ignore", "--no-index", "--quiet", left).returncode == 0
+
+
+def test_no_text_holds_what_a_merge_left_in_it() -> None:
+    """A file of both sides passes every check that does not parse it: a page, a picture, a list of licences."""
+    marker = r"^(<{7}|>{7}|={7}|\|{7})( |$)"
+    found = git("grep", "--line-number", "--extended-regexp", "-I", "--cached", "-e", marker)
+    # git grep ends with 1 where it found nothing.
+    assert (found.returncode, found.stdout) == (1, ""), found.stderr or found.stdout
