@@ -79,7 +79,7 @@ def run(
         bool,
         typer.Option(
             "--insecure-cluster",
-            help="Speak to a cluster off this machine without TLS: whoever answers there runs code as you.",
+            help="Speak to a cluster without TLS: whoever reaches its port, or answers there, runs code as you.",
         ),
     ] = False,
 ) -> None:

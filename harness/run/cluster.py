@@ -22,7 +22,9 @@ from harness.run.elsewhere import Carried
 from harness.run.fingerprint import differences, fingerprint
 from harness.run.groups import Feed, Group
 from harness.scenario.expand import Case
+from punktfunk.addresses import Address
 from punktfunk.errors import ClusterError, OpenClusterError, UsageError, WorkerMismatchError
+from punktfunk.interfaces import interfaces
 from punktfunk.printable import printable
 from punktfunk.trust.open_trust import outward_interfaces, outward_networks
 
@@ -74,15 +76,29 @@ def connected(on: str, *, insecure: bool = False) -> Iterator[Cluster]:
         raise ClusterError(
             f"--on wants the library distributed ({error})", "pip install 'punktfunk[cluster,harness]'"
         ) from error
-    # Its log tells of every comm that a lost worker closes; what matters of it is in our errors.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with ExitStack() as stack:
+        stack.enter_context(_silenced("distributed"))
         if isinstance(parsed, int):
             cluster = Cluster(_local(stack, parsed), local=True)
         else:
             cluster = Cluster(_remote(stack, *parsed, insecure=insecure), local=False)
         cluster.check()
         yield cluster
+
+
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Keep a library's log to what is critical: it tells of every comm that a lost worker closes.
+
+    What matters of that is in our errors. Whoever else uses the library in this process has its log again afterwards.
+    """
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def parse(on: str) -> int | tuple[str, int]:
@@ -103,16 +119,26 @@ def parse(on: str) -> int | tuple[str, int]:
 
 
 def trusted_in_the_clear(host: str) -> bool:
-    """Return whether an address may be spoken to without TLS: nobody else can be behind it, or between."""
+    """Return whether an address may be spoken to without TLS: nobody else can be behind it, between, or beside us.
+
+    That is so in a network namespace of the harness, and nowhere else. On loopback of a machine its other users reach
+    each port, and a port that nobody listens on yet is theirs to take.
+    """
     try:
         address = ipaddress.ip_address(host.split("%", maxsplit=1)[0])
+        inside = address.is_loopback or _of_a_namespace(address)
     except ValueError:
-        return host == "localhost"
-    if address.is_loopback:
-        return True
-    # Other networks have such addresses too; those of the harness are in namespaces that lead nowhere.
-    ours = any(address in net for net in NAMESPACES if net.version == address.version)
-    return ours and not (outward_interfaces() or outward_networks())
+        inside = host == "localhost"
+    # Other networks have such addresses too; ours are in namespaces that lead nowhere.
+    return inside and _namespace_is_ours() and not (outward_interfaces() or outward_networks())
+
+
+def _namespace_is_ours() -> bool:
+    return any(_of_a_namespace(own.ip) for device in interfaces() for own in device.addresses)
+
+
+def _of_a_namespace(address: Address) -> bool:
+    return any(address in net for net in NAMESPACES if net.version == address.version)
 
 
 class Cluster:
@@ -344,8 +370,8 @@ def _remote(stack: ExitStack, host: str, port: int, *, insecure: bool) -> Client
         raise OpenClusterError(
             f"the cluster at {printable(host, 80)} would be spoken to without TLS, and what it sends is unpickled "
             "here: whoever answers at that address, or stands between, runs code as you",
-            "give the parts certificates (docs/how-to/run-on-a-cluster.md), or say --insecure-cluster on a network "
-            "that nobody else is in",
+            "on this machine take --on local:N; else give the parts certificates (docs/how-to/run-on-a-cluster.md), or "
+            "say --insecure-cluster where no other user and no other machine reaches it",
         )
     literal = f"[{host}]" if ":" in host else host
     address = f"{'tls' if encrypted else 'tcp'}://{literal}:{port}"

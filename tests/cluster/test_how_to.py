@@ -127,6 +127,9 @@ def test_each_command_of_the_page_does_what_it_says_and_peers_without_a_certific
     assert digest_of(done.stdout) == digest_of(here.stdout)
     # Who has no certificate gets nothing from the port: neither in the clear nor by TLS.
     bare = shell.run(run, tls=False)
+    assert bare.returncode == 2, bare.stdout + bare.stderr
+    assert "error[PF682]" in bare.stderr
+    bare = shell.run(f"{run.rstrip()} --insecure-cluster", tls=False)
     assert bare.returncode == 5, bare.stdout + bare.stderr
     assert "error[PF680]" in bare.stderr
     with pytest.raises((ssl.SSLError, ConnectionError)):

@@ -6,6 +6,8 @@ Here scheduler and worker are threads of this process, behind real sockets; mach
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,27 +42,63 @@ link: {backend: sim, down: {delay: "${rtt}", loss: "${loss}"}}
 """
 
 
-@pytest.fixture(scope="module")
-def local() -> Iterator[Any]:
-    """Return a scheduler with one worker, which offers a link."""
-    from distributed import LocalCluster
+@pytest.fixture(scope="module", autouse=True)
+def certificates() -> Iterator[None]:
+    """Have Dask configured by this file alone, with certificates for every part, made for it.
 
-    with LocalCluster(
+    A user's own configuration could name other certificates, another time to live, or a scheduler.
+    """
+    import dask.config
+    from distributed.security import Security
+
+    made = Security.temporary()
+    parts = {
+        f"{part}.{what}": getattr(made, f"tls_{part}_{what}")
+        for part in ("scheduler", "worker", "client")
+        for what in ("cert", "key")
+    }
+    before = {**dask.config.config}
+    dask.config.refresh(paths=[], env={})
+    with dask.config.set(
+        {
+            "distributed.comm.require-encryption": True,
+            **{f"distributed.comm.tls.{name}": text for name, text in parts.items()},
+            "distributed.comm.tls.ca-file": made.tls_ca_file,
+        }
+    ):
+        yield
+    dask.config.config.clear()
+    dask.config.config.update(before)
+
+
+def one_worker(**options: Any) -> Any:
+    """Return a scheduler with a worker, threads of this process."""
+    from distributed import LocalCluster
+    from distributed.security import Security
+
+    return LocalCluster(
         n_workers=1,
         threads_per_worker=1,
         processes=False,
-        protocol="tcp://",
+        protocol="tls://",
+        security=Security(),
         host="127.0.0.1",
         dashboard_address="127.0.0.1:0",
-        resources={"link": 1},
-    ) as started:
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def local(certificates: None) -> Iterator[Any]:
+    """Return a scheduler with one worker, which offers a link."""
+    with one_worker(resources={"link": 1}) as started:
         yield started
 
 
 @pytest.fixture
 def on(local: Any) -> str:
     """Return its address as ``--on`` takes it."""
-    return str(local.scheduler_address).replace("tcp://", "dask://")
+    return str(local.scheduler_address).replace("tls://", "dask://")
 
 
 @pytest.fixture
@@ -128,12 +166,30 @@ def test_another_text_names_none(text: str) -> None:
         ("localhost.example", False),
     ],
 )
-def test_only_this_machine_and_our_namespaces_are_spoken_to_in_the_clear(
+def test_inside_our_namespaces_they_and_loopback_are_spoken_to_in_the_clear(
     host: str, trusted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("outward_interfaces", "outward_networks"):
         monkeypatch.setattr(cluster, name, list)
+    monkeypatch.setattr(cluster, "interfaces", lambda: addressed("10.77.3.1"))
     assert trusted_in_the_clear(host) is trusted
+
+
+def addressed(*addresses: str) -> list[SimpleNamespace]:
+    """Return interfaces with these addresses."""
+    return [SimpleNamespace(addresses=[SimpleNamespace(ip=ipaddress.ip_address(text))]) for text in addresses]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "10.77.3.2"])
+@pytest.mark.parametrize("addresses", [(), ("127.0.0.1", "192.0.2.7")])
+def test_on_a_machine_with_other_users_loopback_is_not_spoken_to_in_the_clear(
+    host: str, addresses: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that machine is connected to nothing at this time."""
+    for name in ("outward_interfaces", "outward_networks"):
+        monkeypatch.setattr(cluster, name, list)
+    monkeypatch.setattr(cluster, "interfaces", lambda: addressed(*addresses))
+    assert not trusted_in_the_clear(host)
 
 
 @pytest.mark.parametrize("way_out", ["outward_interfaces", "outward_networks"])
@@ -143,14 +199,18 @@ def test_a_network_that_has_addresses_as_our_namespaces_is_not_spoken_to_in_the_
 ) -> None:
     for name in ("outward_interfaces", "outward_networks"):
         monkeypatch.setattr(cluster, name, lambda name=name: ["a default route"] if name == way_out else [])
+    monkeypatch.setattr(cluster, "interfaces", lambda: addressed(host))
     assert not trusted_in_the_clear(host)
-    assert trusted_in_the_clear("127.0.0.1")
+    assert not trusted_in_the_clear("127.0.0.1")
 
 
 def test_a_cluster_elsewhere_without_tls_is_refused_before_a_byte_is_sent_and_why_is_said(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "small.yaml", "--on", "dask://192.0.2.1:8786"]) == 2
+    import dask.config
+
+    with dask.config.set({"distributed.comm.tls.client.cert": None}):
+        assert main(["run", "small.yaml", "--on", "dask://192.0.2.1:8786"]) == 2
     said = capsys.readouterr().err
     assert "error[PF682]" in said
     assert "what it sends is unpickled here" in said
@@ -159,19 +219,49 @@ def test_a_cluster_elsewhere_without_tls_is_refused_before_a_byte_is_sent_and_wh
 
 
 def test_a_user_who_says_so_gets_as_far_as_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    import dask.config
+
     monkeypatch.setattr(cluster, "CONNECT_S", 0.2)
-    with (
-        pytest.raises(ClusterError, match="no scheduler answers at tcp://") as caught,
-        connected("dask://127.0.0.2:9"),
-    ):
-        pass
-    assert not isinstance(caught.value, OpenClusterError)
     monkeypatch.setattr(cluster, "trusted_in_the_clear", lambda _: False)
     with (
-        pytest.raises(ClusterError, match="no scheduler answers"),
+        dask.config.set(
+            {"distributed.comm.tls.client.cert": None, "distributed.comm.require-encryption": None}
+        ),
+        pytest.raises(ClusterError, match="no scheduler answers at tcp://") as caught,
         connected("dask://127.0.0.2:9", insecure=True),
     ):
         pass
+    assert not isinstance(caught.value, OpenClusterError)
+
+
+def test_who_is_not_kept_from_a_cluster_by_tls_is_kept_from_it_by_its_address(
+    on: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler of this file is there, and would be spoken to without certificates: it is not even asked."""
+    import dask.config
+
+    monkeypatch.setattr(cluster, "interfaces", list)
+    with (
+        dask.config.set({"distributed.comm.tls.client.cert": None}),
+        pytest.raises(OpenClusterError, match="without TLS"),
+        connected(on),
+    ):
+        pass
+
+
+def test_the_library_has_its_log_again_afterwards(on: str) -> None:
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with connected(on):
+            assert logger.level == logging.CRITICAL
+        assert logger.level == logging.WARNING
+        with pytest.raises(UsageError), connected("dask://"):
+            pass
+        assert logger.level == logging.WARNING
+    finally:
+        logger.setLevel(before)
 
 
 # --- whose results it takes ---------------------------------------------------------------------------------
@@ -210,7 +300,7 @@ def test_nothing_is_sent_to_workers_of_other_code(
     monkeypatch.setattr(cluster, "fingerprint", Alternating(calls))
     assert main(["run", "small.yaml", "--on", on]) == 4
     said = capsys.readouterr().err
-    assert "error[PF681] worker tcp://127.0.0.1:" in said
+    assert "error[PF681] worker tls://127.0.0.1:" in said
     assert f"core {fingerprint()['core']}, not 0123456789abcdef" in said
     assert not (place / "reports").exists()
 
@@ -348,21 +438,12 @@ def test_live_cases_go_to_a_worker_that_offers_a_link(
 def test_a_scheduler_that_is_lost_ends_the_run_with_what_is_there_and_resume_completes(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distributed import LocalCluster
-
     monkeypatch.setattr(many, "EACH_UP_TO", 5)
     for name in ("LEAST", "MOST"):
         monkeypatch.setattr(groups, name, 1)
     cases = expand(place / "small.yaml").cases
     folder = RunFolder.create(place / "out", ["small"], RunPlan(("small.yaml",), None, None, ""))
-    started = LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp://",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    )
+    started = one_worker()
 
     class Losing(PlainReporter):
         """Ends the cluster once a case has ended."""
@@ -371,7 +452,7 @@ def test_a_scheduler_that_is_lost_ends_the_run_with_what_is_there_and_resume_com
             """Close it, once."""
             started.close()
 
-    with started, connected(str(started.scheduler_address).replace("tcp", "dask")) as there:
+    with started, connected(str(started.scheduler_address).replace("tls", "dask")) as there:
         outcome = run_table(cases, folder, Losing(), elsewhere=there)
     assert isinstance(outcome.trouble, ClusterError)
     assert "--resume" in outcome.trouble.hint
