@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -21,13 +22,30 @@ FIRST_FIELDS = bytes.fromhex("a003020102020101")
 RSA_SHA256 = bytes.fromhex("300d06092a864886f70d01010b0500")
 
 
-@dataclass(frozen=True)
 class ClientKeys:
-    """A client's certificate, as PEM and as DER, and its key."""
+    """A client's certificate, as PEM and as DER, and its key: what ``make`` returns, called when they are first used.
 
-    pem: bytes
-    der: bytes
-    key: rsa.RSAPrivateKey
+    An RSA key takes 30 ms of CPU, and every process of the suite imports the modules that name clients.
+    """
+
+    def __init__(self, make: Callable[[], tuple[bytes, rsa.RSAPrivateKey]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> tuple[bytes, rsa.RSAPrivateKey]:
+        return self._make()
+
+    @property
+    def der(self) -> bytes:
+        return self._made[0]
+
+    @property
+    def pem(self) -> bytes:
+        return ssl.DER_cert_to_PEM_cert(self.der).encode()
+
+    @property
+    def key(self) -> rsa.RSAPrivateKey:
+        return self._made[1]
 
     @property
     def key_pem(self) -> bytes:
@@ -43,7 +61,11 @@ class ClientKeys:
 def client_keys(
     serial: int = 0, *, begins: timedelta = timedelta(days=-1), ends: timedelta = timedelta(days=3650)
 ) -> ClientKeys:
-    """Make the certificate of a client: every one has this subject, and serial number 0."""
+    """Return the certificate of a client and its key: every one has this subject, and serial number 0."""
+    return ClientKeys(lambda: _certificate_and_key(serial, begins, ends))
+
+
+def _certificate_and_key(serial: int, begins: timedelta, ends: timedelta) -> tuple[bytes, rsa.RSAPrivateKey]:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, SUBJECT)])
     now = datetime.now(UTC)
@@ -53,8 +75,7 @@ def client_keys(
     assert signed.count(FIRST_FIELDS) == 1
     signed = signed.replace(FIRST_FIELDS, FIRST_FIELDS[:-1] + bytes([serial]))
     signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-    der = _der(0x30, signed + RSA_SHA256 + _der(0x03, b"\0" + signature))
-    return ClientKeys(ssl.DER_cert_to_PEM_cert(der).encode(), der, key)
+    return _der(0x30, signed + RSA_SHA256 + _der(0x03, b"\0" + signature)), key
 
 
 def _der(tag: int, content: bytes) -> bytes:

@@ -101,7 +101,7 @@ def test_another_pin_does_not_pair(host: Identity, keys: ClientKeys, typed: str)
 
 
 def test_a_client_without_the_key_of_its_certificate_does_not_pair(host: Identity, keys: ClientKeys) -> None:
-    stolen = ClientKeys(keys.pem, keys.der, rsa.generate_private_key(public_exponent=65537, key_size=2048))
+    stolen = ClientKeys(lambda: (keys.der, rsa.generate_private_key(public_exponent=65537, key_size=2048)))
     assert not paired(host, PairingClient(stolen, "1234"), "1234")
 
 

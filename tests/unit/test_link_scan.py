@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binom
 
 from harness.link import scan as scan_module
 from harness.link.scan import Count, Scan, loss_count
@@ -44,6 +43,8 @@ def exact_chain(n: int, chain: Chain) -> np.ndarray[tuple[int], np.dtype[np.floa
 def test_the_bound_of_a_count_is_above_its_exact_probability_and_near_it(
     n: int, p: float, events: int
 ) -> None:
+    from scipy.stats import binom
+
     below = events < n * p
     exact = float(binom.logcdf(events, n, p) if below else binom.logsf(events - 1, n, p))
     found = bound(Count(n, events, p))
@@ -118,6 +119,8 @@ def test_a_link_as_asked_raises_alarms_no_more_often_than_is_said(
     p: float, chain: Chain | None, sessions: int, adaptive: bool
 ) -> None:
     """At 0.1 a session and not at a millionth, so that it can be counted; fixed seeds, so that it is not a coin."""
+    from scipy.stats import binom
+
     alarms = 0
     for seed in range(sessions):
         try:
