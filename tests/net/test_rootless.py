@@ -18,7 +18,8 @@ import pytest
 import harness
 from harness.network import userns
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(200)]
+# Each begins with a proof of its link, which a machine without time for it does not pass.
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(200), pytest.mark.measures]
 
 NOBODY = 65534
 SCENARIO = """\

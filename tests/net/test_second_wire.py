@@ -13,7 +13,8 @@ from harness.scenario.expand import expand
 from harness.scenario.protocols import PROTOCOLS, WireProtocol
 from tests.support.toy_wire import CONTROL, COUNTS, SOUND, VIDEO
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(200)]
+# Each begins with a proof of its link, which a machine without time for it does not pass.
+pytestmark = [pytest.mark.root, pytest.mark.timeout(200), pytest.mark.measures]
 
 TOY = WireProtocol("toy/1", "tests.support.toy_wire:ToyHost", "tests.support.toy_wire:ToyClient")
 SCENARIO = """\
