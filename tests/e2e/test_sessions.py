@@ -36,6 +36,7 @@ def address(host: punktfunk.Host) -> str:
     return f"127.0.0.1:{host.port}"
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("dialect", ["pkf1", "none"])
 def test_300_synthetic_frames_arrive_intact(dialect: str, tmp_path: Path) -> None:
     async def scenario() -> None:
@@ -69,6 +70,7 @@ def test_300_synthetic_frames_arrive_intact(dialect: str, tmp_path: Path) -> Non
     assert sent["packets_sent"].sum() == received["packets_received"].sum()
 
 
+@pytest.mark.measures
 @pytest.mark.slow
 def test_a_test_card_through_x264_decodes_whole_and_its_strip_is_its_stamp(tmp_path: Path) -> None:
     async def scenario() -> None:

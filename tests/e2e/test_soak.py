@@ -113,7 +113,7 @@ class MeteredWorker:
     def end(self) -> None:
         """Have it end, and free what is ours."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         self._answers.close()
         self._meter.close()
 
