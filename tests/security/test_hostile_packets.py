@@ -24,7 +24,7 @@ KEY = bytes(range(16))
 SALT = b"pkf1"
 SHARD = 200
 SEED = 20261122
-SETTLE_S = 5.0
+SETTLE_S = 30.0
 
 
 def header(**fields: int) -> bytes:

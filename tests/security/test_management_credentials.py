@@ -184,7 +184,7 @@ def test_nothing_that_a_host_prints_or_shows_to_other_users_has_its_secrets(tmp_
             shown += next(events.iter_text())
     command_line = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode()
     process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=10)
+    rest, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     log.seek(0)
     told = banner.replace(ticket, "") + rest + log.read() + command_line + shown
@@ -210,7 +210,7 @@ def test_off_loopback_the_api_is_https_with_the_hosts_identity_and_nothing_else(
     with httpx.Client(trust_env=False) as plain, pytest.raises(httpx.HTTPError):
         plain.get(f"http://127.0.0.1:{host.port}/api/v1/health")
     with socket.create_connection(("127.0.0.1", host.port)) as silent:
-        silent.settimeout(10)
+        silent.settimeout(30)
         began = time.monotonic()
         browser = host.browser()
         [name] = browser.cookies

@@ -31,7 +31,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, out
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -39,6 +39,7 @@ def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
     return found
 
 
+@pytest.mark.measures
 def test_arm_pair_listed_unpair_and_the_live_session_is_over_within_a_second(
     managed: Callable[..., Any], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
