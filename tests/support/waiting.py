@@ -22,18 +22,23 @@ T = TypeVar("T")
 def eventually(holds: Callable[[], T], what: str, within_s: float = PATIENCE_S) -> T:
     """Return the first true value of ``holds``; fail the test with ``what`` was waited for when none comes."""
     deadline = time.monotonic() + within_s
-    while not (found := holds()):
-        if time.monotonic() > deadline:
+    while True:
+        # Before the look: whoever got no CPU for so long looks once more.
+        late = time.monotonic() > deadline
+        if found := holds():
+            return found
+        if late:
             pytest.fail(f"waited {within_s:g} s in vain: {what}")
         time.sleep(_EVERY_S)
-    return found
 
 
 async def soon(holds: Callable[[], T], what: str, within_s: float = PATIENCE_S) -> T:
     """Return the first true value of ``holds`` as :func:`eventually`, while the event loop goes on."""
     deadline = time.monotonic() + within_s
-    while not (found := holds()):
-        if time.monotonic() > deadline:
+    while True:
+        late = time.monotonic() > deadline
+        if found := holds():
+            return found
+        if late:
             pytest.fail(f"waited {within_s:g} s in vain: {what}")
         await asyncio.sleep(_EVERY_S)
-    return found
