@@ -227,6 +227,7 @@ def test_whoever_stops_the_sharing_has_nobody_see_the_desktop_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
     told: bool,
 ) -> None:
+    monkeypatch.setattr(mutter_desktop, "_TOLD_LIMIT_S", PATIENCE_S)
     desktop.provide(MODE)
     if told:
         mutter.end_session()
