@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
     app.command()(ab)
     app.command()(bisect)
+    app.command()(backfill)
 
 
 def ab(
@@ -122,6 +123,49 @@ def bisect(
         command=_command(),
     )
     raise typer.Exit(searching.run(request))
+
+
+def backfill(
+    range_: Annotated[
+        str, typer.Argument(metavar="RANGE", help="Commits as git names them: v0.1..HEAD, HEAD~200..main.")
+    ],
+    scenario: Scenario,
+    *,
+    commits: Annotated[int, typer.Option(min=2, max=1000, help="How many of them, at equal distances.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Runs of each commit, in turn.")] = 4,
+    expression: Annotated[
+        str, typer.Option("-k", metavar="EXPR", help="Run the cases whose name matches, as 'run' does.")
+    ] = "",
+    case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Run exactly this case.")] = None,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the data set.")] = DEFAULT_OUT
+    / "history",
+    seed: Seed = None,
+    backend: On = None,
+    out: Out = DEFAULT_OUT,
+    cache: Kept = None,
+    repository: Repo = Path(),
+    plain: Annotated[bool, typer.Option(help="Plain lines, also on a terminal.")] = False,
+) -> None:
+    """Run past commits and add them to the data set, for 'history' to draw; those that do not build are left out."""
+    from harness.builds import backfill as filling
+
+    request = filling.Request(
+        range=range_,
+        scenario=scenario,
+        expression=expression,
+        case_ids=tuple(case or ()),
+        commits=commits,
+        rounds=rounds,
+        seed=seed,
+        backend=backend,
+        to=to,
+        out=out,
+        cache=cache,
+        repository=repository,
+        plain=plain,
+        command=_command(),
+    )
+    raise typer.Exit(filling.run(request))
 
 
 def _command() -> str:

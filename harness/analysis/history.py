@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 import numpy as np
 
 from harness.analysis import commits, stats
-from harness.analysis.definitions import METRICS
+from harness.analysis.definitions import FIGURES
 from harness.analysis.loading import Results
 from harness.analysis.stats import FloatArray
 from punktfunk.errors import ResultsError
@@ -35,7 +35,7 @@ PENALTY: Final = 2.0
 """Cost of a further level, times the logarithm of the number of runs; ranks have the variance 1."""
 ANY_MACHINE: Final = "any machine"
 """In place of a machine class for what is the same on all."""
-_TIMES: Final = frozenset(name for name, row in METRICS.items() if row.group in {"latency", "cost"})
+_TIMES: Final = frozenset(name for name, row in FIGURES.items() if row.group in {"latency", "cost"})
 """Figures that a busy machine moves."""
 MAX_SERIES: Final = 200_000
 
@@ -171,7 +171,7 @@ def history(
             "run scenarios in a clone, then: python -m harness archive RUN…",
         )
     figures = results.figures
-    named = {name for name in METRICS if any(fnmatchcase(name, pattern) for pattern in metrics)}
+    named = {name for name in FIGURES if any(fnmatchcase(name, pattern) for pattern in metrics)}
     figures = figures[figures["metric"].isin(named)]
     order, told = _commit_order(cases, repository or Path.cwd())
     joined = _joined(cases, figures, order)
@@ -206,7 +206,7 @@ def _joined(cases: pd.DataFrame, figures: pd.DataFrame, order: Sequence[str]) ->
     rows = rows[np.isfinite(rows["value"])]
     # What a machine that was not quiet took for something is no figure of the program.
     rows = rows[rows["quiet"].fillna(value=True).astype(bool) | ~rows["metric"].isin(_TIMES)]
-    exact = (rows["backend"] == "sim") & rows["metric"].map(lambda name: METRICS[name].deterministic)
+    exact = (rows["backend"] == "sim") & rows["metric"].map(lambda name: FIGURES[name].deterministic)
     machine = rows["machine_class"].fillna("unknown").where(~exact, ANY_MACHINE)
     found: pd.DataFrame = rows.assign(exact=exact, machine=machine)
     return found.sort_values(["commit", "started"], kind="stable")
@@ -322,7 +322,7 @@ def _breaks(values: FloatArray) -> list[int]:
 
 
 def _verdict(metric: str, before: float, after: float) -> Verdict:
-    better = METRICS[metric].better
+    better = FIGURES[metric].better
     if better == "none":
         return "changed"
     return "improvement" if (after < before) == (better == "lower") else "regression"

@@ -96,7 +96,7 @@ def write(  # noqa: PLR0917 - all that a comparison is made of
             command=asked.command,
             environment=describe() | {"git": origins[side].key[:12]},
             cases=cases,
-            verdict=_verdict(cases),
+            verdict=verdict_of(cases),
             notes=[f"{SIDES[side]} of a comparison of two builds: {origins[side].title}"],
         )
         (folder / side).mkdir(exist_ok=True)
@@ -123,7 +123,8 @@ def write(  # noqa: PLR0917 - all that a comparison is made of
     return page_of_builds.write(folder, charts=asked.charts)
 
 
-def _verdict(cases: Sequence[CaseResult]) -> Status:
+def verdict_of(cases: Sequence[CaseResult]) -> Status:
+    """Return what a run came to of which these are the cases."""
     states = {case.status for case in cases}
     for status in (Status.FAULT, Status.FAILED, Status.UNSUPPORTED):
         if status in states:

@@ -74,6 +74,12 @@ class Repository:
         """Return the first parent of a commit; None of the first one."""
         return self.commit(f"{sha}^")
 
+    def between(self, range_: str) -> list[str]:
+        """Return the commits of a range along first parents, oldest first; raise UsageError for what is none."""
+        if "\0" in range_:
+            raise UsageError("a range holds no NUL", "name two revisions: v0.1..HEAD")
+        return self.git("rev-list", "--first-parent", "--reverse", "--end-of-options", range_).stdout.split()
+
     def export(self, sha: str, wanted: Callable[[str], bool], to: Path) -> None:
         """Write those files of a commit whose path is wanted; times are now, links are left out."""
         process = subprocess.Popen(

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from markupsafe import Markup
 
-from harness.analysis.definitions import METRICS, PERCENTILES
+from harness.analysis.definitions import FIGURES, PERCENTILES
 from harness.analysis.history import Change, History, Series
 from harness.report import html, text
 from harness.report.history_charts import COLUMNS, MOST_ROWS, colours, machine, panels
@@ -122,7 +122,7 @@ def _rows(history: History) -> list[Row]:
 
 def _row(found: Sequence[tuple[Series, Change]], commits: Sequence[str]) -> Row:
     series, change = found[0]
-    unit = METRICS[series.key.metric].unit
+    unit = FIGURES[series.key.metric].unit
     earlier = series.commits[series.commits < change.commit]
     shares = sorted(other.after / other.before - 1 for _, other in found if other.before)
     return Row(
@@ -149,7 +149,7 @@ def _section(
     number: int, series: Sequence[Series], commits: Sequence[str], *, asked: set[str], room: int
 ) -> tuple[Section, int]:
     """Return a section and how many panels it has."""
-    by_metric: dict[str, list[Series]] = {name: [] for name in METRICS}
+    by_metric: dict[str, list[Series]] = {name: [] for name in FIGURES}
     for each in series:
         by_metric[each.key.metric].append(each)
     measured = {name: found for name, found in by_metric.items() if found}
@@ -164,7 +164,7 @@ def _section(
     coloured = colours(series)
     charts = []
     for group, heading in _TITLES.items():
-        names = [name for name in drawn if METRICS[name].group == group]
+        names = [name for name in drawn if FIGURES[name].group == group]
         for first in range(0, len(names), COLUMNS * MOST_ROWS):
             part = {name: measured[name] for name in names[first : first + COLUMNS * MOST_ROWS]}
             svg = panels(f"section{number}{group}{first}", part, coloured, commits)
@@ -189,7 +189,7 @@ def _is_drawn(metric: str, series: Sequence[Series]) -> bool:
 
 
 def _noise(series: Sequence[Series]) -> str:
-    timed = [each for each in series if METRICS[each.key.metric].group in {"latency", "cost"}]
+    timed = [each for each in series if FIGURES[each.key.metric].group in {"latency", "cost"}]
     found = [noise for each in timed if (noise := each.noise()) is not None]
     if not found:
         return ""

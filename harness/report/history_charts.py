@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from harness.analysis.definitions import METRICS
+from harness.analysis.definitions import FIGURES
 from harness.analysis.history import Series
 from harness.report.drawing import COLOURS, DASHES, INK, MARKERS, draw, rounded
 from harness.report.text import clean
@@ -83,7 +83,7 @@ def _short(case: str) -> str:
 def _panel(
     ax: Axes, metric: str, series: Sequence[Series], coloured: Mapping[str, int], commits: Sequence[str]
 ) -> None:
-    scale = 100.0 if METRICS[metric].unit == "fraction" else 1.0
+    scale = 100.0 if FIGURES[metric].unit == "fraction" else 1.0
     drawn = 0
     for each in sorted(series, key=lambda each: each.key.case in coloured):
         n = coloured.get(each.key.case)
@@ -91,7 +91,7 @@ def _panel(
             continue
         drawn += 1
         _line(ax, each, n, scale)
-    unit = {"fraction": "%", "us": "µs"}.get(METRICS[metric].unit, METRICS[metric].unit)
+    unit = {"fraction": "%", "us": "µs"}.get(FIGURES[metric].unit, FIGURES[metric].unit)
     ax.set_title(metric.replace("_", " ") + (f" ({unit})" if unit else ""))
     _commit_axis(ax, commits, [int(commit) for each in series for commit in each.commits])
 
