@@ -91,6 +91,8 @@ class Thief(_Model):
     pids: list[int] = Field(default_factory=list)
     """Those that still ran at the end."""
     cpu_s: float
+    yields: bool = False
+    """Whether it yields the CPU to us at once: idle priority."""
 
 
 class Quietness(_Model):
@@ -108,6 +110,8 @@ class Quietness(_Model):
     """Share of all CPUs that processes outside of our own tree took, steal included."""
     others_worst: float
     """The same in the worst half second."""
+    yielding: float = 0.0
+    """The part of ``others`` that yields the CPU to us at once: idle priority. 0 in files of before it was told."""
     own: float
     """Share that our own tree took."""
     steal: float | None = None
@@ -119,7 +123,7 @@ class Quietness(_Model):
     throttled: float | None = None
     """Share of CPU time that our cgroup's quota withheld."""
     run_delay: float | None = None
-    """Share of the time that the thread waited for a CPU which waited longest, of those that stamp."""
+    """Share of its time that the thread waited for a CPU which waited most, of those that stamp."""
     run_delay_thread: str = ""
     timers: int = 0
     """Timers that were set while watching."""
@@ -128,7 +132,7 @@ class Quietness(_Model):
     timer_p99_ms: float | None = None
     timer_max_ms: float | None = None
     thieves: list[Thief] = Field(default_factory=list)
-    """Who used most CPU time outside of our own tree, the greediest first."""
+    """Who used most CPU time outside of our own tree, the greediest first and those that yield to us last."""
 
 
 class CaseResult(_Model):

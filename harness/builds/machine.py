@@ -57,5 +57,7 @@ def busy_pairs(both: Sequence[tuple[CaseResult, CaseResult]]) -> list[Quietness]
 def words(found: Quietness) -> str:
     """Return why a machine was busy, and whose programs took most of it."""
     reasons = "; ".join(found.reasons)
-    thieves = ", ".join(f"{thief.name} {thief.cpu_s:.1f} s" for thief in found.thieves[:3])
+    thieves = ", ".join(
+        f"{thief.name} {thief.cpu_s:.1f} s" for thief in found.thieves[:3] if not thief.yields
+    )
     return f"{reasons} ({thieves})" if thieves else reasons

@@ -166,12 +166,13 @@ def _probe(path: _Path, asked: LinkSpecs, actual: LinkSpecs, budget: Budget) -> 
     # Far enough apart that a late packet holds back the next one hardly ever, also with a heavy tail.
     apart_ns = max(1_000_000, round(want.jitter_us * (12e3 if want.jitter_distribution == "pareto" else 6e3)))
     spaced = path.spaced(_delay_count(budget, apart_ns), apart_ns)
-    if len(spaced.index) < _LEAST:
+    delays = _without_held(want, spaced)
+    if len(delays.index) < _LEAST:
         raise LinkUnverifiedError(
-            f"only {len(spaced.index)} of {spaced.sent} probe packets came through {direction}",
+            f"only {len(delays.index)} of {spaced.sent} probe packets came through {direction} in time",
             "a link that loses nearly everything cannot be probed for its delay",
         )
-    found += judge_delay(want, base, _without_held(want, spaced), budget.delay_quantile, budget.wake_us)
+    found += judge_delay(want, base, delays, budget.delay_quantile, budget.wake_us)
     if want.rate_kbps and want.rate_kbps <= _MAX_SATURATED_KBPS:
         found.append(judge_rate(want, path.overload(want, budget.rate_s)))
     return found

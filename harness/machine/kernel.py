@@ -17,6 +17,8 @@ STAMPING_PREFIX: Final = "pf-"
 """Names of the core's threads, which stamp packets; the first thread of a process stamps frames."""
 _MAX_THREADS: Final = 4096
 """Threads that are followed at a time; more are a fork bomb and not a session."""
+LEAST_S: Final = 1.0
+"""A thread of less has mostly started: programs that start use a CPU and wait for it."""
 PROC: Final = Path("/proc")
 
 
@@ -69,9 +71,18 @@ def steal_s(stat: str, cpus: Iterable[int]) -> float:
 @dataclass(slots=True)
 class _Thread:
     name: str
+    from_s: float
+    """When it was looked at last before it was first seen, or first seen in the first look."""
+    until_s: float
+    """When it was last seen."""
     began_ns: int
-    """What it had waited when it was first seen; 0 for one that has started since."""
+    """What it had waited then; 0 for one that has started since."""
     waited_ns: int
+
+    @property
+    def share(self) -> float:
+        """The part of its time in which it waited."""
+        return (self.waited_ns - self.began_ns) / 1e9 / max(self.until_s - self.from_s, 1e-9)
 
 
 @dataclass(slots=True)
@@ -80,11 +91,10 @@ class RunDelay:
 
     proc: Path = PROC
     _threads: dict[tuple[int, int], _Thread] = field(default_factory=dict)
-    _read: bool = False
-    known: bool = False
-    """Whether this kernel counts it."""
+    _read_s: float | None = None
+    """When threads were read last."""
 
-    def read(self, pids: Iterable[int]) -> None:
+    def read(self, pids: Iterable[int], now_s: float) -> None:
         """Read the threads of ``pids``; those of the first call count from then on, later ones from their start."""
         for pid in pids:
             try:
@@ -92,10 +102,10 @@ class RunDelay:
             except OSError:  # it has ended
                 continue
             for task in tasks:
-                self._look(pid, task)
-        self._read = True
+                self._look(pid, task, now_s)
+        self._read_s = now_s
 
-    def _look(self, pid: int, task: Path) -> None:
+    def _look(self, pid: int, task: Path, now_s: float) -> None:
         key = (pid, int(task.name))
         known = self._threads.get(key)
         try:
@@ -106,15 +116,21 @@ class RunDelay:
             waited_ns = int((task / "schedstat").read_text().split()[1])
         except (OSError, IndexError):
             return
-        self.known = True
         if known is not None:
-            known.waited_ns = waited_ns
+            known.until_s, known.waited_ns = now_s, waited_ns
         elif len(self._threads) < _MAX_THREADS:
-            self._threads[key] = _Thread(name, 0 if self._read else waited_ns, waited_ns)
+            first = self._read_s is None
+            from_s = now_s if self._read_s is None else self._read_s
+            self._threads[key] = _Thread(name, from_s, now_s, waited_ns if first else 0, waited_ns)
 
-    def worst(self) -> tuple[float, str]:
-        """Return the seconds that the thread waited which waited longest, and its name; 0 and "" without threads."""
-        waits = [
-            ((thread.waited_ns - thread.began_ns) / 1e9, thread.name) for thread in self._threads.values()
+    def worst(self) -> tuple[float, str] | None:
+        """Return the share of its time that the thread waited which waited most, and its name.
+
+        Threads that were there for less than :data:`LEAST_S` say nothing; None where there are no others.
+        """
+        shares = [
+            (thread.share, thread.name)
+            for thread in self._threads.values()
+            if thread.until_s - thread.from_s >= LEAST_S
         ]
-        return max(waits, default=(0.0, ""))
+        return max(shares, default=None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from harness.machine.load import TICKS_PER_S
+from harness.machine.priority import Priority
 from punktfunk.printable import printable
 
 NAME_CHARACTERS: Final = 40
@@ -24,15 +26,23 @@ class User:
     pids: tuple[int, ...]
     """Those that still run."""
     seconds: float
+    yields: bool = False
+    """Whether they yield the CPU to us: idle priority."""
 
 
 @dataclass(slots=True)
 class _Process:
     start: int
     began_s: float
-    now_s: float
     comm: str
+    now_s: float = 0.0
+    tree_s: float = 0.0
+    """Its own CPU time and that of the children that it has waited for."""
+    parent: int = 0
+    policy: int = 0
     name: str = ""
+    yields: bool = False
+    """Whether it yielded the CPU to us when it last used one."""
 
     @property
     def used_s(self) -> float:
@@ -44,25 +54,45 @@ class Others:
     """Processes that are not ours. Those that begin and end between two readings are seen by nobody."""
 
     proc: Path = Path("/proc")
+    priority: Priority | None = None
+    """By which it is told who yields to us; None: of this process."""
+    yielding_s: float = 0.0
+    """CPU time so far of those that yield to us, of the children included that they have waited for."""
     _running: dict[int, _Process] = field(default_factory=dict)
-    _ended: dict[str, float] = field(default_factory=dict)
+    _ended: dict[tuple[str, bool], float] = field(default_factory=dict)
     _read: bool = False
 
     def read(self, own: Collection[int]) -> None:
         """Read every process that may be seen and is not among ``own``."""
         seen: dict[int, _Process] = {}
+        gained: dict[int, float] = {}
         for entry in self.proc.iterdir():
             if not entry.name.isdigit() or int(entry.name) in own:
                 continue
             pid = int(entry.name)
-            found = self._look(pid, self._running.get(pid))
+            known = self._running.get(pid)
+            before_s = known.tree_s if known is not None else 0.0
+            found = self._look(pid, known)
             if found is not None:
                 seen[pid] = found
+                gained[pid] = found.tree_s - (before_s if found is known else 0.0)
         for pid, process in self._running.items():
             if (pid not in seen or seen[pid].start != process.start) and pid not in own:
                 self._keep(process)
+                if process.parent in gained:  # which has waited for it, and so has what it had used before
+                    gained[process.parent] -= process.tree_s
+        if self._read:
+            self._count_yielding(seen, gained)
         self._running = seen
         self._read = True
+
+    def _count_yielding(self, seen: dict[int, _Process], gained: dict[int, float]) -> None:
+        self.priority = self.priority or Priority(self.proc)
+        self.priority.look_again()
+        for pid, seconds in gained.items():
+            if seconds > 0:
+                seen[pid].yields = self.priority.yields(pid, seen[pid].policy)
+                self.yielding_s += seconds if seen[pid].yields else 0.0
 
     def _look(self, pid: int, known: _Process | None) -> _Process | None:
         try:
@@ -71,10 +101,14 @@ class Others:
             return None
         head, _, tail = text.rpartition(")")
         fields = tail.split()
+        # proc(5), counted from the field after the name: 1 ppid, 11 to 14 the times, 19 the start, 38 the policy.
         start, now_s = int(fields[19]), sum(map(int, fields[11:13])) / TICKS_PER_S
         if known is None or known.start != start:
-            known = _Process(start, 0.0 if self._read else now_s, now_s, head.partition("(")[2])
+            known = _Process(start, 0.0 if self._read else now_s, head.partition("(")[2])
         known.now_s = now_s
+        known.tree_s = now_s + sum(map(int, fields[13:15])) / TICKS_PER_S
+        known.parent = int(fields[1])
+        known.policy = int(fields[38]) if len(fields) > 38 else os.SCHED_OTHER
         if not known.name and known.used_s > 0:
             known.name = self._name(pid, known.comm)
         return known
@@ -94,16 +128,18 @@ class Others:
         return printable(name, NAME_CHARACTERS)
 
     def _keep(self, process: _Process) -> None:
-        if process.used_s > 0 and (process.name in self._ended or len(self._ended) < _MAX_NAMES):
-            self._ended[process.name] = self._ended.get(process.name, 0.0) + process.used_s
+        key = process.name, process.yields
+        if process.used_s > 0 and (key in self._ended or len(self._ended) < _MAX_NAMES):
+            self._ended[key] = self._ended.get(key, 0.0) + process.used_s
 
     def most(self, count: int) -> list[User]:
-        """Return the ``count`` that used most, by name, the greediest first."""
+        """Return the ``count`` that used most, by name, the greediest first and those that yield to us last."""
         seconds = dict(self._ended)
-        pids: dict[str, list[int]] = {name: [] for name in self._ended}
+        pids: dict[tuple[str, bool], list[int]] = {key: [] for key in self._ended}
         for pid, process in self._running.items():
             if process.used_s > 0:
-                seconds[process.name] = seconds.get(process.name, 0.0) + process.used_s
-                pids.setdefault(process.name, []).append(pid)
-        order = sorted(seconds, key=lambda name: -seconds[name])[:count]
-        return [User(name, tuple(sorted(pids[name])), seconds[name]) for name in order]
+                key = process.name, process.yields
+                seconds[key] = seconds.get(key, 0.0) + process.used_s
+                pids.setdefault(key, []).append(pid)
+        order = sorted(seconds, key=lambda key: (key[1], -seconds[key]))[:count]
+        return [User(key[0], tuple(sorted(pids[key])), seconds[key], key[1]) for key in order]

@@ -74,16 +74,20 @@ def disbelief(case: CaseResult) -> str:
     if case.machine is None or case.machine.quiet:
         return ""
     words = f"not worth believing: {'; '.join(case.machine.reasons)}"
-    who = thieves(case.machine)
+    who = thieves(case.machine, rivals=True)
     return clean(f"{words}; most by {who}" if who else words)
 
 
-def thieves(machine: Quietness, most: int = 3) -> str:
-    """Return who took most CPU time outside of our own tree: ``cc1plus (4 processes) 12.1 s, backup (pid 7) 2.0 s``."""
+def thieves(machine: Quietness, most: int = 3, *, rivals: bool = False) -> str:
+    """Return who took most CPU time outside of our own tree: ``cc1plus (4 processes) 12.1 s, backup (pid 7) 2.0 s``.
+
+    With ``rivals`` those at idle priority are left out: they took nothing that we wanted.
+    """
     named = []
-    for thief in machine.thieves[:most]:
+    for thief in [thief for thief in machine.thieves if not (rivals and thief.yields)][:most]:
         count = len(thief.pids)
-        where = f" (pid {thief.pids[0]})" if count == 1 else f" ({count} processes)" if count else " (ended)"
+        where = f"pid {thief.pids[0]}" if count == 1 else f"{count} processes" if count else "ended"
+        where = f" ({where}, idle priority)" if thief.yields else f" ({where})"
         named.append(f"{thief.name}{where} {thief.cpu_s:.1f} s")
     return clean(", ".join(named))
 
@@ -102,6 +106,7 @@ def machine_rows(machine: Quietness) -> list[tuple[str, str]]:
         *(("because", reason) for reason in machine.reasons),
         ("to know", machine.remark or None),
         ("other processes", f"{machine.others:.1%} of {machine.cpus} CPUs"),
+        ("of it at idle priority", f"{machine.yielding:.1%}" if machine.yielding else None),
         ("in the worst half second", f"{machine.others_worst:.1%}"),
         ("our own", f"{machine.own:.1%}"),
         ("steal", _share(machine.steal)),

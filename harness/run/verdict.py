@@ -149,7 +149,7 @@ def _disbelieved(cases: Sequence[CaseResult]) -> list[str]:
     busy = [case for case in live if is_disbelieved(case)]
     if not busy:
         return []
-    worst = max(busy, key=lambda case: case.machine.others if case.machine else 0.0)
+    worst = max(busy, key=lambda case: case.machine.others - case.machine.yielding if case.machine else 0.0)
     count = "" if len(live) == 1 else f"{len(busy)} of {len(live)} live cases; the worst, {worst.id}: "
     return [f"figures of time {disbelief(worst).replace(': ', f': {count}', 1)}"]
 

@@ -110,7 +110,12 @@ def test_summary_report_markdown_junit_and_json_say_it(run: RunResult) -> None:
 
     cases = json.loads(flat.render(run))["cases"]
     assert [case["worth_believing"] for case in cases] == [False, True, None]
-    assert cases[0]["machine"]["thieves"][0] == {"name": "cc1plus", "pids": [7, 8], "cpu_s": 31.5}
+    assert cases[0]["machine"]["thieves"][0] == {
+        "name": "cc1plus",
+        "pids": [7, 8],
+        "cpu_s": 31.5,
+        "yields": False,
+    }
     assert cases[2]["machine"] is None
 
 

@@ -120,6 +120,37 @@ def test_counters_balance_and_tell_the_streams_ports_from_the_others(tmp_path: P
     assert 40 < down["other_delivered"] < 100
 
 
+def test_loss_that_is_halved_while_a_session_runs_is_found_in_the_kernels_counters(tmp_path: Path) -> None:
+    import socket
+
+    from harness.link.watching import Watching
+
+    port = 47_998
+    spec = {"loss": {"kind": "independent", "p": 0.2}}
+    asked, watching = LinkSpecs(spec, {}, seed=1), Watching()
+    with topology("netem-watch") as made, NetemLink(made, tmp_path, media_ports=[port]) as link:
+        link.restart(asked)
+        with link.host.run(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+            sender.bind((link.host_address.ipv4, port))
+
+            def window() -> None:
+                for _ in range(500):
+                    sender.sendto(bytes(200), (link.client_address.ipv4, 9))
+                watching.add(link.windows())
+
+            link.watch(asked)
+            watching.add(link.windows())
+            for _ in range(4):
+                window()
+            watching.check("netem")
+            assert sum(tally.packets for one in watching.windows for tally in one.loss) >= 2000
+            link.set_spec("down", {"loss": {"kind": "independent", "p": 0.1}})
+            for _ in range(4):
+                window()
+    with pytest.raises(LinkUnverifiedError, match=r"down: loss from .* asked 20\.000% .*, found (9|10|11|12)\."):
+        watching.check("netem")
+
+
 def test_what_netem_cannot_do_is_named(tmp_path: Path) -> None:
     with topology("netem-cannot") as made, NetemLink(made, tmp_path, media_ports=[5000]) as link:
         for spec in (
