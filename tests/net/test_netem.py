@@ -147,7 +147,9 @@ def test_loss_that_is_halved_while_a_session_runs_is_found_in_the_kernels_counte
             link.set_spec("down", {"loss": {"kind": "independent", "p": 0.1}})
             for _ in range(4):
                 window()
-    with pytest.raises(LinkUnverifiedError, match=r"down: loss from .* asked 20\.000% .*, found (9|10|11|12)\."):
+    with pytest.raises(
+        LinkUnverifiedError, match=r"down: loss from .* asked 20\.000% .*, found (9|10|11|12)\."
+    ):
         watching.check("netem")
 
 
