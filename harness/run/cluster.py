@@ -11,7 +11,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -356,8 +356,7 @@ def _local(stack: ExitStack, workers: int) -> Client:
             silence_logs=logging.CRITICAL,
         )
     )
-    client: Client = stack.enter_context(Client(started, security=security, set_as_default=False))
-    return client
+    return _closed_by(stack, Client(started, security=security, set_as_default=False))
 
 
 def _remote(stack: ExitStack, host: str, port: int, *, insecure: bool) -> Client:
@@ -376,19 +375,30 @@ def _remote(stack: ExitStack, host: str, port: int, *, insecure: bool) -> Client
     literal = f"[{host}]" if ":" in host else host
     address = f"{'tls' if encrypted else 'tcp'}://{literal}:{port}"
     try:
-        client: Client = stack.enter_context(
-            Client(
-                address,
-                security=security if encrypted else None,
-                timeout=CONNECT_S,
-                set_as_default=False,
-            )
+        client = Client(
+            address,
+            security=security if encrypted else None,
+            timeout=CONNECT_S,
+            set_as_default=False,
         )
     except (OSError, TimeoutError) as error:
         raise ClusterError(
             f"no scheduler answers at {printable(address, 120)} ({printable(str(error), 200)})",
             "start one: dask scheduler (docs/how-to/run-on-a-cluster.md)",
         ) from error
+    return _closed_by(stack, client)
+
+
+def _closed_by(stack: ExitStack, client: Client) -> Client:
+    """Have ``stack`` close the client, whatever the library makes of that."""
+
+    def close() -> None:
+        # A lost scheduler is connected to anew meanwhile, and how that fails comes out here: it would hide the run's
+        # own error, which says what happened.
+        with suppress(OSError, RuntimeError, ValueError):
+            client.close()
+
+    stack.callback(close)
     return client
 
 

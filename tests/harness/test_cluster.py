@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -433,6 +434,23 @@ def test_live_cases_go_to_a_worker_that_offers_a_link(
     assert isinstance(second, Carried)
     assert (first.result.status, "no TUN there" in first.result.reason) == (Status.UNSUPPORTED, True)
     assert second.result.backend == "sim", "without a link there, auto is simulated there"
+
+
+def test_how_the_library_closes_hides_no_error_of_the_run() -> None:
+    class Reconnecting:
+        """Is closed while it connects to a scheduler that has gone; so said distributed over TLS."""
+
+        closed = 0
+
+        def close(self) -> None:
+            self.closed += 1
+            raise ValueError("IOStream is not idle; cannot convert to SSL")
+
+    client = Reconnecting()
+    with pytest.raises(ClusterError, match="the scheduler was lost"), ExitStack() as stack:  # noqa: PT012 - a run
+        cluster._closed_by(stack, client)  # type: ignore[arg-type]
+        raise ClusterError("the scheduler was lost", "go on with --resume")
+    assert client.closed == 1
 
 
 def test_a_scheduler_that_is_lost_ends_the_run_with_what_is_there_and_resume_completes(

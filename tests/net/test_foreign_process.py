@@ -55,7 +55,10 @@ def test_a_daemon_that_it_started_ends_with_it_however_it_ends(
         with ExitStack() as stack:
             process = start(stack, registration, tmp_path, "parent", "stubborn", "mute", patience_s=0.2)
             assert process.wait_line("^child [0-9]+$", 30) is not None
-            assert len(marked(registration)) >= 4, "keeper, first process, program and its daemon"
+            # A program that is being started has no environment for a moment.
+            eventually(
+                lambda: len(marked(registration)) >= 4, "keeper, first process, program and its daemon"
+            )
             if end == "keeper":
                 os.kill(process.pid, signal.SIGKILL)
             elif end == "kill":
