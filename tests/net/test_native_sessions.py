@@ -133,7 +133,8 @@ def test_a_verification_with_fec_survives_two_percent_of_loss(peers: Any) -> Non
 @pytest.mark.slow
 def test_video_on_a_lossy_link_asks_for_key_frames_and_never_shows_a_wrong_picture(peers: Any) -> None:
     host, client = peers(
-        {"delay_us": 2000, "loss": {"kind": "independent", "p": 0.03}},
+        # Which packet gets which draw depends on what else is sent: 40 frames are lost on average, none in 1e-20 runs.
+        {"delay_us": 2000, "loss": {"kind": "independent", "p": 0.1}},
         {
             "source": {"kind": "testcard", "tag": 5},
             "mode": "1280x720@30",

@@ -80,10 +80,16 @@ class Rig:
         picked["packets_taken"] = stats["packets_used"] + stats["packets_late"]
         return picked
 
-    def settled(self, received: int) -> dict[str, int]:
-        """Wait until the receive thread has seen so many packets in all; return the counters."""
+    def settled(self, received: int, dropped: int = 0) -> dict[str, int]:
+        """Wait until the receive thread has told of so many packets, and so many of the kernel's drops, in all.
+
+        Return the counters. Drops are told a little later than the packets that came with them.
+        """
         deadline = time.monotonic() + SETTLE_S
-        while (counters := self.counters())["packets_received"] < received and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            counters = self.counters()
+            if counters["packets_received"] >= received and counters["kernel_dropped"] >= dropped:
+                break
             time.sleep(0.002)
         return counters
 
@@ -101,7 +107,10 @@ class Rig:
         clean = {"packets_received": len(packets), "packets_taken": len(packets)}
         clean |= dict.fromkeys(("frames_complete", "frames_decodable", "frames_released"), 1)
         total = {k: clean.get(k, 0) + expected.get(k, 0) for k in {*clean, *expected}}
-        after = self.settled(before["packets_received"] + total["packets_received"])
+        after = self.settled(
+            before["packets_received"] + total["packets_received"],
+            before["kernel_dropped"] + total.get("kernel_dropped", 0),
+        )
         moved = {k: after[k] - before[k] for k in after if after[k] != before[k]}
         assert moved == {k: v for k, v in total.items() if v}
 

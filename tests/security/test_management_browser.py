@@ -105,7 +105,7 @@ def test_a_request_by_a_name_that_is_not_this_hosts_is_misdirected(
 def test_no_path_leads_out_of_the_consoles_folder(path: str, shared_host: Any) -> None:
     # Not by httpx, which would tidy the path up.
     for headers in ({}, {"Authorization": f"Bearer {shared_host.token}"}):
-        connection = http.client.HTTPConnection("127.0.0.1", shared_host.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", shared_host.port, timeout=30)
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         body = answer.read()

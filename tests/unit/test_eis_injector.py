@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from punktfunk.desktop.inject import ei_wire
+from punktfunk.desktop.inject import ei_wire, eis
 from punktfunk.desktop.inject.ei_wire import Message
 from punktfunk.desktop.inject.eis import EisInjector
 from punktfunk.desktop.inject.keymap import Keyboard
@@ -18,10 +18,17 @@ from punktfunk.errors import DesktopError
 from punktfunk.input import InputEvent, InputKind
 from punktfunk.log_ring import LogRing
 from tests.support.eis_server import CONNECTION, EisServer, u32, u64
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 
 KEY_DOWN = InputEvent(InputKind.KEY_DOWN, ord("A"))
 MOVE = InputEvent(InputKind.MOUSE_MOVE, x=1)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the other thread, which a busy machine gives no time, as long as it takes."""
+    for limit in ("START_LIMIT_S", "_QUIET_S", "LOCK_LIMIT_S", "CLOSE_LIMIT_S"):
+        monkeypatch.setattr(eis, limit, PATIENCE_S)
 
 
 @pytest.fixture
@@ -88,7 +95,8 @@ def test_without_a_keymap_text_is_typed_by_the_one_that_was_given(server: EisSer
     injector.close()
 
 
-def test_a_device_that_comes_later_is_used(server: EisServer) -> None:
+def test_a_device_that_comes_later_is_used(server: EisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eis, "START_LIMIT_S", 0.1)
     injector = EisInjector(server.client)
     assert not injector.inject(MOVE)
     assert injector.counters == {"injected": 0, "dropped_no_pointer": 1}
@@ -165,8 +173,9 @@ def test_a_server_that_reads_nothing_for_long_is_a_failure(
     injector.close()
 
 
-def test_an_event_waits_no_longer_than_it_may(server: EisServer) -> None:
+def test_an_event_waits_no_longer_than_it_may(server: EisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     injector = opened(server)
+    monkeypatch.setattr(eis, "LOCK_LIMIT_S", 0.05)
     with injector._lock:
         assert not injector.inject(MOVE)
     assert injector.counters == {"injected": 0, "dropped_busy": 1}

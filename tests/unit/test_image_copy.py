@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("pywayland", reason="pip install 'punktfunk[desktop]'")
 from punktfunk.clock import monotonic_ns
-from punktfunk.desktop.capture import WlrScreen, open_capture
+from punktfunk.desktop.capture import WlrScreen, frames, open_capture
 from punktfunk.errors import MediaError
 from punktfunk.media import VideoSource
 from punktfunk.media.types import RawFrame
@@ -19,6 +19,13 @@ from tests.support.copying_compositor import CopyingCompositor
 
 WIDTH, HEIGHT = 64, 48
 MODE = Mode(WIDTH, HEIGHT, 60)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for the compositor's thread, which a busy machine gives no time, and give no picture again meanwhile."""
+    monkeypatch.setattr(frames, "_LIVELY_REPEATS", 0)
+    monkeypatch.setattr(frames, "_STILL_NS", 30_000_000_000)
 
 
 @pytest.fixture

@@ -83,4 +83,4 @@ def test_a_compositor_that_hangs_up_at_once_leaves_no_connection(tmp_path: Path)
         with pytest.raises(DesktopError, match=r"the compositor (has gone|does not take)"):
             connect(str(tmp_path / "wayland"))
         hanging_up.join()
-    assert module._open == before
+    assert module._open <= before, "what tests before have left may end meanwhile"
