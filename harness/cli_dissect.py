@@ -77,6 +77,14 @@ def dissect(
             "--ignore-checksums", help="Take wrong UDP checksums for right: a sender's own capture."
         ),
     ] = False,
+    reorder_window: Annotated[
+        str,
+        typer.Option(
+            "--reorder-window",
+            metavar="TIME",
+            help="How long the receiver whose rules are asked keeps a whole frame back for an earlier one.",
+        ),
+    ] = "20 ms",
     max_packets: Annotated[int, typer.Option(min=1, max=1 << 24, help="Read this many packets.")] = 1 << 20,
     as_json: Annotated[
         bool, typer.Option("--json", help="Machine-readable: streams, frames, ledger.")
@@ -94,7 +102,13 @@ def dissect(
     path = capture / CAPTURE_NAME if capture.is_dir() else capture
     given = _keys(keys, key)
     holds = compile_filter(filter_) if filter_ else None
-    reading = Reading(path, given, ignore_checksums=ignore_checksums, max_packets=max_packets)
+    reading = Reading(
+        path,
+        given,
+        ignore_checksums=ignore_checksums,
+        max_packets=max_packets,
+        reorder_window_ns=_reorder_window_ns(reorder_window),
+    )
     table, kept, first_ns = show.Packets(limit), None, None
     if frame is not None:
         chosen = _chosen(reading.read(), stream)
@@ -137,6 +151,7 @@ def dissect(
         )
 
 
+_LONGEST_WINDOW_NS = 60 * 10**9
 _STREAMS_SHOWN = 4
 """Streams of video whose frames are listed, unless one is named."""
 
@@ -150,6 +165,15 @@ def _keys(files: list[Path] | None, named: list[str] | None) -> Keys:
     for text in named or ():
         found.name(text)
     return found
+
+
+def _reorder_window_ns(text: str) -> int:
+    from punktfunk.units import Duration
+
+    window = Duration.parse(text)
+    if window.ns > _LONGEST_WINDOW_NS:
+        raise UsageError(f"no receiver waits {window}", "give at most 60 s; clients wait 20 ms")
+    return window.ns
 
 
 def _chosen(survey: Survey, number: int | None) -> Stream:

@@ -24,6 +24,9 @@ MAX_RESULT_BYTES = 512 << 20
 """Of a result or baseline file: 20,000 cases, the most of a run, of 25 KiB."""
 SCHEMA_VERSION: Final = 2
 """Version of every result file. Readers accept this and every older one."""
+NOT_JUDGED: Final = "not judged by capture"
+"""Begins a part of a check's detail: of a case's capture, what could not be judged because something of the judging,
+and nothing of what is judged, was not as it should be."""
 PROTOCOL_OF_VERSION_1: Final = "punktfunk/1"
 
 

@@ -53,6 +53,7 @@ def _stream(survey: Survey, stream: Stream) -> dict[str, Any]:
         "twice": stream.numbers.duplicates,
         "reordered": stream.numbers.reordered,
         "unread": dict(stream.unread),
+        "stays_closed": survey.closed.get(stream.number, ""),
         "receiver": None if received is None else received.counters,
         "frames": [
             {

@@ -19,9 +19,9 @@ from punktfunk.regular_file import read_regular
 
 MAX_KEY_LOG_BYTES: Final = 16 << 20
 MAX_SECRETS: Final = 65_536
-"""Lines of key logs that are kept, some 13,000 handshakes."""
+"""Lines of key logs that are kept, some 13,000 handshakes; of more the newest, which a log has last."""
 MAX_KEYS: Final = 64
-"""Keys that are tried on a stream."""
+"""Keys that are tried on a stream; of more those that were named, and then the newest."""
 _LINE: Final = re.compile(r"([A-Z][A-Z0-9_]{0,63}) ([0-9a-fA-F]{64}) ([0-9a-fA-F]{32,128})")
 _NAMED: Final = re.compile(r"([0-9a-fA-F]{32})(?::([0-9a-fA-F]{8}))?")
 _SALT: Final = b"pkf1"
@@ -42,6 +42,10 @@ class Keys:
     def __init__(self) -> None:
         self.streams: list[StreamKey] = []
         """Keys of streams, without their stream: whichever a packet opens with is its own."""
+        self.left_out = 0
+        """Secrets and keys that were given up for newer ones."""
+        self._named = 0
+        """How many of the streams' keys a person named; they stand first and stay."""
         self._secrets: dict[tuple[bytes, str], bytes] = {}
 
     def __bool__(self) -> bool:
@@ -59,12 +63,30 @@ class Keys:
                 "a key has 32 hexadecimal digits, and a salt of punktfunk/1 behind a colon 8 more",
                 "it is the key of the Welcome, or the rikey of GameStream's /launch; a key log is given with --keys",
             )
-        self.add(StreamKey(bytes.fromhex(found[1]), bytes.fromhex(found[2]) if found[2] else _SALT))
+        key = StreamKey(bytes.fromhex(found[1]), bytes.fromhex(found[2]) if found[2] else _SALT)
+        if key in self.streams[: self._named]:
+            return
+        if self._named == MAX_KEYS:
+            raise UsageError(
+                f"more than {MAX_KEYS} keys were named", "name those of the streams in the capture"
+            )
+        if key in self.streams:
+            self.streams.remove(key)
+        self.streams.insert(self._named, key)
+        self._named += 1
+        self._forget()
 
     def add(self, key: StreamKey) -> None:
-        """Take the key of a stream; those beyond :data:`MAX_KEYS` are left out."""
-        if key not in self.streams and len(self.streams) < MAX_KEYS:
+        """Take the key of a stream; beyond :data:`MAX_KEYS` in place of the oldest that nobody named."""
+        if key not in self.streams:
             self.streams.append(key)
+            self._forget()
+
+    def _forget(self) -> None:
+        if len(self.streams) > MAX_KEYS:
+            # Where all are named it is the new one that goes.
+            del self.streams[self._named]
+            self.left_out += 1
 
     def read(self, path: Path) -> None:
         """Take the secrets of a key log; raise :class:`UsageError` where there are none to be read."""
@@ -87,13 +109,22 @@ class Keys:
         count = 0
         for line in lines:
             found = _LINE.fullmatch(line.decode("ascii", "replace").strip())
-            if found is not None and len(self._secrets) < MAX_SECRETS:
-                secret = bytes.fromhex(found[3])
+            if found is not None:
+                secret, handshake = bytes.fromhex(found[3]), (bytes.fromhex(found[2]), found[1])
                 if found[1] == RIKEY and len(secret) == KEY_BYTES:
                     self.add(StreamKey(secret))
-                self._secrets[bytes.fromhex(found[2]), found[1]] = secret
+                self._secrets.pop(handshake, None)  # so that it stands where it was said last
+                self._secrets[handshake] = secret
+                if len(self._secrets) > MAX_SECRETS:
+                    del self._secrets[next(iter(self._secrets))]
+                    self.left_out += 1
                 count += 1
         return count
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether there are secrets of handshakes, by which QUIC is opened."""
+        return bool(self._secrets)
 
     def secret(self, client_random: bytes, label: str) -> bytes | None:
         """Return a secret of the handshake that the client's random number names."""

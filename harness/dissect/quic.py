@@ -48,6 +48,9 @@ _MAX_PIECES: Final = 256
 _MAX_FRAMES_SHOWN: Final = 6
 _MAX_CHARACTERS: Final = 400
 """Of what is said of a datagram."""
+BEGAN_BEFORE: Final = "it began before the capture did"
+"""A handshake's first message names its secrets in a key log."""
+NO_SECRETS: Final = "the key log has no secrets of it"
 _CONTROL_STREAM: Final = 0
 _CID_BYTES: Final = 8
 _RANDOM_AT, _RANDOM_END = 6, 38
@@ -125,6 +128,8 @@ class _Connection:
         """Of the connection IDs that packets to this end bear, by whether it is the host."""
         self.random: bytes = b""
         self.suite: CipherSuite | None = None
+        self.has_closed = False
+        """Whether there were packets that no secret opened."""
         self.begin(destination_cid)
 
     def begin(self, destination_cid: bytes) -> None:
@@ -154,6 +159,22 @@ class Opener:
         """What was read lately; whoever reads it clears it."""
         self._keys = keys
         self._connections: dict[frozenset[Endpoint], _Connection] = {}
+        self._begun: set[frozenset[Endpoint]] = set()
+        """Ends of connections of which no Initial packet was seen."""
+
+    def why_closed(self, ends: frozenset[Endpoint]) -> str:
+        """Return why nothing of the connection between two ends could be opened; "" where something was.
+
+        Also where no key log was given: nobody asked for it then.
+        """
+        connection = self._connections.get(ends)
+        if connection is None:
+            return BEGAN_BEFORE if ends in self._begun else ""
+        if not connection.has_closed or any(side.one_rtt.aead for side in connection.sides.values()):
+            return ""
+        if not connection.random:
+            return BEGAN_BEFORE
+        return NO_SECRETS if self._keys.has_secrets else ""
 
     def read(self, datagram: Datagram) -> str:
         """Return in a line what is in a datagram, and add to :attr:`said`. Nothing that is in one raises."""
@@ -168,13 +189,15 @@ class Opener:
         if datagram.cut:
             yield "cut by the capture"
             return
-        connection = self._connections.get(frozenset((datagram.source, datagram.destination)))
+        ends = frozenset((datagram.source, datagram.destination))
+        connection = self._connections.get(ends)
         buffer = Buffer(data=datagram.payload)
         while not buffer.eof():
             begins = buffer.tell()
             if begins and not any(datagram.payload[begins:]):
                 return  # a client may fill its first datagrams up behind the packet as well
             if not is_long_header(datagram.payload[begins]) and connection is None:
+                self._note_begun(ends)
                 yield "1-RTT of a connection whose beginning is not in the capture"
                 return
             to_host = connection is not None and datagram.source == connection.client
@@ -188,6 +211,7 @@ class Opener:
             if header.packet_type is QuicPacketType.INITIAL:
                 connection = self._of_initial(connection, header, datagram)
             if connection is None:
+                self._note_begun(ends)
                 yield f"{name}, of too many connections or of one without a beginning"
                 return
             from_host = datagram.source != connection.client
@@ -197,6 +221,10 @@ class Opener:
             shown = self._opened(found, header, packet, encrypted_at)
             yield f"{name}: {shown}" if shown else name
             buffer.seek(begins + header.packet_length)
+
+    def _note_begun(self, ends: frozenset[Endpoint]) -> None:
+        if len(self._connections) < MAX_CONNECTIONS and len(self._begun) < MAX_CONNECTIONS:
+            self._begun.add(ends)
 
     def _of_initial(
         self, connection: _Connection | None, header: QuicHeader, datagram: Datagram
@@ -215,6 +243,7 @@ class Opener:
         side = packet.connection.sides[packet.from_host]
         if packet.kind is QuicPacketType.ONE_RTT and side.one_rtt.aead is None:
             self._find_secret(packet.connection, packet.from_host)
+            packet.connection.has_closed = packet.connection.has_closed or side.one_rtt.aead is None
         crypto = {QuicPacketType.INITIAL: side.initial, QuicPacketType.ONE_RTT: side.one_rtt}.get(packet.kind)
         if crypto is None or crypto.aead is None:
             return ""

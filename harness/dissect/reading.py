@@ -19,14 +19,16 @@ from harness.dissect.datagrams import Datagram, Endpoint, find_datagram
 from harness.dissect.frames import Outcome
 from harness.dissect.keys import Keys
 from harness.dissect.layers import described, layer_of
-from harness.dissect.quic import Opener, Said
-from harness.dissect.receiver import Receiver, receiver
+from harness.dissect.quic import BEGAN_BEFORE, Opener, Said
+from harness.dissect.receiver import REORDER_WINDOW_NS, Receiver, receiver
 from harness.dissect.streams import Stream, Streams
 from harness.dissect.wires import Kind, Video, kind_of
 from harness.network.capture_file import CaptureFile, Interface, Record
 
 MAX_PACKETS: Final = 1 << 20
 """Of a capture, unless asked for more: some minutes of a stream of 40 Mbit/s."""
+_LIKE_QUIC: Final = 4
+"""Datagrams, all of them that a stream has, which make it one of QUIC: one in four of anything begins so."""
 MAX_SAID: Final = 4096
 """Control messages and QUIC datagrams that are kept."""
 
@@ -52,6 +54,10 @@ class Survey:
     streams: Streams = field(default_factory=Streams)
     said: list[Said] = field(default_factory=list)
     said_beyond: int = 0
+    closed: dict[int, str] = field(default_factory=dict)
+    """Streams of QUIC that stay closed, by their number, and why."""
+    keys_left_out: int = 0
+    """Keys and secrets of key logs that were given up for newer ones."""
     received: dict[int, Received] = field(default_factory=dict)
     """What the core's receiver made of each stream that it could be given, by the stream's number."""
 
@@ -105,16 +111,26 @@ See = Callable[[Row], None]
 
 
 class Reading:
-    """A capture and what to open it with. ``ignore_checksums`` takes datagrams with a wrong UDP checksum for whole
-    ones."""
+    """A capture and what to open it with.
+
+    ``ignore_checksums`` takes datagrams with a wrong UDP checksum for whole ones. ``reorder_window_ns`` is how long the
+    receiver whose rules are asked keeps a whole frame back for an earlier one.
+    """
 
     def __init__(
-        self, path: Path, keys: Keys, *, ignore_checksums: bool = False, max_packets: int = MAX_PACKETS
+        self,
+        path: Path,
+        keys: Keys,
+        *,
+        ignore_checksums: bool = False,
+        max_packets: int = MAX_PACKETS,
+        reorder_window_ns: int = REORDER_WINDOW_NS,
     ) -> None:
         self._path = path
         self._keys = keys
         self._ignore_checksums = ignore_checksums
         self._max_packets = max_packets
+        self._reorder_window_ns = reorder_window_ns
 
     def read(self, see: See | None = None) -> Survey:
         """Read the capture and return what is in it; ``see`` is shown each datagram, in the order of the file.
@@ -124,7 +140,11 @@ class Reading:
         first = Survey(self._path)
         for _row in self._walk(first, {}):
             pass
-        made = {stream.number: receiver(stream) for stream in first.video if stream.readable}
+        made = {
+            stream.number: receiver(stream, self._reorder_window_ns)
+            for stream in first.video
+            if stream.readable
+        }
         receivers = {number: found for number, found in made.items() if found is not None}
         if not receivers and see is None:
             return first
@@ -175,6 +195,8 @@ class Reading:
                 if quic.said:
                     found.keep(quic.said)
                 yield row
+            found.closed = _closed(found.streams, quic)
+            found.keys_left_out = self._keys.left_out
             found.format, found.interfaces = capture.format, capture.interfaces
             found.missed, found.damage = capture.missed, capture.damage
 
@@ -189,6 +211,20 @@ class Reading:
         row.verdict = "" if row.outcome is None else str(row.outcome)
         if made is not None and not datagram.cut:
             row.verdict = made.take(datagram.payload, datagram.time_ns)
+
+
+def _closed(streams: Streams, quic: Opener) -> dict[int, str]:
+    """Return which streams of QUIC stay closed, and why."""
+    found = {}
+    for stream in streams:
+        why = ""
+        if stream.kind is Kind.QUIC:
+            why = quic.why_closed(frozenset((stream.source, stream.destination)))
+        elif _LIKE_QUIC <= stream.quic_like == stream.packets + stream.damaged:
+            why = BEGAN_BEFORE
+        if why:
+            found[stream.number] = why
+    return found
 
 
 def _words(kind: Kind, datagram: Datagram) -> str:

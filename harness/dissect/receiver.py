@@ -17,6 +17,8 @@ from harness.dissect.streams import Stream
 from punktfunk.core import _core
 from punktfunk.errors import InvalidConfigError
 
+REORDER_WINDOW_NS: Final = 20_000_000
+"""What clients wait unless they are told otherwise (``--reorder-window``, ``stream.reorder_window``)."""
 _MEMORY_BYTES: Final = 64 << 20
 _PACKET_HEADER_BYTES: Final = 16
 """By which a plain GameStream packet is longer than the announced packet size."""
@@ -53,8 +55,11 @@ WORDS: Final = {
 """What the core's verdicts are called here."""
 
 
-def receiver(stream: Stream) -> Receiver | None:
-    """Return a receiver for a stream whose headers could be read: within the largest blocks that it has."""
+def receiver(stream: Stream, reorder_window_ns: int = REORDER_WINDOW_NS) -> Receiver | None:
+    """Return a receiver for a stream whose headers could be read: within the largest blocks that it has.
+
+    ``reorder_window_ns`` is how long it keeps a whole frame back for an earlier one.
+    """
     blocks = [block for frame in stream.frames.values() for block in frame.found.values()]
     if not blocks:
         return None
@@ -63,17 +68,20 @@ def receiver(stream: Stream) -> Receiver | None:
     begins_late = bool(stream.numbers.first)
     first = (lowest & 0xFFFF_FFFF, (stream.numbers.first or 0) & 0xFFFF_FFFF) if begins_late else None
     try:
-        return Receiver(_core.ClientReplay(_config(stream, blocks, key), first=first))
+        return Receiver(_core.ClientReplay(_config(stream, blocks, key, reorder_window_ns), first=first))
     except (InvalidConfigError, OverflowError, ValueError):
         return None
 
 
 def _config(
-    stream: Stream, blocks: list[Block], key: bytes | None
+    stream: Stream, blocks: list[Block], key: bytes | None, reorder_window_ns: int
 ) -> _core.StreamConfig | _core.GameStreamConfig:
     if stream.is_gamestream:
         return _core.GameStreamConfig(
-            packet_size=stream.shard_bytes - _PACKET_HEADER_BYTES, key=key, memory_cap_bytes=_MEMORY_BYTES
+            packet_size=stream.shard_bytes - _PACKET_HEADER_BYTES,
+            key=key,
+            reorder_window_ns=reorder_window_ns,
+            memory_cap_bytes=_MEMORY_BYTES,
         )
     most = max(block.k for block in blocks)
     percent = max(-(-100 * block.m // block.k) for block in blocks)
@@ -87,5 +95,6 @@ def _config(
         shard_bytes=stream.shard_bytes,
         key=key,
         salt=salt,
+        reorder_window_ns=reorder_window_ns,
         memory_cap_bytes=_MEMORY_BYTES,
     )

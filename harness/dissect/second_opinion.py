@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from harness.analysis.ledger import rejected
-from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, Check, case_from_json
+from harness.analysis.results import MAX_RESULT_BYTES, NOT_JUDGED, CaseResult, Check, case_from_json
 from harness.dissect.keys import Keys
 from harness.dissect.reading import Reading, Survey
 from harness.dissect.streams import Stream
 from harness.dissect.wires import ENCRYPTED
 from harness.network.capture import CAPTURE_NAME
-from punktfunk.errors import ResultsError
+from punktfunk.errors import ResultsError, UsageError
 from punktfunk.regular_file import read_regular
 
 DOWN: Final = "host_to_client"
@@ -83,9 +83,25 @@ class Opinion:
         self.counts.append(Count(what, capture, ledger, ledger if most is None else most))
 
 
-def of_case(folder: Path, case: CaseResult, keys: Keys) -> Opinion:
-    """Return what the capture in a case's folder says of its ledger."""
-    return opinion(Reading(folder / CAPTURE_NAME, keys).read(), case)
+def of_case(folder: Path, case: CaseResult, key_log: Path | None) -> Opinion:
+    """Return what the capture in a case's folder says of its ledger, opened with a key log where there is one.
+
+    A key log that cannot be used costs what it would have opened, and that is said; a capture that cannot be read is
+    one that broke off.
+    """
+    keys, trouble = Keys(), ""
+    if key_log is not None:
+        try:
+            keys.read(key_log)
+        except UsageError as error:
+            trouble = error.cause
+    try:
+        found = opinion(Reading(folder / CAPTURE_NAME, keys).read(), case)
+    except UsageError as error:
+        return Opinion(broken=f"the capture cannot be read: {error.cause}")
+    if trouble:
+        found.left_out.append(f"{NOT_JUDGED}: what is sealed: {trouble}")
+    return found
 
 
 def read_case(path: Path) -> CaseResult:
@@ -189,7 +205,9 @@ def _numbers(found: Opinion, stream: Stream, counts: _Counts) -> None:
 
 def _frames(found: Opinion, stream: Stream, counts: _Counts) -> None:
     if not stream.readable:
-        found.left_out.append("frames and shards: the headers are sealed, and no key was given")
+        found.left_out.append(
+            "frames and shards: the headers are sealed, and no key that was given opens them"
+        )
         return
     late, expired = counts.of("client", "packets_late"), counts.of("client", "frames_expired")
     frames = stream.frames.values()

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harness.dissect.datagrams import LINKTYPES
 from harness.dissect.frames import Frame
+from harness.dissect.quic import BEGAN_BEFORE, NO_SECRETS
 from harness.dissect.reading import Received, Row, Survey
 from harness.dissect.second_opinion import Opinion
 from harness.dissect.streams import Stream
@@ -26,6 +27,11 @@ _STATUS: Final = {0: "whole", 1: "lost", 2: "expired"}
 _UNCOUNTED: Final = frozenset(
     {Kind.QUIC, Kind.GAME_CONTROL, Kind.GAME_PING, Kind.GAME_SOUND, Kind.OTHER, Kind.PUNCH}
 )
+_CLOSED: Final = {
+    BEGAN_BEFORE: ", and its first packets, which name its secrets in a key log, are not there; capture from before "
+    "the client connects",
+    NO_SECRETS: "; SSLKEYLOGFILE has to be set where host or client runs",
+}
 _SAID_SHOWN: Final = 12
 _ROUTINE: Final = "Clock"
 """What messages begin with that each session has sixteen of."""
@@ -84,6 +90,13 @@ def _warnings(survey: Survey) -> Iterable[str]:
             f"wrong checksums: {', '.join(f'{count:,} in stream {n}' for n, count in list(damaged.items())[:6])}; no "
             "socket gets these (a sender's own capture has them before its card fills them in: --ignore-checksums)"
         )
+    for why, hint in _CLOSED.items():
+        closed = [str(number) for number, reason in survey.closed.items() if reason == why]
+        if closed:
+            more = f" and {len(closed) - 6} more" if len(closed) > 6 else ""
+            yield f"QUIC of stream {', '.join(closed[:6])}{more} stays closed: {why}{hint}"
+    if survey.keys_left_out:
+        yield f"{survey.keys_left_out:,} older lines of the key log were left out: the newest are kept"
     if survey.streams.beyond:
         yield f"{survey.streams.beyond:,} datagrams are of too many streams and not shown"
 

@@ -18,6 +18,7 @@ from harness.dissect.wires import (
     Open,
     Video,
     extended,
+    may_be_quic,
     opener,
     read_video,
 )
@@ -56,6 +57,8 @@ class Stream:
     shard_bytes: int = 0
     """Length of a plain packet less its header, or of the whole plain packet on GameStream; 0 while none was read."""
     scheme: int = 0
+    quic_like: int = 0
+    """Datagrams of no known kind that may be QUIC of a connection whose handshake was not seen."""
     key: StreamKey | None = None
     _open: Open | None = None
     _attempts: int = 0
@@ -146,6 +149,7 @@ class Streams:
             stream.first_ns = datagram.time_ns
             self._found[identity] = stream
         stream.last_ns = datagram.time_ns
+        stream.quic_like += kind is Kind.OTHER and may_be_quic(datagram.payload)
         if datagram.intact:
             stream.packets += 1
             stream.total_bytes += datagram.length

@@ -44,6 +44,8 @@ ENCRYPTED: Final = frozenset({Kind.SEALED, Kind.GAME_ENCRYPTED})
 _SEALED_LEAST: Final = 8 + 1 + punktfunk1.TAG_BYTES
 _NEWEST_SEQUENCE: Final = 1 << 40
 """No stream sends so many packets: at a million a second it would last twelve days."""
+_SHORT_LEAST: Final = 21
+"""A 1-RTT packet of less could not be a stateless reset's like (RFC 9000 section 10.3)."""
 _QUIC_V1: Final = b"\0\0\0\x01"
 _QUIC_NEGOTIATION: Final = bytes(4)
 
@@ -121,6 +123,11 @@ def _quic_or_plain(payload: bytes, *, quic: bool) -> Kind | None:
     first = payload[0] if payload else 0
     is_long = first & 0xC0 == 0xC0 and payload[1:5] in (_QUIC_V1, _QUIC_NEGOTIATION)
     return Kind.QUIC if is_long or (quic and first & 0xC0 == 0x40) else None
+
+
+def may_be_quic(payload: bytes) -> bool:
+    """Return whether a datagram may be a 1-RTT packet: nothing else of it is in clear (RFC 9000 section 17.3)."""
+    return len(payload) >= _SHORT_LEAST and payload[0] & 0xC0 == 0x40
 
 
 Open = Callable[[bytes], bytes]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -346,13 +345,8 @@ def _judge_by_capture(result: CaseResult, folder: Path) -> None:
     """Count the ledger's packets and frames again in the case's capture: two counts that differ are a fault."""
     # scapy is behind these, which a run without a capture has no use for.
     from harness.dissect import second_opinion
-    from harness.dissect.keys import Keys
 
-    keys = Keys()
-    log = os.environ.get(key_log.VARIABLE)
-    if log and Path(log).is_file():
-        keys.read(Path(log))
-    opinion = second_opinion.of_case(folder, result, keys)
+    opinion = second_opinion.of_case(folder, result, key_log.asked_for())
     result.checks.append(opinion.check())
     if opinion.broken:
         result.status = Status.FAULT

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.analysis import agreement, compare
-from harness.analysis.results import CaseResult, Check, RunResult, Status, group_of
+from harness.analysis.results import NOT_JUDGED, CaseResult, Check, RunResult, Status, group_of
 from harness.report.text import disbelief, is_disbelieved
 from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
@@ -31,6 +31,7 @@ def conclude(
     run.notes += _digests(run.cases)
     run.notes += _not_run(run.cases)
     run.notes += _disbelieved(run.cases)
+    run.notes += _not_judged(run.cases)
     run.verdict = _verdict(run, interrupted=interrupted, needed=strict, optional=optional)
 
 
@@ -152,6 +153,19 @@ def _disbelieved(cases: Sequence[CaseResult]) -> list[str]:
     worst = max(busy, key=lambda case: case.machine.others - case.machine.yielding if case.machine else 0.0)
     count = "" if len(live) == 1 else f"{len(busy)} of {len(live)} live cases; the worst, {worst.id}: "
     return [f"figures of time {disbelief(worst).replace(': ', f': {count}', 1)}"]
+
+
+def _not_judged(cases: Iterable[CaseResult]) -> list[str]:
+    """Return what was not judged by a capture and why, once for all cases that share a reason."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        for check in case.checks:
+            for said in check.detail.split("; "):
+                if said.startswith(NOT_JUDGED):
+                    reasons[said].append(case.id)
+    return [
+        f"{reason} ({len(ids)} case{'s' * (len(ids) != 1)}: {_few(ids)})" for reason, ids in reasons.items()
+    ]
 
 
 def _few(ids: Sequence[str]) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from harness import cli
-from harness.analysis.results import CaseResult, Ledger, PeerResult, Status
+from harness.analysis.results import CaseResult, Ledger, Metric, PeerResult, RunResult, Status
 from harness.dissect.keys import Keys
 from harness.dissect.reading import Reading, Survey
 from harness.dissect.second_opinion import CHECK, opinion
+from harness.run.verdict import conclude
 from punktfunk.core import _core
 from tests.support import recorded_session
 from tests.support.captures import BEGAN_NS, DATA_PORT, KEY, Sent, Stream, gamestream, write
@@ -120,6 +121,20 @@ def test_late_packets_are_what_the_core_calls_late(tmp_path: Path, run: Run) -> 
     code, said = run(path)
     assert "3 whole" in said, "by the count of shards"
     assert "2 complete (0 decodable), 1 too late, 0 lost" in said
+
+
+def test_a_receiver_that_waits_longer_has_late_packets_in_time(tmp_path: Path, run: Run) -> None:
+    sent = list(Stream(_core.StreamConfig(), [20_000] * 3).packets())
+    of_first = [packet for packet in sent if packet.time_ns < BEGAN_NS + 10_000_000]
+    late = [Sent(BEGAN_NS + 70_000_000, True, packet.payload) for packet in of_first[:6]]
+    path = write(tmp_path / "a.pcapng", [*sent[6:], *late])
+    code, said = run(path)
+    assert (code, "2 complete (0 decodable), 1 too late, 0 lost" in said) == (0, True), said
+    code, said = run(path, "--reorder-window", "100 ms")
+    assert (code, "3 complete (3 decodable), 0 too late, 0 lost" in said) == (0, True), said
+    for wrong, words in (("2 min", "no receiver waits 2 min"), ("soon", "'soon' is not a duration")):
+        code, said = run(path, "--reorder-window", wrong)
+        assert (code, words in said) == (2, True), said
 
 
 def test_a_capture_that_begins_in_mid_stream_has_lost_nothing_of_what_was_before(tmp_path: Path) -> None:
@@ -249,6 +264,51 @@ def test_a_key_log_inside_a_capture_opens_it(tmp_path: Path, run: Run) -> None:
     assert "stream 3: frames 0 to 23, 24 seen; 23 whole" in said
 
 
+BEFORE = "stays closed: it began before the capture did, and its first packets, which name its secrets"
+
+
+@pytest.mark.parametrize(
+    ("begins", "closed"),
+    [("with the client's hello", ""), ("with the host's hello", "1, 2"), ("after the handshake", "1, 2")],
+)
+def test_quic_that_began_before_the_capture_is_said_to_stay_closed(
+    begins: str, closed: str, tmp_path: Path, run: Run
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        sent = recorded_session.record(tmp_path, patch)
+    if begins == "with the host's hello":
+        sent = sent[next(at for at, packet in enumerate(sent) if packet.from_host) :]
+    elif begins == "after the handshake":
+        sent = [packet for packet in sent if not packet.control or packet.payload[0] & 0xC0 == 0x40]
+    path = write(tmp_path / "later.pcapng", sent)
+    code, said = run(path, "--keys", tmp_path / "keys.log")
+    assert code == 0
+    assert (BEFORE in said) is bool(closed), said
+    assert (f"QUIC of stream {closed} {BEFORE}" in said) is bool(closed)
+    assert ("Hello version=2" in said) is not closed
+    code, said = run(path, "--json")
+    found = [
+        stream["stays_closed"]
+        for stream in json.loads(said)["streams"]
+        if stream["kind"] != "punktfunk/1 sealed"
+    ]
+    assert found == ["it began before the capture did" if closed else ""] * 2
+
+
+def test_quic_of_which_the_key_log_has_no_secrets_is_said_to_stay_closed(tmp_path: Path, run: Run) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        recorded_session.record(tmp_path, patch)
+    other = tmp_path / "other.log"
+    other.write_text(f"CLIENT_TRAFFIC_SECRET_0 {1:064x} {2:064x}\n")
+    code, said = run(tmp_path / "client.pcapng", "--keys", other)
+    assert (code, "QUIC of stream 1, 2 stays closed: the key log has no secrets of it" in said) == (
+        0,
+        True,
+    ), said
+    code, said = run(tmp_path / "client.pcapng")
+    assert "stays closed" not in said, "without a key log nobody asked for it"
+
+
 # --- the second opinion --------------------------------------------------------------------------------
 
 
@@ -322,7 +382,9 @@ def test_the_capture_agrees_with_a_ledger_that_is_right(
     path = write(tmp_path / "client.pcapng", sent)
     sealed = opinion(survey(path), case)
     assert [count.what for count in sealed.counts] == ALL
-    assert sealed.left_out == ["frames and shards: the headers are sealed, and no key was given"]
+    assert sealed.left_out == [
+        "frames and shards: the headers are sealed, and no key that was given opens them"
+    ]
     opened = opinion(survey(path, KEY), case)
     assert [count.what for count in opened.counts] == ALL + FRAMES
     for found in (sealed, opened):
@@ -466,3 +528,59 @@ def test_a_case_whose_capture_contradicts_it_exits_5_and_shows_both_counts(
     shutil.copy(tmp_path / "client.pcapng", tmp_path / "elsewhere.pcapng")
     code, said = run(tmp_path / "elsewhere.pcapng")
     assert (code, "agrees" in said) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"CLIENT_TRAFFIC_SECR", "is no key log"),
+        (b"\x7fELF\n\0", "is no key log"),
+        (None, "cannot be read: No such file"),
+        ("folder", "cannot be read: it is no regular file"),
+    ],
+    ids=["cut off by a full disk", "of something else", "missing", "a folder"],
+)
+def test_a_key_log_that_cannot_be_used_is_named_and_loses_nothing(
+    content: bytes | str | None,
+    why: str,
+    session: tuple[list[Sent], Any, CaseResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It opens the case's capture, and says nothing against the case."""
+    from harness.run import live
+
+    sent, _config, right = session
+    case = right.model_copy(deep=True, update={"metrics": {"recovery": Metric(value=1.0, unit="fraction")}})
+    write(tmp_path / "client.pcapng", sent)
+    log = tmp_path / "keys.log"
+    if content == "folder":
+        log.mkdir()
+    elif isinstance(content, bytes):
+        log.write_bytes(content)
+    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
+    live._judge_by_capture(case, tmp_path)
+    assert case.status is Status.PASSED
+    assert case.metrics["recovery"].value == 1.0
+    [check] = case.checks
+    assert (check.passed, check.expected) == (True, f"{len(ALL)} counts"), "what is in clear is judged"
+    words = f"not judged by capture: what is sealed: the key log {log} {why}".replace(
+        f"the key log {log} is no", f"{log} is no"
+    )
+    assert words in check.detail
+    run = RunResult(run_id="r", scenario="s", started="", cases=[case])
+    conclude(run)
+    assert [note.startswith(words) for note in run.notes] == [True]
+
+
+def test_a_capture_that_cannot_be_read_is_one_that_broke_off(
+    session: tuple[list[Sent], Any, CaseResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.run import live
+
+    monkeypatch.delenv("SSLKEYLOGFILE", raising=False)
+    case = session[2].model_copy(deep=True)
+    live._judge_by_capture(case, tmp_path)
+    assert case.status is Status.FAULT
+    assert case.reason.startswith("the capture cannot be read: ")
+    assert case.ledgers == session[2].ledgers

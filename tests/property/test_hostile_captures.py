@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
 import tempfile
 from collections.abc import Callable
@@ -161,6 +162,76 @@ def test_any_header_that_authenticates_is_shown_and_costs_what_it_brings(
     plain = struct.pack("<QIIIIHHHHHHBBBB", *header, 32, 0xC9, 1, 1, 1) + bytes(32)
     sent = [Sent(BEGAN_NS, True, _core.seal(KEY, b"pkf1", True, n, plain)) for n in range(shards)]
     shown(write(tmp_path / "a.pcapng", sent).read_bytes())
+
+
+MARKUP = st.text(alphabet="[]/\\\\ =#@:abcred0\x1b\n", min_size=1, max_size=30)
+
+
+@FEW
+@given(words=st.lists(st.one_of(MARKUP, st.text(min_size=1, max_size=30)), min_size=1, max_size=3))
+def test_whatever_a_peer_says_is_shown_and_never_read_as_markup(words: list[str]) -> None:
+    """A close reason with a bracket that closes nothing ended the program; one that opens something was not shown."""
+    from harness.dissect import show
+    from harness.dissect.quic import Said
+    from harness.dissect.reading import Survey
+    from punktfunk.printable import printable
+    from punktfunk.rich_terminal import Console
+
+    out = io.StringIO()
+    # What stands around it keeps white space at its ends, which a table would cut.
+    said = [Said(n, True, f"<{text}>") for n, text in enumerate(words)]
+    show.said(Console(width=2000, file=out, highlight=False), Survey(Path("a.pcapng"), said=said))
+    for text in words:
+        assert f"<{printable(text)}>" in out.getvalue()
+
+
+@FEW
+@given(
+    k=st.integers(1, 4),
+    m=st.one_of(st.integers(0, 8), st.integers(60_000, 65_531)),
+    shard_bytes=st.one_of(st.integers(2, 64), st.integers(1_000, 60_000)).map(lambda size: size // 2 * 2),
+    index=st.integers(0, 3),
+)
+def test_what_fec_makes_of_a_block_is_bounded_whatever_its_header_says(
+    k: int, m: int, shard_bytes: int, index: int
+) -> None:
+    """Few data shards that all came, and a header that says there are tens of thousands of recovery shards to make."""
+    from harness.dissect import rebuild
+    from harness.dissect.frames import Frame, Shard
+    from harness.dissect.reading import Row
+    from harness.dissect.streams import Stream as Found
+    from harness.dissect.wires import Kind, Video
+
+    made: list[int] = []
+
+    def encode(_scheme: str, shards: list[bytes], recovery: int) -> list[bytes]:
+        made.append((len(shards) + recovery) * len(shards[0]))
+        return [bytes(len(shards[0]))] * min(recovery, 8)
+
+    stream = Found(1, ("::1", 1), ("::1", 2), Kind.PLAIN, shard_bytes=shard_bytes, scheme=1)
+    stream.frames[5] = Frame(5, 1, k * shard_bytes)
+    kept = rebuild.FramePackets(1, 5)
+    for at in range(k):
+        shard = Shard(5, 0, 1, (at + index) % k, k, m, k * shard_bytes, False)
+        stream.frames[5].add(shard, at)
+        kept.see(
+            Row(
+                at,
+                at,
+                stream,
+                shard_bytes + 40,
+                "data",
+                Video(at, 32, shard, bytes(shard_bytes + 40), frame=5),
+            )
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rebuild, "fec_encode", encode)
+        patch.setattr(rebuild, "fec_decode", lambda *_asked: {})
+        [found] = kept.blocks(stream).values()
+    assert sum(made) <= rebuild.MAX_KEPT_BYTES
+    assert bool(found.data) is not bool(found.why)
+    if (k + m) * shard_bytes <= rebuild.MAX_KEPT_BYTES:
+        assert found.data == [bytes(shard_bytes)] * k
 
 
 @FEW

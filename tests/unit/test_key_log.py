@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.dissect.keys import Keys
+from harness.dissect import keys as keys_module
+from harness.dissect.keys import Keys, StreamKey
 from punktfunk import key_log
+from punktfunk.errors import UsageError
 from punktfunk.log_ring import LogRing
 from punktfunk.native.dialect import Dialect
 from punktfunk.native.quic_connection import client_connection
@@ -130,3 +132,31 @@ def test_a_full_disk_ends_the_key_log_and_not_the_handshake(
     assert written.write("B 22 33\n") == 8
     monkeypatch.undo()
     assert warnings(ring)[1:] == [("session secrets are not written", "No space left on device")], "once"
+
+
+def test_of_too_many_secrets_and_keys_the_newest_are_kept_and_those_that_were_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A log that a machine has appended to for months: the session of today is at its end."""
+    monkeypatch.setattr(keys_module, "MAX_SECRETS", 3)
+    monkeypatch.setattr(keys_module, "MAX_KEYS", 3)
+    keys, secret = Keys(), "5" * 64
+    named = f"{0xFE:032x}"
+    keys.name(named)
+    lines = [f"CLIENT_TRAFFIC_SECRET_0 {n:064x} {secret}".encode() for n in (1, 2, 1, 3, 4)]
+    assert keys.take(lines) == 5
+    kept = [n for n in range(6) if keys.secret(n.to_bytes(32, "big"), "CLIENT_TRAFFIC_SECRET_0")]
+    assert kept == [1, 3, 4], "said again is newer"
+    assert keys.left_out == 1
+    keys.take(f"{key_log.RIKEY} {n:064x} {n:032x}".encode() for n in range(5))
+    assert [int.from_bytes(key.key, "big") for key in keys.streams] == [0xFE, 3, 4]
+    keys.name(f"{0xFD:032x}")
+    keys.name(f"{4:032x}")
+    assert [int.from_bytes(key.key, "big") for key in keys.streams] == [0xFE, 0xFD, 4]
+    keys.name(named)
+    keys.add(StreamKey(bytes(16)))
+    assert [int.from_bytes(key.key, "big") for key in keys.streams] == [0xFE, 0xFD, 4], (
+        "all of them were named"
+    )
+    with pytest.raises(UsageError, match="more than 3 keys were named"):
+        keys.name(f"{0xFC:032x}")
