@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,11 +12,19 @@ from punktfunk.errors import LaterVersionError, ResultsError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 WHOLE: Final = "cases.parquet"
 """All rows of a run that has ended."""
 PARTS: Final = "cases"
 """Folder of the parts of one that has not."""
+MAX_FILE_BYTES: Final = 4 << 30
+"""Of a file of rows; a million cases have 0.5 GB."""
+MAX_ROWS: Final = 1 << 21
+"""Of a file, of whatever columns are asked for: twice the cases of the largest scenario."""
+MAX_COLUMNS: Final = 4096
+MAX_READ_BYTES: Final = 8 << 30
+"""Of what a reading unpacks, by what the file says of its columns."""
 
 
 def part_files(folder: Path) -> list[Path]:
@@ -52,12 +61,12 @@ def rows_where(folder: Path, places: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def read_part(path: Path, names: Sequence[str] | None = None, rows: Any = None) -> pa.Table:
-    """Read a file of rows; raise ResultsError for what is none, or of a later version."""
+    """Read a file of rows; raise ResultsError for what is none, of a later version, or more than any run has."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        schema = pq.read_schema(path)
+    with _opened(path) as file:
+        schema, said = file.schema_arrow, file.metadata
         known = None if names is None else [name for name in names if name in schema.names]
         version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
         if version > SCHEMA_VERSION:
@@ -67,18 +76,52 @@ def read_part(path: Path, names: Sequence[str] | None = None, rows: Any = None) 
             )
         if version < 1:
             raise ResultsError(f"{path} is no table of cases", "start a new run with the scenario files")
+        if said.num_rows > MAX_ROWS:
+            raise _too_much(path, f"{said.num_rows:,} rows", f"{MAX_ROWS:,}")
+        unpacked = sum(said.row_group(at).total_byte_size for at in range(said.num_row_groups))
+        if unpacked > MAX_READ_BYTES:
+            raise _too_much(path, f"{unpacked >> 20:,} MiB unpacked", f"{MAX_READ_BYTES >> 20:,} MiB")
+    try:
         return pq.read_table(path, columns=known, filters=rows)
     except (OSError, pa.ArrowException, ValueError) as error:
-        raise ResultsError(
-            f"{path} cannot be read: {error}", "start the run again, or take the file away"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def schema_of(parts: Sequence[Path]) -> pa.Schema:
-    """Return the columns that any of some files has."""
+    """Return the columns that any of some files has; raise ResultsError for a file that cannot be read."""
+    import pyarrow as pa
+
+    names: dict[str, None] = {}
+    for part in parts:
+        with _opened(part) as file:
+            names |= dict.fromkeys(file.schema_arrow.names)
+    fields = [pa.field(name, type_of(name)) for name in names]
+    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """Open a file of rows once it is a regular one within the limits: a FIFO would be waited for."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = dict.fromkeys(name for part in parts for name in pq.read_schema(part).names)
-    fields = [pa.field(name, type_of(name)) for name in names]
-    return pa.schema(fields, metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()})
+    try:
+        if not path.is_file():
+            raise ResultsError(f"{path} is no regular file", "take it away")
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise _too_much(path, f"{size >> 20:,} MiB", f"{MAX_FILE_BYTES >> 20:,} MiB")
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_columns > MAX_COLUMNS:
+                raise _too_much(path, f"{file.metadata.num_columns:,} columns", f"{MAX_COLUMNS:,}")
+            yield file
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ResultsError:
+    return ResultsError(f"{path} cannot be read: {error}", "start the run again, or take the file away")
+
+
+def _too_much(path: Path, has: str, most: str) -> ResultsError:
+    return ResultsError(f"{path} has {has}, more than {most}", "no run has that much: take the file away")

@@ -36,6 +36,17 @@ MAX_DIRECTORY_BYTES: Final = 4 << 20
 """Of the archive's list of members, which is read before anything else is known."""
 MAX_NAME_BYTES: Final = 200
 """Of the ids of a run and its cases: names of folders."""
+RESERVED_RUNS: Final = frozenset(
+    {"baselines", "console", "coverage", "desktops", "history", "interop", "service"}
+)
+"""Folders beside runs that are something else: the data set above all."""
+RESERVED_CASES: Final = frozenset(
+    {
+        runs.RUN_FILE,
+        *("plan.json", "report.html", "summary.md", "junit.xml", "figures.json", "cases", "cases.parquet"),
+    }
+)
+"""What stands in a run's folder beside its cases."""
 
 _ABOUT: Final = "about.json"
 _FRAMES: Final = re.compile(r"frames/([0-9]{1,5})\.parquet")
@@ -221,6 +232,9 @@ def _folder_name(run: RunResult, file: Path) -> str:
         plain = name and is_printable(name) and not name.startswith(".") and not set(name) & {"/", "\\"}
         if not plain or len(name.encode()) > MAX_NAME_BYTES or name == runs.RUN_FILE:
             raise _wrong(file, f"'{printable(name, 100)}' is no name of a folder")
+    taken = RESERVED_RUNS.intersection([run.run_id]) | RESERVED_CASES.intersection(ids)
+    if taken:
+        raise _wrong(file, f"'{min(taken)}' is the name of something else there")
     return run.run_id
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 import venv
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,14 @@ from harness.builds.cache import Cache
 from harness.builds.origin import MAX_WHEEL_BYTES, Kind, Origin, is_source, sources
 from harness.builds.repository import Repository
 from punktfunk.errors import BuildError, BuildTooOldError, PunktfunkError
+from punktfunk.printable import printable
 
 _DRIVABLE: Final = ("harness/run/case.py", "harness/session.py")
 """Where a harness runs a case, now and before it had rooms: see ``driver``."""
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of the others Python unpacks each piece whole, however much a piece of a bomb makes."""
+_MAX_METADATA_BYTES: Final = 1 << 20
+"""Of a wheel's METADATA, which is read into memory; ours has 8 kB."""
 _FORM: Final = "2"
 """Of an entry of the cache; another one is made again."""
 
@@ -110,15 +116,26 @@ def _unpack(wheel: Path, to: Path) -> dependencies.Needs:
         with zipfile.ZipFile(wheel) as files:
             if sum(member.file_size for member in files.infolist()) > 4 * MAX_WHEEL_BYTES:
                 raise BuildError(f"it unpacks to more than {4 * MAX_WHEEL_BYTES >> 20} MiB")
+            odd = [member.filename for member in files.infolist() if member.compress_type not in _METHODS]
+            if odd:
+                raise BuildError(f"{printable(odd[0], 100)} is compressed by a method that no wheel has")
             names = files.namelist()
             said = [name for name in names if name.endswith(".dist-info/METADATA")]
             if str(core.FOLDER / core.MODULE) not in names or len(said) != 1:
                 raise BuildError("it is no wheel of punktfunk", "nox -s dist makes one")
             files.extractall(to)
             _require_harness(to)
-            return dependencies.of_wheel(files.read(said[0]))
-    except (zipfile.BadZipFile, OSError) as error:
+            return dependencies.of_wheel(_content(files, files.getinfo(said[0])))
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
         raise BuildError(f"it cannot be unpacked: {error}") from error
+
+
+def _content(files: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.file_size > _MAX_METADATA_BYTES:
+        raise BuildError(f"its METADATA has {member.file_size} bytes, more than {_MAX_METADATA_BYTES}")
+    with files.open(member) as packed:
+        # All of it at once would be unpacked before it is cut to the length that the member says it has.
+        return packed.read(member.file_size)
 
 
 def _require_harness(source: Path) -> None:

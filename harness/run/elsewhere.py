@@ -19,7 +19,7 @@ from harness.run.store import RunFolder, write_bytes
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from punktfunk.errors import ResultsError
-from punktfunk.printable import printable
+from punktfunk.printable import is_printable, printable
 
 MOST_BYTES: Final = 64 << 20
 """Of the files of one case that are carried; what is beyond stays away, and the result says so."""
@@ -80,10 +80,23 @@ def unpack(found: Carried, case: Case, folder: RunFolder) -> CaseResult:
         raise ResultsError(f"a result of '{printable(found.result.id, 80)}' came back for '{case.id}'")
     for name, content in found.files.items():
         parts = Path(name).parts
-        if not parts or Path(name).is_absolute() or ".." in parts or parts == ("spec.json",):
+        if (
+            not parts
+            or Path(name).is_absolute()
+            or ".." in parts
+            or parts == ("spec.json",)
+            or not is_printable(name)
+        ):
             raise ResultsError(f"a file '{printable(name, 80)}' came back that is none of a case's folder")
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(place / name, content)
+        try:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(place / name, content)
+        except (OSError, ValueError) as error:
+            # Too long a name, a folder in the place of a file, a character that this system's names cannot have.
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise ResultsError(
+                f"a file '{printable(name, 80)}' came back that cannot be kept: {why}"
+            ) from error
     if found.left_out:
         kept = ", ".join(printable(name, 60) for name in found.left_out[:3])
         found.result.link["left_behind"] = f"{len(found.left_out)} files over {MOST_BYTES >> 20} MiB: {kept}"

@@ -8,9 +8,12 @@ import re
 import shlex
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from harness import cli
 from harness.analysis import compare, runs
 from harness.analysis.results import CaseResult, Status
 from harness.builds import ab, driver, machine
+from harness.builds import make as making
 from harness.builds.cache import KEPT, Cache
 from harness.builds.make import make
 from harness.builds.origin import Kind, resolve
@@ -330,6 +334,55 @@ def test_a_folder_and_a_wheel_are_builds_too(lab: Lab, monkeypatch: pytest.Monke
     wheel.write_bytes(b"no wheel")
     with pytest.raises(BuildError, match="cannot be unpacked"):
         lab.build(str(wheel))
+
+
+def wheel_with(
+    folder: Path, metadata: bytes, *, says: int | None = None, method: int = zipfile.ZIP_DEFLATED
+) -> Path:
+    """Write a wheel; its METADATA may say that it is shorter than it is, and have the checksum of what it says."""
+    wheel = folder / "punktfunk-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", method) as files:
+        files.writestr("punktfunk/core/_core.abi3.so", b"")
+        files.writestr("harness/run/case.py", b"")
+        files.writestr("punktfunk-1.dist-info/METADATA", metadata)
+        right = files.getinfo("punktfunk-1.dist-info/METADATA")
+    if says is not None:
+        true = struct.pack("<III", right.CRC, right.compress_size, right.file_size)
+        lie = struct.pack("<III", zlib.crc32(metadata[:says]), right.compress_size, says)
+        content = wheel.read_bytes()
+        assert content.count(true) == 2
+        wheel.write_bytes(content.replace(true, lie))
+    return wheel
+
+
+def test_the_description_of_a_wheel_is_read_as_far_as_it_says_and_no_further(tmp_path: Path) -> None:
+    """A wheel comes from wherever its user had it: one member of 16 kB that unpacks to 16 MB is no description."""
+    head = b"Name: punktfunk\nVersion: 1\n\n"
+    wheel = wheel_with(tmp_path, head + bytes(16 << 20), says=len(head))
+    (tmp_path / "to").mkdir()
+    tracemalloc.start()
+    try:
+        assert making._unpack(wheel, tmp_path / "to").required == ()
+        _now, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("metadata", "method", "why"),
+    [
+        (bytes(2 << 20), zipfile.ZIP_DEFLATED, "its METADATA has 2097152 bytes"),
+        (b"Name: punktfunk\n\n", zipfile.ZIP_LZMA, "compressed by a method that no wheel has"),
+    ],
+    ids=["long", "another method"],
+)
+def test_a_wheel_that_none_is_made_as_is_refused(
+    metadata: bytes, method: int, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "to").mkdir()
+    with pytest.raises(BuildError, match=why):
+        making._unpack(wheel_with(tmp_path, metadata, method=method), tmp_path / "to")
 
 
 def test_the_page_on_regressions_says_commands_that_find_one(

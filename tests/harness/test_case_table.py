@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -213,6 +214,36 @@ def test_rows_of_other_cases_or_of_other_code_are_not_gone_on_with(place: Path) 
         CaseStore(folder, 12, expand(place / "many.yaml", seed=3).cases.digest(), "code")
     with pytest.raises(ResultsError, match="another version of punktfunk"):
         CaseStore(folder, 12, cases.digest(), "other code")
+
+
+def test_what_is_no_file_of_rows_or_more_than_a_run_has_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, metadata = tmp_path / "1.parquet", {case_table.VERSION_KEY: b"1"}
+    table = pa.table({"place": [1, 2, 3], "id": ["a", "b", "c"]}).replace_schema_metadata(metadata)
+    pq.write_table(table, path)
+    assert case_files.read_part(path, ["place"]).num_rows == 3
+    size = path.stat().st_size
+    for limit, value, words in (
+        ("MAX_FILE_BYTES", size - 1, "MiB, more than"),
+        ("MAX_ROWS", 2, "3 rows, more than 2"),
+        ("MAX_COLUMNS", 1, "2 columns, more than 1"),
+        ("MAX_READ_BYTES", 10, "unpacked, more than"),
+    ):
+        with monkeypatch.context() as less:
+            less.setattr(case_files, limit, value)
+            with pytest.raises(ResultsError, match=words):
+                case_files.read_part(path)
+    os.mkfifo(tmp_path / "2.parquet")
+    (tmp_path / "3.parquet").mkdir()
+    for name in ("2.parquet", "3.parquet", "none.parquet"):
+        for read in (case_files.read_part, lambda part: case_files.schema_of([part])):
+            with pytest.raises(ResultsError, match="is no regular file"):
+                read(tmp_path / name)
+    (tmp_path / "4.parquet").write_bytes(path.read_bytes()[:-9])
+    for read in (case_files.read_part, lambda part: case_files.schema_of([part])):
+        with pytest.raises(ResultsError, match="cannot be read"):
+            read(tmp_path / "4.parquet")
 
 
 def test_a_table_of_a_later_version_is_not_read(place: Path) -> None:

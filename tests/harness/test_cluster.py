@@ -349,8 +349,11 @@ def test_files_of_a_case_come_back_and_none_leaves_its_folder(tmp_path: Path) ->
     result = unpack(found, case, folder)
     assert result.status is Status.PASSED
     assert (folder.path / case.id / "frames.parquet").read_bytes() == found.files["frames.parquet"]
-    for name in ("../x", "/tmp/x", "a/../../x", "", "spec.json"):
+    for name in ("../x", "/tmp/x", "a/../../x", "", "spec.json", "a\0b", "a\udc80", "\x1b[2J"):
         with pytest.raises(ResultsError, match="none of a case's folder"):
+            unpack(replace(found, files={name: b""}), case, folder)
+    for name in ("x" * 300, "x" * 300 + "/y", "frames.parquet/x"):
+        with pytest.raises(ResultsError, match=r"cannot be (kept|written)|could not write|write"):
             unpack(replace(found, files={name: b""}), case, folder)
     other = expand(tmp_path / "small.yaml").cases[1]
     with pytest.raises(ResultsError, match="came back for"):

@@ -250,6 +250,23 @@ def test_an_id_that_is_no_plain_name_of_a_folder_is_refused(where: str, name: st
     refused(exported(tmp_path, content), tmp_path, "is no name of a folder")
 
 
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("run", "history"),
+        ("run", "baselines"),
+        ("case", "report.html"),
+        ("case", "cases"),
+        ("case", "plan.json"),
+    ],
+)
+def test_a_name_that_something_else_has_there_is_refused(where: str, name: str, tmp_path: Path) -> None:
+    """A run called ``history`` would lie in the data set, or keep one from being made."""
+    content = document()
+    (content if where == "run" else content["cases"][1]).update({"run_id" if where == "run" else "id": name})
+    refused(exported(tmp_path, content), tmp_path, f"'{name}' is the name of something else there")
+
+
 def test_a_case_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     content = document()
     content["cases"][1]["id"] = content["cases"][0]["id"]
