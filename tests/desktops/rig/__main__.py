@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import shutil
+import json
 import sys
 import time
 from pathlib import Path
@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--suite", choices=SUITES, default="stable")
     parser.add_argument("--anew", action="store_true", help="make the root again, with today's packages")
     parser.add_argument(
-        "--record", action="store_true", help=f"take figures instead, keep them and write {report.PAGE}"
+        "--record",
+        action="store_true",
+        help=f"take figures instead, all or those that -k names, keep them and write {report.PAGE}",
     )
     parser.add_argument(
         "--shell", nargs=argparse.REMAINDER, help="run this command inside instead of the tests"
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX)
             venv = environment.prepare(made_in, folder)
         say(f"desktops: root and environment are there after {time.monotonic() - began:.0f} s")
+        whole = not rest
         if given.record:
             rest = ["--figures", "tests/desktops/test_figures.py", *rest]
         named = any(word.startswith("tests/") for word in rest)
@@ -60,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
         env = {"PUNKTFUNK_DESKTOPS": suite.name, "PYTHONDONTWRITEBYTECODE": "1"}
         status = run_in(made_in, command, venv=venv, out=out, env=env)
         if given.record and status == 0:
-            (_REPOSITORY / report.FIGURES).mkdir(exist_ok=True)
-            shutil.copy(out / "figures.json", _REPOSITORY / report.FIGURES / f"{suite.name}.json")
+            taken = json.loads((out / "figures.json").read_text(encoding="utf-8"))
+            report.keep(_REPOSITORY, suite.name, taken, whole=whole)
             say(f"desktops: {report.write(_REPOSITORY)} is written")
     except PunktfunkError as error:
         say(error, err=True)

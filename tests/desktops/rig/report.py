@@ -41,6 +41,30 @@ def write(repository: Path) -> Path:
     return page
 
 
+def keep(repository: Path, suite: str, taken: dict[str, Any], *, whole: bool) -> Path:
+    """Keep figures of a suite and return their file; unless it was taken whole, rows that were not taken stay.
+
+    A row that stays says when, where and beside which packages it was taken, where that has changed since.
+    """
+    path = repository / FIGURES / f"{suite}.json"
+    path.parent.mkdir(exist_ok=True)
+    if not whole and path.is_file():
+        taken = _merged(json.loads(path.read_text(encoding="utf-8")), taken)
+    path.write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _merged(before: dict[str, Any], taken: dict[str, Any]) -> dict[str, Any]:
+    fresh = {(row["desktop"], row["mode"]): row for row in taken["rows"]}
+    then = {name: before[name] for name in ("date", "machine", "packages")}
+    note = {} if all(then[name] == taken[name] for name in then) else {"taken": then}
+    stay = [
+        fresh.pop((row["desktop"], row["mode"]), None) or {**note, **row}  # it may have a note from before
+        for row in before["rows"]
+    ]
+    return {**taken, "rows": [*stay, *fresh.values()]}
+
+
 def text(figures: Path) -> str:
     """Return the page of the figures in a folder."""
     parts = [_HEAD]
@@ -70,4 +94,17 @@ def _suite(suite: Suite, record: dict[str, Any]) -> str:
             f" | {row['compositor_p50_ms']} / {row['compositor_p95_ms']} ms{share} | {row['coded_p50_ms']} ms"
             f" | {row['complete_p50_ms']} / {row['complete_p95_ms']} ms |"
         )
+    older: dict[str, list[str]] = {}
+    for row in record["rows"]:
+        if "taken" in row:
+            then = row["taken"]
+            packages = ", ".join(
+                f"{name} {version}"
+                for name, version in sorted(then["packages"].items())
+                if record["packages"].get(name) != version
+            )
+            said = f"{then['date']}, {then['machine']}" + (f", with {packages}" if packages else "")
+            older.setdefault(said, []).append(f"{row['desktop']} {row['mode']}")
+    if older:
+        rows += ["", *(f"Taken on {said}: {', '.join(names)}." for said, names in older.items())]
     return "\n".join([*rows, ""])
