@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import jsonschema
@@ -19,6 +20,7 @@ def load(path: Path) -> object:
     return YAML(typ="safe", pure=True).load(path)
 
 
+@functools.cache
 def validator() -> jsonschema.Draft202012Validator:
     schema = scenario_schema()
     jsonschema.Draft202012Validator.check_schema(schema)

@@ -413,7 +413,7 @@ def test_readers_and_writers_at_once_see_whole_files_and_lose_none(state: Path) 
         reader.start()
     deadline = time.monotonic() + 300
     try:
-        for n in range(300):
+        for n in range(100):
             write_private(path, bytes([48 + n % 10]) * 1000)
             assert time.monotonic() < deadline
     finally:

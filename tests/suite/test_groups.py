@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.groups import ALONE, POLITENESS, choose, group_of, is_polite
+from tests.support.groups import ALONE, POLITENESS, choose, group_of, is_polite, rank
 
 WAITS = ["links", "desktop", "tests/e2e/test_serve.py", "browser"]
 COMPUTES = ["tests/property/test_fec.py", "tests/unit/test_units.py", "tests/e2e/test_soak.py"]
@@ -48,8 +48,25 @@ def test_a_file_is_a_queue_unless_its_folder_is_one() -> None:
     assert group_of("tests/unit/test_units.py::test_one[a::b]") == "tests/unit/test_units.py"
     assert group_of("tests/web/test_console.py::test_one") == "browser"
     assert group_of("tests/net/test_tun.py::test_one") == "links"
+    assert group_of("tests/net/test_new.py::test_one") == "links", "until it is known that it emulates none"
+    assert group_of("tests/net/test_streams.py::test_one") == "tests/net/test_streams.py"
     assert group_of("tests/e2e/desktop/test_audio.py::test_one") == "desktop"
     assert group_of("tests/e2e/test_serve.py::test_one") == "tests/e2e/test_serve.py"
+
+
+def test_long_queues_begin_before_short_ones_and_what_waits_before_what_computes() -> None:
+    files = [
+        "tests/net/test_tun.py",
+        "tests/e2e/desktop/test_audio.py",
+        "tests/security/test_session_floods.py",
+        "tests/web/test_console.py",
+        "tests/net/test_streams.py",
+        "tests/e2e/test_serve.py",
+        "tests/security/test_pairing.py",
+        "tests/unit/test_units.py",
+    ]
+    ranks = [rank(f"{file}::test_one") for file in files]
+    assert ranks == sorted(set(ranks))
 
 
 def test_every_test_runs_once_and_what_waits_at_full_priority(

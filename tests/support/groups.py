@@ -26,6 +26,26 @@ priority where it may: two of them leave little of two CPUs. Desktops and browse
 of a CPU. A wheel is built by the first test that wants it, for all. Loopback needs no queue: every port is given by
 the kernel."""
 
+_NO_LINK = frozenset(
+    f"tests/net/test_{name}.py"
+    for name in (
+        "default_ports",
+        "foreign_process",
+        "ipv6",
+        "leftovers",
+        "network_watch",
+        "packetcount",
+        "reachable_addresses",
+        "several_networks",
+        "streams",
+        "topology",
+        "unreached",
+        "wake",
+    )
+)
+"""Files that emulate no link: they wait for sockets and namespaces of their own, beside those that do. The queue of
+links is the longest by far, so a run takes no less time than it. Whatever is not named here is in it."""
+
 ALONE = "alone"
 """The queue of what would disturb others or could not pass beside them: one after the other when the rest is done."""
 
@@ -34,14 +54,19 @@ POLITENESS = 10
 nobody does."""
 
 _WAIT_MOST = (
+    "links",
+    "desktop",
+    "tests/security/test_session_floods.py",
+    "tests/e2e/test_deaths.py",
+    "tests/e2e/test_soak.py",
+    "browser",
     "tests/net/",
-    "tests/e2e/desktop/",
     "tests/e2e/",
-    "tests/web/",
-    "tests/packaging/",
+    "wheel",
     "tests/security/",
 )
-"""Begun first, the longest queues before the others: their processes wait, while what computes fills the gaps."""
+"""Begun first, the longest queues before the others: their processes wait, while what computes fills the gaps. A long
+one that began late would be waited for at the end, by all other workers."""
 
 _YET_COMPUTES = ("tests/e2e/test_soak.py", "tests/security/test_quic_limits.py")
 
@@ -49,12 +74,15 @@ _YET_COMPUTES = ("tests/e2e/test_soak.py", "tests/security/test_quic_limits.py")
 def group_of(nodeid: str) -> str:
     """Return the queue of a test."""
     file = nodeid.partition("::")[0]
+    if file in _NO_LINK:
+        return file
     return next((group for folder, group in GROUPS.items() if file.startswith(folder)), file)
 
 
 def rank(nodeid: str) -> int:
     """Return when its queue begins, 0 first."""
-    return next((n for n, folder in enumerate(_WAIT_MOST) if nodeid.startswith(folder)), len(_WAIT_MOST))
+    queue = group_of(nodeid)
+    return next((n for n, begins in enumerate(_WAIT_MOST) if queue.startswith(begins)), len(_WAIT_MOST))
 
 
 class Queues(LoadScopeScheduling):
