@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
 
 from punktfunk.cli_run import fail
 from punktfunk.errors import CapabilityError, CheckFailedError, MediaError, PunktfunkError, UsageError
 from punktfunk.process import loading
 from punktfunk.process.program import config_error
-from punktfunk.rich_terminal import Console
 from punktfunk.terminal import say_json
 
 if TYPE_CHECKING:
@@ -77,6 +75,10 @@ def _row(check: EncoderCheck, result: SelfTest | None) -> dict[str, Any]:
 
 
 def _show(checks: tuple[EncoderCheck, ...], tested: dict[Any, SelfTest], *, test: bool) -> None:
+    from rich.table import Table
+
+    from punktfunk.rich_terminal import Console
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
     table = Table(box=None, pad_edge=False)
     for column in ("codec", "encoder", ""):

@@ -12,7 +12,6 @@ import typer
 from punktfunk.cli_run import config_of, fail, run
 from punktfunk.client.config import ClientConfig
 from punktfunk.errors import PunktfunkError
-from punktfunk.rich_terminal import Console
 from punktfunk.trust.state_dir import default_state_dir
 
 _TABLE_WIDTH = 160
@@ -34,6 +33,7 @@ def doctor(
     With a host, show whether this machine reaches it, by which addresses and wires, and what is in the way.
     """
     from punktfunk import findings
+    from punktfunk.rich_terminal import Console
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _TABLE_WIDTH)
     if host is None:

@@ -9,16 +9,12 @@ from typing import Any, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
-from rich.markup import escape
 
 from punktfunk.errors import PunktfunkError
 from punktfunk.process import loading
 from punktfunk.process.program import config_error
-from punktfunk.rich_terminal import Console
 
 C = TypeVar("C", bound=BaseModel)
-
-_err = Console(stderr=True)
 
 
 def fields_of(**fields: Any) -> dict[str, Any]:
@@ -48,8 +44,13 @@ def run(program: Callable[[C], Coroutine[Any, Any, int]], config: C) -> NoReturn
 
 def fail(error: PunktfunkError) -> NoReturn:
     """Print cause and next step, and leave with the error's exit status."""
+    from rich.markup import escape
+
+    from punktfunk.rich_terminal import Console
+
+    err = Console(stderr=True)
     cause = f"[bold red]error[/]: {escape(error.cause)} [dim]{escape(f'[{error.code}]')}[/]"
-    _err.print(cause, highlight=False, soft_wrap=True)
+    err.print(cause, highlight=False, soft_wrap=True)
     if error.hint:
-        _err.print(f"  → {escape(error.hint)}", highlight=False, soft_wrap=True)
+        err.print(f"  → {escape(error.hint)}", highlight=False, soft_wrap=True)
     sys.exit(error.exit_code)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from punktfunk import log
 from punktfunk.app import App
@@ -19,7 +19,6 @@ from punktfunk.desktop import (
     DesktopOutput,
     OnEnd,
     RunningProgram,
-    backends,
 )
 from punktfunk.desktop.audio import SoundPlace
 from punktfunk.desktop.capture import numbered, shared
@@ -29,6 +28,9 @@ from punktfunk.errors import DesktopError, PunktfunkError, SessionClosedError
 from punktfunk.host.stream.sources import DesktopSpec, Shown
 from punktfunk.input import InputEvent
 from punktfunk.units import Mode
+
+if TYPE_CHECKING:
+    from punktfunk.desktop.backends import Backend
 
 R = TypeVar("R")
 
@@ -48,11 +50,13 @@ class _Lent:
     """Whether it gives no pictures any more; the desktop has it back, and nobody else is shown it."""
 
 
-def choose_backend(spec: DesktopSpec, state_dir: Path | None = None) -> tuple[backends.Backend, Availability]:
+def choose_backend(spec: DesktopSpec, state_dir: Path | None = None) -> tuple[Backend, Availability]:
     """Return the back end that serves ``spec`` here; raise ``CapabilityError`` that says why none does.
 
     ``state_dir`` is where the host keeps what it was granted.
     """
+    from punktfunk.desktop import backends
+
     return backends.choose(_wanted(spec), state_dir)
 
 
@@ -86,9 +90,7 @@ class DesktopPool:
     from several threads; nothing else blocks, but for ``close``. ``reason`` says why it is this desktop.
     """
 
-    def __init__(
-        self, desktop: Desktop, *, backend: backends.Backend | None = None, reason: str = ""
-    ) -> None:
+    def __init__(self, desktop: Desktop, *, backend: Backend | None = None, reason: str = "") -> None:
         self._desktop = desktop
         self.backend = backend
         """What the desktop is one of, where it was chosen."""
@@ -118,6 +120,8 @@ class DesktopPool:
             separate_cursor=separate_cursor,
             state_dir=state_dir,
         )
+        from punktfunk.desktop import backends
+
         opened = backends.open_desktop(options, _wanted(spec))
         return cls(opened.desktop, backend=opened.backend, reason=opened.reason)
 
@@ -138,6 +142,8 @@ class DesktopPool:
         options = DesktopOptions(
             program=None, expected=expected, audio=audio, keyboard_layout=layout, keyboard_variant=variant
         )
+        from punktfunk.desktop import backends
+
         return cls(backends.open_desktop(options, kind).desktop)
 
     @classmethod

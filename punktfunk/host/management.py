@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 from punktfunk.app import App
 from punktfunk.clock import monotonic_ns, realtime_ns
 from punktfunk.core import ABI_VERSION
-from punktfunk.desktop.backends import BACKENDS, examine
 from punktfunk.errors import StatusError
 from punktfunk.gamestream.certificate import ClientCertificate
 from punktfunk.gamestream.ports import Ports as GameStreamPorts
@@ -106,6 +105,8 @@ class HostManagement(LiveHost):
 
     async def compositors(self) -> list[Compositor]:
         """Return what a back end that can run here is for; the default is what is streamed."""
+        from punktfunk.desktop.backends import BACKENDS, examine
+
         findings = await asyncio.to_thread(examine, self._serving.state_dir)
         usable = [backend for backend, found in zip(BACKENDS, findings, strict=True) if found.usable]
         pool, source = self._serving.desktop, self._serving.config.host.source

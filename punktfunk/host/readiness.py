@@ -12,7 +12,6 @@ from pathlib import Path
 from punktfunk.addresses import is_wildcard, parse_address
 from punktfunk.clock import monotonic_ns
 from punktfunk.desktop import BackendName
-from punktfunk.desktop.backends import BACKENDS, choose, examine
 from punktfunk.errors import CapabilityError
 from punktfunk.host.describe import describe_encoder, place_of
 from punktfunk.host.desktop import choose_backend, own_backend
@@ -190,6 +189,8 @@ def _desktops(serving: Served) -> list[Check]:
     source, pool = serving.config.host.source, serving.desktop
     if not isinstance(source, DesktopSpec) or source.backend != "auto":
         return []
+    from punktfunk.desktop.backends import BACKENDS, examine
+
     streamed = None if pool is None else pool.backend
     checks, preferred = [], True
     for backend, found in zip(BACKENDS, examine(serving.state_dir), strict=True):
@@ -205,6 +206,8 @@ def _desktops(serving: Served) -> list[Check]:
 
 def _app_desktops(serving: Served) -> list[Check]:
     """Look for what apps with desktops of their own need, where there are any."""
+    from punktfunk.desktop.backends import choose
+
     checks = []
     for kind, name in (
         (BackendName.HEADLESS_SWAY, "app desktops"),

@@ -38,7 +38,6 @@ from punktfunk.host.settings import SETTINGS_FILE, SettingsStore
 from punktfunk.host.stream.sources import DesktopSpec
 from punktfunk.media import TestCardSpec
 from punktfunk.mgmt.endpoint import Endpoint
-from punktfunk.process import loading
 from punktfunk.trust.identity import Identity, Role
 from punktfunk.trust.private_file import require_private_folder
 from punktfunk.trust.store import TrustStore
@@ -224,10 +223,8 @@ class Serving(Served):
         if not self.config.management:
             return
         endpoint = Endpoint.parse(self.config.mgmt_bind)
-        # A third of a second of imports, which nobody pays who does not serve.
-        with loading.more():
-            from punktfunk.host.management import HostManagement
-            from punktfunk.mgmt.server import Certificate, ManagementServer
+        from punktfunk.host.management import HostManagement
+        from punktfunk.mgmt.server import Certificate, ManagementServer
 
         control = HostManagement(
             self,

@@ -1,53 +1,15 @@
-"""One HTTP connection: uvicorn's, with limits on how many there are and how long a slow one is waited for (P15)."""
+"""One HTTP connection: uvicorn's, which ends where its peer is slower than the limits (P15)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
+from punktfunk.mgmt.connection_limits import Connections
 from punktfunk.mgmt.shell import SECURITY_HEADERS, error_payload
-
-MAX_CONNECTIONS = 256
-MAX_CONNECTIONS_PER_SOURCE = 64
-REQUEST_LIMIT_S = 10.0
-"""From the first byte of a request, or from the connection, to the end of its body."""
-WRITE_LIMIT_S = 10.0
-"""How long an answer may wait for a peer that does not read."""
-KEEP_ALIVE_S = 5
-
-
-class Connections:
-    """The connections of a server. Counters: ``taken``, ``refused_full``, ``slow_requests``, ``slow_readers``,
-    ``malformed``.
-    """
-
-    def __init__(self) -> None:
-        self.counters: Counter[str] = Counter()
-        self.state = ServerState()
-        self.request_limit_s = REQUEST_LIMIT_S
-        self.write_limit_s = WRITE_LIMIT_S
-        self._per_source: Counter[str] = Counter()
-
-    def admit(self, source: str) -> bool:
-        """Take a connection of this address in, or say that there are too many."""
-        total = self._per_source.total()
-        if total >= MAX_CONNECTIONS or self._per_source[source] >= MAX_CONNECTIONS_PER_SOURCE:
-            self.counters["refused_full"] += 1
-            return False
-        self._per_source[source] += 1
-        self.counters["taken"] += 1
-        return True
-
-    def release(self, source: str) -> None:
-        """Take note that a connection that was let in has ended."""
-        self._per_source[source] -= 1
-        if self._per_source[source] <= 0:
-            del self._per_source[source]
 
 
 class Connection(H11Protocol):

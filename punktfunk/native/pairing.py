@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import hmac
 from hashlib import sha256
-
-from spake2 import SPAKE2_A, SPAKE2_B, SPAKEError
+from typing import TYPE_CHECKING
 
 from punktfunk.errors import PairingError
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
+
+if TYPE_CHECKING:
+    # It computes its group when it is loaded: 15 ms, of each start of a program that may never pair.
+    from spake2 import SPAKE2_A, SPAKE2_B
 
 FINGERPRINT_BYTES = 32
 SPAKE_BYTES = 33
@@ -35,6 +38,8 @@ class HostCeremony:
     """The host's side, for one PairRequest. One SPAKE2 computation, one guess at the PIN."""
 
     def __init__(self, pin: str, client_fp: bytes, host_fp: bytes) -> None:
+        from spake2 import SPAKE2_B
+
         _check(pin, client_fp, host_fp)
         self._spake = SPAKE2_B(pin.encode(), idA=client_fp, idB=host_fp)
         self._client_fp, self._host_fp = client_fp, host_fp
@@ -64,6 +69,8 @@ class ClientCeremony:
     """The client's side. ``host_fp`` is the fingerprint that the client observed in the handshake."""
 
     def __init__(self, pin: str, client_fp: bytes, host_fp: bytes, name: str) -> None:
+        from spake2 import SPAKE2_A
+
         _check(pin, client_fp, host_fp)
         self._spake = SPAKE2_A(pin.encode(), idA=client_fp, idB=host_fp)
         self._client_fp, self._host_fp = client_fp, host_fp
@@ -92,6 +99,8 @@ class ClientCeremony:
 
 
 def _finish(spake: SPAKE2_A | SPAKE2_B, message: bytes) -> bytes:
+    from spake2 import SPAKEError
+
     try:
         key: bytes = spake.finish(message)
     except (SPAKEError, ValueError, AssertionError) as error:

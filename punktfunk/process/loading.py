@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -16,6 +17,7 @@ LOADED: Final = 1_000_000
 """Objects that may be made before the first collection; more than any program of ours loads."""
 
 _usual: tuple[int, int, int] | None = None
+_more = threading.Lock()
 
 
 def begin() -> None:
@@ -38,10 +40,11 @@ def ready() -> None:
 
 @contextmanager
 def more() -> Iterator[None]:
-    """Collect nothing while something large is loaded by a program that runs."""
-    usual = gc.get_threshold()
-    gc.set_threshold(LOADED)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
+    """Collect nothing while something large is loaded by a program that runs; one thread after the other."""
+    with _more:
+        usual = gc.get_threshold()
+        gc.set_threshold(LOADED)
+        try:
+            yield
+        finally:
+            gc.set_threshold(*usual)

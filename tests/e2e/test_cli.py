@@ -151,7 +151,7 @@ def test_identities_are_kept_in_the_state_folder(
 
 
 def test_a_command_pays_for_no_other_one_and_none_for_the_server_of_the_api() -> None:
-    servers = {"fastapi", "uvicorn", "argon2", "prometheus_client", "zeroconf"}
+    servers = {"fastapi", "uvicorn", "argon2", "prometheus_client", "zeroconf", "spake2", "rich"}
     codecs_and_arrays = {"av", "numpy"}
     of_single_commands = {
         "punktfunk.host.service",
@@ -179,10 +179,13 @@ def test_a_command_pays_for_no_other_one_and_none_for_the_server_of_the_api() ->
         ),
         (
             "punktfunk.host.json_lines",
-            {"numpy", "av", "structlog", "rich", "zeroconf", "fastapi", "pywayland"},
+            {"numpy", "av", "structlog", "rich", "zeroconf", "fastapi", "pywayland", "spake2"},
         ),
         ("punktfunk.client.json_lines", {"numpy", "av", "structlog", "rich", "zeroconf", "sdl2"}),
-        ("punktfunk.host.serve", {"numpy", "av", "structlog", "rich", "pywayland"}),
+        (
+            "punktfunk.host.serve",
+            {"numpy", "av", "structlog", "rich", "pywayland", "spake2", "punktfunk.desktop.backends"},
+        ),
     ],
 )
 def test_a_process_begins_without_what_it_may_never_need(module: str, not_loaded: set[str]) -> None:

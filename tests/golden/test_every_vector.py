@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import spake2
 from spake2 import SPAKE2_A, SPAKE2_B
 from spake2.parameters.ed25519 import ParamsEd25519
 
@@ -153,10 +154,10 @@ class Entropy:
 
 def ceremony(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        pairing, "SPAKE2_A", lambda *a, **k: SPAKE2_A(*a, **k, entropy_f=Entropy(1)), raising=True
+        spake2, "SPAKE2_A", lambda *a, **k: SPAKE2_A(*a, **k, entropy_f=Entropy(1)), raising=True
     )
     monkeypatch.setattr(
-        pairing, "SPAKE2_B", lambda *a, **k: SPAKE2_B(*a, **k, entropy_f=Entropy(2)), raising=True
+        spake2, "SPAKE2_B", lambda *a, **k: SPAKE2_B(*a, **k, entropy_f=Entropy(2)), raising=True
     )
 
 

@@ -20,7 +20,8 @@ from punktfunk.host.config import HostConfig
 from punktfunk.host.serve import Serving
 from punktfunk.host.serve_config import ServeConfig
 from punktfunk.media import SyntheticSpec
-from punktfunk.mgmt import connection as connections
+from punktfunk.mgmt import connection_limits as limits
+from punktfunk.mgmt.connection import Connection
 from punktfunk.mgmt.server import ManagementServer
 from punktfunk.trust.identity import Identity, Role
 from tests.support.waiting import PATIENCE_S
@@ -67,8 +68,8 @@ def with_server(
     asyncio.run(asyncio.wait_for(both(), 120))
 
 
-def connections_of(server: ManagementServer) -> list[connections.Connection]:
-    return [one for one in server.connections.state.connections if isinstance(one, connections.Connection)]
+def connections_of(server: ManagementServer) -> list[Connection]:
+    return [one for one in server.connections.state.connections if isinstance(one, Connection)]
 
 
 async def answer(server: ManagementServer, sent: bytes) -> tuple[int, bytes]:
@@ -233,7 +234,7 @@ def test_a_reader_that_catches_up_is_served_on(folder: Path) -> None:
 
 def test_requests_and_answers_have_ten_seconds(folder: Path) -> None:
     """The tests here have hosts of less patience; this one has a host as it is started."""
-    assert connections.REQUEST_LIMIT_S == connections.WRITE_LIMIT_S == 10.0
+    assert limits.REQUEST_LIMIT_S == limits.WRITE_LIMIT_S == 10.0
 
     async def test() -> None:
         host = HostConfig(state_dir=folder, source=SyntheticSpec())
@@ -265,7 +266,7 @@ def test_connections_are_counted_of_each_address_and_in_all_and_those_beyond_clo
 ) -> None:
     # Those that came first shall still be there when the last one comes, however slow this machine is.
     monkeypatch.setattr("punktfunk.mgmt.server.KEEP_ALIVE_S", 60)
-    share, cap = connections.MAX_CONNECTIONS_PER_SOURCE, connections.MAX_CONNECTIONS
+    share, cap = limits.MAX_CONNECTIONS_PER_SOURCE, limits.MAX_CONNECTIONS
     assert (share, cap) == (64, 256)
 
     async def test(server: ManagementServer) -> None:

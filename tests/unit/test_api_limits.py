@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from punktfunk.mgmt.connection import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Connections
+from punktfunk.mgmt.connection_limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, Connections
 from punktfunk.mgmt.console_sessions import (
     MAX_SESSIONS,
     MAX_TICKETS,

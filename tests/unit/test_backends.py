@@ -146,9 +146,9 @@ def test_readiness_lists_each_desktop_and_misses_only_what_is_here_and_would_com
         BackendName.PORTAL: Availability("portal", False, "no portal runs here", "install one"),
     }
     offered = tuple(backend(name) for name in found)
-    monkeypatch.setattr(readiness, "BACKENDS", offered)
+    monkeypatch.setattr(backends, "BACKENDS", offered)
     monkeypatch.setattr(
-        readiness, "examine", lambda state_dir: list(found.values()) if state_dir == STATE else []
+        backends, "examine", lambda state_dir: list(found.values()) if state_dir == STATE else []
     )
 
     def checks(source: DesktopSpec, streamed: Backend | None) -> list[tuple[str, bool, str | None]]:
@@ -181,9 +181,9 @@ def test_the_management_api_has_what_can_run_here_and_by_default_what_is_streame
         Backend(name, compositor, name, "", lambda _state_dir: found[0], backend(name).open)
         for name, compositor in names
     )
-    monkeypatch.setattr(management, "BACKENDS", offered)
+    monkeypatch.setattr(backends, "BACKENDS", offered)
     found = [Availability(each.name, each.name is not BackendName.KWIN, "") for each in offered]
-    monkeypatch.setattr(management, "examine", lambda state_dir: found if state_dir == STATE else [])
+    monkeypatch.setattr(backends, "examine", lambda state_dir: found if state_dir == STATE else [])
 
     def told(streamed: Backend | None, source: HostSource = DesktopSpec()) -> tuple[list[str], list[str]]:  # noqa: B008 - it does not change
         host = object.__new__(management.HostManagement)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import spake2
 from spake2 import SPAKE2_B
 
 from punktfunk.errors import PairingError, PairingRefusedError, TrustStoreError, UsageError
 from punktfunk.host.native.pairing import Attempt, NativePairing, PairingWindow
 from punktfunk.host.pending import PendingClients
-from punktfunk.native import pairing
 from punktfunk.native.messages import PairChallenge, PairProof, PairRequest, PairResult
 from punktfunk.native.pairing import ClientCeremony, HostCeremony
 from punktfunk.trust.store import PairedClient, TrustStore
@@ -248,7 +248,7 @@ def test_the_desk_speaks_the_recorded_pairing(
     native: RecordedPairing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        pairing, "SPAKE2_B", lambda *a, **k: SPAKE2_B(*a, **k, entropy_f=lambda count: b"\x02" * count)
+        spake2, "SPAKE2_B", lambda *a, **k: SPAKE2_B(*a, **k, entropy_f=lambda count: b"\x02" * count)
     )
     native.arm(0)
     request = PairRequest("  lap\x1b[2Jtop ", recorded("msgA"))
