@@ -10,7 +10,7 @@ from typing import Final
 from harness.analysis import paired
 from harness.analysis.results import CaseResult, Quietness
 from harness.builds.pairing import Runs
-from harness.machine.watch import Watch
+from harness.machine.watch import Watch, rivals
 from harness.scenario.link import Backend
 from punktfunk.errors import BusyMachineError
 
@@ -47,11 +47,13 @@ def watched(spans: list[Quietness]) -> Iterator[None]:
 def busy_pairs(both: Sequence[tuple[CaseResult, CaseResult]]) -> list[Quietness]:
     """Return what was found of the machine in the pairs of a case that it was too busy for, the busiest first."""
     found = [
-        max((side.machine for side in pair if side.machine is not None), key=lambda m: m.others)
+        max(
+            (side.machine for side in pair if side.machine is not None and not side.machine.quiet), key=rivals
+        )
         for pair in both
         if not paired.is_believable(pair)
     ]
-    return sorted(found, key=lambda machine: -machine.others)
+    return sorted(found, key=rivals, reverse=True)
 
 
 def words(found: Quietness) -> str:

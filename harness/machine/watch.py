@@ -42,8 +42,8 @@ _MAX_TIMERS: Final = 1_000_000
 STEAL: Final = 0.02
 THROTTLED: Final = 0.02
 RUN_DELAY: Final = 0.03
-"""Of its time, that a thread waits behind others. ``tests/bench/quietness.py`` found at most 1.6 % alone and beside
-work at idle priority, and at least 6 % beside a loop (ADR 0229)."""
+"""Of its time, that a thread waits behind others. ``tests/bench/quietness.py`` found at most 0.9 % alone and beside
+work at idle priority, and at least 6.4 % beside a loop (ADR 0229)."""
 TIMERS_LATE: Final = 0.01
 PRESSURE: Final = 0.25
 OWN_WAITING: Final = 0.10
