@@ -56,8 +56,9 @@ class Request:
 def run(request: Request) -> int:
     """Run a scenario's cases with commits of a range, add the results to the data set, and return the exit code.
 
-    Commits that cannot be built or cannot run the scenario are named and left out. What has run is in the data set,
-    also where the rest was interrupted. Raises BuildError where fewer than two commits are left.
+    Commits that cannot be built or cannot run the scenario are named and left out; of one that dies of a case no
+    further rounds are run. What has run is in the data set, also where the rest was interrupted. Raises BuildError
+    where fewer than two commits are left.
     """
     runs = ab.runs_of(request.scenario, request.seed, request.backend, request.expression, request.case_ids)
     repository, cache = Repository(request.repository), ab.cache_of(request.cache)
@@ -89,19 +90,31 @@ def run(request: Request) -> int:
     estimate = ab.estimate_s(runs)
     reporter.begin(request.rounds * len(builds) * len(runs.cases), estimate * request.rounds * len(builds))
     rng = np.random.default_rng(runs.seed)
-    interrupted = False
+    interrupted, died = False, set[int]()
     try:
         for round_ in range(request.rounds):
             for number in rng.permutation(len(builds)).tolist():
-                _once(request, runs, builds[number], round_, folder, reporter)
+                if number in died:
+                    continue
+                try:
+                    _once(request, runs, builds[number], round_, folder, reporter)
+                except BuildError as error:
+                    died.add(number)
+                    skipped.append(builds[number].origin.key[:12])
+                    reporter.note(f"skip  {error.cause.splitlines()[0]}")
     except KeyboardInterrupt:
         interrupted = True
     finally:
         reporter.close()
     left_out = f", {len(skipped)} skipped ({', '.join(skipped)})" if skipped else ""
-    say(f"{len(builds)} commits, {request.rounds} rounds{left_out}")
+    say(f"{len(builds) - len(died)} commits, {request.rounds} rounds{left_out}")
     say(f"results: {folder}")
     say(f"data set: {request.to}")
+    if not interrupted and len(builds) - len(died) < FEWEST:
+        raise BuildError(
+            f"{len(builds) - len(died)} of {len(chosen)} commits could run {request.scenario} to the end",
+            "name later commits, or an older scenario",
+        )
     say(f"  → punktfunk-lab history {request.to} draws them")
     return INTERRUPTED_EXIT if interrupted else 0
 

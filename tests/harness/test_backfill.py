@@ -11,7 +11,7 @@ from harness import cli
 from harness.analysis import history
 from harness.builds.backfill import spread
 from tests.builds.plants import History
-from tests.support.toy_project import DOES_NOT_START, FEWER_SHARDS, SCENARIO, keep_core, toy_history
+from tests.support.toy_project import DIES, DOES_NOT_START, FEWER_SHARDS, SCENARIO, keep_core, toy_history
 
 
 @pytest.fixture
@@ -81,6 +81,20 @@ def test_a_range_that_has_no_history_in_it_says_so(
     clone.commit("Have no cases")
     assert backfill(clone, "HEAD") == 5
     assert "1 of 2 commits can run" in capsys.readouterr().err
+
+
+def test_a_commit_that_dies_of_a_case_is_left_out_and_the_others_go_on(
+    clone: History, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, deadly = clone.git("rev-parse", "HEAD"), clone.plant(DIES)
+    assert backfill(clone, "HEAD", "--rounds", "3") == 5
+    caught = capsys.readouterr()
+    assert caught.err.count("its process ended with 7") == 1, "it is not started again"
+    assert f"1 commits, 3 rounds, 1 skipped ({deadly[:12]})" in caught.out
+    assert "1 of 2 commits could run" in caught.err
+    results = harness.load(clone.tree.parent / "history")
+    assert results.cases["run"].nunique() == 3
+    assert set(results.cases["git"]) == {base[:12]}
 
 
 def test_commits_are_spread_over_the_range_with_both_ends_in_it() -> None:
