@@ -65,7 +65,7 @@ class Comparison(BaseModel):
     pairs: int
     seeds: list[int] = Field(default_factory=list)
     """The scenario's seed in each pair; in older files nothing."""
-    took_s: float
+    took_s: float = Field(ge=0, allow_inf_nan=False)
     machine: list[Quietness] = Field(default_factory=list)
     """What was found of the machine each time that pairs were run."""
     notes: list[str] = Field(default_factory=list)
@@ -80,6 +80,8 @@ class Comparison(BaseModel):
     @field_validator("findings")
     @classmethod
     def _known(cls, value: list[Finding]) -> list[Finding]:
+        if any(math.isinf(figure) for finding in value for figure in (finding.base, finding.head)):
+            raise ValueError("a build has a figure without end")
         # A later version may have further figures, which this one cannot name.
         return [finding for finding in value if finding.metric in FIGURES]
 

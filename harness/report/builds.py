@@ -234,11 +234,11 @@ def _pair_rows(compared: Pairs) -> list[PairRow]:
         PairRow(
             number=number,
             case=case,
-            seed=str(about.seeds[base.repeat]) if base.repeat < len(about.seeds) else "",
+            seed=str(about.seeds[base.repeat]) if 0 <= base.repeat < len(about.seeds) else "",
             sides=[(f"{name} {text.MARK[side.status]}", _place(folder, side))
                    for (folder, name), side in zip(paired_run.SIDES.items(), (base, head), strict=True)],
             machine="" if base.machine is None else "quiet" if paired.is_believable((base, head)) else "busy",
-            again=command_of(about, case, base.repeat) if base.repeat < len(about.seeds) else "",
+            again=command_of(about, case, base.repeat) if 0 <= base.repeat < len(about.seeds) else "",
         )
         for case, both in compared.pairs.items()
         for number, (base, head) in enumerate(both)

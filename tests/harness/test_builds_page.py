@@ -121,9 +121,16 @@ def test_comparisons_of_an_older_version_have_a_page_and_those_of_a_later_one_ar
     assert "punktfunk-lab ab aaaaaaaaaaaa bbbbbbbbbbbb link.yaml --case link.tun --seed 7 --pairs 20" in page
     with pytest.raises(LaterVersionError, match="schema version 2"):
         builds.write(compared(tmp_path / "later", schema_version=2))
-    for number, wrong in enumerate(
-        ({"findings": [{"case": 1}]}, {"cases": None}, {"took_s": "long"}, {"findings": 7})
-    ):
+    endless = older["findings"][0] | {"head": math.inf}
+    broken: list[dict[str, Any]] = [
+        {"findings": [{"case": 1}]},
+        {"findings": 7},
+        {"findings": [endless]},
+        {"cases": None},
+        {"took_s": "long"},
+        {"took_s": math.inf},
+    ]
+    for number, wrong in enumerate(broken):
         with pytest.raises(ResultsError, match="is no comparison of two builds"):
             builds.write(compared(tmp_path / f"wrong{number}", **wrong))
 
@@ -144,6 +151,16 @@ def test_what_was_not_measured_comes_back_as_it_was(tmp_path: Path) -> None:
     )
     written = json.loads(found.model_dump_json())["findings"][0]
     assert (written["change"], written["interval"], written["detectable"]) == (None, [None, None], None)
+
+
+def test_a_pair_of_a_number_that_no_pair_has_is_shown_without_a_seed(tmp_path: Path) -> None:
+    folder = compared(tmp_path / "ab")
+    run = json.loads((folder / "a" / "run.json").read_text())
+    for number, repeat in enumerate((-1, -(10**9), 10**9)):
+        run["cases"][number]["repeat"] = repeat
+    (folder / "a" / "run.json").write_text(json.dumps(run), encoding="utf-8")
+    page = builds.write(folder, charts=False).read_text(encoding="utf-8")
+    assert page.count("--pairs 1 ") == 17
 
 
 def test_hostile_names_are_text_on_the_page(tmp_path: Path) -> None:
