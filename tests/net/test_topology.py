@@ -7,22 +7,27 @@ import select
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.network import leftovers
-from harness.network.namespaces import netlink
+from harness.network.namespaces import Namespace, netlink
 from harness.network.registry import NAME_PREFIX, namespace_folder
 from harness.network.topology import (
     Topology,
     add_address,
+    index_of,
     open_tun,
     quiet_ipv6,
     segment_address,
+    set_up,
     topology,
     udp_segmentation,
+    until_it_carries,
 )
-from tests.support.waiting import PATIENCE_S
+from punktfunk.errors import HarnessError
+from tests.support.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.root
 
@@ -57,6 +62,42 @@ def test_nothing_is_left_when_the_block_raises() -> None:
     with pytest.raises(ZeroDivisionError):
         use()
     assert names_of(made.registration.id) == []
+
+
+def test_a_cable_carries_once_it_is_made_and_one_whose_other_end_is_down_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The kernel tells itself of a carrier a little later, and drops what is sent before that."""
+
+    def state(namespace: Namespace) -> str:
+        def read(ip: Any) -> str:
+            [device] = ip.get_links(index_of(ip, "veth0"))
+            return str(device.get_attr("IFLA_OPERSTATE"))
+
+        return netlink(namespace, read)
+
+    with topology("carrier") as made:
+        a, b = made.namespace("host"), made.namespace("client")
+        waited: list[tuple[Namespace, str]] = []
+
+        def waiting(namespace: Namespace, device: str) -> None:
+            waited.append((namespace, device))
+            until_it_carries(namespace, device)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("harness.network.topology.until_it_carries", waiting)
+            made.veth(a, "veth0", b, "veth0")
+        assert waited == [(a, "veth0"), (b, "veth0")]
+        assert (state(a), state(b)) == ("UP", "UP")
+        netlink(b, lambda ip: ip.link("set", index=index_of(ip, "veth0"), state="down"))
+        eventually(lambda: state(a) != "UP", "the loss of its carrier")
+        with monkeypatch.context() as patch:
+            patch.setattr("harness.network.topology._CARRIER_S", 0.05)
+            with pytest.raises(HarnessError, match=r"veth0 has no carrier after 0\.05 s"):
+                until_it_carries(a, "veth0")
+        set_up(b, "veth0")
+        until_it_carries(a, "veth0")
+        assert state(a) == "UP"
 
 
 def test_datagrams_cross_a_veth_pair_in_both_families() -> None:

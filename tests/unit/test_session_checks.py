@@ -122,6 +122,16 @@ def test_a_frame_lost_just_before_the_last_ones_must_be_asked_for() -> None:
         assert (found == ["recovery is requested when a frame is lost"]) is wanted, index
 
 
+def test_over_a_long_link_a_round_trip_of_frames_more_may_be_noticed_too_late() -> None:
+    """200 ms are 12 frames of 60 a second: of 100 frames 57 is the last that has to be asked for."""
+    long = SPEC.model_copy(update={"link": over({"delay": "80 ms"}, {"delay": "120 ms"}).link})
+    for index, wanted in ((57, True), (58, False)):
+        rows = table()
+        rows["client_status"][index] = 1
+        found = failed(session_checks(long, rows, {}, {}, link(0)))
+        assert (found == ["recovery is requested when a frame is lost"]) is wanted, index
+
+
 def test_frames_of_which_the_client_knows_nothing_are_not_called_lost() -> None:
     rows = table()
     rows["client_status"][10] = -1
