@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from harness.analysis.results import CaseResult, Metric, Quietness, RunResult, Status, Thief, case_from_json
+from harness.machine import load, watch
 from harness.report import html, junit, markdown, summary, text
 from harness.report import json as flat
 from harness.run import case as running
@@ -35,6 +36,37 @@ BUSY = QUIET.model_copy(
     }
 )
 WHO = "most by cc1plus (2 processes) 31.5 s, <b>backup (pid 9) 2.2 s, gone (ended) 1.0 s"
+
+
+HOW_TO = (Path(__file__).parents[2] / "docs/how-to/believe-a-live-run.md").read_text(encoding="utf-8")
+
+
+def test_the_how_to_says_the_limits_that_there_are_and_its_lines_of_python_run() -> None:
+    """Its other commands are run by ``tests/net/test_live.py`` and below."""
+    rows = re.findall(
+        r"^\| (run-queue|timers|CPU pressure|steal|what the CPU).*\| ([\d.]+) %[^|]*\|$", HOW_TO, re.M
+    )
+    assert {name: float(limit) for name, limit in rows} == pytest.approx(
+        {
+            "run-queue": watch.RUN_DELAY * 100,
+            "timers": watch.TIMERS_LATE * 100,
+            "CPU pressure": watch.PRESSURE * 100,
+            "steal": watch.STEAL * 100,
+            "what the CPU": watch.THROTTLED * 100,
+        }
+    )
+    allowed = (
+        f"others may have {load.BUSY_ON_AVERAGE:.0%} of the CPUs on average and {load.BUSY_IN_A_WINDOW:.0%}"
+    )
+    assert allowed.replace("%", " %") in HOW_TO
+    [lines] = re.findall(r"```python\n(.*?)```", HOW_TO, re.S)
+    names: dict[str, object] = {"measure": lambda: None}
+    *first, last = lines.strip().splitlines()
+    exec("\n".join(first), names)
+    quiet, reasons, thieves = eval(last, names)
+    assert (type(quiet), type(reasons), type(thieves)) == (bool, list, list)
+    for bench in re.findall(r"nox -s bench -- (\w+)|python tests/bench/(\w+)\.py", HOW_TO):
+        assert (Path(__file__).parents[1] / "bench" / f"{''.join(bench)}.py").is_file()
 
 
 def live(name: str, machine: Quietness | None, status: Status = Status.PASSED) -> CaseResult:

@@ -151,20 +151,17 @@ def test_a_run_on_a_sabotaged_link_exits_5_with_the_reason(
     assert case["metrics"] == {}, "nothing is reported on a link that is not as asked"
 
 
-LATER = """\
-name: later
-seed: 11
-stream: {fec: 20 %, recovery: false}
-media: {source: synthetic, mode: 640x360@60, bitrate: 12 Mbit/s, duration: 20 s}
-link:
-  backend: tun
-  down: {delay: 10 ms, loss: 10 %}
-"""
+HOW_TO = (Path(__file__).parents[2] / "docs/how-to/believe-a-live-run.md").read_text(encoding="utf-8")
 
 
 def test_a_link_that_is_sabotaged_in_mid_run_exits_5_with_the_window(tmp_path: Path) -> None:
-    """The session ends when that is found out, after five seconds; a busy machine has twenty for it."""
-    done, folder, case = run(LATER, tmp_path, "half-loss@2")
+    """The scenario and the command of the how-to. The session ends when that is found out, after five seconds; a busy
+    machine has twenty for it."""
+    scenario = re.search(r"`sabotaged.yaml`:\n\n```yaml\n(.*?)```", HOW_TO, re.S)
+    command = re.search(rf"^{SABOTAGE_VARIABLE}=(\S+) punktfunk-lab run sabotaged.yaml$", HOW_TO, re.M)
+    assert scenario
+    assert command
+    done, folder, case = run(scenario[1], tmp_path, command[1])
     assert done.returncode == 5, done.stdout + done.stderr
     assert case["status"] == "fault"
     found = re.search(r"down: loss from (\d+)\.\d s to (\d+)\.\d s: asked ", str(case["reason"]))
