@@ -81,6 +81,9 @@ def read_part(path: Path, names: Sequence[str] | None = None, rows: Any = None) 
         unpacked = sum(said.row_group(at).total_byte_size for at in range(said.num_row_groups))
         if unpacked > MAX_READ_BYTES:
             raise _too_much(path, f"{unpacked >> 20:,} MiB unpacked", f"{MAX_READ_BYTES >> 20:,} MiB")
+        if rows is None:
+            # Without a filter there is no need of a data set, whose discovery takes longer than a part's rows.
+            return file.read(columns=known)
     try:
         return pq.read_table(path, columns=known, filters=rows)
     except (OSError, pa.ArrowException, ValueError) as error:

@@ -160,8 +160,11 @@ def _together(parts: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Table]:
 def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
+    if table.schema.equals(schema):
+        return table
+    there = set(table.column_names)  # which pyarrow makes anew each time that it is asked
     columns = [
-        table.column(field.name) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        table.column(field.name) if field.name in there else pa.nulls(table.num_rows, field.type)
         for field in schema
     ]
     return pa.table(columns, schema=schema)
@@ -172,7 +175,8 @@ def _write(path: Path, table: pa.Table) -> None:
 
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        pq.write_table(table, beside, compression="zstd")
+        # A part has few rows in many columns: dictionaries and statistics would cost more than the values.
+        pq.write_table(table, beside, compression="zstd", use_dictionary=False, write_statistics=False)
         _durable(beside)
         beside.replace(path)
     except OSError as error:
