@@ -51,6 +51,11 @@ _LOCAL: Final = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "5s",
+    # Pages that nobody opens, a look for GPUs, and moving results about that are fetched at once.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.active-memory-manager.start": False,
 }
 """Configuration of ``local:N``."""
 _AHEAD: Final = 2
