@@ -26,6 +26,8 @@ _JUDGED: Final = tuple(THEORY + name for name in ("p_value", "complete", "expect
 WORST: Final = 12
 """Cells of each list of the worst."""
 _MOST_AXES: Final = 12
+_APART: Final = 4
+"""Axes, those that move a figure most, in which the worst cells of it differ: as many as a heat map shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,23 @@ def worst_of(layer: Layer, folder: Path) -> list[Worst]:
         if values is None or not np.isfinite(values).any():
             continue
         order = np.argsort(sign * np.where(np.isfinite(values), values, sign * np.inf), kind="stable")
-        places = [int(layer.place[cell]) for cell in order[:WORST] if np.isfinite(values[cell])]
+        order = order[: int(np.isfinite(values).sum())]
+        # Each cell is a chance of its own to miss theory; of another figure neighbours of a bad cell say no more.
+        apart = () if figure.startswith(THEORY) else tuple(layer.strongest(figure)[:_APART])
+        places = [int(layer.place[cell]) for cell in _first_of_each(layer, order, apart)]
         rows = [_shown(result_of(row), figure) for row in rows_where(folder, places)]
-        lists.append(Worst(title, rows))
+        lists.append(Worst(f"{title}, the worst of each {', '.join(apart)}" if apart else title, rows))
     return lists
+
+
+def _first_of_each(layer: Layer, order: NDArray[np.int64], axes: Sequence[str]) -> list[int]:
+    """Return the first cells that differ in some axes; without axes the first."""
+    found: dict[tuple[int, ...], int] = {}
+    for cell in order.tolist():
+        found.setdefault(tuple(int(layer.codes[axis][cell]) for axis in axes) or (cell,), cell)
+        if len(found) == WORST:
+            break
+    return list(found.values())
 
 
 def _shown(case: CaseResult, figure: str) -> tuple[str, str, str, str]:
