@@ -82,9 +82,10 @@ def dissect(
         typer.Option(
             "--reorder-window",
             metavar="TIME",
-            help="How long the receiver whose rules are asked keeps a whole frame back for an earlier one.",
+            help="How long the receiver whose rules are asked waits for a frame that others have overtaken; default: "
+            "as the case it lies in says, else 20 ms.",
         ),
-    ] = "20 ms",
+    ] = "",
     max_packets: Annotated[int, typer.Option(min=1, max=1 << 24, help="Read this many packets.")] = 1 << 20,
     as_json: Annotated[
         bool, typer.Option("--json", help="Machine-readable: streams, frames, ledger.")
@@ -107,7 +108,7 @@ def dissect(
         given,
         ignore_checksums=ignore_checksums,
         max_packets=max_packets,
-        reorder_window_ns=_reorder_window_ns(reorder_window),
+        reorder_window_ns=_reorder_window_ns(reorder_window, path),
     )
     table, kept, first_ns = show.Packets(limit), None, None
     if frame is not None:
@@ -152,6 +153,7 @@ def dissect(
 
 
 _LONGEST_WINDOW_NS = 60 * 10**9
+_MAX_SPEC_BYTES = 1 << 20
 _STREAMS_SHOWN = 4
 """Streams of video whose frames are listed, unless one is named."""
 
@@ -167,13 +169,29 @@ def _keys(files: list[Path] | None, named: list[str] | None) -> Keys:
     return found
 
 
-def _reorder_window_ns(text: str) -> int:
+def _reorder_window_ns(text: str, path: Path) -> int:
+    """Return how long a receiver waits: as was asked for, as the case of a capture has it, or as usual."""
+    from harness.dissect.receiver import REORDER_WINDOW_NS
     from punktfunk.units import Duration
 
-    window = Duration.parse(text)
+    said = text or _reorder_window_of(path.with_name("spec.json"))
+    window = Duration.parse(said) if said else Duration(REORDER_WINDOW_NS)
     if window.ns > _LONGEST_WINDOW_NS:
         raise UsageError(f"no receiver waits {window}", "give at most 60 s; clients wait 20 ms")
     return window.ns
+
+
+def _reorder_window_of(file: Path) -> str:
+    """Return what the case of a folder says; "" where there is none that says it, or no case."""
+    import json
+
+    from punktfunk.regular_file import read_regular
+
+    try:
+        said = json.loads(read_regular(file, _MAX_SPEC_BYTES))["spec"]["stream"]["reorder_window"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return str(said)
 
 
 def _chosen(survey: Survey, number: int | None) -> Stream:
