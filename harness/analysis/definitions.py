@@ -95,6 +95,10 @@ pictures_read | frames | higher | different frames that pictures of a foreign cl
 pictures_missing | frames | lower | frames between them that no picture named | its coded video !
 pictures_unreadable | frames | lower | pictures of a foreign client without a readable marker | its coded video !
 pictures_repeated | frames | lower | pictures of a foreign client that named a frame again | its coded video !
+wire_frames | frames | higher | frames of which packets reached the client's device | the capture, opened !
+wire_frames_whole | frames | higher | of them those that are whole, if only by FEC | the capture, opened !
+wire_frames_repaired | frames | none | of these those that only FEC makes whole | the capture, opened !
+wire_shards_rebuilt | packets | none | data packets that FEC makes of others | the capture, opened !
 psnr_mean | dB | higher | mean PSNR of decoded frames against the source | psnr !
 psnr_p5 | dB | higher | PSNR that 95 % of decoded frames exceed | psnr !
 ssim_mean |  | higher | mean SSIM of decoded frames against the source | ssim !

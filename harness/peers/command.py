@@ -26,7 +26,7 @@ from harness.peers.host import CONTROL_PORT, MEDIA_PORTS
 from harness.peers.peer import Ends, Place, Role, Stats
 from harness.scenario.foreign import TOLD, Occasion, PeerDescription, Readiness, fill
 from harness.scenario.model import Session
-from harness.scenario.protocols import GAMESTREAM
+from harness.scenario.protocols import DEFAULT, GAMESTREAM
 from punktfunk.errors import CapabilityError, CheckFailedError, HarnessError
 from punktfunk.gamestream.ports import Ports
 from punktfunk.units import Mode
@@ -154,6 +154,8 @@ class CommandPeer:
 
     def refuse_unsupported(self) -> None:
         """Raise CapabilityError where the program has said that it cannot do what it was asked."""
+        if self._started is None:
+            return
         refuses = self.description.refuses
         said = self._process.last_match(refuses) if refuses else None
         if said is not None or (self._process.wait(0.0) == UNSUPPORTED and not self._asked_to_end):
@@ -255,6 +257,8 @@ class CommandPeer:
             "pairing": spec.pairing != "none",
             "mode-change": any(event.mode for event in spec.events),
             "unencrypted": not spec.stream.encryption,
+            DEFAULT: spec.protocol == DEFAULT,
+            GAMESTREAM: spec.protocol == GAMESTREAM,
         }[occasion]
 
     def _values(self) -> dict[str, object]:
@@ -294,7 +298,7 @@ class CommandPeer:
             folder.mkdir(mode=0o700, exist_ok=True)
         given = self.description.environment
         own = dict(zip(given, fill(given.values(), self._values()), strict=True))
-        return {name: str(folder) for name, folder in folders.items()} | own
+        return {name: str(folder) for name, folder in folders.items()} | self._place.environment() | own
 
     def _listens(self) -> bool:
         port = f":{control_port(self._spec.protocol):04X}"

@@ -50,7 +50,7 @@ def pair(protocol: str, host: CommandPeer, client: CommandPeer, *, wrong: bool =
     if protocol == GAMESTREAM:
         return _entered_at_host(host, client, limit_s, wrong=wrong)
     shown = host.pin(limit_s)
-    return _ended(_client(client, _other(shown) if wrong else shown), limit_s)
+    return _ended(_client(client, _other(shown) if wrong else shown), limit_s, _pairing(client).paired)
 
 
 def stranger_gets_in(client: CommandPeer) -> bool:
@@ -75,7 +75,7 @@ def _entered_at_host(host: CommandPeer, client: CommandPeer, limit_s: float, *, 
             if _ended(command, max(1.0, deadline - time.monotonic())).paired:
                 break
             asking.wait(_RETRY_S)
-        return _ended(asking, max(1.0, deadline - time.monotonic()))
+        return _ended(asking, max(1.0, deadline - time.monotonic()), _pairing(client).paired)
 
 
 def _client(client: CommandPeer, pin: str) -> ForeignProcess:
@@ -84,7 +84,8 @@ def _client(client: CommandPeer, pin: str) -> ForeignProcess:
     return client.run_command("pair", words, pin)
 
 
-def _ended(command: ForeignProcess, limit_s: float) -> Attempt:
+def _ended(command: ForeignProcess, limit_s: float, line: str | None = None) -> Attempt:
+    """Wait for a command's end; it has paired where its status is 0 and ``line``, where there is one, was said."""
     with command:
         status = command.wait(limit_s)
         with contextlib.suppress(TimeoutError):
@@ -94,7 +95,7 @@ def _ended(command: ForeignProcess, limit_s: float) -> Attempt:
         raise CheckFailedError(
             f"{command.role} did not end within {limit_s:g} s: {words}", f"see {command.log.name}"
         )
-    return Attempt(status == 0, words)
+    return Attempt(status == 0 and (line is None or command.last_match(line) is not None), words)
 
 
 def _pairing(peer: CommandPeer) -> Pairing:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from harness.analysis.records import Records
 from harness.analysis.results import PeerResult
+from punktfunk import key_log
 from punktfunk.units import Mode
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ class Place:
     folder: Path
     test: str = ""
     """Name of the scenario's layer, for a program that wants to know what is tested."""
+    keys: Path | None = None
+    """File to which an end logs the secrets of its sessions, to open the capture with; None where it logs none."""
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that tell an end what it cannot know by itself."""
+        return {} if self.keys is None else {key_log.VARIABLE: str(self.keys)}
 
 
 @runtime_checkable

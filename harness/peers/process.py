@@ -42,6 +42,7 @@ class ProgramPeer:
             registration=topology.registration,
             folder=self._place.folder,
             namespace=namespace,
+            environment=self._place.environment(),
         )
         topology.callback(self._started.stop)
 

@@ -13,7 +13,16 @@ import jinja2
 from harness.analysis.results import CaseResult, RunResult, Status
 from harness.report.text import MARK, WORD, clean, duration, figure, layer_of
 
-_FILES: Final = ("host.log", "client.log", "host.pair.log", "client.pair.log", "client.pcapng", "client.dump")
+_FILES: Final = (
+    "host.log",
+    "client.log",
+    "host.pair.log",
+    "client.pair.log",
+    "client.pcapng",
+    "keys.log",
+    "client.dump",
+    "wire.video",
+)
 """What a case leaves that explains it, in the order in which it is looked at."""
 _FIGURES: Final = ("transport_loss", "pictures_read", "pictures_missing", "recovery", "transport_p99")
 
@@ -107,7 +116,7 @@ def _mark(case: CaseResult, number: int, folder: Path) -> Mark:
 
 def _seen(case: CaseResult) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    for key in ("impossible", "pairing", "told"):
+    for key in ("impossible", "pairing", "told", "wire"):
         part = case.outside.get(key)
         if isinstance(part, dict):
             found += [(f"{key}: {clean(name)}", clean(_line(value))) for name, value in part.items()]

@@ -45,7 +45,7 @@ def session_checks(
     ``client`` is None where it left neither: of frames that nobody has seen arrive nothing is checked.
     """
     found = []
-    if client is not None and spec.media.source != "synthetic":
+    if client is not None and spec.streams_pictures:
         found.append(_every_decodable_frame_decodes(table, client))
     if client is not None and spec.stream.recovery:
         found.append(_recovery_is_requested(spec, table, host, client))

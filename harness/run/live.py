@@ -34,7 +34,6 @@ from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from harness.scenario.model import Event, Session
 from harness.scenario.protocols import PROTOCOLS
-from punktfunk import key_log
 from punktfunk.errors import (
     CapabilityError,
     CheckFailedError,
@@ -101,7 +100,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
         proof = verify(link, asked, sabotage.before(asked))
         drops = link.device_drops()
-        place, seen = Place(link, folder, case.layer), dict[str, Any]()
+        place, seen = Place(link, folder, case.layer, _keys(case, folder)), dict[str, Any]()
         if spec.foreign:
             link.restart(LinkSpecs({}, {}, case.seed))
             seen["impossible"] = outside.ask_impossible(kinds, spec, place)
@@ -153,8 +152,17 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
         kind = CheckFailedError if any(isinstance(peer, CommandPeer) for peer in failed) else HarnessError
         raise kind(f"{names} failed: {words}", f"see the logs in {folder.name}")
     if spec.link.capture and killed <= {"host", "client"}:  # a pump that was killed has no last counts
-        _judge_by_capture(result, folder)
+        _judge_by_capture(result, case, place, client)
     return result
+
+
+def _keys(case: Case, folder: Path) -> Path | None:
+    """Return where the ends log the secrets of their sessions; None where a capture has no use for them."""
+    if not (case.spec.link.capture and outside.watched(case)):
+        return None
+    from harness.run import captured
+
+    return captured.make_key_log(folder)
 
 
 def _open(
@@ -195,6 +203,8 @@ def _connect(
             client.start()
             client.ready()
         except HarnessError:
+            # A client fails where its host has found out only now that it cannot.
+            _refuse_unsupported(host, client)
             if attempt == attempts:
                 raise
             client.stop()
@@ -272,10 +282,14 @@ def _stream(
     # Also after its client was killed: it finds that out and leaves its records, if it is given the time.
     if host.ends == "itself":
         host.wait(_END_S)
-    for peer in (host, client):
+    _refuse_unsupported(host, client)
+    return course
+
+
+def _refuse_unsupported(*peers: LivePeer) -> None:
+    for peer in peers:
         if isinstance(peer, CommandPeer):
             peer.refuse_unsupported()
-    return course
 
 
 def _watch_survivors(link: LiveLink, host: LiveHost, client: LivePeer, course: outside.Course) -> None:
@@ -341,19 +355,12 @@ def _capture(link: LiveLink, folder: Path) -> NamespaceProcess:
     return process
 
 
-def _judge_by_capture(result: CaseResult, folder: Path) -> None:
-    """Count the ledger's packets and frames again in the case's capture: two counts that differ are a fault."""
-    # scapy is behind these, which a run without a capture has no use for.
-    from harness.dissect import second_opinion
+def _judge_by_capture(result: CaseResult, case: Case, place: Place, client: LivePeer) -> None:
+    from harness.run import captured  # scapy is behind it, which a run without a capture has no use for
 
-    opinion = second_opinion.of_case(folder, result, key_log.asked_for())
-    result.checks.append(opinion.check())
-    if opinion.broken:
-        result.status = Status.FAULT
-        result.reason = f"{opinion.broken} (capture.log in its folder says why)"
-    elif opinion.disagreements:
-        result.status = Status.FAULT
-        result.reason = f"the capture contradicts the ledger: {opinion.check().measured}"
+    dumped = isinstance(client, CommandPeer) and client.dump is not None
+    spec = case.spec if outside.watched(case) else None
+    captured.judge(result, place.folder, place.keys, spec, dumped=dumped)
 
 
 def _collect(host: Peer, client: Peer, killed: set[str]) -> _Session:

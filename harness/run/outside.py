@@ -151,7 +151,9 @@ def acquaint(spec: Session, host: CommandPeer, client: CommandPeer) -> dict[str,
         wrong = pairing.pair(spec.protocol, host, client, wrong=True)
         if wrong.paired:
             raise CheckFailedError(f"{client.program} paired with {host.program} by a wrong PIN")
-        seen["wrong PIN"] = f"refused: {wrong.words}"
+        if pairing.stranger_gets_in(client):
+            raise CheckFailedError(f"{host.program} streams to {client.program}, which gave a wrong PIN")
+        seen["wrong PIN"] = f"refused, and let in no more than before: {wrong.words}"
         # A PIN is one guess: a new one comes with a new start.
         host.stop()
         host.start()
@@ -231,7 +233,8 @@ def observe(
     host, client = peers
     evidence = ["packets"]
     pictures: Pictures | None = None
-    if isinstance(client, CommandPeer) and (dump := client.description.dump) and (path := client.dump):
+    dump = client.description.dump if isinstance(client, CommandPeer) and spec.streams_pictures else None
+    if dump and isinstance(client, CommandPeer) and (path := client.dump):
         from harness.peers.pictures import read_pictures  # FFmpeg, which most cases have no need of
 
         pictures = read_pictures(path, spec.media.codec, container=dump.format == "container")

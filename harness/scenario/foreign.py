@@ -56,7 +56,7 @@ PLACEHOLDERS: Final[dict[str, str]] = {
 }
 """What may stand in braces in an argument; a brace itself is written twice."""
 
-Occasion = Literal["open", "pairing", "mode-change", "unencrypted"]
+Occasion = Literal["open", "pairing", "mode-change", "unencrypted", "punktfunk/1", "gamestream"]
 """When further arguments are given."""
 
 
@@ -141,6 +141,10 @@ class Pairing(Model):
     pair: Arguments | None = Field(
         default=None, description="A client: the command that pairs by `{pin}`; status 0: paired."
     )
+    paired: Pattern | None = Field(
+        default=None,
+        description="A client whose command ends with status 0 in any case: the line that says that it paired.",
+    )
     within: Wait = Field(default=Duration.parse("60 s"), description="A pairing counts as failed after this.")
 
     @model_validator(mode="after")
@@ -198,7 +202,8 @@ class PeerDescription(Model):
     when: dict[Occasion, Arguments] = Field(
         default_factory=dict,
         description="Further arguments: `open` where the host lets everybody in, `pairing` where it takes PINs, "
-        "`mode-change` where an event changes the mode, `unencrypted` where the stream is not to be sealed.",
+        "`mode-change` where an event changes the mode, `unencrypted` where the stream is not to be sealed, "
+        "`punktfunk/1` and `gamestream` where that is the wire.",
     )
     environment: Annotated[dict[str, Argument], Field(max_length=100)] = Field(
         default_factory=dict, description="Variables beside those of the harness."
@@ -215,6 +220,10 @@ class PeerDescription(Model):
     )
     markers: bool = Field(
         default=False, description="A host: it streams the test card, whose pictures carry frame markers."
+    )
+    synthetic: bool = Field(
+        default=False,
+        description="A host: it streams the numbered frames of the synthetic source, which are no pictures.",
     )
     pairing: Pairing | None = None
     dump: Dump | None = None
@@ -242,6 +251,7 @@ class PeerDescription(Model):
         wrong: dict[str, bool] = {
             "ports": self.role == "client" and bool(self.ports),
             "markers": self.role == "client" and self.markers,
+            "synthetic": self.role == "client" and self.synthetic,
             "fingerprint": self.role == "client" and self.fingerprint is not None,
             "dump": self.role == "host" and self.dump is not None,
         }
@@ -252,12 +262,16 @@ class PeerDescription(Model):
             raise MisfitError("ready", "a client does not listen", "use line: or packets:")
         if self.role == "host" and self.ready.packets:
             raise MisfitError("ready", "a host receives no stream", "use line: or listens:")
+        if self.markers and self.synthetic:
+            raise MisfitError(
+                "synthetic", "frames of the synthetic source have no markers", "give one of both"
+            )
         if self.fingerprint is not None and "fingerprint" not in re.compile(self.fingerprint).groupindex:
             raise MisfitError("fingerprint", "fingerprint wants a group named fingerprint")
         pins = self.pairing
         if pins and self.role == "client" and (pins.shows or pins.enter):
             raise MisfitError("pairing", "a client has pair:, which pairs by {pin}")
-        if pins and self.role == "host" and pins.pair:
+        if pins and self.role == "host" and (pins.pair or pins.paired):
             raise MisfitError("pairing", "a host has shows: or enter:")
         return self
 

@@ -388,6 +388,12 @@ class Session(Model):
         return None
 
     @property
+    def streams_pictures(self) -> bool:
+        """Whether what the host streams are pictures of a codec, and not the synthetic source's frames."""
+        host = self.foreign.get("host")
+        return not host.synthetic if host is not None else self.media.source != "synthetic"
+
+    @property
     def foreign(self) -> dict[Literal["host", "client"], PeerDescription]:
         """The ends at which a described program stands."""
         ends: dict[Literal["host", "client"], object] = {"host": self.host, "client": self.client}

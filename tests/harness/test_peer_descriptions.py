@@ -61,6 +61,7 @@ def test_every_description_that_ships_is_read_and_satisfies_the_schema(file: Pat
         (("[my-client", '["{state}/run"'), "a program is named by its name or path"),
         (("role: client", "role: client\nports: [1]"), "a client has no ports:"),
         (("role: client", "role: client\nmarkers: true"), "a client has no markers:"),
+        (("role: client", "role: client\nsynthetic: true"), "a client has no synthetic:"),
         (("role: client", "role: client\npairing: {enter: [x]}"), "a client has pair:"),
         (("role: client", "role: client\nstatistics: {line: '(?P<gibs>x)'}"), "unknown group 'gibs'"),
         (("role: client", "role: client\nstatistics: {line: x}"), "no named group"),

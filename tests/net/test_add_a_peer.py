@@ -63,7 +63,14 @@ def test_the_how_to_leads_to_a_matrix_of_its_program(tmp_path: Path) -> None:
     assert case.status is Status.PASSED, case.reason
     assert case.id == "interop.handshake.host=ours,client=my-client"
     assert case.peers["client"].program == "my client 1.2"
-    assert case.outside["evidence"] == ["packets", "pictures", "its own statistics", "records of our host"]
+    assert case.outside["evidence"] == [
+        "packets",
+        "pictures",
+        "its own statistics",
+        "records of our host",
+        "frames and FEC on the wire",
+    ]
+    assert case.metrics["wire_frames_whole"].value == case.outside["pictures"]["read"]
     assert case.outside["pictures"]["read"] == case.outside["told"]["client"]["frames"] > 0
     page = (folder / "interop.html").read_text(encoding="utf-8")
     assert "✓ handshake" in page

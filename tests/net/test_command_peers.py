@@ -10,6 +10,7 @@ import pytest
 from harness.analysis.results import CaseResult, Status
 from harness.link.tun import TunLink
 from harness.network.topology import topology
+from harness.peers import pairing
 from harness.peers.command import CommandKind
 from harness.peers.peer import Place
 from harness.run import outside
@@ -142,6 +143,14 @@ def test_who_cannot_and_who_fails_are_told_apart(
     assert reason in result.reason
 
 
+def test_a_host_that_finds_out_late_that_it_cannot_is_no_failure_of_its_client(tmp_path: Path) -> None:
+    host = HOST.replace('"{port}"]', '"{port}", gives-up]') + "refuses: ^function not\n"
+    client = CLIENT.replace("ready: {", "ready: {within: 1500 ms, ")
+    result = run(tmp_path, host=host, client=client)
+    assert result.status is Status.UNSUPPORTED, result.reason
+    assert result.reason == "small host says that it cannot: function not implemented [PF200]"
+
+
 def test_who_claims_what_cannot_be_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "_IMPOSSIBLE_S", 60.0)
     texts = {"host": HOST, "client": CLIENT}
@@ -163,6 +172,35 @@ def test_who_claims_what_cannot_be_is_not_believed(tmp_path: Path, monkeypatch: 
             with pytest.raises(HarnessError) as found:
                 outside.ask_impossible((kind,), spec, Place(link, tmp_path))
             assert said in found.value.cause
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "line", "paired"),
+    [
+        ("Pairing failed", 0, "", True),
+        ("Pairing failed", 0, "paired: ^Paired", False),
+        ("Paired with {pin}", 0, "paired: ^Paired", True),
+        ("Paired with {pin}", 1, "paired: ^Paired", False),
+    ],
+    ids=["by status alone", "line missing", "line said", "line said, but failed"],
+)
+def test_a_client_that_ends_with_status_0_in_any_case_has_paired_where_it_says_so(
+    tmp_path: Path, said: str, status: int, line: str, paired: bool
+) -> None:
+    host = HOST + "protocols: [gamestream]\npairing: {enter: ['true']}\n"
+    client = CLIENT + (
+        f"protocols: [gamestream]\npairing:\n  pair: [sh, -c, 'echo {said}; exit {status}']\n  {line}\n"
+    )
+    spec = Session.model_validate({"protocol": "gamestream", "link": {"backend": "tun"}})
+    ends = []
+    with topology("pairs") as made, TunLink(made, tmp_path, [20_000]) as link:
+        for name, text in (("host", host), ("client", client)):
+            (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+            kind = CommandKind(load(tmp_path / f"{name}.yaml"), frozenset({20_000}))
+            ends.append(kind(spec, Place(link, tmp_path)))
+        attempt = pairing.pair("gamestream", *ends)
+    assert attempt.paired is paired
+    assert attempt.words.startswith(said.partition(" {")[0])
 
 
 def test_what_a_description_says_that_it_cannot_do_is_not_asked_of_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ Packets are the core's; which of them arrive, and how often, the test says.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -73,12 +73,14 @@ class Stream:
     first_frame: int = 0
     began_ns: int = BEGAN_NS
     units: list[bytes] = field(default_factory=list)
+    contents: Sequence[bytes] = ()
+    """Access units in place of a pattern; ``sizes`` are theirs then."""
 
     def packets(self, fate: Callable[[int, int], int] = lambda _frame, _packet: 1) -> Iterator[Sent]:
         """Yield the packets that arrive, in order, with their times."""
         number = 0
         for at, size in enumerate(self.sizes):
-            unit = bytes((7 * at + i) & 0xFF for i in range(size))
+            unit = self.contents[at] if self.contents else bytes((7 * at + i) & 0xFF for i in range(size))
             self.units.append(unit)
             flags = _core.FLAG_PICTURE | (_core.FLAG_KEY if at == 0 else 0)
             now_ns = self.began_ns + at * _FRAME_NS
@@ -89,6 +91,6 @@ class Stream:
                     yield Sent(now_ns + place * _PACKET_NS, True, bytes(packet))
 
 
-def gamestream(key: bytes | None, sizes: list[int]) -> Stream:
+def gamestream(key: bytes | None, sizes: list[int], contents: Sequence[bytes] = ()) -> Stream:
     """Return a stream of GameStream, encrypted where there is a key."""
-    return Stream(_core.GameStreamConfig(packet_size=1024, key=key), sizes, first_frame=1)
+    return Stream(_core.GameStreamConfig(packet_size=1024, key=key), sizes, first_frame=1, contents=contents)

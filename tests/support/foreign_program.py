@@ -5,7 +5,8 @@
 
 Vices: ``liar`` says at once that it is ready, ``mute`` never says it, ``cannot`` ends with status 127, ``refuses`` says
 that it cannot, ``stubborn`` ignores SIGTERM, ``parent`` starts a daemon of its own, ``flood`` prints without end,
-``escapes`` prints what a terminal obeys, ``lets-go`` ends with status 0 at once, ``deaf`` streams to the dead.
+``escapes`` prints what a terminal obeys, ``lets-go`` ends with status 0 at once, ``deaf`` streams to the dead,
+``gives-up`` finds out only when somebody says hello that it cannot.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ def host(address: str, port: int, vices: set[str]) -> None:
     say("pin 4711")
     say("listening")
     _, client = control.recvfrom(100)
+    if "gives-up" in vices:
+        say("function not implemented")
+        return
     heard = time.monotonic()
     for number in range(PACKETS):
         media.sendto(number.to_bytes(4) * 50, client)
