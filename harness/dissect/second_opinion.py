@@ -16,7 +16,7 @@ from typing import Final
 from harness.analysis.ledger import rejected
 from harness.analysis.results import MAX_RESULT_BYTES, NOT_JUDGED, CaseResult, Check, case_from_json
 from harness.dissect.keys import Keys
-from harness.dissect.reading import Reading, Survey
+from harness.dissect.reading import Reading, See, Survey
 from harness.dissect.streams import Stream
 from harness.dissect.wires import ENCRYPTED
 from harness.network.capture import CAPTURE_NAME
@@ -58,6 +58,8 @@ class Opinion:
     """What could not be compared, and why."""
     broken: str = ""
     """Why a capture of the harness's own is none to hold anything against; "" where it ended in order."""
+    survey: Survey | None = None
+    """What was read of the capture; None where it could not be."""
 
     @property
     def disagreements(self) -> list[Count]:
@@ -83,10 +85,10 @@ class Opinion:
         self.counts.append(Count(what, capture, ledger, ledger if most is None else most))
 
 
-def of_case(folder: Path, case: CaseResult, key_log: Path | None) -> Opinion:
+def of_case(folder: Path, case: CaseResult, key_log: Path | None, see: See | None = None) -> Opinion:
     """Return what the capture in a case's folder says of its ledger, opened with a key log where there is one.
 
-    A key log that cannot be used costs what it would have opened, and that is said; a capture that cannot be read is
+    ``see`` is shown each datagram that is read. A key log that cannot be used costs what it would have opened, and that is said; a capture that cannot be read is
     one that broke off.
     """
     keys, trouble = Keys(), ""
@@ -96,9 +98,11 @@ def of_case(folder: Path, case: CaseResult, key_log: Path | None) -> Opinion:
         except UsageError as error:
             trouble = error.cause
     try:
-        found = opinion(Reading(folder / CAPTURE_NAME, keys).read(), case)
+        survey = Reading(folder / CAPTURE_NAME, keys).read(see)
     except UsageError as error:
         return Opinion(broken=f"the capture cannot be read: {error.cause}")
+    found = opinion(survey, case)
+    found.survey = survey
     if trouble:
         found.left_out.append(f"{NOT_JUDGED}: what is sealed: {trouble}")
     return found

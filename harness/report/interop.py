@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +20,25 @@ _FILES: Final = (
     "host.pair.log",
     "client.pair.log",
     "client.pcapng",
-    "keys.log",
     "client.dump",
     "wire.video",
 )
 """What a case leaves that explains it, in the order in which it is looked at."""
+_SEEN: Final = {
+    "impossible": "asked for what cannot be, the {}",
+    "pairing": "pairing, {}",
+    "told": "its own statistics, the {}",
+    "wire": "{} on the wire",
+}
+"""What was seen from outside, and what the page calls each part of it."""
+_MEANS: Final = {
+    Status.PASSED: "passed",
+    Status.FAILED: "failed: these programs do not do it together",
+    Status.UNSUPPORTED: "unsupported: one of them cannot do it, and says so or is known not to",
+    Status.FAULT: "a fault of this harness, which says nothing of the programs",
+    Status.INTERRUPTED: "interrupted",
+}
+_CODE: Final = re.compile(r" \[PF[0-9]+\]")
 _FIGURES: Final = ("transport_loss", "pictures_read", "pictures_missing", "recovery", "transport_p99")
 
 
@@ -45,11 +60,14 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One wire: ``rows`` are a host and, for each client, its marks."""
+    """One wire: ``rows`` are a host and, for each client, its marks.
+
+    A program is its name in the scenario and what it calls itself; "" where it was never started, or says the same.
+    """
 
     protocol: str
-    clients: list[str]
-    rows: list[tuple[str, list[list[Mark]]]]
+    clients: list[tuple[str, str]]
+    rows: list[tuple[tuple[str, str], list[list[Mark]]]]
 
 
 def render(run: RunResult, folder: Path) -> str:
@@ -60,6 +78,7 @@ def render(run: RunResult, folder: Path) -> str:
         run=run,
         tables=tables,
         marks=[mark for table in tables for _, cells in table.rows for cell in cells for mark in cell],
+        meanings=[(MARK[status], _MEANS[status]) for status in counts if counts[status]],
         counts=[(MARK[s], _word(s), n) for s, n in counts.items() if n],
         tests=list(dict.fromkeys(_test(case) for case in run.cases)),
         word=WORD[run.verdict],
@@ -75,9 +94,14 @@ def _tables(run: RunResult, folder: Path) -> list[Table]:
         hosts, clients = (
             list(dict.fromkeys(str(c.params[axis]) for c in cases)) for axis in ("host", "client")
         )
+        programs = {
+            (role, str(case.params[role])): clean(peer.program)
+            for case in cases
+            for role, peer in case.peers.items()
+        }
         rows = [
             (
-                host,
+                (host, _unlike(programs.get(("host", host), ""), host)),
                 [
                     [
                         _mark(case, numbers[case.id], folder)
@@ -89,8 +113,13 @@ def _tables(run: RunResult, folder: Path) -> list[Table]:
             )
             for host in hosts
         ]
-        tables.append(Table(protocol, clients, rows))
+        named = [(client, _unlike(programs.get(("client", client), ""), client)) for client in clients]
+        tables.append(Table(protocol, named, rows))
     return tables
+
+
+def _unlike(program: str, name: str) -> str:
+    return "" if program == name else program
 
 
 def _mark(case: CaseResult, number: int, folder: Path) -> Mark:
@@ -99,27 +128,36 @@ def _mark(case: CaseResult, number: int, folder: Path) -> Mark:
     links = [(name, quote(f"{case.folder}/{name}")) for name in names]
     links += [("all files", quote(f"{case.folder}/"))] if place.is_dir() and case.folder else []
     links.append(("report", f"report.html#case-{number}"))
-    evidence = case.outside.get("evidence")
-    by = ", ".join(map(str, evidence)) if isinstance(evidence, list) else "records of both ends"
     return Mark(
         test=_test(case),
         anchor=f"cell-{number}",
         case=case,
         sign=MARK[case.status],
         word=_word(case.status),
-        explained=clean(case.reason or f"judged by {by}"),
+        explained=clean(_CODE.sub("", case.reason) or _in_short(case)),
         seen=_seen(case),
         checks=[("✓" if c.passed else "✗", clean(c.name), clean(c.measured)) for c in case.checks],
         links=links,
     )
 
 
+def _in_short(case: CaseResult) -> str:
+    """Return by what a case was judged, and for which checks that did not hold."""
+    evidence = case.outside.get("evidence")
+    by = ", ".join(map(str, evidence)) if isinstance(evidence, list) else "records of both ends"
+    odd = [
+        f"{check.name}: {check.measured}, not {check.expected}" for check in case.checks if not check.passed
+    ]
+    held = f"{len(case.checks) - len(odd)} of {len(case.checks)} checks hold, judged by {by}"
+    return "; ".join([*odd, held])
+
+
 def _seen(case: CaseResult) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    for key in ("impossible", "pairing", "told", "wire"):
+    for key, label in _SEEN.items():
         part = case.outside.get(key)
         if isinstance(part, dict):
-            found += [(f"{key}: {clean(name)}", clean(_line(value))) for name, value in part.items()]
+            found += [(label.format(clean(name)), clean(_line(value))) for name, value in part.items()]
     found += [
         (name.replace("_", " "), figure(case.metrics[name]))
         for name in _FIGURES

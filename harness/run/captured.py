@@ -7,8 +7,9 @@ decoded: what a client that leaves nothing was sent. What it made of it stays un
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,33 +17,37 @@ from harness.analysis.definitions import METRICS
 from harness.analysis.results import CaseResult, Check, Metric, Status
 from harness.dissect import second_opinion
 from harness.dissect.access_units import VideoPackets
-from harness.dissect.keys import Keys
-from harness.dissect.reading import Reading, Survey
-from harness.network.capture import CAPTURE_NAME
+from harness.dissect.reading import Survey
 from harness.run.outside import lossless
 from harness.scenario.model import Session
 from punktfunk import key_log
 from punktfunk.media.synthetic import is_test_frame
 
 KEYS_NAME: Final = "keys.log"
-"""Of the file in a case's folder to which its ends log the secrets of their sessions."""
+"""Of the file in a case's folder to which its ends log the secrets of their sessions, while it runs."""
 VIDEO_NAME: Final = "wire.video"
 """Of the coded video in a case's folder that was put together from its capture."""
 EVIDENCE: Final = "frames and FEC on the wire"
 PICTURES: Final = "pictures on the wire"
 
 
-def make_key_log(folder: Path) -> Path:
-    """Return where the ends of a case are to log the secrets of their sessions: where the variable says, or here.
+@contextlib.contextmanager
+def key_log_in(folder: Path) -> Iterator[Path]:
+    """Give the file to which the ends of a case log their sessions' secrets: what the variable names, or one here.
 
-    The file is made, for its owner alone, so that a program which is less careful finds it so.
+    One here is its owner's alone, made before a less careful program can make it, and removed when the case is over: a
+    run's folder can be given away. Whoever wants to keep the secrets names a file by the variable.
     """
     asked = key_log.asked_for()
     if asked is not None:
-        return asked
+        yield asked
+        return
     path = folder / KEYS_NAME
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-    return path
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def judge(
@@ -53,13 +58,10 @@ def judge(
     ``spec`` is that of a case that is judged from outside, None for another; ``dumped`` where the client left its
     coded video, which says more than the capture's.
     """
-    keys = Keys()
-    log = keys_file or key_log.asked_for()
-    if log is not None and log.is_file():
-        keys.read(log)
     packets = VideoPackets()
-    survey = Reading(folder / CAPTURE_NAME, keys).read(packets.see if spec else None)
-    opinion = second_opinion.opinion(survey, result)
+    opinion = second_opinion.of_case(
+        folder, result, keys_file or key_log.asked_for(), packets.see if spec else None
+    )
     result.checks.append(opinion.check())
     if opinion.broken:
         result.status = Status.FAULT
@@ -67,8 +69,8 @@ def judge(
     elif opinion.disagreements:
         result.status = Status.FAULT
         result.reason = f"the capture contradicts the ledger: {opinion.check().measured}"
-    elif spec is not None:
-        _stream(result, folder, spec, survey, packets, dumped=dumped)
+    elif spec is not None and opinion.survey is not None:
+        _stream(result, folder, spec, opinion.survey, packets, dumped=dumped)
 
 
 def _stream(

@@ -87,8 +87,17 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     :class:`~punktfunk.errors.CapabilityError` for what this machine or back end cannot do, other
     :class:`~punktfunk.errors.HarnessError` for what went wrong around the session.
     """
+    outside.refuse_what_cannot_be(case.spec, case.layer)
+    if not (case.spec.link.capture and outside.watched(case)):
+        return _run(case, folder, context, backend, keys=None)
+    from harness.run import captured  # scapy is behind it, which a run without a capture has no use for
+
+    with captured.key_log_in(folder) as keys:
+        return _run(case, folder, context, backend, keys=keys)
+
+
+def _run(case: Case, folder: Path, context: RunContext, backend: Backend, *, keys: Path | None) -> CaseResult:
     spec = case.spec
-    outside.refuse_what_cannot_be(spec, case.layer)
     asked = LinkSpecs(
         spec.core_link("down"),
         spec.core_link("up"),
@@ -100,7 +109,7 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     with topology(context.run_id) as made, _open(backend, made, folder, kinds[0].ports, sabotage) as link:
         proof = verify(link, asked, sabotage.before(asked))
         drops = link.device_drops()
-        place, seen = Place(link, folder, case.layer, _keys(case, folder)), dict[str, Any]()
+        place, seen = Place(link, folder, case.layer, keys), dict[str, Any]()
         if spec.foreign:
             link.restart(LinkSpecs({}, {}, case.seed))
             seen["impossible"] = outside.ask_impossible(kinds, spec, place)
@@ -154,15 +163,6 @@ def run(case: Case, folder: Path, context: RunContext, backend: Backend) -> Case
     if spec.link.capture and killed <= {"host", "client"}:  # a pump that was killed has no last counts
         _judge_by_capture(result, case, place, client)
     return result
-
-
-def _keys(case: Case, folder: Path) -> Path | None:
-    """Return where the ends log the secrets of their sessions; None where a capture has no use for them."""
-    if not (case.spec.link.capture and outside.watched(case)):
-        return None
-    from harness.run import captured
-
-    return captured.make_key_log(folder)
 
 
 def _open(

@@ -14,6 +14,7 @@ from harness.scenario.foreign import PeerDescription
 from harness.scenario.model import Session
 from punktfunk import key_log
 from punktfunk.core import _core
+from punktfunk.errors import HarnessError
 from punktfunk.media import EncoderConfig, TestCardSpec, open_producer, synthetic
 from punktfunk.units import Bitrate, Mode
 from tests.support.captures import DATA_PORT, KEY, Sent, Stream, gamestream, write
@@ -46,7 +47,8 @@ def card() -> list[bytes]:
 
 def spec(**more: object) -> Session:
     return Session.model_validate(
-        {"media": {"mode": str(MODE)}, "link": {"backend": "tun", "capture": True}} | more
+        {"media": {"source": "testcard", "mode": str(MODE)}, "link": {"backend": "tun", "capture": True}}
+        | more
     )
 
 
@@ -59,9 +61,6 @@ def judged(
     dumped: bool = False,
 ) -> tuple[CaseResult, dict[str, Check]]:
     write(folder / "client.pcapng", sent)
-    keys = captured.make_key_log(folder)
-    if key is not None:
-        keys.write_text(f"{key_log.RIKEY} {0:064x} {key.hex()}\n", encoding="ascii")
     result = CaseResult(
         id="case",
         scenario="s",
@@ -73,7 +72,10 @@ def judged(
         ledgers={"host_to_client": Ledger(counts={"delivered": len(sent)})},
         outside={"evidence": ["packets"]},
     )
-    captured.judge(result, folder, keys, of or spec(), dumped=dumped)
+    with captured.key_log_in(folder) as keys:
+        if key is not None:
+            keys.write_text(f"{key_log.RIKEY} {0:064x} {key.hex()}\n", encoding="ascii")
+        captured.judge(result, folder, keys, of or spec(), dumped=dumped)
     return result, {check.name: check for check in result.checks}
 
 
@@ -133,7 +135,9 @@ def test_a_host_whose_recovery_packets_are_wrong_fails(tmp_path: Path) -> None:
 
 def test_pictures_of_another_size_than_was_asked_for_fail(card: list[bytes], tmp_path: Path) -> None:
     _, checks = judged(
-        tmp_path, list(WIRES["punktfunk/1"](card).packets()), spec(media={"mode": "848x480@60"})
+        tmp_path,
+        list(WIRES["punktfunk/1"](card).packets()),
+        spec(media={"source": "testcard", "mode": "848x480@60"}),
     )
     assert not checks[SIZE].passed
     assert checks[SIZE].measured == "640x360"
@@ -158,7 +162,7 @@ def test_frames_of_the_synthetic_source_are_held_against_their_numbers(tmp_path:
     )
     of = spec().model_copy(update={"host": host})
     units = [synthetic.test_frame(number, 20_000) for number in range(4)]
-    for name, spoilt, wrong in (("right", b"", 0), ("wrong", b"!", 1)):
+    for name, spoilt, wrong in (("right", b"", 0), ("wrong", b"?", 1)):
         folder = tmp_path / name
         folder.mkdir()
         units[2] = units[2][: len(units[2]) - len(spoilt)] + spoilt
@@ -199,11 +203,22 @@ def test_a_count_that_contradicts_the_link_is_a_fault_and_nothing_else_is_judged
     assert [check.name for check in result.checks] == ["the capture agrees with the ledger"]
 
 
-def test_the_key_log_is_its_owners_alone_unless_another_is_asked_for(
+def test_the_key_log_is_its_owners_alone_and_gone_afterwards(tmp_path: Path) -> None:
+    with captured.key_log_in(tmp_path) as made:
+        assert made == tmp_path / captured.KEYS_NAME
+        assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    assert not made.exists()
+    with pytest.raises(HarnessError), captured.key_log_in(tmp_path) as made:
+        raise HarnessError("a case that fails")
+    assert not made.exists()
+
+
+def test_a_key_log_that_somebody_asked_for_is_used_and_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = captured.make_key_log(tmp_path)
-    assert made == tmp_path / captured.KEYS_NAME
-    assert stat.S_IMODE(made.stat().st_mode) == 0o600
-    monkeypatch.setenv(key_log.VARIABLE, str(tmp_path / "asked.log"))
-    assert captured.make_key_log(tmp_path) == tmp_path / "asked.log"
+    asked = tmp_path / "asked.log"
+    asked.touch()
+    monkeypatch.setenv(key_log.VARIABLE, str(asked))
+    with captured.key_log_in(tmp_path / "case") as used:
+        assert used == asked
+    assert asked.exists()

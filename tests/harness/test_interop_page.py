@@ -37,15 +37,17 @@ PASSED = cell(
     "probe",
     Status.PASSED,
     checks=[Check(name="every frame has its picture", passed=True, expected="0", measured="0 missing")],
+    peers={"client": {"program": "the probe 7", "ports": []}},
     metrics={"pictures_read": Metric(value=120, unit="frames")},
     outside={
         "impossible": {"client": f"asked for a host that is not there: ended ({HOSTILE})"},
         "told": {"client": {"frames": 120}},
+        "wire": {"frames": "120 seen"},
         "evidence": ["packets", "pictures"],
     },
 )
 FAILED = cell("loss-8", "probe", Status.FAILED, reason=f"it says {HOSTILE}")
-UNSUPPORTED = cell("clean", "other", Status.UNSUPPORTED, reason="the program other is not on PATH")
+UNSUPPORTED = cell("clean", "other", Status.UNSUPPORTED, reason="the program other is not on PATH [PF200]")
 
 
 def test_every_cell_is_explained_and_leads_to_what_is_there(tmp_path: Path) -> None:
@@ -58,12 +60,24 @@ def test_every_cell_is_explained_and_leads_to_what_is_there(tmp_path: Path) -> N
     assert links == {"report.html", f"{folder}/client.log", f"{folder}/client.pcapng", f"{folder}/"}
     marks = re.findall(r'href="(#cell-[0-9]+)" title="([^"]*)">(.) ([a-z0-9-]+)<', page)
     assert [(sign, test) for _, _, sign, test in marks] == [("✓", "clean"), ("✗", "loss-8"), ("–", "clean")]
-    assert marks[0][1] == "judged by packets, pictures"
+    assert marks[0][1] == "1 of 1 checks hold, judged by packets, pictures"
     for anchor, *_ in marks:
         assert f'id="{anchor[1:]}"' in page
-    for words in ("every frame has its picture", "0 missing", "frames 120", "120 frames", "not on PATH"):
+    for words in (
+        "every frame has its picture",
+        "0 missing",
+        "frames 120",
+        "120 frames",
+        "not on PATH",
+        "the probe 7",
+        "frames on the wire",
+        "120 seen",
+        "unsupported: one of them cannot do it",
+    ):
         assert words in page
     assert ">unsupported</span>" in page.replace("– unsupported", "unsupported")
+    assert "PF200" not in page, "a code is for who looks it up, in the log"
+    assert "a fault of this harness" not in page, "there was none"
     assert "<script" not in page
     assert "\x1b" not in page
 

@@ -72,6 +72,7 @@ def test_the_how_to_leads_to_a_matrix_of_its_program(tmp_path: Path) -> None:
     ]
     assert case.metrics["wire_frames_whole"].value == case.outside["pictures"]["read"]
     assert case.outside["pictures"]["read"] == case.outside["told"]["client"]["frames"] > 0
+    assert not list(folder.rglob("keys.log")), "a run's folder can be given away"
     page = (folder / "interop.html").read_text(encoding="utf-8")
     assert "✓ handshake" in page
     for file in re.findall(r'href="(interop\.[^"#]+)"', page):
