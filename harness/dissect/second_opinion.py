@@ -88,8 +88,8 @@ class Opinion:
 def of_case(folder: Path, case: CaseResult, key_log: Path | None, see: See | None = None) -> Opinion:
     """Return what the capture in a case's folder says of its ledger, opened with a key log where there is one.
 
-    ``see`` is shown each datagram that is read. A key log that cannot be used costs what it would have opened, and that is said; a capture that cannot be read is
-    one that broke off.
+    ``see`` is shown each datagram that is read. A key log that cannot be used costs what it would have opened, and
+    that is said; a capture that cannot be read is one that broke off.
     """
     keys, trouble = Keys(), ""
     if key_log is not None:
