@@ -183,6 +183,11 @@ class CommandPeer:
         self._process.stop()
         return 0 if self._asked_to_end else own_end
 
+    def says_incomplete(self) -> bool:
+        """Return whether it has said that frames are missing, which it takes for a failure of its own."""
+        line = self.description.incomplete
+        return line is not None and self._process.last_match(line) is not None
+
     def last_words(self) -> str:
         """Return the last line of its output that is not empty."""
         return self._process.last_words()

@@ -125,7 +125,7 @@ def _run(case: Case, folder: Path, context: RunContext, backend: Backend, *, key
         for direction, count in link.device_drops().items():
             counters[direction]["device_dropped"] = count - drops[direction]
         report = link.report()
-        failed: list[LivePeer] = [peer for peer in (host, client) if peer.stop()]
+        failed: list[LivePeer] = [peer for peer in (host, client) if outside.fails(peer, spec)]
         if capture is not None:
             capture.stop()  # before its device goes with the link
     killed = course.killed

@@ -199,7 +199,9 @@ def finish(
     ``limit_s`` counts from ``begin``; ``drain_s`` is what an end takes at most whose peer has gone. ``wait`` waits
     for the client's end until a moment.
     """
-    if client.ends == "itself" or (client.ends == "with-peer" and host.ends == "itself"):
+    # A host of numbered frames goes on to the next client, and its stream has an end all the same.
+    has_end = host.ends == "itself" or not spec.streams_pictures
+    if client.ends == "itself" or (client.ends == "with-peer" and has_end):
         return wait(begin + limit_s) is not None
     if host.ends == "itself":
         in_time = host.wait(_left(begin + limit_s)) is not None
@@ -215,6 +217,13 @@ def finish(
 
 def _left(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
+
+
+def fails(peer: LivePeer, spec: Session) -> bool:
+    """End a peer; return whether its exit status is a failure, which that of frames lost on a link with loss is not."""
+    if not peer.stop():
+        return False
+    return not (isinstance(peer, CommandPeer) and peer.says_incomplete() and not lossless(spec))
 
 
 def observe(

@@ -239,6 +239,11 @@ class PeerDescription(Model):
         default=None,
         description="A line that says that it cannot do what was asked: unsupported, as is exit status 127.",
     )
+    incomplete: Pattern | None = Field(
+        default=None,
+        description="A client that counts missing frames as a failure of its own: the line that says so. "
+        "Over a link that loses packets it is none.",
+    )
     cannot: Annotated[
         dict[str, Annotated[str, Field(min_length=1, max_length=300)]], Field(max_length=100)
     ] = Field(default_factory=dict, description="Layers that it is not asked to run, each with the reason.")
@@ -254,6 +259,7 @@ class PeerDescription(Model):
             "synthetic": self.role == "client" and self.synthetic,
             "fingerprint": self.role == "client" and self.fingerprint is not None,
             "dump": self.role == "host" and self.dump is not None,
+            "incomplete": self.role == "host" and self.incomplete is not None,
         }
         for key, bad in wrong.items():
             if bad:

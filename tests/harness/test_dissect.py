@@ -554,7 +554,7 @@ def test_a_key_log_that_cannot_be_used_is_named_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It opens the case's capture, and says nothing against the case."""
-    from harness.run import live
+    from harness.run import captured
 
     sent, _config, right = session
     case = right.model_copy(deep=True, update={"metrics": {"recovery": Metric(value=1.0, unit="fraction")}})
@@ -565,7 +565,7 @@ def test_a_key_log_that_cannot_be_used_is_named_and_loses_nothing(
     elif isinstance(content, bytes):
         log.write_bytes(content)
     monkeypatch.setenv("SSLKEYLOGFILE", str(log))
-    live._judge_by_capture(case, tmp_path)
+    captured.judge(case, tmp_path, None, None, dumped=False)
     assert case.status is Status.PASSED
     assert case.metrics["recovery"].value == 1.0
     [check] = case.checks
@@ -582,11 +582,11 @@ def test_a_key_log_that_cannot_be_used_is_named_and_loses_nothing(
 def test_a_capture_that_cannot_be_read_is_one_that_broke_off(
     session: tuple[list[Sent], Any, CaseResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.run import live
+    from harness.run import captured
 
     monkeypatch.delenv("SSLKEYLOGFILE", raising=False)
     case = session[2].model_copy(deep=True)
-    live._judge_by_capture(case, tmp_path)
+    captured.judge(case, tmp_path, None, None, dumped=False)
     assert case.status is Status.FAULT
     assert case.reason.startswith("the capture cannot be read: ")
     assert case.ledgers == session[2].ledgers

@@ -11,7 +11,7 @@ from harness.analysis.results import CaseResult, Status
 from harness.link.tun import TunLink
 from harness.network.topology import topology
 from harness.peers import pairing
-from harness.peers.command import CommandKind
+from harness.peers.command import CommandKind, CommandPeer
 from harness.peers.peer import Place
 from harness.run import outside
 from harness.run.case import run_case
@@ -151,6 +151,24 @@ def test_a_host_that_finds_out_late_that_it_cannot_is_no_failure_of_its_client(t
     assert result.reason == "small host says that it cannot: function not implemented [PF200]"
 
 
+@pytest.mark.parametrize(
+    ("loss", "line", "status"),
+    [
+        ("{loss: 2 %}", "incomplete: ^some are missing", Status.PASSED),
+        ("{}", "incomplete: ^some are missing", Status.FAILED),
+    ],
+    ids=["with loss", "without loss"],
+)
+def test_a_client_that_fails_for_missing_frames_does_so_over_a_link_without_loss_alone(
+    tmp_path: Path, loss: str, line: str, status: Status
+) -> None:
+    scenario = SCENARIO.replace("link: {", f"link: {{down: {loss}, ")
+    client = CLIENT.replace('"{seconds}"]', '"{seconds}", particular]') + line + "\n"
+    result = run(tmp_path, scenario=scenario, client=client)
+    assert result.status is status, result.reason
+    assert status is Status.PASSED or "client failed: client: some are missing" in result.reason
+
+
 def test_who_claims_what_cannot_be_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outside, "_IMPOSSIBLE_S", 60.0)
     texts = {"host": HOST, "client": CLIENT}
@@ -174,33 +192,27 @@ def test_who_claims_what_cannot_be_is_not_believed(tmp_path: Path, monkeypatch: 
             assert said in found.value.cause
 
 
-@pytest.mark.parametrize(
-    ("said", "status", "line", "paired"),
-    [
+def test_a_client_that_ends_with_status_0_in_any_case_has_paired_where_it_says_so(tmp_path: Path) -> None:
+    cases = [
         ("Pairing failed", 0, "", True),
         ("Pairing failed", 0, "paired: ^Paired", False),
         ("Paired with {pin}", 0, "paired: ^Paired", True),
         ("Paired with {pin}", 1, "paired: ^Paired", False),
-    ],
-    ids=["by status alone", "line missing", "line said", "line said, but failed"],
-)
-def test_a_client_that_ends_with_status_0_in_any_case_has_paired_where_it_says_so(
-    tmp_path: Path, said: str, status: int, line: str, paired: bool
-) -> None:
-    host = HOST + "protocols: [gamestream]\npairing: {enter: ['true']}\n"
-    client = CLIENT + (
-        f"protocols: [gamestream]\npairing:\n  pair: [sh, -c, 'echo {said}; exit {status}']\n  {line}\n"
-    )
+    ]
     spec = Session.model_validate({"protocol": "gamestream", "link": {"backend": "tun"}})
-    ends = []
     with topology("pairs") as made, TunLink(made, tmp_path, [20_000]) as link:
-        for name, text in (("host", host), ("client", client)):
-            (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
-            kind = CommandKind(load(tmp_path / f"{name}.yaml"), frozenset({20_000}))
-            ends.append(kind(spec, Place(link, tmp_path)))
-        attempt = pairing.pair("gamestream", *ends)
-    assert attempt.paired is paired
-    assert attempt.words.startswith(said.partition(" {")[0])
+        place = Place(link, tmp_path)
+
+        def peer(text: str) -> CommandPeer:
+            (tmp_path / "peer.yaml").write_text(text, encoding="utf-8")
+            return CommandKind(load(tmp_path / "peer.yaml"), frozenset({20_000}))(spec, place)
+
+        host = peer(HOST + "protocols: [gamestream]\npairing: {enter: ['true']}\n")
+        for said, status, line, paired in cases:
+            pair = f"pairing:\n  pair: [sh, -c, 'echo {said}; exit {status}']\n  {line}\n"
+            attempt = pairing.pair("gamestream", host, peer(CLIENT + "protocols: [gamestream]\n" + pair))
+            assert attempt.paired is paired, (said, status, line)
+            assert attempt.words.startswith(said.partition(" {")[0])
 
 
 def test_what_a_description_says_that_it_cannot_do_is_not_asked_of_it(tmp_path: Path) -> None:

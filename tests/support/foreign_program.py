@@ -6,7 +6,7 @@
 Vices: ``liar`` says at once that it is ready, ``mute`` never says it, ``cannot`` ends with status 127, ``refuses`` says
 that it cannot, ``stubborn`` ignores SIGTERM, ``parent`` starts a daemon of its own, ``flood`` prints without end,
 ``escapes`` prints what a terminal obeys, ``lets-go`` ends with status 0 at once, ``deaf`` streams to the dead,
-``gives-up`` finds out only when somebody says hello that it cannot.
+``gives-up`` finds out only when somebody says hello that it cannot, ``particular`` fails where anything is missing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def host(address: str, port: int, vices: set[str]) -> None:
     say("done")
 
 
-def client(address: str, port: int, seconds: float) -> None:
+def client(address: str, port: int, seconds: float, vices: set[str]) -> None:
     """Count the packets of a stream for some seconds, saying hello all the while."""
     here = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     deadline, came, first = time.monotonic() + 60, time.monotonic(), 0.0
@@ -67,6 +67,9 @@ def client(address: str, port: int, seconds: float) -> None:
             count += 1
         if count and (time.monotonic() - came > SILENCE_S or time.monotonic() - first > seconds):
             say(f"received {count} frames, 0 corrupt")
+            if "particular" in vices:
+                say("some are missing")
+                sys.exit(1)
             return
     sys.exit(1)
 
@@ -105,5 +108,5 @@ if __name__ == "__main__":
     if role == "host":
         host(where, int(at), set(given))
     elif role == "client":
-        client(where, int(at), float(next((word for word in given if word[0].isdigit()), "2")))
+        client(where, int(at), float(next((word for word in given if word[0].isdigit()), "2")), set(given))
     os._exit(0)
