@@ -234,6 +234,10 @@ class Supervisor:
         address = f"unix:path={self._runtime / 'bus'}"
         argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--nosyslog", f"--address={address}"]
         self._services.append(self._children.start("dbus-daemon", argv, env))
+        # A WirePlumber that finds nobody at its address ends, and with it sound and pictures.
+        from punktfunk.desktop.starting import await_socket
+
+        await_socket(self._runtime / "bus", self._children, self._services[-1])
         return {"DBUS_SESSION_BUS_ADDRESS": address}
 
     def _make_output(self, request: messages.MakeOutput) -> None:

@@ -8,21 +8,21 @@ fewer channels gets it mixed down.
 from __future__ import annotations
 
 import shutil
-import socket
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from punktfunk.clock import monotonic_ns
 from punktfunk.desktop.children import Child, Children
-from punktfunk.errors import CapabilityError, DesktopError
+from punktfunk.desktop.pipewire.objects import PORT, arrival
+from punktfunk.desktop.starting import await_sign, await_socket
+from punktfunk.errors import CapabilityError
 
 SINK: Final = "punktfunk"
 """Name of the sink; what is played into it is recorded from ``punktfunk.monitor``."""
-_PICTURES: Final = ("pipewire", "wireplumber")
+_SERVER: Final = "pipewire"
+_MANAGER: Final = "wireplumber"
 _SOUND: Final = "pipewire-pulse"
-_START_LIMIT_S: Final = 5.0
 _QUANTUM: Final = 128
 """Frames a cycle of the graph: 2.7 ms at 48 kHz."""
 
@@ -70,20 +70,28 @@ def start_pipewire(
         (config / "punktfunk.conf").write_text(text)
     own = {**env, "XDG_CONFIG_HOME": str(runtime / "config"), "XDG_STATE_HOME": str(runtime / "state")}
     address = runtime / "pulse" / "native"
-    started = []
+    remote = runtime / "pipewire-0"
     with (runtime / "pipewire.log").open("wb") as log:
-        programs = [*zip(_PICTURES, (runtime / "pipewire-0", None), strict=True), (_SOUND, address)]
-        for program, answers in programs if sound else programs[:-1]:
-            started.append(children.start(program, [program], own, output=log))
-            if answers is not None:
-                _await_socket(program, answers, children, started[-1])
+
+        def start(program: str) -> Child:
+            return children.start(program, [program], own, output=log)
+
+        started = [start(_SERVER)]
+        await_socket(remote, children, started[-1])
+        started.append(start(_MANAGER))
+        _await_manager(remote, children, started[-1])
+        if sound:
+            started.append(start(_SOUND))
+            await_socket(address, children, started[-1])
     return started, f"unix:{address}" if sound else ""
 
 
 def require_pipewire(*, sound: bool = True) -> None:
     """Raise CapabilityError unless all of its programs are installed; without ``sound``, those for pictures."""
     missing = [
-        program for program in (*_PICTURES, *((_SOUND,) if sound else ())) if shutil.which(program) is None
+        program
+        for program in (_SERVER, _MANAGER, *((_SOUND,) if sound else ()))
+        if shutil.which(program) is None
     ]
     if missing:
         raise CapabilityError(
@@ -92,12 +100,11 @@ def require_pipewire(*, sound: bool = True) -> None:
         )
 
 
-def _await_socket(program: str, path: Path, children: Children, child: Child) -> None:
-    deadline = monotonic_ns() + round(_START_LIMIT_S * 1e9)
-    while monotonic_ns() < deadline and child.status is None:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return
-        time.sleep(0.01)
-        children.reap()
-    raise DesktopError(f"{program} did not come up", f"see {path.parent}")
+def _await_manager(remote: Path, children: Children, child: Child) -> None:
+    """Return once the session manager has given the sink its ports.
+
+    On PipeWire 0.3.65 a recording that is linked before stays without a sound, and so do all after it: the sink is
+    left suspended. A library that is too old to ask by leaves that to chance.
+    """
+    with suppress(CapabilityError), arrival(remote, PORT) as ports:
+        await_sign(ports.is_set, children, child, remote.parent)

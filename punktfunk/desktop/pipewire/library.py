@@ -111,13 +111,15 @@ class StreamEvents(ctypes.Structure):
     )
 
 
+OnGlobal = CFUNCTYPE(None, c_void_p, c_uint32, c_uint32, c_char_p, c_uint32, c_void_p)
+"""The number of a new object, what one may do with it, its kind and the version of that, and its properties."""
 OnGlobalRemove = CFUNCTYPE(None, c_void_p, c_uint32)
 
 
 class RegistryEvents(ctypes.Structure):
     """``struct pw_registry_events``, version 0."""
 
-    _fields_ = (("version", c_uint32), ("global_", c_void_p), ("global_remove", OnGlobalRemove))
+    _fields_ = (("version", c_uint32), ("global_", OnGlobal), ("global_remove", OnGlobalRemove))
 
 
 _GetRegistry = CFUNCTYPE(c_void_p, c_void_p, c_uint32, c_size_t)
