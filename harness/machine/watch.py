@@ -74,7 +74,7 @@ class Watch:
         self._cgroup = kernel.own_cgroup()
         self._readings: list[load.Reading] = []
         self._delay = kernel.RunDelay()
-        self._others = Others()
+        self._others = Others(cpus=self._cpus)
         self._late_s: list[float] = []
         self._before = self._after = self._count()
         self._over = threading.Event()
