@@ -41,6 +41,9 @@ from punktfunk.mgmt.interface import GameStreamSession as AskedFor
 from punktfunk.trust.store import PairedClient
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from punktfunk.desktop.backends import Backend
     from punktfunk.host.gamestream.session import GameStreamSession
 
 T = TypeVar("T")
@@ -105,10 +108,7 @@ class HostManagement(LiveHost):
 
     async def compositors(self) -> list[Compositor]:
         """Return what a back end that can run here is for; the default is what is streamed."""
-        from punktfunk.desktop.backends import BACKENDS, examine
-
-        findings = await asyncio.to_thread(examine, self._serving.state_dir)
-        usable = [backend for backend, found in zip(BACKENDS, findings, strict=True) if found.usable]
+        usable = await asyncio.to_thread(_usable_backends, self._serving.state_dir)
         pool, source = self._serving.desktop, self._serving.config.host.source
         streamed = [each for each in usable if not each.by_name_only][:1]
         if pool is not None and pool.backend is not None:
@@ -317,6 +317,13 @@ def _moonlight_client(client: PairedClient) -> MoonlightClient:
     return MoonlightClient(
         client.fingerprint, found.subject, found.not_before_unix, found.not_after_unix, client.name
     )
+
+
+def _usable_backends(state_dir: Path) -> list[Backend]:
+    """Return what can run here, in any thread: a host that streams no desktop loads them now."""
+    from punktfunk.desktop.backends import BACKENDS, examine
+
+    return [backend for backend, found in zip(BACKENDS, examine(state_dir), strict=True) if found.usable]
 
 
 def program_version() -> str:
