@@ -16,11 +16,10 @@ import pytest
 
 from harness.network import leftovers
 from harness.network.registry import FOLDER_VARIABLE, NAME_PREFIX, RUN_VARIABLE, namespace_folder
-from punktfunk.errors import LinkUnverifiedError
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-REFUSED = LinkUnverifiedError.exit_code
+REFUSED = "link not verified: "
 VICTIMS = ("runner", "host", "client", "pump")
 
 SCENARIO = """\
@@ -79,8 +78,11 @@ def start_until(
                 return runner, pids
             assert time.monotonic() < deadline, f"{number}: no {victim} after 120 s"
             time.sleep(0.01)
-        # A machine without time for a link is refused before anybody streams over it: another start.
-        assert runner.returncode == REFUSED, f"{number}: the runner ended before {victim} began"
+        # A machine without time for a link is refused before anybody streams over it, and nothing else: another start.
+        reasons = [json.loads(file.read_text())["reason"] for file in out.glob("*/*/case.json")]
+        refused = [reason.startswith(REFUSED) for reason in reasons]
+        assert refused, f"{number}: the runner ended without a result before {victim} began"
+        assert all(refused), f"{number}: the runner ended before {victim} began: {reasons}"
         assert time.monotonic() < deadline, f"{number}: no link was as asked for 120 s"
 
 
