@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.dissect.second_opinion import Opinion
     from harness.dissect.streams import Stream
     from punktfunk.rich_terminal import Console
+    from punktfunk.units import Duration
 
 
 def register(app: typer.Typer) -> None:
@@ -174,24 +175,26 @@ def _reorder_window_ns(text: str, path: Path) -> int:
     from harness.dissect.receiver import REORDER_WINDOW_NS
     from punktfunk.units import Duration
 
-    said = text or _reorder_window_of(path.with_name("spec.json"))
-    window = Duration.parse(said) if said else Duration(REORDER_WINDOW_NS)
+    window = Duration.parse(text) if text else _reorder_window_of(path.with_name("spec.json"))
+    if window is None:
+        return REORDER_WINDOW_NS
     if window.ns > _LONGEST_WINDOW_NS:
         raise UsageError(f"no receiver waits {window}", "give at most 60 s; clients wait 20 ms")
     return window.ns
 
 
-def _reorder_window_of(file: Path) -> str:
-    """Return what the case of a folder says; "" where there is none that says it, or no case."""
+def _reorder_window_of(file: Path) -> Duration | None:
+    """Return what the case of a folder says; None where there is none that says it, or no case."""
     import json
 
     from punktfunk.regular_file import read_regular
+    from punktfunk.units import Duration
 
     try:
         said = json.loads(read_regular(file, _MAX_SPEC_BYTES))["spec"]["stream"]["reorder_window"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return str(said)
+        return Duration.parse(said) if isinstance(said, str) else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):  # a text that is no time, too
+        return None
 
 
 def _chosen(survey: Survey, number: int | None) -> Stream:

@@ -134,8 +134,9 @@ def test_a_receiver_that_waits_longer_has_late_packets_in_time(tmp_path: Path, r
     assert (code, "3 complete (3 decodable), 0 too late, 0 lost" in said) == (0, True), said
     # A capture in the folder of a case has the window of that case.
     path = path.rename(tmp_path / "client.pcapng")
-    for spec, complete in (({"stream": {"reorder_window": "100 ms"}}, 3), ({"stream": {}}, 2), ([], 2)):
-        (tmp_path / "spec.json").write_text(json.dumps({"spec": spec}))
+    windows = [({"reorder_window": said}, 2) for said in ("soon", ["100 ms"], "\x1b[2J" * 100_000, None)]
+    for stream, complete in (({"reorder_window": "100 ms"}, 3), *windows, ({}, 2), ([], 2)):
+        (tmp_path / "spec.json").write_text(json.dumps({"spec": {"stream": stream}}))
         code, said = run(path)
         assert (code, f"{complete} complete (" in said) == (0, True), said
     for wrong, words in (("2 min", "no receiver waits 2 min"), ("soon", "'soon' is not a duration")):
