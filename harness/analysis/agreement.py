@@ -120,22 +120,30 @@ class Judged:
         return cls(**{field.name: np.array([cell[field.name] for cell in cells]) for field in fields(cls)})
 
 
-def sweep_check(cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR) -> Check | None:
-    """Return the verdict of a whole sweep; None when no case has a theory."""
+def sweep_check(
+    cases: Sequence[CaseResult], fwer: float = FAMILY_WISE_ERROR, *, family: int = 0
+) -> Check | None:
+    """Return the verdict of a whole sweep; None when no case has a theory. ``family`` as in :func:`judged_check`."""
     judged = [case for case in cases if "p_value" in case.theory]
     found = Judged.of([case.theory for case in judged])
-    return judged_check(found, lambda cell: judged[cell].id, fwer)
+    return judged_check(found, lambda cell: judged[cell].id, fwer, family=family)
 
 
 def judged_check(
-    cells: Judged, name_of: Callable[[int], str], fwer: float = FAMILY_WISE_ERROR
+    cells: Judged, name_of: Callable[[int], str], fwer: float = FAMILY_WISE_ERROR, *, family: int = 0
 ) -> Check | None:
-    """Return the verdict of a whole sweep, of which ``name_of`` tells the cells; None where there is none."""
-    if not cells.p_value.size:
+    """Return the verdict of a whole sweep, of which ``name_of`` tells the cells; None where there is none.
+
+    ``family`` is the number of cells from which these were chosen for what they showed. The farthest of 100,000 is
+    as far as that by chance, and must not fail when it is run again by itself.
+    """
+    count = cells.p_value.size
+    if not count:
         return None
-    adjusted = np.array(holm(cells.p_value))
+    family = max(family, count)
+    adjusted = np.array(holm(np.append(cells.p_value, np.ones(family - count)))[:count])
     off = [int(cell) for cell in np.argsort(adjusted, kind="stable") if adjusted[cell] <= fwer]
-    caught = power_of(cells, fwer)
+    caught = power_of(cells, fwer, family=family)
     detail = (
         f"one recovery shard too few would be caught with probability {_chance(caught)}"
         if caught > 0.01
@@ -151,10 +159,11 @@ def judged_check(
             + (f"; and {len(off) - 10} more" if len(off) > 10 else "")
             + f"; {detail}"
         )
+    of_all = f"{count} of {family}" if family > count else f"{count}"
     return Check(
         name="recovery agrees with theory",
         passed=not off,
-        expected=f"every Holm-adjusted p above {fwer:g} over {adjusted.size} cells",
+        expected=f"every Holm-adjusted p above {fwer:g} over {of_all} cells",
         measured=f"smallest adjusted p {adjusted.min():.2g}, {len(off)} cells off",
         detail=detail,
     )
@@ -168,9 +177,9 @@ def power_one_short(cells: Sequence[Mapping[str, float]], fwer: float = FAMILY_W
     return power_of(Judged.of(cells), fwer)
 
 
-def power_of(cells: Judged, fwer: float) -> float:
-    """Return the same of cells as arrays."""
-    reach = -float(special.ndtri(fwer / 2 / max(1, cells.expected.size)))
+def power_of(cells: Judged, fwer: float, *, family: int = 0) -> float:
+    """Return the same of cells as arrays, which may be some of a larger ``family``."""
+    reach = -float(special.ndtri(fwer / 2 / max(1, family, cells.expected.size)))
     gap, other = cells.expected - cells.one_short, cells.one_short_sd
     spread = np.where(other > 0, other, 1.0)
     low, high = (gap - reach * cells.sd) / spread, (gap + reach * cells.sd) / spread

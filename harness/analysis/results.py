@@ -288,5 +288,10 @@ def _upgrade(document: dict[str, Any], file: Path) -> None:
 
 def group_of(case: CaseResult) -> str:
     """Return the part of a case's id that names its scenario and layer."""
-    before, equals, _ = case.id.partition("=")
+    return group_of_name(case.id)
+
+
+def group_of_name(name: str) -> str:
+    """Return the same of a case's id alone."""
+    before, equals, _ = name.partition("=")
     return before.rpartition(".")[0] if equals else before

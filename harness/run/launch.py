@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from harness.analysis.results import group_of_name
 from harness.network import leftovers
 from harness.report import summary
 from harness.report.text import clock
@@ -98,7 +100,16 @@ def run(request: Request) -> int:
             request.out, list(dict.fromkeys(layer.scenario for layer in cases.layers)), plan
         )
         leftovers.clean()  # of earlier runs that were killed
-        outcome = _run(cases, folder, request, backend, jobs=jobs, resume=earlier is not None, there=there)
+        outcome = _run(
+            cases,
+            folder,
+            request,
+            backend,
+            jobs=jobs,
+            resume=earlier is not None,
+            there=there,
+            families=_families(cases) if plan.cases else None,
+        )
     return _conclude(outcome, folder, charts=request.charts)
 
 
@@ -111,6 +122,7 @@ def _run(
     jobs: int,
     resume: bool,
     there: Elsewhere | None,
+    families: Mapping[str, int] | None,
 ) -> runner.Outcome:
     reporter = progress.reporter(plain=request.plain)
     if len(cases) > many.EACH_UP_TO:
@@ -135,7 +147,13 @@ def _run(
         command=request.command,
         resume=resume,
         elsewhere=there,
+        families=families,
     )
+
+
+def _families(cases: Cases) -> dict[str, int]:
+    """Return how many cases each layer has in its file, however few of them were chosen."""
+    return {group_of_name(layer.id_of(0)): len(layer) for layer in cases.layers if len(layer)}
 
 
 def _cases(plan: RunPlan) -> Cases:

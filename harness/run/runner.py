@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,11 +58,13 @@ def run_cases(
     command: str = "",
     resume: bool = False,
     elsewhere: Elsewhere | None = None,
+    families: Mapping[str, int] | None = None,
 ) -> Outcome:
     """Run ``cases``, here or ``elsewhere``, and return their results in the order of the scenario.
 
     Each case's result is on disk before the next is reported. SIGINT and SIGTERM end the run with what it
     has (``interrupted``); a folder that cannot be written ends it, too (``trouble``). Never raises for a case.
+    ``families`` as in :func:`harness.run.verdict.agreement_checks`.
     """
     loading.ready()
     began = time.monotonic()
@@ -137,6 +139,7 @@ def run_cases(
         interrupted=outcome.interrupted or outcome.trouble is not None,
         strict=strict,
         optional={case.id for case in cases if case.spec.optional},
+        families=families or {},
     )
     return outcome
 

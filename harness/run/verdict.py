@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from harness.analysis import agreement, compare
 from harness.analysis.results import NOT_JUDGED, CaseResult, Check, RunResult, Status, group_of
@@ -20,12 +21,13 @@ def conclude(
     interrupted: bool = False,
     strict: bool = False,
     optional: Collection[str] = (),
+    families: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Add the checks over the whole run, its notes and its verdict.
 
     With ``strict`` a case that this machine cannot run fails the run, unless its id is ``optional``.
     """
-    run.checks += agreement_checks(run.cases)
+    run.checks += agreement_checks(run.cases, families)
     for members in _groups(run.cases).values():
         run.checks += compare.interleaved_checks(members)
     run.notes += _digests(run.cases)
@@ -35,11 +37,16 @@ def conclude(
     run.verdict = _verdict(run, interrupted=interrupted, needed=strict, optional=optional)
 
 
-def agreement_checks(cases: Sequence[CaseResult]) -> list[Check]:
-    """Compare each scenario's layer with theory as a whole, so that more cells make no false alarm likelier."""
+def agreement_checks(
+    cases: Sequence[CaseResult], families: Mapping[str, int] = MappingProxyType({})
+) -> list[Check]:
+    """Compare each scenario's layer with theory as a whole, so that more cells make no false alarm likelier.
+
+    ``families`` has the cells of a layer from which single ones were chosen by name, as a report names its worst.
+    """
     checks = []
     for name, members in _groups(cases).items():
-        check = agreement.sweep_check(members)
+        check = agreement.sweep_check(members, family=families.get(name, 0))
         if check is not None:
             replays = [
                 f"replay: {case.replay}"

@@ -41,6 +41,26 @@ def test_a_codec_one_recovery_shard_short_is_caught_and_the_cell_is_named(one_ca
     assert short.id in check.detail
 
 
+def test_a_cell_that_was_chosen_for_its_distance_is_judged_as_one_of_those_it_was_chosen_from(
+    one_case: Any,
+) -> None:
+    """A replay has the verdict of the sweep: what passed there passes alone, and what failed fails."""
+    cells = [
+        one_case("sim", {"n": n}, seed=n, link={"loss": {"kind": "independent", "p": 0.1}}) for n in range(50)
+    ]
+    for p_value, passes in ((3e-5, True), (1e-6, False)):
+        for cell in cells:
+            cell.theory["p_value"] = 0.5
+        cells[7].theory["p_value"] = p_value
+        whole, again = agreement.sweep_check(cells), agreement.sweep_check([cells[7]], family=50)
+        assert whole is not None
+        assert again is not None
+        assert whole.passed is again.passed is passes
+        assert again.measured == whole.measured
+        assert again.expected.endswith("over 1 of 50 cells")
+    assert agreement.sweep_check([cells[7]], family=0) == agreement.sweep_check([cells[7]], family=1)
+
+
 def test_chance_fails_a_true_sweep_no_more_often_than_it_promises() -> None:
     """Cells drawn from theory itself: at a family-wise error of 5 %, some 5 % of sweeps fail."""
     import numpy as np

@@ -65,5 +65,8 @@ def test_the_worst_cells_are_of_different_corners_and_their_commands_give_the_sa
         assert words[:4] == ["python", "-m", "harness", "run"]
         assert main([*words[3:], "--no-charts", "--out", f"again{turn}"]) == 0
         (run,) = (tmp_path / f"again{turn}").iterdir()
-        (case,) = runs.load(run)[0].cases
+        found = runs.load(run)[0]
+        (case,) = found.cases
         assert case.digest == digests[case.id]
+        (check,) = found.checks
+        assert check.expected.endswith("over 1 of 48 cells"), "chosen for what it showed"
