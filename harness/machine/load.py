@@ -135,6 +135,12 @@ def busy_seconds(stat: str, cpus: set[int]) -> float:
     return ticks / TICKS_PER_S
 
 
+def cpus_in(stat: str) -> set[int]:
+    """Return the numbers of all CPUs in the text of ``/proc/stat``."""
+    names = (line.partition(" ")[0] for line in stat.splitlines())
+    return {int(name[3:]) for name in names if name.startswith("cpu") and name[3:].isdigit()}
+
+
 class Reader:
     """Take readings of this process's CPUs and of its tree."""
 

@@ -40,7 +40,6 @@ class _Process:
     """Its own CPU time and that of the children that it has waited for."""
     parent: int = 0
     policy: int = os.SCHED_OTHER
-    cpu: int = 0
     name: str = ""
     yields: bool = False
     """Whether it yielded the CPU to us when it last used one."""
@@ -58,9 +57,7 @@ class Others:
     priority: Priority | None = None
     """By which it is told who yields to us; None: of this process."""
     yielding_s: float = 0.0
-    """CPU time so far of those that yield to us on our CPUs, children included that they have waited for."""
-    cpus: Collection[int] | None = None
-    """Those that count for ``yielding_s``: a process used the one on which it was seen last. None: all."""
+    """CPU time so far of those that yield to us, of the children included that they have waited for."""
     _running: dict[int, _Process] = field(default_factory=dict)
     _ended: dict[tuple[str, bool], float] = field(default_factory=dict)
     _read: bool = False
@@ -95,8 +92,7 @@ class Others:
         for pid, seconds in gained.items():
             if seconds > 0:
                 seen[pid].yields = self.priority.yields(pid, seen[pid].policy)
-                here = self.cpus is None or seen[pid].cpu in self.cpus
-                self.yielding_s += seconds if seen[pid].yields and here else 0.0
+                self.yielding_s += seconds if seen[pid].yields else 0.0
 
     def _look(self, pid: int, known: _Process | None) -> _Process | None:
         try:
@@ -105,8 +101,7 @@ class Others:
             return None
         head, _, tail = text.rpartition(")")
         fields = tail.split()
-        # proc(5), counted from the field after the name: 1 ppid, 11 to 14 the times, 19 the start, 36 the CPU that it
-        # ran on last, 38 the policy.
+        # proc(5), counted from the field after the name: 1 ppid, 11 to 14 the times, 19 the start, 38 the policy.
         start, now_s = int(fields[19]), sum(map(int, fields[11:13])) / TICKS_PER_S
         if known is None or known.start != start:
             known = _Process(start, 0.0 if self._read else now_s, head.partition("(")[2])
@@ -114,7 +109,7 @@ class Others:
         known.tree_s = now_s + sum(map(int, fields[13:15])) / TICKS_PER_S
         known.parent = int(fields[1])
         if len(fields) > 38:
-            known.cpu, known.policy = int(fields[36]), int(fields[38])
+            known.policy = int(fields[38])
         if not known.name and known.used_s > 0:
             known.name = self._name(pid, known.comm)
         return known

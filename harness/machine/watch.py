@@ -55,6 +55,8 @@ class _Counts:
     """What the kernel has counted so far."""
 
     steal_s: float
+    elsewhere_s: float
+    """CPU time of the CPUs that this process may not use."""
     pressure_s: float | None
     cgroup_pressure_s: float | None
     throttled_s: float | None
@@ -74,7 +76,7 @@ class Watch:
         self._cgroup = kernel.own_cgroup()
         self._readings: list[load.Reading] = []
         self._delay = kernel.RunDelay()
-        self._others = Others(cpus=self._cpus)
+        self._others = Others()
         self._late_s: list[float] = []
         self._before = self._after = self._count()
         self._over = threading.Event()
@@ -107,7 +109,7 @@ class Watch:
             cpus=self._reader.cpus,
             others=shares.average,
             others_worst=shares.worst,
-            yielding=min(shares.average, self._others.yielding_s / total),
+            yielding=min(shares.average, self._yielding_s() / total),
             own=min(1.0, (last.own_s - first.own_s) / total),
             steal=max(0.0, self._after.steal_s - self._before.steal_s) / total,
             pressure=_share(self._before.pressure_s, self._after.pressure_s, seconds),
@@ -149,10 +151,16 @@ class Watch:
         if others:
             self._others.read(own)
 
+    def _yielding_s(self) -> float:
+        """Return what yields took of our CPUs for certain: of those that we may not use it may have taken all."""
+        return max(0.0, self._others.yielding_s - (self._after.elsewhere_s - self._before.elsewhere_s))
+
     def _count(self) -> _Counts:
         cgroup = self._cgroup
+        stat = Path("/proc/stat").read_text()
         return _Counts(
-            kernel.steal_s(Path("/proc/stat").read_text(), self._cpus),
+            kernel.steal_s(stat, self._cpus),
+            load.busy_seconds(stat, load.cpus_in(stat) - self._cpus),
             kernel.stalled_s(Path("/proc/pressure/cpu")),
             kernel.stalled_s(cgroup / "cpu.pressure") if cgroup else None,
             kernel.throttled_s(cgroup / "cpu.stat") if cgroup else None,

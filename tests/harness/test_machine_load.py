@@ -63,6 +63,7 @@ def test_only_cpus_that_may_be_used_count_and_interrupts_are_nobodys() -> None:
     stat = "cpu 9 9 9 9 9 9 9 9\ncpu0 100 10 30 5000 70 1000 1000 60 0 0\ncpu1 1 0 0 0 0 0 0 0\nintr 5\n"
     assert busy_seconds(stat, {0}) == pytest.approx(200 * TICK_S)
     assert busy_seconds(stat, {0, 1}) == pytest.approx(201 * TICK_S)
+    assert machine.cpus_in(stat) == {0, 1}
 
 
 class FakeProc:

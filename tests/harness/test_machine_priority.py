@@ -141,25 +141,9 @@ def stat(
     cpu: int = 0,
 ) -> None:
     times = [*["0"] * 9, str(own), "0", str(children), "0", *["0"] * 4, "3"]
-    fields = ["R", str(parent), *times, *["0"] * 16, str(cpu), "0", str(policy)]
+    fields = ["R", str(parent), *times, *["0"] * 18, str(policy)]
     (proc / str(pid)).mkdir(exist_ok=True)
     (proc / str(pid) / "stat").write_text(f"{pid} (cc1) {' '.join(fields)}")
-
-
-def test_idle_work_on_cpus_that_we_may_not_use_is_not_taken_from_what_others_took_of_ours(
-    machine: FakeMachine,
-) -> None:
-    """Confined to one CPU beside a loop, a run was called quiet for the idle build on the other one."""
-    proc = machine.proc
-    for pid in ("self", "5", "6"):
-        machine.put(pid, "/work")
-    others = Others(proc, Priority(proc, idle=False), cpus={0})
-    for ticks in (0, 50):
-        stat(proc, 5, 1, own=ticks, cpu=0)
-        stat(proc, 6, 1, own=ticks, cpu=1)
-        others.read(())
-    assert others.yielding_s == pytest.approx(50 * TICK_S)
-    assert all(user.yields for user in others.most(2)), "yet both yield"
 
 
 def test_time_of_children_that_began_and_ended_unseen_yields_with_their_parent(machine: FakeMachine) -> None:

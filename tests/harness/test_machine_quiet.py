@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,24 @@ def one_cpu() -> Iterator[int]:
     os.sched_setaffinity(0, {cpu})
     yield cpu
     os.sched_setaffinity(0, before)
+
+
+def test_idle_work_on_cpus_that_we_may_not_use_excuses_nobody_on_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Confined to one CPU beside a loop, a run was called quiet for the idle build on the other one."""
+    watch = Watch()
+    elsewhere = iter([100.0, 101.5])
+
+    def count(watching: Watch) -> object:
+        return replace(watch._before, elsewhere_s=next(elsewhere))
+
+    monkeypatch.setattr(Watch, "_count", count)
+    with watch:
+        pass
+    for yielding_s, certain_s in ((0.0, 0.0), (1.2, 0.0), (2.0, 0.5)):
+        watch._others.yielding_s = yielding_s
+        assert watch._yielding_s() == pytest.approx(certain_s)
 
 
 def test_a_stranger_that_spins_beside_us_is_found_out_and_named_and_a_child_of_ours_is_not(
