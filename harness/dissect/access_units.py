@@ -11,6 +11,9 @@ from harness.dissect.streams import Stream
 
 MAX_KEPT_BYTES: Final = 256 << 20
 """Of a capture's packets of video: some minutes of a stream of 10 Mbit/s. Later ones are counted, not kept."""
+MAX_FEC_BYTES: Final = 4 << 30
+"""Of the shards of all blocks that FEC is asked about, four seconds of CPU time. A stream has little more than what is
+kept of it; a packet of a few bytes may say that its block has 80 MB."""
 
 
 @dataclass(slots=True)
@@ -19,12 +22,12 @@ class Rebuilt:
 
     units: dict[int, bytes] = field(default_factory=dict)
     """Whole access units by their frames' numbers, in that order."""
-    repaired: int = 0
-    """Of them, those that the core's FEC had to give a part of."""
     agreeing: int = 0
     """Recovery packets that are what FEC makes of the data."""
     contradicting: int = 0
     """Recovery packets that are not."""
+    left_out: int = 0
+    """Frames beyond :data:`MAX_FEC_BYTES`."""
 
 
 class VideoPackets:
@@ -52,14 +55,23 @@ class VideoPackets:
 
     def rebuild(self, stream: Stream) -> Rebuilt:
         """Put the frames of a stream together, by the core's FEC where data is missing."""
-        found = Rebuilt()
+        found, worked = Rebuilt(), 0
         for place in sorted(place for place in self._frames if place[0] == stream.number):
             packets = self._frames[place]
+            worked += _fec_bytes(stream, place[1])
+            if worked > MAX_FEC_BYTES:
+                found.left_out += 1
+                continue
             blocks = packets.blocks(stream)
             found.agreeing += sum(block.agreeing for block in blocks.values())
             found.contradicting += sum(block.contradicting for block in blocks.values())
             unit = packets.access_unit(stream, blocks)
             if unit is not None:
                 found.units[place[1]] = unit
-                found.repaired += any(block.rebuilt for block in blocks.values())
         return found
+
+
+def _fec_bytes(stream: Stream, frame: int) -> int:
+    """Return the bytes of all shards of a frame's blocks, those that FEC makes to compare them included."""
+    blocks = stream.frames[frame].found.values() if frame in stream.frames else ()
+    return sum(block.k + block.m for block in blocks if len(block.came) >= block.k) * stream.shard_bytes

@@ -33,6 +33,8 @@ DEATH_S: Final = 45.0 * PATIENCE
 """How long an end may take to notice that the other one is dead: QUIC gives up after 30 s where nobody says less."""
 _SILENT_S: Final = 2.0
 _POLL_S: Final = 0.1
+_LAST_STATUS: Final = 128
+"""Of a program's own end; above it stand signals."""
 _IMPOSSIBLE_S: Final = 10.0 * PATIENCE
 """How long a client is watched that was sent to a host that is not there."""
 _GIVES_UP_S: Final = 30.0 * PATIENCE
@@ -220,10 +222,15 @@ def _left(deadline: float) -> float:
 
 
 def fails(peer: LivePeer, spec: Session) -> bool:
-    """End a peer; return whether its exit status is a failure, which that of frames lost on a link with loss is not."""
-    if not peer.stop():
+    """End a peer; return whether its exit status is a failure, which that of frames lost on a link with loss is not.
+
+    Death by a signal always is: whatever it said before, it did not end by its own strictness.
+    """
+    status = peer.stop()
+    if not status:
         return False
-    return not (isinstance(peer, CommandPeer) and peer.says_incomplete() and not lossless(spec))
+    strict = isinstance(peer, CommandPeer) and 0 < status <= _LAST_STATUS and peer.says_incomplete()
+    return not strict or lossless(spec)
 
 
 def observe(

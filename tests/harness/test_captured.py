@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.analysis.results import CaseResult, Check, Ledger, PeerResult, Status
-from harness.run import captured
+from harness.dissect import access_units, frames, streams
+from harness.dissect.wires import Kind
+from harness.peers.command import CommandPeer
+from harness.run import captured, outside
 from harness.scenario.foreign import PeerDescription
 from harness.scenario.model import Session
 from punktfunk import key_log
@@ -131,6 +134,64 @@ def test_a_host_whose_recovery_packets_are_wrong_fails(tmp_path: Path) -> None:
     assert not checks[RIGHT].passed
     assert checks[RIGHT].measured == "1 of 8 wrong"
     assert checks[WHOLE].passed, "its data came"
+
+
+def test_what_is_too_much_to_put_together_is_left_out_and_said(
+    card: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = list(WIRES["punktfunk/1"](card).packets())
+    result, _ = judged(tmp_path, sent)
+    assert "left out" not in result.outside["wire"]
+    with monkeypatch.context() as less:
+        less.setattr(access_units, "_fec_bytes", lambda _stream, _frame: 1)
+        less.setattr(access_units, "MAX_FEC_BYTES", 1)
+        result, checks = judged(tmp_path, sent)
+    assert result.outside["wire"]["left out"].startswith("0 packets and 5 frames, which were counted")
+    assert result.outside["wire"]["frames"].startswith("6 seen, 6 whole")
+    assert (tmp_path / captured.VIDEO_NAME).read_bytes() == card[0]
+    assert checks[RIGHT].passed
+    monkeypatch.setattr(access_units, "MAX_KEPT_BYTES", 0)
+    result, _ = judged(tmp_path, sent)
+    assert result.outside["wire"]["left out"].startswith(f"{len(sent)} packets and 0 frames")
+
+
+def test_a_packet_that_says_that_its_frame_is_much_work_counts_as_that() -> None:
+    """One data packet, and a header that says there are tens of thousands of recovery packets to compare."""
+    stream = streams.Stream(1, ("::1", 1), ("::1", 2), Kind.PLAIN, shard_bytes=1200, scheme=1)
+    for number, came in ((5, 0), (6, 1)):
+        stream.frames[number] = frames.Frame(number, 1, 1200)
+        stream.frames[number].add(frames.Shard(number, 0, 1, came, 2 - number % 2, 65_000, 1200), 0)
+    assert access_units._fec_bytes(stream, 5) == 65_001 * 1200
+    assert access_units._fec_bytes(stream, 6) == 0, "too little of it came for any work"
+    assert access_units._fec_bytes(stream, 7) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "loss", "failed"),
+    [
+        (0, False, "8 %", False),
+        (1, True, "8 %", False),
+        (1, False, "8 %", True),
+        (1, True, "0 %", True),
+        (139, True, "8 %", True),
+    ],
+)
+def test_a_strict_client_fails_by_its_own_strictness_alone_and_not_by_a_signal(
+    status: int, said: bool, loss: str, failed: bool
+) -> None:
+    class Ended(CommandPeer):
+        """One that has ended by itself."""
+
+        def __init__(self) -> None:
+            pass
+
+        def stop(self) -> int:
+            return status
+
+        def says_incomplete(self) -> bool:
+            return said
+
+    assert outside.fails(Ended(), spec(link={"backend": "tun", "down": {"loss": loss}})) is failed
 
 
 def test_pictures_of_another_size_than_was_asked_for_fail(card: list[bytes], tmp_path: Path) -> None:
