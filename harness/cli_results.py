@@ -45,7 +45,16 @@ def compare(
     """Show what moved between two runs, with intervals, and whether to believe it. Exit 3 for a regression."""
     from harness.analysis import compare as comparing
 
-    found = comparing.compare(_load(a, out, each=True), _load(b, out, each=True))
+    before, now = _load(a, out), _load(b, out)
+    if before[0].table is not None or now[0].table is not None:
+        from harness.analysis import compare_tables
+        from harness.report import tables_text
+
+        cells = compare_tables.compare(before, now)
+        for line in tables_text.lines(cells):
+            say(line)
+        raise typer.Exit(cells.exit_code)
+    found = comparing.compare(before, now)
     say(comparing.text(found).rstrip("\n"))
     raise typer.Exit(found.exit_code)
 
@@ -171,7 +180,7 @@ def archive(
     from harness.analysis import dataset
 
     for name in runs_:
-        result, folder = _load(name, out, each=True)
+        result, folder = _load(name, out)
         count = dataset.archive(result, folder, to, frames=frames)
         say(f"{to}: {count} cases of {result.run_id}")
 
@@ -226,10 +235,11 @@ def export(
     """Write a run as one file to be sent to somebody: results and frame records, no logs and captures."""
     from harness.analysis import exchange
 
-    result, folder = _load(run, out, each=True)
+    result, folder = _load(run, out)
     target = file or Path(folder.name + exchange.SUFFIX)
     count = exchange.export(result, folder, target)
-    say(f"{target}: {len(result.cases)} cases, frame records of {count}")
+    rows = f"a table of {result.table.asked} cases, " if result.table is not None else ""
+    say(f"{target}: {rows}{len(result.cases)} cases, frame records of {count}")
 
 
 def import_(

@@ -128,12 +128,18 @@ def gated(case: CaseResult) -> dict[str, float]:
     return {
         name: metric.value
         for name, metric in case.metrics.items()
-        if metric.value is not None
-        and name in METRICS
+        if metric.value is not None and is_gated(name)
+    }
+
+
+def is_gated(name: str) -> bool:
+    """Return whether a baseline gates a figure of a simulated case."""
+    return (
+        name in METRICS
         and METRICS[name].deterministic
         and (METRICS[name].group in _GROUPS or name in _LATENCIES)
         and not name.endswith(("_p95", "_p999"))
-    }
+    )
 
 
 def compare(run: RunResult, baseline: Baseline) -> list[Move]:

@@ -66,21 +66,7 @@ def read_part(path: Path, names: Sequence[str] | None = None, rows: Any = None) 
     import pyarrow.parquet as pq
 
     with _opened(path) as file:
-        schema, said = file.schema_arrow, file.metadata
-        known = None if names is None else [name for name in names if name in schema.names]
-        version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
-        if version > SCHEMA_VERSION:
-            raise LaterVersionError(
-                f"{path} has schema version {version}; this version of the harness reads {SCHEMA_VERSION}",
-                "read it with the version that wrote it or a later one, or run the scenario again",
-            )
-        if version < 1:
-            raise ResultsError(f"{path} is no table of cases", "start a new run with the scenario files")
-        if said.num_rows > MAX_ROWS:
-            raise _too_much(path, f"{said.num_rows:,} rows", f"{MAX_ROWS:,}")
-        unpacked = sum(said.row_group(at).total_byte_size for at in range(said.num_row_groups))
-        if unpacked > MAX_READ_BYTES:
-            raise _too_much(path, f"{unpacked >> 20:,} MiB unpacked", f"{MAX_READ_BYTES >> 20:,} MiB")
+        known = None if names is None else [name for name in names if name in file.schema_arrow.names]
         if rows is None:
             # Without a filter there is no need of a data set, whose discovery takes longer than a part's rows.
             return file.read(columns=known)
@@ -88,6 +74,39 @@ def read_part(path: Path, names: Sequence[str] | None = None, rows: Any = None) 
         return pq.read_table(path, columns=known, filters=rows)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def batches(folder: Path, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Yield some columns of a run's rows, at most so many rows at a time; what no row has is missing.
+
+    A case comes once, also where a run was killed while its parts became one file. Raises ResultsError as
+    :func:`read_part` does.
+    """
+    import pyarrow as pa
+
+    parts = part_files(folder)
+    if len(parts) > 1 and parts[0].name == WHOLE:
+        yield from _each_once(parts, names, rows)
+        return
+    for part in parts:
+        with _opened(part) as file:
+            known = [name for name in names if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=rows, columns=known):
+                yield pa.Table.from_batches([batch])
+
+
+def _each_once(parts: Sequence[Path], names: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    import numpy as np
+    import pyarrow as pa
+
+    seen = np.empty(0, dtype=np.int64)
+    for part in parts:
+        table = read_part(part, list(dict.fromkeys(["place", *names])))
+        places = table.column("place").to_numpy()
+        new = ~np.isin(places, seen)
+        seen = np.union1d(seen, places)
+        kept = table.filter(pa.array(new)).select([name for name in names if name in table.column_names])
+        yield from (kept.slice(first, rows) for first in range(0, kept.num_rows, rows))
 
 
 def schema_of(parts: Sequence[Path]) -> pa.Schema:
@@ -115,11 +134,30 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         if size > MAX_FILE_BYTES:
             raise _too_much(path, f"{size >> 20:,} MiB", f"{MAX_FILE_BYTES >> 20:,} MiB")
         with pq.ParquetFile(path) as file:
-            if file.metadata.num_columns > MAX_COLUMNS:
-                raise _too_much(path, f"{file.metadata.num_columns:,} columns", f"{MAX_COLUMNS:,}")
+            _check(path, file)
             yield file
     except (OSError, pa.ArrowException, ValueError) as error:
         raise _unreadable(path, error) from error
+
+
+def _check(path: Path, file: pq.ParquetFile) -> None:
+    """Raise ResultsError for what is no file of rows, of a later version, or more than any run has."""
+    said = file.metadata
+    if said.num_columns > MAX_COLUMNS:
+        raise _too_much(path, f"{said.num_columns:,} columns", f"{MAX_COLUMNS:,}")
+    version = int((file.schema_arrow.metadata or {}).get(VERSION_KEY, b"0"))
+    if version > SCHEMA_VERSION:
+        raise LaterVersionError(
+            f"{path} has schema version {version}; this version of the harness reads {SCHEMA_VERSION}",
+            "read it with the version that wrote it or a later one, or run the scenario again",
+        )
+    if version < 1:
+        raise ResultsError(f"{path} is no table of cases", "start a new run with the scenario files")
+    if said.num_rows > MAX_ROWS:
+        raise _too_much(path, f"{said.num_rows:,} rows", f"{MAX_ROWS:,}")
+    unpacked = sum(said.row_group(at).total_byte_size for at in range(said.num_row_groups))
+    if unpacked > MAX_READ_BYTES:
+        raise _too_much(path, f"{unpacked >> 20:,} MiB unpacked", f"{MAX_READ_BYTES >> 20:,} MiB")
 
 
 def _unreadable(path: Path, error: Exception) -> ResultsError:

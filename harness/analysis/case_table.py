@@ -37,6 +37,9 @@ _PLAIN: Final = (
     "duration_s",
 )
 _LAYER: Final = "layer"
+COLUMNS: Final = frozenset({"place", _LAYER, *_PLAIN, "checks", "repeated", "failed_checks", "unbalanced"})
+"""Columns that do not begin with one of :data:`PREFIXES`."""
+PREFIXES: Final = (AXIS, METRIC, THEORY)
 
 
 def to_table(rows: Iterable[tuple[int, str, CaseResult]]) -> pa.Table:

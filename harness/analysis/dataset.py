@@ -19,13 +19,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from harness.analysis import records, runs, tabulate
+from harness.analysis.case_source import TableSource
 from harness.analysis.results import RunResult
 from harness.analysis.tables import TABLES, Cases
 from punktfunk.errors import LaterVersionError, ResultsError
@@ -57,15 +58,42 @@ def archive(run: RunResult, folder: Path, root: Path, *, frames: bool = False) -
     """
     _make(root)
     machine = printable(str(run.environment.get("machine_class") or _UNKNOWN))
+    name = file_name(printable(run.run_id))
+    parts = _parts_of_table(run, folder) if run.table is not None else _parts(run, folder, frames=frames)
+    for scenario, tables in parts:
+        place = Path(_partition("scenario", printable(scenario)), _partition("machine_class", machine))
+        for table, content in tables:
+            _write(root / table / place / name, table, content)
+    return len(run.cases) if run.table is None else sum(run.table.statuses.values())
+
+
+_Parts = Iterator[tuple[str, Iterator[tuple[str, Iterable["pa.Table"]]]]]
+"""By scenario: the tables to write of it, ``cases`` last, each in parts."""
+
+
+def _parts(run: RunResult, folder: Path, *, frames: bool) -> _Parts:
     for scenario in dict.fromkeys(case.scenario for case in run.cases):
         part = run.model_copy(update={"cases": [case for case in run.cases if case.scenario == scenario]})
-        place = Path(_partition("scenario", printable(scenario)), _partition("machine_class", machine))
-        name = file_name(printable(run.run_id))
-        if frames:
-            _write(root / "frames" / place / name, "frames", _frames(part, folder))
-        for table in _ORDER:
-            _write(root / table / place / name, table, [tabulate.tabulate(part, table)])
-    return len(run.cases)
+
+        def tables(part: RunResult = part) -> Iterator[tuple[str, Iterable[pa.Table]]]:
+            if frames:
+                yield "frames", _frames(part, folder)
+            for table in _ORDER:
+                yield table, [tabulate.tabulate(part, table)]
+
+        yield scenario, tables()
+
+
+def _parts_of_table(run: RunResult, folder: Path) -> _Parts:
+    """Likewise of a run that keeps a table: some thousands of its rows at a time."""
+    source = TableSource(run, folder)
+    for scenario in source.scenarios():
+
+        def tables(scenario: str = scenario) -> Iterator[tuple[str, Iterable[pa.Table]]]:
+            for table in _ORDER:
+                yield table, source.tables(table, TABLES[table].names, None, None, scenario)
+
+        yield scenario, tables()
 
 
 def file_name(run_id: str) -> str:
@@ -185,7 +213,9 @@ class DataSet:
             ids |= dict.fromkeys(part.column("run").unique().to_pylist())
         return list(ids)
 
-    def tables(self, name: str, columns: Sequence[str], cases: Cases | None) -> Iterator[pa.Table]:
+    def tables(
+        self, name: str, columns: Sequence[str], cases: Cases | None, metrics: Collection[str] | None = None
+    ) -> Iterator[pa.Table]:
         """See :class:`harness.analysis.loading.Source`."""
         import pyarrow as pa
 
@@ -194,7 +224,7 @@ class DataSet:
         schema = pa.schema([TABLES[stored].schema().field(column) for column in wanted])
         for fragment in self._fragments(stored, cases):
             try:
-                part = self._read(fragment, schema, cases)
+                part = self._read(fragment, schema, cases, metrics)
             except (OSError, pa.ArrowException) as error:
                 raise ResultsError(
                     f"{fragment.path} cannot be read: {error}", "take it away, or archive its run again"
@@ -232,7 +262,13 @@ class DataSet:
             if names is None or Path(fragment.path).name in names:
                 yield fragment
 
-    def _read(self, fragment: ParquetFileFragment, schema: pa.Schema, cases: Cases | None) -> pa.Table:
+    def _read(
+        self,
+        fragment: ParquetFileFragment,
+        schema: pa.Schema,
+        cases: Cases | None,
+        metrics: Collection[str] | None,
+    ) -> pa.Table:
         import pyarrow.compute as pc
         import pyarrow.dataset as ds
 
@@ -249,6 +285,9 @@ class DataSet:
         rows = None
         if cases is not None:
             rows = pc.field("case").cast("string").isin(sorted({case for _, case in cases}))
+        if metrics is not None and "metric" in schema.names:
+            named = pc.field("metric").cast("string").isin(sorted(metrics))
+            rows = named if rows is None else rows & named
         found = fragment.to_table(schema=schema, columns=held, filter=rows)
         return _with_partitions(found, schema, values)
 

@@ -19,12 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from harness.analysis import records, runs
+from harness.analysis import exchange_table, records, runs
+from harness.analysis.case_files import WHOLE
 from harness.analysis.results import MAX_RESULT_BYTES, RunResult, run_from_json
 from punktfunk.errors import LaterVersionError, ResultsError
 from punktfunk.printable import is_printable, printable
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""2 where a run keeps a table, which travels as lines of JSON; what has none is written as 1."""
 SUFFIX: Final = ".punktfunk.zip"
 MAX_FILE_BYTES: Final = 2 << 30
 MAX_UNPACKED_BYTES: Final = 4 << 30
@@ -69,13 +71,16 @@ def export(run: RunResult, folder: Path, file: Path) -> int:
     """
     if len(run.cases) > MAX_CASES:
         raise ResultsError(f"run {run.run_id} has more than {MAX_CASES} cases", "archive it in a data set")
-    about = {"what": "a run of punktfunk", "schema_version": SCHEMA_VERSION}
+    about = {"what": "a run of punktfunk", "schema_version": 1 if run.table is None else SCHEMA_VERSION}
     beside = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(2)}.part")
     count = 0
     try:
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED, allowZip64=False) as archive:
             archive.writestr(_ABOUT, json.dumps(about) + "\n")
             archive.writestr(runs.RUN_FILE, run.model_dump_json())
+            if run.table is not None:
+                with archive.open(exchange_table.MEMBER, "w") as member:
+                    exchange_table.write(folder, member)
             for number, case in enumerate(run.cases):
                 records_file = runs.frames_file(folder, case)
                 if records_file is not None:
@@ -114,6 +119,7 @@ def unpack(file: Path, out: Path) -> Path:
                     f"there is a run {target} already", "move it away, or import into another folder"
                 )
             made.mkdir(parents=True)
+            _unpack_table(archive, members, run, made)
             _unpack_frames(archive, members, run, made, file)
             (made / runs.RUN_FILE).write_text(run.model_dump_json(indent=2) + "\n", encoding="utf-8")
             made.rename(target)
@@ -124,6 +130,7 @@ def unpack(file: Path, out: Path) -> Path:
         NotImplementedError,
         RuntimeError,
         UnicodeError,
+        exchange_table.WrongRowsError,
     ) as error:
         raise _wrong(file, str(error)) from error
     except OSError as error:
@@ -177,7 +184,7 @@ def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
     found: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename
-        if name not in {_ABOUT, runs.RUN_FILE} and not _FRAMES.fullmatch(name):
+        if name not in {_ABOUT, runs.RUN_FILE, exchange_table.MEMBER} and not _FRAMES.fullmatch(name):
             raise _wrong(file, f"'{printable(name, 100)}' does not belong into it")
         if name in found:
             raise _wrong(file, f"{name} is in it twice")
@@ -221,8 +228,8 @@ def _check_about(file: Path, archive: zipfile.ZipFile) -> None:
 
 def _folder_name(run: RunResult, file: Path) -> str:
     """Return the run's id, once it and those of its cases are plain names, each once."""
-    if run.table is not None:
-        raise _wrong(file, "its cases are in a table, and it would have to hold that")
+    if run.table is not None and run.table.file != WHOLE:
+        raise _wrong(file, "its cases are said to be in another file than it has")
     ids = [case.id for case in run.cases]
     if len(ids) > MAX_CASES:
         raise _wrong(file, f"it has {len(ids)} cases, more than {MAX_CASES}")
@@ -236,6 +243,23 @@ def _folder_name(run: RunResult, file: Path) -> str:
     if taken:
         raise _wrong(file, f"'{min(taken)}' is the name of something else there")
     return run.run_id
+
+
+def _unpack_table(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], run: RunResult, made: Path
+) -> None:
+    """Make the file of rows of a run that keeps a table; raise ValueError where they are none of ours."""
+    member = members.get(exchange_table.MEMBER)
+    if (member is None) != (run.table is None):
+        raise zipfile.BadZipFile("its cases are in a table, and it would have to hold that")
+    if member is None or run.table is None:
+        return
+    if member.file_size > exchange_table.MAX_BYTES:
+        raise zipfile.BadZipFile(
+            f"its rows have {member.file_size} bytes, more than {exchange_table.MAX_BYTES}"
+        )
+    with archive.open(member) as packed:
+        exchange_table.read(packed, run.table, made / WHOLE)
 
 
 def _unpack_frames(

@@ -38,6 +38,8 @@ ANY_MACHINE: Final = "any machine"
 _TIMES: Final = frozenset(name for name, row in FIGURES.items() if row.group in {"latency", "cost"})
 """Figures that a busy machine moves."""
 MAX_SERIES: Final = 200_000
+MAX_FIGURES: Final = 4_000_000
+"""Rows of figures that are joined with their cases, which takes a kilobyte each."""
 
 Verdict = Literal["regression", "improvement", "changed"]
 
@@ -170,9 +172,13 @@ def history(
             "there are no results of a commit to draw a history of",
             "run scenarios in a clone, then: python -m harness archive RUN…",
         )
-    figures = results.figures
     named = {name for name in FIGURES if any(fnmatchcase(name, pattern) for pattern in metrics)}
-    figures = figures[figures["metric"].isin(named)]
+    figures = results.read("figures", ["metric", "value"], metrics=named)
+    if len(figures) > MAX_FIGURES:
+        raise ResultsError(
+            f"these are {len(figures)} figures, more than {MAX_FIGURES}",
+            "choose with --scenario and --metric",
+        )
     order, told = _commit_order(cases, repository or Path.cwd())
     joined = _joined(cases, figures, order)
     series = _series(joined)

@@ -39,7 +39,7 @@ def tabulate(run: RunResult, table: str) -> pa.Table:
 
     names = TABLES[table].names
     rows: dict[str, list[Any]] = {name: [] for name in names}
-    about = _about(run)
+    about = about_run(run)
     for case in run.cases:
         keys = {"run": about["run"], "case": printable(case.id)}
         for found in _ROWS[table](case, about):
@@ -52,7 +52,7 @@ def tabulate(run: RunResult, table: str) -> pa.Table:
         raise ResultsError(f"run {run.run_id} holds what no table of {table} can: {error}") from error
 
 
-def _about(run: RunResult) -> dict[str, Any]:
+def about_run(run: RunResult) -> dict[str, Any]:
     """Return the columns of ``cases`` that are the same for all cases of a run."""
     environment = run.environment
     return {

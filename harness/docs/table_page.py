@@ -23,6 +23,8 @@ results = harness.load("RUN", "ANOTHER")  # several
 results = harness.load("reports")  # every run in a folder
 results.where(backend="tun", axis_fec="20 %")  # some of the cases; of the others no frames are read
 results.read("frames", ["bytes", "recovered"])  # some columns, and nothing is kept
+results.read("figures", metrics=["recovery"])  # some figures; of others nothing is read
+results.measured("recovery", "goodput")  # cases with these metrics alone
 ```
 
 * Runs of every version of results can be loaded together. What a version did not tell is absent.
@@ -32,6 +34,9 @@ results.read("frames", ["bytes", "recovered"])  # some columns, and nothing is k
 * Texts are printable: what a terminal would obey stands there as its escape.
 * `frames` and `stages` have a row a frame and are read from Parquet when they are asked for. A simulated case that
   pools several seeds keeps the frames of the first.
+* A run of more than 5,000 cases keeps a row for each
+  ([0216](../adr/0216-a-row-for-each-of-very-many-cases.md)). It is loaded where it is named, has `cases` and `figures`
+  like any other, and neither `links`, `ledger`, `frames` nor `stages`. Its axes are texts but for plain numbers.
 * Dtypes are pandas': {", ".join(f"`{kind.value}`" for kind in Kind)}.
 """
 

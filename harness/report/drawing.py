@@ -173,5 +173,9 @@ def standalone(chart: Chart) -> str:
 
 
 def rounded(svg: str) -> str:
-    """Return a drawing to a hundredth of a point: more than anybody sees, and half of its size."""
-    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
+    """Return a drawing to a hundredth of a point, which halves its size; what is written in it stays as it is."""
+
+    def shorter(tag: re.Match[str]) -> str:
+        return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag[0])
+
+    return re.sub("<[^>]*>", shorter, svg)

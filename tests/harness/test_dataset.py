@@ -285,7 +285,7 @@ def test_a_case_that_is_there_twice_is_refused(tmp_path: Path) -> None:
         ({"about.json": b"{}"}, "says nothing of its version"),
         ({"about.json": b"[" * 4000}, "says nothing of its version"),
         ({"about.json": b" " * 5000}, "more than 4096"),
-        ({"about.json": b'{"schema_version": 2}'}, "schema version 2"),
+        ({"about.json": b'{"schema_version": 3}'}, "schema version 3"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -333,13 +333,16 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
 
 def test_a_run_that_names_a_table_is_refused(tmp_path: Path) -> None:
-    """No export has one, and its name, which leads anywhere, would be a link in the report."""
-    content = document() | {"table": {"file": "../../elsewhere", "asked": 1}}
+    """Its name, which leads anywhere, would be a link in the report; and without rows it has no cases."""
+    for name, why in (("../../elsewhere", "in another file"), ("cases.parquet", "its cases are in a table")):
+        content = document() | {"table": {"file": name, "asked": 1}}
 
-    def change(members: dict[str, bytes]) -> None:
-        members["run.json"] = json.dumps(content).encode()
+        def change(members: dict[str, bytes], content: dict[str, Any] = content) -> None:
+            members["run.json"] = json.dumps(content).encode()
 
-    refused(repacked(exported(tmp_path, document()), change), tmp_path, "its cases are in a table")
+        place = tmp_path / name.strip("./").replace("/", "-")
+        place.mkdir()
+        refused(repacked(exported(place, document()), change), place, why)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

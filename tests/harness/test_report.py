@@ -239,6 +239,13 @@ def test_charts_keep_their_text_as_text_in_the_page_s_colour(charts: list[drawin
         assert chart.caption
 
 
+def test_what_is_written_in_a_chart_is_not_rounded_with_its_lines() -> None:
+    assert (
+        drawing.rounded('<path d="M 1.23456 2"/><text>0.06423</text>')
+        == '<path d="M 1.23 2"/><text>0.06423</text>'
+    )
+
+
 def test_equal_runs_make_equal_pages(small_run: RunResult, rendered: str) -> None:
     assert html.render(small_run.model_copy(deep=True)) == rendered
 

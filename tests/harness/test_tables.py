@@ -391,7 +391,7 @@ def test_ten_lines_lead_from_a_run_to_a_figure(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
     assert main([*words.split(), "-k", cells, "-j", "1", "--plain", "--no-charts"]) == 0
-    figure, frames = blocks("python")
+    figure, frames, atlas = blocks("python")
     assert len(figure.split("\n\n", 1)[0].splitlines()) + len(figure.split("\n\n", 1)[1].splitlines()) <= 10
     (tmp_path / "figure.py").write_text(figure, encoding="utf-8")
     done = runpy.run_path("figure.py")
@@ -405,3 +405,8 @@ def test_ten_lines_lead_from_a_run_to_a_figure(tmp_path: Path, monkeypatch: pyte
     done["plt"].close("all")
     (tmp_path / "frames.py").write_text("import harness\n" + frames, encoding="utf-8")
     assert runpy.run_path("frames.py")["sizes"].empty, "a simulation alone"
+    (run,) = [path.name for path in Path("reports").iterdir()]
+    lines = atlas.replace("RUN", run).replace("axis_code", "axis_scheme").replace("axis_burst", "axis_fec")
+    assert lines.count("axis_") == 2, "the run that the page asks for has other axes"
+    (tmp_path / "atlas.py").write_text(f"import harness\n{lines}\nmeasured = atlas\n", encoding="utf-8")
+    assert runpy.run_path("atlas.py")["measured"]["recovery"].notna().all()
