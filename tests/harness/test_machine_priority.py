@@ -138,7 +138,6 @@ def stat(
     children: int = 0,
     *,
     policy: int = os.SCHED_IDLE,
-    cpu: int = 0,
 ) -> None:
     times = [*["0"] * 9, str(own), "0", str(children), "0", *["0"] * 4, "3"]
     fields = ["R", str(parent), *times, *["0"] * 18, str(policy)]
