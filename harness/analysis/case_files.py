@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.analysis.case_table import SCHEMA_VERSION, VERSION_KEY, type_of
+from harness.analysis.case_table import COLUMNS, PREFIXES, SCHEMA_VERSION, VERSION_KEY, type_of
 from punktfunk.errors import LaterVersionError, ResultsError
+from punktfunk.printable import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,6 +24,8 @@ MAX_FILE_BYTES: Final = 4 << 30
 MAX_ROWS: Final = 1 << 21
 """Of a file, of whatever columns are asked for: twice the cases of the largest scenario."""
 MAX_COLUMNS: Final = 4096
+_EACH_HAS: Final = ("place", "id", "status")
+"""Columns without which a row says nothing."""
 MAX_READ_BYTES: Final = 8 << 30
 """Of what a reading unpacks, by what the file says of its columns."""
 
@@ -153,6 +156,18 @@ def _check(path: Path, file: pq.ParquetFile) -> None:
         )
     if version < 1:
         raise ResultsError(f"{path} is no table of cases", "start a new run with the scenario files")
+    schema = file.schema_arrow
+    wrong = [name for name in _EACH_HAS if name not in schema.names] or [
+        column.name
+        for column in schema
+        if (column.name in COLUMNS or column.name.startswith(PREFIXES))
+        and column.type != type_of(column.name)
+    ]
+    if wrong:
+        raise ResultsError(
+            f"{path} is no table of cases: its column '{printable(wrong[0], 100)}' is missing or of another type",
+            "start a new run with the scenario files",
+        )
     if said.num_rows > MAX_ROWS:
         raise _too_much(path, f"{said.num_rows:,} rows", f"{MAX_ROWS:,}")
     unpacked = sum(said.row_group(at).total_byte_size for at in range(said.num_row_groups))

@@ -219,14 +219,15 @@ def test_what_is_no_file_of_rows_or_more_than_a_run_has_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, metadata = tmp_path / "1.parquet", {case_table.VERSION_KEY: b"1"}
-    table = pa.table({"place": [1, 2, 3], "id": ["a", "b", "c"]}).replace_schema_metadata(metadata)
+    columns = {"place": [1, 2, 3], "id": ["a", "b", "c"], "status": ["passed"] * 3}
+    table = pa.table(columns).replace_schema_metadata(metadata)
     pq.write_table(table, path)
     assert case_files.read_part(path, ["place"]).num_rows == 3
     size = path.stat().st_size
     for limit, value, words in (
         ("MAX_FILE_BYTES", size - 1, "MiB, more than"),
         ("MAX_ROWS", 2, "3 rows, more than 2"),
-        ("MAX_COLUMNS", 1, "2 columns, more than 1"),
+        ("MAX_COLUMNS", 1, "3 columns, more than 1"),
         ("MAX_READ_BYTES", 10, "unpacked, more than"),
     ):
         with monkeypatch.context() as less:
@@ -243,6 +244,29 @@ def test_what_is_no_file_of_rows_or_more_than_a_run_has_is_refused(
     for read in (case_files.read_part, lambda part: case_files.schema_of([part])):
         with pytest.raises(ResultsError, match="cannot be read"):
             read(tmp_path / "4.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("id", None), ("status", None), ("id", [1, 2]), ("status", [1, 2]), ("metric.recovery", ["x", "y"])],
+)
+def test_a_table_that_lacks_a_column_or_has_it_of_another_type_is_refused(
+    name: str, values: list[object] | None, tmp_path: Path
+) -> None:
+    """It may come from anywhere: 'compare', 'report' and 'archive' ended in a traceback."""
+    columns = {"place": [1, 2], "id": ["a", "b"], "status": ["passed", "failed"], "of.later": [1, 2]}
+    path = tmp_path / "cases.parquet"
+
+    def write(content: dict[str, list[object]]) -> None:
+        metadata = {case_table.VERSION_KEY: b"1"}
+        pq.write_table(pa.table(content).replace_schema_metadata(metadata), path)
+
+    write(columns)
+    assert case_files.read_part(path).num_rows == 2, "of a later version"
+    write({key: value for key, value in ({**columns, name: values}).items() if value is not None})
+    for read in (case_files.read_part, lambda part: case_files.schema_of([part])):
+        with pytest.raises(ResultsError, match=f"its column '{name}' is missing or of another type"):
+            read(path)
 
 
 def test_a_table_of_a_later_version_is_not_read(place: Path) -> None:
