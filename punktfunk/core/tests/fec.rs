@@ -82,6 +82,36 @@ proptest! {
         }
     }
 
+    /// High and low rate, all sizes of windows, lost recovery shards among them.
+    #[test]
+    fn transforms_rebuild_what_reed_solomon_simd_has_encoded(
+        (k, m, kept) in (1..400_usize, 1..400_usize).prop_flat_map(|(k, m)| {
+            (Just(k), Just(m), subsequence((0..k + m).collect::<Vec<usize>>(), k))
+        }),
+        half in 1..140_usize,
+        seed in any::<u64>(),
+    ) {
+        let shard_bytes = 2 * half;
+        let data: Vec<u8> =
+            (0..k * shard_bytes).map(|n| (seed.wrapping_mul(n as u64 | 1) >> 32) as u8).collect();
+        let expected = reed_solomon_simd::encode(k, m, data.chunks(shard_bytes)).unwrap().concat();
+        let mut present = vec![false; k + m];
+        kept.iter().for_each(|&i| present[i] = true);
+        let lost = present[..k].iter().filter(|here| !**here).count();
+        for kernel in kernels::available() {
+            let codec = codec_with_kernel(Scheme::Gf16, kernel);
+            let mut shards = [&data[..], &expected].concat();
+            codec.encode(k, m, shard_bytes, &data, &mut shards[data.len()..]).unwrap();
+            prop_assert!(shards[data.len()..] == expected, "({},{}) {}", k, m, kernel.name);
+            for (shard, _) in shards.chunks_mut(shard_bytes).zip(&present).filter(|(_, here)| !**here) {
+                shard.fill(0xEE);
+            }
+            let rebuilt = codec.reconstruct(k, m, shard_bytes, &mut shards, &mut present.clone());
+            prop_assert_eq!(rebuilt, Ok(lost));
+            prop_assert!(shards[..data.len()] == data, "({},{}) {}", k, m, kernel.name);
+        }
+    }
+
     /// P3, first half.
     #[test]
     fn any_k_of_k_plus_m_shards_rebuild_the_block(
@@ -152,9 +182,11 @@ proptest! {
 
     #[test]
     fn strided_shards_in_packets_leave_headers_and_tags_alone(
-        block in blocks(20, 8), before in 0..64_usize, behind in 0..32_usize,
+        block in blocks(20, 8), before in 0..64_usize, behind in 0..32_usize, kernel in any::<Index>(),
     ) {
-        let codec = fec::codec(block.scheme);
+        let kernels = kernels::available();
+        let codec = codec_with_kernel(block.scheme, kernels[kernel.index(kernels.len())]);
+        let codec = &*codec;
         let stride = before + block.shard_bytes + behind;
         let mut packets = vec![0x77; (block.k + block.m) * stride];
         for (packet, shard) in packets.chunks_mut(stride).zip(block.data.chunks(block.shard_bytes)) {
@@ -220,16 +252,17 @@ proptest! {
 }
 
 #[test]
-fn blocks_that_need_the_transform_survive_their_largest_and_smallest_losses() {
-    // The last geometry is the largest block of the wire; 820 losses take the transform, 1 the closed form.
-    for (k, m, losses) in [
-        (300, 60, 60),
-        (60, 300, 60),
-        (1000, 200, 200),
-        (4096, 820, 820),
-        (4096, 820, 1),
+fn large_blocks_survive_their_largest_and_smallest_losses() {
+    // (4096,820) is the largest block of the wire. Its shards make more than one stripe there, and so do those of the
+    // last block; (300,2000) is low rate with recovery shards of more than one chunk.
+    for (k, m, losses, shard_bytes) in [
+        (300, 60, 60, 66),
+        (300, 2000, 300, 66),
+        (1000, 200, 200, 66),
+        (4096, 820, 820, 290),
+        (4096, 820, 1, 290),
+        (3, 2, 2, 10_002),
     ] {
-        let shard_bytes = 66;
         let data: Vec<u8> = (0..k * shard_bytes).map(|n| ((n * n) >> 7) as u8).collect();
         let expected = reed_solomon_simd::encode(k, m, data.chunks(shard_bytes))
             .unwrap()
@@ -240,12 +273,19 @@ fn blocks_that_need_the_transform_survive_their_largest_and_smallest_losses() {
             shards.resize((k + m) * shard_bytes, 0);
             let (front, parity) = shards.split_at_mut(data.len());
             codec.encode(k, m, shard_bytes, front, parity).unwrap();
-            assert_eq!(parity, expected, "({k},{m}) {}", kernel.name);
+            assert!(parity == expected, "({k},{m}) {}", kernel.name);
+            // The recovery shards that are here are the last ones.
             let mut present: Vec<bool> = (0..k + m)
-                .map(|i| i >= k || i * losses / k == (i + 1) * losses / k)
+                .map(|i| {
+                    if i < k {
+                        i * losses / k == (i + 1) * losses / k
+                    } else {
+                        i >= k + m - losses
+                    }
+                })
                 .collect();
-            for i in (0..k).filter(|&i| !present[i]) {
-                shards[i * shard_bytes..][..shard_bytes].fill(0);
+            for i in (0..k + m).filter(|&i| !present[i]) {
+                shards[i * shard_bytes..][..shard_bytes].fill(0xEE);
             }
             assert_eq!(
                 codec.reconstruct(k, m, shard_bytes, &mut shards, &mut present),
@@ -257,6 +297,36 @@ fn blocks_that_need_the_transform_survive_their_largest_and_smallest_losses() {
                 kernel.name
             );
         }
+    }
+}
+
+/// The most points that there are, the last of them among those that matter.
+#[test]
+fn the_largest_blocks_of_the_field_go_through_the_transform() {
+    for (k, m, lost) in [
+        (32768, 32768, 32768),
+        (61440, 4096, 4000),
+        (100, 65408, 100),
+    ] {
+        let data: Vec<u8> = (0..2 * k).map(|n| ((n * 77) >> 5) as u8).collect();
+        let expected = reed_solomon_simd::encode(k, m, data.chunks(2))
+            .unwrap()
+            .concat();
+        let codec = fec::codec(Scheme::Gf16);
+        let mut shards = data.clone();
+        shards.resize(2 * (k + m), 0);
+        let (front, parity) = shards.split_at_mut(data.len());
+        codec.encode(k, m, 2, front, parity).unwrap();
+        assert!(parity == expected, "({k},{m})");
+        let mut present: Vec<bool> = (0..k + m)
+            .map(|i| (lost..k).contains(&i) || i >= k + m - lost)
+            .collect();
+        shards[..2 * lost].fill(0xEE);
+        assert_eq!(
+            codec.reconstruct(k, m, 2, &mut shards, &mut present),
+            Ok(lost)
+        );
+        assert!(shards[..data.len()] == data, "({k},{m})");
     }
 }
 

@@ -1,9 +1,8 @@
-//! GF(2^16) Leopard code (spec 5.2) in its closed form, with the transform for large blocks.
+//! GF(2^16) Leopard code (spec 5.2), by transforms.
 
-use super::cauchy::{Field, Matrix};
-use super::field16::Field16;
 use super::kernels::Kernel;
-use super::{Codec, FecError, Scheme, check_encode, check_reconstruct, transform};
+use super::transform::{self, Received, Strided};
+use super::{Codec, FecError, Scheme, check_encode, check_reconstruct};
 
 /// The GF(2^16) codec: up to 65536 positions, shards of any even length.
 ///
@@ -18,24 +17,6 @@ impl Gf16 {
     #[must_use]
     pub const fn with_kernel(kernel: &'static Kernel) -> Self {
         Self { kernel }
-    }
-}
-
-/// The code is high rate (recovery shards at the low points) or low rate (data shards there).
-fn is_high_rate(k: usize, m: usize) -> bool {
-    let (data, recovery) = (k.next_power_of_two(), m.next_power_of_two());
-    data > recovery || (data == recovery && k <= m)
-}
-
-fn matrix(k: usize, m: usize) -> Matrix<Field16> {
-    if is_high_rate(k, m) {
-        let chunk = m.next_power_of_two();
-        let scale = (0..k).map(|i| Field16::log((chunk + i) / chunk)).collect();
-        Matrix::new(0, chunk, Vec::new(), scale)
-    } else {
-        let chunk = k.next_power_of_two();
-        let scale = (0..m).map(|j| Field16::log((chunk + j) / chunk)).collect();
-        Matrix::new(chunk, 0, scale, Vec::new())
     }
 }
 
@@ -70,20 +51,18 @@ impl Codec for Gf16 {
         if m == 0 {
             return Ok(());
         }
-        let data: Vec<&[u8]> = (0..k)
-            .map(|i| &data[i * data_stride..][..shard_bytes])
-            .collect();
-        let mut parity: Vec<&mut [u8]> = parity
-            .chunks_mut(parity_stride)
-            .take(m)
-            .map(|room| &mut room[..shard_bytes])
-            .collect();
-        if transform::encodes_faster(k, m, self.kernel.cost) {
-            transform::encode(&data, &mut parity)
-        } else {
-            matrix(k, m).encode(self.kernel.gf16, &data, &mut parity);
-            Ok(())
-        }
+        let data = Strided {
+            first: data.as_ptr(),
+            stride: data_stride,
+        };
+        let parity = Strided {
+            first: parity.as_mut_ptr(),
+            stride: parity_stride,
+        };
+        // SAFETY: kernels are handed out where they run; `check_encode` has held both buffers to the geometry, and no
+        // other reference to what is written exists.
+        unsafe { transform::encode(self.kernel.passes, (k, m, shard_bytes), data, parity) };
+        Ok(())
     }
 
     fn reconstruct_strided(
@@ -106,13 +85,18 @@ impl Codec for Gf16 {
         if missing == 0 {
             return Ok(0);
         }
-        let (known, mut lost) = super::split(k, shard_bytes, data, data_stride, present);
-        let recovery = &recovery[..missing];
-        if transform::decodes_faster(k, m, missing, self.kernel.cost) {
-            transform::reconstruct(k, m, &known, &mut lost, recovery)?;
-        } else {
-            matrix(k, m).reconstruct(self.kernel.gf16, &known, &mut lost, recovery);
-        }
+        let received = Received {
+            data: Strided {
+                first: data.as_mut_ptr(),
+                stride: data_stride,
+            },
+            present: &present[..k],
+            recovery,
+            missing,
+        };
+        // SAFETY: kernels are handed out where they run; `check_reconstruct` has held the buffer to the geometry and
+        // recovery shards to their size and to distinct indices.
+        unsafe { transform::reconstruct(self.kernel.passes, (k, m, shard_bytes), &received) };
         present[..k].fill(true);
         Ok(missing)
     }

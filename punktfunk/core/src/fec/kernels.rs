@@ -1,28 +1,30 @@
-//! Shard multiplication kernels, picked at run time. All make the same bytes as [`super::naive`].
-//!
-//! Multiplication by a constant is linear over GF(2), so the form that a kernel wants of a coefficient (tables of
-//! nibbles, bit matrices) is itself linear in the coefficient: each is the sum of one entry per nibble of the
-//! coefficient, out of a master table of a few KiB.
+//! Kernels, picked at run time: sums of products of GF(2^8), and what the transform of GF(2^16) is made of. All make the
+//! same bytes as [`super::naive`].
 
 use std::sync::LazyLock;
 
 use super::cauchy::{COLUMNS, MulAdd, ROWS};
-use super::{field8, field16};
+use super::field8;
+use super::transform::passes::Passes;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod gfni;
+#[cfg(target_arch = "x86_64")]
+mod gfni256;
 mod scalar;
 
-/// One implementation of the multiply-and-add of both fields.
+#[cfg(target_arch = "x86_64")]
+pub(super) use gfni::matrix;
+
+/// One implementation of the arithmetic of both fields on shards.
 pub struct Kernel {
     /// What it is built on, for reports and benchmarks.
     pub name: &'static str,
-    /// Time of one shard multiplication, in units of the fastest kernel's (12 ns for 1200 bytes).
-    pub(crate) cost: usize,
     pub(crate) gf8: MulAdd<u8>,
-    pub(crate) gf16: MulAdd<u16>,
+    /// Butterflies and products of GF(2^16).
+    pub(crate) passes: &'static Passes,
 }
 
 /// All kernels that this machine can run, the slowest first.
@@ -33,6 +35,7 @@ pub fn available() -> &'static [&'static Kernel] {
         #[cfg(target_arch = "x86_64")]
         {
             kernels.extend(avx2::detect());
+            kernels.extend(gfni256::detect());
             kernels.extend(gfni::detect());
         }
         kernels
@@ -40,10 +43,36 @@ pub fn available() -> &'static [&'static Kernel] {
     &AVAILABLE
 }
 
-/// The fastest kernel that this machine can run.
+/// The environment variable that names the kernel to use in place of the fastest one.
+pub const VARIABLE: &str = "PUNKTFUNK_FEC_KERNEL";
+
+/// The fastest kernel that this machine can run, or the one that [`VARIABLE`] names.
+///
+/// # Panics
+/// If the variable names none of [`available`].
 #[must_use]
 pub fn best() -> &'static Kernel {
-    available()[available().len() - 1]
+    static BEST: LazyLock<&'static Kernel> = LazyLock::new(|| {
+        let name = std::env::var_os(VARIABLE);
+        choose(name.as_deref()).unwrap_or_else(|refusal| panic!("{refusal}"))
+    });
+    &BEST
+}
+
+/// The kernel of a name, or the fastest without one.
+fn choose(name: Option<&std::ffi::OsStr>) -> Result<&'static Kernel, String> {
+    let kernels = available();
+    let Some(name) = name else {
+        return Ok(kernels[kernels.len() - 1]);
+    };
+    let found = kernels.iter().find(|kernel| name == kernel.name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<&str> = kernels.iter().map(|kernel| kernel.name).collect();
+        format!(
+            "{VARIABLE}={name:?} names no kernel that this machine can run; unset it, or set it to {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// What every kernel relies on; returns the shard length.
@@ -78,42 +107,6 @@ static NIBBLES_8: [Nibbles8; 256] = {
     tables
 };
 
-/// For each of an element's four nibbles, lowest first: low bytes of the 16 products, then their high bytes.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-struct Nibbles16([u8; 128]);
-
-/// Nibble tables of the coefficients `n << 4p` at `16 p + n`.
-static NIBBLES_16: LazyLock<[Nibbles16; 64]> = LazyLock::new(|| {
-    std::array::from_fn(|entry| {
-        let coefficient = nibble(entry);
-        let mut table = [0; 128];
-        for element in 0..64 {
-            let product = field16::multiply(coefficient, nibble(element)).to_le_bytes();
-            let at = element / 16 * 32 + element % 16;
-            table[at] = product[0];
-            table[at + 16] = product[1];
-        }
-        Nibbles16(table)
-    })
-});
-
-/// The element whose nibble `entry / 16` is `entry % 16`.
-fn nibble(entry: usize) -> u16 {
-    ((entry % 16) as u16) << (entry / 16 * 4)
-}
-
-/// The four entries of a master table whose sum stands for `coefficient`.
-fn parts<T>(master: &[T; 64], coefficient: u16) -> [&T; 4] {
-    let c = usize::from(coefficient);
-    [
-        &master[c & 15],
-        &master[16 + (c >> 4 & 15)],
-        &master[32 + (c >> 8 & 15)],
-        &master[48 + (c >> 12)],
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,12 +128,30 @@ mod tests {
         if has(&["avx2"]) {
             expected.push("avx2");
         }
+        if has(&["avx2", "gfni"]) {
+            expected.push("avx2-gfni");
+        }
         if has(&["gfni", "avx512f", "avx512bw", "avx512vl"]) {
             expected.push("avx512-gfni");
         }
         let names: Vec<&str> = available().iter().map(|kernel| kernel.name).collect();
         assert_eq!(names, expected);
-        assert_eq!(best().name, expected[expected.len() - 1]);
-        assert!(available().is_sorted_by_key(|kernel| std::cmp::Reverse(kernel.cost)));
+        assert_eq!(choose(None).unwrap().name, expected[expected.len() - 1]);
+    }
+
+    #[test]
+    fn a_kernel_is_chosen_by_its_name_and_by_no_other() {
+        use std::ffi::OsStr;
+        for kernel in available() {
+            let chosen = choose(Some(OsStr::new(kernel.name))).unwrap();
+            assert!(std::ptr::eq(chosen, *kernel));
+        }
+        for name in ["", "AVX2", "avx"] {
+            let Err(refusal) = choose(Some(OsStr::new(name))) else {
+                panic!("{name:?} was taken");
+            };
+            assert!(refusal.contains(&format!("PUNKTFUNK_FEC_KERNEL={name:?} ")));
+            assert!(refusal.contains("set it to scalar"), "{refusal}");
+        }
     }
 }

@@ -1,9 +1,8 @@
 //! Forward error correction: two codes behind one trait (punktfunk/1 section 5).
 //!
 //! Both codes are systematic and MDS: a block of `k` data shards gets `m` recovery shards, and any `k` of the
-//! `k + m` rebuild it. They are the two generalised Cauchy codes of `cauchy`, over GF(2^8) and GF(2^16); a
-//! GF(2^16) block that is too large for the closed form goes through the transform of `reed-solomon-simd`,
-//! which makes the same bytes.
+//! `k + m` rebuild it. Both are generalised Cauchy codes: that over GF(2^8) is computed in its closed form (`cauchy`), that
+//! over GF(2^16) by transforms (`transform`).
 
 pub mod audio;
 mod cauchy;
@@ -330,12 +329,20 @@ fn check_reconstruct(
     if missing == 0 {
         return Ok(0);
     }
-    let mut seen = vec![false; m];
+    // A bit for each recovery shard, of which a block has up to 65535: nothing is allocated.
+    let (mut few, mut many);
+    let seen: &mut [u64] = if m <= 256 {
+        few = [0_u64; 4];
+        &mut few
+    } else {
+        many = [0_u64; 1024];
+        &mut many
+    };
     for &(j, shard) in recovery {
-        if j >= m || shard.len() != shard_bytes || seen[j] {
+        if j >= m || shard.len() != shard_bytes || seen[j / 64] >> (j % 64) & 1 == 1 {
             return Err(FecError::Recovery(j));
         }
-        seen[j] = true;
+        seen[j / 64] |= 1 << (j % 64);
     }
     if recovery.len() < missing {
         return Err(FecError::TooFewShards {

@@ -45,8 +45,34 @@ fn all_small_geometries_agree_with_the_other_library_and_with_the_formulas() {
                     .encode(k, m, 2, &shards.concat(), &mut parity)
                     .unwrap();
                 assert_eq!(parity, expected, "{scheme} ({k},{m}) {}", kernel.name);
+                check_all_losses(scheme, kernel, (k, m), &shards.concat(), &expected);
             }
         }
+    }
+}
+
+/// Every number of losses is rebuilt from the last recovery shards.
+fn check_all_losses(
+    scheme: Scheme,
+    kernel: &'static kernels::Kernel,
+    (k, m): (usize, usize),
+    data: &[u8],
+    parity: &[u8],
+) {
+    for missing in 1..=k.min(m) {
+        let lost = k - missing..k + m - missing;
+        let mut shards = [data, parity].concat();
+        shards[2 * lost.start..2 * lost.end].fill(0xC3);
+        let mut present: Vec<bool> = (0..k + m).map(|i| !lost.contains(&i)).collect();
+        let rebuilt =
+            codec_with_kernel(scheme, kernel).reconstruct(k, m, 2, &mut shards, &mut present);
+        assert_eq!(rebuilt, Ok(missing));
+        let name = kernel.name;
+        assert_eq!(
+            &shards[..2 * k],
+            data,
+            "{scheme} ({k},{m}) {missing} {name}"
+        );
     }
 }
 

@@ -1,0 +1,63 @@
+//! Nothing is allocated for a block of GF(2^16) once its thread has met one of its size, by the system allocator's count.
+
+#[path = "support/allocation.rs"]
+mod allocation;
+
+use allocation::{LIVE, PEAK};
+use punktfunk_core::fec::{Scheme, codec_with_kernel, kernels};
+
+const SHARD_BYTES: usize = 1200;
+
+/// Bytes that were taken from the system meanwhile, at the most.
+fn taken(work: impl FnOnce()) -> usize {
+    let before = LIVE.get();
+    PEAK.set(before);
+    work();
+    PEAK.get() - before
+}
+
+#[test]
+fn a_block_is_encoded_and_rebuilt_without_an_allocation() {
+    // One loss, few, all, and low rate.
+    for (k, m, lost) in [(35, 7, 1), (100, 20, 3), (1000, 200, 200), (20, 90, 20)] {
+        let data: Vec<u8> = (0..k * SHARD_BYTES)
+            .map(|n| ((n * 31) >> 3) as u8)
+            .collect();
+        for kernel in kernels::available() {
+            let codec = codec_with_kernel(Scheme::Gf16, kernel);
+            let mut block = data.clone();
+            let mut parity = vec![0; m * SHARD_BYTES];
+            let mut present = vec![true; k];
+            for met in [false, true] {
+                let encoding = taken(|| {
+                    codec.encode(k, m, SHARD_BYTES, &data, &mut parity).unwrap();
+                });
+                let recovery: Vec<(usize, &[u8])> =
+                    parity.chunks(SHARD_BYTES).enumerate().collect();
+                present[..lost].fill(false);
+                block[..lost * SHARD_BYTES].fill(0);
+                let decoding = taken(|| {
+                    let rebuilt = codec.reconstruct_strided(
+                        k,
+                        m,
+                        SHARD_BYTES,
+                        &mut block,
+                        SHARD_BYTES,
+                        &mut present,
+                        &recovery,
+                    );
+                    assert_eq!(rebuilt, Ok(lost));
+                });
+                assert!(block == data);
+                if met {
+                    assert_eq!(
+                        (encoding, decoding),
+                        (0, 0),
+                        "({k},{m}) {lost} {}",
+                        kernel.name
+                    );
+                }
+            }
+        }
+    }
+}
