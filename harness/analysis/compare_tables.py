@@ -76,6 +76,8 @@ class TableComparison:
     """Cells that both have, of the same seed and wire."""
     same: int = 0
     """Of those, the ones that are equal to the byte."""
+    lost: int = 0
+    """Cells that came to a result before and to none now."""
     figures: int = 0
     moved: list[Moved] = field(default_factory=list)
     """Regressions first."""
@@ -83,8 +85,8 @@ class TableComparison:
 
     @property
     def exit_code(self) -> int:
-        """0, or the exit code of a regression."""
-        worse = any(
+        """0, or the exit code of a regression: a figure that moved for the worse, or a cell that was lost."""
+        worse = self.lost > 0 or any(
             facet.verdict == "regression" for each in self.moved for facet in (each.everywhere, *each.facets)
         )
         return RegressionError.exit_code if worse else 0
@@ -156,10 +158,11 @@ def _common(a: _Side, b: _Side, found: TableComparison) -> tuple[IntArray, IntAr
     simulated = (columns["backend"][0] == "sim") & (columns["backend"][1] == "sim")
     alike = (columns["seed"][0] == columns["seed"][1]) & (columns["protocol"][0] == columns["protocol"][1])
     ended = [np.isin(side.astype(str), list(_JUDGED)) for side in columns["status"]]
+    found.lost = int(np.sum(simulated & alike & ended[0] & ~ended[1]))
     for count, words in (
         (np.sum(~simulated), "are not simulated"),
         (np.sum(simulated & ~alike), "have another seed or protocol"),
-        (np.sum(simulated & alike & ended[0] & ~ended[1]), "came to a result before and to none now"),
+        (found.lost, "came to a result before and to none now"),
         (np.sum(simulated & alike & ~ended[0]), "came to no result before"),
     ):
         if count:

@@ -155,6 +155,18 @@ def test_a_comparison_of_two_tables_says_which_figure_moved_and_on_which_values_
     assert {each.metric: each.everywhere.verdict for each in found.moved}["recovery"] == "improvement"
 
 
+def test_cells_that_are_lost_are_a_regression(made: tuple[Path, Path], tmp_path: Path) -> None:
+    def lost(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["status"] = "fault"
+
+    before, now = tiled(made[0], tmp_path / "a", 1), tiled(made[0], tmp_path / "b", 1, lost)
+    found = compare_tables.compare(runs.load(before), runs.load(now))
+    assert (found.lost, found.compared, found.exit_code) == (8, 0, 3)
+    found = compare_tables.compare(runs.load(now), runs.load(before))
+    assert (found.lost, found.exit_code) == (0, 0)
+
+
 def test_a_table_is_compared_with_a_part_of_it_that_has_folders(
     made: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
