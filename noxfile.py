@@ -184,19 +184,34 @@ def rust(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure speed beside a rival in the same run; prints figures, judges nothing. Options go to the programs named.
 
-    `nox -s bench -- soak --minutes 3`; without a name all of them run but the soak, which takes an hour.
+    `nox -s bench -- soak --minutes 3`; without a name all of them run but the soak, which takes an hour, and those that
+    compile the core once more: criterion, and isal (GF(2^8) beside ISA-L, with verdicts).
     """
     _prepare(session)
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
     options = session.posargs[len(names) :]
     for name in names or sorted(p.stem for p in (ROOT / "tests" / "bench").glob("*.py") if p.stem != "soak"):
-        if name == "criterion":
+        if name == "isal":
+            _need_cargo(session)
+            _tools(session, "bench")
+            session.run(
+                "cargo", "bench", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", "--bench", "isal",
+                "--", *options, external=True, env={"PUNKTFUNK_ISAL": _isal(session)},
+            )  # fmt: skip
+        elif name == "criterion":
             _need_cargo(session)
             session.run(
                 "cargo", "bench", "--manifest-path", str(CORE / "Cargo.toml"), "--locked", external=True
             )
         else:
             _run(session, "python", f"tests/bench/{name}.py", *options)
+
+
+def _isal(session: nox.Session) -> str:
+    """Return the path of ISA-L, which the wheel of pyeclib brings along."""
+    code = """import importlib.metadata as m
+print(*[f.locate() for f in m.files("pyeclib") or () if f.name.startswith("libisal")])"""
+    return str(_run(session, "python", "-c", code, silent=True)).strip()
 
 
 @nox.session

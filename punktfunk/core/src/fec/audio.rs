@@ -1,8 +1,7 @@
 //! The code of GameStream's sound (gamestream section 9.1): four data shards, two recovery shards, a fixed matrix over the same
 //! GF(2^8). Any four of the six rebuild a block.
 
-use super::cauchy::Field;
-use super::field8::{Field8, multiply};
+use super::field8::{GROUP, exp, log, multiply};
 use super::kernels;
 
 /// Data shards of a block.
@@ -21,7 +20,7 @@ pub fn encode(data: [&[u8]; DATA]) -> [Vec<u8>; PARITY] {
     let mut parity = [const { Vec::new() }; PARITY];
     for (row, shard) in parity.iter_mut().enumerate() {
         shard.resize(data[0].len(), 0);
-        combine(shard, &data, &MATRIX[row], true);
+        combine(shard, &data, &MATRIX[row]);
     }
     parity
 }
@@ -44,17 +43,19 @@ pub fn rebuild(shards: &mut [Option<Vec<u8>>; DATA + PARITY]) -> Vec<usize> {
         .iter()
         .take(lost.len())
         .filter_map(|&row| {
-            let mut syndrome = shards[DATA + row].clone()?;
-            let inputs: Vec<&[u8]> = known.iter().filter_map(|&i| shards[i].as_deref()).collect();
-            let coefficients: Vec<u8> = known.iter().map(|&i| MATRIX[row][i]).collect();
-            combine(&mut syndrome, &inputs, &coefficients, false);
+            let mut inputs = vec![shards[DATA + row].as_deref()?];
+            inputs.extend(known.iter().filter_map(|&i| shards[i].as_deref()));
+            let mut coefficients = vec![1];
+            coefficients.extend(known.iter().map(|&i| MATRIX[row][i]));
+            let mut syndrome = vec![0; bytes];
+            combine(&mut syndrome, &inputs, &coefficients);
             Some(syndrome)
         })
         .collect();
     let inputs: Vec<&[u8]> = syndromes.iter().map(Vec::as_slice).collect();
     for (at, &index) in lost.iter().enumerate() {
         let mut shard = vec![0; bytes];
-        combine(&mut shard, &inputs, &solution(&rows, &lost, at), true);
+        combine(&mut shard, &inputs, &solution(&rows, &lost, at));
         shards[index] = Some(shard);
     }
     lost
@@ -73,14 +74,14 @@ fn solution(rows: &[usize], lost: &[usize], at: usize) -> Vec<u8> {
 }
 
 fn inverse(element: u8) -> u8 {
-    Field8::exp((Field8::GROUP - Field8::log(usize::from(element))) % Field8::GROUP)
+    exp(GROUP - log(element))
 }
 
-/// `output (+)= sum over i of coefficients[i] * inputs[i]`.
-fn combine(output: &mut [u8], inputs: &[&[u8]], coefficients: &[u8], overwrite: bool) {
-    if !output.is_empty() {
-        (kernels::best().gf8)(&mut [output], inputs, coefficients, overwrite);
-    }
+/// `output = sum over i of coefficients[i] * inputs[i]`.
+fn combine(output: &mut [u8], inputs: &[&[u8]], coefficients: &[u8]) {
+    let dot = kernels::best().gf8;
+    let factors: Vec<u64> = coefficients.iter().map(|&c| dot.factor(c)).collect();
+    dot.multiply(&mut [output], inputs, &factors);
 }
 
 #[cfg(test)]

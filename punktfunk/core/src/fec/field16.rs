@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::cauchy::Field;
+use super::field::Field;
 
 /// Feedback polynomial of the register whose states define the discrete logarithm.
 const POLYNOMIAL: u32 = 0x1002D;

@@ -3,8 +3,7 @@
 
 use std::sync::LazyLock;
 
-use super::cauchy::{COLUMNS, MulAdd, ROWS};
-use super::field8;
+use super::gf8::dot::Dot;
 use super::transform::passes::Passes;
 
 #[cfg(target_arch = "x86_64")]
@@ -22,7 +21,8 @@ pub(super) use gfni::matrix;
 pub struct Kernel {
     /// What it is built on, for reports and benchmarks.
     pub name: &'static str,
-    pub(crate) gf8: MulAdd<u8>,
+    /// Sums of products of GF(2^8).
+    pub(crate) gf8: &'static Dot,
     /// Butterflies and products of GF(2^16).
     pub(crate) passes: &'static Passes,
 }
@@ -74,38 +74,6 @@ fn choose(name: Option<&std::ffi::OsStr>) -> Result<&'static Kernel, String> {
         )
     })
 }
-
-/// What every kernel relies on; returns the shard length.
-///
-/// # Panics
-/// If the caller in [`super::cauchy`] broke the contract of [`MulAdd`].
-fn check<E>(outputs: &[&mut [u8]], inputs: &[&[u8]], coefficients: &[E]) -> usize {
-    let length = outputs[0].len();
-    assert!(outputs.len() <= ROWS && inputs.len() <= COLUMNS);
-    assert_eq!(coefficients.len(), outputs.len() * inputs.len());
-    assert!(outputs.iter().all(|shard| shard.len() == length));
-    assert!(inputs.iter().all(|shard| shard.len() == length));
-    length
-}
-
-/// Products with every low nibble, then with every high nibble.
-type Nibbles8 = [u8; 32];
-
-/// Nibble tables of all coefficients.
-static NIBBLES_8: [Nibbles8; 256] = {
-    let mut tables = [[0; 32]; 256];
-    let mut c = 0;
-    while c < 256 {
-        let mut n = 0;
-        while n < 16 {
-            tables[c][n] = field8::multiply(c as u8, n as u8);
-            tables[c][16 + n] = field8::multiply(c as u8, (n as u8) << 4);
-            n += 1;
-        }
-        c += 1;
-    }
-    tables
-};
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,11 @@
 //! Forward error correction: two codes behind one trait (punktfunk/1 section 5).
 //!
 //! Both codes are systematic and MDS: a block of `k` data shards gets `m` recovery shards, and any `k` of the
-//! `k + m` rebuild it. Both are generalised Cauchy codes: that over GF(2^8) is computed in its closed form (`cauchy`), that
+//! `k + m` rebuild it. Both are generalised Cauchy codes: that over GF(2^8) is computed in its closed form (`gf8`), that
 //! over GF(2^16) by transforms (`transform`).
 
 pub mod audio;
-mod cauchy;
+mod field;
 mod field16;
 mod field8;
 mod gf16;
@@ -351,28 +351,4 @@ fn check_reconstruct(
         });
     }
     Ok(missing)
-}
-
-type Known<'a> = Vec<(usize, &'a [u8])>;
-type Lost<'a> = Vec<(usize, &'a mut [u8])>;
-
-/// Split strided data shards into those that are here and room for those that are not, with their indices.
-fn split<'a>(
-    k: usize,
-    shard_bytes: usize,
-    data: &'a mut [u8],
-    data_stride: usize,
-    present: &[bool],
-) -> (Known<'a>, Lost<'a>) {
-    let mut known = Vec::with_capacity(k);
-    let mut lost = Vec::new();
-    for (i, room) in data.chunks_mut(data_stride).take(k).enumerate() {
-        let shard = &mut room[..shard_bytes];
-        if present[i] {
-            known.push((i, &*shard));
-        } else {
-            lost.push((i, shard));
-        }
-    }
-    (known, lost)
 }

@@ -1,11 +1,12 @@
-//! AVX2 and GFNI without AVX-512: GF(2^16) by bit matrices, GF(2^8) by nibble tables.
+//! Bit matrices by `gf2p8affineqb`, without AVX-512.
 
+use super::super::gf8::dot;
 use super::super::transform::lanes::gfni256;
-use super::{Kernel, avx2};
+use super::Kernel;
 
 static KERNEL: Kernel = Kernel {
     name: "avx2-gfni",
-    gf8: avx2::mul_add_8,
+    gf8: &dot::gfni256::DOT,
     passes: &gfni256::PASSES,
 };
 

@@ -4,7 +4,7 @@ use super::block::{Blocks, Plan};
 use super::passes::{Output, Passes, Rows};
 use super::workspace::{Lists, rows};
 use super::{Strided, WORKSPACE, is_high_rate, stripes};
-use crate::fec::cauchy::Field;
+use crate::fec::field::Field;
 use crate::fec::field16::Field16;
 
 /// What a decoder is given: the data shards, which of them are here, and recovery shards by index, at least as many as data

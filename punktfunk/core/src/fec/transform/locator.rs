@@ -1,6 +1,6 @@
 //! Products of the distances from points to a set of points, as logarithms.
 
-use crate::fec::cauchy::Field;
+use crate::fec::field::Field;
 use crate::fec::field16::Field16;
 
 const GROUP: u32 = Field16::GROUP;

@@ -2,7 +2,7 @@
 //!
 //! Points are numbers in the Cantor basis. There the polynomial that vanishes on the points below `2^l` maps `x` to
 //! `x >> l`, which gives the layers their factors, and the sum over a block of data shards of `D[i] / (x + y[i])` is
-//! the polynomial through that block, taken at `x`, divided by `(x >> l) + (y[i] >> l)`: the closed form of `cauchy`,
+//! the polynomial through that block, taken at `x`, divided by `(x >> l) + (y[i] >> l)`: the closed form of a generalised Cauchy code,
 //! a block at a time. Encoding and decoding are both made of that (`docs/explanation/fec.md`).
 
 mod block;
