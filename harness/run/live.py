@@ -238,6 +238,8 @@ def _stream(
     """
     spec = case.spec
     host, client = peers
+    if spec.foreign:
+        outside.await_stream(link, client)
     begin = time.monotonic()
     if asked.down != asked.steady().down:
         link.set_spec("down", asked.down)

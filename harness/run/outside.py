@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DEATH_S: Final = 45.0 * PATIENCE
 """How long an end may take to notice that the other one is dead: QUIC gives up after 30 s where nobody says less."""
+_BEGINS_S: Final = 10.0 * PATIENCE
+"""Between what a client says of its stream and the stream's first packet."""
 _SILENT_S: Final = 2.0
 _POLL_S: Final = 0.1
 _LAST_STATUS: Final = 128
@@ -165,6 +167,18 @@ def acquaint(spec: Session, host: CommandPeer, client: CommandPeer) -> dict[str,
         raise CheckFailedError(f"{client.program} does not pair with {host.program}: {done.words}")
     seen["right PIN"] = f"paired: {done.words}"
     return seen
+
+
+def await_stream(link: LiveLink, client: LivePeer) -> None:
+    """Return once a packet of the stream has reached the client, or it has ended, or would have by all experience.
+
+    A program may say that it is ready when it has agreed on a stream of which nothing has come: what a scenario does at
+    its times is meant for the stream.
+    """
+    deadline = time.monotonic() + _BEGINS_S
+    while not stream_packets(link.counters()["down"]) and time.monotonic() < deadline:
+        if client.wait(_POLL_S) is not None:
+            return
 
 
 def until_silent(link: LiveLink, limit_s: float) -> float | None:

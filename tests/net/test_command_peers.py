@@ -120,6 +120,12 @@ def test_a_host_that_streams_to_the_dead_fails_and_one_that_stops_passes(tmp_pat
         assert check.measured == "it did not" or check.measured.startswith("after ")
 
 
+def test_what_happens_at_its_time_happens_to_the_stream_and_not_before_it(tmp_path: Path) -> None:
+    scenario = SCENARIO + "events: [{at: 200 ms, kill: host}]\n"
+    result = run(tmp_path, scenario=scenario, host=HOST.replace('"{port}"]', '"{port}", slow]'))
+    assert result.status is Status.PASSED, [check for check in result.checks if not check.passed]
+
+
 @pytest.mark.parametrize(
     ("vice", "status", "reason"),
     [

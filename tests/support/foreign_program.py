@@ -6,7 +6,8 @@
 Vices: ``liar`` says at once that it is ready, ``mute`` never says it, ``cannot`` ends with status 127, ``refuses`` says
 that it cannot, ``stubborn`` ignores SIGTERM, ``parent`` starts a daemon of its own, ``flood`` prints without end,
 ``escapes`` prints what a terminal obeys, ``lets-go`` ends with status 0 at once, ``deaf`` streams to the dead,
-``gives-up`` finds out only when somebody says hello that it cannot, ``particular`` fails where anything is missing.
+``gives-up`` finds out only when somebody says hello that it cannot, ``particular`` fails where anything is missing,
+``slow`` answers at once and streams a little later.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ def host(address: str, port: int, vices: set[str]) -> None:
     if "gives-up" in vices:
         say("function not implemented")
         return
+    if "slow" in vices:
+        control.sendto(b"soon", client)
+        time.sleep(0.7 * SILENCE_S)
     heard = time.monotonic()
     for number in range(PACKETS):
         media.sendto(number.to_bytes(4) * 50, client)
