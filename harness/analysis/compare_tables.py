@@ -31,6 +31,8 @@ IntArray = NDArray[np.int64]
 Verdict = Literal["regression", "improvement", "changed", "either way"]
 MOST_FACETS: Final = 6
 """Values of axes that are shown of a figure: those on which it moved most."""
+FEWEST: Final = 10
+"""Cells that have to move before a facet is looked at: of fewer not even all in one direction are beyond chance."""
 STANDS_OUT: Final = 1.2
 """How much farther than over all cells a figure has to move on a value that is shown."""
 _KEYS: Final = ("id", "status", "seed", "protocol", "backend", "digest")
@@ -233,7 +235,7 @@ def _moves(
     for axis, (values, codes) in axes.items():
         for code, value in enumerate(values):
             here = known & (codes == code)
-            if np.any(change[here]):
+            if np.count_nonzero(change[here]) >= FEWEST:
                 facets.append(_raw(axis, value, columns[0][here], change[here]))
     sign = -1.0 if METRICS[name].better == "higher" else 1.0
     cell = int(np.argmax(sign * change))
@@ -242,7 +244,8 @@ def _moves(
 
 
 def _raw(axis: str, value: str, before: FloatArray, change: FloatArray) -> _Raw:
-    return _Raw(axis, value, before, change, stats.signed_rank(change), stats.signed_rank(-change))
+    moved = change[change != 0]
+    return _Raw(axis, value, before, change, stats.signed_rank(moved), stats.signed_rank(-moved))
 
 
 def _judge(raw: Sequence[tuple[str, list[_Raw], tuple[str, float, float]]], gate: Gate) -> list[Moved]:

@@ -56,8 +56,9 @@ def tiled(
     """Write a run whose rows are those of another as often, each with a value of a further axis."""
     to.mkdir()
     rows = []
+    once = case_files.read_part(source / "cases.parquet").to_pylist()
     for number in range(times):
-        for row in case_files.read_part(source / "cases.parquet").to_pylist():
+        for row in once:
             place = len(rows)
             rows.append(row | {"place": place, "id": f"{row['id']},n={number}", "axis.n": str(number)})
     if change is not None:
