@@ -25,7 +25,7 @@ from harness.report.drawing import (
     tail_line,
     tail_scale,
 )
-from harness.report.text import clean
+from harness.report.text import chart_label, clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +74,10 @@ def effects(findings: Sequence[Finding]) -> Chart | None:
             ax.plot([low, high], [n, n], color=colour, alpha=1.0 if moved else 0.55)
             ax.plot([f.change * 100], [n], color=colour, marker=MARKERS[1 if moved else 0],
                     markerfacecolor=colour if moved else "none")  # fmt: skip
-        names = [f"{f.metric.replace('_', ' ')}{f' · {_short(f.case)}' if several else ''}" for f in shown]
+        names = [
+            f.metric.replace("_", " ") + (f" · {chart_label(f.case, _LONGEST)}" if several else "")
+            for f in shown
+        ]
         ax.set_yticks(range(len(shown)), names, fontsize=8)
         ax.invert_yaxis()
         ax.set_xlabel("change from base to head (%), with its 95 % interval")
@@ -139,7 +142,7 @@ def _panel(
     unit = {"fraction": "%", "us": "µs"}.get(finding.unit, finding.unit)
     ax.set_title(finding.metric.replace("_", " ") + (f" ({unit})" if unit else ""), fontsize=9)
     if several:
-        ax.set_xlabel(_short(finding.case), fontsize=8)
+        ax.set_xlabel(chart_label(finding.case, _LONGEST), fontsize=8)
     ax.set_ylim(-0.04, 1.04)
     ax.locator_params(axis="x", nbins=5)
 
@@ -188,8 +191,3 @@ def _curves(both: paired.Pairs, name: str) -> list[list[float]] | None:
 
 def _quantiles(case: CaseResult, name: str) -> list[float]:
     return case.quantiles.get(name, [])
-
-
-def _short(case: str) -> str:
-    shown = clean(case).replace("\n", " ")
-    return "\u200b" + (shown if len(shown) <= _LONGEST else "…" + shown[1 - _LONGEST :])

@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.definitions import FIGURES
 from harness.analysis.history import Series
 from harness.report.drawing import COLOURS, DASHES, INK, MARKERS, draw, rounded
-from harness.report.text import clean
+from harness.report.text import chart_label, clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,19 +65,13 @@ def _legend(ax: Axes, named: Sequence[str], coloured: Mapping[str, int], *, othe
         Line2D([], [], color=COLOURS[n], linestyle=DASHES[n], marker=MARKERS[n])
         for n in (coloured[case] for case in named)
     ]
-    labels = [_short(case) for case in named]
+    labels = [chart_label(case, _LONGEST) for case in named]
     if others:
         handles.append(Line2D([], [], color=INK, alpha=0.2))
         labels.append("other cases")
     figure = ax.get_figure()
     assert isinstance(figure, Figure)
     figure.legend(handles, labels, loc="outside lower left", ncols=2)
-
-
-def _short(case: str) -> str:
-    text = clean(case).replace("\n", " ")
-    # A leading _ would hide the entry.
-    return "\u200b" + (text if len(text) <= _LONGEST else "…" + text[1 - _LONGEST :])
 
 
 def _panel(

@@ -32,6 +32,13 @@ def clean(value: object) -> str:
     return printable_lines(str(value))
 
 
+def chart_label(text: str, longest: int) -> str:
+    """Return a name as a chart shows it: on one line, its end where it is longer than ``longest`` characters."""
+    shown = clean(text).replace("\n", " ")
+    # Matplotlib hides the entry of a legend that begins with _.
+    return "\u200b" + (shown if len(shown) <= longest else "…" + shown[1 - longest :])
+
+
 def number(value: float | None, unit: str = "") -> str:
     """Return a figure with its unit, four digits at most; "–" for what was not measured, % for a fraction."""
     if value is None or math.isnan(value):

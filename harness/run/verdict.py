@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from harness.analysis import agreement, compare
 from harness.analysis.results import NOT_JUDGED, CaseResult, Check, RunResult, Status, group_of
+from harness.machine.watch import rivals
 from harness.report.text import disbelief, is_disbelieved
 from harness.run import INTERRUPTED_EXIT
 from harness.scenario.link import Backend
@@ -157,7 +158,7 @@ def _disbelieved(cases: Sequence[CaseResult]) -> list[str]:
     busy = [case for case in live if is_disbelieved(case)]
     if not busy:
         return []
-    worst = max(busy, key=lambda case: case.machine.others - case.machine.yielding if case.machine else 0.0)
+    worst = max(busy, key=lambda case: rivals(case.machine) if case.machine else 0.0)
     count = "" if len(live) == 1 else f"{len(busy)} of {len(live)} live cases; the worst, {worst.id}: "
     return [f"figures of time {disbelief(worst).replace(': ', f': {count}', 1)}"]
 

@@ -44,14 +44,14 @@ class FakeMachine:
 @pytest.fixture(params=[1, 2], ids=["cgroup v1", "cgroup v2"])
 def machine(tmp_path: Path, request: pytest.FixtureRequest) -> FakeMachine:
     made = FakeMachine(tmp_path, version=request.param)
-    for group, idle in (("work", "0"), ("work/deep", "0"), ("rest", "1"), ("rest/deep", "0")):
+    for group, idle in (("ours", "0"), ("ours/deep", "0"), ("rest", "1"), ("rest/deep", "0")):
         made.group(group, idle)
     return made
 
 
 def test_idle_policy_yields_within_our_cgroup_unless_we_have_it_too(machine: FakeMachine) -> None:
-    machine.put("self", "/work")
-    machine.put("7", "/work")
+    machine.put("self", "/ours")
+    machine.put("7", "/ours")
     assert machine.yields(os.SCHED_IDLE)
     assert not machine.yields(os.SCHED_OTHER)
     assert not machine.yields(os.SCHED_BATCH)
@@ -61,17 +61,17 @@ def test_idle_policy_yields_within_our_cgroup_unless_we_have_it_too(machine: Fak
 def test_an_idle_cgroup_yields_as_a_whole_and_a_group_that_is_not_has_its_share_whatever_is_in_it(
     machine: FakeMachine,
 ) -> None:
-    machine.put("self", "/work")
+    machine.put("self", "/ours")
     for theirs, yields in (
         ("/rest", True),
         ("/rest/deep", True),
-        ("/work/deep", False),
+        ("/ours/deep", False),
         ("/", False),
         ("/gone", False),
     ):
         machine.put("7", theirs)
         assert machine.yields() is yields, theirs
-    machine.put("7", "/work/deep")
+    machine.put("7", "/ours/deep")
     assert not machine.yields(os.SCHED_IDLE), "the kernel compares its group with us"
 
 
@@ -94,7 +94,7 @@ def test_in_the_root_cgroup_an_autogroup_has_its_share_whatever_is_in_it(machine
     machine.put("7", "/", autogroup="4")
     assert not machine.yields(os.SCHED_IDLE)
     for pid, number in (("self", "3"), ("7", "4")):
-        machine.put(pid, "/work", autogroup=number)
+        machine.put(pid, "/ours", autogroup=number)
     assert machine.yields(os.SCHED_IDLE), "elsewhere the kernel has no use for autogroups"
 
 
@@ -104,7 +104,7 @@ def test_a_container_sees_its_part_of_the_hierarchy_and_what_is_beyond_does_not_
 ) -> None:
     machine = FakeMachine(tmp_path, root="/box")
     machine.group("rest", "1")
-    machine.put("self", "/box/work")
+    machine.put("self", "/box/ours")
     machine.put("7", theirs)
     assert machine.yields() is (theirs == "/box/rest")
 
@@ -115,16 +115,16 @@ def test_without_cgroups_policies_alone_decide_and_what_has_ended_yields_nothing
     (tmp_path / "bare").mkdir()
     assert Priority(tmp_path / "bare", idle=False).yields(7, os.SCHED_IDLE)
     assert not Priority(tmp_path / "bare", idle=False).yields(7, os.SCHED_OTHER)
-    machine.put("self", "/work")
+    machine.put("self", "/ours")
     assert not machine.yields(os.SCHED_IDLE)
 
 
 def test_a_group_that_becomes_idle_is_seen_at_the_next_look(machine: FakeMachine) -> None:
     machine.put("self", "/")
-    machine.put("7", "/work")
+    machine.put("7", "/ours")
     priority = Priority(machine.proc, idle=False)
     assert not priority.yields(7, os.SCHED_OTHER)
-    machine.group("work", "1")
+    machine.group("ours", "1")
     assert not priority.yields(7, os.SCHED_OTHER), "read once a look"
     priority.look_again()
     assert priority.yields(7, os.SCHED_OTHER)
@@ -149,7 +149,7 @@ def test_time_of_children_that_began_and_ended_unseen_yields_with_their_parent(m
     """A build of many short processes at idle priority: most of its time is in the children of its shell."""
     proc = machine.proc
     for pid in ("self", "5", "6", "9"):
-        machine.put(pid, "/work")
+        machine.put(pid, "/ours")
     others = Others(proc, Priority(proc, idle=False))
     stat(proc, 5, 1, own=10, children=1000)
     stat(proc, 6, 5, own=40)

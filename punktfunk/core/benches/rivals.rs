@@ -4,18 +4,17 @@
 //! `-- 35+7` for a block that is not in the table; `-- --json FILE` keeps the figures. Times are CPU seconds of this thread, so that a busy machine takes turns away
 //! from both alike; throughput is data bytes of the block.
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 
 use punktfunk_core::fec::{Scheme, codec_with_kernel, kernels};
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
 mod clock;
+mod race;
+
+use race::{Options, Row, compare};
 
 const SHARD_BYTES: usize = 1200;
-const ROUNDS: usize = 7;
-/// CPU seconds of a round, or one block where that takes longer.
-const ROUND: f64 = 0.02;
 /// (data, recovery), then the ratios that are wanted of encode, of decode at 1 % lost and of decode at m lost.
 const ROWS: [((usize, usize), [f64; 3]); 5] = [
     ((50, 10), [2.0, 100.0, 20.0]),
@@ -24,50 +23,6 @@ const ROWS: [((usize, usize), [f64; 3]); 5] = [
     ((4000, 800), [2.0, 8.0, 3.0]),
     ((20000, 4000), [1.5, 5.0, 2.5]),
 ];
-
-/// Median, smallest and largest.
-fn summary(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    [
-        values[values.len() / 2],
-        values[0],
-        values[values.len() - 1],
-    ]
-}
-
-struct Row {
-    name: String,
-    ours: [f64; 3],
-    rival: [f64; 3],
-    ratio: [f64; 3],
-    wanted: Option<f64>,
-}
-
-/// Time both in turns; GB/s of `bytes` and their ratio, round by round.
-fn compare(
-    name: String,
-    bytes: usize,
-    wanted: Option<f64>,
-    ours: &mut dyn FnMut(),
-    rival: &mut dyn FnMut(),
-) -> Row {
-    ours();
-    rival();
-    let (mut a, mut b, mut ratio) = (vec![], vec![], vec![]);
-    for _ in 0..ROUNDS {
-        let (mine, theirs) = (clock::time(ours, ROUND), clock::time(rival, ROUND));
-        a.push(bytes as f64 / mine * 1e-9);
-        b.push(bytes as f64 / theirs * 1e-9);
-        ratio.push(theirs / mine);
-    }
-    Row {
-        name,
-        ours: summary(a),
-        rival: summary(b),
-        ratio: summary(ratio),
-        wanted,
-    }
-}
 
 fn pattern(count: usize) -> Vec<u8> {
     (0..count * SHARD_BYTES)
@@ -177,50 +132,17 @@ fn block(word: &str) -> Option<(usize, usize)> {
     Some((k.parse().ok()?, m.parse().ok()?))
 }
 
-/// Print a row, and append it to `figures` as JSON.
-fn report(row: &Row, figures: &mut String) {
-    let (wanted, verdict) = match row.wanted {
-        None => ("–".to_owned(), "–"),
-        Some(wanted) if row.ratio[0] >= wanted => (wanted.to_string(), "reached"),
-        Some(wanted) => (wanted.to_string(), "missed"),
-    };
-    println!(
-        "| {} | {:.2} | {:.2} | {:.2} ({:.2} to {:.2}) | {wanted} | {verdict} |",
-        row.name, row.ours[0], row.rival[0], row.ratio[0], row.ratio[1], row.ratio[2],
-    );
-    let comma = if figures.is_empty() { "" } else { ",\n" };
-    let target = row
-        .wanted
-        .map_or("null".to_owned(), |wanted| wanted.to_string());
-    write!(
-        figures,
-        "{comma}  {{\"work\": \"{}\", \"ours\": {:?}, \"rival\": {:?}, \"ratio\": {:?}, \"target\": {target}}}",
-        row.name, row.ours, row.rival, row.ratio
-    )
-    .expect("a string grows");
-}
-
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let (mut filter, mut json) = (String::new(), None);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--bench" => {}
-            "--json" => json = Some(arguments.next().expect("--json wants a file")),
-            _ => filter = argument,
-        }
-    }
+    let options = Options::parse();
     println!(
-        "kernel {}, {SHARD_BYTES}-byte shards, medians of {ROUNDS} in turns, GB/s of data by CPU time of the thread",
-        kernels::best().name
+        "kernel {}, {SHARD_BYTES}-byte shards, medians of {} in turns, GB/s of data by CPU time of the thread; the rival is reed-solomon-simd",
+        kernels::best().name,
+        race::ROUNDS
     );
-    println!(
-        "| work | ours | reed-solomon-simd | ratio (smallest to largest) | target | verdict |"
-    );
-    println!("|---|---|---|---|---|---|");
-    let mut figures = String::new();
+    println!("{}", Row::HEAD);
+    let mut found = vec![];
     let listed = ROWS.map(|(block, wanted)| (block, wanted.map(Some)));
-    let other = block(&filter).map(|block| (block, [None; 3]));
+    let other = block(&options.filter).map(|block| (block, [None; 3]));
     let rows = match other {
         Some(_) => other.as_slice(),
         None => &listed,
@@ -242,14 +164,12 @@ fn main() {
             ),
         ];
         for (name, work) in works {
-            if other.is_some() || name.starts_with(&filter) {
-                report(&work(), &mut figures);
+            if other.is_some() || name.starts_with(&options.filter) {
+                let row = work();
+                println!("{}", row.line());
+                found.push(row);
             }
         }
     }
-    if let Some(file) = json {
-        let kernel = kernels::best().name;
-        let text = format!("{{\"kernel\": \"{kernel}\", \"rows\": [\n{figures}\n]}}\n");
-        std::fs::write(&file, text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
-    }
+    options.keep(kernels::best().name, &found);
 }

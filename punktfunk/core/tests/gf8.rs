@@ -1,10 +1,6 @@
-//! GF(2^8): each kernel beside the naive one over the whole field, what shards lie between, what is allocated, and the kernel
+//! GF(2^8): each kernel beside the naive one over the whole field, what shards lie between, and the kernel
 //! that the environment names.
 
-#[path = "support/allocation.rs"]
-mod allocation;
-
-use allocation::{LIVE, PEAK};
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use punktfunk_core::fec::{self, Codec, Scheme, codec_with_kernel, kernels, naive};
@@ -103,51 +99,6 @@ proptest! {
             prop_assert!(block == data, "({},{}) {:?} {}", k, m, &lost, kernel.name);
             prop_assert!(present.iter().all(|here| *here));
         }
-    }
-}
-
-/// Bytes that were taken from the system meanwhile, at the most.
-fn taken(work: impl FnOnce()) -> usize {
-    let before = LIVE.get();
-    PEAK.set(before);
-    work();
-    PEAK.get() - before
-}
-
-#[test]
-fn a_block_is_encoded_and_rebuilt_without_an_allocation() {
-    const BYTES: usize = 1200;
-    let codec = fec::codec(Scheme::Gf8);
-    for (k, m, lost) in [(50, 10, 1), (50, 10, 10), (128, 128, 128), (200, 40, 4)] {
-        let data = random(k, BYTES, 77).concat();
-        let mut block = data.clone();
-        let mut parity = vec![0; m * BYTES];
-        let mut present = vec![true; k];
-        for met in [false, true] {
-            let encoding = taken(|| codec.encode(k, m, BYTES, &data, &mut parity).unwrap());
-            let recovery: Vec<(usize, &[u8])> = parity.chunks(BYTES).enumerate().collect();
-            present[..lost].fill(false);
-            block[..lost * BYTES].fill(0);
-            let decoding = taken(|| {
-                let rebuilt = codec.reconstruct_strided(
-                    k,
-                    m,
-                    BYTES,
-                    &mut block,
-                    BYTES,
-                    &mut present,
-                    &recovery,
-                );
-                assert_eq!(rebuilt, Ok(lost));
-            });
-            assert!(block == data);
-            if met {
-                assert_eq!((encoding, decoding), (0, 0), "({k},{m}) {lost}");
-            }
-        }
-        // Frames of a stream differ by a few data shards.
-        let fewer = taken(|| codec.encode(k - 1, m, BYTES, &data, &mut parity).unwrap());
-        assert_eq!(fewer, 0, "({k},{m})");
     }
 }
 
