@@ -101,7 +101,7 @@ def test_of_four_clients_one_is_killed_and_one_loses_its_worker_and_two_go_on(
         clients.append(program("punktfunk.client", address=address, trust="loopback"))
         _until_frames_flow(clients[-1])
     # Each came after the one before it had frames: the workers are in the clients' order.
-    workers = sorted(_children(host.process.pid))
+    workers = _children(host.process.pid)
     assert len(workers) == 4
     clients[0].process.kill()
     os.kill(workers[1], signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_of_four_clients_one_is_killed_and_one_loses_its_worker_and_two_go_on(
         before = client.event("second")
         assert client.event("second")["frames"] > 0, before
         assert client.process.poll() is None
-    eventually(lambda: sorted(_children(host.process.pid)) == workers[2:], "the host reaps its workers")
+    eventually(lambda: _children(host.process.pid) == workers[2:], "the host reaps its workers")
 
 
 @pytest.mark.measures
@@ -301,5 +301,13 @@ def _until_frames_flow(client: Any) -> None:
 
 
 def _children(pid: int) -> list[int]:
+    """The processes that another has started, the oldest first: their numbers begin anew some time."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in listed.split()]
+    return sorted(map(int, listed.split()), key=_start)
+
+
+def _start(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:  # it has been reaped meanwhile
+        return 0
