@@ -96,6 +96,8 @@ class LiveLink(abc.ABC):
     client_address: Address
     host_device: str
     client_device: str
+    takes_trains: bool = False
+    """Whether a GSO train reaches the senders' devices whole, and is dropped and counted there as one packet."""
 
     def __init__(self, topology: Topology, media_ports: Iterable[int]) -> None:
         self.topology = topology

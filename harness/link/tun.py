@@ -55,6 +55,7 @@ class TunLink(LiveLink):
     """
 
     backend = "tun"
+    takes_trains = True
     host_device = client_device = DEVICE
 
     def __init__(

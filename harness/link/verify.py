@@ -42,7 +42,7 @@ _SMALL_BYTES = 64
 _RATE_BYTES = 1200
 _DRAIN_S = 0.005
 _LET_GO_S = 20.0
-"""How long the link may take until it has let go of what was sent: as long as a pump may be without a core."""
+"""How long the link may take until every packet sent is accounted for: as long as a pump may be without a core."""
 _LOOK_S = 0.01
 _LEAST = 20
 """Arrivals without which nothing is known of a delay."""
@@ -162,6 +162,12 @@ def _probe(path: _Path, asked: LinkSpecs, actual: LinkSpecs, budget: Budget) -> 
     found = []
     count, interval_ns, segments = _decisions(want, asked.of(direction), budget)
     got = path.trains(count, interval_ns, segments)
+    if path.device_dropped:
+        raise LinkUnverifiedError(
+            f"the device before the {link.backend} link dropped {path.device_dropped} packets or trains {direction}: "
+            "its queue was full, and what the link itself loses cannot be told from them",
+            "the machine is too busy to carry this link: end what else runs, or ask for a slower one",
+        )
     found += judge_loss(want, got) + judge_copies(want, got)
     # Far enough apart that a late packet holds back the next one hardly ever, also with a heavy tail.
     apart_ns = max(1_000_000, round(want.jitter_us * (12e3 if want.jitter_distribution == "pareto" else 6e3)))
@@ -231,6 +237,8 @@ class _Path:
         self.link = link
         self.direction = direction
         self._idle_s = idle_s
+        self.device_dropped = 0
+        """Packets, or whole trains, of the last phase that a full device dropped before the link saw them."""
         down = direction == "down"
         near, far = (link.host, link.client) if down else (link.client, link.host)
         to = link.client_address if down else link.host_address
@@ -265,12 +273,19 @@ class _Path:
         per_s = 1.5 * want.rate_kbps * 1000 / bits / max(0.05, 1 - want.loss)
         return self._send(max(100, round(per_s * seconds)), _RATE_BYTES, round(1e9 / per_s), 1)
 
-    def _until_let_go(self, count: int) -> None:
-        """Wait until the link has taken ``count`` packets and holds none of them; what it never takes is lost."""
+    def _until_let_go(self, came: int, dropped: int, count: int, segments: int) -> None:
+        """Wait until ``count`` packets are accounted for and the link holds none of them.
+
+        Each was taken by the link, which had taken ``came`` before, or dropped by the device in front of it, which had
+        dropped ``dropped``: a full queue drops what the link will never see, and waiting for that would never end.
+        """
         deadline = time.monotonic() + _LET_GO_S
+        each = segments if self.link.takes_trains else 1
         while time.monotonic() < deadline:
+            self.device_dropped = self.link.device_drops()[self.direction] - dropped
             counts = self.link.counters()[self.direction]
-            if counts["link_in"] >= count and not counts["in_flight"]:
+            taken = counts["link_in"] - came
+            if taken + each * self.device_dropped >= count and not counts["in_flight"]:
                 return
             time.sleep(_LOOK_S)
 
@@ -278,6 +293,8 @@ class _Path:
         """Send and receive; ``interval_ns`` is the time between packets."""
         last_sent = math.inf
         came = self.link.counters()[self.direction]["link_in"]
+        dropped = self.link.device_drops()[self.direction]
+        self.device_dropped = 0
 
         def receive() -> list[dict[str, bytes | int]]:
             # A silence is the end only once all is sent: the sender may be without a core for longer than that.
@@ -309,7 +326,7 @@ class _Path:
                     segments=segments,
                 )
                 if not sent["dropped"]:
-                    self._until_let_go(came + count)
+                    self._until_let_go(came, dropped, count, segments)
             finally:
                 last_sent = time.monotonic()
             got = receiving.result()

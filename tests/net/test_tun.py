@@ -7,15 +7,18 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from harness.link import verify as probing
 from harness.link.base import DIRECTIONS, MAX_MEDIA_PORTS, CoreSpec, Direction, LinkSpecs
 from harness.link.tun import TunLink
 from harness.link.verify import Budget, verify
 from harness.link.verify import _Path as ProbePath
-from harness.network.topology import topology
+from harness.network.topology import TUN_QUEUE_PACKETS, topology
+from punktfunk.core._core import probe_send
 from punktfunk.errors import HarnessError, LinkUnverifiedError
 from tests.support.waiting import PATIENCE_S, eventually
 
@@ -64,6 +67,29 @@ def test_a_pump_that_gets_no_time_is_waited_for_and_its_link_not_blamed(
                 for moment in moments:
                     moment.join()
     assert sorted(got.index) == list(range(400))
+
+
+@pytest.mark.timeout(60)
+def test_a_probe_ends_also_where_the_device_dropped_what_the_pump_had_no_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probing, "_LET_GO_S", 3600.0)
+    count = TUN_QUEUE_PACKETS + 500
+    with topology("tun-full") as made, TunLink(made, tmp_path, media_ports=[5000]) as link:
+
+        def sent_while_it_is_stopped(*arguments: Any, **options: Any) -> dict[str, Any]:
+            os.kill(link.pump.pid, signal.SIGSTOP)
+            try:
+                return probe_send(*arguments, **options)
+            finally:
+                os.kill(link.pump.pid, signal.SIGCONT)
+
+        monkeypatch.setattr(probing, "probe_send", sent_while_it_is_stopped)
+        link.restart(LinkSpecs({}, {}, 18))
+        with ProbePath(link, "down", 0.1) as path:
+            got = path.spaced(count, 10_000)
+            assert path.device_dropped > 0
+            assert len(got.index) == count - path.device_dropped
 
 
 @pytest.mark.measures  # a busy path is late by itself, and its delays and their spread excuse those of the link
