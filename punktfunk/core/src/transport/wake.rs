@@ -75,18 +75,25 @@ pub enum Wait {
 /// Wait until one of `fds` has `events`, `waker` is signalled, or `timeout` is over (none = for ever).
 ///
 /// A signal ends the wait like a timeout; callers loop anyway.
+///
+/// # Panics
+/// For more than three `fds`.
 pub fn wait(
     fds: &[RawFd],
     events: libc::c_short,
     waker: &Waker,
     timeout: Option<Duration>,
 ) -> Wait {
-    debug_assert!(fds.len() < 4);
     let mut polls = [libc::pollfd {
         fd: -1,
         events: 0,
         revents: 0,
     }; 4];
+    // The kernel reads and writes as many entries as it is told of.
+    assert!(
+        fds.len() < polls.len(),
+        "a wait is for three descriptors at most"
+    );
     polls[0].fd = waker.as_raw_fd();
     polls[0].events = libc::POLLIN;
     for (poll, &fd) in polls[1..].iter_mut().zip(fds) {
@@ -132,6 +139,14 @@ mod tests {
             assert!(waker.is_signalled() || !up);
             waker.clear();
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "three descriptors at most")]
+    fn more_descriptors_than_a_wait_has_room_for_are_refused() {
+        let waker = Waker::new().unwrap();
+        let fd = waker.as_raw_fd();
+        wait(&[fd; 4], libc::POLLIN, &waker, Some(Duration::ZERO));
     }
 
     #[test]
