@@ -431,6 +431,7 @@ macro_rules! passes {
     ($lanes:ty, radix_log: $radix_log:expr, factor: $factor:expr $(, $features:literal)?) => {
         /// These lanes' passes.
         pub(in crate::fec) static PASSES: $crate::fec::transform::passes::Passes = {
+            use $crate::fec::transform::lanes::Lanes;
             use $crate::fec::transform::passes::{self, Output, Passes, Rows, Span, Stripe};
 
             $(#[target_feature(enable = $features)])?

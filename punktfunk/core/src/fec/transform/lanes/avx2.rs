@@ -1,18 +1,18 @@
 //! Nibble tables by `vpshufb`, 32 elements at a time.
 
 use std::arch::x86_64::{
-    __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
-    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_set1_epi8,
+    _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_xor_si256,
 };
 
 use super::super::passes::passes;
-use super::{Lanes, nibble_factor, padded, unpadded};
+use super::nibble_factor;
+use super::ymm::{Pair, Product, Ymm};
 
 #[derive(Clone, Copy)]
 struct Avx2;
 
-passes!(Avx2, radix_log: 2, factor: nibble_factor, "avx2");
+passes!(Ymm<Avx2>, radix_log: 2, factor: nibble_factor, "avx2");
 
 impl Avx2 {
     /// Low or high bytes of products, by the first table of either kind.
@@ -48,71 +48,11 @@ impl Avx2 {
     }
 }
 
-impl Lanes for Avx2 {
-    type Pair = [__m256i; 2];
-    const COLUMN: usize = 64;
+impl Product for Avx2 {
     const FACTOR_WORDS: usize = 16;
 
     #[inline(always)]
-    unsafe fn zero() -> Self::Pair {
-        // SAFETY: the caller has AVX2, here and below.
-        unsafe { [_mm256_setzero_si256(); 2] }
-    }
-
-    #[inline(always)]
-    unsafe fn read(at: *const u8) -> Self::Pair {
-        // SAFETY: promised by the caller; loads are unaligned.
-        unsafe {
-            [
-                _mm256_loadu_si256(at.cast()),
-                _mm256_loadu_si256(at.add(32).cast()),
-            ]
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn write(at: *mut u8, pair: Self::Pair) {
-        // SAFETY: promised by the caller; stores are unaligned.
-        unsafe {
-            _mm256_storeu_si256(at.cast(), pair[0]);
-            _mm256_storeu_si256(at.add(32).cast(), pair[1]);
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn gather(at: *const u8, bytes: usize) -> Self::Pair {
-        // SAFETY: promised by the caller; a padded column has 64 bytes.
-        unsafe {
-            if bytes == 64 {
-                Self::read(at)
-            } else {
-                Self::read(padded(at, bytes).as_ptr())
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scatter(at: *mut u8, bytes: usize, pair: Self::Pair) {
-        // SAFETY: as in `gather`.
-        unsafe {
-            if bytes == 64 {
-                Self::write(at, pair);
-            } else {
-                let mut column = [0; 64];
-                Self::write(column.as_mut_ptr(), pair);
-                unpadded(at, bytes, &column);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn add(a: Self::Pair, b: Self::Pair) -> Self::Pair {
-        // SAFETY: see `zero`.
-        unsafe { [_mm256_xor_si256(a[0], b[0]), _mm256_xor_si256(a[1], b[1])] }
-    }
-
-    #[inline(always)]
-    unsafe fn multiply(pair: Self::Pair, factor: *const u64) -> Self::Pair {
+    unsafe fn multiply(pair: Pair, factor: *const u64) -> Pair {
         // SAFETY: promised by the caller: tables of 16 bytes, eight of them.
         unsafe {
             let mask = _mm256_set1_epi8(15);

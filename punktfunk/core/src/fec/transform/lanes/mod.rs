@@ -13,6 +13,8 @@ pub(in crate::fec) mod gfni256;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::fec) mod gfni512;
 pub(in crate::fec) mod portable;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
 
 /// Arithmetic on columns: `COLUMN` bytes of a shard at a time, its low bytes in one half of a pair and its high bytes in the
 /// other.
