@@ -8,14 +8,47 @@
 //! `a[l] = R(l) / L'(l)`, `b[z] = L(z) / R(z)` for data and `L(z) / R'(z)` for recovery shards.
 //!
 //! So a lost shard costs `k` products of shards as a recovery shard does: no syndromes, no second pass over what
-//! they are stored in, no elimination. All is computed on discrete logarithms; those of 0 count as 0 here, which is
-//! what the derivatives want.
+//! they are stored in, no elimination. Products leave out a difference of 0, which is what the derivatives want.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod gfni;
+pub(super) mod logarithms;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::super::field8::{GROUP, exp, log};
 use super::dot::Dot;
+
+/// Points come in lists of a multiple of this length; what stands behind the last one has no meaning.
+const PADDED: usize = 32;
+
+/// How `a`, `b` and factors are computed. What stands for `a` and `b`, a byte each, is its own affair.
+pub(super) struct Interpolation {
+    quotients: Quotients,
+    factors: Factors,
+}
+
+/// For each of `points`, write the product of its differences to `above`, divided by that of those to `below`: `b` for
+/// inputs, `a` for outputs.
+///
+/// # Safety
+/// The processor has the features that the implementation is made of; `points` and `quotients` have one length, a
+/// multiple of [`PADDED`].
+type Quotients = unsafe fn(points: &[u8], above: &[u8], below: &[u8], quotients: &mut [u8]);
+
+/// Write what a kernel multiplies by, for up to [`super::dot::ROWS`] outputs, column by column of inputs.
+///
+/// # Safety
+/// The processor has the features that the implementation is made of; `words` has an entry for each pair of input and
+/// output, and then some to a multiple of four, which may be written as well.
+type Factors = unsafe fn(dot: &Dot, inputs: Sides, outputs: Sides, words: &mut [u64]);
+
+/// Points and the quotients of each: two slices of one length.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
+    points: &'a [u8],
+    quotients: &'a [u8],
+}
 
 /// Which points the shards of a block have: those that are here, in the order of the inputs, and those that are lost.
 ///
@@ -49,6 +82,17 @@ impl<const MOST: usize> Points<MOST> {
     fn all(&self) -> &[u8] {
         &self.points[..self.count]
     }
+
+    /// `a` or `b` of all points.
+    fn quotients(&self, how: &Interpolation, above: &Self, below: &Self) -> [u8; MOST] {
+        const { assert!(MOST.is_multiple_of(PADDED)) };
+        let mut quotients = [0; MOST];
+        let padded = self.count.next_multiple_of(PADDED);
+        let (points, room) = (&self.points[..padded], &mut quotients[..padded]);
+        // SAFETY: a kernel, and so its interpolation, is handed out where the processor has its features alone.
+        unsafe { (how.quotients)(points, above.all(), below.all(), room) };
+        quotients
+    }
 }
 
 impl<const MOST: usize> Places<MOST> {
@@ -78,43 +122,25 @@ impl<const MOST: usize> Places<MOST> {
     }
 
     /// What the factors are made of, once all shards have their places.
-    pub(super) fn weights(&self) -> Weights<'_, MOST> {
-        let (here, recovery, lost) = (self.here.all(), self.recovery.all(), self.lost.all());
+    pub(super) fn weights(&self, how: &'static Interpolation) -> Weights<'_, MOST> {
+        let (here, recovery, lost) = (&self.here, &self.recovery, &self.lost);
         Weights {
-            here,
-            lost,
-            inputs: quotients(here, lost, recovery),
-            outputs: quotients(lost, recovery, lost),
+            here: here.all(),
+            lost: lost.all(),
+            inputs: here.quotients(how, lost, recovery),
+            outputs: lost.quotients(how, recovery, lost),
+            how,
         }
     }
 }
 
-/// Logarithms of the products of all differences of each point to `above`, divided by those to `below`.
-fn quotients<const MOST: usize>(points: &[u8], above: &[u8], below: &[u8]) -> [u16; MOST] {
-    let mut sums = [0; MOST];
-    // At most 128 shards are lost, and as many replace them: sums are below 2^16.
-    for &other in above {
-        for (sum, &point) in sums.iter_mut().zip(points) {
-            *sum += log(point ^ other);
-        }
-    }
-    for &other in below {
-        for (sum, &point) in sums.iter_mut().zip(points) {
-            *sum += GROUP - log(point ^ other);
-        }
-    }
-    for sum in &mut sums[..points.len()] {
-        *sum %= GROUP;
-    }
-    sums
-}
-
-/// Logarithms of `b` for each input and of `a` for each output.
+/// `b` for each input and `a` for each output.
 pub(super) struct Weights<'a, const MOST: usize> {
     here: &'a [u8],
     lost: &'a [u8],
-    inputs: [u16; MOST],
-    outputs: [u16; MOST],
+    inputs: [u8; MOST],
+    outputs: [u8; MOST],
+    how: &'static Interpolation,
 }
 
 impl<const MOST: usize> Weights<'_, MOST> {
@@ -130,17 +156,22 @@ impl<const MOST: usize> Weights<'_, MOST> {
         dot: &Dot,
         room: &'b mut Vec<u64>,
     ) -> &'b [u64] {
-        let rows = group.len();
-        // What was there before is overwritten.
-        room.resize(rows * self.here.len(), 0);
-        for (row, output) in group.enumerate() {
-            let (other, scale) = (self.lost[output], self.outputs[output] + GROUP);
-            let inputs = self.here.iter().zip(&self.inputs);
-            for (column, (&point, &weight)) in room.chunks_exact_mut(rows).zip(inputs) {
-                column[row] = dot.factor(exp(scale + weight - log(point ^ other)));
-            }
+        let count = group.len() * self.here.len();
+        let padded = count.next_multiple_of(4);
+        if room.len() < padded {
+            room.resize(padded, 0);
         }
-        room
+        let inputs = Sides {
+            points: self.here,
+            quotients: &self.inputs[..self.here.len()],
+        };
+        let outputs = Sides {
+            points: &self.lost[group.clone()],
+            quotients: &self.outputs[group],
+        };
+        // SAFETY: as in `Points::quotients`; the room has been made.
+        unsafe { (self.how.factors)(dot, inputs, outputs, &mut room[..padded]) };
+        &room[..count]
     }
 }
 

@@ -138,7 +138,7 @@ fn rebuild<'a, const MOST: usize>(
     for &(j, shard) in recovery {
         inputs[places.recovery(j)] = shard;
     }
-    let weights = places.weights();
+    let weights = places.weights(dot.interpolation);
     let inputs = &inputs[..weights.columns()];
     decode::with_room(|room| {
         for group in dot.groups(recovery.len()) {

@@ -3,17 +3,17 @@
 //! Of 16 registers, four outputs take eight, the nibbles of an input four, two tables two and the mask one.
 
 use std::arch::x86_64::{
-    __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_loadu_si256,
-    _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_broadcastsi128_si256, _mm256_set1_epi8,
+    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16, _mm256_xor_si256,
 };
 
-use super::tiles::{Lane, dot, padded};
-use super::{NIBBLES, PLACES};
+use super::super::decode::logarithms;
+use super::tiles::{Lane, dot};
+use super::{NIBBLES, PLACES, ymm};
 
 struct Avx2;
 
-dot!(Avx2, "avx2", PLACES, 1 x 2, 2 x 2, 3 x 2, 4 x 2);
+dot!(Avx2, "avx2", PLACES, logarithms, 1 x 2, 2 x 2, 3 x 2, 4 x 2);
 
 impl Lane for Avx2 {
     type Bytes = __m256i;
@@ -32,13 +32,9 @@ impl Lane for Avx2 {
 
     #[inline(always)]
     unsafe fn load(at: *const u8, bytes: usize) -> [__m256i; 2] {
-        // SAFETY: promised by the caller; loads are unaligned.
+        // SAFETY: promised by the caller.
         unsafe {
-            let bytes = if bytes == 32 {
-                _mm256_loadu_si256(at.cast())
-            } else {
-                _mm256_loadu_si256(padded::<32>(at, bytes).as_ptr().cast())
-            };
+            let bytes = ymm::load(at, bytes);
             let mask = _mm256_set1_epi8(15);
             [
                 _mm256_and_si256(bytes, mask),
@@ -49,16 +45,8 @@ impl Lane for Avx2 {
 
     #[inline(always)]
     unsafe fn store(at: *mut u8, bytes: usize, value: __m256i) {
-        // SAFETY: promised by the caller; stores are unaligned.
-        unsafe {
-            if bytes == 32 {
-                _mm256_storeu_si256(at.cast(), value);
-            } else {
-                let mut whole = [0; 32];
-                _mm256_storeu_si256(whole.as_mut_ptr().cast(), value);
-                std::ptr::copy_nonoverlapping(whole.as_ptr(), at, bytes);
-            }
-        }
+        // SAFETY: promised by the caller.
+        unsafe { ymm::store(at, bytes, value) };
     }
 
     #[inline(always)]

@@ -3,16 +3,17 @@
 //! Of 16 registers, six outputs take twelve, an input two and its matrix one.
 
 use std::arch::x86_64::{
-    __m256i, _mm256_gf2p8affine_epi64_epi8, _mm256_loadu_si256, _mm256_set1_epi64x,
-    _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm256_gf2p8affine_epi64_epi8, _mm256_set1_epi64x, _mm256_setzero_si256,
+    _mm256_xor_si256,
 };
 
-use super::MATRICES;
-use super::tiles::{Lane, dot, padded};
+use super::super::decode::gfni;
+use super::tiles::{Lane, dot};
+use super::{MATRICES, ymm};
 
 struct Gfni256;
 
-dot!(Gfni256, "avx2,gfni", MATRICES, 1 x 4, 2 x 4, 3 x 3, 4 x 2, 5 x 2, 6 x 2);
+dot!(Gfni256, "avx2,gfni", MATRICES, gfni, 1 x 4, 2 x 4, 3 x 3, 4 x 2, 5 x 2, 6 x 2);
 
 impl Lane for Gfni256 {
     type Bytes = __m256i;
@@ -29,28 +30,14 @@ impl Lane for Gfni256 {
 
     #[inline(always)]
     unsafe fn load(at: *const u8, bytes: usize) -> __m256i {
-        // SAFETY: promised by the caller; loads are unaligned.
-        unsafe {
-            if bytes == 32 {
-                _mm256_loadu_si256(at.cast())
-            } else {
-                _mm256_loadu_si256(padded::<32>(at, bytes).as_ptr().cast())
-            }
-        }
+        // SAFETY: promised by the caller.
+        unsafe { ymm::load(at, bytes) }
     }
 
     #[inline(always)]
     unsafe fn store(at: *mut u8, bytes: usize, value: __m256i) {
-        // SAFETY: promised by the caller; stores are unaligned.
-        unsafe {
-            if bytes == 32 {
-                _mm256_storeu_si256(at.cast(), value);
-            } else {
-                let mut whole = [0; 32];
-                _mm256_storeu_si256(whole.as_mut_ptr().cast(), value);
-                std::ptr::copy_nonoverlapping(whole.as_ptr(), at, bytes);
-            }
-        }
+        // SAFETY: promised by the caller.
+        unsafe { ymm::store(at, bytes, value) };
     }
 
     #[inline(always)]

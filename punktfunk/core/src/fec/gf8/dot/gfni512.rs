@@ -9,12 +9,13 @@ use std::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
+use super::super::decode::gfni;
 use super::MATRICES;
 use super::tiles::{Lane, dot};
 
 struct Gfni512;
 
-dot!(Gfni512, "avx512f,avx512bw,avx512vl,gfni", MATRICES,
+dot!(Gfni512, "avx512f,avx512bw,avx512vl,gfni", MATRICES, gfni,
     1 x 8, 2 x 4, 3 x 4, 4 x 2, 5 x 2, 6 x 2, 7 x 2, 8 x 2, 9 x 2, 10 x 2, 11 x 2, 12 x 2);
 
 /// The first `bytes` bytes of a register, fewer than 64.

@@ -1,11 +1,12 @@
 //! Sums of products of shards by constants of GF(2^8).
 //!
 //! A kernel makes a few outputs at once. Their sums stay in registers while it walks over the inputs, so that an
-//! input's bytes are loaded once for all of them and an output is written once and never read.
+//! input's bytes are loaded once for all of them and an output is written and never read.
 
 use std::ops::Range;
 
 use super::super::field8;
+use super::decode::Interpolation;
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::fec) mod avx2;
@@ -16,6 +17,8 @@ pub(in crate::fec) mod gfni512;
 pub(in crate::fec) mod portable;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod ymm;
 
 /// Most outputs in one call of any kernel.
 pub(super) const ROWS: usize = 12;
@@ -24,6 +27,8 @@ pub(super) const ROWS: usize = 12;
 pub(crate) struct Dot {
     /// What it multiplies by, for each coefficient.
     factors: &'static [u64; 256],
+    /// How it computes the factors of a loss.
+    pub(super) interpolation: &'static Interpolation,
     /// Most outputs in one call.
     rows: usize,
     sums: Sums,

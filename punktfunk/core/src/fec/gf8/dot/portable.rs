@@ -1,9 +1,11 @@
 //! Nibble tables, one byte at a time: for machines without a kernel of their own.
 
+use super::super::decode::logarithms;
 use super::{Dot, NIBBLES, PLACES};
 
 pub(in crate::fec) static DOT: Dot = Dot {
     factors: &PLACES,
+    interpolation: &logarithms::INTERPOLATION,
     rows: 1,
     sums,
 };

@@ -59,7 +59,10 @@ pub(super) trait Lane {
     }
 }
 
-/// Compute `R` outputs, `V` registers of each at a time and the rest by one.
+/// Compute `R` outputs, `V` registers of each at a time.
+///
+/// What is left behind the last `V` registers takes one more step, of registers that end with the shard and so begin within
+/// what was made before: outputs are never read, and their bytes are made again as they were.
 ///
 /// # Safety
 /// There are `R` outputs, all shards have one length, and `factors` has an entry for each pair of input and output;
@@ -70,6 +73,7 @@ pub(super) unsafe fn shards<L: Lane, const R: usize, const V: usize>(
     inputs: &[&[u8]],
     factors: &[u64],
 ) {
+    const { assert!(V <= 8) };
     let length = outputs[0].len();
     let outputs: [*mut u8; R] = std::array::from_fn(|r| outputs[r].as_mut_ptr());
     let mut at = 0;
@@ -79,12 +83,27 @@ pub(super) unsafe fn shards<L: Lane, const R: usize, const V: usize>(
             step::<L, R, V>(&outputs, inputs, factors, at, L::BYTES);
             at += V * L::BYTES;
         }
-        while at + L::BYTES <= length {
-            step::<L, R, 1>(&outputs, inputs, factors, at, L::BYTES);
-            at += L::BYTES;
+        let registers = (length - at).div_ceil(L::BYTES);
+        if registers * L::BYTES > length {
+            // A shard of fewer registers than a step has, and bytes behind them.
+            while at + L::BYTES <= length {
+                step::<L, R, 1>(&outputs, inputs, factors, at, L::BYTES);
+                at += L::BYTES;
+            }
+            return step::<L, R, 1>(&outputs, inputs, factors, at, length - at);
         }
-        if at < length {
-            step::<L, R, 1>(&outputs, inputs, factors, at, length - at);
+        let at = length - registers * L::BYTES;
+        match registers {
+            0 => {}
+            1 => step::<L, R, 1>(&outputs, inputs, factors, at, L::BYTES),
+            2 if V >= 2 => step::<L, R, 2>(&outputs, inputs, factors, at, L::BYTES),
+            3 if V >= 3 => step::<L, R, 3>(&outputs, inputs, factors, at, L::BYTES),
+            4 if V >= 4 => step::<L, R, 4>(&outputs, inputs, factors, at, L::BYTES),
+            5 if V >= 5 => step::<L, R, 5>(&outputs, inputs, factors, at, L::BYTES),
+            6 if V >= 6 => step::<L, R, 6>(&outputs, inputs, factors, at, L::BYTES),
+            7 if V >= 7 => step::<L, R, 7>(&outputs, inputs, factors, at, L::BYTES),
+            _ if V >= 8 => step::<L, R, 8>(&outputs, inputs, factors, at, L::BYTES),
+            _ => unreachable!("fewer registers than a step has, and a part of another"),
         }
     }
 }
@@ -160,25 +179,13 @@ unsafe fn step<L: Lane, const R: usize, const V: usize>(
     }
 }
 
-/// Part of a register through memory of its own, where there are no masks.
-///
-/// # Safety
-/// `bytes` bytes are readable at `at`.
-#[inline(always)]
-pub(super) unsafe fn padded<const BYTES: usize>(at: *const u8, bytes: usize) -> [u8; BYTES] {
-    let mut padded = [0; BYTES];
-    // SAFETY: promised by the caller.
-    let part = unsafe { std::slice::from_raw_parts(at, bytes) };
-    padded[..bytes].copy_from_slice(part);
-    padded
-}
-
 /// Define `DOT`, whose `sums` runs [`shards`] with these features: for each number of outputs, how many registers of
-/// each are made at a time.
+/// each are made at a time, up to eight.
 macro_rules! dot {
-    ($lane:ty, $features:literal, $table:path, $($rows:literal x $wide:literal),+) => {
+    ($lane:ty, $features:literal, $table:path, $interpolation:ident, $($rows:literal x $wide:literal),+) => {
         pub(in crate::fec) static DOT: super::Dot = super::Dot {
             factors: &$table,
+            interpolation: &$interpolation::INTERPOLATION,
             rows: const {
                 let rows = [$($rows),+];
                 rows[rows.len() - 1]
