@@ -54,7 +54,8 @@ def run(request: Request) -> int:
     """Build both, run them in turn, print what moved and return the exit code.
 
     Raises errors of the tree for what whoever asked has to put right. The folder of the run keeps the results of both
-    sides (``a``, ``b``: runs that ``compare`` and ``report`` read), ``ab.json`` and the page ``ab.html``.
+    sides (``a``, ``b``: runs that ``compare`` and ``report`` read), ``ab.json`` and the page ``ab.html``; pairs that
+    have run are in it whatever is raised, also where none of them can be judged, and ``resume`` adds others.
     """
     runs = runs_of(request.scenario, request.seed, request.backend, request.expression, request.case_ids)
     require_figures(request.metrics)
@@ -99,11 +100,15 @@ def run(request: Request) -> int:
         say(line)
     say(f"results: {folder}")
     say(f"page: {page}")
-    if any(f.verdict is Verdict.TOO_FEW for f in outcome.findings):
+    if outcome.refused is not None or any(f.verdict is Verdict.TOO_FEW for f in outcome.findings):
         say(f"  → the same with --resume {folder} --pairs N adds pairs to these")
     if trouble is not None:
         raise trouble
-    return INTERRUPTED_EXIT if interrupted else outcome.exit_code
+    if interrupted:
+        return INTERRUPTED_EXIT
+    if outcome.refused is not None:
+        raise outcome.refused
+    return outcome.exit_code
 
 
 def runs_of(

@@ -140,22 +140,29 @@ def _compared(search: _Search, a: Commit, b: Commit, name: str) -> Finding:
             outcome = outcomes.conclude(pair, [metric])
             found = paired.in_order(outcome.findings)
             moved = [f for f in found if f.verdict in {Verdict.REGRESSION, Verdict.IMPROVEMENT}]
-            if not found:
-                raise BisectError(f"{metric} was measured in no case", "choose another metric, or --case")
-            if moved or all(f.verdict is Verdict.SAME for f in found):
-                asked = folders.Asked(
-                    search.request.scenario,
-                    {side: commit.sha for side, commit in sides.items()},
-                    search.request.command,
-                    search.request.charts,
-                )
-                folders.write(search.folder / name, asked, builds, search.runs, pair, outcome, spans)
-                return _most_surely(moved or found)
-            if round_ + 1 < ROUNDS:
-                say(f"{name}: {text.more_pairs(found[0], pair.seconds_for)}", err=True)
-    raise CapabilityError(
-        text.more_pairs(found[0], pair.seconds_for), f"give more with --pairs; {pair.count} were run"
+            known = bool(moved) or all(f.verdict is Verdict.SAME for f in found)
+            if known or round_ + 1 == ROUNDS:
+                break
+            say(f"{name}: {text.more_pairs(found[0], pair.seconds_for)}", err=True)
+    folder = search.folder / name
+    asked = folders.Asked(
+        search.request.scenario,
+        {side: commit.sha for side, commit in sides.items()},
+        search.request.command,
+        search.request.charts,
     )
+    folders.write(folder, asked, builds, search.runs, pair, outcome, spans)
+    if outcome.refused is not None or not known:
+        say(f"{name}: {pair.count} pairs are kept, and 'ab --resume {folder}' adds others", err=True)
+    if outcome.refused is not None:
+        raise outcome.refused
+    if not found:
+        raise BisectError(f"{metric} was measured in no case", "choose another metric, or --case")
+    if not known:
+        raise CapabilityError(
+            text.more_pairs(found[0], pair.seconds_for), f"give more with --pairs; {pair.count} were run"
+        )
+    return _most_surely(moved or found)
 
 
 def _most_surely(findings: list[Finding]) -> Finding:

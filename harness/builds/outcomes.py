@@ -12,7 +12,13 @@ from harness.analysis.results import Status
 from harness.analysis.stats import Verdict
 from harness.builds import machine
 from harness.builds.pairing import PairedRun
-from punktfunk.errors import BusyMachineError, CapabilityError, CheckFailedError, RegressionError
+from punktfunk.errors import (
+    BusyMachineError,
+    CapabilityError,
+    CheckFailedError,
+    PunktfunkError,
+    RegressionError,
+)
 
 
 @dataclass(slots=True)
@@ -25,6 +31,8 @@ class Outcome:
     """Why not to believe it, and what did not run."""
     lost: bool = False
     """Whether head came to no result where base did."""
+    refused: PunktfunkError | None = None
+    """Why nothing of what has run can be judged; to be raised once the pairs are kept, to which others can be added."""
 
     @property
     def exit_code(self) -> int:
@@ -39,9 +47,10 @@ class Outcome:
 
 
 def conclude(pair: PairedRun, metrics: Sequence[str]) -> Outcome:
-    """Judge what has run, and say what was left out; raise where nothing is left."""
+    """Judge what has run, and say what was left out; nothing that was measured is lost where nothing can be judged."""
     findings, notes = pair.findings(metrics), []
     lost = False
+    refused: PunktfunkError | None = None
     busy: list[str] = []
     runs = pair.runs
     case_of = {case.id: case for case in runs.cases}
@@ -66,12 +75,13 @@ def conclude(pair: PairedRun, metrics: Sequence[str]) -> Outcome:
             )
     if not findings and pair.pairs and not lost:
         if busy:
-            raise BusyMachineError(f"no latency is worth believing: {busy[0]}", machine.HINT)
-        raise CapabilityError(
-            "; ".join(notes) or f"no case has a figure of {', '.join(metrics) or 'any kind'} above 0",
-            "choose another metric, or cases that this machine can run",
-        )
-    return Outcome(findings, pair.seconds_for, notes, lost)
+            refused = BusyMachineError(f"no latency is worth believing: {busy[0]}", machine.HINT)
+        else:
+            refused = CapabilityError(
+                "; ".join(notes) or f"no case has a figure of {', '.join(metrics) or 'any kind'} above 0",
+                "choose another metric, or cases that this machine can run",
+            )
+    return Outcome(findings, pair.seconds_for, notes, lost, refused)
 
 
 def _has_latencies(both: paired.Pairs, metrics: Sequence[str]) -> bool:
