@@ -1,4 +1,4 @@
-"""What others took of the machine while something was measured: the criterion by which it was too busy to judge.
+"""What others took of the machine while something was measured; ``watch`` beside it says whether that matters.
 
 The CPU time of every CPU that this process may use (``/proc/stat``, steal included) less that of this process and
 of all that it started (``/proc/PID/stat``). What the code under test burns itself is its own and excuses nothing.
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 WINDOW_S = 0.5
 """Long enough for clock ticks of 10 ms to tell a share, short enough to see a burst that delays a few frames."""
@@ -38,17 +36,6 @@ class Load:
     average: float
     worst: float
     cpus: int
-
-    @property
-    def too_busy(self) -> bool:
-        """Return whether a measurement beside this says nothing about the code."""
-        return self.average > BUSY_ON_AVERAGE or self.worst > BUSY_IN_A_WINDOW
-
-    def __str__(self) -> str:
-        return (
-            f"other processes took {self.average:.0%} of {self.cpus} CPUs,"
-            f" {self.worst:.0%} in the worst {WINDOW_S:g} s"
-        )
 
 
 def load_between(readings: list[Reading], cpus: int) -> Load:
@@ -158,32 +145,3 @@ class Reader:
         # Own time first: what is used between the two readings counts as somebody else's, never as less.
         own = self.tree.seconds()
         return Reading(time.monotonic(), busy_seconds(Path("/proc/stat").read_text(), self._cpus), own)
-
-
-class Watch:
-    """Read the machine every :data:`WINDOW_S` from entering to leaving; then ``load`` says what others took."""
-
-    def __init__(self) -> None:
-        self._reader = Reader()
-        self._readings: list[Reading] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="machine watch", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._readings.append(self._reader.read())
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self._readings.append(self._reader.read())
-
-    @property
-    def load(self) -> Load:
-        """Return what others took."""
-        return load_between(self._readings, self._reader.cpus)
-
-    def _sample(self) -> None:
-        while not self._over.wait(WINDOW_S):
-            self._readings.append(self._reader.read())

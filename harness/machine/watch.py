@@ -65,12 +65,13 @@ class _Counts:
 class Watch:
     """Watch the machine from entering to leaving; ``found`` then says whether it was quiet.
 
-    A thread reads every half second and sets timers between. The processes that
-    stamp are those that this one has started, itself left out. At most ``thieves`` others are named.
+    A thread reads every half second and sets timers between. The processes that stamp are those that this one has
+    started, itself only with ``this_process``. At most ``thieves`` others are named.
     """
 
-    def __init__(self, *, thieves: int = THIEVES) -> None:
+    def __init__(self, *, thieves: int = THIEVES, this_process: bool = False) -> None:
         self._thieves = thieves
+        self._aside = frozenset() if this_process else frozenset({os.getpid()})
         self._reader = load.Reader()
         self._cpus = os.sched_getaffinity(0)
         self._cgroup = kernel.own_cgroup()
@@ -147,7 +148,7 @@ class Watch:
     def _read(self, *, others: bool) -> None:
         self._readings.append(self._reader.read())
         own = self._reader.tree.pids
-        self._delay.read(own - {os.getpid()}, self._readings[-1].at_s)
+        self._delay.read(own - self._aside, self._readings[-1].at_s)
         if others:
             self._others.read(own)
 
@@ -172,6 +173,11 @@ def rivals(found: Quietness) -> float:
     return max(0.0, found.others - found.yielding)
 
 
+def rivals_in_a_window(found: Quietness) -> float:
+    """Return the same of the half second in which others took most, as far as is known: they yield in it as ever."""
+    return found.others_worst * (rivals(found) / found.others if found.others else 0.0)
+
+
 def run_delay_behind_others(found: Quietness) -> float | None:
     """Return the share of its time that the thread which waited most did so behind others; None where none is known.
 
@@ -189,7 +195,7 @@ def judge(found: Quietness) -> Quietness:
         reasons.append(f"the CPU quota of this cgroup withheld {found.throttled:.0%}")
     waits = _waits(found)
     taken = rivals(found)
-    in_a_window = found.others_worst * (taken / found.others if found.others else 0.0)
+    in_a_window = rivals_in_a_window(found)
     too_much = taken > load.BUSY_ON_AVERAGE or in_a_window > load.BUSY_IN_A_WINDOW
     # Where nothing of ours ran, it cannot be seen whether it would have waited.
     if waits or (found.run_delay is None and too_much):

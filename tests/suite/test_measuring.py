@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness.analysis.results import Quietness
+from harness.machine.kernel import LEAST_S
+from harness.machine.load import BUSY_IN_A_WINDOW
+from harness.machine.watch import RUN_DELAY, judge
 from tests.suite.conftest import PLUGINS
+from tests.support.measuring import Beside, weighed
+from tests.support.waiting import eventually
 
 Inner = Callable[..., subprocess.CompletedProcess[str]]
 
-BUSY, QUIET = "Load(0.6, 0.9, 2)", "Load(0.01, 0.02, 2)"
+BUSY, QUIET = "0.6, 0.9", "0.01, 0.02"
 
 
 def conftest(*loads: str) -> str:
-    """A machine whose load at each try is given."""
+    """A machine of which it is given what others take at each try, on average and in the worst half second."""
     return f"""
-from harness.machine import load as machine
-from harness.machine.load import Load
+from tests.support import measuring
 
-loads = iter([{", ".join(loads)}])
+loads = iter([{", ".join(f"({load})" for load in loads)}])
 
-class Watch:
+class Beside:
     def __enter__(self):
-        self.load = next(loads)
+        average, worst = next(loads)
+        self.too_busy = worst > 0.4
+        self.said = f"other processes took {{average:.0%}} of 2 CPUs, {{worst:.0%}} in the worst half second"
         return self
 
     def __exit__(self, *_):
         pass
 
-machine.Watch = Watch
+measuring.Beside = Beside
 """
 
 
@@ -61,7 +69,7 @@ def test_a_failure_on_a_quiet_machine_stands_at_once(inner: Inner) -> None:
     assert done.returncode == 1
     assert "slow at 1" in done.stdout
     assert (
-        "quiet enough to judge: other processes took 1% of 2 CPUs, 2% in the worst 0.5 s (try 1)"
+        "quiet enough to judge: other processes took 1% of 2 CPUs, 2% in the worst half second (try 1)"
         in done.stdout
     )
     assert "1 failed" in done.stdout
@@ -96,7 +104,7 @@ def test_three_tries_beside_others_are_no_verdict_and_say_so(inner: Inner) -> No
     done = inner({"conftest.py": conftest(BUSY, BUSY, BUSY), "test_x.py": NEVER.format(count=1)})
     assert done.returncode == 0
     assert "1 skipped" in done.stdout
-    assert done.stdout.count("90% in the worst 0.5 s") >= 3
+    assert done.stdout.count("90% in the worst half second") >= 3
     assert "too busy to judge: " in done.stdout
     assert "the last failure: AssertionError: too slow" in done.stdout
     assert "NOT JUDGED test_x.py::test_it[0]" in done.stdout
@@ -295,3 +303,50 @@ def test_next(host):
 """
     done = inner({"conftest.py": conftest(BUSY, BUSY), "test_x.py": text})
     assert "2 passed" in done.stdout, done.stdout
+
+
+def machine(**figures: float) -> Quietness:
+    """Return what was found beside a try of ten seconds on two CPUs, half of which it used itself."""
+    found = {"others": 0.0, "others_worst": 0.0, "own": 0.5, "run_delay": 0.0, **figures}
+    return judge(Quietness(quiet=True, seconds=10, cpus=2, run_delay_thread="python3", **found))
+
+
+@pytest.mark.parametrize(
+    ("figures", "too_busy", "words"),
+    [
+        (
+            {"others": 0.9, "others_worst": 1.0, "yielding": 0.88, "run_delay": 0.1},
+            False,
+            "88% at idle priority",
+        ),
+        (
+            {"others": 0.3, "others_worst": BUSY_IN_A_WINDOW},
+            False,
+            "took 30% of 2 CPUs, 40% in the worst half second",
+        ),
+        ({"others": 0.1, "others_worst": BUSY_IN_A_WINDOW + 0.01}, True, "41% in the worst half second"),
+        ({"others": 0.5, "run_delay": 2 * RUN_DELAY}, False, "50% of 2 CPUs"),
+        (
+            {"others": 0.5, "run_delay": 2 * RUN_DELAY + 0.01},
+            True,
+            "thread python3 waited for a CPU 7% of its time",
+        ),
+        ({"others": 0.01, "run_delay": 0.5}, False, "took 1% of 2 CPUs"),
+    ],
+    ids=["idle work", "nobody waits", "a burst", "at the limit", "waited behind others", "waited for itself"],
+)
+def test_a_try_is_judged_by_what_waited_behind_others(
+    figures: dict[str, float], too_busy: bool, words: str
+) -> None:
+    busy, said = weighed(machine(**figures))
+    assert busy is too_busy
+    assert words in said
+
+
+def test_the_thread_that_runs_a_test_is_one_of_those_that_may_not_wait() -> None:
+    with Beside() as beside:
+        begun = time.monotonic()
+        eventually(lambda: time.monotonic() - begun > LEAST_S, "a thread that was there long enough to tell")
+    found = beside._watch.found
+    assert found.run_delay is not None, "most tests start nothing, and their own thread is what is measured"
+    assert (beside.too_busy, beside.said) == weighed(found)

@@ -1,11 +1,11 @@
 """Tests whose verdict depends on how fast the machine is: ``@pytest.mark.measures``.
 
 Such a test may pass beside others, for what is fast enough there is fast enough. Where it fails beside them it is
-tried again alone: under pytest-xdist nothing else runs then. Where it fails alone while other programs took the
-machine (:mod:`harness.machine.load`, measured beside each try), it is tried again with fresh fixtures, three times
-alone. If the machine was too busy each time, the outcome is "too busy to judge", a skip that says what was measured;
-where the machine was quiet, the failure stands. The end of the run lists both. Under ``CI=true`` more than three
-tests without a judgement fail the run.
+tried again alone: under pytest-xdist nothing else runs then. Where it fails alone while it waited behind other
+programs (:class:`Beside` each try), it is tried again with fresh fixtures, three times alone. If the machine was too
+busy each time, the outcome is "too busy to judge", a skip that says what was measured; where the machine was quiet,
+the failure stands. The end of the run lists both. Under ``CI=true`` more than three tests without a judgement fail the
+run.
 
 ``@pytest.mark.measures(alone=True)`` is for those that could not pass beside others or that would disturb them: they
 run alone at the end.
@@ -23,12 +23,13 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 from _pytest.runner import runtestprotocol
 
-from harness.machine import load as machine
+if TYPE_CHECKING:
+    from harness.analysis.results import Quietness
 
 TRIES: Final = 3
 TRY_FOR_S: Final = 60.0
@@ -39,6 +40,44 @@ _UNJUDGED: Final = "too busy to judge"
 _AGAIN: Final = "tried again"
 _FOLDER: Final = "measuring_folder"
 _PLUGIN: Final = "punktfunk-measuring"
+
+
+class Beside:
+    """What other programs did to a try: watches the machine meanwhile, and then tells whether a failure says anything.
+
+    The harness' own measure of a quiet machine (ADR 0229): the test's thread and those that it started waited behind
+    others, not that others computed. A test may hang on one moment of it, so that a burst refuses it as well.
+    """
+
+    def __init__(self) -> None:
+        # Loaded with the first try: it brings NumPy, which a run of other tests may never need.
+        from harness.machine.watch import Watch
+
+        self._watch = Watch(this_process=True)
+        self.too_busy = False
+        self.said = ""
+
+    def __enter__(self) -> Self:
+        self._watch.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.__exit__()
+        self.too_busy, self.said = weighed(self._watch.found)
+
+
+def weighed(found: Quietness) -> tuple[bool, str]:
+    """Return whether the machine was too busy to judge a test that failed, and what was found of it."""
+    from harness.machine.load import BUSY_IN_A_WINDOW
+    from harness.machine.watch import rivals, rivals_in_a_window
+
+    if not found.quiet:
+        return True, "; ".join(found.reasons)
+    worst = rivals_in_a_window(found)
+    idle = f" and {found.yielding:.0%} at idle priority" if found.yielding >= 0.005 else ""
+    taken = f"other processes took {rivals(found):.0%} of {found.cpus} CPUs{idle}"
+    said = f"{taken}, {worst:.0%} in the worst half second"
+    return worst > BUSY_IN_A_WINDOW, said
 
 
 class Turns:
@@ -210,10 +249,9 @@ def _judged_alone(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytes
             break
         if loads:
             _begin_again(item)
-        with machine.Watch() as watch:
+        with Beside() as beside:
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
-        load = watch.load
-        loads.append(str(load))
+        loads.append(beside.said)
         failed = [report for report in reports if report.failed]
         if not failed:
             if number:
@@ -223,8 +261,8 @@ def _judged_alone(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytes
             return reports
         if any(_hung(report) for report in failed):
             return reports
-        if not load.too_busy:
-            failed[0].sections.append(("machine", f"quiet enough to judge: {load} (try {number + 1})"))
+        if not beside.too_busy:
+            failed[0].sections.append(("machine", f"quiet enough to judge: {beside.said} (try {number + 1})"))
             return reports
     for report in [report for report in reports if report.failed]:
         said = f"{'; '.join(loads)}; the last failure: {_last_line(report)}"
