@@ -50,6 +50,13 @@ def run(
         typer.Option("-k", metavar="EXPR", help="Run the cases whose name matches: 'gf16 and not loss=20'."),
     ] = "",
     case: Annotated[list[str] | None, typer.Option(metavar="ID", help="Run exactly this case.")] = None,
+    post_hoc: Annotated[
+        bool,
+        typer.Option(
+            "--post-hoc",
+            help="The cases are chosen for what they showed: hold them to theory as some of all of their layer.",
+        ),
+    ] = False,
     resume: Annotated[
         str, typer.Option(metavar="RUN", help="Resume an earlier run, by name or folder.")
     ] = "",
@@ -91,6 +98,7 @@ def run(
         files=tuple(files or ()),
         expression=expression,
         case_ids=tuple(case or ()),
+        post_hoc=post_hoc,
         resume=resume,
         jobs=jobs,
         seed=seed,

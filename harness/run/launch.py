@@ -45,6 +45,8 @@ class Request:
     require_quiet: bool = False
     axes: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     """Values of axes that are given instead of a file's own, by file and axis."""
+    post_hoc: bool = False
+    """Whether the cases are chosen for what they showed in an earlier run, as those of a replay command are."""
     show: Literal["run", "list", "dry-run"] = "run"
     command: str = ""
     on: str = ""
@@ -62,6 +64,7 @@ def run(request: Request) -> int:
         expression=request.expression,
         cases=request.case_ids,
         axes=request.axes,
+        post_hoc=request.post_hoc,
     )
     if request.resume:
         if (
@@ -69,11 +72,12 @@ def run(request: Request) -> int:
             or request.expression
             or request.case_ids
             or request.axes
+            or request.post_hoc
             or request.seed is not None
         ):
             raise UsageError(
                 "--resume goes on with what the earlier run was asked for",
-                "give no files, -k, --axis or --seed",
+                "give no files, -k, --case, --post-hoc, --axis or --seed",
             )
         earlier, plan = RunFolder.reopen(request.out, request.resume)
     if not plan.files:
@@ -108,7 +112,7 @@ def run(request: Request) -> int:
             jobs=jobs,
             resume=earlier is not None,
             there=there,
-            families=_families(cases) if plan.cases else None,
+            families=_families(cases) if plan.post_hoc else None,
         )
     return _conclude(outcome, folder, charts=request.charts)
 
@@ -152,7 +156,7 @@ def _run(
 
 
 def _families(cases: Cases) -> dict[str, int]:
-    """Return how many cases each layer has in its file, however few of them were chosen."""
+    """Return how many cases each layer has in its file, however few of them were chosen for what they had shown."""
     return {group_of_name(layer.id_of(0)): len(layer) for layer in cases.layers if len(layer)}
 
 

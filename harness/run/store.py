@@ -52,6 +52,8 @@ class RunPlan:
     """Exact ids that were asked for; empty means all that the expression selects."""
     axes: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     """Values of axes that were given instead of a file's own, by file and axis."""
+    post_hoc: bool = False
+    """Whether the cases were chosen for what they had shown."""
     schema_version: Literal[1] = 1
 
 

@@ -43,7 +43,8 @@ def agreement_checks(
 ) -> list[Check]:
     """Compare each scenario's layer with theory as a whole, so that more cells make no false alarm likelier.
 
-    ``families`` has the cells of a layer from which single ones were chosen by name, as a report names its worst.
+    ``families`` has the cells of a layer from which these were chosen for what they showed, as a report names its
+    worst.
     """
     checks = []
     for name, members in _groups(cases).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -316,7 +317,7 @@ def test_a_case_that_kills_whoever_has_it_is_found_and_costs_no_other(place: Pat
     (gone,) = outcome.run.cases
     assert gone.id == cases_in(place)[5].id
     assert "died" in gone.reason
-    assert gone.replay == f"python -m harness run {place}/many.yaml --case {gone.id}"
+    assert gone.replay == f"python -m harness run {place}/many.yaml --case {gone.id} --post-hoc"
     assert deadly.given == [(0, 1, 2, 3), (4, 5, 6, 7), (6, 7), (4, 5), (5,), (4,), (8, 9, 10, 11)]
 
 
@@ -379,6 +380,34 @@ def test_commands_that_look_at_each_case_refuse_a_table_and_the_report_is_made_a
     assert '"asked": 12' in (folder / "figures.json").read_text(encoding="utf-8")
     assert "12 passed" in (folder / "junit.xml").read_text(encoding="utf-8")
     assert "cases.parquet" in (folder / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_cell_is_one_of_its_layer_where_it_was_chosen_for_what_it_showed_and_judged_alone_where_it_was_not(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [name] = [
+        case.id for case in cases_in(place) if case.params == {"loss": "2 %", "rtt": "30 ms", "size": "6 kB"}
+    ]
+    expected = {}
+    for chosen in ([], ["--post-hoc"]):
+        assert (
+            main(["run", "many.yaml", "--no-charts", "--case", name, *chosen, "--out", f"out{len(chosen)}"])
+            == 0
+        )
+        (folder,) = (place / f"out{len(chosen)}").iterdir()
+        run = runs.load(folder)[0]
+        [check] = [check for check in run.checks if "agrees with theory" in check.name]
+        expected[len(chosen)] = check.expected.partition("over ")[2]
+        assert shlex.split(run.cases[0].replay)[4:] == ["many.yaml", "--case", name, "--post-hoc"]
+    assert expected == {0: "1 cells", 1: "1 of 12 cells"}
+    # The plan has it, for a run that is taken up again asks nobody.
+    (folder / "run.json").unlink()
+    assert main(["run", "--resume", str(folder), "--no-charts"]) == 0
+    [check] = [check for check in runs.load(folder)[0].checks if "agrees with theory" in check.name]
+    assert check.expected.endswith("over 1 of 12 cells")
+    capsys.readouterr()
+    assert main(["run", "--resume", str(folder), "--post-hoc"]) == 2
+    assert "--post-hoc" in capsys.readouterr().err
 
 
 def test_a_table_is_taken_from_six_cases_on_here_and_a_dry_run_says_so(
