@@ -71,7 +71,8 @@ def baseline(
     """Keep a run that passed as its scenario's baseline, or hold it against that. Exit 3 for a regression."""
     from harness.analysis import baseline as keeping
 
-    result, _ = _load(run, out, each=True)
+    instead = f"hold it against another run of the scenario: python -m harness compare EARLIER {run}"
+    result, _ = _load_cases(run, out, instead)
     path = keeping.path_of(result.scenario, folder)
     if not check:
         earlier = keeping.load(path) if path.exists() else None
@@ -125,7 +126,7 @@ def wires(
     from harness.report import wires as comparing
     from harness.run.store import write_atomically
 
-    result, _ = _load(run, out, each=True)
+    result, _ = _load_cases(run, out, "look at the points that matter in a run of their own")
     found = comparing.comparisons(result)
     if not found:
         raise ResultsError(
@@ -155,7 +156,7 @@ def calibrate(
     from harness.analysis import calibrate as calibrating
     from harness.analysis import records
 
-    result, folder = _load(run, out, each=True)
+    result, folder = _load_cases(run, out, "it wants frame records, which a live run has")
     asked = [c for c in result.cases if (c.id == case if case else c.backend != "sim")]
     tables = [(records.read(file)[0], c.id) for c in asked if (file := runs.frames_file(folder, c))]
     if not tables:
@@ -253,7 +254,15 @@ def import_(
     say(f"imported: {exchange.unpack(file, out)}")
 
 
-def _load(name: str, out: Path, *, each: bool = False) -> tuple[RunResult, Path]:
-    """Read a run; with ``each`` refuse one that keeps a table of its cases."""
-    run, folder = runs.load(runs.find(name, out))
-    return (runs.with_cases(run) if each else run), folder
+def _load(name: str, out: Path) -> tuple[RunResult, Path]:
+    return runs.load(runs.find(name, out))
+
+
+def _load_cases(name: str, out: Path, instead: str) -> tuple[RunResult, Path]:
+    """Read a run that has each of its cases; raise ResultsError with what to do ``instead`` where it has a table."""
+    result, folder = _load(name, out)
+    if result.table is not None:
+        from harness.run.many import EACH_UP_TO
+
+        instead += f"; a run of up to {EACH_UP_TO} cases has them one by one: choose with -k or --axis"
+    return runs.with_cases(result, instead), folder

@@ -91,11 +91,11 @@ def frames_file(folder: Path, case: CaseResult) -> Path | None:
     return None
 
 
-def with_cases(run: RunResult) -> RunResult:
-    """Return a run that has its cases one by one; raise ResultsError for one that keeps a table of them."""
+def with_cases(run: RunResult, hint: str) -> RunResult:
+    """Return a run that has its cases one by one; raise ResultsError with ``hint`` for one that has a table of them."""
     if run.table is not None:
         raise ResultsError(
             f"run {run.run_id} keeps its {run.table.asked} cases in a table, and this looks at each case",
-            f"run a part of the scenario for it (-k chooses cases by their names), or read {run.table.file} yourself",
+            hint,
         )
     return run

@@ -362,9 +362,18 @@ def test_commands_that_look_at_each_case_refuse_a_table_and_the_report_is_made_a
 ) -> None:
     assert main(["run", "many.yaml", "--no-charts", "-j", "1"]) == 0
     (folder,) = (place / "reports").iterdir()
-    for command in (["baseline", folder.name], ["wires", folder.name]):
-        assert main(command) == 5
-        assert "keeps its 12 cases in a table" in capsys.readouterr().err
+    for command, instead in (
+        ("baseline", f"python -m harness compare EARLIER {folder.name}"),
+        ("wires", "look at the points that matter in a run of their own"),
+        ("calibrate", "it wants frame records"),
+    ):
+        capsys.readouterr()
+        assert main([command, folder.name]) == ResultsError.exit_code
+        said = capsys.readouterr().err
+        assert f"error[{ResultsError.code}] run {folder.name} keeps its 12 cases in a table" in said
+        assert instead in said
+        assert "a run of up to 5 cases has them one by one: choose with -k or --axis" in said
+    assert main(["compare", folder.name, folder.name]) == 0, "what is named instead takes a table"
     (folder / "report.html").unlink()
     assert main(["report", folder.name]) == 0
     page = (folder / "report.html").read_text(encoding="utf-8")
