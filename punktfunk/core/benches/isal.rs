@@ -21,8 +21,6 @@ use race::{Options, Row};
 
 const SHARD_BYTES: usize = 1200;
 const GEOMETRIES: [(usize, usize); 3] = [(50, 10), (100, 20), (200, 40)];
-/// The ratios that are wanted of encode, of decode, and of decode beside products alone.
-const WANTED: [f64; 3] = [1.1, 1.0, 0.9];
 
 type Tables = unsafe extern "C" fn(k: c_int, rows: c_int, matrix: *const u8, tables: *mut u8);
 type Encode = unsafe extern "C" fn(
@@ -139,12 +137,11 @@ struct Race<'a> {
 }
 
 impl Race<'_> {
+    /// The name of a row: with the kernel's where it is not the fastest, which is judged.
     fn name(&self, work: &str) -> String {
-        format!("{work}/{}+{}/{}", self.k, self.m, self.kernel)
-    }
-
-    fn wanted(&self, which: usize) -> Option<f64> {
-        self.judged.then_some(WANTED[which])
+        let kernel = if self.judged { "" } else { self.kernel };
+        let slash = if self.judged { "" } else { "/" };
+        format!("gf8/{work}/{}+{}{slash}{kernel}", self.k, self.m)
     }
 
     fn encode(&self) -> Row {
@@ -154,10 +151,12 @@ impl Race<'_> {
         let shards: Vec<*const u8> = data.chunks(SHARD_BYTES).map(<[u8]>::as_ptr).collect();
         let mut tables = Vec::new();
         self.isal.tables(k, &coefficients(k, m), &mut tables);
+        let name = self.name("encode");
+        let wanted = race::target("ratio", &name);
         let row = race::compare(
-            self.name("encode"),
+            name,
             data.len(),
-            self.wanted(0),
+            wanted,
             &mut || {
                 let data = black_box(&data);
                 self.codec.encode(k, m, SHARD_BYTES, data, &mut a).unwrap();
@@ -215,13 +214,13 @@ impl Race<'_> {
         prepare(&mut tables);
         let mut room = vec![0; lost * SHARD_BYTES];
 
+        let work = if with_inversion { "decode" } else { "dot" };
+        let name = format!("{}/{lost} lost", self.name(work));
+        let wanted = race::target("ratio", &name);
         let row = race::compare(
-            format!(
-                "{}/{lost} lost",
-                self.name(if with_inversion { "decode" } else { "dot" })
-            ),
+            name,
             data.len(),
-            self.wanted(if with_inversion { 1 } else { 2 }),
+            wanted,
             &mut || {
                 present.copy_from_slice(&arrived);
                 let block = black_box(&mut block);

@@ -1,8 +1,8 @@
 //! The GF(2^16) code beside `reed-solomon-simd` in one process, in turns: medians of seven and what they spread.
 //!
-//! `cargo bench --bench rivals`, or `cargo bench --bench rivals -- encode/1000+200` for the rows whose name begins so, or
-//! `-- 35+7` for a block that is not in the table; `-- --json FILE` keeps the figures. Times are CPU seconds of this thread, so that a busy machine takes turns away
-//! from both alike; throughput is data bytes of the block.
+//! `cargo bench --bench rivals`, or `cargo bench --bench rivals -- encode/1000+200` for the rows whose name holds that, or
+//! `-- 35+7` for a block that is not in the table; `-- --json FILE` keeps the figures. Times are CPU seconds of this thread,
+//! so that a busy machine takes turns away from both alike; throughput is data bytes of the block.
 
 use std::hint::black_box;
 
@@ -15,14 +15,8 @@ mod race;
 use race::{Options, Row, compare};
 
 const SHARD_BYTES: usize = 1200;
-/// (data, recovery), then the ratios that are wanted of encode, of decode at 1 % lost and of decode at m lost.
-const ROWS: [((usize, usize), [f64; 3]); 5] = [
-    ((50, 10), [2.0, 100.0, 20.0]),
-    ((200, 50), [2.5, 40.0, 4.0]),
-    ((1000, 200), [2.5, 15.0, 3.0]),
-    ((4000, 800), [2.0, 8.0, 3.0]),
-    ((20000, 4000), [1.5, 5.0, 2.5]),
-];
+/// Data and recovery shards.
+const BLOCKS: [(usize, usize); 5] = [(50, 10), (200, 50), (1000, 200), (4000, 800), (20000, 4000)];
 
 fn pattern(count: usize) -> Vec<u8> {
     (0..count * SHARD_BYTES)
@@ -30,13 +24,14 @@ fn pattern(count: usize) -> Vec<u8> {
         .collect()
 }
 
-fn encode(k: usize, m: usize, wanted: Option<f64>) -> Row {
+fn encode(name: String, k: usize, m: usize) -> Row {
     let data = pattern(k);
     let codec = codec_with_kernel(Scheme::Gf16, kernels::best());
     let mut rival = ReedSolomonEncoder::new(k, m, SHARD_BYTES).unwrap();
     let (mut a, mut b) = (vec![0; m * SHARD_BYTES], vec![0; m * SHARD_BYTES]);
+    let wanted = race::target("ratio", &name);
     let row = compare(
-        format!("encode/{k}+{m}"),
+        name,
         data.len(),
         wanted,
         &mut || {
@@ -56,12 +51,12 @@ fn encode(k: usize, m: usize, wanted: Option<f64>) -> Row {
             }
         },
     );
-    assert!(a == b, "encode/{k}+{m}: recovery shards differ");
+    assert!(a == b, "{}: recovery shards differ", row.name);
     row
 }
 
 /// The losses lie evenly over the block, and the first recovery shards are here.
-fn decode(k: usize, m: usize, lost: usize, wanted: Option<f64>) -> Row {
+fn decode(name: String, k: usize, m: usize, lost: usize) -> Row {
     let is_lost = |i: usize| i * lost / k != (i + 1) * lost / k;
     let data = pattern(k);
     let codec = codec_with_kernel(Scheme::Gf16, kernels::best());
@@ -83,8 +78,9 @@ fn decode(k: usize, m: usize, lost: usize, wanted: Option<f64>) -> Row {
     let mut present: Vec<bool> = (0..k).map(|i| !is_lost(i)).collect();
     let mut rival = ReedSolomonDecoder::new(k, m, SHARD_BYTES).unwrap();
     let mut room = data.clone();
+    let wanted = race::target("ratio", &name);
     let row = compare(
-        format!("decode/{k}+{m}/{lost} lost"),
+        name,
         data.len(),
         wanted,
         &mut || {
@@ -121,7 +117,8 @@ fn decode(k: usize, m: usize, lost: usize, wanted: Option<f64>) -> Row {
     );
     assert!(
         block == data && room == data,
-        "decode/{k}+{m}/{lost} lost: rebuilt shards differ"
+        "{}: rebuilt shards differ",
+        row.name
     );
     row
 }
@@ -140,36 +137,24 @@ fn main() {
         race::ROUNDS
     );
     println!("{}", Row::HEAD);
-    let mut found = vec![];
-    let listed = ROWS.map(|(block, wanted)| (block, wanted.map(Some)));
-    let other = block(&options.filter).map(|block| (block, [None; 3]));
-    let rows = match other {
-        Some(_) => other.as_slice(),
-        None => &listed,
-    };
-    for &((k, m), wanted) in rows {
-        let some = k.div_ceil(100).min(m);
-        let works: [(String, Box<dyn Fn() -> Row>); 3] = [
-            (
-                format!("encode/{k}+{m}"),
-                Box::new(move || encode(k, m, wanted[0])),
-            ),
-            (
-                format!("decode/{k}+{m}/{some} lost"),
-                Box::new(move || decode(k, m, some, wanted[1])),
-            ),
-            (
-                format!("decode/{k}+{m}/{} lost", m.min(k)),
-                Box::new(move || decode(k, m, m.min(k), wanted[2])),
-            ),
+    let mut rows = vec![];
+    let other = block(&options.filter);
+    let blocks = other.as_ref().map_or(&BLOCKS[..], std::slice::from_ref);
+    for &(k, m) in blocks {
+        let decoded = |lost| format!("gf16/decode/{k}+{m}/{lost} lost");
+        let (few, all) = (k.div_ceil(100).min(m), m.min(k));
+        let works: [(String, &dyn Fn(String) -> Row); 3] = [
+            (format!("gf16/encode/{k}+{m}"), &|name| encode(name, k, m)),
+            (decoded(few), &|name| decode(name, k, m, few)),
+            (decoded(all), &|name| decode(name, k, m, all)),
         ];
         for (name, work) in works {
-            if other.is_some() || name.starts_with(&options.filter) {
-                let row = work();
+            if other.is_some() || name.contains(&options.filter) {
+                let row = work(name);
                 println!("{}", row.line());
-                found.push(row);
+                rows.push(row);
             }
         }
     }
-    options.keep(kernels::best().name, &found);
+    options.keep(kernels::best().name, &rows);
 }

@@ -1,6 +1,8 @@
 //! Our code and another's in turns, in one process: ratios stand on a busy machine too.
+//!
+//! What is wanted of a row stands in `targets.json`, which `nox -s bench` reads as well.
 
-use std::fmt::Write as _;
+use serde_json::{Value, json};
 
 use crate::clock;
 
@@ -21,7 +23,8 @@ pub struct Row {
     pub wanted: Option<f64>,
 }
 
-fn spread(mut values: Vec<f64>) -> Spread {
+/// Median, smallest and largest of some values.
+pub fn spread(mut values: Vec<f64>) -> Spread {
     values.sort_by(f64::total_cmp);
     [
         values[values.len() / 2],
@@ -84,15 +87,21 @@ impl Row {
         )
     }
 
-    fn json(&self) -> String {
-        let wanted = self
-            .wanted
-            .map_or(String::from("null"), |wanted| wanted.to_string());
-        format!(
-            "{{\"work\": \"{}\", \"ours\": {:?}, \"rival\": {:?}, \"ratio\": {:?}, \"target\": {wanted}}}",
-            self.name, self.ours, self.rival, self.ratio
-        )
+    fn json(&self) -> Value {
+        let (ours, rival, ratio) = (self.ours, self.rival, self.ratio);
+        json!({"work": self.name, "ours": ours, "rival": rival, "ratio": ratio})
     }
+}
+
+/// What `targets.json` wants of a row: a `ratio` to its rival, or whatever else `judged` names. None for other rows.
+pub fn target(judged: &str, name: &str) -> Option<f64> {
+    let table: Value =
+        serde_json::from_str(include_str!("../targets.json")).expect("targets.json is JSON");
+    let groups = table["groups"].as_array().expect("it has groups");
+    groups
+        .iter()
+        .filter(|group| group["judged"] == judged)
+        .find_map(|group| group["rows"][name].as_f64())
 }
 
 /// What a bench was started with.
@@ -117,15 +126,11 @@ impl Options {
         Self { filter, json }
     }
 
-    /// Keep the figures, if a file was named.
+    /// Keep the figures, if a file was named: what `nox -s bench` reads.
     pub fn keep(&self, kernel: &str, rows: &[Row]) {
         let Some(file) = &self.json else { return };
-        let mut text = format!("{{\"kernel\": \"{kernel}\", \"rows\": [");
-        for (n, row) in rows.iter().enumerate() {
-            let comma = if n == 0 { "" } else { "," };
-            write!(text, "{comma}\n  {}", row.json()).expect("a string grows");
-        }
-        text.push_str("\n]}\n");
+        let rows: Vec<Value> = rows.iter().map(Row::json).collect();
+        let text = json!({"kernel": kernel, "rows": rows}).to_string();
         std::fs::write(file, text).unwrap_or_else(|error| panic!("cannot write {file}: {error}"));
     }
 }
