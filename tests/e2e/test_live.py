@@ -153,14 +153,22 @@ def samples(watched: Watched) -> dict[tuple[str, str], float]:
     return found
 
 
-@pytest.mark.measures
+def seen_at_once(watched: Watched) -> tuple[dict[str, Any], dict[tuple[str, str], float]] | None:
+    """Return the one session and all samples where both are of the same second of its stream."""
+    [before], during, [after] = watched.get("/sessions"), samples(watched), watched.get("/sessions")
+    return (before, during) if before["rates"] == after["rates"] and before["rates"] else None
+
+
 def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pin: str) -> None:
     events: list[tuple[str, Any]] = []
     follow(watched, events)
     until(lambda: events)
     before = samples(watched)
     client = watched.client("connect", watched.address)
-    session = until(lambda: [one for one in watched.get("/sessions") if one["rates"].get("fps", 0) > 30])[0]
+    until(lambda: [one for one in watched.get("/sessions") if one["rates"].get("fps", 0) > 30])
+    asked_at = time.time()
+    [session] = watched.get("/sessions")
+    told_at = time.time()
 
     assert (session["state"], session["source"], session["codec"]) == ("streaming", "testcard", "h264")
     assert session["client"]["address"] == "127.0.0.1"
@@ -168,25 +176,32 @@ def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pi
     assert session["client"]["fingerprint"] in {one["fingerprint"] for one in watched.get("/native/clients")}
     assert session["mode"] == {"width": 640, "height": 360, "refresh_hz": 60}
     assert session["encoder"]
-    assert abs(time.time() - session["seconds"] - session["began_unix_ms"] / 1000) < 2
-    assert session["rates"]["fps"] < 65
+    # It has lasted until it was asked for; the duration is of tenths.
+    assert asked_at - 0.2 < session["began_unix_ms"] / 1000 + session["seconds"] < told_at + 0.2
+    assert 0 < session["rates"]["fps"] < 65
     assert 0 < session["rates"]["media_kbps"] < session["rates"]["wire_kbps"] < 30_000
     assert session["fec"]["scheme"] == "gf16"
     names = [stage["name"] for stage in session["stages"]]
     assert names == ["convert", "encode wait", "encode", "seal", "queue", "send"]
     for stage in session["stages"]:
-        assert 0 <= stage["p50_us"] <= stage["p95_us"] <= stage["max_us"] < 1_000_000
+        assert 0 <= stage["p50_us"] <= stage["p95_us"] <= stage["max_us"]
         # No frame spends longer in a stage than on its whole way, so no order statistic does.
         assert all(stage[name] <= session["total"][name] for name in ("p50_us", "p95_us", "max_us"))
     assert session["total"]["max_us"] <= sum(stage["max_us"] for stage in session["stages"]) + len(names)
+    # Frames are encoded one after the other, and half of a second's take the median or longer: all in µs, not ns.
+    [encode] = [stage for stage in session["stages"] if stage["name"] == "encode"]
+    assert session["rates"]["fps"] / 2 * encode["p50_us"] < 2_000_000
     assert session["ledger"]["packets_sealed"] >= session["ledger"]["packets_sent"] > 0
     until(lambda: watched.get("/sessions")[0]["loss"]["reports"] >= 2)
     assert watched.get("/sessions")[0]["loss"]["permille"] is not None
 
-    during = samples(watched)
+    shown, during = until(lambda: seen_at_once(watched))
     assert during[f"{PREFIX}sessions", ""] == 1
-    assert 30 < during[f"{PREFIX}session_frames_per_second", ""] < 65
-    assert 0 < during[f"{PREFIX}session_stage_seconds", "encode 0.5"] < 1
+    assert during[f"{PREFIX}session_frames_per_second", ""] == shown["rates"]["fps"]
+    spans = {stage["name"].replace(" ", "_"): stage for stage in shown["stages"]} | {"total": shown["total"]}
+    for name, span in spans.items():
+        for quantile, value in (("0.5", span["p50_us"]), ("0.95", span["p95_us"]), ("1", span["max_us"])):
+            assert during[f"{PREFIX}session_stage_seconds", f"{name} {quantile}"] == value / 1e6, name
     assert during[f"{PREFIX}frames_sent_total", ""] > before[f"{PREFIX}frames_sent_total", ""]
 
     assert watched.api.delete(f"/api/v1/sessions/{session['number']}").status_code == 204
@@ -213,7 +228,6 @@ def test_a_session_is_seen_from_its_first_second_to_its_end(watched: Watched, pi
     assert after[f"{PREFIX}pairing_events_total", "paired"] == 1
 
 
-@pytest.mark.measures
 def test_a_setting_takes_hold_of_the_session_that_runs(watched: Watched, pin: str) -> None:
     client = watched.client("connect", watched.address)
     until(lambda: [one for one in watched.get("/sessions") if one["rates"].get("fps", 0) > 30])

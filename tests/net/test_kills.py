@@ -16,10 +16,10 @@ import pytest
 
 from harness.network import leftovers
 from harness.network.registry import FOLDER_VARIABLE, NAME_PREFIX, RUN_VARIABLE, namespace_folder
+from tests.support.proven import REFUSED
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-REFUSED = "link not verified: "
 VICTIMS = ("runner", "host", "client", "pump")
 
 SCENARIO = """\

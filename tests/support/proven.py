@@ -1,0 +1,41 @@
+"""Cases over a live link: it is proven before anybody streams, which a machine without time for it does not pass.
+
+Such a refusal says nothing of the code where other programs had the machine meanwhile (:mod:`harness.machine.load`):
+the case is begun again. On a quiet machine the first refusal stands, and so does every other result. Only what comes
+after the proof is judged, so a test of a case need not be one that measures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from harness.machine import load
+
+REFUSED: Final = "link not verified: "
+"""How the reason of a case begins whose link was not as asked."""
+PROOF_FOR_S: Final = 120.0
+"""No further try begins after this long."""
+
+T = TypeVar("T")
+
+
+def once_proven(run: Callable[[Path], T], reason: Callable[[T], str], folder: Path, *, meant: str = "") -> T:
+    """Return what ``run`` makes of a new folder below ``folder``, of a link that this machine had the time to prove.
+
+    ``reason`` takes the reason of the case out of it; a refusal that says what is ``meant`` is what the test is about.
+    """
+    begun = time.monotonic()
+    for number in itertools.count():
+        place = folder / f"try-{number}"
+        place.mkdir()
+        with load.Watch() as watch:
+            found = run(place)
+        said = reason(found)
+        refused = said.startswith(REFUSED) and not (meant and meant in said)
+        if not (refused and watch.load.too_busy) or time.monotonic() - begun > PROOF_FOR_S:
+            return found
+    raise AssertionError("unreachable")
