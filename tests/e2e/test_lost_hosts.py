@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
@@ -17,8 +18,11 @@ import pytest
 import punktfunk
 from punktfunk.client import worker_summary
 from punktfunk.client.ending import LOSS_COUNTERS, End
+from punktfunk.clock import monotonic_ns
 from punktfunk.errors import HandshakeError
+from punktfunk.host.stream.handle import WorkerStream
 from punktfunk.media import SyntheticSpec
+from punktfunk.native.refusals import MIN_REFUSALS, MIN_SILENCE_NS, MIN_SPAN_NS
 from punktfunk.trust.open_trust import OpenTrust
 from punktfunk.units import Duration, Mode
 from tests.support.waiting import PATIENCE_S, eventually, soon
@@ -193,22 +197,30 @@ def synthetic_host(**fields: Any) -> punktfunk.Host:
     )
 
 
-@pytest.mark.measures
 def test_a_stream_of_which_nothing_ever_came_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control connection lives, so that nobody but the client can say that there is no stream."""
     monkeypatch.setattr(worker_summary, "NOTHING_CAME_NS", 1_000_000_000)
+    held: list[int] = []
+
+    def begin(handle: WorkerStream, data_socket: socket.socket) -> None:
+        # It stands still before it has where to send to.
+        assert handle._process is not None
+        held.append(handle._process.pid)
+        stand_still(held)
+        at_once(handle, data_socket)
+
+    at_once = WorkerStream.begin
+    monkeypatch.setattr(WorkerStream, "begin", begin)
 
     async def scenario() -> None:
         async with synthetic_host() as host:
             config = punktfunk.ClientConfig(trust=OpenTrust.LOOPBACK)
             async with punktfunk.Client(f"127.0.0.1:{host.port}", config) as client:
-                # It has just been started, and imports for longer than this takes.
-                held = await soon(lambda: host.reports and host.reports[0].worker_pid, "a worker")
-                stand_still([held])
+                await soon(lambda: held, "a worker that could send")
                 await asyncio.sleep(1.2)
                 client.stop()
                 summary = await client.finished()
-            os.kill(held, signal.SIGCONT)
+            os.kill(held[0], signal.SIGCONT)
         assert summary.failed
         assert summary.end is End.STOPPED
         assert summary.reason.startswith("stopped by the client; no packet of the stream came in ")
@@ -232,12 +244,14 @@ def test_refusals_alone_end_no_session_with_a_host_that_answers() -> None:
             assert client._connection is not None
             dialer = client._connection._dialer
             assert dialer is not None
-            for _ in range(30):
+            # One less than make a case before each answer, and all of them much longer than one has to last.
+            began, answers = monotonic_ns(), 0
+            while answers < 10 or monotonic_ns() - began < 2 * (MIN_SPAN_NS + MIN_SILENCE_NS):
                 heard = dialer.link.heard_ns
-                for _ in range(3):
+                for _ in range(MIN_REFUSALS - 1):
                     dialer._refused()
                 await soon(lambda heard=heard: dialer.link.heard_ns > heard, "an answer to the PING")
-                await asyncio.sleep(0.03)
+                answers += 1
             assert dialer.link.closed is None
             client.stop()
             assert not (await client.finished()).failed
