@@ -81,15 +81,24 @@ class ServedHost:
 
     def change_settings(self, **changes: Any) -> None:
         """Change settings as a program does, past the console."""
+        self._ask("settings", "PATCH", json.dumps(changes).encode())
+
+    def pairing_ends_in_s(self) -> int:
+        """Return what the API says of how long the PIN still holds, past the console; it has to be armed."""
+        left: int = self._ask("native/pair")["expires_in_secs"]
+        return left
+
+    def _ask(self, path: str, method: str = "GET", body: bytes | None = None) -> Any:
         token = (self.folder / "state" / "mgmt-token").read_text().strip()
         request = urllib.request.Request(
-            f"{self.url}api/v1/settings",
-            data=json.dumps(changes).encode(),
+            f"{self.url}api/v1/{path}",
+            data=body,
             headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
-            method="PATCH",
+            method=method,
         )
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             assert answer.status == 200
+            return json.load(answer)
 
     def kill(self) -> None:
         """End it without a word, as a crash or a power cut would."""
