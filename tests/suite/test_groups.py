@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import groups
 from tests.support.groups import ALONE, POLITENESS, choose, group_of, is_polite, rank
 
-WAITS = ["links", "desktop", "tests/e2e/test_serve.py", "browser"]
+WAITS = ["cases", "links", "desktop", "tests/e2e/test_serve.py", "browser"]
 COMPUTES = ["tests/property/test_fec.py", "tests/unit/test_units.py", "tests/e2e/test_soak.py"]
 
 
@@ -48,14 +49,25 @@ def test_a_file_is_a_queue_unless_its_folder_is_one() -> None:
     assert group_of("tests/unit/test_units.py::test_one[a::b]") == "tests/unit/test_units.py"
     assert group_of("tests/web/test_console.py::test_one") == "browser"
     assert group_of("tests/net/test_tun.py::test_one") == "links"
+    assert (
+        group_of("tests/net/test_live.py::test_one")
+        == group_of("tests/net/test_kills.py::test_one")
+        == "cases"
+    )
     assert group_of("tests/net/test_new.py::test_one") == "links", "until it is known that it emulates none"
     assert group_of("tests/net/test_streams.py::test_one") == "tests/net/test_streams.py"
     assert group_of("tests/e2e/desktop/test_audio.py::test_one") == "desktop"
     assert group_of("tests/e2e/test_serve.py::test_one") == "tests/e2e/test_serve.py"
 
 
+def test_files_that_are_queued_by_name_exist() -> None:
+    here = Path(__file__).parents[2]
+    assert [name for name in (*groups._CASES, *groups._NO_LINK) if not (here / name).is_file()] == []
+
+
 def test_long_queues_begin_before_short_ones_and_what_waits_before_what_computes() -> None:
     files = [
+        "tests/net/test_live.py",
         "tests/net/test_tun.py",
         "tests/e2e/desktop/test_audio.py",
         "tests/security/test_session_floods.py",

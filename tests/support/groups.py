@@ -22,9 +22,26 @@ GROUPS = {
     "tests/packaging/": "wheel",
 }
 """Folders whose tests exclude each other. An emulated link has a thread that spins for its departures, with real-time
-priority where it may: two of them leave little of two CPUs. Desktops and browsers draw in software, which takes most
-of a CPU. A wheel is built by the first test that wants it, for all. Loopback needs no queue: every port is given by
-the kernel."""
+priority where it may: where each test probes or fills one, two of them leave little of two CPUs. Desktops and browsers
+draw in software, which takes most of a CPU. A wheel is built by the first test that wants it, for all. Loopback needs
+no queue: every port is given by the kernel."""
+
+CASES = "cases"
+_CASES = frozenset(
+    f"tests/net/test_{name}.py"
+    for name in (
+        "add_a_peer",
+        "command_peers",
+        "gamestream_scenario",
+        "kills",
+        "live",
+        "rootless",
+        "second_wire",
+    )
+)
+"""Files that run whole cases of the harness, a queue beside that of links: half of the time a case waits for programs
+that begin, fall silent or end, and its small stream leaves a link idle. Its proof is repeated where that beside the
+other queue took the machine (:mod:`tests.support.proven`). One queue of all of them was longer than everything else."""
 
 _NO_LINK = frozenset(
     f"tests/net/test_{name}.py"
@@ -43,8 +60,8 @@ _NO_LINK = frozenset(
         "wake",
     )
 )
-"""Files that emulate no link: they wait for sockets and namespaces of their own, beside those that do. The queue of
-links is the longest by far, so a run takes no less time than it. Whatever is not named here is in it."""
+"""Files that emulate no link: they wait for sockets and namespaces of their own, beside those that do. The queues of
+links and cases are the longest, and a run takes no less time than they. What is not named is in that of links."""
 
 ALONE = "alone"
 """The queue of what would disturb others or could not pass beside them: one after the other when the rest is done."""
@@ -54,6 +71,7 @@ POLITENESS = 10
 nobody does."""
 
 _WAIT_MOST = (
+    CASES,
     "links",
     "desktop",
     "tests/security/test_session_floods.py",
@@ -76,6 +94,8 @@ def group_of(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
     if file in _NO_LINK:
         return file
+    if file in _CASES:
+        return CASES
     return next((group for folder, group in GROUPS.items() if file.startswith(folder)), file)
 
 
@@ -134,7 +154,9 @@ def choose(queues: list[str], *, polite: bool) -> str | None:
 
 def waits(queue: str) -> bool:
     """Return whether the tests of a queue mostly wait for processes that they have started."""
-    return queue in GROUPS.values() or (queue.startswith(_WAIT_MOST) and not queue.startswith(_YET_COMPUTES))
+    return queue in (CASES, *GROUPS.values()) or (
+        queue.startswith(_WAIT_MOST) and not queue.startswith(_YET_COMPUTES)
+    )
 
 
 def is_polite(process: str, processes: int) -> bool:
