@@ -63,7 +63,9 @@ def _asked_once(monkeypatch: pytest.MonkeyPatch, answers: dict[tuple[str, str], 
     monkeypatch.setattr(outside, "_IMPOSSIBLE_S", 0.5)
 
 
-def run(folder: Path, *, scenario: str = SCENARIO, host: str = HOST, client: str = CLIENT) -> CaseResult:
+def run(
+    folder: Path, *, scenario: str = SCENARIO, host: str = HOST, client: str = CLIENT, late: str = ""
+) -> CaseResult:
     """Run the one case of a scenario with those two programs; ``folder/case`` is its folder."""
     peers = folder / "peers"
     peers.mkdir()
@@ -79,7 +81,7 @@ def run(folder: Path, *, scenario: str = SCENARIO, host: str = HOST, client: str
         (folder / "case").symlink_to(place)
         return run_case(case, place, RunContext(run_id="peers"))
 
-    return once_proven(run_in, lambda result: result.reason, folder)
+    return once_proven(run_in, lambda result: result.reason, folder, late=late)
 
 
 def test_two_programs_that_keep_no_records_are_judged_from_outside(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_who_cannot_and_who_fails_are_told_apart(
 def test_a_host_that_finds_out_late_that_it_cannot_is_no_failure_of_its_client(tmp_path: Path) -> None:
     host = HOST.replace('"{port}"]', '"{port}", gives-up]') + "refuses: ^function not\n"
     client = CLIENT.replace("ready: {", "ready: {within: 1500 ms, ")
-    result = run(tmp_path, host=host, client=client)
+    result = run(tmp_path, host=host, client=client, late="small client was not ready within 1.5 s")
     assert result.status is Status.UNSUPPORTED, result.reason
     assert result.reason == "small host says that it cannot: function not implemented [PF200]"
 

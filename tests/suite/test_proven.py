@@ -41,7 +41,7 @@ class Machine:
 def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tried:
     """Return a function that runs cases with those reasons on such a machine and returns the one that is kept."""
 
-    def run(reasons: list[str], *loads: Load, meant: str = "") -> tuple[str, int]:
+    def run(reasons: list[str], *loads: Load, **words: str) -> tuple[str, int]:
         monkeypatch.setattr(proven.load, "Watch", Machine(*loads))
         folders: list[Path] = []
 
@@ -51,7 +51,9 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tried:
             folders.append(folder)
             return reasons[len(folders) - 1]
 
-        kept = proven.once_proven(one, lambda reason: reason, tmp_path, meant=meant)
+        place = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        place.mkdir()
+        kept = proven.once_proven(one, lambda reason: reason, place, **words)
         assert len(set(folders)) == len(folders)
         return kept, len(folders)
 
@@ -77,6 +79,13 @@ def test_any_other_result_stands_whatever_the_machine_did(tried: Tried, reason: 
 def test_a_refusal_that_is_meant_stands_and_another_one_does_not(tried: Tried) -> None:
     meant = proven.REFUSED + "the tun link did not stay as asked: down: loss"
     assert tried([SLOW, meant], BUSY, BUSY, meant="did not stay") == (meant, 2)
+
+
+def test_a_short_limit_that_a_busy_machine_keeps_nobody_within_is_tried_again(tried: Tried) -> None:
+    late = "client was not ready within 1.5 s"
+    assert tried([late, ""], BUSY, BUSY, late="not ready within") == ("", 2)
+    assert tried([late, ""], QUIET, QUIET, late="not ready within") == (late, 1)
+    assert tried(["host failed", ""], BUSY, BUSY, late="not ready within") == ("host failed", 1)
 
 
 def test_the_reason_of_a_case_begins_so_when_its_link_was_not_as_asked(
