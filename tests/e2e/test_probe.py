@@ -62,7 +62,6 @@ def test_loopback_carries_what_is_tried_without_loss_or_reordering() -> None:
     assert lines(report)[0].startswith("this path carries ")
 
 
-@pytest.mark.measures
 def test_a_host_that_switches_speed_tests_off_says_so_and_counts_it() -> None:
     report, counters = probed(probe_limit="0")
     assert report.verdict is None
@@ -72,7 +71,6 @@ def test_a_host_that_switches_speed_tests_off_says_so_and_counts_it() -> None:
     assert report.video["packets_received"] > 5
 
 
-@pytest.mark.measures
 def test_a_host_that_does_not_know_speed_tests_is_told_from_one_that_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

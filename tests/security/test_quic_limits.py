@@ -36,7 +36,7 @@ HOST = Identity.generate(Role.HOST)
 CLIENT = Identity.generate(Role.CLIENT)
 HOST_ADDRESS, CLIENT_ADDRESS = ("127.0.0.1", 9777), ("127.0.0.2", 40000)
 DATAGRAM_CPU_S = 0.010
-"""What one datagram may cost; usual is a quarter of it."""
+"""What one datagram may cost in CPU time, which no other program makes ten times as much; 1.3 ms are usual at most."""
 
 varint = encode_uint_var
 
@@ -150,7 +150,6 @@ def memory() -> Any:
 BOTH = pytest.mark.parametrize("victim", [Role.HOST, Role.CLIENT], ids=["host", "client"])
 
 
-@pytest.mark.measures
 @BOTH
 def test_the_last_byte_of_every_granted_window_allocates_one_window_and_no_more(
     victim: Role, memory: Any
@@ -373,7 +372,6 @@ SLOW: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.measures
 @pytest.mark.parametrize("frames", SLOW.values(), ids=SLOW.keys())
 def test_no_datagram_costs_10_ms(frames: Callable[[], bytes]) -> None:
     costs = []
