@@ -7,8 +7,9 @@ Whoever has it reads the control connection, and finds the stream's own key in t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -125,6 +126,11 @@ class Keys:
     def has_secrets(self) -> bool:
         """Whether there are secrets of handshakes, by which QUIC is opened."""
         return bool(self._secrets)
+
+    def handshakes(self, most: int) -> Iterator[bytes]:
+        """Yield the clients' random numbers of at most so many handshakes whose traffic is known, the newest first."""
+        named = (random for random, label in reversed(self._secrets) if label.endswith("_TRAFFIC_SECRET_0"))
+        yield from islice(dict.fromkeys(named), most)
 
     def secret(self, client_random: bytes, label: str) -> bytes | None:
         """Return a secret of the handshake that the client's random number names."""

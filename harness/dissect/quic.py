@@ -1,8 +1,9 @@
 """Open the QUIC side of a capture with a key log: handshakes, control messages, QUIC datagrams.
 
 Packet protection and header parsing are aioquic's. Initial packets open without keys, and name the handshake; what
-follows opens with the secrets that the key log has of it. Kept of a connection are the handshake's first messages and
-what of the control stream has not come in order, both within caps.
+follows opens with the secrets that the key log has of it. Of a connection that began before the capture those are found
+by trying (``begun``); what it says on its control stream waits for a beginning that is not there. Kept of a connection
+are the handshake's first messages and what of the control stream has not come in order, both within caps.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from aioquic.quic.packet import (
 from aioquic.tls import CipherSuite
 
 from harness.dissect import punktfunk1
+from harness.dissect.begun import CID_BYTES, Search, number_of
 from harness.dissect.datagrams import Datagram, Endpoint
 from harness.dissect.keys import Keys, StreamKey
 from harness.dissect.layers import described, layer_of
@@ -49,10 +51,9 @@ _MAX_FRAMES_SHOWN: Final = 6
 _MAX_CHARACTERS: Final = 400
 """Of what is said of a datagram."""
 BEGAN_BEFORE: Final = "it began before the capture did"
-"""A handshake's first message names its secrets in a key log."""
+"""A handshake's first message names its secrets in a key log; without it they are looked for."""
 NO_SECRETS: Final = "the key log has no secrets of it"
 _CONTROL_STREAM: Final = 0
-_CID_BYTES: Final = 8
 _RANDOM_AT, _RANDOM_END = 6, 38
 """Where the random number stands in a ClientHello, behind the message's type and length and the version."""
 _CLIENT_HELLO, _SERVER_HELLO = 1, 2
@@ -124,18 +125,20 @@ class _Connection:
         self.client = client
         self.sides: dict[bool, _Side] = {}
         """By whether the host sends."""
-        self.cid_bytes = {True: _CID_BYTES, False: _CID_BYTES}
+        self.cid_bytes = {True: CID_BYTES, False: CID_BYTES}
         """Of the connection IDs that packets to this end bear, by whether it is the host."""
         self.random: bytes = b""
         self.suite: CipherSuite | None = None
         self.has_closed = False
         """Whether there were packets that no secret opened."""
+        self.began_before = False
+        """Whether its beginning is not in the capture, and its secrets were found all the same."""
         self.begin(destination_cid)
 
     def begin(self, destination_cid: bytes) -> None:
         """Begin, and begin anew after a Retry: with the keys of Initial packets that this connection ID gives."""
         self.sides = {True: _Side(), False: _Side()}
-        self.random, self.suite = b"", None
+        self.random, self.suite, self.began_before = b"", None, False
         pair = CryptoPair()
         pair.setup_initial(cid=destination_cid, is_client=True, version=QuicProtocolVersion.VERSION_1)
         self.sides[False].initial, self.sides[True].initial = pair.send, pair.recv
@@ -158,6 +161,7 @@ class Opener:
         self.said: list[Said] = []
         """What was read lately; whoever reads it clears it."""
         self._keys = keys
+        self._search = Search(keys)
         self._connections: dict[frozenset[Endpoint], _Connection] = {}
         self._begun: set[frozenset[Endpoint]] = set()
         """Ends of connections of which no Initial packet was seen."""
@@ -185,6 +189,28 @@ class Opener:
             found.append(f"malformed: {printable(str(error) or type(error).__name__, 80)}")
         return printable("; ".join(found), _MAX_CHARACTERS)
 
+    def takes_up(self, datagram: Datagram) -> bool:
+        """Return whether a datagram between ends of which nothing is known is QUIC, by a secret that opens it."""
+        ends = frozenset((datagram.source, datagram.destination))
+        if datagram.cut or ends in self._connections:
+            return False
+        return self._take_up(ends, datagram, datagram.payload) is not None
+
+    def _take_up(self, ends: frozenset[Endpoint], datagram: Datagram, packet: bytes) -> _Connection | None:
+        """Return the connection of a 1-RTT packet whose handshake was not seen, where a secret opens it."""
+        if len(self._connections) >= MAX_CONNECTIONS and ends not in self._connections:
+            return None
+        found = self._search.find(ends, packet)
+        if found is None:
+            return None
+        connection = _Connection(datagram.destination if found.from_host else datagram.source, b"")
+        connection.random, connection.suite, connection.began_before = found.random, found.suite, True
+        # The packet is read again as any other.
+        connection.sides[found.from_host].largest[QuicPacketType.ONE_RTT] = found.number - 1
+        self._connections[ends] = connection
+        self._begun.discard(ends)
+        return connection
+
     def _packets(self, datagram: Datagram) -> Iterator[str]:
         if datagram.cut:
             yield "cut by the capture"
@@ -196,12 +222,15 @@ class Opener:
             begins = buffer.tell()
             if begins and not any(datagram.payload[begins:]):
                 return  # a client may fill its first datagrams up behind the packet as well
-            if not is_long_header(datagram.payload[begins]) and connection is None:
+            is_short = not is_long_header(datagram.payload[begins])
+            if is_short and (connection is None or not connection.random):
+                connection = self._take_up(ends, datagram, datagram.payload[begins:]) or connection
+            if is_short and connection is None:
                 self._note_begun(ends)
                 yield "1-RTT of a connection whose beginning is not in the capture"
                 return
             to_host = connection is not None and datagram.source == connection.client
-            header = pull_quic_header(buffer, connection.cid_bytes[to_host] if connection else _CID_BYTES)
+            header = pull_quic_header(buffer, connection.cid_bytes[to_host] if connection else CID_BYTES)
             encrypted_at = buffer.tell() - begins
             packet = datagram.payload[begins : begins + header.packet_length]
             name = _PACKET_NAMES[header.packet_type]
@@ -248,6 +277,8 @@ class Opener:
         if crypto is None or crypto.aead is None:
             return ""
         expected = side.largest.get(packet.kind, -1) + 1
+        if packet.connection.began_before and not expected and packet.kind is QuicPacketType.ONE_RTT:
+            expected = number_of(crypto, data, encrypted_at) or 0
         try:
             _header, payload, number, phase = crypto.decrypt_packet(data, encrypted_at, expected)
         except CryptoError:
@@ -286,6 +317,8 @@ class Opener:
         if STREAM_FIRST <= frame.kind <= STREAM_LAST and frame.number == _CONTROL_STREAM:
             messages = side.messages.feed(side.control.add(frame.offset, frame.data))
             texts = [self._message(message, packet.from_host) for message in messages]
+            if packet.connection.began_before and not texts:
+                return [f"{frame.name}, whose beginning is not in the capture"]
         elif frame.kind in DATAGRAMS:
             layer = punktfunk1.datagram_layer(frame.data)
             texts = [described(layer_of(layer, frame.data)) or f"datagram of {len(frame.data)} bytes"]

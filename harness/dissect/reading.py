@@ -22,7 +22,7 @@ from harness.dissect.layers import described, layer_of
 from harness.dissect.quic import BEGAN_BEFORE, Opener, Said
 from harness.dissect.receiver import REORDER_WINDOW_NS, Receiver, receiver
 from harness.dissect.streams import Stream, Streams
-from harness.dissect.wires import Kind, Video, kind_of
+from harness.dissect.wires import Kind, Video, kind_of, may_be_quic
 from harness.network.capture_file import CaptureFile, Interface, Record
 
 MAX_PACKETS: Final = 1 << 20
@@ -175,7 +175,7 @@ class Reading:
                 if self._ignore_checksums and not datagram.intact:
                     datagram = replace(datagram, intact=True)
                 ends = frozenset((datagram.source, datagram.destination))
-                kind = kind_of(datagram.payload, quic=ends in speak_quic)
+                kind = _kind(datagram, quic, speaks_quic=ends in speak_quic)
                 if kind is Kind.QUIC:
                     speak_quic.add(ends)
                 stream = found.streams.of(datagram, kind)
@@ -211,6 +211,13 @@ class Reading:
         row.verdict = "" if row.outcome is None else str(row.outcome)
         if made is not None and not datagram.cut:
             row.verdict = made.take(datagram.payload, datagram.time_ns)
+
+
+def _kind(datagram: Datagram, quic: Opener, *, speaks_quic: bool) -> Kind:
+    """Return what a datagram is; QUIC of an unknown beginning where a secret of the key log opens it."""
+    kind = kind_of(datagram.payload, quic=speaks_quic)
+    unknown = kind is Kind.OTHER and datagram.intact and may_be_quic(datagram.payload)
+    return Kind.QUIC if unknown and quic.takes_up(datagram) else kind
 
 
 def _closed(streams: Streams, quic: Opener) -> dict[int, str]:

@@ -28,8 +28,7 @@ _UNCOUNTED: Final = frozenset(
     {Kind.QUIC, Kind.GAME_CONTROL, Kind.GAME_PING, Kind.GAME_SOUND, Kind.OTHER, Kind.PUNCH}
 )
 _CLOSED: Final = {
-    BEGAN_BEFORE: ", and its first packets, which name its secrets in a key log, are not there; capture from before "
-    "the client connects",
+    BEGAN_BEFORE: ", and no secret of a key log opens what is there; capture from before the client connects",
     NO_SECRETS: "; SSLKEYLOGFILE has to be set where host or client runs",
 }
 _SAID_SHOWN: Final = 12

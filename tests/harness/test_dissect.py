@@ -271,42 +271,60 @@ def test_a_key_log_inside_a_capture_opens_it(tmp_path: Path, run: Run) -> None:
     assert "stream 3: frames 0 to 23, 24 seen; 23 whole" in said
 
 
-BEFORE = "stays closed: it began before the capture did, and its first packets, which name its secrets"
+OTHER_SECRETS = f"CLIENT_TRAFFIC_SECRET_0 {1:064x} {2:064x}\nSERVER_TRAFFIC_SECRET_0 {1:064x} {3:064x}\n"
+BEFORE = "stays closed: it began before the capture did, and no secret of a key log opens what is there"
+BEGINS = {
+    "with the client's hello": 0,
+    "with the host's hello": 1,
+    "after the handshake": 2,
+    "after the first message": 3,
+}
 
 
-@pytest.mark.parametrize(
-    ("begins", "closed"),
-    [("with the client's hello", ""), ("with the host's hello", "1, 2"), ("after the handshake", "1, 2")],
-)
-def test_quic_that_began_before_the_capture_is_said_to_stay_closed(
-    begins: str, closed: str, tmp_path: Path, run: Run
+def begun(sent: list[Sent], stage: int) -> list[Sent]:
+    """Return the packets of a capture that begins at a stage of :data:`BEGINS`."""
+    if stage == 1:
+        return sent[next(at for at, packet in enumerate(sent) if packet.from_host) :]
+    short = [packet for packet in sent if not packet.control or packet.payload[0] & 0xC0 == 0x40]
+    from_client = [packet for packet in short if packet.control and not packet.from_host]
+    return [sent, sent, short, [packet for packet in short if packet not in from_client[:2]]][stage]
+
+
+@pytest.mark.parametrize("stage", BEGINS.values(), ids=BEGINS)
+def test_quic_that_began_before_the_capture_is_opened_by_the_secret_that_fits(
+    stage: int, tmp_path: Path, run: Run
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         sent = recorded_session.record(tmp_path, patch)
-    if begins == "with the host's hello":
-        sent = sent[next(at for at, packet in enumerate(sent) if packet.from_host) :]
-    elif begins == "after the handshake":
-        sent = [packet for packet in sent if not packet.control or packet.payload[0] & 0xC0 == 0x40]
-    path = write(tmp_path / "later.pcapng", sent)
-    code, said = run(path, "--keys", tmp_path / "keys.log")
+    path = write(tmp_path / "later.pcapng", begun(sent, stage))
+    keys = tmp_path / "keys.log"
+    keys.write_text(OTHER_SECRETS + keys.read_text())
+    code, said = run(path, "--keys", keys)
     assert code == 0
-    assert (BEFORE in said) is bool(closed), said
-    assert (f"QUIC of stream {closed} {BEFORE}" in said) is bool(closed)
-    assert ("Hello version=2" in said) is not closed
+    assert "stays closed" not in said, said
+    assert "x=-12 y=34" in said, "what is said in datagrams is known from any of them"
+    assert ("Hello version=2" in said) is (stage < 3), "a control stream is read from its beginning"
+    code, said = run(path, "--keys", keys, "--filter", "stream < 3", "--limit", "100")
+    assert ("STREAM 0, whose beginning is not in the capture" in said) is (stage == 3)
+    assert "close 0x0 done" in said
     code, said = run(path, "--json")
     found = [
         stream["stays_closed"]
         for stream in json.loads(said)["streams"]
         if stream["kind"] != "punktfunk/1 sealed"
     ]
-    assert found == ["it began before the capture did" if closed else ""] * 2
+    assert found == ["it began before the capture did" if stage else ""] * 2, "without a key log"
+    other = tmp_path / "other.log"
+    other.write_text(OTHER_SECRETS)
+    code, said = run(path, "--keys", other)
+    assert (f"QUIC of stream 1, 2 {BEFORE}" in said) is bool(stage), said
 
 
 def test_quic_of_which_the_key_log_has_no_secrets_is_said_to_stay_closed(tmp_path: Path, run: Run) -> None:
     with pytest.MonkeyPatch.context() as patch:
         recorded_session.record(tmp_path, patch)
     other = tmp_path / "other.log"
-    other.write_text(f"CLIENT_TRAFFIC_SECRET_0 {1:064x} {2:064x}\n")
+    other.write_text(OTHER_SECRETS)
     code, said = run(tmp_path / "client.pcapng", "--keys", other)
     assert (code, "QUIC of stream 1, 2 stays closed: the key log has no secrets of it" in said) == (
         0,
