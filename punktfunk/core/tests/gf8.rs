@@ -1,4 +1,4 @@
-//! GF(2^8): each kernel beside the naive one over the whole field, what shards lie between, and the kernel
+//! GF(2^8): each kernel beside the naive one over the whole field, what shards lie between; and of both fields the kernel
 //! that the environment names.
 
 use proptest::prelude::*;
@@ -102,6 +102,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Each number of outputs at a time, and each way to end a shard: whole steps of registers and what is left behind them,
+    /// or fewer bytes than a step or than a register has.
+    #[test]
+    fn every_kernel_ends_shards_of_each_length_with_each_number_of_outputs(
+        (k, m) in (1..=14_usize, 1..=14_usize),
+        shard_bytes in prop_oneof![1..=70_usize, 1..=1400_usize],
+        (gap, seed) in (0..3_usize, any::<u64>()),
+    ) {
+        let shards = random(k, shard_bytes, seed);
+        let parity = naive::encode(Scheme::Gf8, &shards, m);
+        let data = Strided::of(&shards, gap);
+        let lost = k.min(m);
+        let recovery: Vec<(usize, &[u8])> =
+            parity.iter().map(Vec::as_slice).enumerate().rev().collect();
+        for kernel in kernels::available() {
+            let codec = codec_with_kernel(Scheme::Gf8, kernel);
+            prop_assert!(check_encoding(&*codec, &data, &parity, gap), "({},{}) {}", k, m, kernel.name);
+            let mut block = data.clone();
+            for i in 0..lost {
+                block.bytes[i * data.stride..][..shard_bytes].fill(CANARY);
+            }
+            let mut present: Vec<bool> = (0..k).map(|i| i >= lost).collect();
+            let rebuilt = codec.reconstruct_strided(
+                k, m, shard_bytes, &mut block.bytes, data.stride, &mut present, &recovery,
+            );
+            prop_assert_eq!(rebuilt, Ok(lost));
+            prop_assert!(block == data, "({},{}) {} bytes, {}", k, m, shard_bytes, kernel.name);
+        }
+    }
+}
+
 #[test]
 fn threads_that_share_a_codec_make_each_its_own_blocks() {
     let codec = codec_with_kernel(Scheme::Gf8, kernels::best());
@@ -132,14 +166,15 @@ fn the_codec_of_the_program_makes_the_naive_recovery_shards() {
     if let Ok(wanted) = std::env::var(kernels::VARIABLE) {
         assert_eq!(kernels::best().name, wanted);
     }
-    let shards = random(50, 333, 5);
-    let parity = naive::encode(Scheme::Gf8, &shards, 10);
-    assert!(check_encoding(
-        fec::codec(Scheme::Gf8),
-        &Strided::of(&shards, 3),
-        &parity,
-        5
-    ));
+    let shards = random(50, 334, 5);
+    for scheme in [Scheme::Gf8, Scheme::Gf16] {
+        let parity = naive::encode(scheme, &shards, 10);
+        let data = Strided::of(&shards, 3);
+        assert!(
+            check_encoding(fec::codec(scheme), &data, &parity, 5),
+            "{scheme}"
+        );
+    }
 }
 
 #[test]

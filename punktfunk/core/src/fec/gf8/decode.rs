@@ -43,100 +43,86 @@ type Quotients = unsafe fn(points: &[u8], above: &[u8], below: &[u8], quotients:
 /// output, and then some to a multiple of four, which may be written as well.
 type Factors = unsafe fn(dot: &Dot, inputs: Sides, outputs: Sides, words: &mut [u64]);
 
-/// Points and the quotients of each: two slices of one length.
+/// Points and the quotients of each. All inputs are a list of a multiple of [`PADDED`], `count` of them with a meaning;
+/// outputs are as many as they are.
 #[derive(Clone, Copy)]
 struct Sides<'a> {
     points: &'a [u8],
     quotients: &'a [u8],
-}
-
-/// Which points the shards of a block have: those that are here, in the order of the inputs, and those that are lost.
-///
-/// There is room for `MOST` data shards: what a small block does not need is not cleared for it either.
-pub(super) struct Places<const MOST: usize> {
-    m: usize,
-    here: Points<MOST>,
-    recovery: Points<MOST>,
-    lost: Points<MOST>,
-}
-
-/// A list of points.
-struct Points<const MOST: usize> {
-    points: [u8; MOST],
     count: usize,
 }
 
-impl<const MOST: usize> Points<MOST> {
-    const EMPTY: Self = Self {
-        points: [0; MOST],
-        count: 0,
-    };
-
-    /// Returns the place in the list.
-    fn push(&mut self, point: usize) -> usize {
-        self.points[self.count] = point as u8;
-        self.count += 1;
-        self.count - 1
-    }
-
-    fn all(&self) -> &[u8] {
-        &self.points[..self.count]
-    }
-
-    /// `a` or `b` of all points.
-    fn quotients(&self, how: &Interpolation, above: &Self, below: &Self) -> [u8; MOST] {
-        const { assert!(MOST.is_multiple_of(PADDED)) };
-        let mut quotients = [0; MOST];
-        let padded = self.count.next_multiple_of(PADDED);
-        let (points, room) = (&self.points[..padded], &mut quotients[..padded]);
-        // SAFETY: a kernel, and so its interpolation, is handed out where the processor has its features alone.
-        unsafe { (how.quotients)(points, above.all(), below.all(), room) };
-        quotients
-    }
+/// Which points the inputs have, and those of the shards that are lost and that replace them.
+///
+/// There is room for `MOST` inputs: what a small block does not need is not cleared for it either.
+pub(super) struct Places<const MOST: usize> {
+    /// Of each data shard, and of the recovery shard in its place where it is lost.
+    here: [u8; MOST],
+    recovery: [u8; MOST],
+    lost: [u8; MOST],
+    columns: usize,
+    replaced: usize,
 }
 
 impl<const MOST: usize> Places<MOST> {
-    pub(super) fn new(m: usize) -> Self {
+    /// A block of `k` data shards, up to `MOST`, and `m` recovery shards that has lost nothing.
+    pub(super) fn new(k: usize, m: usize) -> Self {
         Self {
-            m,
-            here: Points::EMPTY,
-            recovery: Points::EMPTY,
-            lost: Points::EMPTY,
+            here: std::array::from_fn(|i| (m + i) as u8),
+            recovery: [0; MOST],
+            lost: [0; MOST],
+            columns: k,
+            replaced: 0,
         }
     }
 
-    /// Data shard `i` is here; returns which input it is.
-    pub(super) fn known(&mut self, i: usize) -> usize {
-        self.here.push(self.m + i)
+    /// How many shards have been replaced so far: the place of the next one among the outputs.
+    pub(super) fn replaced(&self) -> usize {
+        self.replaced
     }
 
-    /// Recovery shard `j` is here; returns which input it is.
-    pub(super) fn recovery(&mut self, j: usize) -> usize {
-        self.recovery.push(j);
-        self.here.push(j)
-    }
-
-    /// Data shard `i` is lost; returns which output it is.
-    pub(super) fn lost(&mut self, i: usize) -> usize {
-        self.lost.push(self.m + i)
+    /// Data shard `i` is lost, and recovery shard `j` is the input in its place.
+    pub(super) fn replace(&mut self, i: usize, j: usize) {
+        self.lost[self.replaced] = self.here[i];
+        self.recovery[self.replaced] = j as u8;
+        self.here[i] = j as u8;
+        self.replaced += 1;
     }
 
     /// What the factors are made of, once all shards have their places.
     pub(super) fn weights(&self, how: &'static Interpolation) -> Weights<'_, MOST> {
-        let (here, recovery, lost) = (&self.here, &self.recovery, &self.lost);
+        let (recovery, lost) = (&self.recovery[..self.replaced], &self.lost[..self.replaced]);
         Weights {
-            here: here.all(),
-            lost: lost.all(),
-            inputs: here.quotients(how, lost, recovery),
-            outputs: lost.quotients(how, recovery, lost),
+            here: &self.here,
+            columns: self.columns,
+            lost,
+            inputs: quotients(how, (&self.here, self.columns), lost, recovery),
+            outputs: quotients(how, (&self.lost, self.replaced), recovery, lost),
             how,
         }
     }
 }
 
+/// `a` or `b` of the first points.
+fn quotients<const MOST: usize>(
+    how: &Interpolation,
+    (points, count): (&[u8; MOST], usize),
+    above: &[u8],
+    below: &[u8],
+) -> [u8; MOST] {
+    const { assert!(MOST.is_multiple_of(PADDED)) };
+    let mut quotients = [0; MOST];
+    let padded = count.next_multiple_of(PADDED);
+    let (points, room) = (&points[..padded], &mut quotients[..padded]);
+    // SAFETY: a kernel, and so its interpolation, is handed out where the processor has its features alone.
+    unsafe { (how.quotients)(points, above, below, room) };
+    quotients
+}
+
 /// `b` for each input and `a` for each output.
 pub(super) struct Weights<'a, const MOST: usize> {
-    here: &'a [u8],
+    here: &'a [u8; MOST],
+    columns: usize,
     lost: &'a [u8],
     inputs: [u8; MOST],
     outputs: [u8; MOST],
@@ -144,11 +130,6 @@ pub(super) struct Weights<'a, const MOST: usize> {
 }
 
 impl<const MOST: usize> Weights<'_, MOST> {
-    /// How many inputs there are.
-    pub(super) fn columns(&self) -> usize {
-        self.here.len()
-    }
-
     /// Factors of a group of outputs, column by column, in `room`.
     pub(super) fn factors<'b>(
         &self,
@@ -156,20 +137,22 @@ impl<const MOST: usize> Weights<'_, MOST> {
         dot: &Dot,
         room: &'b mut Vec<u64>,
     ) -> &'b [u64] {
-        let count = group.len() * self.here.len();
+        let count = group.len() * self.columns;
         let padded = count.next_multiple_of(4);
         if room.len() < padded {
             room.resize(padded, 0);
         }
         let inputs = Sides {
             points: self.here,
-            quotients: &self.inputs[..self.here.len()],
+            quotients: &self.inputs,
+            count: self.columns,
         };
         let outputs = Sides {
             points: &self.lost[group.clone()],
+            count: group.len(),
             quotients: &self.outputs[group],
         };
-        // SAFETY: as in `Points::quotients`; the room has been made.
+        // SAFETY: as in `quotients`; the room has been made.
         unsafe { (self.how.factors)(dot, inputs, outputs, &mut room[..padded]) };
         &room[..count]
     }

@@ -15,9 +15,11 @@ use tables::Tables;
 
 /// Elements of the field, and so the most shards of a block.
 const ELEMENTS: usize = 256;
-/// Data shards of blocks that are rebuilt with less room: a block that has lost one or two takes a microsecond, and to
-/// clear the room for 256 is a tenth of it.
-const FEW: usize = 64;
+/// Most shards that can be lost, and so be rebuilt from as many.
+const HALF: usize = ELEMENTS / 2;
+/// Data shards of blocks that are rebuilt with less room: a block that has lost one or two takes half a microsecond, and to
+/// clear the room for 256 is a fifth of it.
+const FEW: usize = HALF / 2;
 
 /// The GF(2^8) codec: up to 256 shards of any length. Rows depend on `m`, so the recovery shards for `m = 2`
 /// are not the first two of those for `m = 3`.
@@ -108,42 +110,44 @@ impl Codec for Gf8 {
         let shards = data
             .chunks_mut(data_stride)
             .map(|room| &mut room[..shard_bytes]);
+        let shards = shards.zip(&present[..k]);
         if k <= FEW {
-            rebuild::<FEW>(dot, m, shards.zip(&present[..k]), recovery);
+            rebuild::<FEW, FEW>(dot, (k, m), shards, recovery);
+        } else if k <= HALF {
+            rebuild::<HALF, HALF>(dot, (k, m), shards, recovery);
         } else {
-            rebuild::<ELEMENTS>(dot, m, shards.zip(&present[..k]), recovery);
+            rebuild::<ELEMENTS, HALF>(dot, (k, m), shards, recovery);
         }
         present[..k].fill(true);
         Ok(missing)
     }
 }
 
-/// Compute the data shards that are not present, of `MOST` at most, from the others and as many recovery shards.
-fn rebuild<'a, const MOST: usize>(
+/// Compute the data shards that are not present, `LOST` at most of `MOST`, from the others and as many recovery shards.
+fn rebuild<'a, const MOST: usize, const LOST: usize>(
     dot: &Dot,
-    m: usize,
-    shards: impl Iterator<Item = (&'a mut [u8], &'a bool)>,
+    (k, m): (usize, usize),
+    mut shards: impl Iterator<Item = (&'a mut [u8], &'a bool)>,
     recovery: &[(usize, &'a [u8])],
 ) {
-    let mut inputs: [&[u8]; MOST] = [&[]; MOST];
-    let mut outputs: [&mut [u8]; MOST] = std::array::from_fn(|_| Default::default());
-    let mut places = decode::Places::<MOST>::new(m);
-    for (i, (shard, &present)) in shards.enumerate() {
-        if present {
-            inputs[places.known(i)] = shard;
-        } else {
-            outputs[places.lost(i)] = shard;
+    let mut outputs: [&mut [u8]; LOST] = std::array::from_fn(|_| Default::default());
+    let mut places = decode::Places::<MOST>::new(k, m);
+    let inputs: [&[u8]; MOST] = std::array::from_fn(|i| match shards.next() {
+        Some((shard, true)) => shard,
+        Some((shard, false)) => {
+            let output = places.replaced();
+            let (j, instead) = recovery[output];
+            places.replace(i, j);
+            outputs[output] = shard;
+            instead
         }
-    }
-    for &(j, shard) in recovery {
-        inputs[places.recovery(j)] = shard;
-    }
+        None => &[],
+    });
     let weights = places.weights(dot.interpolation);
-    let inputs = &inputs[..weights.columns()];
     decode::with_room(|room| {
         for group in dot.groups(recovery.len()) {
             let factors = weights.factors(group.clone(), dot, room);
-            dot.multiply(&mut outputs[group], inputs, factors);
+            dot.multiply(&mut outputs[group], &inputs[..k], factors);
         }
     });
 }

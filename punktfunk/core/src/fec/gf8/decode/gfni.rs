@@ -7,9 +7,10 @@ use std::arch::x86_64::{
     __m128i, __m256i, _mm_gf2p8affine_epi64_epi8, _mm_gf2p8affineinv_epi64_epi8, _mm_gf2p8mul_epi8,
     _mm_loadu_si128, _mm_set1_epi8, _mm_set1_epi64x, _mm_storeu_si128, _mm_xor_si128,
     _mm256_cmpeq_epi8, _mm256_gf2p8affine_epi64_epi8, _mm256_gf2p8affineinv_epi64_epi8,
-    _mm256_gf2p8mul_epi8, _mm256_loadu_si256, _mm256_set_epi64x, _mm256_set1_epi8,
-    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
-    _mm256_storeu_si256, _mm256_sub_epi8, _mm256_xor_si256,
+    _mm256_gf2p8mul_epi8, _mm256_loadu_si256, _mm256_permute2x128_si256, _mm256_set_epi64x,
+    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_storeu_si256, _mm256_sub_epi8, _mm256_unpackhi_epi8,
+    _mm256_unpacklo_epi8, _mm256_xor_si256,
 };
 
 use super::super::super::kernels::matrix;
@@ -121,25 +122,84 @@ fn product(points: __m256i, others: &[u8]) -> __m256i {
 /// See [`super::Factors`]; the features are AVX2 and GFNI.
 #[target_feature(enable = "avx2,gfni")]
 unsafe fn factors(_: &Dot, inputs: Sides, outputs: Sides, words: &mut [u64]) {
-    let rows = outputs.points.len();
+    let rows = outputs.count;
     let (points, a) = (first(outputs.points), first(outputs.quotients));
-    let (there, units) = (_mm_set1_epi64x(THERE as i64), _mm_set1_epi64x(UNITS as i64));
-    // Images of the factors of some columns; a column is written as a whole register, the next one over its end.
+    // Images of the factors of some columns.
     let mut images = [0; PADDED * ROWS + 16];
-    let columns = inputs.points.chunks(PADDED);
-    let columns = columns.zip(inputs.quotients.chunks(PADDED));
-    for ((inputs, b), words) in columns.zip(words.chunks_mut(PADDED * rows)) {
-        for (n, (&input, &b)) in inputs.iter().zip(b).enumerate() {
-            let difference = _mm_xor_si128(points, _mm_set1_epi8(input as i8));
-            let difference = _mm_gf2p8affine_epi64_epi8::<0>(difference, there);
-            let inverse = _mm_gf2p8affineinv_epi64_epi8::<0>(difference, units);
-            let image = _mm_gf2p8mul_epi8(_mm_gf2p8mul_epi8(a, _mm_set1_epi8(b as i8)), inverse);
-            let to = &mut images[n * rows..][..16];
-            // SAFETY: 16 bytes; the store is unaligned.
-            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), image) };
+    for from in (0..inputs.count).step_by(PADDED) {
+        let columns = PADDED.min(inputs.count - from);
+        if rows <= 2 {
+            let (inputs, b) = (&inputs.points[from..], &inputs.quotients[from..]);
+            few(inputs, b, outputs, &mut images);
+        } else {
+            // A column is written as a whole register, the next one over its end.
+            for n in 0..columns {
+                let (input, b) = (inputs.points[from + n], inputs.quotients[from + n]);
+                let difference = _mm_xor_si128(points, _mm_set1_epi8(input as i8));
+                let image = _mm_gf2p8mul_epi8(
+                    _mm_gf2p8mul_epi8(a, _mm_set1_epi8(b as i8)),
+                    inverse(difference),
+                );
+                let to = &mut images[n * rows..][..16];
+                // SAFETY: 16 bytes; the store is unaligned.
+                unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), image) };
+            }
         }
-        spread(&images, words);
+        let words = &mut words[from * rows..];
+        let padded = (columns * rows).next_multiple_of(4);
+        spread(&images, &mut words[..padded]);
     }
+}
+
+/// [`factors`] of one or two outputs for 32 columns: by rows, which are put together at the end.
+#[inline]
+#[target_feature(enable = "avx2,gfni")]
+fn few(inputs: &[u8], b: &[u8], outputs: Sides, images: &mut [u8]) {
+    let (inputs, b, images) = (&inputs[..PADDED], &b[..PADDED], &mut images[..2 * PADDED]);
+    // SAFETY: 32 bytes each; loads are unaligned.
+    let (inputs, b) = unsafe {
+        (
+            _mm256_loadu_si256(inputs.as_ptr().cast()),
+            _mm256_loadu_si256(b.as_ptr().cast()),
+        )
+    };
+    let row = |r: usize| {
+        let (point, a) = (outputs.points[r] as i8, outputs.quotients[r] as i8);
+        let differences = _mm256_gf2p8affine_epi64_epi8::<0>(
+            _mm256_xor_si256(inputs, _mm256_set1_epi8(point)),
+            _mm256_set1_epi64x(THERE as i64),
+        );
+        let inverses =
+            _mm256_gf2p8affineinv_epi64_epi8::<0>(differences, _mm256_set1_epi64x(UNITS as i64));
+        _mm256_gf2p8mul_epi8(_mm256_gf2p8mul_epi8(b, _mm256_set1_epi8(a)), inverses)
+    };
+    let (first, second) = (row(0), row(outputs.count - 1));
+    let [first, second] = if outputs.count == 1 {
+        [first, second]
+    } else {
+        // Each half of either register has eight columns.
+        let (even, odd) = (
+            _mm256_unpacklo_epi8(first, second),
+            _mm256_unpackhi_epi8(first, second),
+        );
+        [
+            _mm256_permute2x128_si256::<0x20>(even, odd),
+            _mm256_permute2x128_si256::<0x31>(even, odd),
+        ]
+    };
+    // SAFETY: twice 32 bytes; stores are unaligned.
+    unsafe {
+        _mm256_storeu_si256(images.as_mut_ptr().cast(), first);
+        _mm256_storeu_si256(images.as_mut_ptr().add(PADDED).cast(), second);
+    }
+}
+
+/// Images of the inverses of differences.
+#[inline]
+#[target_feature(enable = "avx2,gfni")]
+fn inverse(differences: __m128i) -> __m128i {
+    let images = _mm_gf2p8affine_epi64_epi8::<0>(differences, _mm_set1_epi64x(THERE as i64));
+    _mm_gf2p8affineinv_epi64_epi8::<0>(images, _mm_set1_epi64x(UNITS as i64))
 }
 
 /// The first bytes of a register; what is behind them is 0.

@@ -27,12 +27,16 @@ fn quotients(points: &[u8], above: &[u8], below: &[u8], quotients: &mut [u8]) {
 }
 
 fn factors(dot: &Dot, inputs: Sides, outputs: Sides, words: &mut [u64]) {
-    let rows = outputs.points.len();
+    let rows = outputs.count;
     let sides = outputs.points.iter().zip(outputs.quotients);
     for (row, (&output, &a)) in sides.enumerate() {
         let scale = u16::from(a) + GROUP;
-        let inputs = inputs.points.iter().zip(inputs.quotients);
-        for (column, (&input, &b)) in words.chunks_exact_mut(rows).zip(inputs) {
+        let columns = inputs
+            .points
+            .iter()
+            .zip(inputs.quotients)
+            .take(inputs.count);
+        for (column, (&input, &b)) in words.chunks_exact_mut(rows).zip(columns) {
             column[row] = dot.factor(exp(scale + u16::from(b) - log(input ^ output)));
         }
     }
