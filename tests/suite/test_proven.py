@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine.load import Load
 from harness.run import case as cases
 from harness.run.context import RunContext
 from harness.scenario.expand import expand
@@ -16,21 +15,21 @@ from tests.support import proven
 
 Tried = Callable[..., tuple[str, int]]
 
-QUIET, BUSY = Load(0.02, 0.05, 2), Load(0.5, 0.9, 2)
+QUIET, BUSY = False, True
 
 
 class Machine:
-    """Stands for the watch: one load a try."""
+    """Stands for what watches it: whether others had it, one answer a try."""
 
-    def __init__(self, *loads: Load) -> None:
-        self._loads = iter(loads)
-        self.load = QUIET
+    def __init__(self, *busy: bool) -> None:
+        self._busy = iter(busy)
+        self.too_busy = False
 
     def __call__(self) -> Machine:
         return self
 
     def __enter__(self) -> Machine:
-        self.load = next(self._loads)
+        self.too_busy = next(self._busy)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -41,8 +40,8 @@ class Machine:
 def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tried:
     """Return a function that runs cases with those reasons on such a machine and returns the one that is kept."""
 
-    def run(reasons: list[str], *loads: Load, **words: str) -> tuple[str, int]:
-        monkeypatch.setattr(proven.load, "Watch", Machine(*loads))
+    def run(reasons: list[str], *busy: bool, **words: str) -> tuple[str, int]:
+        monkeypatch.setattr(proven, "Beside", Machine(*busy))
         folders: list[Path] = []
 
         def one(folder: Path) -> str:

@@ -1,8 +1,8 @@
 """Cases over a live link: it is proven before anybody streams, which a machine without time for it does not pass.
 
-Such a refusal says nothing of the code where other programs had the machine meanwhile (:mod:`harness.machine.load`):
-the case is begun again. On a quiet machine the first refusal stands, and so does every other result. Only what comes
-after the proof is judged, so a test of a case need not be one that measures.
+Such a refusal says nothing of the code where the case waited behind other programs
+(:class:`tests.support.measuring.Beside`): it is begun again. On a quiet machine the first refusal stands, and so does
+every other result. Only what comes after the proof is judged, so a test of a case need not be one that measures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-from harness.machine import load
+from tests.support.measuring import Beside
 
 REFUSED: Final = "link not verified: "
 """How the reason of a case begins whose link was not as asked."""
@@ -35,12 +35,12 @@ def once_proven(
     for number in itertools.count():
         place = folder / f"try-{number}"
         place.mkdir()
-        with load.Watch() as watch:
+        with Beside() as beside:
             found = run(place)
         said = reason(found)
         excused = said.startswith(REFUSED) and not (meant and meant in said)
         if late:
             excused |= late in said
-        if not (excused and watch.load.too_busy) or time.monotonic() - begun > PROOF_FOR_S:
+        if not (excused and beside.too_busy) or time.monotonic() - begun > PROOF_FOR_S:
             return found
     raise AssertionError("unreachable")
