@@ -101,13 +101,19 @@ def _path() -> str:
     return os.pathsep.join([str(ENV / "bin"), os.environ.get("PATH", "")])
 
 
-def _run(session: nox.Session, program: str, *arguments: str, silent: bool = False) -> object:
+def _run(
+    session: nox.Session,
+    program: str,
+    *arguments: str,
+    silent: bool = False,
+    env: dict[str, str] | None = None,
+) -> object:
     """Run a program of the environment, which its children find on PATH too.
 
     Images of containers often forbid bytecode to be written. Then every process of the hundreds that the tests start
     compiles all of its modules, and every worker of theirs rewrites the asserts of all tests.
     """
-    env = {"PATH": _path(), "PYTHONDONTWRITEBYTECODE": ""}
+    env = {"PATH": _path(), "PYTHONDONTWRITEBYTECODE": "", **(env or {})}
     return session.run(str(ENV / "bin" / program), *arguments, env=env, external=True, silent=silent)
 
 
@@ -182,16 +188,22 @@ def rust(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure speed beside a rival in the same run; prints figures, judges nothing. Options go to the programs named.
+    """Print the table of targets with a verdict for every row, or run the benches named, which print figures.
 
-    `nox -s bench -- soak --minutes 3`; without a name all of them run but the soak, which takes an hour, and those that
-    compile the core once more: criterion, and isal (GF(2^8) beside ISA-L, with verdicts).
+    `nox -s bench` is `nox -s bench -- table`, some minutes; options go to the programs named: `-- --json FILE`,
+    `-- --reference DIR`, `-- soak --minutes 3`. `-- all` runs every bench but the soak, which takes an hour, and those
+    that compile the core once more: criterion, and isal (GF(2^8) beside ISA-L).
     """
     _prepare(session)
     names = list(itertools.takewhile(lambda word: not word.startswith("-"), session.posargs))
     options = session.posargs[len(names) :]
-    for name in names or sorted(p.stem for p in (ROOT / "tests" / "bench").glob("*.py") if p.stem != "soak"):
-        if name == "isal":
+    for name in _benches(names):
+        if name == "table":
+            _need_cargo(session)
+            _tools(session, "bench")
+            isal = {"PUNKTFUNK_ISAL": _isal(session)}
+            _run(session, "python", "-m", "tests.bench.table", *options, env=isal)
+        elif name == "isal":
             _need_cargo(session)
             _tools(session, "bench")
             session.run(
@@ -205,6 +217,12 @@ def bench(session: nox.Session) -> None:
             )
         else:
             _run(session, "python", f"tests/bench/{name}.py", *options)
+
+
+def _benches(names: list[str]) -> list[str]:
+    if names != ["all"]:
+        return names or ["table"]
+    return sorted(p.stem for p in (ROOT / "tests" / "bench").glob("*.py") if p.stem != "soak")
 
 
 def _isal(session: nox.Session) -> str:

@@ -94,6 +94,7 @@ impl Row {
 }
 
 /// What `targets.json` wants of a row: a `ratio` to its rival, or whatever else `judged` names. None for other rows.
+#[allow(dead_code, reason = "a bench may have no row with a target")]
 pub fn target(judged: &str, name: &str) -> Option<f64> {
     let table: Value =
         serde_json::from_str(include_str!("../targets.json")).expect("targets.json is JSON");
