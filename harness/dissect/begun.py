@@ -19,7 +19,7 @@ from aioquic.quic.packet import QuicProtocolVersion
 from aioquic.tls import CipherSuite
 
 from harness.dissect.datagrams import Endpoint
-from harness.dissect.keys import Keys
+from harness.dissect.keys import TRAFFIC, Keys
 
 CID_BYTES: Final = 8
 """Of a connection ID as aioquic makes it."""
@@ -31,7 +31,6 @@ MAX_PACKETS: Final = 8
 """Packets between two ends that are tried."""
 MAX_TRIES: Final = 32_768
 """Of secrets on packets, in a capture: some seconds."""
-_CLIENT, _SERVER = "CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class Search:
             return None
         self._packets[ends] += 1
         for random in self._keys.handshakes(MAX_HANDSHAKES):
-            for from_host, label in ((False, _CLIENT), (True, _SERVER)):
+            for from_host, label in zip((False, True), TRAFFIC, strict=True):
                 secret = self._keys.secret(random, label)
                 for suite in suites(secret) if secret is not None else ():
                     if self._left <= 0:

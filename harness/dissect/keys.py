@@ -26,6 +26,8 @@ MAX_KEYS: Final = 64
 _LINE: Final = re.compile(r"([A-Z][A-Z0-9_]{0,63}) ([0-9a-fA-F]{64}) ([0-9a-fA-F]{32,128})")
 _NAMED: Final = re.compile(r"([0-9a-fA-F]{32})(?::([0-9a-fA-F]{8}))?")
 _SALT: Final = b"pkf1"
+TRAFFIC: Final = ("CLIENT_TRAFFIC_SECRET_0", "SERVER_TRAFFIC_SECRET_0")
+"""Labels of the secrets of what client and host send behind the handshake."""
 KEY_BYTES: Final = 16
 
 
@@ -48,6 +50,8 @@ class Keys:
         self._named = 0
         """How many of the streams' keys a person named; they stand first and stay."""
         self._secrets: dict[tuple[bytes, str], bytes] = {}
+        self._handshakes: dict[bytes, None] = {}
+        """Random numbers of those whose traffic is known, the newest last: to find them costs no walk over secrets."""
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -116,11 +120,20 @@ class Keys:
                     self.add(StreamKey(secret))
                 self._secrets.pop(handshake, None)  # so that it stands where it was said last
                 self._secrets[handshake] = secret
+                if found[1] in TRAFFIC:
+                    self._handshakes.pop(handshake[0], None)
+                    self._handshakes[handshake[0]] = None
                 if len(self._secrets) > MAX_SECRETS:
-                    del self._secrets[next(iter(self._secrets))]
-                    self.left_out += 1
+                    self._forget_oldest()
                 count += 1
         return count
+
+    def _forget_oldest(self) -> None:
+        random, label = next(iter(self._secrets))
+        del self._secrets[random, label]
+        self.left_out += 1
+        if not any((random, other) in self._secrets for other in TRAFFIC):
+            self._handshakes.pop(random, None)
 
     @property
     def has_secrets(self) -> bool:
@@ -129,8 +142,7 @@ class Keys:
 
     def handshakes(self, most: int) -> Iterator[bytes]:
         """Yield the clients' random numbers of at most so many handshakes whose traffic is known, the newest first."""
-        named = (random for random, label in reversed(self._secrets) if label.endswith("_TRAFFIC_SECRET_0"))
-        yield from islice(dict.fromkeys(named), most)
+        yield from islice(reversed(self._handshakes), most)
 
     def secret(self, client_random: bytes, label: str) -> bytes | None:
         """Return a secret of the handshake that the client's random number names."""
