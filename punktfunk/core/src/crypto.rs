@@ -1,13 +1,16 @@
 //! AES-128-GCM packet protection (punktfunk/1 section 4.3).
 //!
 //! A sealed packet is `seq (u64 big-endian) || ciphertext || tag`. The nonce is the direction's salt followed by
-//! the sequence number, the additional data is the sequence number. Which library does the AES is recorded in
-//! `docs/adr/0001-aead-backend.md`.
+//! the sequence number, the additional data is the sequence number.
+
+pub(crate) mod aead;
 
 use std::fmt;
 
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use thiserror::Error;
+
+use self::aead::Aes128Gcm;
+pub use self::aead::LIBRARY;
 
 /// Bytes of the sequence number in front of a sealed packet.
 pub const SEQ_BYTES: usize = 8;
@@ -41,7 +44,7 @@ pub enum CryptoError {
 
 /// An AES-128-GCM key with the salt of one direction.
 pub struct Key {
-    aead: LessSafeKey,
+    aead: Aes128Gcm,
     salt: [u8; 4],
 }
 
@@ -59,18 +62,17 @@ impl Key {
             } else {
                 0
             };
-        let aead = UnboundKey::new(&AES_128_GCM, &key).expect("16 bytes are an AES-128 key");
         Self {
-            aead: LessSafeKey::new(aead),
+            aead: Aes128Gcm::new(key),
             salt,
         }
     }
 
-    fn nonce(&self, seq: [u8; 8]) -> Nonce {
+    fn nonce(&self, seq: [u8; 8]) -> [u8; 12] {
         let mut nonce = [0; 12];
         nonce[..4].copy_from_slice(&self.salt);
         nonce[4..].copy_from_slice(&seq);
-        Nonce::assume_unique_for_key(nonce)
+        nonce
     }
 }
 
@@ -128,9 +130,9 @@ impl Sealer {
         let tag = self
             .key
             .aead
-            .seal_in_place_separate_tag(self.key.nonce(*prefix), Aad::from(*prefix), text)
-            .map_err(|_| CryptoError::Auth)?;
-        room.copy_from_slice(tag.as_ref());
+            .seal(self.key.nonce(*prefix), &*prefix, text)
+            .ok_or(CryptoError::Auth)?;
+        room.copy_from_slice(&tag);
         Ok(())
     }
 }
@@ -166,12 +168,12 @@ impl Opener {
             .split_first_chunk_mut::<SEQ_BYTES>()
             .ok_or(CryptoError::TooShort(length))?;
         let (text, tag) = rest.split_at_mut(length - OVERHEAD_BYTES);
-        let tag = Tag::try_from(&*tag).map_err(|_| CryptoError::Auth)?;
+        let tag = <[u8; TAG_BYTES]>::try_from(&*tag).map_err(|_| CryptoError::Auth)?;
         let seq = u64::from_be_bytes(*prefix);
-        self.key
-            .aead
-            .open_in_place_separate_tag(self.key.nonce(*prefix), Aad::from(*prefix), tag, text, 0..)
-            .map_err(|_| CryptoError::Auth)?;
+        let nonce = self.key.nonce(*prefix);
+        if !self.key.aead.open(nonce, &*prefix, tag, text) {
+            return Err(CryptoError::Auth);
+        }
         Ok((seq, text))
     }
 }

@@ -16,6 +16,7 @@ pub fn cpu() -> f64 {
 ///
 /// The clock of a thread is a system call of a third of a microsecond, which is what a small block takes to rebuild: it is read
 /// after 1, 2, 4, ... calls.
+#[allow(dead_code)] // not every bench has a single piece of work to repeat
 pub fn time(work: &mut dyn FnMut(), least: f64) -> f64 {
     let start = cpu();
     let (mut calls, mut batch) = (0_u32, 1_u32);

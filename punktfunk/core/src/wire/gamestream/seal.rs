@@ -6,10 +6,9 @@
 //!  |    |  LE32      |         |
 //! ```
 
-use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
-
 use super::SEAL_BYTES;
 use crate::crypto::CryptoError;
+use crate::crypto::aead::Aes128Gcm;
 
 const IV_BYTES: usize = 12;
 const FRAME_AT: usize = IV_BYTES;
@@ -17,14 +16,10 @@ const TAG_AT: usize = 16;
 /// Behind the counter, so that no other stream of the session can have the same nonce.
 const STREAM: [u8; 4] = [0, 0, 0, b'V'];
 
-fn aead(key: [u8; 16]) -> LessSafeKey {
-    LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key).expect("16 bytes are an AES-128 key"))
-}
-
 /// Encrypts the packets of a session, each under a number of its own.
 #[derive(Debug)]
 pub struct VideoSealer {
-    aead: LessSafeKey,
+    aead: Aes128Gcm,
     /// Number of the next packet; `None` when all are used.
     next: Option<u64>,
 }
@@ -37,7 +32,7 @@ impl VideoSealer {
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
         Self {
-            aead: aead(key),
+            aead: Aes128Gcm::new(key),
             next: Some(0),
         }
     }
@@ -63,11 +58,8 @@ impl VideoSealer {
         iv[8..].copy_from_slice(&STREAM);
         prefix[..IV_BYTES].copy_from_slice(&iv);
         prefix[FRAME_AT..TAG_AT].copy_from_slice(&frame.to_le_bytes());
-        let tag = self
-            .aead
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(iv), Aad::empty(), plain)
-            .map_err(|_| CryptoError::Auth)?;
-        prefix[TAG_AT..].copy_from_slice(tag.as_ref());
+        let tag = self.aead.seal(iv, &[], plain).ok_or(CryptoError::Auth)?;
+        prefix[TAG_AT..].copy_from_slice(&tag);
         Ok(())
     }
 }
@@ -75,7 +67,7 @@ impl VideoSealer {
 /// Decrypts the packets of a session. Knows nothing of replays: see [`crate::replay::ReplayWindow`].
 #[derive(Debug)]
 pub struct VideoOpener {
-    aead: LessSafeKey,
+    aead: Aes128Gcm,
 }
 
 impl VideoOpener {
@@ -85,7 +77,9 @@ impl VideoOpener {
     /// Never: 16 bytes are the length of an AES-128 key.
     #[must_use]
     pub fn new(key: [u8; 16]) -> Self {
-        Self { aead: aead(key) }
+        Self {
+            aead: Aes128Gcm::new(key),
+        }
     }
 
     /// Open a sealed packet in place: its number and the plain packet within it.
@@ -102,7 +96,7 @@ impl VideoOpener {
         };
         let (Some(&iv), Ok(tag)) = (
             prefix.first_chunk::<IV_BYTES>(),
-            Tag::try_from(&prefix[TAG_AT..]),
+            prefix[TAG_AT..].try_into(),
         ) else {
             return Err(CryptoError::TooShort(length));
         };
@@ -110,10 +104,9 @@ impl VideoOpener {
         let Some(counter) = iv.strip_suffix(&STREAM).and_then(|c| c.try_into().ok()) else {
             return Err(CryptoError::Auth);
         };
-        let nonce = Nonce::assume_unique_for_key(iv);
-        self.aead
-            .open_in_place_separate_tag(nonce, Aad::empty(), tag, text, 0..)
-            .map_err(|_| CryptoError::Auth)?;
+        if !self.aead.open(iv, &[], tag, text) {
+            return Err(CryptoError::Auth);
+        }
         Ok((u64::from_le_bytes(counter), text))
     }
 }
