@@ -55,7 +55,8 @@ CURSOR_MODES_BURST, CURSOR_MODE_INTERVAL_NS = 8, 250 * MS
 """The same for who draws the pointer; each change is a frame. People grab a mouse and let go of it."""
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-MAX_SHARD_BYTES = 1984
+MAX_SHARD_BYTES = 9152
+"""What receivers since v0.25.0 take (section 2.6), and this one; those before take 1984."""
 MIN_BITRATE_KBPS = 500
 MAX_BITRATE_KBPS = 8_000_000
 DEFAULT_BITRATE_KBPS = 20_000
@@ -294,7 +295,9 @@ def check_welcome(welcome: Welcome) -> None:
         raise ProtocolError(f"Welcome's mode {welcome.mode} is none: {error.cause}") from error
     shard, block = welcome.shard_bytes, welcome.max_block_shards
     if shard == 0 or shard % 2 or shard > MAX_SHARD_BYTES:
-        raise ProtocolError(f"Welcome asks for shards of {shard} bytes; they are even and at most 1984")
+        raise ProtocolError(
+            f"Welcome asks for shards of {shard} bytes; they are even and at most {MAX_SHARD_BYTES}"
+        )
     if block == 0:
         raise ProtocolError("Welcome allows no data shards in a block")
     ceiling = 65535 if welcome.fec is FecCode.GF16 else 255

@@ -4,7 +4,11 @@ Access units are synthetic, sealed with AES-128-GCM and protected by FEC; nothin
 goodput, packets a second, loss and CPU time a packet for rising rates, then the latency of a frame with the default
 pacer. Judges nothing. Needs root, and iperf3 for the yardstick.
 
-    python tests/bench/dataplane.py [--rates 1000,2000,4000] [--seconds 3] [--fps 240] [--fec 20] [--realtime]
+    python tests/bench/dataplane.py [--rates 1000,2000,4000] [--seconds 3] [--fps 240] [--fec 20] [--shard 1408] [--pin]
+        [--realtime]
+
+``--pin`` gives each side one core. Shards that do not fit packets of 1500 bytes get a link that carries theirs:
+``--shard 8908`` fills packets of 9000. Where a packet's CPU time goes is told by ``cargo bench --bench datapath``.
 """
 
 from __future__ import annotations
@@ -24,13 +28,15 @@ from typing import Any
 import numpy as np
 
 from harness.network.namespaces import Namespace
-from harness.network.topology import Topology, add_address, segment_address
+from harness.network.topology import MTU_BYTES, Topology, add_address, segment_address
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.errors import PunktfunkError
 
 SEGMENT = 200
 HOST, CLIENT = segment_address(SEGMENT, 1).ipv4, segment_address(SEGMENT, 2).ipv4
 SALT_BYTE = 0x5A
+PACKET_BYTES = 64 + 28
+"""What a packet has beside its shard: header, number and tag, UDP and IPv4."""
 CHECKED = 16
 """Every so manyth frame is compared byte by byte; comparing all would measure the comparison."""
 
@@ -40,10 +46,15 @@ def access_unit(size: int) -> bytes:
     return np.random.default_rng(SALT_BYTE).bytes(size)
 
 
-def receive(fd: int, key: bytes, fec: int, size: int, realtime: bool) -> None:
+def receive(options: argparse.Namespace) -> None:
     """Run the client's process: read frames until standard input ends, then print what came."""
+    size = options.size
     expected = access_unit(size)
-    client = ClientStream(StreamConfig(key=key, fec_percent=fec), fd, realtime=realtime)
+    client = ClientStream(
+        config(bytes.fromhex(options.key), options), options.receive, realtime=options.realtime
+    )
+    pin(options, -1)
+    began = time.process_time_ns()
     print("ready", flush=True)
     os.set_blocking(sys.stdin.fileno(), False)
     frames = wrong = 0
@@ -58,12 +69,25 @@ def receive(fd: int, key: bytes, fec: int, size: int, realtime: bool) -> None:
             wrong += 1
     client.close()
     records = {name: np.frombuffer(column, "<i8").tolist() for name, column in client.take_records().items()}
-    usage = time.process_time_ns()
+    usage = time.process_time_ns() - began
     print(
         json.dumps(
             {"frames": frames, "wrong": wrong, "stats": client.stats(), "records": records, "cpu": usage}
         )
     )
+
+
+def config(key: bytes, options: argparse.Namespace) -> StreamConfig:
+    """Return what both sides know of the stream."""
+    return StreamConfig(key=key, fec_percent=options.fec, shard_bytes=options.shard)
+
+
+def pin(options: argparse.Namespace, place: int) -> None:
+    """Leave this process, threads that run already included, one core of those that it has: the first or the last."""
+    if options.pin:
+        core = sorted(os.sched_getaffinity(0))[place]
+        for task in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(task.name), {core})
 
 
 def _ended() -> bool:
@@ -81,21 +105,25 @@ def run(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Send `rate_mbps` of media for `seconds` and return both sides' figures."""
-    fec, realtime = options.fec, options.realtime
     size, key = int(rate_mbps * 1e6 / 8 / fps), secrets.token_bytes(16)
     unit = access_unit(size)
     with bound(link[0], HOST) as sender, bound(link[1], CLIENT) as receiver:
         sender.connect(receiver.getsockname())
         receiver.connect(sender.getsockname())
         command = [
-            sys.executable,
-            __file__,
-            "--receive",
-            str(receiver.fileno()),
-            key.hex(),
-            str(fec),
-            str(size),
-            str(int(realtime)),
+            *(
+                sys.executable,
+                __file__,
+                "--receive",
+                str(receiver.fileno()),
+                "--key",
+                key.hex(),
+                "--size",
+                str(size),
+            ),
+            *("--fec", str(options.fec), "--shard", str(options.shard)),
+            *(["--realtime"] if options.realtime else []),
+            *(["--pin"] if options.pin else []),
         ]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[receiver.fileno()], text=True
@@ -104,8 +132,14 @@ def run(
             assert child.stdout is not None
             if child.stdout.readline() != "ready\n":
                 raise SystemExit("the receiving process did not start")
-            config = StreamConfig(key=key, fec_percent=fec)
-            host = HostStream(config, sender.fileno(), rate_kbps=int(rate_mbps * 1000), realtime=realtime)
+            before = os.sched_getaffinity(0)
+            host = HostStream(
+                config(key, options),
+                sender.fileno(),
+                rate_kbps=int(rate_mbps * 1000),
+                realtime=options.realtime,
+            )
+            pin(options, 0)
             cpu, begin = time.process_time_ns(), time.monotonic()
             for number in range(int(seconds * fps)):
                 wait = begin + number / fps - time.monotonic()
@@ -115,6 +149,7 @@ def run(
             host.flush(5.0)
             wall, cpu = time.monotonic() - begin, time.process_time_ns() - cpu
             host.close()
+            os.sched_setaffinity(0, before)
             child.stdin.close()
             client = json.loads(child.stdout.readline())
     sent = {name: np.frombuffer(column, "<i8") for name, column in host.take_records().items()}
@@ -235,22 +270,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
     parser.add_argument("--fps", type=float, default=240.0)
     parser.add_argument("--fec", type=int, default=20, help="recovery shards, per cent")
+    parser.add_argument(
+        "--shard", type=int, default=1408, help="bytes of a shard; a host sends 1408 over IPv4"
+    )
+    parser.add_argument("--pin", action="store_true", help="one core a side")
     parser.add_argument("--realtime", action="store_true", help="stream threads under SCHED_FIFO")
-    parser.add_argument("--receive", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--receive", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--key", help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.receive:
-        fd, key, fec, size, realtime = options.receive
-        receive(int(fd), bytes.fromhex(key), int(fec), int(size), realtime == "1")
+    if options.receive is not None:
+        receive(options)
         return
     load = Path("/proc/loadavg").read_text().split()[0]
     print(
-        f"data plane over veth, AES-128-GCM, {options.fec} % FEC, {options.fps:g} frames/s; "
-        f"{os.cpu_count()} cores, load {load}" + (", real-time threads" if options.realtime else "")
+        f"data plane over veth, AES-128-GCM, {options.fec} % FEC, shards of {options.shard} bytes, "
+        f"{options.fps:g} frames/s; {os.cpu_count()} cores{', one a side' if options.pin else ''}, load {load}"
+        + (", real-time threads" if options.realtime else "")
     )
     try:
         with Topology(f"bench{os.getpid()}") as topology:
             link = topology.namespace("host"), topology.namespace("client")
-            topology.veth(link[0], "veth-h", link[1], "veth-c")
+            mtu = max(MTU_BYTES, options.shard + PACKET_BYTES)
+            topology.veth(link[0], "veth-h", link[1], "veth-c", mtu=mtu)
             add_address(link[0], "veth-h", segment_address(SEGMENT, 1))
             add_address(link[1], "veth-c", segment_address(SEGMENT, 2))
             throughput(link, [float(rate) for rate in options.rates.split(",")], options)

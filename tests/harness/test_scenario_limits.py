@@ -17,7 +17,7 @@ from punktfunk.errors import PunktfunkError, ScenarioError
 LIMITS: dict[str, tuple[Any, Any]] = {
     # key: (the last value that is taken, the first that is not)
     "stream.block": (32768, 32769),
-    "stream.shard": ("1984 B", "1986 B"),
+    "stream.shard": ("9152 B", "9154 B"),
     "stream.queue_frames": (65_535, 65_536),
     "stream.pacing.burst": (65_535, 65_536),
     "stream.pacing.per_ms": (100_000, 100_001),

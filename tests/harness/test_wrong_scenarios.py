@@ -170,7 +170,7 @@ def test_the_longest_names_make_a_run(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("reports/*/*/case.json"))) == 2
 
 
-@pytest.mark.parametrize("shard", [15, 1001, 1986])
+@pytest.mark.parametrize("shard", [15, 1001, 9154])
 @pytest.mark.parametrize("scheme", ["gf8", "gf16"])
 def test_a_shard_that_the_core_cannot_carry_is_a_scenario_error(
     tmp_path: Path, scheme: str, shard: int

@@ -310,7 +310,7 @@ def test_settling_counts_what_was_lost_at_the_very_end(sockets: tuple[socket.soc
         {"scheme": "gf4"},
         {"scheme": "gf8"},
         {"shard_bytes": 1201},
-        {"shard_bytes": 1986},
+        {"shard_bytes": 9154},
         {"key": bytes(16)},
         {"max_block_shards": 0},
         {"max_frame_bytes": 0},

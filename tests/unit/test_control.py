@@ -435,7 +435,7 @@ def test_a_peer_that_floods_is_heard_at_most_200_times_a_second() -> None:
         Welcome(mode=MODE, udp_port=1, key=bytes(16)),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, shard_bytes=1201),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, shard_bytes=0),
-        Welcome(mode=MODE, udp_port=1, key=b"k" * 16, shard_bytes=1986),
+        Welcome(mode=MODE, udp_port=1, key=b"k" * 16, shard_bytes=9154),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, max_block_shards=0),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, max_block_shards=65535),
         Welcome(mode=MODE, udp_port=1, key=b"k" * 16, fec=FecCode.GF8),

@@ -40,7 +40,7 @@
 #define PUNKTFUNK_HEADER_BYTES 40
 
 // Largest UDP payload that a receiver looks at.
-#define PUNKTFUNK_MAX_DATAGRAM_BYTES 2048
+#define PUNKTFUNK_MAX_DATAGRAM_BYTES 9216
 
 // Event: a peer is there. `data` is its number, `from` where it is.
 #define PUNKTFUNK_ENET_CONNECTED 1

@@ -322,6 +322,6 @@ mod tests {
         assert_eq!((plain.prefix_bytes(), plain.packet_bytes()), (0, 1240));
         let sealed = with(|c| c.key = Some([7; 16]));
         assert_eq!((sealed.prefix_bytes(), sealed.packet_bytes()), (8, 1264));
-        assert_eq!(MAX_SHARD_BYTES + 64, 2048);
+        assert_eq!(MAX_SHARD_BYTES + 64, 9216);
     }
 }

@@ -4,6 +4,10 @@
 //! `max(packets_per_ms, rate_factor × the session's rate)`. The first keeps small frames whole and fast, the second
 //! keeps a large frame from overrunning a switch buffer or a receiver with a small socket buffer. Shards may be as small
 //! as a peer asks for, so that the session's rate counts up to [`MAX_SESSION_PACKETS_PER_S`] only.
+//!
+//! At a million packets a second that burst is 32 us long: less than a timer is late by, and less than a wake-up costs. A session
+//! whose own rate is above the floor therefore saves up [`PacerConfig::train_ns`] of it, lets all of it go in as many trains as it
+//! takes, and makes up for [`PacerConfig::catch_up_ns`] of delay.
 
 use std::collections::VecDeque;
 
@@ -18,8 +22,11 @@ pub struct PacerConfig {
     pub rate_factor: f64,
     /// Longest train that is handed out at once; a sender with segmentation offload carries at most 64 KiB in it.
     pub train_packets: u32,
-    /// Sending time that a train is saved up for. Each train costs a wait: a wake-up of the thread.
+    /// Sending time that a train is saved up for, or several that follow each other. Each wait costs a wake-up of the thread.
     pub train_ns: u64,
+    /// Sending time that a session whose own rate is above `packets_per_ms` may catch up after a delay, where that is more than
+    /// `burst_packets`; 0 for never.
+    pub catch_up_ns: u64,
     /// Most packets in any millisecond, however frames follow each other; `u32::MAX` for no such bound. A session whose own
     /// rate is above `packets_per_ms` is not held to it.
     pub most_in_a_ms: u32,
@@ -31,8 +38,9 @@ impl Default for PacerConfig {
             burst_packets: 32,
             packets_per_ms: 100,
             rate_factor: 1.25,
-            train_packets: 48,
+            train_packets: 64,
             train_ns: TRAIN_NS,
+            catch_up_ns: 2 * TRAIN_NS,
             most_in_a_ms: u32::MAX,
         }
     }
@@ -58,7 +66,12 @@ pub struct Pacer {
     packet_cost_ps: u64,
     credit_ps: u64,
     last_ns: u64,
+    /// Packets that may leave at once.
+    burst: u32,
+    /// Packets that are worth a wait.
     target: u32,
+    /// Packets for which the wait is over, beyond the train that was handed out.
+    following: u32,
     most_in_a_ms: u32,
     /// Trains of the last millisecond, time and packets, the oldest first; empty without a bound on them.
     recent: VecDeque<(u64, u32)>,
@@ -73,7 +86,9 @@ impl Pacer {
             packet_cost_ps: 1,
             credit_ps: 0,
             last_ns: 0,
+            burst: 1,
             target: 1,
+            following: 0,
             most_in_a_ms: u32::MAX,
             recent: VecDeque::new(),
         };
@@ -87,13 +102,26 @@ impl Pacer {
         let floor = f64::from(self.config.packets_per_ms.max(1)) * 1e3;
         let session = packets_per_s * self.config.rate_factor;
         let rate = floor.max(session.min(f64::from(MAX_SESSION_PACKETS_PER_S)));
-        self.packet_cost_ps = ((1e12 / rate) as u64).max(1);
-        let in_a_train = (self.config.train_ns * PS_PER_NS / self.packet_cost_ps)
-            .clamp(4, u64::from(u32::MAX)) as u32;
-        self.target = in_a_train
-            .min(self.config.train_packets)
-            .min(self.config.burst_packets)
-            .max(1);
+        let former_cost_ps =
+            std::mem::replace(&mut self.packet_cost_ps, ((1e12 / rate) as u64).max(1));
+        // Time that was saved up at a slower rate is worth no more packets at a faster one.
+        let same_packets = u128::from(self.credit_ps) * u128::from(self.packet_cost_ps)
+            / u128::from(former_cost_ps);
+        self.credit_ps =
+            u64::try_from(same_packets).map_or(self.credit_ps, |c| c.min(self.credit_ps));
+        let last_for = |ns: u64| {
+            let packets = ns * PS_PER_NS / self.packet_cost_ps;
+            u32::try_from(packets).unwrap_or(u32::MAX)
+        };
+        let worth_waiting = last_for(self.config.train_ns).max(4);
+        let train = self.config.train_packets.max(1);
+        self.burst = self.config.burst_packets.max(1);
+        if session > floor && self.config.catch_up_ns > 0 {
+            self.burst = self.burst.max(last_for(self.config.catch_up_ns));
+            self.target = worth_waiting.min(self.burst);
+        } else {
+            self.target = worth_waiting.min(train).min(self.burst);
+        }
         self.most_in_a_ms = if session > floor {
             u32::MAX
         } else {
@@ -108,7 +136,7 @@ impl Pacer {
     }
 
     fn capacity_ps(&self) -> u64 {
-        self.packet_cost_ps * u64::from(self.config.burst_packets.max(1))
+        self.packet_cost_ps * u64::from(self.burst)
     }
 
     fn refill(&mut self, now_ns: u64) {
@@ -143,15 +171,28 @@ impl Pacer {
         at_ns
     }
 
-    /// Take up to `wanted` packets. 0 means "not before [`Pacer::next_ns`]": single packets are saved up until a
-    /// train is worth its system call.
+    /// Take up to `wanted` packets. 0 means "not before [`Pacer::next_ns`]": single packets are saved up until they are worth
+    /// a wait. What was saved up for longer than a train follows it at once, in whole trains.
     pub fn take(&mut self, now_ns: u64, wanted: u32) -> u32 {
         self.refill(now_ns);
         let ready = (self.credit_ps / self.packet_cost_ps).min(u64::from(self.room())) as u32;
-        if ready < self.target.min(wanted) {
-            return 0;
+        let train = self.config.train_packets.max(1);
+        if self.following == 0 || ready == 0 {
+            self.following = 0;
+            if ready < self.target.min(wanted) {
+                return 0;
+            }
+            if self.target > train {
+                // All that is left of a frame goes; of a longer one whole trains do.
+                self.following = if wanted > ready {
+                    ready - ready % train
+                } else {
+                    wanted
+                };
+            }
         }
-        let taken = ready.min(wanted).min(self.config.train_packets.max(1));
+        let taken = ready.min(wanted).min(train);
+        self.following = self.following.saturating_sub(taken);
         self.credit_ps -= u64::from(taken) * self.packet_cost_ps;
         if self.most_in_a_ms < u32::MAX && taken > 0 {
             self.recent.push_back((self.last_ns, taken));
@@ -220,12 +261,12 @@ mod tests {
     #[test]
     fn a_fast_session_is_paced_above_its_own_rate() {
         let mut pacer = Pacer::new(PacerConfig::default(), 400_000.0);
-        let sent = drain(&mut pacer, 1_000_000_000, 5032);
+        let sent = drain(&mut pacer, 1_000_000_000, 5150);
         let (last, _) = sent[sent.len() - 1];
         assert_eq!(
             last - 1_000_000_000,
             10_000_000,
-            "5000 packets at 1.25 × 400 000 a second"
+            "5000 packets beyond 300 us of them at 1.25 × 400 000 a second"
         );
     }
 
@@ -347,7 +388,60 @@ mod tests {
         };
         let mut pacer = Pacer::new(config, 1000.0);
         pacer.set_rate(8_000_000.0);
-        assert_eq!(at_once(&mut pacer, 0), [32]);
+        assert_eq!(pacer.take(0, 33), 0);
+        assert_eq!(pacer.take(0, 32), 32);
+    }
+
+    /// A million packets a second, in trains of 51.
+    fn fast() -> Pacer {
+        let config = PacerConfig {
+            train_packets: 51,
+            ..PacerConfig::default()
+        };
+        let mut pacer = Pacer::new(config, 800_000.0);
+        let whole_trains: u32 = at_once(&mut pacer, T).iter().sum();
+        assert_eq!(whole_trains + pacer.take(T, 300 - whole_trains), 300);
+        pacer
+    }
+
+    #[test]
+    fn a_fast_session_waits_once_for_several_trains() {
+        let mut pacer = fast();
+        assert_eq!(pacer.next_ns(1000), T + 150_000);
+        assert_eq!(pacer.take(T + 149_999, 1000), 0);
+        // 150 are worth the wait; what is no whole train counts towards the next.
+        assert_eq!(at_once(&mut pacer, T + 150_000), [51, 51]);
+        assert_eq!(pacer.next_ns(1000), T + 252_000);
+        assert_eq!(at_once(&mut pacer, T + 255_000), [51, 51, 51]);
+        // The end of a frame waits for its own packets alone, and is cut into trains like the rest.
+        assert_eq!(pacer.next_ns(60), T + 315_000);
+        assert_eq!(pacer.take(T + 314_999, 60), 0);
+        assert_eq!(pacer.take(T + 315_000, 60), 51);
+        assert_eq!(pacer.take(T + 315_000, 9), 9);
+        assert_eq!(pacer.take(T + 315_000, 1), 0);
+    }
+
+    #[test]
+    fn a_fast_session_catches_up_after_a_delay_that_is_no_longer_than_allowed() {
+        for (late_us, caught_up) in [(50, 200), (150, 300), (151, 300), (10_000, 300)] {
+            let mut pacer = fast();
+            let at = T + 150_000 + late_us * 1_000;
+            let sent: u32 = at_once(&mut pacer, at).iter().sum();
+            let rest = caught_up - sent;
+            assert!(rest < 51, "{late_us} us late: {sent}");
+            assert_eq!(pacer.take(at, rest), rest, "{late_us} us late");
+            assert_eq!(pacer.take(at, 1), 0, "{late_us} us late");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_falls_in_the_midst_of_a_release_lets_no_more_go_than_a_slow_session_may() {
+        let mut pacer = fast();
+        assert_eq!(pacer.take(T + 300_000, 1000), 51);
+        pacer.set_rate(1000.0);
+        // 249 us of the credit are left, and are 24 packets at 100 a millisecond.
+        assert_eq!(at_once(&mut pacer, T + 300_000), [24]);
+        assert_eq!(pacer.take(T + 400_000, 1000), 0, "the release is over");
     }
 
     /// Two trains of 46 in a millisecond, never three, and 98 in all.

@@ -1,11 +1,16 @@
 //! Nothing is allocated for a block once its thread has met one of its size (GF(2^16)) or of as many recovery shards
-//! (GF(2^8)), by the system allocator's count.
+//! (GF(2^8)), nor for trains that sockets send and receive, by the system allocator's count.
 
 #[path = "support/allocation.rs"]
 mod allocation;
 
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
 use allocation::{LIVE, PEAK};
 use punktfunk_core::fec::{Codec, Scheme, codec_with_kernel, kernels};
+use punktfunk_core::transport::udp::{EdgeOptions, Received, UdpEdge};
 
 const SHARD_BYTES: usize = 1200;
 
@@ -77,6 +82,42 @@ fn a_block_of_gf8_is_encoded_and_rebuilt_without_an_allocation() {
                     .unwrap();
             });
             assert_eq!(fewer, 0, "({k},{m}) {}", kernel.name);
+        }
+    }
+}
+
+#[test]
+fn trains_are_sent_and_received_without_an_allocation() {
+    for (gso, gro) in [(true, true), (false, false)] {
+        let options = EdgeOptions {
+            gso,
+            gro,
+            ..EdgeOptions::default()
+        };
+        let bound = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (from, to) = (bound(), bound());
+        from.connect(to.local_addr().unwrap()).unwrap();
+        to.connect(from.local_addr().unwrap()).unwrap();
+        let edge = |socket: &UdpSocket| UdpEdge::new(socket.as_raw_fd(), &options).unwrap();
+        let (mut out, mut back) = (edge(&from), edge(&to));
+        let train = vec![7; 150 * SHARD_BYTES];
+        for met in [false, true] {
+            let (mut bytes, mut dropped) = (0, 0);
+            let taken = taken(|| {
+                dropped = out.send_train(&train, SHARD_BYTES).packets_dropped;
+                while bytes < train.len() {
+                    let got = back.receive(Some(Duration::from_secs(5)), |datagram| {
+                        bytes += datagram.bytes.len();
+                    });
+                    if got == Received::TimedOut {
+                        break;
+                    }
+                }
+            });
+            assert_eq!((bytes, dropped), (train.len(), 0));
+            if met {
+                assert_eq!(taken, 0, "gso {gso}, gro {gro}");
+            }
         }
     }
 }

@@ -294,14 +294,45 @@ fn a_rate_change_reaches_the_pacer() {
         shard_bytes: 1200,
         ..config()
     });
-    // 4.8 Gbit/s in 1200-byte shards are 500 packets a ms, times 1.25; two ms for what is beyond the burst of 32.
+    // 4.8 Gbit/s in 1200-byte shards are 500 packets a ms, times 1.25; two ms for what is beyond 300 us of them.
     host.session.shared().set_rate(4_800_000);
     host.session
-        .submit(&vec![7; 1200 * 1282], 0, KEY_FRAME, START)
+        .submit(&vec![7; 1200 * 1437], 0, KEY_FRAME, START)
         .unwrap();
     host.drain();
     let record = host.session.shared().take_records()[0];
     assert_eq!(record.sent_last_ns - record.sent_first_ns, 2 * MS as i64);
+}
+
+#[test]
+fn a_frame_of_a_fast_session_waits_seldom_and_leaves_in_trains_that_one_call_can_carry() {
+    let mut host = Host::new(StreamConfig {
+        fec_percent: 0,
+        shard_bytes: 1200,
+        ..config()
+    });
+    host.session.shared().set_rate(8_000_000);
+    host.session
+        .submit(&vec![7; 1200 * 3300], 0, KEY_FRAME, START)
+        .unwrap();
+    let (mut now, mut waits, mut sent) = (START, 0, 0);
+    while let Some(at) = host.session.transmitter.next_timeout() {
+        waits += u32::from(at > now);
+        now = now.max(at);
+        while let Some(train) = host.session.transmitter.poll_transmit(now) {
+            assert!(train.bytes.len() <= 65_000, "{} bytes", train.bytes.len());
+            let n = train.packets;
+            sent += u64::from(n);
+            // Never more than the rate and 300 us of it.
+            let most = (now - START) / 1000 + 300;
+            assert!(sent <= most, "{sent} of {most} packets");
+            host.session.transmitter.sent(now, n, 0);
+        }
+    }
+    assert_eq!(sent, 3300);
+    // 3000 packets at a million a second; each wait is for 150 of them, or two in three where whole trains leave.
+    assert_eq!(now - START, 3 * MS);
+    assert!((20..=30).contains(&waits), "{waits} waits");
 }
 
 #[test]

@@ -64,14 +64,14 @@ fn the_pacer_counts_the_recovery_shards_into_the_sessions_rate() {
         shard_bytes: 1200,
         ..config()
     });
-    // 250 packets of media a ms, 400 with recovery shards, times 1.25: 2 us a packet.
+    // 250 packets of media a ms, 400 with recovery shards, times 1.25: 2 us a packet beyond 300 us of them.
     host.session.shared().set_rate(2_400_000);
     let packets = host.frame(&vec![7; 1200 * 640], KEY_FRAME);
     assert_eq!(packets.len(), 10 * (64 + 39));
     let record = host.session.shared().take_records()[0];
     assert_eq!(
         record.sent_last_ns - record.sent_first_ns,
-        2000 * (1030 - 32)
+        2000 * (1030 - 150)
     );
 }
 
@@ -156,8 +156,8 @@ fn a_datagram_has_room_for_its_seal_and_no_more_than_receivers_look_at() {
         (0, Reject::TooShort),
         (23, Reject::TooShort),
         (24, Reject::Auth),
-        (2048, Reject::Auth),
-        (2049, Reject::TooLong),
+        (9216, Reject::Auth),
+        (9217, Reject::TooLong),
     ] {
         let receipt = client.take(&vec![0x55; bytes]);
         assert_eq!(receipt, Receipt::Rejected(reason), "{bytes} bytes");

@@ -91,6 +91,7 @@ fn wait<T: Send>(
 ///
 /// Takes a duplicate of descriptor `fd`; the caller may close its own. A frame leaves as a burst of at most
 /// `burst_packets`, then at max(`packets_per_ms`, `rate_factor` times the session's packet rate at `rate_kbps` with FEC).
+/// Where the latter is more, as much as 300 us of it may leave at once.
 /// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame. `realtime` lets the thread
 /// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does. On GameStream
 /// pacing never exceeds what leaves every millisecond below 100 packets.

@@ -16,7 +16,7 @@ pub const SEAL_BYTES: usize = 24;
 /// Bytes of the packet header.
 pub const HEADER_BYTES: usize = 40;
 /// Largest UDP payload that a receiver looks at.
-pub const MAX_DATAGRAM_BYTES: usize = 2048;
+pub const MAX_DATAGRAM_BYTES: usize = 9216;
 
 // The header can only say numbers that stand here; they are those of the core.
 const _: () = assert!(FLAG_PICTURE == flags::FLAG_PICTURE && FLAG_KEY == flags::FLAG_KEY);

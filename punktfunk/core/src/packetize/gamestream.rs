@@ -36,6 +36,7 @@ pub const PACING: PacerConfig = PacerConfig {
     rate_factor: 1.25,
     train_packets: 46,
     train_ns: TRAIN_NS,
+    catch_up_ns: 0,
     most_in_a_ms: 98,
 };
 /// 46 packets at 71 a millisecond.

@@ -23,8 +23,9 @@ pub const HEADER_BYTES: usize = 40;
 pub const MAGIC: u8 = 0xC9;
 /// Header version (offset 37): 1 also for punktfunk/1 sessions (section 4.4).
 pub const VERSION: u8 = 1;
-/// Largest UDP payload that a receiver looks at (section 4.2).
-pub const MAX_DATAGRAM_BYTES: usize = 2048;
+/// Largest UDP payload that a receiver looks at: that of releases since v0.25.0 (section 2.5), which fill packets of 9000 bytes
+/// where a path carries them. Receivers before look at 2048 (section 4.2).
+pub const MAX_DATAGRAM_BYTES: usize = 9216;
 /// Largest access unit (section 4.6).
 pub const MAX_FRAME_BYTES: usize = 64 << 20;
 

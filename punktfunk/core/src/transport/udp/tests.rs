@@ -66,6 +66,24 @@ fn trains_arrive_whole_with_every_mix_of_offloads() {
 }
 
 #[test]
+fn packets_of_9000_bytes_go_and_come_in_trains_of_seven() {
+    let options = EdgeOptions {
+        max_datagram_bytes: 9216,
+        ..EdgeOptions::default()
+    };
+    let (mut a, mut b) = pair("127.0.0.1:0", &options);
+    let sent = train(20, 8972, 8972);
+    let outcome = a.send_train(&sent, 8972);
+    assert_eq!((outcome.packets_sent, outcome.packets_dropped), (20, 0));
+    assert_eq!(a.counters().send_calls, 3);
+    let got = collect(&mut b, 20);
+    assert!(got.iter().all(|(bytes, _)| bytes.len() == 8972));
+    let joined: Vec<u8> = got.into_iter().flat_map(|(bytes, _)| bytes).collect();
+    assert_eq!(joined, sent);
+    assert_eq!(b.counters().truncated, 0);
+}
+
+#[test]
 fn a_refused_port_is_counted_and_survived() {
     let options = EdgeOptions::default();
     let (mut a, b) = pair("127.0.0.1:0", &options);
