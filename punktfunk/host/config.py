@@ -85,8 +85,9 @@ class HostConfig(BaseModel):
     fec_min_percent: Annotated[int, Field(ge=0, le=MAX_FEC_PERCENT)] | None = None
     """Floor of adaptive FEC; ``None`` takes ``fec_percent``."""
     shard_bytes: Annotated[int, Field(ge=2, le=MAX_SHARD_BYTES, multiple_of=2)] | None = None
-    """Payload of a packet; ``None`` takes 1408 for IPv4 and 1388 for IPv6, which fill 1500-byte packets. 8908 and 8888 fill those
-    of 9000; more than 1984 is taken by clients since v0.25.0 and by this project's."""
+    """Payload of a packet; ``None`` takes 1408 for IPv4 and 1388 for IPv6, which fill 1500-byte packets.
+
+    8908 and 8888 fill those of 9000; more than 1984 is taken by clients since v0.25.0 and by this project's."""
     max_block_shards: Annotated[int, Field(ge=1, le=43_690)] | None = None
     """Data shards of a block; ``None`` takes 4096, or as many as GF(2^8) can hold."""
     encrypt: bool = True
