@@ -68,8 +68,9 @@ def until(done: Callable[[], bool], what: str, limit_s: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def shown_card(session: DesktopSession, output: str, app: App) -> RawFrame:
-    """Capture the session's screen until the host's card is on it, pixel for pixel."""
+def shown_card(session: DesktopSession, output: str, app: App, pictures: int = 1) -> RawFrame:
+    """Capture the session's screen until so many pictures of the host's card were on it, pixel for pixel."""
+    seen: set[int] = set()
     capture = open_capture(WlrScreen(display=session.socket, output=output), MODE)
     try:
         deadline = time.monotonic() + 60
@@ -78,10 +79,12 @@ def shown_card(session: DesktopSession, output: str, app: App) -> RawFrame:
             frame = capture.capture()
             reading = frame_marker.read(frame.luma)
             if reading is not None and reading.tag == TAG:
-                return frame
+                seen.add(reading.frame)
+                if len(seen) == pictures:
+                    return frame
     finally:
         capture.close()
-    raise AssertionError("the card was not shown")
+    raise AssertionError(f"{len(seen)} pictures of the card were shown, not {pictures}")
 
 
 @pytest.mark.slow
