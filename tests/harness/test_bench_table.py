@@ -384,7 +384,7 @@ def test_figures_near_their_target_are_shown_on_the_right_side_of_it(
 
 def test_a_change_is_one_where_no_round_of_one_is_as_good_as_the_others() -> None:
     def row(*value: float, judged: str = "ratio", machine: Quietness = QUIET) -> Row:
-        return judge(target(judged), figures(ratio=1, ratio_=0).model_copy(update={"ratio": value}), machine)
+        return judge(target(judged), figures(ratio=1).model_copy(update={"ratio": value}), machine)
 
     was = row(2.0, 1.5, 2.5)
     assert text.change(row(3.0, 2.51, 3.1), was) == "2.00 (+50 %, better)"
@@ -419,6 +419,9 @@ def test_the_text_has_every_row_with_its_verdict_the_machine_and_no_bytes_that_a
     assert any(line.startswith("rivals: quiet (others took 1% of 2 CPUs in 9 s") for line in lines)
     assert any(line.startswith("dataplane: busy: other processes took 60% of 2 CPUs") for line in lines)
     assert lines[-1] == "1 reached, 1 not judged, 1 too busy to judge"
+    before = table(environment={"git": "b\x1b[2J"})
+    [line] = [line for line in text.lines(shown, before) if line.startswith("before: ")]
+    assert line.startswith("before: b\\x1b[2J of 2026-11-27 08:00 UTC; ")
 
 
 def test_features_are_those_of_the_first_processor() -> None:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,14 +21,6 @@ BUILD_S: Final = 3600.0
 _LAST_BYTES: Final = 2000
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a bench kept, and the machine meanwhile."""
-
-    output: Output
-    machine: Quietness
 
 
 def default_build(environment: Mapping[str, str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ def lines(table: Table, before: Table | None = None) -> Iterable[str]:
     yield from _machine(table)
     if before is not None:
         yield (
-            f"before: {before.environment.get('git', '?')} of {before.made:%Y-%m-%d %H:%M} UTC; "
+            f"before: {printable(str(before.environment.get('git', '?')), 80)} of {before.made:%Y-%m-%d %H:%M} UTC; "
             "better and worse: no round of one is as good as any of the other"
         )
         if before.environment.get("machine_class") != known.get("machine_class"):
