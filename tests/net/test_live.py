@@ -51,16 +51,36 @@ link:
 Ran = tuple[subprocess.CompletedProcess[str], Path, dict[str, Any]]
 
 
-def run(scenario: str, folder: Path, sabotage: str = "", charts: str = "--no-charts", meant: str = "") -> Ran:
+NOTHING_YET = "nothing came before it"
+
+
+def run(
+    scenario: str,
+    folder: Path,
+    sabotage: str = "",
+    charts: str = "--no-charts",
+    *,
+    meant: str = "",
+    into: str = "",
+) -> Ran:
     """Run a scenario of one case; return the process, the case's folder and its result.
 
-    A machine without time for its proof is no reason; a refusal that is ``meant`` is what the test is about.
+    A machine without time for its proof is no reason; a refusal that is ``meant`` is what the test is about. What
+    happens ``into`` a stream is given a stream: a machine without time has none yet.
     """
+
+    def reason(ran: Ran) -> str:
+        case = ran[2]
+        if into and case["metrics"] and not case["metrics"]["frames_complete"]["value"]:
+            return NOTHING_YET
+        return str(case.get("reason"))
+
     return once_proven(
-        lambda place: run_once(scenario, place, sabotage, charts),
-        lambda ran: str(ran[2].get("reason")),
+        lambda place: run_once(scenario + into, place, sabotage, charts),
+        reason,
         folder,
         meant=meant,
+        late=NOTHING_YET if into else "",
     )
 
 
@@ -205,7 +225,7 @@ def test_a_client_that_dies_on_purpose_leaves_a_result(tmp_path: Path) -> None:
 
 
 LONG = DAMAGED.partition("  down:")[0].replace("duration: 2 s", "duration: 6 s")
-"""Frames flow long before its second second: times begin when both ends have agreed on the stream."""
+"""Frames flow long before its second second is over: times begin when both ends have agreed on the stream."""
 UNKNOWABLE = ("packets_lost", "frames_unrecoverable", "frames_expired")
 """Figures that only a client which has heard the end of its stream can give."""
 
@@ -213,7 +233,7 @@ UNKNOWABLE = ("packets_lost", "frames_unrecoverable", "frames_expired")
 def test_a_host_that_dies_on_purpose_leaves_a_result_without_what_its_client_cannot_know(
     tmp_path: Path,
 ) -> None:
-    done, folder, case = run(LONG + "events:\n  - {at: 2 s, kill: host}\n", tmp_path)
+    done, folder, case = run(LONG, tmp_path, into="events:\n  - {at: 2 s, kill: host}\n")
     assert done.returncode == 0, done.stdout + done.stderr + str(case.get("reason"))
     stats = json.loads((folder / "client" / "stats.json").read_text())
     assert stats["end"] == "host gone"
@@ -226,7 +246,7 @@ def test_a_session_that_an_outage_ended_failed_and_has_no_figures_of_what_nobody
     tmp_path: Path,
 ) -> None:
     outage = "events:\n  - {at: 2 s, down: {loss: 100 %}}\n  - {at: 2 s, up: {loss: 100 %}}\n"
-    done, _, case = run(LONG + outage, tmp_path)
+    done, _, case = run(LONG, tmp_path, into=outage)
     assert done.returncode == 1, done.stdout + done.stderr + str(case.get("reason"))
     assert case["status"] == "failed"
     assert str(case["reason"]).startswith("the host fell silent; the last packet came at ")
