@@ -4,11 +4,13 @@ Access units are synthetic, sealed with AES-128-GCM and protected by FEC; nothin
 goodput, packets a second, loss and CPU time a packet for rising rates, then the latency of a frame with the default
 pacer. Judges nothing. Needs root, and iperf3 for the yardstick.
 
-    python tests/bench/dataplane.py [--rates 1000,2000,4000] [--seconds 3] [--fps 240] [--fec 20] [--shard 1408] [--pin]
-        [--realtime]
+    python tests/bench/dataplane.py [--rates 2000,4000,8000] [--rounds 1] [--seconds 3] [--fps 240] [--fec 20]
+        [--shard 1408] [--no-pin] [--no-realtime] [--brief] [--json FILE]
 
-``--pin`` gives each side one core. Shards that do not fit packets of 1500 bytes get a link that carries theirs:
-``--shard 8908`` fills packets of 9000. Where a packet's CPU time goes is told by ``cargo bench --bench datapath``.
+Each side has one core and a real-time thread, as hosts ask for, unless told otherwise. ``--json`` keeps the highest
+rate of which no round lost a packet, beside what iperf3 got through. Shards that do not fit packets of 1500 bytes get a
+link that carries theirs: ``--shard 8908`` fills packets of 9000. ``--brief`` leaves out latency and iperf3. Where a
+packet's CPU time goes is told by ``cargo bench --bench datapath``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import os
 import secrets
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -34,6 +37,7 @@ from punktfunk.errors import PunktfunkError
 
 SEGMENT = 200
 HOST, CLIENT = segment_address(SEGMENT, 1).ipv4, segment_address(SEGMENT, 2).ipv4
+BOTH = argparse.BooleanOptionalAction
 SALT_BYTE = 0x5A
 PACKET_BYTES = 64 + 28
 """What a packet has beside its shard: header, number and tag, UDP and IPv4."""
@@ -122,8 +126,8 @@ def run(
                 str(size),
             ),
             *("--fec", str(options.fec), "--shard", str(options.shard)),
-            *(["--realtime"] if options.realtime else []),
-            *(["--pin"] if options.pin else []),
+            "--realtime" if options.realtime else "--no-realtime",
+            "--pin" if options.pin else "--no-pin",
         ]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[receiver.fileno()], text=True
@@ -153,6 +157,9 @@ def run(
             child.stdin.close()
             client = json.loads(child.stdout.readline())
     sent = {name: np.frombuffer(column, "<i8") for name, column in host.take_records().items()}
+    # A frame that the queue drops is recorded before those that are on their way.
+    order = np.argsort(sent["index"])
+    sent = {name: column[order] for name, column in sent.items()}
     received = {name: np.array(column) for name, column in client["records"].items()}
     return {
         "size": size,
@@ -179,8 +186,10 @@ def bound(namespace: Namespace, address: str) -> socket.socket:
     return namespace.run(make)
 
 
-def throughput(link: tuple[Namespace, Namespace], rates: list[float], options: argparse.Namespace) -> None:
-    """Print one line a rate."""
+def throughput(
+    link: tuple[Namespace, Namespace], rates: list[float], options: argparse.Namespace
+) -> list[float]:
+    """Print one line a run; return the goodputs, Gbit/s, of the highest rate that lost nothing in any round."""
     print(
         f"\n{'media Mbit/s':>12} {'goodput':>8} {'packets/s':>10} {'lost':>7} {'kernel':>7} {'queue':>6} "
         f"{'intact':>12} {'host us/pkt':>16} {'client us/pkt':>16} {'pkts/send':>9}"
@@ -189,20 +198,31 @@ def throughput(link: tuple[Namespace, Namespace], rates: list[float], options: a
         f"{'':>12} {'Mbit/s':>8} {'':>10} {'':>7} {'dropped':>7} {'drops':>6} {'':>12} {'all (thread)':>16} "
         f"{'all (thread)':>16}"
     )
+    clean: list[float] = []
     for rate in rates:
-        got = run(link, rate, options.fps, options.seconds, options)
-        host, client = got["host"], got["client"]
-        packets = max(1, host["packets_sent"])
-        goodput = got["frames"] * got["size"] * 8 / got["wall"] / 1e6
-        print(
-            f"{rate:12.0f} {goodput:8.0f} {packets / got['wall']:10.0f} {client['packets_lost']:7} "
-            f"{client['kernel_dropped']:7} {host['frames_queue_dropped']:6} "
-            f"{got['frames'] - got['wrong']:5}/{host['frames_submitted']:<6} "
-            f"{got['host_cpu'] / packets / 1e3:7.2f} ({host['cpu_ns'] / packets / 1e3:5.2f}) "
-            f"{got['client_cpu'] / packets / 1e3:8.2f} ({client['cpu_ns'] / packets / 1e3:5.2f}) "
-            f"{packets / max(1, host['send_calls']):9.1f}",
-            flush=True,
-        )
+        rounds = [_round(link, rate, options) for _ in range(options.rounds)]
+        if all(lossless for _, lossless in rounds):
+            clean = [goodput for goodput, _ in rounds]
+    return clean
+
+
+def _round(link: tuple[Namespace, Namespace], rate: float, options: argparse.Namespace) -> tuple[float, bool]:
+    """Print one run at a rate; return its goodput in Gbit/s and whether every frame came, without a packet lost."""
+    got = run(link, rate, options.fps, options.seconds, options)
+    host, client = got["host"], got["client"]
+    packets = max(1, host["packets_sent"])
+    goodput = got["frames"] * got["size"] * 8 / got["wall"] / 1e6
+    intact, submitted = got["frames"] - got["wrong"], host["frames_submitted"]
+    print(
+        f"{rate:12.0f} {goodput:8.0f} {packets / got['wall']:10.0f} {client['packets_lost']:7} "
+        f"{client['kernel_dropped']:7} {host['frames_queue_dropped']:6} "
+        f"{intact:5}/{submitted:<6} "
+        f"{got['host_cpu'] / packets / 1e3:7.2f} ({host['cpu_ns'] / packets / 1e3:5.2f}) "
+        f"{got['client_cpu'] / packets / 1e3:8.2f} ({client['cpu_ns'] / packets / 1e3:5.2f}) "
+        f"{packets / max(1, host['send_calls']):9.1f}",
+        flush=True,
+    )
+    return goodput / 1e3, intact == submitted and not client["packets_lost"]
 
 
 def latency(link: tuple[Namespace, Namespace], options: argparse.Namespace) -> None:
@@ -226,13 +246,14 @@ def latency(link: tuple[Namespace, Namespace], options: argparse.Namespace) -> N
         print(f"{name:26} " + " ".join(f"{figure:8.3f}" for figure in figures), flush=True)
 
 
-def yardstick(link: tuple[Namespace, Namespace], seconds: float) -> None:
-    """Print what iperf3 moves in datagrams of the same size."""
+def yardstick(link: tuple[Namespace, Namespace], seconds: float) -> list[float]:
+    """Print and return what iperf3 moves in datagrams of about the same size, Gbit/s."""
     program = shutil.which("iperf3")
     nsenter = shutil.which("nsenter")
     if program is None or nsenter is None:
         print("\niperf3: not here (apt-get install iperf3)")
-        return
+        return []
+    received: list[float] = []
     inside = [[nsenter, f"--net={namespace.path}", program] for namespace in link]
     for wanted in ("2G", "0"):
         with subprocess.Popen([*inside[1], "-s", "-1"], stdout=subprocess.DEVNULL) as server:
@@ -245,10 +266,11 @@ def yardstick(link: tuple[Namespace, Namespace], seconds: float) -> None:
             server.terminate()
         if done.returncode:
             print("\niperf3: failed")
-            return
+            return received
         end = json.loads(done.stdout)["end"]
         got, load = end["sum"], end["cpu_utilization_percent"]
         rate = got["bits_per_second"] * (1 - got["lost_percent"] / 100) / 1e6
+        received.append(rate / 1e3)
         asked = "no limit" if wanted == "0" else f"{wanted}bit/s"
         packets = got["packets"]
         print(
@@ -259,6 +281,19 @@ def yardstick(link: tuple[Namespace, Namespace], seconds: float) -> None:
             f"{load['remote_total'] / 100 * got['seconds'] * 1e6 / packets:.2f} receiving",
             flush=True,
         )
+    return received
+
+
+def figures(clean: list[float], rival: list[float]) -> dict[str, Any]:
+    """Return what the table of benches reads: one row of medians, smallest and largest."""
+    row: dict[str, Any] = {"work": "dataplane/media", "unit": "Gbit/s"}
+    if clean:
+        row["ours"] = [statistics.median(clean), min(clean), max(clean)]
+    else:
+        row["failed"] = "packets were lost at every rate"
+    if best := max(rival, default=0.0):
+        row["rival"] = [best, best, best]
+    return {"rows": [row]}
 
 
 def main() -> None:
@@ -266,15 +301,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rates", default="1000,2000,3000,4000", help="media rates, Mbit/s")
+    parser.add_argument("--rates", default="2000,4000,6000,8000,9000", help="media rates, Mbit/s, rising")
+    parser.add_argument("--rounds", type=int, default=1, help="runs at each rate")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figure for the table of benches")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
     parser.add_argument("--fps", type=float, default=240.0)
     parser.add_argument("--fec", type=int, default=20, help="recovery shards, per cent")
     parser.add_argument(
         "--shard", type=int, default=1408, help="bytes of a shard; a host sends 1408 over IPv4"
     )
-    parser.add_argument("--pin", action="store_true", help="one core a side")
-    parser.add_argument("--realtime", action="store_true", help="stream threads under SCHED_FIFO")
+    parser.add_argument("--pin", action=BOTH, default=True, help="one core a side")
+    parser.add_argument("--realtime", action=BOTH, default=True, help="stream threads under SCHED_FIFO")
+    parser.add_argument("--brief", action="store_true", help="throughput alone")
     parser.add_argument("--receive", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--key", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
@@ -295,11 +333,15 @@ def main() -> None:
             topology.veth(link[0], "veth-h", link[1], "veth-c", mtu=mtu)
             add_address(link[0], "veth-h", segment_address(SEGMENT, 1))
             add_address(link[1], "veth-c", segment_address(SEGMENT, 2))
-            throughput(link, [float(rate) for rate in options.rates.split(",")], options)
-            latency(link, options)
-            yardstick(link, options.seconds)
+            clean = throughput(link, [float(rate) for rate in options.rates.split(",")], options)
+            rival: list[float] = []
+            if not options.brief:
+                latency(link, options)
+                rival = yardstick(link, options.seconds)
     except PunktfunkError as error:
         raise SystemExit(f"dataplane: {error}") from error
+    if options.json is not None:
+        options.json.write_text(json.dumps(figures(clean, rival)))
 
 
 if __name__ == "__main__":
