@@ -1,20 +1,24 @@
 //! GameStream's video at 1 MiB a frame (packetSize 1392, 20 % of recovery, four blocks of 191 + 39), without sockets.
 //!
 //! `whole` packetizes the frame, protects and, where said so, encrypts it, and a client's session puts it together again, from all
-//! packets or without every tenth. `parity alone` is the rival: the same recovery shards by `reed-solomon-erasure`, GF(2^8) and
-//! Vandermonde, with its SIMD code, and nothing else. Times are CPU times of the thread.
+//! packets or without every tenth. The rival makes the same recovery shards by `reed-solomon-erasure`, GF(2^8) and Vandermonde, with its
+//! SIMD code, and nothing else. Both in turns in one process, by CPU time of the thread. `cargo bench --bench gamestream`, or `-- lost` for
+//! the rows whose name holds that; `-- --json FILE` keeps the figures.
 
 use std::hint::black_box;
-use std::time::Duration;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use punktfunk_core::fec::kernels;
 use punktfunk_core::flags::{FLAG_KEY, FLAG_PICTURE};
 use punktfunk_core::packetize::gamestream::{GameStreamPacketizer, blocks};
 use punktfunk_core::packetize::{Outgoing, Packetizer};
 use punktfunk_core::session::ClientSession;
-use punktfunk_core::transport::clock::thread_cpu_ns;
 use punktfunk_core::wire::gamestream::{GameStreamConfig, SHORT_HEADER_BYTES};
 use reed_solomon_erasure::galois_8::ReedSolomon;
+
+mod clock;
+mod race;
+
+use race::{Options, Row, compare};
 
 const FRAME_BYTES: usize = 1 << 20;
 const PERCENT: u32 = 20;
@@ -45,8 +49,8 @@ impl Wire {
         }
     }
 
-    /// One frame to its packets, and those of them that arrive to the frame; returns the packets.
-    fn frame(&mut self, access_unit: &[u8], every: usize) -> u32 {
+    /// One frame to its packets, and those of them that arrive to the frame, where any do.
+    fn frame(&mut self, access_unit: &[u8], every: Option<usize>) {
         self.now_ns += FRAME_NS;
         let unit = Outgoing {
             data: access_unit,
@@ -56,6 +60,10 @@ impl Wire {
         };
         let sealed = self.packetizer.packetize(unit, PERCENT);
         let mut frame = sealed.expect("the frame is not too long");
+        let Some(every) = every else {
+            black_box(frame);
+            return;
+        };
         for (number, packet) in frame.buffer.chunks_exact_mut(frame.stride).enumerate() {
             if number % every != every - 1 {
                 self.client.receive(packet, self.now_ns);
@@ -65,79 +73,68 @@ impl Wire {
         let whole = self.client.poll_frame().expect("the frame is whole");
         assert_eq!(whole.data.len(), access_unit.len());
         black_box(whole);
-        frame.packets
     }
 }
 
-fn cpu(mut work: impl FnMut(), times: u64) -> Duration {
-    let begin_ns = thread_cpu_ns();
-    for _ in 0..times {
-        work();
-    }
-    Duration::from_nanos(thread_cpu_ns() - begin_ns)
-}
+/// The parity of a frame's blocks by the other library.
+struct Parity(Vec<(ReedSolomon, Vec<Vec<u8>>)>);
 
-fn frame(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("gamestream 1 MiB");
-    group.throughput(Throughput::Bytes(FRAME_BYTES as u64));
-    let access_unit: Vec<u8> = (0..FRAME_BYTES).map(|i| (i * 31 % 251) as u8).collect();
-    for (name, key, every) in [
-        ("whole", None, usize::MAX),
-        ("whole, 10 % lost", None, 10),
-        ("whole, encrypted", Some([7; 16]), usize::MAX),
-        ("whole, encrypted, 10 % lost", Some([7; 16]), 10),
-    ] {
-        let mut wire = Wire::new(key);
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|times| cpu(|| _ = wire.frame(&access_unit, every), times));
-        });
-    }
-    let mut packetizer = Wire::new(None).packetizer;
-    group.bench_function("packetize alone", |bencher| {
-        let unit = Outgoing {
-            data: &access_unit,
-            pts_ns: 1,
-            flags: FLAG_PICTURE,
-            age_ns: None,
+impl Parity {
+    fn new() -> Self {
+        let limits = config(None).limits();
+        let packets = (FRAME_BYTES + SHORT_HEADER_BYTES).div_ceil(limits.payload_bytes());
+        let blocks: Vec<_> = blocks(packets, PERCENT, 2).expect("it fits").collect();
+        assert_eq!(
+            blocks.iter().map(|b| (b.k, b.m)).collect::<Vec<_>>()[..3],
+            [(191, 39); 3]
+        );
+        let block = |k, m| {
+            let code = ReedSolomon::new(k, m).expect("it is a block");
+            (code, vec![vec![7_u8; limits.shard_bytes]; k + m])
         };
-        bencher
-            .iter_custom(|times| cpu(|| _ = black_box(packetizer.packetize(unit, PERCENT)), times));
-    });
+        Self(blocks.iter().map(|b| block(b.k, b.m)).collect())
+    }
 
-    let limits = config(None).limits();
-    let packets = (FRAME_BYTES + SHORT_HEADER_BYTES).div_ceil(limits.payload_bytes());
-    let blocks: Vec<_> = blocks(packets, PERCENT, 2).expect("it fits").collect();
-    assert_eq!(
-        blocks.iter().map(|b| (b.k, b.m)).collect::<Vec<_>>()[..3],
-        [(191, 39); 3]
+    fn encode(&mut self) {
+        for (code, shards) in &mut self.0 {
+            code.encode(&mut *shards).expect("the shards are alike");
+        }
+        black_box(&self.0);
+    }
+}
+
+fn main() {
+    let options = Options::parse();
+    println!(
+        "kernel {}, GB/s of access units, medians of {} in turns by CPU time of the thread; the rival is the parity of reed-solomon-erasure alone",
+        kernels::best().name,
+        race::ROUNDS
     );
-    let mut coded: Vec<_> = blocks
-        .iter()
-        .map(|block| {
-            let shards = vec![vec![7_u8; limits.shard_bytes]; block.k + block.m];
-            (
-                ReedSolomon::new(block.k, block.m).expect("it is a block"),
-                shards,
-            )
-        })
-        .collect();
-    group.bench_function("parity alone, reed-solomon-erasure", |bencher| {
-        let mut encode = || {
-            for (code, shards) in &mut coded {
-                code.encode(&mut *shards).expect("the shards are alike");
-            }
-        };
-        bencher.iter_custom(|times| cpu(&mut encode, times));
-    });
-    group.finish();
+    println!("{}", Row::HEAD);
+    let access_unit: Vec<u8> = (0..FRAME_BYTES).map(|i| (i * 31 % 251) as u8).collect();
+    let mut parity = Parity::new();
+    let mut rows = vec![];
+    for (name, key, every, wanted) in [
+        ("whole", None, Some(usize::MAX), Some(1.0)),
+        ("whole, 10 % lost", None, Some(10), Some(1.0)),
+        ("whole, encrypted", Some([7; 16]), Some(usize::MAX), None),
+        ("whole, encrypted, 10 % lost", Some([7; 16]), Some(10), None),
+        ("packetize alone", None, None, None),
+    ] {
+        let name = format!("gamestream/1 MiB, {name}");
+        if !name.contains(&options.filter) {
+            continue;
+        }
+        let mut wire = Wire::new(key);
+        let row = compare(
+            name,
+            FRAME_BYTES,
+            wanted,
+            &mut || wire.frame(&access_unit, every),
+            &mut || parity.encode(),
+        );
+        println!("{}", row.line());
+        rows.push(row);
+    }
+    options.keep(kernels::best().name, &rows);
 }
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1500))
-        .sample_size(20);
-    targets = frame
-}
-criterion_main!(benches);
