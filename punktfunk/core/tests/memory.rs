@@ -231,20 +231,8 @@ fn complete_frames_hold_what_is_on_the_meter_until_they_are_taken_and_their_note
 
 #[test]
 fn a_joined_frame_is_on_the_meter_beside_its_blocks() {
-    let shards = |client: &mut Metered| {
-        for block_index in 0..2 {
-            for shard_index in 0..400 {
-                client.shard(Header {
-                    frame_bytes: 800_000,
-                    block_count: 2,
-                    block_index,
-                    data_shards: 400,
-                    shard_index,
-                    ..claim(0, 1000)
-                });
-            }
-        }
-    };
+    // The stream's geometry has 400 in the first block.
+    let shards = |client: &mut Metered| two_blocks(client, [399, 400]);
     // 800 kB in two blocks, and the same again when they are joined.
     let mut tight = Metered::new(hostile(1_600_000, 1000, 400));
     shards(&mut tight);
@@ -264,6 +252,31 @@ fn a_joined_frame_is_on_the_meter_beside_its_blocks() {
     let mut frame = roomy.session.poll_frame().unwrap();
     frame.take_over();
     assert!(roomy.session.stats().memory_bytes < 10_000);
+}
+
+/// A frame of two blocks of so many data shards.
+fn two_blocks(client: &mut Metered, blocks: [u16; 2]) {
+    for (block_index, data_shards) in (0..).zip(blocks) {
+        for shard_index in 0..data_shards {
+            client.shard(Header {
+                frame_bytes: 1000 * u32::from(blocks[0] + blocks[1]),
+                block_count: 2,
+                block_index,
+                data_shards,
+                shard_index,
+                ..claim(0, 1000)
+            });
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_is_cut_as_its_length_says_holds_its_bytes_once() {
+    let mut client = Metered::new(hostile(1_000_000, 1000, 400));
+    two_blocks(&mut client, [400, 399]);
+    assert_eq!(client.session.stats().frames_complete, 1);
+    client.assert_honest(0);
+    assert!(client.peak() < 1_000_000, "{}", client.peak());
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 mod support;
 
-use punktfunk_core::fec::Scheme;
+use punktfunk_core::fec::{Scheme, codec};
 use punktfunk_core::reassemble::Placed;
 use punktfunk_core::session::{
     FLAG_PROBE, FLAG_RECOVERY_ANCHOR, FLAG_RECOVERY_POINT, Receipt, StreamConfig,
 };
+use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header};
 use support::{Client, DELTA_FRAME, Host, KEY_FRAME, MS, access_unit, config};
 
 fn pair() -> (Host, Client) {
@@ -31,6 +32,82 @@ fn frames_come_out_as_they_went_in() {
         }
         client.session.settle(None, client.now);
         client.assert_balanced(8);
+    }
+}
+
+/// The plain packets of a frame whose blocks have so many data shards of 100 bytes, and half as many recovery shards.
+fn cut(access_unit: &[u8], blocks: &[usize]) -> Vec<Vec<u8>> {
+    let mut data = access_unit.to_vec();
+    data.resize(blocks.iter().sum::<usize>() * 100, 0);
+    let (mut packets, mut rest) = (Vec::new(), &data[..]);
+    for (block, &k) in blocks.iter().enumerate() {
+        let (own, others) = rest.split_at(k * 100);
+        rest = others;
+        let m = k.div_ceil(2);
+        let mut recovery = vec![0; m * 100];
+        codec(Scheme::Gf16)
+            .encode(k, m, 100, own, &mut recovery)
+            .unwrap();
+        for (index, shard) in own.chunks(100).chain(recovery.chunks(100)).enumerate() {
+            let header = Header {
+                pts_ns: 0,
+                frame_index: 0,
+                stream_seq: packets.len() as u32,
+                frame_bytes: access_unit.len() as u32,
+                user_flags: KEY_FRAME,
+                block_index: block as u16,
+                block_count: blocks.len() as u16,
+                data_shards: k as u16,
+                recovery_shards: m as u16,
+                shard_index: index as u16,
+                shard_bytes: 100,
+                version: 1,
+                fec_scheme: 1,
+                flags: 1,
+            };
+            let mut packet = vec![0; HEADER_BYTES];
+            header.write(packet.first_chunk_mut().unwrap());
+            packet.extend_from_slice(shard);
+            packets.push(packet);
+        }
+    }
+    packets
+}
+
+/// Senders before v0.11.0 may cut a frame as they like (section 4.6).
+#[test]
+fn a_frame_comes_out_whole_however_its_blocks_are_cut() {
+    let config = StreamConfig {
+        key: None,
+        max_block_shards: 4,
+        max_frame_bytes: 10_000,
+        ..config()
+    };
+    let data = access_unit(0, 950);
+    for blocks in [
+        &[4, 4, 2][..],
+        &[4, 3, 3],
+        &[3, 4, 3],
+        &[2, 4, 4],
+        &[1, 1, 4, 4],
+        // More than it needs.
+        &[4, 4, 4],
+        &[4, 4, 2, 1],
+    ] {
+        let packets = cut(&data, blocks);
+        for lost in 0..packets.len() {
+            let mut client = Client::new(config.clone());
+            let mut came = packets.clone();
+            came.remove(lost);
+            let frames = client.take_all(&came);
+            assert_eq!(frames.len(), 1, "{blocks:?} without packet {lost}");
+            assert!(*frames[0].data == data, "{blocks:?} without packet {lost}");
+        }
+    }
+    // Fewer bytes than the frame claims.
+    for blocks in [&[4, 4, 1][..], &[4, 4], &[1, 1, 1]] {
+        let frames = Client::new(config.clone()).take_all(&cut(&data[..], blocks));
+        assert!(frames.is_empty(), "{blocks:?}");
     }
 }
 

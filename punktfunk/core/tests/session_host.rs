@@ -2,12 +2,13 @@
 
 mod support;
 
+use punktfunk_core::packetize::SubmitError;
 use punktfunk_core::packetize::punktfunk1::EmissionOrder;
 use punktfunk_core::session::host::HostSettings;
 use punktfunk_core::session::{ClientSession, HostSession, StreamConfig};
 use punktfunk_core::wire::punktfunk1::Header;
 use sha2::{Digest, Sha256};
-use support::{DELTA_FRAME, Host, KEY_FRAME, MS, START, access_unit, config};
+use support::{Client, DELTA_FRAME, Host, KEY_FRAME, MS, START, access_unit, config};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -77,6 +78,33 @@ fn an_access_unit_beyond_the_limit_is_refused_and_uses_no_number() {
         0
     );
     assert_eq!(host.stat("frames_submitted"), 1);
+}
+
+#[test]
+fn an_access_unit_with_a_block_that_no_code_carries_is_refused_and_uses_no_number() {
+    // 5000 recovery shards at most beside 50 000, but 22 000 beside the 33 000 of the second block: these are not all points of
+    // GF(2^16) any more.
+    let mut host = Host::new(StreamConfig {
+        shard_bytes: 2,
+        max_block_shards: 50_000,
+        fec_percent: 10,
+        ..config()
+    });
+    host.session.shared().set_fec_percent(100);
+    let refused = host.session.submit(&[0; 166_000], 0, KEY_FRAME, START);
+    let Err(SubmitError::Fec { k, m, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((k, m), (33_000, 22_000));
+    let packets = host.frame(&[7], KEY_FRAME);
+    assert_eq!(packets[0][..8], [0; 8], "the first sequence number");
+    let mut client = Client::new(StreamConfig {
+        shard_bytes: 2,
+        max_block_shards: 50_000,
+        fec_percent: 10,
+        ..config()
+    });
+    assert_eq!(*client.take_all(&packets)[0].data, [7]);
 }
 
 #[test]

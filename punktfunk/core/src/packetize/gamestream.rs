@@ -88,6 +88,18 @@ pub struct ProtectedBlock {
     pub percent: u8,
 }
 
+impl ProtectedBlock {
+    /// Where shard `index` stands, in a frame that has as many blocks as `frame` says.
+    const fn position(&self, frame: Position, index: usize) -> Position {
+        Position {
+            block: self.index as u8,
+            blocks: frame.blocks,
+            k: self.k as u16,
+            index: index as u16,
+        }
+    }
+}
+
 /// How a frame of `packets` data packets is cut and protected (section 7.3); `min_fec` is the fewest recovery packets that the
 /// client wants of a block.
 ///
@@ -97,7 +109,7 @@ pub fn blocks(
     packets: usize,
     percent: u32,
     min_fec: u8,
-) -> Result<impl ExactSizeIterator<Item = ProtectedBlock>, SubmitError> {
+) -> Result<impl ExactSizeIterator<Item = ProtectedBlock> + Clone, SubmitError> {
     let limit = MAX_BLOCKS * MAX_BLOCK;
     if packets > limit {
         return Err(SubmitError::TooManyPackets { packets, limit });
@@ -206,30 +218,24 @@ impl GameStreamPacketizer {
         }
     }
 
-    /// Write one block's packets into its part of the buffer, but for the encryption.
+    /// Write one block's packets into its part of the buffer, but for what is stamped and encrypted.
     fn fill(
         &self,
         block: &ProtectedBlock,
         content: &Content<'_>,
-        frame: Stamp,
+        frame: &Stamp,
         first_packet: u32,
         packets: &mut [u8],
     ) -> Result<(), SubmitError> {
         let (prefix, stride) = (self.config.prefix_bytes(), self.config.packet_bytes());
         let (shard, payload) = (self.limits.shard_bytes, self.limits.payload_bytes());
         let ProtectedBlock { k, m, .. } = *block;
-        let position = |index: usize| Position {
-            block: block.index as u8,
-            k: k as u16,
-            index: index as u16,
-            ..frame.position
-        };
         for (index, packet) in packets.chunks_exact_mut(stride).take(k).enumerate() {
             if let Some((head, room)) = packet[prefix..].split_first_chunk_mut::<HEAD_BYTES>() {
                 let covered = Covered {
                     counter: first_packet.wrapping_add(index as u32),
                     frame: frame.frame,
-                    position: position(index),
+                    position: block.position(frame.position, index),
                 };
                 covered.write(head);
                 content.copy((block.first_shard + index) * payload, room);
@@ -242,15 +248,30 @@ impl GameStreamPacketizer {
                 .encode_strided(k, m, shard, data, stride, parity, stride)
                 .map_err(|source| SubmitError::Fec { k, m, source })?;
         }
+        Ok(())
+    }
+
+    /// Stamp the packets of a block and encrypt them.
+    fn finish(
+        &mut self,
+        block: &ProtectedBlock,
+        frame: &Stamp,
+        first_packet: u32,
+        packets: &mut [u8],
+    ) -> Result<(), SubmitError> {
+        let (prefix, stride) = (self.config.prefix_bytes(), self.config.packet_bytes());
         for (index, packet) in packets.chunks_exact_mut(stride).enumerate() {
             if let Some(head) = packet[prefix..].first_chunk_mut::<HEAD_BYTES>() {
                 let stamp = Stamp {
                     sequence: first_packet.wrapping_add(index as u32) as u16,
-                    position: position(index),
+                    position: block.position(frame.position, index),
                     percent: block.percent,
-                    ..frame
+                    ..*frame
                 };
                 stamp.write(head);
+            }
+            if let Some(sealer) = &mut self.sealer {
+                sealer.seal_in_place(frame.frame, packet)?;
             }
         }
         Ok(())
@@ -265,8 +286,9 @@ impl Packetizer for GameStreamPacketizer {
         let stride = self.config.packet_bytes();
         let content = Content::new(&unit, self.config.codec, self.limits.payload_bytes());
         let data_packets = content.len().div_ceil(self.limits.payload_bytes());
-        let blocks: Vec<_> = blocks(data_packets, percent, self.config.min_fec)?.collect();
-        let recovery: usize = blocks.iter().map(|block| block.m).sum();
+        let blocks = blocks(data_packets, percent, self.config.min_fec)?;
+        let count = blocks.len();
+        let recovery: usize = blocks.clone().map(|block| block.m).sum();
         let packets = data_packets + recovery;
         let clock = self.clock.next(unit.pts_ns);
         let frame = Stamp {
@@ -275,7 +297,7 @@ impl Packetizer for GameStreamPacketizer {
             frame: self.next_frame,
             position: Position {
                 block: 0,
-                blocks: blocks.len() as u8,
+                blocks: count as u8,
                 k: 0,
                 index: 0,
             },
@@ -284,17 +306,14 @@ impl Packetizer for GameStreamPacketizer {
         let mut buffer = self.pool.take(packets * stride);
         let mut rest: &mut [u8] = &mut buffer;
         let mut number = self.next_packet;
-        for block in &blocks {
+        // All that is done to a block is done while it is in a cache.
+        for block in blocks {
             let count = block.k + block.m;
             let (own, others) = rest.split_at_mut(count * stride);
-            self.fill(block, &content, frame, number, own)?;
+            self.fill(&block, &content, &frame, number, own)?;
+            self.finish(&block, &frame, number, own)?;
             rest = others;
             number = number.wrapping_add(count as u32);
-        }
-        if let Some(sealer) = &mut self.sealer {
-            for packet in buffer.chunks_exact_mut(stride) {
-                sealer.seal_in_place(self.next_frame, packet)?;
-            }
         }
         let index = self.next_frame;
         self.clock = clock;
@@ -313,7 +332,7 @@ impl Packetizer for GameStreamPacketizer {
                 bytes: unit.data.len() as i64,
                 k: data_packets as i64,
                 m: recovery as i64,
-                blocks: blocks.len() as i64,
+                blocks: count as i64,
                 packets: packets as i64,
                 ..HostRecord::EMPTY
             },

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Outgoing, Packetizer, SealedFrame, SubmitError};
 use crate::config::{ConfigError, StreamConfig};
-use crate::crypto::{Direction, Sealer};
-use crate::fec::{self, Codec};
+use crate::crypto::{CryptoError, Direction, Sealer};
+use crate::fec::{self, Codec, FecError};
 use crate::geometry::{Block, Limits};
 use crate::memory::pool::BufferPool;
 use crate::stats::HostRecord;
@@ -91,12 +91,19 @@ impl Punktfunk1Packetizer {
         (self.next_index, self.next_stream_seq, self.next_seq) = (frame_index, stream_seq, seq);
     }
 
-    /// Place every block of section 4.5; returns the packets that leave and the slots that encoding needs.
-    fn lay_out(&mut self, bytes: usize, percent: u32) -> (usize, usize) {
+    /// Place every block of section 4.5; returns the packets that leave and the slots that encoding needs. Nothing is sealed
+    /// of a frame that has a block which the code does not carry.
+    fn lay_out(&mut self, bytes: usize, percent: u32) -> Result<(usize, usize), SubmitError> {
         let geometry = self.limits.geometry(bytes, percent);
         self.places.clear();
         let (mut at, mut parity_at) = (0, geometry.data_shards());
         for block in geometry.blocks() {
+            let Block { k, m, .. } = block;
+            if m > 0 && !self.codec.supports(k, m) {
+                let (data, recovery) = (k, m);
+                let source = FecError::Geometry { data, recovery };
+                return Err(SubmitError::Fec { k, m, source });
+            }
             let sent_m = match self.sabotage {
                 Some(Sabotage::OneRecoveryShort) => block.m.saturating_sub(1),
                 None => block.m,
@@ -114,47 +121,7 @@ impl Punktfunk1Packetizer {
             at += block.k + sent_m;
             parity_at += sent_m;
         }
-        (at, at + usize::from(self.sabotage.is_some()))
-    }
-
-    /// Write the headers and seal the packets, in the order in which they leave.
-    fn finish_packets(
-        &mut self,
-        buffer: &mut [u8],
-        frame: Header,
-        packets: usize,
-    ) -> Result<(), SubmitError> {
-        let stride = self.config.packet_bytes();
-        let prefix = self.config.prefix_bytes();
-        let mut position = 0;
-        for (block, shards) in emission(&self.places, self.order) {
-            let mut header = Header {
-                block_index: block.index as u16,
-                data_shards: block.k as u16,
-                recovery_shards: block.m as u16,
-                ..frame
-            };
-            for shard in shards {
-                header.stream_seq = self.next_stream_seq.wrapping_add(position as u32);
-                header.shard_index = shard as u16;
-                header.flags = PACKET_PICTURE;
-                if position == 0 {
-                    header.flags |= PACKET_START_OF_FRAME;
-                }
-                if position + 1 == packets {
-                    header.flags |= PACKET_END_OF_FRAME;
-                }
-                let packet = &mut buffer[position * stride..][..stride];
-                if let Some(head) = packet[prefix..].first_chunk_mut::<HEADER_BYTES>() {
-                    header.write(head);
-                }
-                if let Some(sealer) = &mut self.sealer {
-                    sealer.seal_in_place(self.next_seq + position as u64, packet)?;
-                }
-                position += 1;
-            }
-        }
-        Ok(())
+        Ok((at, at + usize::from(self.sabotage.is_some())))
     }
 
     fn record(&self, bytes: usize, pts_ns: u64, flags: u32, packets: usize) -> HostRecord {
@@ -184,57 +151,83 @@ impl Packetizer for Punktfunk1Packetizer {
         if bytes > limit {
             return Err(SubmitError::TooLong { bytes, limit });
         }
-        let (packets, slots) = self.lay_out(bytes, percent);
+        let (packets, slots) = self.lay_out(bytes, percent)?;
         let shard_bytes = self.limits.shard_bytes;
         let stride = self.config.packet_bytes();
-        let payload_at = self.config.prefix_bytes() + HEADER_BYTES;
+        let prefix = self.config.prefix_bytes();
+        let payload = prefix + HEADER_BYTES..prefix + HEADER_BYTES + shard_bytes;
         let mut buffer = self.pool.take(slots * stride);
+        let mut finisher = Finisher {
+            sealer: self.sealer.as_mut(),
+            prefix,
+            header: Header {
+                pts_ns,
+                frame_index: self.next_index,
+                stream_seq: self.next_stream_seq,
+                frame_bytes: bytes as u32,
+                user_flags: flags,
+                block_index: 0,
+                block_count: self.places.len() as u16,
+                data_shards: 0,
+                recovery_shards: 0,
+                shard_index: 0,
+                shard_bytes: shard_bytes as u16,
+                version: VERSION,
+                fec_scheme: self.config.scheme.wire(),
+                flags: PACKET_PICTURE | PACKET_START_OF_FRAME,
+            },
+            seq: self.next_seq,
+            left: packets,
+        };
+        // All that is done to a block is done while it is in a cache. The code reads shards where they lie in the access unit,
+        // so that a data packet is written once, copied and sealed, unless the last shard has to be filled up with zeroes first.
         for place in &self.places {
             let Block {
                 first_shard, k, m, ..
             } = place.block;
             let data = &access_unit[(first_shard * shard_bytes).min(bytes)..];
-            copy_shards(
-                &mut buffer[place.data_at * stride + payload_at..],
-                data,
-                k,
-                shard_bytes,
-                stride,
-            );
-            if m == 0 {
-                continue;
-            }
-            // Recovery shards are computed in place, inside of the packets that carry them.
             let (before, after) = buffer.split_at_mut(place.parity_at * stride);
-            let data = &before[place.data_at * stride + payload_at..];
-            let parity = &mut after[payload_at..];
-            self.codec
-                .encode_strided(k, m, shard_bytes, data, stride, parity, stride)
-                .map_err(|source| SubmitError::Fec { k, m, source })?;
+            let packets = &mut before[place.data_at * stride..];
+            let copied = m > 0 && data.len() < k * shard_bytes;
+            if copied {
+                for (index, packet) in packets.chunks_exact_mut(stride).take(k).enumerate() {
+                    copy_shard(&mut packet[payload.clone()], data, index);
+                }
+            }
+            if m > 0 {
+                let (data, data_stride) = if copied {
+                    (&packets[payload.start..], stride)
+                } else {
+                    (data, shard_bytes)
+                };
+                // Recovery shards are computed in place, inside of the packets that carry them.
+                let parity = &mut after[payload.start..];
+                self.codec
+                    .encode_strided(k, m, shard_bytes, data, data_stride, parity, stride)
+                    .map_err(|source| SubmitError::Fec { k, m, source })?;
+            }
+            for (index, packet) in packets.chunks_exact_mut(stride).take(k).enumerate() {
+                if !copied {
+                    copy_shard(&mut packet[payload.clone()], data, index);
+                }
+                finisher.finish(&place.block, index, packet)?;
+            }
+            if self.order == EmissionOrder::Blocks {
+                finisher.finish_recovery(place, after, stride)?;
+            }
         }
-        let header = Header {
-            pts_ns,
-            frame_index: self.next_index,
-            stream_seq: 0,
-            frame_bytes: bytes as u32,
-            user_flags: flags,
-            block_index: 0,
-            block_count: self.places.len() as u16,
-            data_shards: 0,
-            recovery_shards: 0,
-            shard_index: 0,
-            shard_bytes: shard_bytes as u16,
-            version: VERSION,
-            fec_scheme: self.config.scheme.wire(),
-            flags: PACKET_PICTURE,
-        };
-        self.finish_packets(&mut buffer, header, packets)?;
+        if self.order == EmissionOrder::DataFirst {
+            for place in &self.places {
+                let after = &mut buffer[place.parity_at * stride..];
+                finisher.finish_recovery(place, after, stride)?;
+            }
+        }
         buffer.truncate(packets * stride);
         let record = self.record(bytes, pts_ns, flags, packets);
         let index = self.next_index;
         self.next_index = self.next_index.wrapping_add(1);
         self.next_stream_seq = self.next_stream_seq.wrapping_add(packets as u32);
-        self.next_seq += packets as u64;
+        self.next_seq = self.next_seq.wrapping_add(packets as u64);
         Ok(SealedFrame {
             buffer,
             stride,
@@ -254,25 +247,73 @@ impl Packetizer for Punktfunk1Packetizer {
     }
 }
 
-/// Blocks and the range of their shards, in emission order.
-fn emission(places: &[Place], order: EmissionOrder) -> Vec<(Block, std::ops::Range<usize>)> {
-    let whole = places.iter().map(|p| (p.block, 0..p.block.k + p.sent_m));
-    match order {
-        EmissionOrder::Blocks => whole.collect(),
-        EmissionOrder::DataFirst => {
-            let data = places.iter().map(|p| (p.block, 0..p.block.k));
-            data.chain(whole.map(|(block, shards)| (block, block.k..shards.end)))
-                .collect()
+/// Writes the headers of a frame's packets and seals them, in the order in which they leave.
+struct Finisher<'a> {
+    sealer: Option<&'a mut Sealer>,
+    /// Bytes before a header.
+    prefix: usize,
+    /// That of the next packet, but for its block and shard.
+    header: Header,
+    /// Number under which it is sealed.
+    seq: u64,
+    /// Packets of the frame that are to be finished.
+    left: usize,
+}
+
+impl Finisher<'_> {
+    /// The next packet: shard `index` of `block`.
+    fn finish(
+        &mut self,
+        block: &Block,
+        index: usize,
+        packet: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        let end = if self.left == 1 {
+            PACKET_END_OF_FRAME
+        } else {
+            0
+        };
+        let header = Header {
+            block_index: block.index as u16,
+            data_shards: block.k as u16,
+            recovery_shards: block.m as u16,
+            shard_index: index as u16,
+            flags: self.header.flags | end,
+            ..self.header
+        };
+        if let Some(head) = packet[self.prefix..].first_chunk_mut::<HEADER_BYTES>() {
+            header.write(head);
         }
+        if let Some(sealer) = &mut self.sealer {
+            sealer.seal_in_place(self.seq, packet)?;
+        }
+        self.header.flags = PACKET_PICTURE;
+        self.header.stream_seq = self.header.stream_seq.wrapping_add(1);
+        // Behind the last number the sealer refuses whatever comes.
+        self.seq = self.seq.wrapping_add(1);
+        self.left -= 1;
+        Ok(())
+    }
+
+    /// The recovery packets of a block that are sent.
+    fn finish_recovery(
+        &mut self,
+        place: &Place,
+        packets: &mut [u8],
+        stride: usize,
+    ) -> Result<(), CryptoError> {
+        let packets = packets.chunks_exact_mut(stride).take(place.sent_m);
+        for (index, packet) in packets.enumerate() {
+            self.finish(&place.block, place.block.k + index, packet)?;
+        }
+        Ok(())
     }
 }
 
-/// Spread a block's part of the access unit over its packets; what the last shard lacks is zero.
-fn copy_shards(payloads: &mut [u8], data: &[u8], k: usize, shard_bytes: usize, stride: usize) {
-    let mut shards = data.chunks(shard_bytes);
-    for payload in payloads.chunks_mut(stride).take(k) {
-        let from = shards.next().unwrap_or_default();
-        payload[..from.len()].copy_from_slice(from);
-        payload[from.len()..shard_bytes].fill(0);
-    }
+/// Copy shard `index` of a block's part of the access unit; what the last one lacks is zero.
+fn copy_shard(payload: &mut [u8], data: &[u8], index: usize) {
+    let from = &data[(index * payload.len()).min(data.len())..];
+    let from = &from[..from.len().min(payload.len())];
+    payload[..from.len()].copy_from_slice(from);
+    payload[from.len()..].fill(0);
 }

@@ -33,10 +33,65 @@ pub(super) struct Block {
     pub recovered: usize,
     /// Which shards came.
     pub present: Vec<bool>,
-    /// `k + m` shards, data first.
+    /// Where its data lies in the frame's buffer, bytes; `None` for a block that has a buffer of its own for all shards.
+    pub first: Option<usize>,
+    /// `m` recovery shards, from the first that there is a use for; or `k + m` shards, data first.
     pub buffer: Option<PooledBuf>,
     /// All data is there.
     pub done: bool,
+}
+
+impl Block {
+    /// Forget all of it, but for the memory of `present`.
+    fn reset(&mut self) {
+        let mut present = std::mem::take(&mut self.present);
+        present.clear();
+        *self = Self {
+            present,
+            ..Self::default()
+        };
+    }
+}
+
+/// Return the bytes of what is known about shards: a list of blocks, and which of their shards came.
+pub(super) fn books_bytes(blocks: &Vec<Block>) -> usize {
+    let present: usize = blocks.iter().map(|b| b.present.capacity()).sum();
+    present + blocks.capacity() * size_of::<Block>()
+}
+
+/// Lists of blocks of frames that left the window, for those that come into it.
+#[derive(Debug, Default)]
+pub(super) struct SpareLists {
+    /// The one given back longest ago first.
+    lists: Vec<Vec<Block>>,
+    bytes: usize,
+}
+
+impl SpareLists {
+    /// Most bytes that are kept: a stream needs one or two lists at a time.
+    const KEEP_BYTES: usize = 32 << 10;
+
+    /// Return a list of `blocks`, of which nothing came yet.
+    pub fn take(&mut self, blocks: usize) -> Option<Vec<Block>> {
+        let fit = self.lists.iter().rposition(|l| l.capacity() == blocks)?;
+        let list = self.lists.remove(fit);
+        self.bytes -= books_bytes(&list);
+        Some(list)
+    }
+
+    /// Keep a list. Those that are no longer asked for make room for those that are.
+    pub fn give_back(&mut self, mut list: Vec<Block>) {
+        list.iter_mut().for_each(Block::reset);
+        let bytes = books_bytes(&list);
+        if !(1..=Self::KEEP_BYTES).contains(&bytes) {
+            return;
+        }
+        self.bytes += bytes;
+        self.lists.push(list);
+        while self.bytes > Self::KEEP_BYTES {
+            self.bytes -= books_bytes(&self.lists.remove(0));
+        }
+    }
 }
 
 /// The bytes of a complete frame and what they cost on the memory meter.
@@ -108,6 +163,10 @@ pub struct FrameState {
     pub decodable: bool,
     pub(super) blocks: Vec<Block>,
     pub(super) blocks_done: usize,
+    /// Its data shards, each where it belongs, as far as its blocks are cut as the stream's geometry says.
+    pub(super) whole: Option<PooledBuf>,
+    /// A block has a buffer of its own.
+    pub(super) apart: bool,
     /// Data shards of the blocks that were seen.
     pub(super) data_shards: usize,
     /// What it holds on the memory meter.
@@ -169,26 +228,32 @@ impl FrameState {
             decodable: false,
             blocks: Vec::new(),
             blocks_done: 0,
+            whole: None,
+            apart: false,
             data_shards: 0,
             memory: None,
         }
     }
 
-    pub(super) fn pin(&mut self, shard: &Shard<'_>) {
+    pub(super) fn pin(&mut self, shard: &Shard<'_>, blocks: Vec<Block>) {
         self.pinned = true;
         self.pts_ns = shard.pts_ns;
         self.flags = shard.flags;
         self.length = shard.frame_bytes.map_or(Length::Unknown, Length::Said);
-        let blocks = usize::from(shard.blocks);
-        // Exactly as many as were put on the meter.
-        self.blocks.reserve_exact(blocks);
-        self.blocks.resize_with(blocks, Block::default);
+        self.blocks = blocks;
+    }
+
+    /// Free its shards.
+    pub(super) fn free(&mut self) {
+        self.whole = None;
+        for block in &mut self.blocks {
+            block.buffer = None;
+        }
     }
 
     /// Return the bytes of what is known about its shards, which stays until the frame leaves the window.
     pub(super) fn books_bytes(&self) -> usize {
-        let present: usize = self.blocks.iter().map(|b| b.present.capacity()).sum();
-        present + self.blocks.capacity() * size_of::<Block>()
+        books_bytes(&self.blocks)
     }
 
     /// Note when a packet that it had use for came.

@@ -11,10 +11,11 @@ pub use window::Window;
 
 use std::sync::Arc;
 
+use self::frame::{Block, SpareLists, books_bytes};
 use crate::fec::{self, Codec, Scheme};
 use crate::geometry::Limits;
 use crate::memory::meter::{Meter, Metered};
-use crate::memory::pool::{self, BufferPool};
+use crate::memory::pool::{self, BufferPool, PooledBuf};
 use crate::reject::Reject;
 use crate::shard::Admitted;
 
@@ -44,7 +45,10 @@ pub struct Reassembler {
     limits: Limits,
     codec: &'static dyn Codec,
     pool: Arc<BufferPool>,
-    scratch: Vec<bool>,
+    spare: SpareLists,
+    /// Which data shards of the block that is rebuilt came, and the recovery shards that it is rebuilt from: empty but for then.
+    present: Vec<bool>,
+    recovery: Vec<(usize, &'static [u8])>,
     recovered: u64,
     rebuilt: u64,
     meter: Arc<Meter>,
@@ -58,7 +62,9 @@ impl Reassembler {
             limits,
             codec: fec::codec(scheme),
             pool: BufferPool::new(POOL_BYTES.min(memory_cap_bytes)),
-            scratch: Vec::new(),
+            spare: SpareLists::default(),
+            present: Vec::new(),
+            recovery: Vec::new(),
             recovered: 0,
             rebuilt: 0,
             meter: Meter::new(memory_cap_bytes),
@@ -86,7 +92,8 @@ impl Reassembler {
         } else if (known.k, known.m) != (k, m) {
             return Err(Reject::BlockMismatch);
         }
-        let block = &mut frame.blocks[at];
+        let FrameState { blocks, whole, .. } = &mut *frame;
+        let block = &mut blocks[at];
         if std::mem::replace(&mut block.present[index], true) {
             return Ok(Placed::Duplicate);
         }
@@ -99,21 +106,24 @@ impl Reassembler {
         if block.done {
             return Ok(Placed::Surplus { late_data: is_data });
         }
-        let Some(buffer) = block.buffer.as_mut() else {
+        let (room, offset) = match block.first {
+            Some(first) if is_data => (whole.as_mut(), first + index * bytes),
+            Some(_) => {
+                let recovery = || self.pool.take(m * bytes);
+                let room = block.buffer.get_or_insert_with(recovery);
+                (Some(room), (index - k) * bytes)
+            }
+            None => (block.buffer.as_mut(), index * bytes),
+        };
+        let Some(room) = room else {
             return Ok(Placed::Late);
         };
-        buffer[index * bytes..][..bytes].copy_from_slice(shard.payload);
+        room[offset..][..bytes].copy_from_slice(shard.payload);
         if block.have < k {
             return Ok(Placed::Stored);
         }
         if block.have_data < k {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(&block.present);
-            if self
-                .codec
-                .reconstruct(k, m, bytes, buffer, &mut self.scratch)
-                .is_err()
-            {
+            if !self.rebuild(block, whole.as_mut()) {
                 // Any k distinct shards rebuild a block; should a code ever disagree, the frame is lost, not the session.
                 self.give_up(frame);
                 return Ok(Placed::Late);
@@ -131,6 +141,38 @@ impl Reassembler {
         Ok(Placed::Completed)
     }
 
+    /// Rebuild the data shards of a block that did not come; false where the code refuses.
+    fn rebuild(&mut self, block: &mut Block, whole: Option<&mut PooledBuf>) -> bool {
+        let (k, m, bytes) = (block.k, block.m, self.limits.shard_bytes);
+        let (data, recovery): (&mut [u8], &[u8]) = match (block.first, whole, &mut block.buffer) {
+            (Some(first), Some(whole), Some(recovery)) => {
+                (&mut whole[first..][..k * bytes], &recovery[..])
+            }
+            (None, _, Some(shards)) => {
+                let (data, recovery) = shards.split_at_mut(k * bytes);
+                (data, recovery)
+            }
+            _ => return false,
+        };
+        let (data_came, recovery_came) = block.present.split_at(k);
+        self.present.clear();
+        self.present.extend_from_slice(data_came);
+        let here = recovery.chunks_exact(bytes).zip(recovery_came).enumerate();
+        let mut list: Vec<(usize, &[u8])> = std::mem::take(&mut self.recovery);
+        list.extend(
+            here.filter_map(|(j, (shard, &came))| came.then_some((j, shard)))
+                .take(k - block.have_data),
+        );
+        let rebuilt = self
+            .codec
+            .reconstruct_strided(k, m, bytes, data, bytes, &mut self.present, &list)
+            .is_ok();
+        list.clear();
+        // The memory of the list, of which nothing is left that is borrowed, is kept.
+        self.recovery = list.into_iter().map(|_| (0, &[][..])).collect();
+        rebuilt
+    }
+
     /// The first shard of a frame fixes its size and blocks.
     fn pin(&mut self, frame: &mut FrameState, shard: &Admitted<'_>) -> Result<(), Reject> {
         let blocks = usize::from(shard.blocks);
@@ -142,15 +184,36 @@ impl Reassembler {
                 Err(Reject::FrameMismatch)
             };
         }
-        let joined = if self.joins(blocks) {
-            pool::footprint(shard.frame_bytes.unwrap_or(0) as usize)
-        } else {
-            0
-        };
-        let need = joined + blocks * size_of::<frame::Block>();
+        let spare = self.spare.take(blocks);
+        let need = spare
+            .as_ref()
+            .map_or(blocks * size_of::<Block>(), books_bytes);
         reserve(&self.meter, &mut frame.memory, need)?;
-        frame.pin(shard);
+        let list = spare.unwrap_or_else(|| {
+            // Exactly as many as were put on the meter.
+            let mut list = Vec::new();
+            list.reserve_exact(blocks);
+            list.resize_with(blocks, Block::default);
+            list
+        });
+        frame.pin(shard, list);
         Ok(())
+    }
+
+    /// Keep what is of use again of a frame that has left the window.
+    pub fn recycle(&mut self, frame: FrameState) {
+        self.spare.give_back(frame.blocks);
+    }
+
+    /// Where the data of block `at` lies in its frame, bytes, and how many the frame has: of a block that is cut as the
+    /// stream's geometry says, in a frame that says its length. Shards with heads have to be joined.
+    fn place(&self, frame: &FrameState, at: usize, k: usize) -> Option<(usize, usize)> {
+        let frame_bytes = frame.length.said()? as usize;
+        let geometry = self.limits.geometry(frame_bytes, 0);
+        let block = geometry.block(at);
+        let bytes = self.limits.shard_bytes;
+        (self.limits.head_bytes == 0 && block.k == k)
+            .then(|| (block.first_shard * bytes, geometry.data_shards() * bytes))
     }
 
     /// The first shard of a block fixes its counts. Of a frame that was given up only what came is noted.
@@ -162,43 +225,62 @@ impl Reassembler {
         m: usize,
     ) -> Result<(), Reject> {
         let given_up = frame.phase == Phase::GivenUp;
-        let buffer = (k + m) * self.limits.shard_bytes;
-        let need = if given_up {
-            0
-        } else {
-            pool::footprint(buffer) + self.joined_by(frame, k)
+        let place = self.place(frame, at, k).filter(|_| !given_up);
+        let apart = (k + m) * self.limits.shard_bytes;
+        let need = match place {
+            _ if given_up => 0,
+            Some((_, whole)) => {
+                let room_for = |bytes: usize| if bytes > 0 { pool::footprint(bytes) } else { 0 };
+                room_for(m * self.limits.shard_bytes)
+                    + room_for(if frame.whole.is_some() { 0 } else { whole })
+            }
+            None => pool::footprint(apart) + self.joined_by(frame, k),
         };
-        reserve(&self.meter, &mut frame.memory, need + k + m)?;
+        let noted = (k + m).saturating_sub(frame.blocks[at].present.capacity());
+        reserve(&self.meter, &mut frame.memory, need + noted)?;
         frame.data_shards += k;
+        frame.apart |= place.is_none();
         let block = &mut frame.blocks[at];
         (block.k, block.m) = (k, m);
-        block.present = vec![false; k + m];
-        block.buffer = (!given_up).then(|| self.pool.take(buffer));
+        // Exactly as many as were put on the meter.
+        block.present.reserve_exact(k + m);
+        block.present.resize(k + m, false);
+        match place {
+            _ if given_up => {}
+            Some((first, whole)) => {
+                block.first = Some(first);
+                frame.whole.get_or_insert_with(|| self.pool.take(whole));
+            }
+            None => block.buffer = Some(self.pool.take(apart)),
+        }
         Ok(())
     }
 
-    /// A frame of `blocks` comes out in a buffer of its own, and not in that of its only block.
+    /// A frame of `blocks` in buffers of their own has to be joined, and does not come out in that of its only block.
     fn joins(&self, blocks: usize) -> bool {
         blocks > 1 || self.limits.head_bytes > 0
     }
 
-    /// Bytes that a frame needs more to be joined when a block of `k` begins. Where a frame says its length they are on the
-    /// meter from its first shard.
+    /// Bytes that a frame needs more to be joined when a block of `k` begins in a buffer of its own.
     fn joined_by(&self, frame: &FrameState, k: usize) -> usize {
-        if frame.length.said().is_some() || !self.joins(frame.block_count()) {
+        if !self.joins(frame.block_count()) {
             return 0;
         }
-        let joined = |shards: usize| pool::footprint(shards * self.limits.payload_bytes());
-        joined(frame.data_shards + k) - joined(frame.data_shards)
+        match frame.length.said() {
+            Some(_) if frame.apart => 0,
+            Some(bytes) => pool::footprint(bytes as usize),
+            None => {
+                let joined = |shards: usize| pool::footprint(shards * self.limits.payload_bytes());
+                joined(frame.data_shards + k) - joined(frame.data_shards)
+            }
+        }
     }
 
     /// Free the shards of a frame that will not be released; what still comes for it is only noted. Those notes stay on
     /// the meter until the frame leaves the window.
     pub fn give_up(&mut self, frame: &mut FrameState) {
         frame.phase = Phase::GivenUp;
-        for block in &mut frame.blocks {
-            block.buffer = None;
-        }
+        frame.free();
         let books = frame.books_bytes();
         if let Some(memory) = &mut frame.memory {
             memory.shrink_to(books);
@@ -216,28 +298,14 @@ impl Reassembler {
             .length
             .said()
             .map_or(self.payload_of(frame), |bytes| bytes as usize);
-        let (bytes, head) = (self.limits.shard_bytes, self.limits.head_bytes);
-        let joins = self.joins(frame.block_count());
-        let mut buffers = frame
-            .blocks
-            .iter_mut()
-            .filter_map(|b| Some((b.k * bytes, b.buffer.take()?)));
-        let mut data = if joins {
-            let mut joined = self.pool.take(len);
-            let mut at = 0;
-            for (block_bytes, buffer) in buffers {
-                // Where no heads lie between them, the shards of a block are one piece.
-                let piece = if head == 0 { block_bytes } else { bytes };
-                for shard in buffer[..block_bytes].chunks_exact(piece) {
-                    let part = (piece - head).min(len - at);
-                    joined[at..at + part].copy_from_slice(&shard[head..][..part]);
-                    at += part;
-                }
-            }
-            joined
+        let mut data = if !frame.apart {
+            frame.whole.take()?
+        } else if self.joins(frame.block_count()) {
+            self.join(frame, len)
         } else {
-            buffers.next()?.1
+            frame.blocks.first_mut()?.buffer.take()?
         };
+        frame.free();
         data.truncate(len);
         let books = frame.books_bytes();
         let memory = frame.memory.as_mut().map(|held| {
@@ -246,6 +314,29 @@ impl Reassembler {
             data
         });
         Some(CompleteFrame { data, memory })
+    }
+
+    /// The first `len` bytes of what the data shards of a frame hold, wherever they lie.
+    fn join(&self, frame: &FrameState, len: usize) -> PooledBuf {
+        let (bytes, head) = (self.limits.shard_bytes, self.limits.head_bytes);
+        let mut joined = self.pool.take(len);
+        let mut at = 0;
+        for block in &frame.blocks {
+            let (buffer, first) = match block.first {
+                Some(first) => (&frame.whole, first),
+                None => (&block.buffer, 0),
+            };
+            let shards = buffer.as_deref().unwrap_or_default();
+            let block_bytes = block.k * bytes;
+            // Where no heads lie between them, the shards of a block are one piece.
+            let piece = if head == 0 { block_bytes } else { bytes };
+            for shard in shards[first..][..block_bytes].chunks_exact(piece) {
+                let part = (piece - head).min(len - at);
+                joined[at..at + part].copy_from_slice(&shard[head..][..part]);
+                at += part;
+            }
+        }
+        joined
     }
 
     /// Data shards that FEC has rebuilt so far.

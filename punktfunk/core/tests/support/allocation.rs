@@ -1,4 +1,5 @@
 //! The system's allocator with a count of what each thread holds.
+#![allow(dead_code)] // each test binary uses a part
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,11 +11,14 @@ thread_local! {
     pub static LIVE: Cell<usize> = const { Cell::new(0) };
     /// The most that they ever were; set it to what they are to begin anew.
     pub static PEAK: Cell<usize> = const { Cell::new(0) };
+    /// How often it has asked for memory, whether it gave some back before or not.
+    pub static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
 fn count(more: usize, less: usize) {
     let live = LIVE.get().wrapping_add(more).wrapping_sub(less);
     LIVE.set(live);
+    CALLS.set(CALLS.get() + usize::from(more > 0));
     // A thread that frees what another one allocated counts below zero.
     if live as isize > PEAK.get() as isize {
         PEAK.set(live);

@@ -228,5 +228,6 @@ impl ClientSession {
             status,
             decodable: i64::from(frame.decodable),
         });
+        self.reassembler.recycle(frame);
     }
 }
