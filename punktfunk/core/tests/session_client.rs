@@ -74,7 +74,7 @@ fn cut(access_unit: &[u8], blocks: &[usize]) -> Vec<Vec<u8>> {
     packets
 }
 
-/// Senders before v0.11.0 may cut a frame as they like (section 4.6).
+/// Senders before v0.11.0 may cut a frame as they like (punktfunk/1 section 4.6).
 #[test]
 fn a_frame_comes_out_whole_however_its_blocks_are_cut() {
     let config = StreamConfig {
