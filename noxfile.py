@@ -26,6 +26,7 @@ ENV = ROOT / ".nox" / f"env-{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = str(ENV / "bin" / "python")
 CARGO_TOOLS = ROOT / ".nox" / "cargo"
 CARGO_MUTANTS = "27.1.0"
+CARGO_FUZZ = "0.13.2"
 CI = os.environ.get("CI") == "true"
 
 # Link-time optimisation of a dozen test programs costs minutes and finds nothing. They have a folder of their own, for
@@ -169,6 +170,9 @@ def rust(session: nox.Session) -> None:
     env = CORE_TESTS
     session.run("cargo", "fmt", *manifest, "--all", "--check", external=True)
     session.run(
+        "cargo", "fmt", "--manifest-path", str(CORE / "fuzz" / "Cargo.toml"), "--check", external=True
+    )
+    session.run(
         "cargo", "clippy", *manifest, "--locked", "--workspace", "--all-targets", "--release", "--", "-D", "warnings",
         external=True, env=env,
     )  # fmt: skip
@@ -279,12 +283,23 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Feed mutated bytes to parsers: `nox -s fuzz -- [TARGET] [SECONDS]`, of the core and in Python, each 60 s."""
-    _prepare(session)
+    """Feed mutated bytes to parsers: `nox -s fuzz -- [TARGET] [SECONDS]`, of the core and in Python, each 60 s.
+
+    `nox -s fuzz -- --guided [TARGET] [SECONDS]` leads those of the core by the lines that they reach, under
+    AddressSanitizer; by hand, it takes nightly Rust and some minutes to build.
+    """
+    guided = "--guided" in session.posargs
+    words = [word for word in session.posargs if word != "--guided"]
+    seconds = next((word for word in words if word.isdecimal()), "60")
+    targets = [word for word in words if not word.isdecimal()]
     _need_cargo(session)
+    if guided:
+        _plain_python(session, "-m", "tests.sanitizers.nightly", "coverage-guided fuzzing")
+        _cargo_tool(session, "cargo-fuzz", CARGO_FUZZ)
+        _plain_python(session, "-m", "tests.fuzz.guided", *targets, "--seconds", seconds)
+        return
+    _prepare(session)
     _tools(session, "fuzz")
-    seconds = next((word for word in session.posargs if word.isdecimal()), "60")
-    targets = [word for word in session.posargs if not word.isdecimal()]
     in_python = set(str(_run(session, "python", "-m", "tests.fuzz", "--list", silent=True)).split())
     if not targets or in_python.intersection(targets):
         names = [name for name in targets if name in in_python]
@@ -298,6 +313,18 @@ def fuzz(session: nox.Session) -> None:
         )  # fmt: skip
 
 
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of kernels and C ABI under AddressSanitizer and memcheck (-- address, -- memcheck); by hand."""
+    _need_cargo(session)
+    _plain_python(session, "-m", "tests.sanitizers", *session.posargs, env=CORE_TESTS)
+
+
+def _plain_python(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
+    """Run what needs neither the dependencies nor the compiled core by the Python that runs nox."""
+    session.run(sys.executable, *arguments, external=True, env=env)
+
+
 def _tools(session: nox.Session, group: str) -> None:
     """Install what only one session needs, once."""
     stamp = ENV / f".{group}"
@@ -308,22 +335,27 @@ def _tools(session: nox.Session, group: str) -> None:
         stamp.write_text(wanted)
 
 
+def _cargo_tool(session: nox.Session, name: str, version: str) -> None:
+    """Build a subcommand of cargo, once for each version of it."""
+    tool = CARGO_TOOLS / "bin" / name
+    subcommand = name.removeprefix("cargo-")
+    known = (
+        session.run(str(tool), subcommand, "--version", external=True, silent=True) if tool.exists() else ""
+    )
+    if version not in str(known).split():
+        session.log(f"building {name} {version} (some minutes, once)")
+        session.run(
+            "cargo", "install", name, "--locked", "--version", version, "--root", str(CARGO_TOOLS), external=True
+        )  # fmt: skip
+
+
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Plant bugs, list those that no test notices (-- --minutes 20 --shard 1/4 --rooms a,b); by hand and nightly."""
     _prepare(session)
     _need_cargo(session)
     _tools(session, "mutants")
-    tool = CARGO_TOOLS / "bin" / "cargo-mutants"
-    known = (
-        session.run(str(tool), "mutants", "--version", external=True, silent=True) if tool.exists() else ""
-    )
-    if CARGO_MUTANTS not in str(known).split():
-        session.log(f"building cargo-mutants {CARGO_MUTANTS} (some minutes, once)")
-        session.run(
-            "cargo", "install", "cargo-mutants", "--locked", "--version", CARGO_MUTANTS, "--root", str(CARGO_TOOLS),
-            external=True,
-        )  # fmt: skip
+    _cargo_tool(session, "cargo-mutants", CARGO_MUTANTS)
     _run(session, "python", "-m", "tests.mutants", *session.posargs)
 
 

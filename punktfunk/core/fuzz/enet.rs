@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 
 use punktfunk_core::enet::{Endpoint, Event, MAX_MESSAGE_BYTES};
 
-const SESSION: u32 = 0x7e6f_02e3;
+pub const SESSION: u32 = 0x7e6f_02e3;
 const MS: u64 = 1_000_000;
 
 fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-fn connect(data: u32) -> Vec<u8> {
+pub fn connect(data: u32) -> Vec<u8> {
     words(&[
         0x8fff_0001,
         0x82ff_0001,

@@ -1,14 +1,16 @@
 //! Fuzz bodies: plain functions that take any bytes and hold what must hold for all of them.
 //!
-//! A body panics on a violation and never otherwise. `tests/fuzz.rs` feeds them mutations of the seeds below; a
-//! coverage-guided fuzzer can call the same functions (`fuzz_target!(|data: &[u8]| bodies::client(data))`).
+//! A body panics on a violation and never otherwise. `tests/fuzz.rs` feeds them mutations of the seeds below, `guided.rs` what
+//! libFuzzer makes of them, led by the lines that an input reaches.
 
+mod abi;
 mod codec;
 mod enet;
 mod gamestream;
-mod interface;
+mod input;
 mod session;
 mod shards;
+mod specifications;
 mod wire;
 
 /// A body with the inputs that mutation starts from.
@@ -22,7 +24,7 @@ pub struct Body {
 }
 
 /// Every body.
-pub const BODIES: [Body; 13] = [
+pub const BODIES: [Body; 17] = [
     Body {
         name: "header",
         run: wire::header,
@@ -42,6 +44,11 @@ pub const BODIES: [Body; 13] = [
         name: "codec",
         run: codec::rebuild,
         seeds: codec::blocks,
+    },
+    Body {
+        name: "geometry",
+        run: codec::rebuild_wide,
+        seeds: codec::wide_blocks,
     },
     Body {
         name: "shards",
@@ -70,22 +77,37 @@ pub const BODIES: [Body; 13] = [
     },
     Body {
         name: "specifications",
-        run: interface::specifications,
-        seeds: interface::documents,
-    },
-    Body {
-        name: "c_config",
-        run: interface::c_config,
-        seeds: interface::c_configs,
-    },
-    Body {
-        name: "c_gamestream",
-        run: interface::c_gamestream,
-        seeds: interface::c_gamestreams,
+        run: specifications::check,
+        seeds: specifications::documents,
     },
     Body {
         name: "enet",
         run: enet::datagrams,
         seeds: enet::conversations,
+    },
+    Body {
+        name: "c_session",
+        run: abi::session::punktfunk1,
+        seeds: abi::session::punktfunk1_seeds,
+    },
+    Body {
+        name: "c_gamestream",
+        run: abi::session::gamestream,
+        seeds: abi::session::gamestream_seeds,
+    },
+    Body {
+        name: "c_fec",
+        run: abi::codec::run,
+        seeds: abi::codec::seeds,
+    },
+    Body {
+        name: "c_audio",
+        run: abi::audio::run,
+        seeds: abi::audio::seeds,
+    },
+    Body {
+        name: "c_enet",
+        run: abi::enet::run,
+        seeds: abi::enet::seeds,
     },
 ];

@@ -116,16 +116,17 @@ pub fn plain(bytes: &[u8]) {
 }
 
 pub fn streams() -> Vec<Vec<u8>> {
-    [Scheme::Gf8, Scheme::Gf16]
-        .into_iter()
-        .map(|scheme| {
-            let packets = packets(config(scheme, None));
-            packets
-                .iter()
-                .flat_map(|packet| [&[packet.len() as u8][..], packet].concat())
-                .collect()
-        })
-        .collect()
+    let framed = |packets: Vec<Vec<u8>>| -> Vec<u8> {
+        packets
+            .iter()
+            .flat_map(|packet| [&[packet.len() as u8][..], packet].concat())
+            .collect()
+    };
+    vec![
+        framed(packets(config(Scheme::Gf8, None))),
+        framed(packets(config(Scheme::Gf16, None))),
+        framed(super::wire::of_vectors("plain")),
+    ]
 }
 
 /// Two bytes a packet of a real, sealed stream say what the link does to it: deliver, lose, repeat, damage, cut, hold

@@ -1,9 +1,10 @@
 //! Headers, sealed packets and sequence numbers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use punktfunk_core::crypto::{Direction, OVERHEAD_BYTES, Opener, Sealer};
+use punktfunk_core::crypto::{Direction, Opener};
 use punktfunk_core::fec::Scheme;
 use punktfunk_core::flags::{FLAG_KEY, FLAG_PICTURE};
 use punktfunk_core::reject::Reject;
@@ -11,7 +12,8 @@ use punktfunk_core::replay::ReplayWindow;
 use punktfunk_core::session::StreamConfig;
 use punktfunk_core::wire::punktfunk1::{HEADER_BYTES, Header, MAGIC, MAX_FRAME_BYTES, VERSION};
 
-const KEY: [u8; 16] = *b"fuzz key, secret";
+/// What the vectors were sealed with: 00 01 .. 0f.
+const VECTORS_KEY: [u8; 16] = 0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f_u128.to_be_bytes();
 
 /// A header that parses says the bytes it came from, and what the limits let through is within them.
 pub fn header(bytes: &[u8]) {
@@ -76,31 +78,44 @@ pub fn headers() -> Vec<Vec<u8>> {
         assert_eq!(packet[36], MAGIC);
         seeds.push(packet);
     }
+    seeds.extend(of_vectors("plain"));
     seeds
 }
 
-/// Only the packets that were sealed open.
+/// Of all bytes only the packets of the vectors open, and only as what was sent.
 pub fn open(bytes: &[u8]) {
-    let known = sealed();
     let mut packet = bytes.to_vec();
-    let opener = Opener::new(KEY, *b"pkf1", Direction::HostToClient);
+    let opener = Opener::new(VECTORS_KEY, *b"pkf1", Direction::HostToClient);
     let opened = opener
         .open_in_place(&mut packet)
         .map(|(seq, plain)| (seq, plain.to_vec()));
-    match known.iter().position(|packet| packet == bytes) {
-        Some(seq) => assert_eq!(opened, Ok((seq as u64, vec![seq as u8; 50 * seq]))),
+    match sealed().iter().position(|packet| packet == bytes) {
+        Some(n) => assert_eq!(opened, Ok((n as u64, of_vectors("plain")[n].clone()))),
         None => assert!(opened.is_err(), "a forgery was opened"),
     }
 }
 
+/// Packets 0 to 2 of the vectors' first frame, as `wire` or as `plain`.
+pub fn of_vectors(kind: &str) -> Vec<Vec<u8>> {
+    static FOUND: LazyLock<HashMap<&str, Vec<Vec<u8>>>> = LazyLock::new(|| {
+        let text = include_str!("../../../tests/golden/vectors/wire_vectors.txt");
+        let find = |name: String| {
+            let hex = text.lines().find_map(|line| line.strip_prefix(&name));
+            hex.expect("the vectors have it")
+                .trim()
+                .as_bytes()
+                .chunks(2)
+                .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+                .collect()
+        };
+        let packets = |kind| (0..3).map(|n| find(format!("{kind}{n} "))).collect();
+        ["wire", "plain"].map(|kind| (kind, packets(kind))).into()
+    });
+    FOUND[kind].clone()
+}
+
 pub fn sealed() -> Vec<Vec<u8>> {
-    let mut sealer = Sealer::new(KEY, *b"pkf1", Direction::HostToClient);
-    let seal = |seq: u8| {
-        let mut packet = vec![seq; 50 * usize::from(seq) + OVERHEAD_BYTES];
-        sealer.seal_in_place(u64::from(seq), &mut packet).unwrap();
-        packet
-    };
-    (0..4).map(seal).collect()
+    of_vectors("wire")
 }
 
 /// The window agrees with a set that forgets nothing, whatever order numbers come in.

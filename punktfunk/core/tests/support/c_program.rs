@@ -22,7 +22,8 @@ pub fn run_c(name: &str, header: &str) -> String {
     run_source(&crate_dir().join(format!("tests/c/{name}.c")), header)
 }
 
-/// Compile a program against the header of a folder, link and run it; return what it printed.
+/// Compile a program against the header of a folder, link and run it; return what it printed. What a sanitizer wants of the linker
+/// stands in `PUNKTFUNK_CC_ARGUMENTS`.
 pub fn run_source(source: &Path, header: &str) -> String {
     let name = source.file_stem().unwrap().to_string_lossy();
     let as_built = format!("{name}-{}", header.replace('/', "-"));
@@ -34,6 +35,11 @@ pub fn run_source(source: &Path, header: &str) -> String {
         .arg("-I")
         .arg(crate_dir().join(header))
         .arg(static_library())
+        .args(
+            std::env::var("PUNKTFUNK_CC_ARGUMENTS")
+                .unwrap_or_default()
+                .split_whitespace(),
+        )
         .args(["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"])
         .output()
         .expect("a C compiler named `cc` is part of every Rust toolchain's requirements");
