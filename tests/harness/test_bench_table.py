@@ -372,14 +372,19 @@ def test_tables_that_cannot_be_read_are_refused_and_later_ones_by_name(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("value", "beside", "shown"),
+    ("median", "beside", "shown"),
     [(0.899, 0.9, "0.899"), (0.9, 0.9, "0.900"), (0.8, 0.9, "0.80"), (104.4, 100, "104"), (99.96, 100, "99.96"),
      (25.47, 2, "25.5"), (1234.5, None, "1234"), (3.456, None, "3.46")],
 )  # fmt: skip
 def test_figures_near_their_target_are_shown_on_the_right_side_of_it(
-    value: float, beside: float | None, shown: str
+    median: float, beside: float | None, shown: str
 ) -> None:
-    assert text.number(value, beside) == shown
+    assert text.spread((median, 0.5, 2000), beside).split()[0] == shown
+
+
+def test_all_of_a_spread_has_as_many_digits_after_the_point_as_its_median_needs() -> None:
+    assert text.spread((0.91, 0.8, 1.5), 0.9) == "0.910 (0.800 … 1.500)"
+    assert text.spread((0.95, 0.9, 1.5), 0.9) == "0.95 (0.90 … 1.50)"
 
 
 def test_a_change_is_one_where_no_round_of_one_is_as_good_as_the_others() -> None:
@@ -412,7 +417,7 @@ def test_the_text_has_every_row_with_its_verdict_the_machine_and_no_bytes_that_a
     [row] = [line for line in lines if line.endswith("  reached")]
     assert (
         " ".join(row.split())
-        == "50+10 8.00 (7.00 … 9.00) 3.00 (2.00 … 4.00) 2.500 (1.25 … 5.00) ≥ 2.5 reached"
+        == "50+10 8.00 (7.00 … 9.00) 3.00 (2.00 … 4.00) 2.500 (1.250 … 5.000) ≥ 2.5 reached"
     )
     assert any(line.endswith("≤ 2.5   not judged: a \\x1b[2Jreason") for line in lines)
     assert any(line.endswith("too busy to judge, lost 3") for line in lines)

@@ -68,9 +68,9 @@ def _cells(rows: list[Row], before: Table | None) -> Iterable[list[str]]:
         more = "".join(f", {printable(name, 60)} {value:g}" for name, value in row.extra.items())
         yield [
             target.short,
-            _spread(row.ours),
-            _spread(row.rival) if target.judged != "parts" else "",
-            _spread(row.value, target.target),
+            spread(row.ours),
+            spread(row.rival) if target.judged != "parts" else "",
+            spread(row.value, target.target),
             limit,
             *([] if before is None else [change(row, known.get(target.key))]),
             said + more,
@@ -92,18 +92,19 @@ def change(now: Row, before: Row | None) -> str:
     return f"{was} ({percent:+.0f} %, {'better' if better else 'worse'})"
 
 
-def number(value: float, beside: float | None = None) -> str:
-    """Return a figure in three digits, in four where it would look like the target that it is ``beside``."""
+def number(value: float, more: int = 0) -> str:
+    """Return a figure in three digits, and in ``more`` digits."""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2
-    near = beside is not None and abs(value / beside - 1) < _BESIDE_TARGET
-    return f"{value:.{digits + near}f}"
+    return f"{value:.{digits + more}f}"
 
 
-def _spread(values: tuple[float, float, float] | None, beside: float | None = None) -> str:
+def spread(values: tuple[float, float, float] | None, target: float | None = None) -> str:
+    """Return a figure with what it spreads, in one digit more where the median could be taken for its target."""
     if values is None:
         return "–"
-    median, smallest, largest = values
-    return f"{number(median, beside)} ({number(smallest, beside)} … {number(largest, beside)})"
+    near = target is not None and abs(values[0] / target - 1) < _BESIDE_TARGET
+    median, smallest, largest = (number(value, int(near)) for value in values)
+    return f"{median} ({smallest} … {largest})"
 
 
 def _aligned(rows: Iterable[Sequence[str]]) -> Iterable[str]:
