@@ -16,6 +16,8 @@ from harness.run.context import RunContext
 from harness.scenario import expectations
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
+from harness.scenario.model import Stream
+from harness.scenario.protocols import DEFAULT
 from punktfunk.errors import (
     CapabilityError,
     CheckFailedError,
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 LIVE = (Backend.TUN, Backend.NETEM)
 """Links between namespaces, best first: tun decides packet by packet from the seed, netem is the kernel's."""
+_HEADERS_BYTES = 20 + 8 + 40
+"""Of IPv4, UDP and a packet of punktfunk/1 (section 4.2)."""
+_SEAL_BYTES = 24
+"""Number and tag of a sealed packet."""
 
 
 def resolve_backend(case: Case, context: RunContext) -> Backend:
@@ -187,6 +193,21 @@ def _check_carries(backend: Backend, case: Case) -> None:
     if backend is not Backend.SIM and (spec.seeds > 1 or spec.stream.sabotage):
         raise CapabilityError(
             "a real link has no seeds to pool and no codec to sabotage", "use --backend sim"
+        )
+    if backend is not Backend.SIM and spec.protocol == DEFAULT and "host" not in spec.foreign:
+        _check_fits(spec.stream)
+
+
+def _check_fits(stream: Stream) -> None:
+    """Refuse shards of which a socket would refuse each packet: a stream of which nothing comes shows no loss."""
+    from harness.network.topology import MTU_BYTES  # pyroute2 is behind it, which every live run loads
+
+    beside = _HEADERS_BYTES + (_SEAL_BYTES if stream.encryption else 0)
+    if stream.shard.bytes + beside > MTU_BYTES:
+        raise CapabilityError(
+            f"shards of {stream.shard.bytes} B make packets of {stream.shard.bytes + beside} bytes, "
+            f"and a real link carries {MTU_BYTES}",
+            f"ask for {MTU_BYTES - beside} B or less, or use --backend sim",
         )
 
 

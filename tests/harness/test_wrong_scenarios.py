@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from harness.analysis.results import CaseResult, Status
 from harness.cli import main
+from harness.run import case as running
+from harness.run.context import RunContext
 from harness.scenario.document import MAX_BYTES
-from harness.scenario.expand import expand
+from harness.scenario.expand import Case, expand
+from harness.scenario.link import Backend
 from punktfunk.errors import ResultsError, ScenarioError
 
 WRONG = Path(__file__).parent / "wrong"
@@ -179,3 +183,31 @@ def test_a_shard_that_the_core_cannot_carry_is_a_scenario_error(
     file.write_text(f"stream: {{scheme: {scheme}, block: 64, shard: {shard} B}}\n", encoding="utf-8")
     with pytest.raises(ScenarioError, match=r"1:\d+: stream\.shard: a shard has "):
         expand(file)
+
+
+@pytest.mark.parametrize(
+    ("stream", "most"), [("", 1408), ("encryption: false, ", 1432)], ids=["sealed", "unencrypted"]
+)
+def test_a_shard_beyond_the_packets_of_a_real_link_is_no_session_that_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str, most: int
+) -> None:
+    """Each packet is refused by the socket, and a case of which nothing came passed."""
+    ran: list[Backend] = []
+
+    def run_on(backend: Backend, case: Case, _folder: Path, _context: RunContext) -> CaseResult:
+        ran.append(backend)
+        return running.failed_result(case, backend, Status.FAULT, "ran")
+
+    monkeypatch.setattr(running, "_run_on", run_on)
+    for backend in (Backend.TUN, Backend.NETEM, Backend.SIM):
+        for shard in (most, most + 2):
+            file = tmp_path / "one.yaml"
+            file.write_text(f"stream: {{{stream}shard: {shard} B}}\nlink: {{backend: {backend}}}\n")
+            [case] = expand(file).cases
+            result = running.run_case(case, tmp_path, RunContext(run_id="one"))
+            fits = backend is Backend.SIM or shard == most
+            said = f"shards of {shard} B make packets of 1502 bytes, and a real link carries 1500"
+            assert (said in result.reason, bool(ran)) == (not fits, fits)
+            assert (result.status is Status.UNSUPPORTED) is not fits
+            assert fits or f"ask for {most} B or less" in result.reason
+            ran.clear()
