@@ -93,6 +93,12 @@ impl Whole {
     }
 }
 
+/// CPU seconds of a frame once its bytes are in the cache, as they are while nothing else is measured.
+fn time(work: &mut dyn FnMut()) -> f64 {
+    work();
+    clock::time(work, ROUND)
+}
+
 /// Packet `number` of a frame is not lost.
 const fn arrives(number: usize, every: usize) -> bool {
     number % every != every - 1
@@ -234,16 +240,13 @@ impl Parts {
 
     /// CPU seconds of each part, alone. What was opened has to be sealed before, so that `open` is the rest of both.
     fn times(&mut self) -> [f64; 4] {
-        let code = clock::time(&mut || self.code(), ROUND);
-        let seal = clock::time(&mut || self.seal(), ROUND);
-        let both = clock::time(
-            &mut || {
-                self.seal();
-                self.open();
-            },
-            ROUND,
-        );
-        let copies = clock::time(&mut || self.copy(), ROUND);
+        let code = time(&mut || self.code());
+        let seal = time(&mut || self.seal());
+        let both = time(&mut || {
+            self.seal();
+            self.open();
+        });
+        let copies = time(&mut || self.copy());
         [code, seal, both - seal, copies]
     }
 }
@@ -268,8 +271,8 @@ fn measure(name: String, config: &StreamConfig, bytes: usize, every: usize) -> F
     let (mut ours, mut theirs, mut ratios) = (vec![], vec![], vec![]);
     let mut each: [Vec<f64>; 6] = Default::default();
     for _ in 0..ROUNDS {
-        let all = clock::time(&mut || whole.frame(&access_unit), ROUND);
-        let packetize = clock::time(&mut || _ = black_box(host.packetize(&access_unit)), ROUND);
+        let all = time(&mut || whole.frame(&access_unit));
+        let packetize = time(&mut || _ = black_box(host.packetize(&access_unit)));
         let alone = parts.times();
         let sum: f64 = alone.iter().sum();
         ours.push(bytes as f64 / all * 1e-9);
