@@ -29,6 +29,7 @@ MAX_MEMORY_MIB: Final = 2048
 """The memory cap of a session is a few KiB in most bodies; AddressSanitizer keeps freed memory for a while."""
 
 _BODIES: Final = re.compile(r'^\s*name: "(\w+)",$', re.MULTILINE)
+MOST_SECONDS: Final = 86_400
 _STATUS: Final = re.compile(r"^#(\d+)\s.*\bcov: (\d+) ft: (\d+) corp: (\d+)/", re.MULTILINE)
 _COUNTERS: Final = re.compile(r"INFO: Loaded 1 modules\s+\((\d+) inline 8-bit counters\)")
 
@@ -61,8 +62,14 @@ def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.guided", description=__doc__)
     parser.add_argument("bodies", nargs="*", metavar="BODY", help=f"of {', '.join(bodies())} (default: all)")
-    parser.add_argument("--seconds", type=int, default=60, help="how long each runs (default: 60)")
+    parser.add_argument("--seconds", type=_seconds, default=60, help="how long each runs (default: 60)")
     return parser
+
+
+def _seconds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_SECONDS}")
+    return int(text)
 
 
 def build() -> Path:

@@ -113,6 +113,19 @@ def test_the_bodies_are_those_of_the_core() -> None:
     assert {"open", "shards", "geometry", "c_session", "c_gamestream"} <= set(names)
 
 
+@pytest.mark.parametrize(("seconds", "taken"), [("0", False), ("1", True), ("86400", True), ("86401", False)])
+def test_a_body_is_fuzzed_for_a_time_that_ends(
+    seconds: str, taken: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For libFuzzer no seconds are no limit."""
+    if taken:
+        assert guided.arguments().parse_args(["--seconds", seconds]).seconds == int(seconds)
+    else:
+        with pytest.raises(SystemExit):
+            guided.arguments().parse_args(["--seconds", seconds])
+        assert f"'{seconds}' is not a number from 1 to 86400" in capsys.readouterr().err
+
+
 def test_figures_of_a_run_are_the_last_that_libfuzzer_told() -> None:
     output = """INFO: Loaded 1 modules   (91032 inline 8-bit counters): 91032 [0x1, 0x2),
 #0\tREAD units: 3
