@@ -131,7 +131,7 @@ fn every_bound_of_a_header_has_its_own_drop_reason() {
         client.take(&packet[..139]),
         Receipt::Rejected(Reject::TooShort)
     );
-    assert_eq!(client.take(&[0; 2049]), Receipt::Rejected(Reject::TooLong));
+    assert_eq!(client.take(&[0; 9217]), Receipt::Rejected(Reject::TooLong));
     let mut longer = packet.clone();
     longer.push(0);
     assert_eq!(
