@@ -123,8 +123,9 @@ def twenty(planted: Planted) -> None:
             flagged += code == RegressionError.exit_code
             folder = Path(said.partition("results: ")[2].splitlines()[0])
             (finding,) = json.loads((folder / "ab.json").read_text(encoding="utf-8"))["findings"]
-            low, high = finding["interval"]
-            figures.append(f"{finding['change']:+.2%} ({low:+.2%} … {high:+.2%}) {finding['verdict']}")
+            # Too few pairs have no interval.
+            within = " … ".join(f"{end:+.2%}" for end in finding["interval"] or ())
+            figures.append(f"{finding['change']:+.2%} ({within or 'no interval'}) {finding['verdict']}")
         say(f"\n{RUNS} runs of {planted.pairs} pairs of {plant.subject if plant else 'two equal commits'}:")
         for line in figures:
             say(f"  {line}")

@@ -88,9 +88,9 @@ async def streamed(client: GameStreamClient, during: Callable[[], Awaitable[None
 
 
 def all_were_whole(summary: Summary) -> None:
-    """Hold that every frame could be rebuilt: loopback loses what a socket has no room for, and that is counted."""
+    """Hold that every frame could be rebuilt but for those of datagrams that a socket had no room for."""
     counters = summary.counters
-    assert counters["frames_unrecoverable"] == 0 or counters["kernel_dropped"] > 0, counters
+    assert counters["frames_unrecoverable"] <= counters["kernel_dropped"], counters
 
 
 def requests_taken(session: GameStreamSession) -> list[int]:
@@ -144,10 +144,12 @@ def test_a_client_streams_leaves_resumes_and_quits(tmp_path: Path) -> None:
             asked = requests_taken(session)
             # The worker stands still until all three are with it: on a busy machine they would come one by one.
             os.kill(report.worker_pid, signal.SIGSTOP)
-            for _ in range(3):
-                client.request_keyframe()
-            await soon(lambda: len(asked) == 3, "three requests at the host")
-            os.kill(report.worker_pid, signal.SIGCONT)
+            try:
+                for _ in range(3):
+                    client.request_keyframe()
+                await soon(lambda: len(asked) == 3, "three requests at the host")
+            finally:
+                os.kill(report.worker_pid, signal.SIGCONT)
             await soon(lambda: report.counters.get("key_frames", 1) > before, "an IDR frame")
             assert report.counters["key_frames"] == before + 1, "three requests at once are one IDR frame"
             # Reference frames are not invalidated, which was not offered: who asks all the same gets an IDR frame.

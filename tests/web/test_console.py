@@ -125,11 +125,12 @@ def test_pair_by_the_pin_on_the_page_watch_the_session_and_unpair_it(
     page.get_by_label("5 min").check()
     page.get_by_role("button", name="Arm pairing").click()
     pin = read_pin(page, expect)
-    # However late a busy machine looks: what the page shows lies between what the host says before and after it.
+    # However late a busy machine looks: what the page shows lies between what the host says before and after it, but
+    # for the ticks that a page without CPU time has missed.
     at_most = laptop.host.pairing_ends_in_s()
     minutes, seconds = re.fullmatch(r"(\d):(\d\d) left", page.get_by_role("timer").inner_text()).groups()  # type: ignore[union-attr]
     at_least = laptop.host.pairing_ends_in_s()
-    assert at_least - 1 <= 60 * int(minutes) + int(seconds) <= at_most + 1
+    assert at_least - 1 <= 60 * int(minutes) + int(seconds) <= at_most + 5
     assert 120 < at_most <= 300, "five minutes were chosen; nobody waits for three of them"
     expect(page.locator(".armed code")).to_have_text(f"punktfunk pair {laptop.host.address} --pin {pin}")
     console.keep("devices-armed-light")
