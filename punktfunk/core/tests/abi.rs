@@ -238,7 +238,7 @@ fn configurations_out_of_range_are_refused_and_not_truncated() {
         |c| c.max_data_per_block = 65536 + 64,
         |c| c.max_data_per_block = 0,
         |c| c.shard_payload = 1201,
-        |c| c.shard_payload = 1986,
+        |c| c.shard_payload = 9154,
         |c| c.key = [0; 16],
         |c| c.max_frame_bytes = (64 << 20) + 1,
     ];
