@@ -176,7 +176,7 @@ fn memory_stays_under_its_cap_and_comes_back() {
         let receipt = client.take(&packets[0]);
         rejected += u64::from(receipt == Receipt::Rejected(Reject::Memory));
     }
-    assert_eq!(rejected, 15, "five frames of some 1700 bytes fit");
+    assert_eq!(rejected, 14, "six frames of some 1600 bytes fit");
     assert_eq!(client.session.rejections().of(Reject::Memory), rejected);
     let stats = client.stats();
     assert!(

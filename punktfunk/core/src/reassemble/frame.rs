@@ -33,15 +33,27 @@ pub(super) struct Block {
     pub recovered: usize,
     /// Which shards came.
     pub present: Vec<bool>,
-    /// Where its data lies in the frame's buffer, bytes; `None` for a block that has a buffer of its own for all shards.
-    pub first: Option<usize>,
     /// `m` recovery shards, from the first that there is a use for; or `k + m` shards, data first.
     pub buffer: Option<PooledBuf>,
     /// All data is there.
     pub done: bool,
+    /// Its data lies in the frame's buffer.
+    in_frame: bool,
+    /// Where it lies there, bytes; in four of them, and so in what would be padding.
+    first: u32,
 }
 
 impl Block {
+    /// Return where its data lies in the frame's buffer, bytes; `None` where it has a buffer of its own for all shards.
+    pub fn first(&self) -> Option<usize> {
+        self.in_frame.then_some(self.first as usize)
+    }
+
+    /// Have its data in the frame's buffer, from byte `first` on.
+    pub fn put_into_frame(&mut self, first: u32) {
+        (self.in_frame, self.first) = (true, first);
+    }
+
     /// Forget all of it, but for the memory of `present`.
     fn reset(&mut self) {
         let mut present = std::mem::take(&mut self.present);

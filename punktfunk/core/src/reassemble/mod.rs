@@ -106,7 +106,7 @@ impl Reassembler {
         if block.done {
             return Ok(Placed::Surplus { late_data: is_data });
         }
-        let (room, offset) = match block.first {
+        let (room, offset) = match block.first() {
             Some(first) if is_data => (whole.as_mut(), first + index * bytes),
             Some(_) => {
                 let recovery = || self.pool.take(m * bytes);
@@ -144,7 +144,7 @@ impl Reassembler {
     /// Rebuild the data shards of a block that did not come; false where the code refuses.
     fn rebuild(&mut self, block: &mut Block, whole: Option<&mut PooledBuf>) -> bool {
         let (k, m, bytes) = (block.k, block.m, self.limits.shard_bytes);
-        let (data, recovery): (&mut [u8], &[u8]) = match (block.first, whole, &mut block.buffer) {
+        let (data, recovery): (&mut [u8], &[u8]) = match (block.first(), whole, &mut block.buffer) {
             (Some(first), Some(whole), Some(recovery)) => {
                 (&mut whole[first..][..k * bytes], &recovery[..])
             }
@@ -206,14 +206,18 @@ impl Reassembler {
     }
 
     /// Where the data of block `at` lies in its frame, bytes, and how many the frame has: of a block that is cut as the
-    /// stream's geometry says, in a frame that says its length. Shards with heads have to be joined.
-    fn place(&self, frame: &FrameState, at: usize, k: usize) -> Option<(usize, usize)> {
+    /// stream's geometry says, in a frame of several that says its length. A frame of one block is that block's buffer,
+    /// and shards with heads have to be joined.
+    fn place(&self, frame: &FrameState, at: usize, k: usize) -> Option<(u32, usize)> {
+        if !self.joins(frame.block_count()) || self.limits.head_bytes > 0 {
+            return None;
+        }
         let frame_bytes = frame.length.said()? as usize;
         let geometry = self.limits.geometry(frame_bytes, 0);
         let block = geometry.block(at);
         let bytes = self.limits.shard_bytes;
-        (self.limits.head_bytes == 0 && block.k == k)
-            .then(|| (block.first_shard * bytes, geometry.data_shards() * bytes))
+        let first = u32::try_from(block.first_shard * bytes).ok()?;
+        (block.k == k).then(|| (first, geometry.data_shards() * bytes))
     }
 
     /// The first shard of a block fixes its counts. Of a frame that was given up only what came is noted.
@@ -248,7 +252,7 @@ impl Reassembler {
         match place {
             _ if given_up => {}
             Some((first, whole)) => {
-                block.first = Some(first);
+                block.put_into_frame(first);
                 frame.whole.get_or_insert_with(|| self.pool.take(whole));
             }
             None => block.buffer = Some(self.pool.take(apart)),
@@ -322,7 +326,7 @@ impl Reassembler {
         let mut joined = self.pool.take(len);
         let mut at = 0;
         for block in &frame.blocks {
-            let (buffer, first) = match block.first {
+            let (buffer, first) = match block.first() {
                 Some(first) => (&frame.whole, first),
                 None => (&block.buffer, 0),
             };
