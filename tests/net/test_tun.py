@@ -86,10 +86,16 @@ def test_a_probe_ends_also_where_the_device_dropped_what_the_pump_had_no_time_fo
 
         monkeypatch.setattr(probing, "probe_send", sent_while_it_is_stopped)
         link.restart(LinkSpecs({}, {}, 18))
-        with ProbePath(link, "down", 0.1) as path:
-            got = path.spaced(count, 10_000)
-            assert path.device_dropped > 0
-            assert len(got.index) == count - path.device_dropped
+        dropped = 0
+        # A stop is delivered when a thread of the pump next runs: it may have read meanwhile.
+        for _ in range(3):
+            with ProbePath(link, "down", 0.1) as path:
+                got = path.spaced(count, 10_000)
+                dropped = path.device_dropped
+                assert len(got.index) == count - dropped
+            if dropped:
+                break
+        assert dropped > 0
 
 
 @pytest.mark.measures  # a busy path is late by itself, and its delays and their spread excuse those of the link
