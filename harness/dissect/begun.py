@@ -62,12 +62,13 @@ class Search:
         for random in self._keys.handshakes(MAX_HANDSHAKES):
             for from_host, label in zip((False, True), TRAFFIC, strict=True):
                 secret = self._keys.secret(random, label)
-                for suite in suites(secret) if secret is not None else ():
+                if secret is None:
+                    continue
+                for suite in suites(secret):
                     if self._left <= 0:
                         return None
                     self._left -= 1
                     crypto = CryptoContext()
-                    assert secret is not None
                     crypto.setup(cipher_suite=suite, secret=secret, version=QuicProtocolVersion.VERSION_1)
                     number = number_of(crypto, packet, 1 + CID_BYTES)
                     if number is not None:

@@ -25,6 +25,7 @@ from punktfunk.errors import (
     PunktfunkError,
     ResultsError,
 )
+from punktfunk.native.control import ip_packet_bytes
 
 if TYPE_CHECKING:
     from harness.link.base import Capability
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
 
 LIVE = (Backend.TUN, Backend.NETEM)
 """Links between namespaces, best first: tun decides packet by packet from the seed, netem is the kernel's."""
-_HEADERS_BYTES = 20 + 8 + 40
-"""Of IPv4, UDP and a packet of punktfunk/1 (section 4.2)."""
-_SEAL_BYTES = 24
-"""Number and tag of a sealed packet."""
 
 
 def resolve_backend(case: Case, context: RunContext) -> Backend:
@@ -202,12 +199,12 @@ def _check_fits(stream: Stream) -> None:
     """Refuse shards of which a socket would refuse each packet: a stream of which nothing comes shows no loss."""
     from harness.network.topology import MTU_BYTES  # pyroute2 is behind it, which every live run loads
 
-    beside = _HEADERS_BYTES + (_SEAL_BYTES if stream.encryption else 0)
-    if stream.shard.bytes + beside > MTU_BYTES:
+    shard = stream.shard.bytes
+    packet = ip_packet_bytes(shard, sealed=stream.encryption, ip_version=4)
+    if packet > MTU_BYTES:
         raise CapabilityError(
-            f"shards of {stream.shard.bytes} B make packets of {stream.shard.bytes + beside} bytes, "
-            f"and a real link carries {MTU_BYTES}",
-            f"ask for {MTU_BYTES - beside} B or less, or use --backend sim",
+            f"shards of {shard} B make packets of {packet} bytes, and a real link carries {MTU_BYTES}",
+            f"ask for {MTU_BYTES - (packet - shard)} B or less, or use --backend sim",
         )
 
 

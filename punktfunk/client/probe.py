@@ -49,8 +49,6 @@ _QUIET_PACKETS = 12
 _SETTLE_LIMIT_S = 2.5
 _MODE = Mode(640, 360, 10)
 """The least that makes a host stream at all: its own video is not what is measured."""
-_SEAL_BYTES, _HEADER_BYTES = 24, 40
-_IP_UDP_BYTES = {4: 28, 6: 48}
 _WINDOW_FRAMES = 128
 """Units that are waited for: at least 64 ms of filler. Larger, and a burst would end before it has records."""
 _NOTHING = {
@@ -121,8 +119,9 @@ class PathProbe:
         welcome = connection.welcome
         assert welcome is not None
         ip_version = 6 if ":" in self.address[0] else 4
-        sealed = _SEAL_BYTES if welcome.encrypt else 0
-        packet_bytes = welcome.shard_bytes + _HEADER_BYTES + sealed + _IP_UDP_BYTES[ip_version]
+        packet_bytes = control.ip_packet_bytes(
+            welcome.shard_bytes, sealed=welcome.encrypt, ip_version=ip_version
+        )
         self._shape = PathShape(packet_bytes, welcome.shard_bytes, self._shape.fps)
         await self._until_stream_flows(stream)
         first = await self._burst(connection, stream, FIRST_KBPS, RAMP_MS)

@@ -57,6 +57,9 @@ CURSOR_MODES_BURST, CURSOR_MODE_INTERVAL_NS = 8, 250 * MS
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 MAX_SHARD_BYTES = 9152
 """What receivers since v0.25.0 take (section 2.6), and this one; those before take 1984."""
+_HEADER_BYTES, _SEAL_BYTES = 40, 24
+"""Before the shard of a packet (section 4.2), and number and tag around it where it is sealed."""
+_IP_UDP_BYTES = {4: 28, 6: 48}
 MIN_BITRATE_KBPS = 500
 MAX_BITRATE_KBPS = 8_000_000
 DEFAULT_BITRATE_KBPS = 20_000
@@ -285,6 +288,11 @@ def fec_percent_within(percent: int, data_shards: int, welcome_percent: int, max
     block = min(data_shards, max_block_shards)
     fits = block + recovery_shards(block, percent) <= ceiling
     return percent if fits else min(percent, welcome_percent)
+
+
+def ip_packet_bytes(shard_bytes: int, *, sealed: bool, ip_version: int) -> int:
+    """Return the bytes of the IP packet (version 4 or 6) that carries a shard of the data plane."""
+    return shard_bytes + _HEADER_BYTES + (_SEAL_BYTES if sealed else 0) + _IP_UDP_BYTES[ip_version]
 
 
 def check_welcome(welcome: Welcome) -> None:

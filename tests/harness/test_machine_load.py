@@ -108,7 +108,10 @@ def test_a_child_that_spins_is_our_own_and_one_of_somebody_else_is_not() -> None
     try:
         reader = machine.Reader()
         first = reader.read()
-        used = lambda: sum(map(int, Path(f"/proc/{spinning}/stat").read_text().split()[13:15]))  # noqa: E731
+
+        def used() -> int:
+            return sum(map(int, Path(f"/proc/{spinning}/stat").read_text().split()[13:15]))
+
         begun = used()
         eventually(lambda: (used() - begun) * TICK_S > 1.0, "the stranger's CPU time")
         load = load_between([first, reader.read()], reader.cpus)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -48,5 +47,4 @@ def tool() -> Tool:
             # The C programs of the tests, too, but not the compiler that makes them.
             "--trace-children=yes", "--trace-children-skip=*/cc,*/rustc",
         ),
-        env={"PROPTEST_CASES": os.environ.get("PROPTEST_CASES", "8")},
     )  # fmt: skip

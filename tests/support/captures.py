@@ -10,6 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from harness import cli
+from harness.dissect.keys import Keys
+from harness.dissect.reading import Reading, Survey
 from harness.network.pcapng import LINKTYPE_RAW, Writer
 from punktfunk.core import _core
 
@@ -94,3 +99,18 @@ class Stream:
 def gamestream(key: bytes | None, sizes: list[int], contents: Sequence[bytes] = ()) -> Stream:
     """Return a stream of GameStream, encrypted where there is a key."""
     return Stream(_core.GameStreamConfig(packet_size=1024, key=key), sizes, first_frame=1, contents=contents)
+
+
+def survey(path: Path, *keys: bytes) -> Survey:
+    """Return what is in a capture, read with the keys of its streams."""
+    given = Keys()
+    for key in keys:
+        given.name(key.hex())
+    return Reading(path, given).read()
+
+
+def dissect(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
+    """Run ``punktfunk-lab dissect`` and return its exit code and all that it says."""
+    code = cli.main(["dissect", *map(str, words)])
+    said = capsys.readouterr()
+    return code, said.out + said.err

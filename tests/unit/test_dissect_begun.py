@@ -120,7 +120,10 @@ def test_a_handshake_is_forgotten_with_its_last_secret_and_new_when_it_is_said_a
 ) -> None:
     monkeypatch.setattr(key_logs, "MAX_SECRETS", 4)
     keys = log(range(1, 3))
-    named = lambda: [random[-1] for random in keys.handshakes(9)]  # noqa: E731
+
+    def named() -> list[int]:
+        return [random[-1] for random in keys.handshakes(9)]
+
     assert named() == [2, 1]
     said = [f"{label} {n:064x} {n:064x}".encode() for n in (1, 3) for label in key_logs.TRAFFIC]
     keys.take(said[:1])
