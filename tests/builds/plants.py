@@ -43,9 +43,7 @@ def _sealed_again(condition: str) -> str:
             let mut again = [0; 2048];
             let again = &mut again[..text.len().min(2048)];
             again.copy_from_slice(&text[..again.len()]);
-            let nonce = self.key.nonce(*prefix);
-            let spare = self.key.aead.seal_in_place_separate_tag(nonce, Aad::from(*prefix), again);
-            std::hint::black_box(spare.is_ok());
+            std::hint::black_box(self.key.aead.seal(self.key.nonce(*prefix), &*prefix, again));
         }}
 {tag}"""
 
@@ -60,8 +58,8 @@ FIVE_PERCENT: Final = Plant(
 EXTRA_COPY: Final = Plant(
     "Copy a block for each of its packets",
     "punktfunk/core/src/packetize/punktfunk1.rs",
-    "        let from = shards.next().unwrap_or_default();\n",
-    "        let from = shards.next().unwrap_or_default();\n        std::hint::black_box(data.to_vec());\n",
+    "                if !copied {\n",
+    "                std::hint::black_box(data.to_vec());\n                if !copied {\n",
     frozenset({"core_cpu"}),
 )
 FEWER_SHARDS: Final = Plant(
