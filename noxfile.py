@@ -164,7 +164,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def rust(session: nox.Session) -> None:
-    """Check and test the core alone: cargo fmt, clippy -D warnings, cargo test (examples in documentation too)."""
+    """Check and test the core alone: cargo fmt, clippy -D warnings, cargo test (examples in documentation too).
+
+    Last, what `nox -s ab` plants into the core has to compile still.
+    """
     _need_cargo(session)
     manifest = ("--manifest-path", str(CORE / "Cargo.toml"))
     env = CORE_TESTS
@@ -188,6 +191,7 @@ def rust(session: nox.Session) -> None:
         external=True,
         env=env,
     )
+    session.run("python", "-m", "tests.builds.plants")
 
 
 @nox.session
