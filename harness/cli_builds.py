@@ -90,6 +90,9 @@ def bisect(
     scenario: Scenario,
     *,
     metric: Annotated[str, typer.Option(metavar="M", help="The figure, as 'ab' and reports name it.")],
+    expression: Annotated[
+        str, typer.Option("-k", metavar="EXPR", help="Choose of the cases whose name matches, as 'run' does.")
+    ] = "",
     case: Annotated[
         str,
         typer.Option(
@@ -112,6 +115,7 @@ def bisect(
         bad=bad,
         scenario=scenario,
         metric=metric,
+        expression=expression,
         case=case,
         pairs=pairs,
         seed=seed,

@@ -52,6 +52,7 @@ class Request:
     bad: str
     scenario: Path
     metric: str
+    expression: str = ""
     case: str = ""
     pairs: int = 20
     seed: int | None = None
@@ -84,7 +85,7 @@ def run(request: Request) -> int:
     """
     ab.require_figures([request.metric])
     ids = (request.case,) if request.case else ()
-    runs = ab.runs_of(request.scenario, request.seed, request.backend, "", ids)
+    runs = ab.runs_of(request.scenario, request.seed, request.backend, request.expression, ids)
     search = _Search(
         request=request,
         runs=runs,

@@ -45,7 +45,8 @@ def select(cases: Sequence[Case], expression: str = "", ids: Sequence[str] = ())
             if name not in by_id:
                 near = list(_ids(cases)) if len(cases) <= _SPELLED_UP_TO else []
                 raise UsageError(
-                    f"there is no case '{name}'", did_you_mean(name, near, otherwise="--list shows the cases")
+                    f"there is no case '{name}'",
+                    did_you_mean(name, near, otherwise="'run --list' shows the cases"),
                 )
         return _at(cases, [by_id[name] for name in ids])
     if not expression.strip():
@@ -54,7 +55,9 @@ def select(cases: Sequence[Case], expression: str = "", ids: Sequence[str] = ())
         predicate = compile_expression(expression)
         numbers = array("Q", (number for number, name in enumerate(_ids(cases)) if predicate(name)))
     if not numbers:
-        raise UsageError(f"-k {expression!r} selects none of {len(cases)} cases", "--list shows their names")
+        raise UsageError(
+            f"-k {expression!r} selects none of {len(cases)} cases", "'run --list' shows their names"
+        )
     return _at(cases, numbers)
 
 

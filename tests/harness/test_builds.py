@@ -215,6 +215,8 @@ def test_a_search_between_commits_that_do_not_differ_ends_with_the_figure(lab: L
     assert "'no-such' is no revision" in shown()
     assert lab("bisect", lab.base, commits[-1], str(lab.scenario), "--metric", "recovry") == 2
     assert "did you mean 'recovery'?" in shown()
+    assert lab("bisect", lab.base, commits[-1], str(lab.scenario), "--metric", "recovery", "-k", "none") == 2
+    assert "-k 'none' selects none of 1 cases" in shown()
 
 
 def test_a_build_that_cannot_take_part_says_why(lab: Lab, shown: Shown) -> None:
