@@ -133,7 +133,7 @@ def schema(
     """Print the JSON schema of scenario files."""
     from harness.docs import metric_page, scenario_page
     from harness.docs.schema import schema_text
-    from harness.run.store import write_atomically
+    from harness.run.whole_files import write_atomically
 
     text = metric_page.page() if metrics else scenario_page.page() if page else schema_text()
     if out is None:

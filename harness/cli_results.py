@@ -124,7 +124,7 @@ def wires(
     """Print the points that a run streamed over several wires, side by side, as Markdown; draw them with --figures."""
     from harness.report import drawing, wire_charts
     from harness.report import wires as comparing
-    from harness.run.store import write_atomically
+    from harness.run.whole_files import write_atomically
 
     result, _ = _load_cases(run, out, "look at the points that matter in a run of their own")
     found = comparing.comparisons(result)
@@ -210,7 +210,7 @@ def history(
     from harness import load
     from harness.analysis import history as following
     from harness.report import history as drawing
-    from harness.run.store import write_atomically
+    from harness.run.whole_files import write_atomically
 
     default = DATA_SET if DATA_SET.is_dir() else out
     results = load(*(where or [str(default)]), out=out)

@@ -24,7 +24,8 @@ from harness.builds.repository import Repository
 from harness.builds.worker import Worker
 from harness.run import INTERRUPTED_EXIT, progress
 from harness.run.environment import describe
-from harness.run.store import make_folder, new_folder, write_atomically
+from harness.run.store import make_folder, new_folder
+from harness.run.whole_files import write_atomically
 from harness.scenario.link import Backend
 from punktfunk.errors import BuildError, PunktfunkError, UsageError
 from punktfunk.terminal import say

@@ -17,7 +17,8 @@ from harness.builds.outcomes import Outcome
 from harness.builds.pairing import MAX_PAIRS, PairedRun, Runs
 from harness.report import builds as page_of_builds
 from harness.run.environment import describe
-from harness.run.store import new_folder, write_atomically
+from harness.run.store import new_folder
+from harness.run.whole_files import write_atomically
 from punktfunk.errors import ResultsError, UsageError
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from harness.analysis.results import CaseResult, Check, Metric, Quietness, RunResult, Status
+from harness.machine.words import thieves
 from punktfunk.printable import printable_lines
 
 MARK: Final[Mapping[Status, str]] = {
@@ -83,20 +84,6 @@ def disbelief(case: CaseResult) -> str:
     words = f"not worth believing: {'; '.join(case.machine.reasons)}"
     who = thieves(case.machine, rivals=True)
     return clean(f"{words}; most by {who}" if who else words)
-
-
-def thieves(machine: Quietness, most: int = 3, *, rivals: bool = False) -> str:
-    """Return who took most CPU time outside of our own tree: ``cc1plus (4 processes) 12.1 s, backup (pid 7) 2.0 s``.
-
-    With ``rivals`` those at idle priority are left out: they took nothing that we wanted.
-    """
-    named = []
-    for thief in [thief for thief in machine.thieves if not (rivals and thief.yields)][:most]:
-        count = len(thief.pids)
-        where = f"pid {thief.pids[0]}" if count == 1 else f"{count} processes" if count else "ended"
-        where = f" ({where}, idle priority)" if thief.yields else f" ({where})"
-        named.append(f"{thief.name}{where} {thief.cpu_s:.1f} s")
-    return clean(", ".join(named))
 
 
 def machine_word(case: CaseResult) -> str:

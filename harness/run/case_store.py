@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from harness.analysis.case_files import PARTS, WHOLE, part_files, read_part, schema_of
 from harness.analysis.case_table import SCHEMA_VERSION
-from harness.run.store import FINAL, RunFolder, cannot, read_json, write_atomically
+from harness.run.store import FINAL, RunFolder, read_json
+from harness.run.whole_files import cannot, write_atomically
 from punktfunk.errors import ResultsError
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from harness.analysis.results import CaseResult
 from harness.run.case import run_case
 from harness.run.context import RunContext
 from harness.run.groups import Feed, Group
-from harness.run.store import RunFolder, write_bytes
+from harness.run.store import RunFolder
+from harness.run.whole_files import write_bytes
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from punktfunk.errors import ResultsError

@@ -14,8 +14,6 @@ Every file appears whole or not at all: it is written beside its place and renam
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import fcntl
 import hashlib
 import json
@@ -31,6 +29,7 @@ from typing import Any, Literal, Self
 from pydantic import TypeAdapter, ValidationError
 
 from harness.analysis.results import MAX_RESULT_BYTES, CaseResult, RunResult, Status, case_from_json
+from harness.run.whole_files import cannot, write_atomically
 from harness.scenario.expand import Case
 from harness.scenario.link import Backend
 from punktfunk.errors import LaterVersionError, ResultsError
@@ -181,45 +180,9 @@ def spec_digest(case: Case) -> str:
     return hashlib.sha256(spec_text(case).encode()).hexdigest()[:16]
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all, and durably; raise ResultsError that says what to do."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write bytes likewise."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        # On a read-only or vanished folder there is nothing to take away.
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise cannot("write", path, error) from error
-
-
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run; raise ResultsError when it is not one."""
     try:
         return json.loads(read_regular(path, MAX_RESULT_BYTES))
     except (OSError, ValueError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
-
-
-_HINTS = {
-    errno.ENOSPC: "the disk is full: free some space, then go on with --resume",
-    errno.EDQUOT: "the quota is used up: free some space, then go on with --resume",
-    errno.EROFS: "the file system is read-only: choose another folder with --out",
-    errno.EACCES: "the folder may not be written: choose another with --out",
-    errno.EPERM: "the folder may not be written: choose another with --out",
-    errno.ENOTDIR: "a file stands where the folder should be: choose another with --out",
-}
-
-
-def cannot(what: str, path: Path, error: OSError) -> ResultsError:
-    hint = _HINTS.get(error.errno or 0, "what was finished before is kept")
-    return ResultsError(f"cannot {what} {path}: {error.strerror or error}", hint)
