@@ -1,51 +1,22 @@
-"""The table of ``nox -s bench``: every target has a row, verdicts follow figures, and files are held to bounds."""
+"""The table of ``nox -s bench``: every target has a row, verdicts follow figures, and a kept table has bounds."""
 
 from __future__ import annotations
 
 import json
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from harness.analysis.results import Quietness
 from punktfunk.errors import LaterVersionError, ResultsError
 from tests.bench.table import __main__ as program
-from tests.bench.table import programs, reference, result, text
-from tests.bench.table.figures import MAX_BYTES, BenchError, Figures, Output, inverse, read, spread
-from tests.bench.table.targets import CORE, Target, targets
+from tests.bench.table import result, text
+from tests.bench.table.figures import MAX_BYTES, Figures
+from tests.bench.table.targets import CORE, targets
 from tests.bench.table.verdict import Row, Verdict, judge
-
-QUIET = Quietness(quiet=True, seconds=9, cpus=2, others=0.01, others_worst=0.02, own=0.5, run_delay=0.01)
-BUSY = QUIET.model_copy(
-    update={"quiet": False, "others": 0.6, "reasons": ["other processes took 60% of 2 CPUs"]}
-)
-
-
-def target(judged: str = "ratio", wanted: float = 2.5, unit: str = "GB/s") -> Target:
-    return Target(
-        row="gf16/encode/50+10",
-        title="a title",
-        bench="rivals",
-        rival="R",
-        judged=judged,
-        unit=unit,
-        target=wanted,
-    )
-
-
-def figures(ratio: float = 2.5, **more: Any) -> Figures:
-    row = {
-        "work": "gf16/encode/50+10",
-        "ours": (8, 7, 9),
-        "rival": (3, 2, 4),
-        "ratio": (ratio, ratio / 2, ratio * 2),
-    }
-    return Figures.model_validate(row | more)
-
+from tests.support.bench_rows import BUSY, QUIET, figures, target
 
 # --- targets
 
@@ -75,68 +46,6 @@ def test_names_of_rows_leave_out_what_their_title_says() -> None:
     assert short["gf16/decode/50+10/1 lost"] == "50+10/1 lost"
     assert short["pipeline/gf8/64 KiB"] == "64 KiB"
     assert short["gamestream/1 MiB, whole"] == "1 MiB, whole"
-
-
-# --- figures
-
-
-def test_a_spread_is_median_smallest_and_largest_also_of_what_they_are_one_over() -> None:
-    assert spread([4.0, 1.0, 2.0]) == (2, 1, 4)
-    assert spread([4.0, 1.0]) == (2.5, 1, 4)
-    assert inverse((2, 1, 4)) == (0.5, 0.25, 1)
-
-
-def test_figures_of_a_bench_are_read_in_the_units_of_the_table(tmp_path: Path) -> None:
-    file = tmp_path / "figures.json"
-    row = {"work": "a", "ours": [1.048576, 0.5, 2], "ratio": None, "new": 1, "extra": {"lost": 3}}
-    file.write_text(
-        json.dumps({"kernel": "avx2", "rows": [row, {"work": "b", "failed": "needs root"}], "new": 2})
-    )
-    output = read(file)
-    found = output.find("a")
-    assert output.kernel == "avx2"
-    assert found is not None
-    assert found.ours is not None
-    assert found.throughput(found.ours, "MiB/s")[0] == pytest.approx(1000)
-    assert found.throughput(found.ours, "Gbit/s")[2] == pytest.approx(16)
-    assert (found.ratio, found.extra) == (None, {"lost": 3})
-    assert output.find("c") is None
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"ours": [1, 2, 3]}, "median has to lie between"),
-        ({"ours": [3, 1, 2]}, "median has to lie between"),
-        ({"ours": [1, 1]}, "rows.0.ours"),
-        ({"ours": [0, 0, 0]}, "greater than 0"),
-        ({"ratio": [-1, -2, 3]}, "greater than 0"),
-        ({"rival": [float("nan")] * 3}, "rows.0.rival"),
-        ({"ratio": [float("inf")] * 3}, "rows.0.ratio"),
-        ({"unit": "furlongs"}, "is in furlongs"),
-        ({"work": "x" * 201}, "rows.0.work"),
-        ({"extra": {str(n): n for n in range(21)}}, "rows.0.extra"),
-    ],
-)
-def test_figures_that_are_none_are_refused_by_name(tmp_path: Path, row: dict[str, Any], said: str) -> None:
-    file = tmp_path / "figures.json"
-    file.write_text(json.dumps({"kernel": "k", "rows": [{"work": "a", **row}]}))
-    with pytest.raises(BenchError, match=said):
-        read(file)
-
-
-def test_a_bench_that_kept_nothing_or_too_much_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="kept no figures"):
-        read(tmp_path / "none.json")
-    whole = json.dumps({"rows": []})
-    (tmp_path / "most.json").write_text(whole.ljust(MAX_BYTES))
-    assert read(tmp_path / "most.json").rows == []
-    (tmp_path / "more.json").write_text(whole.ljust(MAX_BYTES + 1))
-    with pytest.raises(BenchError, match="more than 4 MiB"):
-        read(tmp_path / "more.json")
-    (tmp_path / "rows.json").write_text(json.dumps({"rows": [{"work": "a"}] * 1001}))
-    with pytest.raises(BenchError, match="rows"):
-        read(tmp_path / "rows.json")
 
 
 # --- verdicts
@@ -193,144 +102,6 @@ def test_a_kernel_that_somebody_named_is_measured_and_not_judged() -> None:
     row = judge(target(), figures(), QUIET, named_kernel="avx2")
     assert (row.verdict, row.reason) == (Verdict.NOT_JUDGED, "PUNKTFUNK_FEC_KERNEL=avx2 is set")
     assert row.value == (2.5, 1.25, 5)
-
-
-# --- programs
-
-
-def test_the_build_is_the_wheels_whatever_stands_in_the_environment() -> None:
-    kept = {"PATH": "/bin", "CARGO_TARGET_DIR": "t", "PUNKTFUNK_ISAL": "l"}
-    changes = {
-        "RUSTFLAGS": "-C target-cpu=native",
-        "CARGO_ENCODED_RUSTFLAGS": "",
-        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS": "",
-        "CARGO_PROFILE_RELEASE_LTO": "fat",
-        "CARGO_PROFILE_BENCH_DEBUG": "2",
-    }
-    assert programs.default_build(kept | changes) == kept
-
-
-def test_programs_are_those_that_cargo_names() -> None:
-    def artifact(name: str, executable: str | None) -> str:
-        return json.dumps({"reason": "compiler-artifact", "target": {"name": name}, "executable": executable})
-
-    said = "\n".join(
-        [
-            "Compiling",
-            artifact("libc", None),
-            artifact("a", "/t/a-1"),
-            json.dumps({"reason": "build-finished"}),
-        ]
-    ).encode()
-    assert programs.programs(said, ["a"]) == {"a": Path("/t/a-1")}
-    with pytest.raises(BenchError, match="no program of the bench b"):
-        programs.programs(said, ["a", "b"])
-
-
-def test_a_program_that_fails_is_told_by_its_last_words(tmp_path: Path) -> None:
-    failing = [sys.executable, "-S", "-c", "import sys; sys.exit('x' * 9000 + '\\nbytes \\x1b[31mdiffer')"]
-    with pytest.raises(BenchError) as error:
-        programs.run(failing, {}, tmp_path)
-    assert str(error.value) == "ended with status 1: bytes \\x1b[31mdiffer"
-
-
-def test_a_bench_runs_again_until_the_machine_was_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    def watched(tries: int, *found: Quietness) -> tuple[int, Quietness, int]:
-        left, done, told = list(found), [], []
-        monkeypatch.setattr(programs, "Watch", lambda: FakeWatch(left.pop(0)))
-        value, machine = programs.watched(lambda: done.append(0) or len(done), tries, busy=told.append)
-        return value, machine, len(told)
-
-    assert watched(2, QUIET) == (1, QUIET, 0)
-    assert watched(3, BUSY, BUSY, QUIET) == (3, QUIET, 2)
-    assert watched(2, BUSY, BUSY) == (2, BUSY, 1)
-
-
-class FakeWatch:
-    """A watch that finds what it is told to: the suite's own machine is busy."""
-
-    def __init__(self, found: Quietness) -> None:
-        self.found = found
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-# --- the reference
-
-
-def keep(folder: Path, row: str, size: int, times: list[float], iterations: list[float]) -> None:
-    """Write samples as criterion keeps them."""
-    made = folder / "pipeline" / row.replace("/", "_") / "new"
-    made.mkdir(parents=True)
-    (made / "benchmark.json").write_text(json.dumps({"full_id": row, "throughput": {"Bytes": size}}))
-    (made / "sample.json").write_text(json.dumps({"times": times, "iters": iterations}))
-
-
-def test_throughputs_of_the_reference_are_medians_of_its_samples(tmp_path: Path) -> None:
-    keep(tmp_path, "pipeline/gf16/65536", 65536, [1000, 4000, 9000], [1, 2, 3])
-    keep(tmp_path, "pipeline/gf8/1048576", 1 << 20, [1e6], [1])
-    old = tmp_path / "pipeline" / "pipeline_gf8_1048576" / "base"
-    old.mkdir()
-    (old / "benchmark.json").write_text("{}")
-    assert reference.throughputs(tmp_path) == pytest.approx(
-        {"pipeline/gf16/65536": 65536 / 2e-6, "pipeline/gf8/1048576": (1 << 20) / 1e-3}
-    )
-
-
-@pytest.mark.parametrize(
-    ("times", "iterations"), [([1.0], [1.0, 2.0]), ([1.0], [0]), ([], []), (["1"], [1]), ([0.0], [1])]
-)
-def test_samples_that_are_none_are_refused(tmp_path: Path, times: list[Any], iterations: list[Any]) -> None:
-    keep(tmp_path, "pipeline/gf16/65536", 65536, times, iterations)
-    with pytest.raises(BenchError, match="samples are not as expected"):
-        reference.throughputs(tmp_path)
-
-
-def test_a_reference_without_samples_or_with_any_number_of_them_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(BenchError, match="kept no samples"):
-        reference.throughputs(tmp_path)
-    keep(tmp_path, "a", 1, [1.0], [1])
-    (tmp_path / "pipeline" / "a" / "new" / "sample.json").write_text(" " * (reference.MAX_SAMPLES + 1))
-    with pytest.raises(BenchError, match="too long"):
-        reference.throughputs(tmp_path)
-    monkeypatch.setattr(reference, "MAX_ROWS", 0)
-    with pytest.raises(BenchError, match="more than 0 rows"):
-        reference.throughputs(tmp_path)
-
-
-def test_a_folder_that_is_no_checkout_of_the_reference_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="wants a checkout of the Rust reference"):
-        reference.Reference(tmp_path, {})
-
-
-@pytest.mark.parametrize(
-    ("row", "size"), [("p/a/20 kB", 20_000), ("p/a/64 KiB", 65_536), ("p/a/4 MiB", 4_194_304)]
-)
-def test_sizes_of_frames_are_read_from_the_names_of_rows(row: str, size: int) -> None:
-    assert reference.frame_bytes(row) == size
-
-
-def test_each_turn_beside_the_reference_gives_one_ratio() -> None:
-    row = "pipeline/gf16/64 KiB"
-    ours = [
-        Output(rows=[Figures(work=row, ours=(median, 0.001, 99), rival=(1, 1, 1), ratio=(1, 1, 1))])
-        for median in (2.0, 3.0, 1.0)
-    ]
-    theirs = [{"pipeline/gf16/65536": throughput} for throughput in (1e9, 2e9, 4e9)]
-    found = reference.beside(row, ours, theirs)
-    assert found.ours == (2, 1, 3)
-    assert found.rival == (2, 1, 4)
-    assert found.ratio == (1.5, 0.25, 2)
-    assert reference.beside("pipeline/gf16/20 kB", ours, theirs).failed == "the bench session has no such row"
-    assert (
-        reference.beside(row, ours, [{}, {}, {}]).failed == "the reference's bench has no pipeline/gf16/65536"
-    )
 
 
 # --- the file and the text
@@ -436,84 +207,3 @@ def test_features_are_those_of_the_first_processor() -> None:
     ]
     assert result.features("Features : fp asimd pmull\n") == ["asimd", "pmull"]
     assert result.features("") == []
-
-
-# --- the whole program, with benches that are scripts
-
-
-@pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Any]:
-    """Return what runs the program: benches are a script that keeps ``rows``, the reference one that keeps samples."""
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    ours.write_text(
-        '#!/bin/sh\n[ -e "$0.broken" ] && { echo "bytes differ" >&2; exit 101; }\ncp "$0.json" "$3"\n'
-    )
-    theirs.write_text('#!/bin/sh\ncp -r "$0.samples/." "$CRITERION_HOME"\n')
-    for script in (ours, theirs):
-        script.chmod(0o755)
-    checkout = tmp_path / "checkout"
-    (checkout / "crates/punktfunk-core/benches").mkdir(parents=True)
-    (checkout / "crates/punktfunk-core/benches/pipeline.rs").touch()
-    keep(tmp_path / "theirs.samples", "pipeline/gf16/65536", 65536, [65536.0], [1])  # 1 GB/s
-    monkeypatch.setattr(programs, "Watch", lambda: FakeWatch(QUIET))
-    monkeypatch.setattr(
-        programs,
-        "build",
-        lambda manifest, benches, *_: dict.fromkeys(
-            benches, theirs if checkout in manifest.parents else ours
-        ),
-    )
-    monkeypatch.delenv("PUNKTFUNK_FEC_KERNEL", raising=False)
-
-    def run(*arguments: str, rows: list[dict[str, Any]]) -> tuple[int, str]:
-        (tmp_path / "ours.json").write_text(json.dumps({"kernel": "avx2", "rows": rows}))
-        monkeypatch.setattr(sys, "argv", ["table", *arguments])
-        status = program.main()
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-
-    return run
-
-
-def test_a_table_is_measured_kept_and_compared(run: Callable[..., Any], tmp_path: Path) -> None:
-    rows = [figures(2.0).model_dump(mode="json")]
-    status, said = run("--only", "gf16/encode", "--json", str(tmp_path / "old.json"), rows=rows)
-    assert status == 0
-    assert "1 reached, 4 not judged" in said
-    assert "not judged: rivals has no such row" in said
-    rows[0]["ratio"] = [1.9, 0.95, 3]
-    status, said = run("--only", "gf16/encode", "--compare", str(tmp_path / "old.json"), rows=rows)
-    assert (status, "1 missed, 4 not judged" in said, "2.00 (level)" in said) == (0, True, True)
-
-
-def test_rows_beside_the_reference_are_judged_with_one_alone(run: Callable[..., Any], tmp_path: Path) -> None:
-    row = {"work": "pipeline/gf16/64 KiB", "ours": [3.5, 3, 4], "rival": [4, 4, 4], "ratio": [0.8, 0.7, 0.9]}
-    status, said = run("--only", "session", rows=[row])
-    assert (status, said.count("not judged: no reference")) == (0, 1)
-    assert "1 reached, 11 not judged" in said  # its time over its parts, 1.25
-    status, said = run("--only", "session", "--reference", str(tmp_path / "checkout"), rows=[row])
-    assert status == 0
-    assert "3.500 (3.500 … 3.500)  ≥ 3.5" in said
-    assert "2 reached, 10 not judged" in said
-
-
-def test_a_bench_that_fails_is_told_in_its_rows_and_by_the_status(
-    run: Callable[..., Any], tmp_path: Path
-) -> None:
-    (tmp_path / "ours.broken").touch()
-    status, said = run("--only", "gf16/encode", rows=[])
-    assert (status, said.count("not judged: rivals ended with status 101: bytes differ")) == (1, 5)
-
-
-def test_wrong_arguments_end_before_anything_is_measured(
-    run: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for wrong in (["--only", "gf32"], ["--tries", "0"], ["--json", str(tmp_path / "no" / "table.json")]):
-        with pytest.raises(SystemExit) as ended:
-            run(*wrong, rows=[])
-        assert ended.value.code == 2
-        assert "bench: measuring" not in capsys.readouterr().err
-    status, said = run("--compare", str(tmp_path / "no.json"), rows=[])
-    assert (status, "cannot be read" in said, "measuring" in said) == (1, True, False)

@@ -10,20 +10,20 @@ import argparse
 import datetime
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from harness.analysis.results import Quietness
 from harness.run import environment as machine_and_software
 from punktfunk.errors import ResultsError
-from tests.bench.table import programs, reference, result, text
+from tests.bench.table import built, programs, reference, result, text
 from tests.bench.table.figures import BenchError, Figures, Output
 from tests.bench.table.targets import CORE, ROOT, Target, targets
 from tests.bench.table.verdict import Row, judge
 
 IN_PYTHON = {"dataplane": ROOT / "tests" / "bench" / "dataplane.py"}
 NO_REFERENCE = "no reference"
+NO_MODULE = "punktfunk/core has not the module that was built: cp {module} punktfunk/core/"
 NO_ROOT = "needs root, for namespaces"
 NO_ISAL = "no ISA-L: `nox -s bench` installs the wheel that has it"
 
@@ -38,6 +38,16 @@ def arguments() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="a checkout of the Rust reference; its bench is built there",
+    )
+    elsewhere = parser.add_mutually_exclusive_group()
+    elsewhere.add_argument(
+        "--build-only", type=Path, metavar="DIR", help="measure nothing: put the programs there, for --built"
+    )
+    elsewhere.add_argument(
+        "--built",
+        type=Path,
+        metavar="DIR",
+        help="run programs that were built elsewhere, the reference's too: for a machine without a compiler",
     )
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="rows whose name holds this, say gf8 or encode"
@@ -70,7 +80,12 @@ class Run:
         self._environment = programs.default_build(os.environ)
         self._programs: dict[str, Path] = {}
         self._unbuilt = ""
-        """Why there are no programs."""
+        """Why a program is not there."""
+        self._folder: Path | None = options.built and options.built.absolute()
+        """Of programs that were built elsewhere."""
+        self._built = built.load(self._folder) if self._folder else None
+        if self._folder:
+            self._environment |= built.isal(self._folder)
         self._spans: dict[str, result.Span] = {}
         self.failed = False
         """Whether a bench could not be measured that should have been."""
@@ -90,7 +105,8 @@ class Run:
             made=datetime.datetime.now(datetime.UTC),
             environment=machine_and_software.describe(),
             features=result.features(Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")),
-            reference=str(self._options.reference or ""),
+            built=self._built,
+            reference=str(self._options.reference or self._built_reference() or ""),
             spans=self._spans,
             rows=[rows[target.key] for target in wanted],
         )
@@ -98,7 +114,13 @@ class Run:
     def _build(self, benches: list[str]) -> None:
         if not benches:
             return
-        _say("building the benches")
+        if self._folder:
+            self._programs = built.found(self._folder, benches)
+            self._unbuilt = (
+                f"{self._folder} has no such program: fill it with --build-only by the same --only"
+            )
+            return
+        _say(f"building {', '.join(benches)}: some minutes where they changed")
         try:
             self._programs = programs.build(CORE / "Cargo.toml", benches, self._environment)
         except BenchError as error:
@@ -109,19 +131,32 @@ class Run:
             return [sys.executable, str(IN_PYTHON[bench])]
         return [str(self._programs[bench]), "--bench"]
 
-    def _measured(self, bench: str) -> Output | str:
-        """Return what a bench kept, or why it kept nothing."""
+    def _absent(self, bench: str) -> str:
+        """Return why a bench cannot run here, "" where it can."""
         if bench == "isal" and not self._environment.get("PUNKTFUNK_ISAL"):
             return NO_ISAL
         if bench == "dataplane" and os.geteuid():
             return NO_ROOT
-        if self._unbuilt and bench not in IN_PYTHON:
+        if bench in IN_PYTHON:
+            if self._folder and not built.has_module(self._folder):
+                return NO_MODULE.format(module=self._folder / built.MODULE)
+        elif bench not in self._programs:
+            self.failed = True
             return self._unbuilt
+        return ""
+
+    def _measured(self, bench: str) -> Output | str:
+        """Return what a bench kept, or why it kept nothing."""
+        if absent := self._absent(bench):
+            return absent
         _say(f"measuring {bench}")
-        folder = ROOT if bench in IN_PYTHON else CORE
+        folder, environment = CORE, self._environment
+        if bench in IN_PYTHON:
+            folder = ROOT
+            environment = {**environment, "PYTHONPATH": _first(ROOT, environment.get("PYTHONPATH", ""))}
         try:
             output, machine = programs.watched(
-                lambda: programs.measure(self._command(bench), self._environment, folder),
+                lambda: programs.measure(self._command(bench), environment, folder),
                 self._options.tries,
                 busy=lambda machine: _again(bench, machine),
             )
@@ -145,14 +180,16 @@ class Run:
         """Return rows beside the reference, measured in turns with it; without one our figure stands alone."""
         folder = self._options.reference
         bench = wanted[0].bench if wanted else ""
-        if folder is None or isinstance(outputs.get(bench, ""), str):
+        program = self._built_reference()
+        if (folder is None and program is None) or isinstance(outputs.get(bench, ""), str):
             return [_alone(target, outputs[target.bench], NO_REFERENCE) for target in wanted]
         try:
-            _say(f"building the reference in {folder}")
-            built = reference.Reference(folder, self._environment)
+            if program is None:
+                _say(f"building the reference in {folder}")
+                program = reference.build(folder, self._environment)
             _say(f"measuring {bench} and the reference in {self._options.turns} turns")
             (ours, theirs), machine = programs.watched(
-                lambda: self._turns(bench, built),
+                lambda: self._turns(bench, program),
                 self._options.tries,
                 busy=lambda machine: _again(bench, machine),
             )
@@ -164,12 +201,15 @@ class Run:
         named = os.environ.get("PUNKTFUNK_FEC_KERNEL", "")
         return [judge(target, found[target.key], machine, named_kernel=named) for target in wanted]
 
-    def _turns(self, bench: str, built: reference.Reference) -> tuple[list[Output], list[dict[str, float]]]:
+    def _built_reference(self) -> Path | None:
+        return self._folder and built.reference_of(self._folder)
+
+    def _turns(self, bench: str, program: Path) -> tuple[list[Output], list[dict[str, float]]]:
         ours, theirs = [], []
-        for _ in range(self._options.turns):
+        for turn in range(1, self._options.turns + 1):
+            _say(f"turn {turn} of {self._options.turns}")
             ours.append(programs.measure(self._command(bench), self._environment, CORE))
-            with tempfile.TemporaryDirectory(prefix="punktfunk-criterion-") as kept:
-                theirs.append(built.measure(Path(kept)))
+            theirs.append(reference.measure(program, self._environment))
         return ours, theirs
 
 
@@ -180,6 +220,11 @@ def _alone(target: Target, output: Output | str, reason: str) -> Row:
     figures = output.find(target.row)
     alone = figures and Figures(work=target.row, unit=figures.unit, ours=figures.ours, failed=figures.failed)
     return judge(target, alone, None, reason=reason if alone else "")
+
+
+def _first(folder: Path, path: str) -> str:
+    """Return a path of search with a folder in front: nothing has to be installed for this checkout to run."""
+    return os.pathsep.join(filter(None, [str(folder), path]))
 
 
 def _again(bench: str, machine: Quietness) -> None:
@@ -197,18 +242,33 @@ def main() -> int:
     wanted = [target for target in targets() if options.only in f"{target.row} {target.bench} {target.title}"]
     if not wanted:
         parser.error(f"no row holds {options.only!r}")
-    run = Run(options)
+    if options.built and options.reference:
+        parser.error(
+            "--built has the reference's program where it was filled with --reference: leave it out here"
+        )
     try:
+        if options.build_only:
+            return _build_only(options, wanted)
+        run = Run(options)
         before = result.load(options.compare) if options.compare else None
         table = run.table(wanted)
         for line in text.lines(table, before):
             print(line)
         if options.json:
             result.save(table, options.json)
-    except ResultsError as error:
-        print(f"bench: {error}", file=sys.stderr)
+    except (ResultsError, BenchError) as error:
+        _say(str(error))
         return 1
     return int(run.failed)
+
+
+def _build_only(options: argparse.Namespace, wanted: list[Target]) -> int:
+    benches = sorted({target.bench for target in wanted} - set(IN_PYTHON))
+    about = built.make(options.build_only, benches, programs.default_build(os.environ), options.reference)
+    _say(
+        f"{options.build_only} has {about.git or 'a core without a commit'}, for machines that are {about.machine}"
+    )
+    return 0
 
 
 if __name__ == "__main__":

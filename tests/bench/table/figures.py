@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
 
 from punktfunk.printable import printable
 
@@ -30,6 +30,9 @@ def _ordered(values: tuple[float, float, float]) -> tuple[float, float, float]:
 Figure = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
 Spread = Annotated[tuple[Figure, Figure, Figure], AfterValidator(_ordered)]
 """Median, smallest and largest of some rounds."""
+_Measured = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]
+MeasuredSpread = Annotated[tuple[_Measured, _Measured, _Measured], AfterValidator(_ordered)]
+"""The same of a bench: within bounds that leave it a figure in any unit, and in any ratio."""
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -50,11 +53,11 @@ class Figures(BaseModel):
 
     work: str = Field(max_length=200)
     unit: str = "GB/s"
-    ours: Spread | None = None
-    rival: Spread | None = None
-    ratio: Spread | None = None
+    ours: MeasuredSpread | None = None
+    rival: MeasuredSpread | None = None
+    ratio: MeasuredSpread | None = None
     """Of ours over the rival's, round by round."""
-    extra: dict[str, float] = Field(default_factory=dict, max_length=20)
+    extra: dict[str, FiniteFloat] = Field(default_factory=dict, max_length=20)
     failed: str = ""
     """Why there is no figure."""
 

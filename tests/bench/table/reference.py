@@ -8,44 +8,65 @@ It has frames of 64 KiB and 1 MiB. Those of 20 kB and 4 MiB are there once their
 
 from __future__ import annotations
 
-import json
+import math
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Final, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from punktfunk.printable import printable
 from tests.bench.table import programs
-from tests.bench.table.figures import BenchError, Figures, Output, spread
+from tests.bench.table.figures import BenchError, Figure, Figures, Output, spread
 
 CRATE: Final = "punktfunk-core"
 BENCH: Final = "pipeline"
 MAX_SAMPLES: Final = 4 << 20
 MAX_ROWS: Final = 200
+MOST: Final = 1e15
+"""Bytes a second that nothing reaches."""
 _SIZES: Final = {"kB": 1000, "KiB": 1 << 10, "MiB": 1 << 20}
 _OPTIONS: Final = ("--bench", "--noplot", "--warm-up-time", "0.3", "--measurement-time", "1", f"{BENCH}/")
 
 
-class Reference:
-    """A build of the reference's bench, whose rows can be measured any number of times."""
+def build(folder: Path, environment: Mapping[str, str]) -> Path:
+    """Build the bench in ``folder`` and return it; raise :class:`BenchError` where that is no checkout, or fails."""
+    source = folder / "crates" / CRATE / "benches" / f"{BENCH}.rs"
+    if not source.is_file():
+        raise BenchError(
+            f"{folder} has no crates/{CRATE}/benches/{BENCH}.rs: --reference wants a checkout of the Rust reference"
+        )
+    # Cargo's folder of ours would mix two crates of one name.
+    own = {name: value for name, value in environment.items() if name != "CARGO_TARGET_DIR"}
+    return programs.build(folder.resolve() / "Cargo.toml", [BENCH], own, "-p", CRATE)[BENCH]
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        """Build it in ``folder``; raise :class:`BenchError` where that is no checkout, or cannot be built."""
-        source = folder / "crates" / CRATE / "benches" / f"{BENCH}.rs"
-        if not source.is_file():
-            raise BenchError(
-                f"{folder} has no crates/{CRATE}/benches/{BENCH}.rs: --reference wants a checkout of the Rust reference"
-            )
-        self._folder = folder.resolve()
-        # Cargo's folder of ours would mix two crates of one name.
-        self._environment = {name: value for name, value in environment.items() if name != "CARGO_TARGET_DIR"}
-        built = programs.build(self._folder / "Cargo.toml", [BENCH], self._environment, "-p", CRATE)
-        self._program = built[BENCH]
 
-    def measure(self, kept: Path) -> dict[str, float]:
-        """Run the bench, have criterion keep its samples in ``kept``, and return bytes a second by the row's name."""
-        environment = {**self._environment, "CRITERION_HOME": str(kept)}
-        programs.run([str(self._program), *_OPTIONS], environment, self._folder)
+def measure(program: Path, environment: Mapping[str, str]) -> dict[str, float]:
+    """Run the reference's bench once and return bytes a second by the row's name."""
+    with tempfile.TemporaryDirectory(prefix="punktfunk-criterion-") as made:
+        kept = Path(made)
+        programs.run([str(program), *_OPTIONS], {**environment, "CRITERION_HOME": made}, kept)
         return throughputs(kept)
+
+
+class _Throughput(BaseModel):
+    an_iteration: Annotated[int, Field(alias="Bytes", gt=0, le=1 << 40)]
+
+
+class _Benchmark(BaseModel):
+    full_id: str = Field(max_length=200)
+    throughput: _Throughput
+
+
+class _Sample(BaseModel):
+    """Of each sample its nanoseconds, by the clock on the wall, and how many iterations they were for."""
+
+    model_config = ConfigDict(strict=True)
+
+    times: list[Figure] = Field(min_length=1)
+    iters: list[Figure] = Field(min_length=1)
 
 
 def throughputs(kept: Path) -> dict[str, float]:
@@ -54,29 +75,48 @@ def throughputs(kept: Path) -> dict[str, float]:
     for number, file in enumerate(sorted(kept.glob("**/new/benchmark.json"))):
         if number >= MAX_ROWS:
             raise BenchError(f"the reference's bench has more than {MAX_ROWS} rows")
-        try:
-            row, sample = (_document(path) for path in (file, file.with_name("sample.json")))
-            times = [time / count for time, count in zip(sample["times"], sample["iters"], strict=True)]
-            # In nanoseconds of the clock on the wall.
-            found[str(row["full_id"])] = float(row["throughput"]["Bytes"]) / spread(times)[0] * 1e9
-        except (KeyError, TypeError, ValueError, ArithmeticError, OSError) as error:
-            raise BenchError(
-                f"criterion's samples are not as expected in {file.parent.name}: {error!r}"
-            ) from error
+        row = _read(_Benchmark, file, kept)
+        samples = file.with_name("sample.json")
+        sample = _read(_Sample, samples, kept)
+        if len(sample.times) != len(sample.iters):
+            raise _unexpected(samples, kept, f"{len(sample.times)} times of {len(sample.iters)} samples")
+        time = spread([time / count for time, count in zip(sample.times, sample.iters, strict=True)])[0]
+        throughput = row.throughput.an_iteration * 1e9 / time if time else math.inf
+        if not 1 <= throughput <= MOST:
+            raise _unexpected(samples, kept, f"{throughput:.3g} bytes a second")
+        found[row.full_id] = throughput
     if not found:
         raise BenchError("the reference's bench kept no samples")
     return found
 
 
-def _document(file: Path) -> dict[str, Any]:
-    with file.open("rb") as opened:
-        text = opened.read(MAX_SAMPLES + 1)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _read(model: type[_Model], file: Path, kept: Path) -> _Model:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MAX_SAMPLES + 1)
+    except OSError as error:
+        raise _unexpected(file, kept, error.strerror or str(error)) from error
     if len(text) > MAX_SAMPLES:
-        raise ValueError("too long")
-    document = json.loads(text)
-    if not isinstance(document, dict):
-        raise TypeError("no object")
-    return document
+        raise _unexpected(file, kept, f"longer than {MAX_SAMPLES >> 20} MiB")
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise _unexpected(file, kept, f"{where + ': ' if where else ''}{first['msg']}") from error
+
+
+def _unexpected(file: Path, kept: Path, why: str) -> BenchError:
+    """Return what to say of a file of criterion's, which is gone when that is read."""
+    name = file.relative_to(kept)
+    said = (
+        f"criterion kept in {name} what is no sample ({why}): is the checkout v0.31.0, with its own Cargo.lock? "
+        f"`cargo bench -p {CRATE} --bench {BENCH}` in it leaves the same file in target/criterion"
+    )
+    return BenchError(printable(said, 500))
 
 
 def frame_bytes(row: str) -> int:

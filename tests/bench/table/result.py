@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from harness.analysis.results import Quietness
-from harness.run.store import write_atomically
+from harness.run.whole_files import write_atomically
 from punktfunk.errors import LaterVersionError, ResultsError
 from punktfunk.printable import printable
+from tests.bench.table.built import Built
 from tests.bench.table.figures import MAX_BYTES
 from tests.bench.table.verdict import Row
 
@@ -50,6 +51,8 @@ class Table(BaseModel):
     environment: dict[str, Any]
     """As of every run of the harness: processor, cores, kernels, commit."""
     features: list[str]
+    built: Built | None = None
+    """From what the programs were made, where that was elsewhere: then the environment's commit is not theirs."""
     reference: str = ""
     """The reference's folder; "" where none was named."""
     spans: dict[str, Span]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import tomllib
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 from typing import Final
 
 from harness.analysis.results import Quietness
 from harness.machine.watch import rivals, run_delay_behind_others
-from harness.report.text import thieves
+from harness.machine.words import thieves
 from punktfunk.printable import printable
 from tests.bench.table.result import Table
-from tests.bench.table.targets import CORE
+from tests.bench.table.rivals import versions as rival_versions
 from tests.bench.table.verdict import Row, Verdict
 
 _TURNS: Final = {
@@ -32,9 +29,9 @@ def lines(table: Table, before: Table | None = None) -> Iterable[str]:
     """Return the lines of a table: what it was measured with, rows by groups, the machine, how many ended how."""
     known = table.environment
     machine = f"{known.get('cpu', 'CPU')}, {known.get('cores', '?')} CPUs ({' '.join(table.features)})"
-    yield f"punktfunk {known.get('git', 'without a commit')}, release profile as in the wheel; {machine}"
+    yield f"punktfunk {_commit(table)}, release profile as in the wheel; {machine}"
     yield "medians of rounds (smallest … largest); verdicts by the median"
-    versions = _versions()
+    versions = table.built.rivals if table.built else rival_versions()
     for title, group in itertools.groupby(table.rows, key=lambda row: row.target.title):
         rows = list(group)
         target = rows[0].target
@@ -48,13 +45,21 @@ def lines(table: Table, before: Table | None = None) -> Iterable[str]:
     yield from _machine(table)
     if before is not None:
         yield (
-            f"before: {printable(str(before.environment.get('git', '?')), 80)} of {before.made:%Y-%m-%d %H:%M} UTC; "
+            f"before: {printable(_commit(before), 200)} of {before.made:%Y-%m-%d %H:%M} UTC; "
             "better and worse: no round of one is as good as any of the other"
         )
         if before.environment.get("machine_class") != known.get("machine_class"):
             yield "it was another machine: compare ratios, not figures"
     counts = table.verdicts()
     yield ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if verdict in counts)
+
+
+def _commit(table: Table) -> str:
+    """Return which core was measured, and who compiled it where it was built elsewhere."""
+    if table.built is None:
+        return str(table.environment.get("git", "without a commit"))
+    commit, compiler = (printable(name, 100) for name in (table.built.git, table.built.rustc))
+    return f"{commit or 'without a commit'}, built elsewhere by {compiler or 'an unknown compiler'}"
 
 
 def _cells(rows: list[Row], before: Table | None) -> Iterable[list[str]]:
@@ -135,17 +140,3 @@ def said_of(machine: Quietness) -> str:
     return (
         f"quiet (others took {rivals(machine):.0%} of {machine.cpus} CPUs in {machine.seconds:.0f} s{waited})"
     )
-
-
-def _versions() -> dict[str, str]:
-    """Return rivals by name with the versions that are locked or installed here."""
-    locked = tomllib.loads((CORE / "Cargo.lock").read_text(encoding="utf-8"))["package"]
-    of = {package["name"]: package["version"] for package in locked}
-    crate = "reed-solomon-erasure"
-    known = {
-        "reed-solomon-simd": f"reed-solomon-simd {of['reed-solomon-simd']}",
-        f"parity of {crate} alone": f"the parity of {crate} {of[crate]} alone",
-    }
-    with contextlib.suppress(metadata.PackageNotFoundError):  # then there is no row beside it either
-        known["ISA-L"] = f"ISA-L of pyeclib {metadata.version('pyeclib')}"
-    return known
