@@ -27,6 +27,8 @@ GLOBALS = {
     4: ("ext_image_copy_capture_manager_v1", 1),
 }
 XRGB8888 = 1
+_STOPPED = 2
+"""Why a copy fails: its session has ended."""
 _HEADER = struct.Struct("=II")
 
 
@@ -51,6 +53,8 @@ class CopyingCompositor(threading.Thread):
         self._lock = threading.Lock()
         self._objects: dict[int, tuple[str, Any]] = {1: ("wl_display", None)}
         self._session = 0
+        self._stopped = False
+        self._fails_copies = True
         self._damage: list[tuple[int, int, int, int]] = []
         self._frame: dict[str, Any] = {}
         self._listening = socket.socket(socket.AF_UNIX)
@@ -74,11 +78,12 @@ class CopyingCompositor(threading.Thread):
             self._damage = [(0, 0, width, height)]
             self._fail(1)
 
-    def stop_session(self) -> None:
-        """End the session, as an output that goes does."""
+    def stop_session(self, *, fails_copies: bool = True) -> None:
+        """End the session, as an output that goes does; fail what is asked for now and later, or forget that."""
         with self._lock:
+            self._stopped, self._fails_copies = True, fails_copies
             self._send(self._session, 5)
-            self._fail(2)
+            self._answer()
 
     def close(self) -> None:
         """Hang up."""
@@ -181,7 +186,11 @@ class CopyingCompositor(threading.Thread):
         self._send(number, 2)
 
     def _answer(self) -> None:
-        """Copy what has changed, if that is asked for and anything has."""
+        """Copy what has changed, if that is asked for and anything has; there is no more when the session has ended."""
+        if self._stopped:
+            if self._fails_copies:
+                self._fail(_STOPPED)
+            return
         if not self._frame.get("asked") or not self._damage:
             return
         if self.fail_next:

@@ -61,6 +61,8 @@ class ImageCopier:
         self._source = sources.create_source(output.proxy)
         self._session: Any = manager.create_session(self._source, _PAINT_CURSORS if cursor else 0)
         self._told = Constraints(self._session)
+        self._told.on_stop = self._stop
+        self._copy: _ImageCopy | None = None
         self._geometry: Geometry | None = None
         self._lacking = [Box() for _ in range(BUFFERS)]
         connection.round_trip()  # to learn how pictures lie
@@ -68,7 +70,7 @@ class ImageCopier:
     def ask(self, *, changed: bool) -> Copy:
         """Ask for the next picture; a session's first is always of what there is."""
         if self._told.stopped:
-            return _failed(MediaError(f"the output {self._output.name} has gone", "open another one"))
+            return _failed(self._output_gone())
         wanted = self._wanted()
         if isinstance(wanted, MediaError):
             return _failed(wanted)
@@ -82,6 +84,7 @@ class ImageCopier:
             return _failed(error)
         copy = _ImageCopy(self._session.create_frame(), number, self._lacking)
         copy.begin(buffer, wanted)
+        self._copy = copy
         return copy
 
     def close(self) -> None:
@@ -90,6 +93,14 @@ class ImageCopier:
             self._session.destroy()
             self._source.destroy()
             self._session = None
+
+    def _stop(self) -> None:
+        """End the copy under way: whoever waits for it is not left to a compositor that forgets to fail it."""
+        if self._copy is not None:
+            self._copy.fail(self._output_gone())
+
+    def _output_gone(self) -> MediaError:
+        return MediaError(f"the output {self._output.name} has gone", "open another one")
 
     def _wanted(self) -> Geometry | MediaError:
         taken = next((each for each in FFMPEG_FORMATS if each in self._told.formats), None)
@@ -122,6 +133,12 @@ class _ImageCopy(Copy):
         if self._frame is not None:
             self._frame.destroy()
             self._frame = None
+
+    def fail(self, error: MediaError) -> None:
+        """Give it up, unless it is done."""
+        if not self.done:
+            self.error = error
+            self._finish()
 
     def _on_transform(self, _frame: Any, _transform: int) -> None:
         """Pictures are taken as they lie in the output's own memory, as by screencopy."""

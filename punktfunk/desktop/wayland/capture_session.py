@@ -25,6 +25,8 @@ class Constraints:
         self.stopped = False
         self.on_change: Callable[[], None] = _nothing
         """Called when what is taken has been told anew."""
+        self.on_stop: Callable[[], None] = _nothing
+        """Called when there will be no more pictures."""
         self._coming_formats: list[int] = []
         for event in ("buffer_size", "shm_format", "done", "stopped"):
             session.dispatcher[event] = getattr(self, f"_on_{event}")
@@ -41,6 +43,7 @@ class Constraints:
 
     def _on_stopped(self, _session: Any) -> None:
         self.stopped = True
+        self.on_stop()
 
 
 class PointerSource:
