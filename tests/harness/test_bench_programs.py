@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.analysis.results import Quietness
 from tests.bench.table import __main__ as program
 from tests.bench.table import programs
 from tests.bench.table.figures import BenchError
+from tests.bench.table.targets import ROOT
 from tests.support.bench_rows import BUSY, QUIET, FakeWatch, figures, keep
 
 # --- programs
@@ -220,6 +222,12 @@ def test_the_data_plane_wants_the_module_of_the_folder(
     status, said = run("--built", str(kit), "--only", "dataplane")
     assert status == 0
     assert f"not judged: punktfunk/core has not the module that was built: cp {kit}/_core.abi3.so" in said
+
+
+def test_the_table_wants_no_more_of_python_than_its_page_says() -> None:
+    others = ("scipy", "ruamel", "pyroute2", "aioquic", "cryptography", "punktfunk.core._core")
+    code = f"import sys; sys.modules.update(dict.fromkeys({others})); import tests.bench.table.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize(

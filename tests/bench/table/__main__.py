@@ -92,9 +92,11 @@ class Run:
 
     def table(self, wanted: list[Target]) -> result.Table:
         """Build and run what the wanted rows need, and return them all."""
-        self._build(sorted({target.bench for target in wanted} - set(IN_PYTHON)))
+        benches = list(dict.fromkeys(target.bench for target in wanted))
+        self._build(sorted(set(benches) - set(IN_PYTHON)))
         outputs: dict[str, Output | str] = {
-            bench: self._measured(bench) for bench in dict.fromkeys(target.bench for target in wanted)
+            bench: self._measured(bench, f"{number} of {len(benches)}")
+            for number, bench in enumerate(benches, start=1)
         }
         judged = [
             self._judge(target, outputs[target.bench]) for target in wanted if target.judged != "reference"
@@ -145,11 +147,11 @@ class Run:
             return self._unbuilt
         return ""
 
-    def _measured(self, bench: str) -> Output | str:
+    def _measured(self, bench: str, turn: str) -> Output | str:
         """Return what a bench kept, or why it kept nothing."""
         if absent := self._absent(bench):
             return absent
-        _say(f"measuring {bench}")
+        _say(f"measuring {bench} ({turn})")
         folder, environment = CORE, self._environment
         if bench in IN_PYTHON:
             folder = ROOT
