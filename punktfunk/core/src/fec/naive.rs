@@ -27,16 +27,14 @@ fn to_polynomial(element: u16) -> u16 {
         .fold(0, |sum, bit| sum ^ super::field16::BASIS[bit])
 }
 
-/// The inverse map, by elimination over GF(2).
-fn from_polynomial(polynomial: u16) -> u16 {
-    // Rows (image, preimage) in echelon form, one for each leading bit.
+/// The map to polynomials as rows (image, preimage) in echelon form, one for each leading bit: elimination over GF(2).
+const ECHELON: [(u16, u16); 16] = {
     let mut rows = [(0_u16, 0_u16); 16];
-    for bit in 0..16 {
+    let mut bit = 0;
+    while bit < 16 {
         let (mut image, mut preimage) = (super::field16::BASIS[bit], 1_u16 << bit);
-        for lead in (0..16).rev() {
-            if image >> lead & 1 == 0 {
-                continue;
-            }
+        while image != 0 {
+            let lead = image.ilog2() as usize;
             if rows[lead].0 == 0 {
                 rows[lead] = (image, preimage);
                 break;
@@ -44,12 +42,18 @@ fn from_polynomial(polynomial: u16) -> u16 {
             image ^= rows[lead].0;
             preimage ^= rows[lead].1;
         }
+        bit += 1;
     }
+    rows
+};
+
+/// The inverse map.
+fn from_polynomial(polynomial: u16) -> u16 {
     let (mut rest, mut element) = (polynomial, 0);
-    for lead in (0..16).rev() {
+    for (lead, row) in ECHELON.iter().enumerate().rev() {
         if rest >> lead & 1 == 1 {
-            rest ^= rows[lead].0;
-            element ^= rows[lead].1;
+            rest ^= row.0;
+            element ^= row.1;
         }
     }
     element
@@ -88,6 +92,22 @@ fn multiply(scheme: Scheme, a: u16, b: u16) -> u16 {
     match scheme {
         Scheme::Gf8 => u16::from(multiply_8(a.to_le_bytes()[0], b.to_le_bytes()[0])),
         Scheme::Gf16 => multiply_16(a, b),
+    }
+}
+
+/// Products by one constant. They are linear in the other factor, so that those of the powers of two make up all.
+struct Products([u16; 16]);
+
+impl Products {
+    fn by(scheme: Scheme, constant: u16) -> Self {
+        Self(std::array::from_fn(|bit| {
+            multiply(scheme, constant, 1 << bit)
+        }))
+    }
+
+    fn of(&self, element: u16) -> u16 {
+        let bits = (0..16).filter(|bit| element >> bit & 1 == 1);
+        bits.fold(0, |sum, bit| sum ^ self.0[bit])
     }
 }
 
@@ -161,9 +181,9 @@ pub fn encode(scheme: Scheme, data: &[Vec<u8>], m: usize) -> Vec<Vec<u8>> {
         .map(|j| {
             let mut sum = vec![0; data[0].len()];
             for (i, shard) in data.iter().enumerate() {
-                let factor = coefficient(scheme, k, m, j, i);
+                let products = Products::by(scheme, coefficient(scheme, k, m, j, i));
                 for (out, &element) in sum.iter_mut().zip(shard) {
-                    *out ^= multiply(scheme, factor, element);
+                    *out ^= products.of(element);
                 }
             }
             bytes(scheme, &sum)
@@ -203,25 +223,23 @@ pub fn decode(
             .find(|&r| system[r].0[column] != 0)
             .expect("any k rows are independent");
         system.swap(column, pivot);
-        let scale = invert(scheme, system[column].0[column]);
+        let scaled = Products::by(scheme, invert(scheme, system[column].0[column]));
         let (row, values) = &mut system[column];
         row.iter_mut()
             .chain(values.iter_mut())
-            .for_each(|e| *e = multiply(scheme, scale, *e));
+            .for_each(|e| *e = scaled.of(*e));
         let (row, values) = system[column].clone();
         for (r, (other, other_values)) in system.iter_mut().enumerate() {
             let factor = other[column];
             if r == column || factor == 0 {
                 continue;
             }
+            let products = Products::by(scheme, factor);
             other
                 .iter_mut()
                 .zip(&row)
-                .for_each(|(a, &b)| *a ^= multiply(scheme, factor, b));
-            other_values
-                .iter_mut()
-                .zip(&values)
-                .for_each(|(a, &b)| *a ^= multiply(scheme, factor, b));
+                .chain(other_values.iter_mut().zip(&values))
+                .for_each(|(a, &b)| *a ^= products.of(b));
         }
     }
     Some(
