@@ -320,7 +320,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def sanitize(session: nox.Session) -> None:
-    """Run the tests of kernels and C ABI under AddressSanitizer and memcheck (-- address, -- memcheck); by hand."""
+    """Watch tests of kernels, C ABI and sockets: AddressSanitizer, then memcheck (-- address, -- memcheck); by hand."""
     _need_cargo(session)
     _plain_python(session, "-m", "tests.sanitizers", *session.posargs, env=CORE_TESTS)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from tests.fuzz import watch
 from tests.fuzz.targets import TARGETS
 
 FINDINGS = Path("reports") / "fuzz"
@@ -30,26 +29,22 @@ def arguments() -> argparse.ArgumentParser:
 
 def fuzz(name: str, seconds: int, findings: Path) -> bool:
     """Fuzz one target; print how much, and what it found. Return whether that was nothing."""
-    began = time.monotonic()
+
+    def news(_: str, spent_s: float) -> None:
+        print(f"{name:>20}: {spent_s:.0f} of {seconds} s", flush=True)
+
     # libFuzzer leaves its process without a word to Python, so that its folder is removed here.
     with tempfile.TemporaryDirectory() as folder:
         command = (sys.executable, "-m", "tests.fuzz.one", name, str(seconds), str(findings), folder)
-        ended = subprocess.run(
-            command,
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    ran = _RAN.search(ended.stdout)
+        ended = watch.run(command, news)
+    ran = _RAN.search(ended.output)
     print(
-        f"{name:>20}: {ran[1] if ran else 'no'} inputs in {time.monotonic() - began:.0f} s"
+        f"{name:>20}: {ran[1] if ran else 'no'} inputs in {ended.times()}"
         f"{', BROKEN' if ended.returncode else ''}",
         flush=True,
     )
     if ended.returncode:
-        print("\n".join(line for line in ended.stdout.splitlines() if "Instrumenting" not in line)[-8000:])
+        print("\n".join(line for line in ended.output.splitlines() if "Instrumenting" not in line)[-8000:])
     return ended.returncode == 0
 
 
@@ -64,7 +59,9 @@ def main() -> int:
     if unknown:
         arguments().error(f"no target is called {unknown[0]}; there are {', '.join(known)}")
     order.findings.mkdir(parents=True, exist_ok=True)
-    held = [fuzz(name, order.seconds, order.findings) for name in order.targets or known]
+    chosen = order.targets or known
+    print(watch.plan("targets in Python", len(chosen), order.seconds), flush=True)
+    held = [fuzz(name, order.seconds, order.findings) for name in chosen]
     return int(not all(held))
 
 

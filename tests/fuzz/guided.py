@@ -11,11 +11,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.fuzz import watch
 from tests.sanitizers.nightly import CORE, ROOT, need_nightly
 
 CARGO_FUZZ: Final = ROOT / ".nox" / "cargo" / "bin" / "cargo-fuzz"
@@ -105,23 +105,26 @@ def fuzz(program: Path, name: str, seconds: int) -> bool:
         f"-max_len={LONGEST}", f"-artifact_prefix={FINDINGS}/{name}-", str(corpus), str(seeds),
     )  # fmt: skip
     env = os.environ | {"FUZZ_TARGET": name, "FUZZ_SEEDS": str(seeds)}
-    began = time.monotonic()
-    ended = subprocess.run(
-        command, env=env, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )  # fmt: skip
-    ran, counters = Ran.read(ended.stdout), _COUNTERS.search(ended.stdout)
+
+    def news(output: str, spent_s: float) -> None:
+        so_far = Ran.read(output)
+        reached = f"{so_far.inputs} inputs, {so_far.edges} edges" if so_far else "reads its inputs"
+        print(f"{name:>20}: {reached} after {spent_s:.0f} of {seconds} s", flush=True)
+
+    ended = watch.run(command, news, env=env)
+    ran, counters = Ran.read(ended.output), _COUNTERS.search(ended.output)
     broken = ended.returncode != 0
     if ran is None:
         print(f"{name:>20}: did not run{' to its first status' if broken else ''}", flush=True)
     else:
         print(
-            f"{name:>20}: {ran.inputs} inputs in {time.monotonic() - began:.0f} s, {ran.edges} edges of "
+            f"{name:>20}: {ran.inputs} inputs in {ended.times()}, {ran.edges} edges of "
             f"{counters[1] if counters else '?'}, {ran.features} features, {ran.kept} inputs kept"
             f"{', BROKEN' if broken else ''}",
             flush=True,
         )
     if broken or ran is None:
-        print(ended.stdout[-12000:])
+        print(ended.output[-12000:])
         print(
             f"repeat with: FUZZ_TARGET={name} {program.relative_to(ROOT)} {FINDINGS.relative_to(ROOT)}/{name}-…"
         )
@@ -136,8 +139,13 @@ def main() -> int:
     unknown = [name for name in order.bodies if name not in known]
     if unknown:
         parser.error(f"no body is called {unknown[0]}; there are {', '.join(known)}")
+    chosen = order.bodies or known
+    print(
+        f"building the bodies with AddressSanitizer, then {watch.plan('of them', len(chosen), order.seconds)}",
+        flush=True,
+    )
     program = build()
-    held = [fuzz(program, name, order.seconds) for name in order.bodies or known]
+    held = [fuzz(program, name, order.seconds) for name in chosen]
     return int(not all(held))
 
 

@@ -1,4 +1,4 @@
-"""Run the tests of kernels and C ABI under AddressSanitizer and memcheck: ``python -m tests.sanitizers [TOOL ...]``."""
+"""Watch tests of kernels, C ABI and sockets by AddressSanitizer, memcheck: ``python -m tests.sanitizers [TOOL]``."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.sanitizers.nightly import need_nightly
-from tests.sanitizers.programs import KEPT, Part, Tool
+from tests.sanitizers.programs import KEPT, SOCKETS, Part, Tool
 
 TRIPLE: Final = "x86_64-unknown-linux-gnu"
 
 PARTS: Final = (
-    Part("lib", ("fec::", "abi::")),
+    Part("lib", ("fec::", "abi::", *SOCKETS)),
     Part("fec"),
     Part("gf8"),
     Part("vectors"),

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.sanitizers.programs import Part, Tool
+from tests.sanitizers.programs import SOCKETS, Part, Tool
 
 MISSING: Final = """\
 memcheck is a part of Valgrind, which this machine does not have
@@ -18,7 +18,7 @@ SUPPRESSIONS: Final = Path(__file__).with_suffix(".supp")
 
 PARTS: Final = (
     # Valgrind's processor has other features than /proc/cpuinfo says.
-    Part("lib", ("fec::", "abi::"), without=("every_kernel_that_this_machine",)),
+    Part("lib", ("fec::", "abi::", *SOCKETS), without=("every_kernel_that_this_machine",)),
     Part("vectors"),
     Part("gf8", without=("the_environment_forces",)),
     Part("fec", without=("the_largest_blocks_of_the_field", "large_blocks_survive")),

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ BROKEN: Final = (
     "gf16_writes_a_byte_beyond_its_recovery",
 )
 """Tests of core/tests/abi.rs that nobody else runs: a caller whose buffer is a byte shorter than it says."""
+
+SOCKETS: Final = ("transport::", "stream::", "probe::")
+"""Tests of what system calls are given: both tools know how far each of them reads and writes."""
 
 _KERNELS: Final = re.compile(
     r"names no kernel that this machine can run; unset it, or set it to ([a-z0-9, -]+)"
@@ -64,9 +68,15 @@ class Tool:
 
     def run(self) -> bool:
         """Build, prove that the tool sees, then run each part; print a line for each. Return whether all held."""
+        print(f"{self.name}: building the tests (some minutes the first time)", flush=True)
         programs = self.build()
         kernels = self.kernels(programs["abi"])
-        print(f"{self.name}: kernels {', '.join(kernels)}", flush=True)
+        runs = sum(len(kernels) if part.for_each_kernel else 1 for part in self.parts)
+        print(
+            f"{self.name}: kernels {', '.join(kernels)}: {len(kernels) * len(BROKEN)} broken contracts to see, "
+            f"then {runs} runs of tests, up to minutes each",
+            flush=True,
+        )
         held = True
         for kernel in kernels:
             for test in BROKEN:
@@ -117,13 +127,15 @@ class Tool:
         return seen
 
     def _passes(self, program: Path, part: Part, kernel: str | None) -> bool:
+        with_kernel, began = f", {kernel}" if kernel else "", time.monotonic()
+        # What runs is named while it runs: the longest takes minutes.
+        print(f"{self.name}: {part.program}{with_kernel}: ", end="", flush=True)
         ended = self._start(program, part.arguments(), kernel)
         counted = _PASSED.search(ended.stdout)
         # A filter that matches nothing passes as well.
         passed = ended.returncode == 0 and counted is not None and int(counted[1]) > 0
         said = f"{counted[1]} passed, {counted[2]} failed" if counted else "did not end"
-        with_kernel = f", {kernel}" if kernel else ""
-        print(f"{self.name}: {part.program}{with_kernel}: {said}{'' if passed else ', BROKEN'}", flush=True)
+        print(f"{said} in {time.monotonic() - began:.0f} s{'' if passed else ', BROKEN'}", flush=True)
         if not passed:
             print(ended.stdout[-12000:])
         return passed

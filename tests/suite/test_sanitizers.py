@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz import guided
+from tests.fuzz import guided, watch
 from tests.sanitizers import memcheck, nightly
 from tests.sanitizers.programs import BROKEN, Part, Tool
 
@@ -48,9 +49,12 @@ def test_a_tool_passes_where_it_sees_each_broken_contract_by_each_kernel(
 ) -> None:
     assert make(REPORTS, PASSES).run()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "tool: kernels scalar, avx2"
-    assert [f"tool: {test}, {kernel}: seen" for kernel in ("scalar", "avx2") for test in BROKEN] == lines[1:9]
-    assert lines[9:] == ["tool: abi, scalar: 3 passed, 0 failed", "tool: abi, avx2: 3 passed, 0 failed"]
+    assert lines[1].startswith("tool: kernels scalar, avx2: 8 broken contracts to see, then 2 runs of tests")
+    assert [f"tool: {test}, {kernel}: seen" for kernel in ("scalar", "avx2") for test in BROKEN] == lines[
+        2:10
+    ]
+    ran = [re.sub(r"in \d+ s$", "in … s", line) for line in lines[10:]]
+    assert ran == [f"tool: abi, {kernel}: 3 passed, 0 failed in … s" for kernel in ("scalar", "avx2")]
 
 
 @pytest.mark.parametrize(
@@ -58,14 +62,16 @@ def test_a_tool_passes_where_it_sees_each_broken_contract_by_each_kernel(
     [
         pytest.param(PASSES, PASSES, "NOT SEEN", id="it sees nothing"),
         pytest.param("exit 1", PASSES, "NOT SEEN", id="the program fails for another reason"),
-        pytest.param(REPORTS, REPORTS, "did not end, BROKEN", id="it finds something in a test"),
+        pytest.param(REPORTS, REPORTS, "did not end in 0 s, BROKEN", id="it finds something in a test"),
         pytest.param(
             REPORTS,
             "echo 'test result: ok. 0 passed; 0 failed'",
-            "0 passed, 0 failed, BROKEN",
+            "0 passed, 0 failed in 0 s, BROKEN",
             id="no test has the name",
         ),
-        pytest.param(REPORTS, f"{PASSES}; exit 97", "3 passed, 0 failed, BROKEN", id="Valgrind's exit code"),
+        pytest.param(
+            REPORTS, f"{PASSES}; exit 97", "3 passed, 0 failed in 0 s, BROKEN", id="Valgrind's exit code"
+        ),
     ],
 )
 def test_a_tool_fails_where(
@@ -136,6 +142,43 @@ Done 9000 runs in 10 second(s)
 """
     assert guided.Ran.read(output) == guided.Ran(inputs=9000, edges=620, features=900, kept=40)
     assert guided.Ran.read("INFO: Running with entropic power schedule") is None
+
+
+def test_a_fuzzer_says_how_far_it_is_while_it_runs(tmp_path: Path) -> None:
+    """It ends once it was told of, with what it had printed by then, and not before."""
+    told: list[str] = []
+    seen = tmp_path / "seen"
+
+    def news(output: str, spent_s: float) -> None:
+        assert spent_s > 0
+        told.append(output)
+        if "at work" in output:
+            seen.touch()
+
+    script = f"echo at work; until [ -e {seen} ]; do sleep 0.01; done; echo done >&2; exit 77"
+    ended = watch.run(["sh", "-c", script], news, every_s=0.01)
+    assert (ended.returncode, ended.output) == (77, "at work\ndone\n")
+    assert told[-1].startswith("at work\n")
+    assert ended.cpu_s > 0
+    assert re.fullmatch(r"\d+ s \(\d+ s of CPU\)", ended.times())
+
+
+def test_whoever_ends_a_run_ends_its_fuzzer() -> None:
+    def interrupted(_: str, __: float) -> None:
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        watch.run(["sleep", "600"], interrupted, every_s=0.01)
+    assert time.monotonic() - began < 300
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "said"),
+    [(1, 60, "1 bodies, 60 s each: 60 s,"), (17, 60, "17 bodies, 60 s each: 17 min,")],
+)
+def test_a_run_says_beforehand_how_long_it_takes(count: int, seconds: int, said: str) -> None:
+    assert watch.plan("bodies", count, seconds).startswith(said)
 
 
 def test_what_is_fuzzed_is_built_of_the_crates_that_are_shipped() -> None:

@@ -14,6 +14,8 @@ use bodies::{BODIES, Body};
 
 const CASES: u64 = 400;
 const SEED: u64 = 0x70_66;
+/// How often a run by time says how far it is.
+const NEWS: Duration = Duration::from_secs(20);
 /// Longest input; the longest seeds are streams of about 6 KiB.
 const MAX_BYTES: usize = 8192;
 
@@ -71,7 +73,7 @@ fn mutate(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 }
 
 /// Run one body; returns how many cases.
-fn fuzz(body: &Body, seed: u64, done: impl Fn(u64, Duration) -> bool) -> u64 {
+fn fuzz(body: &Body, seed: u64, mut done: impl FnMut(u64, Duration) -> bool) -> u64 {
     let seeds = (body.seeds)();
     seeds.iter().for_each(|input| (body.run)(input));
     (body.run)(&[]);
@@ -114,11 +116,24 @@ fn no_bytes_break_a_body() {
         .filter(|body| target.as_deref().is_none_or(|name| name == body.name))
         .collect();
     assert!(!chosen.is_empty(), "no body is called {target:?}");
+    if let Some(seconds) = seconds {
+        println!("{} bodies of the core, {seconds} s each", chosen.len());
+    }
     for body in chosen {
         let begin = Instant::now();
         let cases = match seconds {
             None => fuzz(body, seed, |case, _| case >= CASES),
-            Some(seconds) => fuzz(body, seed, |_, spent| spent >= Duration::from_secs(seconds)),
+            Some(seconds) => {
+                let mut next = NEWS;
+                fuzz(body, seed, |case, spent| {
+                    if spent >= next {
+                        next = spent + NEWS;
+                        let spent = spent.as_secs();
+                        println!("{:>15}: {case} cases in {spent} of {seconds} s", body.name);
+                    }
+                    spent >= Duration::from_secs(seconds)
+                })
+            }
         };
         println!(
             "{:>15}: {cases} cases in {:.1} s from FUZZ_SEED={seed}",
