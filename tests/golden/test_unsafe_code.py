@@ -51,6 +51,33 @@ def test_code_is_told_from_what_is_said_about_it(source: str, found: bool) -> No
     assert has_unsafe_code(source) is found
 
 
+FEC = CORE / "src" / "fec"
+KERNELS = sorted(path.stem for path in (FEC / "kernels").glob("*.rs") if path.stem != "scalar")
+ENABLED = re.compile(r'target_feature\(enable = "([^"]+)"\)|^(?:dot|passes)!\([^"]*"([^"]+)"', re.MULTILINE)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_kernel_is_there_only_where_all_features_of_its_functions_are(kernel: str) -> None:
+    """Its sums, its passes, and the factors that its sums are made with: they lie in files of their own."""
+    source = (FEC / "kernels" / f"{kernel}.rs").read_text(encoding="utf-8")
+    sums, lanes = re.search(r"dot::(\w+)::DOT", source), re.search(r"(\w+)::PASSES", source)
+    assert sums is not None
+    assert lanes is not None
+    dot = FEC / "gf8" / "dot" / f"{sums[1]}.rs"
+    factors = re.search(r"^dot!\(\w+, \"[^\"]+\", \w+, (\w+),", dot.read_text(encoding="utf-8"), re.MULTILINE)
+    assert factors is not None
+    enabled = set()
+    for path in (
+        dot,
+        FEC / "gf8" / "decode" / f"{factors[1]}.rs",
+        FEC / "transform" / "lanes" / f"{lanes[1]}.rs",
+    ):
+        for found in ENABLED.finditer(path.read_text(encoding="utf-8")):
+            enabled.update((found[1] or found[2]).split(","))
+    assert enabled
+    assert set(re.findall(r'is_x86_feature_detected!\("(\w+)"\)', source)) == enabled
+
+
 def test_every_file_with_unsafe_code_says_what_it_relies_on() -> None:
     named = {word for word in QUOTED.findall(PAGE.read_text(encoding="utf-8")) if word.endswith(".rs")}
     unsafe = files_with_unsafe_code()
@@ -70,7 +97,7 @@ def test_the_tests_that_would_show_a_break_are_there() -> None:
     names = {word for word in QUOTED.findall(PAGE.read_text(encoding="utf-8")) if TEST_NAME.fullmatch(word)}
     assert len(names) > 15
     rust = [path for folder in FOLDERS for path in (CORE / folder).rglob("*.rs")]
-    python = [path for folder in ("net", "unit") for path in (ROOT / "tests" / folder).glob("*.py")]
+    python = [path for folder in ("golden", "net", "unit") for path in (ROOT / "tests" / folder).glob("*.py")]
     defined = set()
     for path in (*rust, *python):
         defined.update(re.findall(r"\b(?:fn|def) (\w+)", path.read_text(encoding="utf-8")))

@@ -583,7 +583,8 @@ PunktfunkStatus punktfunk_enet_poll_event(struct PunktfunkEnet *enet,
 
 // Compute `recovery_shards` recovery shards of `data_shards` contiguous data shards of `shard_bytes` each.
 //
-// `scheme` is 0 for GF(2^8), 1 for GF(2^16). `PUNKTFUNK_STATUS_FEC` for more shards than the scheme carries.
+// `scheme` is 0 for GF(2^8), 1 for GF(2^16). `PUNKTFUNK_STATUS_FEC` for more shards than the scheme carries,
+// `PUNKTFUNK_STATUS_INVALID_ARG` where `data` and `recovery` overlap; nothing is changed then.
 //
 // # Safety
 // `data` must be readable for `data_shards * shard_bytes` bytes and `recovery` writable for `recovery_shards *
@@ -599,7 +600,7 @@ PunktfunkStatus punktfunk_fec_encode(uint32_t scheme,
 //
 // `shards` holds all data and then all recovery shards, `present` one byte for each, 0 for a shard that did not
 // arrive. Bytes of `present` that stand for rebuilt data shards become 1. `PUNKTFUNK_STATUS_FEC` if fewer than
-// `data_shards` are present; nothing is changed then.
+// `data_shards` are present, `PUNKTFUNK_STATUS_INVALID_ARG` if `shards` and `present` overlap; nothing is changed then.
 //
 // # Safety
 // `shards` must be writable for `(data_shards + recovery_shards) * shard_bytes` bytes and `present` for

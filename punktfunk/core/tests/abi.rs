@@ -375,6 +375,51 @@ fn the_codecs_rebuild_a_block_through_pointers() {
     }
 }
 
+/// One that begins where the other ends is beside it.
+#[test]
+fn buffers_of_the_codecs_that_share_a_byte_are_refused_and_left_alone() {
+    const SHARD_BYTES: usize = 64;
+    let refused = PunktfunkStatus::InvalidArg;
+    for scheme in [0, 1] {
+        let mut bytes = vec![7_u8; 12 * SHARD_BYTES];
+        let before = bytes.clone();
+        let first = bytes.as_mut_ptr();
+        let at = |n: usize| first.wrapping_add(n);
+        // SAFETY: all that is named lies in `bytes`.
+        let encode = |data: usize, recovery: usize| unsafe {
+            punktfunk_fec_encode(scheme, 4, 2, SHARD_BYTES, at(data), at(recovery))
+        };
+        // SAFETY: likewise.
+        let decode = |shards: usize, present: usize| unsafe {
+            punktfunk_fec_decode(scheme, 4, 2, SHARD_BYTES, at(shards), at(present))
+        };
+        let data = 3 * SHARD_BYTES;
+        let (begin, end) = (data - 2 * SHARD_BYTES, data + 4 * SHARD_BYTES);
+        for recovery in [begin + 1, data, data + SHARD_BYTES, end - 1] {
+            assert_eq!(encode(data, recovery), refused, "{scheme} {recovery}");
+        }
+        let (begin_of_flags, end_of_block) = (data - 6, data + 6 * SHARD_BYTES);
+        for present in [begin_of_flags + 1, data, end_of_block - 1] {
+            assert_eq!(decode(data, present), refused, "{scheme} {present}");
+        }
+        assert!(bytes == before);
+        for present in [begin_of_flags, end_of_block] {
+            assert_eq!(
+                decode(data, present),
+                PunktfunkStatus::Ok,
+                "{scheme} {present}"
+            );
+        }
+        for recovery in [begin, end] {
+            assert_eq!(
+                encode(data, recovery),
+                PunktfunkStatus::Ok,
+                "{scheme} {recovery}"
+            );
+        }
+    }
+}
+
 /// Callers whose buffer is a byte shorter than they say. Only `nox -s sanitize` runs these, one at a time, and fails where it is not
 /// told of each, by each kernel: so it would hear of a kernel that goes a byte too far.
 mod broken_contracts {

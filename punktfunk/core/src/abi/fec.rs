@@ -27,6 +27,23 @@ fn length(
     }
 }
 
+/// Refuse two buffers that share a byte: they could be no two slices.
+fn check_apart(
+    one: *const u8,
+    bytes_of_one: usize,
+    other: *const u8,
+    bytes_of_other: usize,
+) -> Result<(), PunktfunkStatus> {
+    let (one, other) = (one.addr(), other.addr());
+    let apart =
+        one.saturating_add(bytes_of_one) <= other || other.saturating_add(bytes_of_other) <= one;
+    if apart || bytes_of_one == 0 || bytes_of_other == 0 {
+        Ok(())
+    } else {
+        Err(PunktfunkStatus::InvalidArg)
+    }
+}
+
 fn status(error: FecError) -> PunktfunkStatus {
     match error {
         FecError::Geometry { .. } | FecError::TooFewShards { .. } => PunktfunkStatus::Fec,
@@ -38,7 +55,8 @@ fn status(error: FecError) -> PunktfunkStatus {
 
 /// Compute `recovery_shards` recovery shards of `data_shards` contiguous data shards of `shard_bytes` each.
 ///
-/// `scheme` is 0 for GF(2^8), 1 for GF(2^16). `PUNKTFUNK_STATUS_FEC` for more shards than the scheme carries.
+/// `scheme` is 0 for GF(2^8), 1 for GF(2^16). `PUNKTFUNK_STATUS_FEC` for more shards than the scheme carries,
+/// `PUNKTFUNK_STATUS_INVALID_ARG` where `data` and `recovery` overlap; nothing is changed then.
 ///
 /// # Safety
 /// `data` must be readable for `data_shards * shard_bytes` bytes and `recovery` writable for `recovery_shards *
@@ -59,7 +77,8 @@ pub unsafe extern "C" fn punktfunk_fec_encode(
         let (codec, shards) = (codec(scheme)?, (data_shards, recovery_shards));
         let data_bytes = length(codec, shards, data_shards, shard_bytes)?;
         let recovery_bytes = length(codec, shards, recovery_shards, shard_bytes)?;
-        // SAFETY: promised by the caller; the lengths are those that the contract names.
+        check_apart(data, data_bytes, recovery, recovery_bytes)?;
+        // SAFETY: promised by the caller; the lengths are those that the contract names, and none overlap.
         let (data, recovery) = unsafe {
             (
                 std::slice::from_raw_parts(data, data_bytes),
@@ -76,7 +95,7 @@ pub unsafe extern "C" fn punktfunk_fec_encode(
 ///
 /// `shards` holds all data and then all recovery shards, `present` one byte for each, 0 for a shard that did not
 /// arrive. Bytes of `present` that stand for rebuilt data shards become 1. `PUNKTFUNK_STATUS_FEC` if fewer than
-/// `data_shards` are present; nothing is changed then.
+/// `data_shards` are present, `PUNKTFUNK_STATUS_INVALID_ARG` if `shards` and `present` overlap; nothing is changed then.
 ///
 /// # Safety
 /// `shards` must be writable for `(data_shards + recovery_shards) * shard_bytes` bytes and `present` for
@@ -103,7 +122,8 @@ pub unsafe extern "C" fn punktfunk_fec_decode(
             1,
         )?;
         let bytes = length(codec, counts, total, shard_bytes)?;
-        // SAFETY: promised by the caller; the lengths are those that the contract names.
+        check_apart(shards, bytes, present, total)?;
+        // SAFETY: promised by the caller; the lengths are those that the contract names, and none overlap.
         let (shards, flags) = unsafe {
             (
                 std::slice::from_raw_parts_mut(shards, bytes),

@@ -160,10 +160,11 @@ impl UdpEdge {
         // SAFETY: the borrow ends with this statement; a closed descriptor makes the dup fail with EBADF.
         let socket = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
         let raw = socket.as_raw_fd();
-        if get_int(raw, libc::SOL_SOCKET, libc::SO_TYPE)? != libc::SOCK_DGRAM {
+        // Of others, a Unix socket would have its messages' descriptors received, and never closed.
+        if get_int(raw, libc::SOL_SOCKET, libc::SO_PROTOCOL)? != libc::IPPROTO_UDP {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "not a datagram socket",
+                "not a UDP socket",
             ));
         }
         let send_buffer_granted = grow_buffer(raw, Buffer::Send, options.send_buffer_bytes)?;

@@ -10,9 +10,10 @@ static KERNEL: Kernel = Kernel {
     passes: &gfni512::PASSES,
 };
 
-/// The kernel, if this machine has GFNI and AVX-512 with byte masks.
+/// The kernel, if this machine has GFNI and AVX-512 with byte masks; the factors of a loss are computed by AVX2.
 pub(super) fn detect() -> Option<&'static Kernel> {
     let found = is_x86_feature_detected!("gfni")
+        && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl");

@@ -132,23 +132,24 @@ impl Batch {
         let mut notes = Notes::default();
         let header = &raw const self.messages[slot].msg_hdr;
         // SAFETY: the kernel filled msg_control and msg_controllen of this header, whose buffer lives in `control`;
-        // the CMSG macros stay within msg_controllen, and each value is read unaligned in the type that the kernel
-        // writes for its level and type.
+        // the CMSG macros stay within msg_controllen, and each value is read in the type that the kernel writes for its
+        // level and type, whose every byte pattern is a value.
         unsafe {
             let mut message = libc::CMSG_FIRSTHDR(header);
             while !message.is_null() {
-                let data = libc::CMSG_DATA(message);
                 match ((*message).cmsg_level, (*message).cmsg_type) {
                     (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                        let time = data.cast::<libc::timespec>().read_unaligned();
-                        notes.real_ns = Some(time.tv_sec * 1_000_000_000 + time.tv_nsec);
+                        notes.real_ns = value::<libc::timespec>(message)
+                            .map(|time| time.tv_sec * 1_000_000_000 + time.tv_nsec);
                     }
                     (libc::SOL_UDP, libc::UDP_GRO) => {
-                        let bytes = data.cast::<libc::c_int>().read_unaligned();
-                        notes.segment_bytes = usize::try_from(bytes).ok().filter(|&b| b > 0);
+                        let bytes = value::<libc::c_int>(message);
+                        notes.segment_bytes = bytes
+                            .and_then(|bytes| usize::try_from(bytes).ok())
+                            .filter(|&bytes| bytes > 0);
                     }
                     (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                        notes.drops = Some(data.cast::<u32>().read_unaligned());
+                        notes.drops = value::<u32>(message);
                     }
                     _ => {}
                 }
@@ -156,6 +157,20 @@ impl Batch {
             }
         }
         notes
+    }
+}
+
+/// What a control message carries; none where the kernel cut it, having no room for all of it: a caller's descriptor may
+/// have it send more than the three messages that there is room for.
+///
+/// # Safety
+/// `message` lies in a buffer for as many bytes as it says, and any bytes are a `T`.
+unsafe fn value<T: Copy>(message: *const libc::cmsghdr) -> Option<T> {
+    // SAFETY: promised by the caller; the value is read only where the message is long enough to hold it.
+    unsafe {
+        let whole = libc::CMSG_LEN(size_of::<T>() as libc::c_uint);
+        ((*message).cmsg_len >= whole as _)
+            .then(|| libc::CMSG_DATA(message).cast::<T>().read_unaligned())
     }
 }
 
@@ -262,5 +277,44 @@ impl UdpEdge {
         }
         self.counters.packets_received += packets as u64;
         packets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is read of a batch whose only slot has one control message, with `there` bytes of its value.
+    fn notes_of(level: libc::c_int, kind: libc::c_int, there: usize) -> Notes {
+        let mut batch = Batch::new(1, 16);
+        batch.prepare();
+        let header = &raw mut batch.messages[0].msg_hdr;
+        // SAFETY: `prepare` has pointed the header at a control buffer with room for the longest of the values.
+        unsafe {
+            (*header).msg_controllen = libc::CMSG_LEN(there as libc::c_uint) as _;
+            let message = libc::CMSG_FIRSTHDR(header);
+            (*message).cmsg_level = level;
+            (*message).cmsg_type = kind;
+            (*message).cmsg_len = libc::CMSG_LEN(there as libc::c_uint) as _;
+            let value = libc::CMSG_DATA(message);
+            value.write_bytes(0, there);
+            if there > 0 {
+                value.write(1);
+            }
+        }
+        batch.notes(0)
+    }
+
+    #[test]
+    fn a_control_message_that_the_kernel_cut_is_not_read() {
+        for there in 0..=16 {
+            let whole = there >= 4;
+            let notes = notes_of(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, there);
+            assert_eq!(notes.real_ns, (there == 16).then_some(1_000_000_000));
+            let notes = notes_of(libc::SOL_UDP, libc::UDP_GRO, there);
+            assert_eq!(notes.segment_bytes, whole.then_some(1), "{there}");
+            let notes = notes_of(libc::SOL_SOCKET, libc::SO_RXQ_OVFL, there);
+            assert_eq!(notes.drops, whole.then_some(1), "{there}");
+        }
     }
 }

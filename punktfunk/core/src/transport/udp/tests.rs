@@ -210,7 +210,8 @@ fn buffers_are_granted_in_the_unit_of_the_request() {
 #[test]
 fn other_descriptors_are_refused() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    for fd in [-1, 1 << 30, listener.as_raw_fd()] {
+    let (unix, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    for fd in [-1, 1 << 30, listener.as_raw_fd(), unix.as_raw_fd()] {
         assert!(UdpEdge::new(fd, &EdgeOptions::default()).is_err());
     }
 }
