@@ -212,7 +212,8 @@ def test_the_data_plane_wants_the_module_of_the_folder(
     bench.write_text(
         "import json, sys\nfrom tests.bench.table.targets import ROOT\nassert sys.path[1] == str(ROOT)\n"
         "row = {'work': 'dataplane/media', 'unit': 'Gbit/s', 'ours': [9, 8, 9]}\n"
-        "open(sys.argv[2], 'w').write(json.dumps({'rows': [row]}))\n"
+        "assert sys.argv[1:-2] == ['--rounds', '3', '--seconds', '2']\n"
+        "open(sys.argv[-1], 'w').write(json.dumps({'rows': [row]}))\n"
     )
     monkeypatch.setitem(program.IN_PYTHON, "dataplane", bench)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")

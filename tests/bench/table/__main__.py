@@ -22,6 +22,8 @@ from tests.bench.table.targets import CORE, ROOT, Target, targets
 from tests.bench.table.verdict import Row, judge
 
 IN_PYTHON = {"dataplane": ROOT / "tests" / "bench" / "dataplane.py"}
+OPTIONS = {"dataplane": ("--rounds", "3", "--seconds", "2")}
+"""One run at a rate without a loss may have been luck."""
 NO_REFERENCE = "no reference"
 NO_MODULE = "punktfunk/core has not the module that was built: cp {module} punktfunk/core/"
 NO_ROOT = "needs root, for namespaces"
@@ -130,7 +132,7 @@ class Run:
 
     def _command(self, bench: str) -> list[str]:
         if bench in IN_PYTHON:
-            return [sys.executable, str(IN_PYTHON[bench])]
+            return [sys.executable, str(IN_PYTHON[bench]), *OPTIONS.get(bench, ())]
         return [str(self._programs[bench]), "--bench"]
 
     def _absent(self, bench: str) -> str:
