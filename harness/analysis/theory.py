@@ -392,6 +392,24 @@ def _predict_periodic(frames: Sequence[Blocks], loss: Periodic, first_packet: in
     return Prediction(pmf)
 
 
+def chance_of_none(frames: Iterable[Blocks], loss: Loss) -> float:
+    """Return the probability that not one of ``frames`` (their blocks, in emission order) is complete under ``loss``.
+
+    Of periodic loss, whose phase packets beside the stream's may shift, it is 0 where some frame survives at every
+    phase, and 1 where none does.
+    """
+    if isinstance(loss, Periodic):
+        every = loss.every if loss.mean else math.inf
+        return float(not any(all(math.ceil((k + m) / every) <= m for k, m in blocks) for blocks in frames))
+    if isinstance(loss, Independent):
+        return math.prod(1 - frame_survival(blocks, loss.p) for blocks in frames)
+    none = loss.start  # P(none so far, state that the next packet meets)
+    for blocks in frames:
+        survives, anyway = _frame_transfer(blocks, loss)
+        none = none @ np.clip(anyway - survives, 0.0, None)
+    return float(none.sum())
+
+
 # --- packets on the link ------------------------------------------------------------------------------------
 
 

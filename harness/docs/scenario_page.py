@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.docs import key_tables
 from harness.docs.key_tables import Sections
+from harness.run.arrival import ARRIVAL
 from harness.scenario.frame_sizes import FrameBytes
 from harness.scenario.link import Corrupt, Jitter, Link, LinkSpec, Loss, Reorder, Trace
 from harness.scenario.model import Event, Layer, Media, Pacing, Scenario, Session, Stream
@@ -53,6 +54,28 @@ mappings sets several names together. Every axis must be used and every `${name}
 metric's unit: `recovery >= 99 %`, `sealed_to_complete_p99 < 12 ms`. The metrics stand in [metrics](metrics.md); one
 that was not measured fails its expectation.
 """
+_CHECKS = """\
+## Checked without being asked
+
+| what holds | where |
+| --- | --- |
+| the ledger balances; one that does not is a harness fault | every case, unless an end was killed |
+| the same seed gives the same bytes; no frame is delivered with other bytes than were sent | `sim` |
+| recovery agrees with theory | where the loss has a theory; `theory: false` turns it off |
+| a frame arrives whole | see below |
+| a key frame follows every lost frame | where the client could still be answered; `recovery: false` turns it off |
+| recovery is requested when a frame is lost | real links, our client; the same |
+| every complete frame whose references are complete decodes | real links, our client, pictures |
+| transport loss is the loss asked for | real links that stay as they are |
+
+*A frame arrives whole* fails a case of which nothing arrived, by the counters of our client, by what a described one
+tells, or by the capture; where none of these is there it is not made. It is not made either where nothing has to
+arrive: where an expectation that holds is about what arrives (ARRIVAL),
+and where the link as asked loses every frame that was sent with a probability above one in a million. Over a link that
+changes or has a bottleneck, only the times count in which it carries the stream: no outage, no full queue, no
+reordering beyond 60 ms, nothing after the first `kill:`, and on a real link nothing of its first 2 s. Of a host that
+leaves no records each packet of a frame is taken as needed ([0243](../adr/0243-when-nothing-arrives.md)).
+"""
 
 
 def page() -> str:
@@ -83,4 +106,5 @@ def page() -> str:
                 f"Columns of a CSV trace: {', '.join(f'`{c}`' for c in COLUMNS)}; `#` starts a comment.",
             ]
         parts.append("\n".join(lines) + "\n")
+    parts.append(_CHECKS.replace("ARRIVAL", ", ".join(f"`{name}`" for name in sorted(ARRIVAL))))
     return "\n".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.analysis import agreement, ledger, metrics, records
 from harness.analysis.results import CaseResult, Check, Status
+from harness.analysis.theory import Blocks
 from harness.link.base import LinkSpecs, LiveLink
 from harness.link.netem import NetemLink
 from harness.link.tun import TunLink
@@ -26,7 +27,7 @@ from harness.network.topology import Topology, topology
 from harness.peers.command import CommandPeer, stream_packets
 from harness.peers.loading import ClientKind, HostKind, live_peers
 from harness.peers.peer import LiveClient, LiveHost, LivePeer, Peer, Place, Role, Stats, described
-from harness.run import checks, outside
+from harness.run import arrival, checks, outside
 from harness.run.code import code_of
 from harness.run.context import RunContext
 from harness.run.sabotage import Sabotage
@@ -163,6 +164,7 @@ def _run(case: Case, folder: Path, context: RunContext, backend: Backend, *, key
         raise kind(f"{names} failed: {words}", f"see the logs in {folder.name}")
     if spec.link.capture and killed <= {"host", "client"}:  # a pump that was killed has no last counts
         _judge_by_capture(result, case, place, client)
+    _judge_arrival(result, spec, found, counters["down"])
     return result
 
 
@@ -364,6 +366,22 @@ def _judge_by_capture(result: CaseResult, case: Case, place: Place, client: Live
     dumped = isinstance(client, CommandPeer) and client.dump is not None
     spec = case.spec if outside.watched(case) else None
     captured.judge(result, place.folder, place.keys, spec, dumped=dumped)
+
+
+def _judge_arrival(result: CaseResult, spec: Session, found: _Session, down: Mapping[str, int]) -> None:
+    """Add the check that a frame arrives, where an end or the capture shows how many did."""
+    whole = outside.frames_whole(result, found.seen().get("client"))
+    if whole is None:
+        return
+
+    def streams() -> list[list[Blocks]]:
+        if "host" in found.recorded:
+            return arrival.streams_of(spec, [found.table])
+        return [arrival.unknown_stream(spec, down.get("link_in", 0) - down.get("other_in", 0))]
+
+    counts = result.ledgers[DOWN].counts
+    check = arrival.arrival_check(spec, whole, streams, result.metrics, counts, live=True)
+    result.checks += [check] if check else []
 
 
 def _collect(host: Peer, client: Peer, killed: set[str]) -> _Session:

@@ -298,6 +298,17 @@ def observe(
     result.checks += _told_checks(spec, told)
 
 
+def frames_whole(result: CaseResult, client: Mapping[str, int] | None) -> int | None:
+    """Return how many frames arrived whole, by the client's counters, what it tells or the capture; None if unknown."""
+    if client is not None and "frames_complete" in client:
+        return client["frames_complete"]
+    told = result.outside.get("told", {}).get("client", {})
+    if "frames" in told:
+        return int(told["frames"])
+    wire = result.metrics.get("wire_frames_whole")
+    return None if wire is None or wire.value is None else int(wire.value)
+
+
 def _has_markers(host: LivePeer) -> bool:
     return not isinstance(host, CommandPeer) or host.description.markers
 

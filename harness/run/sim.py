@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from harness.analysis.results import CaseResult, Check, PeerResult, Status
 from harness.peers.loading import simulation_of
 from harness.peers.peer import Role, described
 from harness.peers.simulated import Simulation
+from harness.run.arrival import arrival_check, streams_of
 from harness.run.checks import recovery_checks
 from harness.run.code import code_of
 from harness.run.context import RunContext
@@ -123,6 +125,15 @@ def _outcome(case: Case, pooled: _Pooled) -> CaseResult:
             )
         )
     outcome.checks += recovery_checks(spec, pooled.tables)
+    arrives = arrival_check(
+        spec,
+        pooled.counters["client"]["frames_complete"],
+        partial(streams_of, spec, pooled.tables),
+        outcome.metrics,
+        found.counts,
+        live=False,
+    )
+    outcome.checks += [arrives] if arrives else []
     if spec.theory and not any(event.down for event in spec.events):
         outcome.theory = agreement.case_theory(
             [agreement.sent_bytes(table) for table in pooled.tables],

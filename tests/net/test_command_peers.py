@@ -97,9 +97,11 @@ def test_two_programs_that_keep_no_records_are_judged_from_outside(tmp_path: Pat
         "the stream reaches the client",
         "the stream goes on in its second half",
         "the client tells of no frames corrupt",
+        "a frame arrives whole",
     }
     counts = result.ledgers["host_to_client"].counts
     told = result.outside["told"]["client"]
+    assert measured["a frame arrives whole"] == f"{told['frames']} frames"
     assert 0 < told["frames"] <= counts["delivered"] - counts["other_delivered"]
     assert result.outside["evidence"] == ["packets", "its own statistics"]
     asked = result.outside["impossible"]
