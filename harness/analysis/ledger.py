@@ -115,11 +115,14 @@ def balances(
     return Ledger(counts=counts, balances=packet_balances(host, link, client) | frame_balances(host, client))
 
 
+_SETTINGS = frozenset({"gso", "gro", "realtime", "slice_ns"})
+
+
 def add(counters: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
     """Return the sum of two seeds' counters of one side; peaks and settings keep their maximum."""
     return {
         name: max(counters.get(name, 0), more.get(name, 0))
-        if name.endswith(("_peak_bytes", "_granted", "_max_ns")) or name in {"gso", "gro"}
+        if name.endswith(("_peak_bytes", "_granted", "_max_ns")) or name in _SETTINGS
         else counters.get(name, 0) + more.get(name, 0)
         for name in sorted({*counters, *more})
     }

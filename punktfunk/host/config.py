@@ -96,7 +96,10 @@ class HostConfig(BaseModel):
     gso: bool = True
     send_buffer_bytes: Annotated[int, Field(ge=4096)] = 8 * 1024 * 1024
     realtime: bool = True
-    """Let the thread that sends go before all normal ones (SCHED_FIFO), where this process may."""
+    """Let the thread that sends go before all normal ones (SCHED_FIFO), where this process may.
+
+    Elsewhere it has a short slice.
+    """
     probe_limit: Bitrate = Bitrate(1_000_000_000)
     """Highest rate of the bandwidth probes that clients ask for; 0 refuses them."""
 

@@ -159,9 +159,16 @@ def _data_plane() -> Iterator[Finding]:
         "real-time priority",
         bool(sent["realtime"]),
         "packets that leave on time beside a busy encoder",
-        "" if sent["realtime"] else "SCHED_FIFO is not granted",
+        _priority(sent),
         _RTPRIO,
     )
+
+
+def _priority(sent: dict[str, int]) -> str:
+    if sent["realtime"]:
+        return ""
+    short = f"a slice of {sent['slice_ns'] / 1e6:g} ms in its place"
+    return f"SCHED_FIFO is not granted; {short if sent['slice_ns'] else 'no short slice either (Linux 6.12 has them)'}"
 
 
 def _buffer(name: str, used_by: str, granted: int, setting: str) -> Finding:

@@ -10,7 +10,8 @@ from punktfunk.host.session_report import SessionReport
 MAX_ENDED = 100
 """Reports of ended sessions that are kept, some 6 kB each; older ones live on in the totals."""
 _GAUGES = frozenset(
-    {"fec_percent", "rate_kbps", "gso", "send_buffer_granted", "queue_packets", "recovery_armed", "realtime"}
+    {"fec_percent", "rate_kbps", "gso", "send_buffer_granted", "queue_packets", "recovery_armed"}
+    | {"realtime", "slice_ns"}
 )
 """Counters of a worker that are no counts, and do not add up over sessions."""
 

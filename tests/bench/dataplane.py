@@ -5,9 +5,11 @@ goodput, packets a second, loss and CPU time a packet for rising rates, then the
 pacer. Judges nothing. Needs root, and iperf3 for the yardstick.
 
     python tests/bench/dataplane.py [--rates 2000,4000,8000] [--rounds 1] [--seconds 3] [--fps 240] [--fec 20]
-        [--shard 1408] [--no-pin] [--no-realtime] [--brief] [--json FILE]
+        [--shard 1408] [--no-pin] [--no-realtime] [--slices 0,100] [--busy] [--brief] [--json FILE]
 
-Each side has one core and a real-time thread, as hosts ask for, unless told otherwise. ``--json`` keeps the highest
+Each side has one core and a real-time thread, as hosts ask for, unless told otherwise. Without real time, ``--slices``
+gives these threads slices of the scheduler in turn, in microseconds (0: the kernel's own), and not what the core asked
+for; ``--busy`` starts an endless loop on each core, as a program of its own. ``--json`` keeps the highest
 rate of which no round lost a packet, beside what iperf3 got through. Shards that do not fit packets of 1500 bytes get a
 link that carries theirs: ``--shard 8908`` fills packets of 9000. ``--brief`` leaves out latency and iperf3. Where a
 packet's CPU time goes is told by ``cargo bench --bench datapath``.
@@ -16,6 +18,7 @@ packet's CPU time goes is told by ``cargo bench --bench datapath``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -25,6 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ from harness.network.namespaces import Namespace
 from harness.network.topology import MTU_BYTES, Topology, add_address, segment_address
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.errors import PunktfunkError
+from tests.support.slices import set_slice, threads_named
 
 SEGMENT = 200
 HOST, CLIENT = segment_address(SEGMENT, 1).ipv4, segment_address(SEGMENT, 2).ipv4
@@ -41,6 +46,7 @@ BOTH = argparse.BooleanOptionalAction
 SALT_BYTE = 0x5A
 PACKET_BYTES = 64 + 28
 """What a packet has beside its shard: header, number and tag, UDP and IPv4."""
+STARTED_S = 0.01
 CHECKED = 16
 """Every so manyth frame is compared byte by byte; comparing all would measure the comparison."""
 
@@ -58,6 +64,7 @@ def receive(options: argparse.Namespace) -> None:
         config(bytes.fromhex(options.key), options), options.receive, realtime=options.realtime
     )
     pin(options, -1)
+    give_slice("pf-recv", options.slice)
     began = time.process_time_ns()
     print("ready", flush=True)
     os.set_blocking(sys.stdin.fileno(), False)
@@ -94,6 +101,31 @@ def pin(options: argparse.Namespace, place: int) -> None:
             os.sched_setaffinity(int(task.name), {core})
 
 
+def give_slice(name: str, slice_us: int | None) -> None:
+    """Give the stream's thread of this name that slice, unless it shall have what it asks for."""
+    if slice_us is None:
+        return
+    while not (threads := threads_named(name)):
+        time.sleep(STARTED_S)
+    # It asks for its own right after it has its name.
+    time.sleep(STARTED_S)
+    for thread in threads:
+        set_slice(thread, slice_us * 1000)
+
+
+@contextlib.contextmanager
+def busy_cores() -> Iterator[None]:
+    """Keep each core busy with a program of its own, of ordinary priority."""
+    with contextlib.ExitStack() as started:
+        for core in os.sched_getaffinity(0):
+            # A session of its own is what the scheduler takes for a program of its own.
+            loop = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+            started.callback(loop.wait)
+            started.callback(loop.kill)
+            os.sched_setaffinity(loop.pid, {core})
+        yield
+
+
 def _ended() -> bool:
     try:
         return os.read(sys.stdin.fileno(), 1) == b""
@@ -104,9 +136,11 @@ def _ended() -> bool:
 def run(
     link: tuple[Namespace, Namespace],
     rate_mbps: float,
+    options: argparse.Namespace,
+    *,
     fps: float,
     seconds: float,
-    options: argparse.Namespace,
+    slice_us: int | None,
 ) -> dict[str, Any]:
     """Send `rate_mbps` of media for `seconds` and return both sides' figures."""
     size, key = int(rate_mbps * 1e6 / 8 / fps), secrets.token_bytes(16)
@@ -128,6 +162,7 @@ def run(
             *("--fec", str(options.fec), "--shard", str(options.shard)),
             "--realtime" if options.realtime else "--no-realtime",
             "--pin" if options.pin else "--no-pin",
+            *(() if slice_us is None else ("--slice", str(slice_us))),
         ]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[receiver.fileno()], text=True
@@ -144,6 +179,7 @@ def run(
                 realtime=options.realtime,
             )
             pin(options, 0)
+            give_slice("pf-send", slice_us)
             cpu, begin = time.process_time_ns(), time.monotonic()
             for number in range(int(seconds * fps)):
                 wait = begin + number / fps - time.monotonic()
@@ -191,30 +227,36 @@ def throughput(
 ) -> list[float]:
     """Print one line a run; return the goodputs, Gbit/s, of the highest rate that lost nothing in any round."""
     print(
-        f"\n{'media Mbit/s':>12} {'goodput':>8} {'packets/s':>10} {'lost':>7} {'kernel':>7} {'queue':>6} "
+        f"\n{'slice':>6} {'media':>7} {'goodput':>8} {'packets/s':>10} {'lost':>7} {'kernel':>7} {'queue':>6} "
         f"{'intact':>12} {'host us/pkt':>16} {'client us/pkt':>16} {'pkts/send':>9}"
     )
     print(
-        f"{'':>12} {'Mbit/s':>8} {'':>10} {'':>7} {'dropped':>7} {'drops':>6} {'':>12} {'all (thread)':>16} "
-        f"{'all (thread)':>16}"
+        f"{'us':>6} {'Mbit/s':>7} {'Mbit/s':>8} {'':>10} {'':>7} {'dropped':>7} {'drops':>6} {'':>12} "
+        f"{'all (thread)':>16} {'all (thread)':>16}"
     )
     clean: list[float] = []
     for rate in rates:
-        rounds = [_round(link, rate, options) for _ in range(options.rounds)]
+        rounds = [
+            _round(link, rate, slice_us, options)
+            for _ in range(options.rounds)
+            for slice_us in options.slices
+        ]
         if all(lossless for _, lossless in rounds):
             clean = [goodput for goodput, _ in rounds]
     return clean
 
 
-def _round(link: tuple[Namespace, Namespace], rate: float, options: argparse.Namespace) -> tuple[float, bool]:
+def _round(
+    link: tuple[Namespace, Namespace], rate: float, slice_us: int | None, options: argparse.Namespace
+) -> tuple[float, bool]:
     """Print one run at a rate; return its goodput in Gbit/s and whether every frame came, without a packet lost."""
-    got = run(link, rate, options.fps, options.seconds, options)
+    got = run(link, rate, options, fps=options.fps, seconds=options.seconds, slice_us=slice_us)
     host, client = got["host"], got["client"]
     packets = max(1, host["packets_sent"])
     goodput = got["frames"] * got["size"] * 8 / got["wall"] / 1e6
     intact, submitted = got["frames"] - got["wrong"], host["frames_submitted"]
     print(
-        f"{rate:12.0f} {goodput:8.0f} {packets / got['wall']:10.0f} {client['packets_lost']:7} "
+        f"{_named(slice_us):>6} {rate:7.0f} {goodput:8.0f} {packets / got['wall']:10.0f} {client['packets_lost']:7} "
         f"{client['kernel_dropped']:7} {host['frames_queue_dropped']:6} "
         f"{intact:5}/{submitted:<6} "
         f"{got['host_cpu'] / packets / 1e3:7.2f} ({host['cpu_ns'] / packets / 1e3:5.2f}) "
@@ -225,15 +267,20 @@ def _round(link: tuple[Namespace, Namespace], rate: float, options: argparse.Nam
     return goodput / 1e3, intact == submitted and not client["packets_lost"]
 
 
-def latency(link: tuple[Namespace, Namespace], options: argparse.Namespace) -> None:
+def _named(slice_us: int | None) -> str:
+    return "" if slice_us is None else str(slice_us)
+
+
+def latency(link: tuple[Namespace, Namespace], slice_us: int | None, options: argparse.Namespace) -> None:
     """Print the stages of a frame at 100 Mbit/s and 60 frames a second with the default pacer."""
-    got = run(link, 100, 60, max(5.0, options.seconds), options)
+    got = run(link, 100, options, fps=60, seconds=max(5.0, options.seconds), slice_us=slice_us)
     sent, received = got["sent"], got["received"]
     complete = received["status"] == 0
     index = received["index"][complete]
     stamps = {name: sent[name][np.searchsorted(sent["index"], index)] for name in sent}
     stamps |= {name: received[name][complete] for name in ("recv_first_ns", "recv_last_ns", "complete_ns")}
-    print(f"\n100 Mbit/s at 60 frames/s, {got['size']} bytes a frame, {len(index)} frames, ms:")
+    given = "" if slice_us is None else f", slices of {slice_us} us"
+    print(f"\n100 Mbit/s at 60 frames/s, {got['size']} bytes a frame, {len(index)} frames{given}, ms:")
     print(f"{'':26} {'p50':>8} {'p95':>8} {'p99':>8} {'max':>8}")
     for name, begin, end in [
         ("sealed → sent_first", "sealed_ns", "sent_first_ns"),
@@ -296,6 +343,10 @@ def figures(clean: list[float], rival: list[float]) -> dict[str, Any]:
     return {"rows": [row]}
 
 
+def _slices(listed: str) -> list[int | None]:
+    return [int(slice_us) for slice_us in listed.split(",")]
+
+
 def main() -> None:
     """Measure on a link of two namespaces."""
     parser = argparse.ArgumentParser(
@@ -312,10 +363,19 @@ def main() -> None:
     )
     parser.add_argument("--pin", action=BOTH, default=True, help="one core a side")
     parser.add_argument("--realtime", action=BOTH, default=True, help="stream threads under SCHED_FIFO")
+    parser.add_argument(
+        "--slices",
+        type=_slices,
+        default=[None],
+        metavar="US,...",
+        help="slices of the stream threads, in turn, where these are not real-time",
+    )
+    parser.add_argument("--busy", action="store_true", help="an endless loop on each core beside it")
     parser.add_argument("--brief", action="store_true", help="throughput alone")
     parser.add_argument("--receive", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--key", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--slice", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.receive is not None:
         receive(options)
@@ -325,9 +385,11 @@ def main() -> None:
         f"data plane over veth, AES-128-GCM, {options.fec} % FEC, shards of {options.shard} bytes, "
         f"{options.fps:g} frames/s; {os.cpu_count()} cores{', one a side' if options.pin else ''}, load {load}"
         + (", real-time threads" if options.realtime else "")
+        + (", each busy with another program" if options.busy else "")
     )
+    beside = busy_cores() if options.busy else contextlib.nullcontext()
     try:
-        with Topology(f"bench{os.getpid()}") as topology:
+        with Topology(f"bench{os.getpid()}") as topology, beside:
             link = topology.namespace("host"), topology.namespace("client")
             mtu = max(MTU_BYTES, options.shard + PACKET_BYTES)
             topology.veth(link[0], "veth-h", link[1], "veth-c", mtu=mtu)
@@ -336,7 +398,8 @@ def main() -> None:
             clean = throughput(link, [float(rate) for rate in options.rates.split(",")], options)
             rival: list[float] = []
             if not options.brief:
-                latency(link, options)
+                for slice_us in options.slices:
+                    latency(link, slice_us, options)
                 rival = yardstick(link, options.seconds)
     except PunktfunkError as error:
         raise SystemExit(f"dataplane: {error}") from error

@@ -196,9 +196,10 @@ def test_frames_at_the_end_that_the_client_never_heard_of_are_counted_as_unknown
 
 def test_counters_of_seeds_add_up_but_peaks_and_settings_do_not() -> None:
     total = ledger.add(
-        {"packets_sent": 2, "memory_peak_bytes": 5}, {"packets_sent": 3, "memory_peak_bytes": 4, "gso": 1}
+        {"packets_sent": 2, "memory_peak_bytes": 5, "realtime": 1, "slice_ns": 7},
+        {"packets_sent": 3, "memory_peak_bytes": 4, "gso": 1, "realtime": 1, "slice_ns": 7},
     )
-    assert total == {"packets_sent": 5, "memory_peak_bytes": 5, "gso": 1}
+    assert total == {"packets_sent": 5, "memory_peak_bytes": 5, "gso": 1, "realtime": 1, "slice_ns": 7}
 
 
 # --- metrics ------------------------------------------------------------------------------------------------

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import random
+import resource
 import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from punktfunk.core import FLAG_KEY, FLAG_PICTURE, ClientStream, HostStream, StreamConfig
 from punktfunk.errors import InvalidConfigError, SessionClosedError
+from tests.support.slices import set_slice, slice_ns, threads_named
 from tests.support.waiting import PATIENCE_S, eventually
 
+T = TypeVar("T")
 KEY = bytes(range(16))
 KEY_FRAME = FLAG_PICTURE | FLAG_KEY
 PATIENCE = PATIENCE_S
+SHORT_SLICE_NS = 100_000
 
 
 def bound() -> socket.socket:
@@ -337,5 +345,87 @@ def test_threads_become_real_time_when_asked_and_allowed(
                 eventually(
                     lambda: host.stats()["realtime"] == client.stats()["realtime"] == 1, "both threads"
                 )
+                assert host.stats()["slice_ns"] == client.stats()["slice_ns"] == 0
             else:
                 assert host.stats()["realtime"] == client.stats()["realtime"] == 0
+
+
+def test_threads_that_are_not_real_time_get_short_slices_where_the_kernel_keeps_slices(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    kept = SHORT_SLICE_NS if kernel_keeps_slices() else 0
+    before = slice_ns(0)
+    with streams(sockets) as (host, client):
+        host.submit(b"x", 0, KEY_FRAME)
+        frames_of(client, 1)
+        eventually(lambda: host.stats()["slice_ns"] == kept == client.stats()["slice_ns"], "both threads")
+        if kept:
+            [sending], [receiving] = threads_named("pf-send"), threads_named("pf-recv")
+            assert slice_ns(sending) == slice_ns(receiving) == kept
+        assert slice_ns(0) == before, "no other thread's changes"
+
+
+def test_where_real_time_is_refused_slices_are_short(sockets: tuple[socket.socket, socket.socket]) -> None:
+    kept = SHORT_SLICE_NS if kernel_keeps_slices() else 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, hard))
+    try:
+        refused = stats_of(sockets, lambda: drop_effective_capability(CAP_SYS_NICE), realtime=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_RTPRIO, (soft, hard))
+    assert [(stats["realtime"], stats["slice_ns"]) for stats in refused] == [(0, kept)] * 2
+
+
+def test_a_thread_whose_slice_the_kernel_does_not_keep_says_so(
+    sockets: tuple[socket.socket, socket.socket],
+) -> None:
+    """SCHED_IDLE stands for kernels before 6.12: both take the request and ignore it."""
+    ignored = stats_of(sockets, lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)))
+    assert [(stats["realtime"], stats["slice_ns"]) for stats in ignored] == [(0, 0)] * 2
+
+
+def stats_of(
+    sockets: tuple[socket.socket, socket.socket], prepare: Callable[[], None], **options: bool
+) -> list[dict[str, int]]:
+    """Return what host and client count whose threads are started by one that was prepared."""
+
+    def count() -> list[dict[str, int]]:
+        prepare()
+        with streams(sockets, host=options, client=options) as (host, client):
+            host.submit(b"x", 0, KEY_FRAME)
+            frames_of(client, 1)
+            for stream in (host, client):
+                stream.close()
+            return [host.stats(), client.stats()]
+
+    return in_a_thread(count)
+
+
+def kernel_keeps_slices() -> bool:
+    """Return whether a thread of this process can have a slice of its own, by another value than the core's."""
+
+    def ask() -> int:
+        set_slice(0, SHORT_SLICE_NS * 3)
+        return slice_ns(0)
+
+    return in_a_thread(ask) == SHORT_SLICE_NS * 3
+
+
+def in_a_thread(work: Callable[[], T]) -> T:
+    """Return what the work returns on a thread of its own, which keeps what it does to itself."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+CAP_SYS_NICE = 23
+_CAPABILITIES_VERSION = 0x20080522
+
+
+def drop_effective_capability(number: int) -> None:
+    """Take a capability from the calling thread, where it has it."""
+    library = ctypes.CDLL(None, use_errno=True)
+    header = struct.pack("Ii", _CAPABILITIES_VERSION, 0)
+    sets = ctypes.create_string_buffer(24)
+    assert library.capget(header, sets) == 0
+    effective, *others = struct.unpack("6I", sets.raw)
+    assert library.capset(header, struct.pack("6I", effective & ~(1 << number), *others)) == 0

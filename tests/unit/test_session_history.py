@@ -20,7 +20,7 @@ def begin(history: SessionHistory) -> SessionReport:
 
 
 def end(history: SessionHistory, report: SessionReport, *, failed: bool = False) -> None:
-    report.counters = {"frames_sent": 10, "packets_sent": 50, "fec_percent": 20}
+    report.counters = {"frames_sent": 10, "packets_sent": 50, "fec_percent": 20, "slice_ns": 100_000}
     report.failed = failed
     history.end(report)
 

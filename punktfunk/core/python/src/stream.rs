@@ -93,7 +93,8 @@ fn wait<T: Send>(
 /// `burst_packets`, then at max(`packets_per_ms`, `rate_factor` times the session's packet rate at `rate_kbps` with FEC).
 /// Where the latter is more, as much as 300 us of it may leave at once.
 /// At most `queue_frames` frames wait; one more drops the oldest, which asks for a key frame. `realtime` lets the thread
-/// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does. On GameStream
+/// preempt normal ones (SCHED_FIFO) where this process may; the statistic of that name says whether it does. Where it does
+/// not, the thread asks for a slice of 0.1 ms; the statistic `slice_ns` is what the kernel keeps of that. On GameStream
 /// pacing never exceeds what leaves every millisecond below 100 packets.
 ///
 /// Raises InvalidConfigError for invalid pacing, OSError or ValueError when `fd` is no UDP socket.

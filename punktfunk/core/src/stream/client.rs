@@ -229,6 +229,7 @@ impl ClientStream {
             ("receive_calls", self.inner.receive_calls.load(Relaxed)),
             ("gro", u64::from(self.gro)),
             ("realtime", u64::from(self.thread.realtime())),
+            ("slice_ns", self.thread.slice_ns()),
             ("cpu_ns", self.thread.cpu_ns()),
         ] {
             stats.push((name.to_owned(), value));

@@ -300,6 +300,7 @@ impl HostStream {
             ("socket_other", socket.other.load(Relaxed)),
             ("socket_refused", socket.refused.load(Relaxed)),
             ("realtime", u64::from(self.thread.realtime())),
+            ("slice_ns", self.thread.slice_ns()),
             ("cpu_ns", self.thread.cpu_ns() + cpu_at_once_ns),
             ("cpu_at_once_ns", cpu_at_once_ns),
         ] {
