@@ -98,6 +98,14 @@ def test_a_row_without_its_figure_says_why(found: Figures | None, given: str, re
     assert (row.verdict, row.reason, row.value) == (Verdict.NOT_JUDGED, reason, None)
 
 
+def test_what_failed_on_a_busy_machine_is_not_held_against_it() -> None:
+    failed = figures(failed="packets were lost at every rate")
+    assert judge(target(), failed, QUIET).verdict is Verdict.NOT_JUDGED
+    row = judge(target(), failed, BUSY)
+    assert (row.verdict, row.reason, row.value) == (Verdict.BUSY, "packets were lost at every rate", None)
+    assert judge(target(), None, BUSY, reason="no reference").verdict is Verdict.NOT_JUDGED
+
+
 def test_a_kernel_that_somebody_named_is_measured_and_not_judged() -> None:
     row = judge(target(), figures(), QUIET, named_kernel="avx2")
     assert (row.verdict, row.reason) == (Verdict.NOT_JUDGED, "PUNKTFUNK_FEC_KERNEL=avx2 is set")

@@ -69,6 +69,8 @@ def judge(
     )
     if value is None:
         said = (figures.failed if figures else "") or reason
+        if figures is not None and figures.failed and machine is not None and not machine.quiet:
+            return row.model_copy(update={"verdict": Verdict.BUSY, "reason": said})
         return row.model_copy(update={"reason": said or f"{target.bench} has no such row"})
     if named_kernel:
         return row.model_copy(update={"reason": f"PUNKTFUNK_FEC_KERNEL={named_kernel} is set"})
