@@ -120,13 +120,14 @@ def _run(
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite (pass pytest arguments after --; named tests run one after the other)."""
+    """Run the test suite (pass pytest arguments after --, -n 6 too; files named run one after the other)."""
     _prepare(session)
     _run(session, "python", "-m", "pytest", *_side_by_side(session), "--durations=30", *session.posargs)
 
 
 def _side_by_side(session: nox.Session) -> tuple[str, ...]:
-    named = any(not argument.startswith("-") for argument in session.posargs)
+    # What is no path is the value of an option: `-- -n 6`, `-- --seed 1`.
+    named = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
     return () if named else ("-n", str(_workers()), "--dist", "loadscope")
 
 

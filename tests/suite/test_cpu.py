@@ -1,4 +1,4 @@
-"""``--cpu`` lists the tests that take the CPU, with the processes that they start, also when they run side by side."""
+"""``--cpu`` lists the tests that take the CPU, with the processes that they start, and the queues that take long."""
 
 from __future__ import annotations
 
@@ -50,6 +50,42 @@ def test_cpu_is_counted_with_processes_and_fixtures_and_without_waiting(
     assert 0.15 <= taken["test_its_own"] < 0.35
     assert taken["test_that_waits"] < 0.15
     assert re.search(r"^ *\d+\.\d+  all 3 tests$", done.stdout, re.MULTILINE)
+    before = re.search(r"^ *(\d+\.\d+)  before them, in (\d) process(es)?$", done.stdout, re.MULTILINE)
+    assert before is not None, done.stdout
+    assert int(before[2]) == (2 if side_by_side else 1)
+    assert float(before[1]) > 0.05, "pytest itself was loaded"
+
+
+def test_long_queues_are_listed_with_their_process_and_when_they_ran(
+    inner: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    long = """
+import time
+import pytest
+
+@pytest.fixture
+def slow():
+    time.sleep(0.6)
+
+def test_one(slow):
+    time.sleep(0.6)
+
+@pytest.mark.measures(alone=True)
+def test_two():
+    time.sleep(1.2)
+"""
+    short = "def test_it():\n    pass\n"
+    files = {"tests/web/test_long.py": long, "tests/unit/test_short.py": short}
+    loaded = ("tests.support.measuring", "tests.support.groups", "tests.support.cpu")
+    # The quickest tests of this file cannot last as long as a queue of the whole suite that is worth its line.
+    files["conftest.py"] = "from tests.support import cpu\ncpu.LONG_S = 1.0\n"
+    done = inner(files, "-n", "2", "--dist", "loadscope", "--cpu", plugins=loaded)
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+    listed = re.findall(r"^ *([\d.]+) +([\d.]+) +[\d.]+  (gw\d)  (\S+)$", done.stdout, re.MULTILINE)
+    spans = {queue: (float(begun), float(ended)) for begun, ended, _, queue in listed}
+    assert set(spans) == {"browser", "alone"}, done.stdout
+    assert all(1.0 <= ended - begun < 60 for begun, ended in spans.values())
+    assert spans["browser"][1] <= spans["alone"][0] + 0.1, "what measures came last"
 
 
 def test_without_the_option_nothing_is_printed(
