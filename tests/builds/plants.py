@@ -64,8 +64,8 @@ FIVE_PERCENT: Final = Plant(
 EXTRA_COPY: Final = Plant(
     "Copy a block for each of its packets",
     "punktfunk/core/src/packetize/punktfunk1.rs",
-    "                if !copied {\n",
-    "                std::hint::black_box(data.to_vec());\n                if !copied {\n",
+    "                if index < last {\n",
+    "                std::hint::black_box(data.to_vec());\n                if index < last {\n",
     frozenset({"core_cpu"}),
 )
 FEWER_SHARDS: Final = Plant(

@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::collections::HashMap;
+
+use proptest::prelude::*;
 use punktfunk_core::crypto::{Direction, OVERHEAD_BYTES, Opener, SEQ_BYTES, Sealer};
 use punktfunk_core::fec::{self, Scheme, codec_with_kernel, kernels, naive};
 use punktfunk_core::packetize::punktfunk1::EmissionOrder;
@@ -35,6 +38,46 @@ fn the_tail_of_a_last_shard_holds_nothing_of_an_earlier_frame() {
         // An empty access unit is one shard of nothing but tail.
         let packets = host.frame(&[], DELTA_FRAME);
         assert!(packets[0][HEADER_BYTES..].iter().all(|&b| b == 0));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The frame filled up with zeroes and encoded block by block is what the packets hold, whatever their buffer held before.
+    #[test]
+    fn packets_hold_the_shards_of_the_frame_with_zeroes_behind_it(
+        gf8 in any::<bool>(), block in 1..60_usize, percent in 0..=100_u32, half in 1..=90_usize, bytes in 0..9000_usize,
+        data_first in any::<bool>(),
+    ) {
+        let scheme = if gf8 { Scheme::Gf8 } else { Scheme::Gf16 };
+        let shard = 2 * half;
+        let config = StreamConfig {
+            scheme, shard_bytes: shard, max_block_shards: block, fec_percent: percent, max_frame_bytes: 9000, ..plain()
+        };
+        prop_assume!(config.validate().is_ok());
+        let geometry = config.limits().geometry(bytes, percent);
+        let mut expected = HashMap::new();
+        let mut whole = access_unit(1, bytes);
+        whole.resize(geometry.data_shards() * shard, 0);
+        for of in geometry.blocks() {
+            let mut shards = whole[of.first_shard * shard..][..of.k * shard].to_vec();
+            let mut recovery = vec![0; of.m * shard];
+            fec::codec(scheme).encode(of.k, of.m, shard, &shards, &mut recovery).unwrap();
+            shards.append(&mut recovery);
+            for (index, bytes) in shards.chunks(shard).enumerate() {
+                expected.insert((of.index as u16, index as u16), bytes.to_vec());
+            }
+        }
+        let order = if data_first { EmissionOrder::DataFirst } else { EmissionOrder::Blocks };
+        let mut host = Host::ordered(config, order);
+        host.frame(&vec![0xFF; bytes], KEY_FRAME);
+        for packet in host.frame(&access_unit(1, bytes), DELTA_FRAME) {
+            let header = Header::parse(&packet).unwrap();
+            let shard = expected.remove(&(header.block_index, header.shard_index));
+            prop_assert_eq!(Some(&packet[HEADER_BYTES..]), shard.as_deref());
+        }
+        prop_assert!(expected.is_empty());
     }
 }
 

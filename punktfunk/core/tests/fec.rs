@@ -3,7 +3,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
-use punktfunk_core::fec::{self, Codec, FecError, Scheme, codec_with_kernel, kernels, naive};
+use punktfunk_core::fec::{
+    self, Codec, FecError, Scheme, Shards, codec_with_kernel, kernels, naive,
+};
 
 /// A block of random bytes: scheme, k, m, shard bytes, data.
 #[derive(Debug, Clone)]
@@ -195,7 +197,8 @@ proptest! {
         let (data, parity) = packets.split_at_mut(block.k * stride);
         codec
             .encode_strided(
-                block.k, block.m, block.shard_bytes, &data[before..], stride, &mut parity[before..], stride,
+                block.k, block.m, block.shard_bytes,
+                Shards::strided(&data[before..], stride), &mut parity[before..], stride,
             )
             .unwrap();
         let expected = parity_of(codec, &block);
@@ -225,6 +228,27 @@ proptest! {
         }
     }
 
+    /// The buffer ends with the shard before it, or goes on with what is no shard of the block.
+    #[test]
+    fn a_last_shard_in_a_place_of_its_own_is_encoded_as_if_it_lay_behind_the_others(
+        block in blocks(70, 40), gap in 0..40_usize, goes_on in any::<bool>(),
+    ) {
+        let Block { k, m, shard_bytes, .. } = block;
+        let stride = shard_bytes + gap;
+        let (others, last) = block.data.split_at((k - 1) * shard_bytes);
+        let mut strided = vec![0xC3; if goes_on { k * stride } else { ((k - 1) * stride).saturating_sub(gap) }];
+        for (room, shard) in strided.chunks_mut(stride).zip(others.chunks(shard_bytes)) {
+            room[..shard_bytes].copy_from_slice(shard);
+        }
+        for kernel in kernels::available() {
+            let codec = codec_with_kernel(block.scheme, kernel);
+            let mut parity = vec![0xA5; m * shard_bytes];
+            let shards = Shards::strided(&strided, stride).with_last(last);
+            codec.encode_strided(k, m, shard_bytes, shards, &mut parity, shard_bytes).unwrap();
+            prop_assert_eq!(parity, parity_of(&*codec, &block), "{}", kernel.name);
+        }
+    }
+
     #[test]
     fn impossible_requests_are_refused_and_never_panic(
         scheme in prop_oneof![Just(Scheme::Gf8), Just(Scheme::Gf16)],
@@ -240,7 +264,9 @@ proptest! {
         let (mut a, mut b) = (data.clone(), data.clone());
         let mut present: Vec<bool> = entries.iter().map(|(here, _)| *here).collect();
         let _ = codec.encode(k, m, shard_bytes, &data, &mut a);
-        let _ = codec.encode_strided(k, m, shard_bytes, &data, stride, &mut a, stride);
+        let strided = Shards::strided(&data, stride);
+        let _ = codec.encode_strided(k, m, shard_bytes, strided, &mut a, stride);
+        let _ = codec.encode_strided(k, m, shard_bytes, strided.with_last(&data), &mut a, stride);
         let _ = codec.reconstruct(k, m, shard_bytes, &mut b, &mut present);
         let recovery: Vec<(usize, &[u8])> = entries
             .iter()
@@ -401,7 +427,7 @@ fn refusals_say_what_is_wrong() {
         Err(FecError::Buffer { need: 30, have: 20 })
     );
     assert_eq!(
-        codec.encode_strided(4, 2, 10, &data, 8, &mut parity, 10),
+        codec.encode_strided(4, 2, 10, Shards::strided(&data, 8), &mut parity, 10),
         Err(FecError::Buffer { need: 10, have: 8 })
     );
     let shard = [0; 10];

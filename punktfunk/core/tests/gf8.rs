@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
-use punktfunk_core::fec::{self, Codec, Scheme, codec_with_kernel, kernels, naive};
+use punktfunk_core::fec::{self, Codec, Scheme, Shards, codec_with_kernel, kernels, naive};
 
 /// What lies between shards, and where shards are to come.
 const CANARY: u8 = 0x5A;
@@ -43,8 +43,7 @@ fn check_encoding(codec: &dyn Codec, data: &Strided, parity: &[Vec<u8>], gap: us
             k,
             m,
             data.shard_bytes,
-            &data.bytes,
-            data.stride,
+            Shards::strided(&data.bytes, data.stride),
             &mut made.bytes,
             made.stride,
         )

@@ -2,7 +2,7 @@
 
 use super::kernels::Kernel;
 use super::transform::{self, Received, Strided};
-use super::{Codec, FecError, Scheme, check_encode, check_reconstruct};
+use super::{Codec, FecError, Scheme, Shards, check_encode, check_reconstruct};
 
 /// The GF(2^16) codec: up to 65536 positions, shards of any even length.
 ///
@@ -37,24 +37,19 @@ impl Codec for Gf16 {
         k: usize,
         m: usize,
         shard_bytes: usize,
-        data: &[u8],
-        data_stride: usize,
+        data: Shards<'_>,
         parity: &mut [u8],
         parity_stride: usize,
     ) -> Result<(), FecError> {
         check_encode(
             self,
             (k, m, shard_bytes),
-            (data.len(), data_stride),
+            &data,
             (parity.len(), parity_stride),
         )?;
         if m == 0 {
             return Ok(());
         }
-        let data = Strided {
-            first: data.as_ptr(),
-            stride: data_stride,
-        };
         let parity = Strided {
             first: parity.as_mut_ptr(),
             stride: parity_stride,

@@ -121,6 +121,47 @@ pub enum FecError {
     Recovery(usize),
 }
 
+/// Where the data shards of a block lie that is encoded: at a stride in one buffer, the last of them in another if
+/// [`Shards::with_last`] says so.
+///
+/// An access unit that ends within a shard is encoded where it lies, and the one shard that lacks bytes is filled up elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shards<'a> {
+    bytes: &'a [u8],
+    stride: usize,
+    last: Option<&'a [u8]>,
+}
+
+impl<'a> Shards<'a> {
+    /// Shard `i` at `i * stride`; the last one needs no bytes behind it.
+    #[must_use]
+    pub const fn strided(bytes: &'a [u8], stride: usize) -> Self {
+        Self {
+            bytes,
+            stride,
+            last: None,
+        }
+    }
+
+    /// The same, but for the last shard of the block, which begins with `last`: that of the stride, if there is one, is not read.
+    #[must_use]
+    pub const fn with_last(self, last: &'a [u8]) -> Self {
+        Self {
+            last: Some(last),
+            ..self
+        }
+    }
+
+    /// Check that `count` shards, at least one, are here.
+    fn check(&self, count: usize, shard_bytes: usize) -> Result<(), FecError> {
+        let Some(last) = self.last else {
+            return check_strided(count, shard_bytes, self.stride, self.bytes.len());
+        };
+        check_strided(count - 1, shard_bytes, self.stride, self.bytes.len())?;
+        check_length(shard_bytes, last.len())
+    }
+}
+
 /// A block code. Implementations hold no state of a block and may be used from any thread.
 ///
 /// `k` is the number of data shards, `m` that of recovery shards, and every shard of a block has `shard_bytes`
@@ -133,22 +174,19 @@ pub trait Codec: Send + Sync {
     /// Whether a block of `k` data and `m` recovery shards can be encoded. `m` may be 0.
     fn supports(&self, k: usize, m: usize) -> bool;
 
-    /// Compute the `m` recovery shards of `k` data shards that lie at a stride, as inside of wire packets.
+    /// Compute the `m` recovery shards of `k` data shards; they go to a buffer with a stride, as inside of wire packets.
     ///
-    /// To packetize without a copy, split one buffer of packets behind the last data packet and hand both
-    /// halves from their first shard's byte on, with the packet size as stride. What recovery shards held
-    /// before does not matter.
+    /// To packetize without a copy, hand the data where it lies in the access unit, and a buffer of packets from the first byte
+    /// of its first recovery shard on, with the packet size as stride. What recovery shards held before does not matter.
     ///
     /// # Errors
     /// [`FecError::Geometry`], [`FecError::ShardBytes`] or [`FecError::Buffer`].
-    #[allow(clippy::too_many_arguments)] // two buffers with a stride each are seven numbers
     fn encode_strided(
         &self,
         k: usize,
         m: usize,
         shard_bytes: usize,
-        data: &[u8],
-        data_stride: usize,
+        data: Shards<'_>,
         parity: &mut [u8],
         parity_stride: usize,
     ) -> Result<(), FecError>;
@@ -162,7 +200,7 @@ pub trait Codec: Send + Sync {
     ///
     /// # Errors
     /// All variants of [`FecError`]; `data` and `present` are then as before.
-    #[allow(clippy::too_many_arguments)] // as above
+    #[allow(clippy::too_many_arguments)] // a buffer with a stride, its flags and what rebuilds it are seven
     fn reconstruct_strided(
         &self,
         k: usize,
@@ -186,7 +224,8 @@ pub trait Codec: Send + Sync {
         data: &[u8],
         parity: &mut [u8],
     ) -> Result<(), FecError> {
-        self.encode_strided(k, m, shard_bytes, data, shard_bytes, parity, shard_bytes)
+        let data = Shards::strided(data, shard_bytes);
+        self.encode_strided(k, m, shard_bytes, data, parity, shard_bytes)
     }
 
     /// [`Codec::reconstruct_strided`] on `k + m` contiguous shards, data first, with `k + m` flags.
@@ -294,7 +333,7 @@ fn check_strided(
 fn check_encode(
     codec: &dyn Codec,
     (k, m, shard_bytes): (usize, usize, usize),
-    (data_bytes, data_stride): (usize, usize),
+    data: &Shards<'_>,
     (parity_bytes, parity_stride): (usize, usize),
 ) -> Result<(), FecError> {
     if !codec.supports(k, m) {
@@ -304,7 +343,7 @@ fn check_encode(
         });
     }
     check_shard_bytes(codec.scheme(), shard_bytes)?;
-    check_strided(k, shard_bytes, data_stride, data_bytes)?;
+    data.check(k, shard_bytes)?;
     check_strided(m, shard_bytes, parity_stride, parity_bytes)
 }
 

@@ -132,22 +132,45 @@ fn buffers_may_end_with_their_last_shard_and_no_byte_earlier() {
     for scheme in BOTH {
         let codec = codec(scheme);
         let encode = |data: usize, parity: usize| {
-            codec.encode_strided(3, 2, 6, &vec![1; data], 10, &mut vec![0; parity], 8)
+            let data = vec![1; data];
+            let data = Shards::strided(&data, 10);
+            codec.encode_strided(3, 2, 6, data, &mut vec![0; parity], 8)
         };
         assert_eq!(encode(26, 14), Ok(()));
         let short = |need, have| FecError::Buffer { need, have };
         assert_eq!(encode(25, 14), Err(short(26, 25)));
         assert_eq!(encode(26, 13), Err(short(14, 13)));
         // The stride itself holds a shard.
-        let tight =
-            |stride| codec.encode_strided(1, 1, 6, &[1; 6], stride, &mut [0; 6], 13 - stride);
+        let tight = |stride| {
+            let data = Shards::strided(&[1; 6], stride);
+            codec.encode_strided(1, 1, 6, data, &mut [0; 6], 13 - stride)
+        };
         assert_eq!(tight(6), Ok(()));
         assert_eq!(tight(5), Err(short(6, 5)));
         assert_eq!(tight(8), Err(short(6, 5)));
         // Without recovery shards neither their buffer nor its stride is looked at.
         assert_eq!(
-            codec.encode_strided(3, 0, 6, &[1; 26], 10, &mut [], 0),
+            codec.encode_strided(3, 0, 6, Shards::strided(&[1; 26], 10), &mut [], 0),
             Ok(())
+        );
+        // A last shard of its own needs a shard's bytes, and the buffer holds one fewer: of a single shard none.
+        let with_last = |k: usize, data: usize, stride: usize, last: usize| {
+            let (data, last) = (vec![1; data], vec![1; last]);
+            let data = Shards::strided(&data, stride).with_last(&last);
+            codec.encode_strided(k, 2, 6, data, &mut [0; 12], 6)
+        };
+        assert_eq!(with_last(3, 16, 10, 6), Ok(()));
+        assert_eq!(with_last(3, 15, 10, 6), Err(short(16, 15)));
+        assert_eq!(with_last(3, 16, 10, 5), Err(short(6, 5)));
+        assert_eq!(with_last(3, 16, 5, 6), Err(short(6, 5)));
+        assert_eq!(with_last(1, 0, 0, 6), Ok(()));
+        assert_eq!(with_last(1, 0, 0, 5), Err(short(6, 5)));
+        assert_eq!(
+            with_last(0, 0, 0, 6),
+            Err(FecError::Geometry {
+                data: 0,
+                recovery: 2
+            })
         );
 
         let shard = [7; 6];

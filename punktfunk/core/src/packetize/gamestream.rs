@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Outgoing, Packetizer, SealedFrame, SubmitError};
-use crate::fec::{self, Scheme};
+use crate::fec::{self, Scheme, Shards};
 use crate::flags::FLAG_PROBE;
 use crate::geometry::{Block, Geometry, Limits, recovery_shards};
 use crate::memory::pool::BufferPool;
@@ -243,9 +243,9 @@ impl GameStreamPacketizer {
         }
         if m > 0 {
             let (data, parity) = packets.split_at_mut(k * stride);
-            let (data, parity) = (&data[prefix..], &mut parity[prefix..]);
+            let data = Shards::strided(&data[prefix..], stride);
             self.codec
-                .encode_strided(k, m, shard, data, stride, parity, stride)
+                .encode_strided(k, m, shard, data, &mut parity[prefix..], stride)
                 .map_err(|source| SubmitError::Fec { k, m, source })?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Outgoing, Packetizer, SealedFrame, SubmitError};
 use crate::config::{ConfigError, StreamConfig};
 use crate::crypto::{CryptoError, Direction, Sealer};
-use crate::fec::{self, Codec, FecError};
+use crate::fec::{self, Codec, FecError, Shards};
 use crate::geometry::{Block, Limits};
 use crate::memory::pool::BufferPool;
 use crate::stats::HostRecord;
@@ -180,7 +180,8 @@ impl Packetizer for Punktfunk1Packetizer {
             left: packets,
         };
         // All that is done to a block is done while it is in a cache. The code reads shards where they lie in the access unit,
-        // so that a data packet is written once, copied and sealed, unless the last shard has to be filled up with zeroes first.
+        // so that a data packet is written once, copied and sealed; only the last, which may have to be filled up with zeroes, is
+        // copied before, and read in its packet.
         for place in &self.places {
             let Block {
                 first_shard, k, m, ..
@@ -188,27 +189,21 @@ impl Packetizer for Punktfunk1Packetizer {
             let data = &access_unit[(first_shard * shard_bytes).min(bytes)..];
             let (before, after) = buffer.split_at_mut(place.parity_at * stride);
             let packets = &mut before[place.data_at * stride..];
-            let copied = m > 0 && data.len() < k * shard_bytes;
-            if copied {
-                for (index, packet) in packets.chunks_exact_mut(stride).take(k).enumerate() {
-                    copy_shard(&mut packet[payload.clone()], data, index);
-                }
-            }
+            let last = k - 1;
+            let last_payload = &mut packets[last * stride..][payload.clone()];
+            fill_up(last_payload, &data[(last * shard_bytes).min(data.len())..]);
             if m > 0 {
-                let (data, data_stride) = if copied {
-                    (&packets[payload.start..], stride)
-                } else {
-                    (data, shard_bytes)
-                };
+                let shards = Shards::strided(data, shard_bytes).with_last(last_payload);
                 // Recovery shards are computed in place, inside of the packets that carry them.
                 let parity = &mut after[payload.start..];
                 self.codec
-                    .encode_strided(k, m, shard_bytes, data, data_stride, parity, stride)
+                    .encode_strided(k, m, shard_bytes, shards, parity, stride)
                     .map_err(|source| SubmitError::Fec { k, m, source })?;
             }
             for (index, packet) in packets.chunks_exact_mut(stride).take(k).enumerate() {
-                if !copied {
-                    copy_shard(&mut packet[payload.clone()], data, index);
+                if index < last {
+                    let shard = &data[index * shard_bytes..][..shard_bytes];
+                    packet[payload.clone()].copy_from_slice(shard);
                 }
                 finisher.finish(&place.block, index, packet)?;
             }
@@ -310,10 +305,9 @@ impl Finisher<'_> {
     }
 }
 
-/// Copy shard `index` of a block's part of the access unit; what the last one lacks is zero.
-fn copy_shard(payload: &mut [u8], data: &[u8], index: usize) {
-    let from = &data[(index * payload.len()).min(data.len())..];
-    let from = &from[..from.len().min(payload.len())];
-    payload[..from.len()].copy_from_slice(from);
-    payload[from.len()..].fill(0);
+/// Copy a shard that `data` begins with; what it lacks is zero.
+fn fill_up(payload: &mut [u8], data: &[u8]) {
+    let (filled, rest) = payload.split_at_mut(data.len().min(payload.len()));
+    filled.copy_from_slice(&data[..filled.len()]);
+    rest.fill(0);
 }

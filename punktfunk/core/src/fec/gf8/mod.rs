@@ -9,7 +9,7 @@ pub(super) mod dot;
 mod tables;
 
 use super::kernels::Kernel;
-use super::{Codec, FecError, Scheme, check_encode, check_reconstruct};
+use super::{Codec, FecError, Scheme, Shards, check_encode, check_reconstruct};
 use dot::Dot;
 use tables::Tables;
 
@@ -53,23 +53,25 @@ impl Codec for Gf8 {
         k: usize,
         m: usize,
         shard_bytes: usize,
-        data: &[u8],
-        data_stride: usize,
+        data: Shards<'_>,
         parity: &mut [u8],
         parity_stride: usize,
     ) -> Result<(), FecError> {
         check_encode(
             self,
             (k, m, shard_bytes),
-            (data.len(), data_stride),
+            &data,
             (parity.len(), parity_stride),
         )?;
         if m == 0 {
             return Ok(());
         }
         let mut shards: [&[u8]; ELEMENTS] = [&[]; ELEMENTS];
-        for (shard, room) in shards.iter_mut().zip(data.chunks(data_stride).take(k)) {
-            *shard = &room[..shard_bytes];
+        for (i, shard) in shards[..k].iter_mut().enumerate() {
+            *shard = match data.last {
+                Some(last) if i == k - 1 => &last[..shard_bytes],
+                _ => &data.bytes[i * data.stride..][..shard_bytes],
+            };
         }
         let dot = self.kernel.gf8;
         let table = self.tables.of(dot, k, m);

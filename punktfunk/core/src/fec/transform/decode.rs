@@ -10,7 +10,7 @@ use crate::fec::field16::Field16;
 /// What a decoder is given: the data shards, which of them are here, and recovery shards by index, at least as many as data
 /// shards are missing.
 pub(in crate::fec) struct Received<'a> {
-    pub(in crate::fec) data: Strided<*mut u8>,
+    pub(in crate::fec) data: Strided,
     pub(in crate::fec) present: &'a [bool],
     pub(in crate::fec) recovery: &'a [(usize, &'a [u8])],
     pub(in crate::fec) missing: usize,

@@ -18,15 +18,16 @@ use self::block::{Blocks, Plan};
 pub(super) use self::decode::{Received, reconstruct};
 use self::passes::{Output, Passes, Stripe};
 use self::workspace::{Lists, Workspace, rows};
+use super::Shards;
 
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = const { RefCell::new(Workspace::new()) };
 }
 
-/// Shards at a stride: the first one's first byte.
+/// Shards at a stride that are written, or some of them: the first one's first byte.
 #[derive(Clone, Copy)]
-pub(super) struct Strided<P> {
-    pub(super) first: P,
+pub(super) struct Strided {
+    pub(super) first: *mut u8,
     pub(super) stride: usize,
 }
 
@@ -52,8 +53,8 @@ fn stripes(shard_bytes: usize, width: usize) -> impl Iterator<Item = Stripe> {
 pub(super) unsafe fn encode(
     passes: &'static Passes,
     (k, m, shard_bytes): (usize, usize, usize),
-    data: Strided<*const u8>,
-    parity: Strided<*mut u8>,
+    data: Shards<'_>,
+    parity: Strided,
 ) {
     let high_rate = is_high_rate(k, m);
     let chunk = if high_rate { m } else { k }.next_power_of_two();
@@ -64,7 +65,11 @@ pub(super) unsafe fn encode(
             workspace.prepare(passes, points, chunk, shard_bytes);
         let Lists { sources, sinks, .. } = lists;
         sources.clear();
-        sources.extend((0..k).map(|i| data.first.wrapping_add(i * data.stride)));
+        let first = data.bytes.as_ptr();
+        sources.extend((0..k).map(|i| first.wrapping_add(i * data.stride)));
+        if let Some(last) = data.last {
+            sources[k - 1] = last.as_ptr();
+        }
         sources.resize(k.next_multiple_of(plan.group()), std::ptr::null());
         sinks.clear();
         sinks.extend((0..m).map(|j| parity.first.wrapping_add(j * parity.stride)));
