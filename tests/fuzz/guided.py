@@ -93,6 +93,15 @@ def build() -> Path:
     return target / TRIPLE / "release" / "guided"
 
 
+def progress(output: str, spent_s: float, seconds: int) -> str:
+    """Return how far a run is, by what libFuzzer has printed; nothing ends it while it still reads its corpus."""
+    ran = Ran.read(output)
+    inputs, edges = (ran.inputs, ran.edges) if ran else (0, 0)
+    if "\tINITED" not in output:
+        return f"reads its seeds and what earlier runs kept, {inputs} inputs in {spent_s:.0f} s"
+    return f"{inputs} inputs, {edges} edges after {spent_s:.0f} of {seconds} s"
+
+
 def fuzz(program: Path, name: str, seconds: int) -> bool:
     """Fuzz one body; print how much, how far, and what it found. Return whether that was nothing."""
     corpus, seeds = KEPT / "corpus" / name, KEPT / "seeds" / name
@@ -107,9 +116,7 @@ def fuzz(program: Path, name: str, seconds: int) -> bool:
     env = os.environ | {"FUZZ_TARGET": name, "FUZZ_SEEDS": str(seeds)}
 
     def news(output: str, spent_s: float) -> None:
-        so_far = Ran.read(output)
-        reached = f"{so_far.inputs} inputs, {so_far.edges} edges" if so_far else "reads its inputs"
-        print(f"{name:>20}: {reached} after {spent_s:.0f} of {seconds} s", flush=True)
+        print(f"{name:>20}: {progress(output, spent_s, seconds)}", flush=True)
 
     ended = watch.run(command, news, env=env)
     ran, counters = Ran.read(ended.output), _COUNTERS.search(ended.output)

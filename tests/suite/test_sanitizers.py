@@ -142,6 +142,14 @@ Done 9000 runs in 10 second(s)
 """
     assert guided.Ran.read(output) == guided.Ran(inputs=9000, edges=620, features=900, kept=40)
     assert guided.Ran.read("INFO: Running with entropic power schedule") is None
+    assert guided.progress(output, 41.6, 60) == "9000 inputs, 620 edges after 42 of 60 s"
+
+
+def test_a_run_that_still_reads_its_corpus_says_so() -> None:
+    reading = "seeds and what earlier runs kept, "
+    assert f"{reading}0 inputs in 20 s" in guided.progress("INFO: seed corpus: files: 30", 20, 10)
+    output = "#512\tpulse  cov: 13609 ft: 500 corp: 400/1Mb exec/s: 6 rss: 400Mb\n"
+    assert f"{reading}512 inputs in 82 s" in guided.progress(output, 82, 25)
 
 
 def test_a_fuzzer_says_how_far_it_is_while_it_runs(tmp_path: Path) -> None:
