@@ -62,7 +62,7 @@ def plan(what: str, count: int, seconds: int) -> str:
     """Return what a run is going to do, so that nobody waits for it without knowing for how long."""
     total = count * seconds
     lasting = f"{total / 60:.0f} min" if total >= 120 else f"{total} s"
-    return f"{count} {what}, {seconds} s each: {lasting}, with a word every {NEWS_S} s"
+    return f"{count} {what}, {seconds} s each: {lasting} beside their starts, with a word every {NEWS_S} s"
 
 
 def _children_cpu_s() -> float:

@@ -183,7 +183,7 @@ def test_whoever_ends_a_run_ends_its_fuzzer() -> None:
 
 @pytest.mark.parametrize(
     ("count", "seconds", "said"),
-    [(1, 60, "1 bodies, 60 s each: 60 s,"), (17, 60, "17 bodies, 60 s each: 17 min,")],
+    [(1, 60, "1 bodies, 60 s each: 60 s "), (17, 60, "17 bodies, 60 s each: 17 min ")],
 )
 def test_a_run_says_beforehand_how_long_it_takes(count: int, seconds: int, said: str) -> None:
     assert watch.plan("bodies", count, seconds).startswith(said)

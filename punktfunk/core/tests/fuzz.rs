@@ -117,7 +117,8 @@ fn no_bytes_break_a_body() {
         .collect();
     assert!(!chosen.is_empty(), "no body is called {target:?}");
     if let Some(seconds) = seconds {
-        println!("{} bodies of the core, {seconds} s each", chosen.len());
+        let names: Vec<&str> = chosen.iter().map(|body| body.name).collect();
+        println!("bodies of the core, {seconds} s each: {}", names.join(", "));
     }
     for body in chosen {
         let begin = Instant::now();
