@@ -212,6 +212,8 @@ def test_what_a_search_measured_of_its_ends_is_a_comparison_that_ab_goes_on_with
     rounds: int,
     steady: ab.Request,
     monkeypatch: pytest.MonkeyPatch,
+    *,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Machine, "state", state)
 
@@ -236,6 +238,10 @@ def test_what_a_search_measured_of_its_ends_is_a_comparison_that_ab_goes_on_with
         bisect.run(request)
     assert type(refused.value) is raised
     (run,) = steady.out.glob("*/ends")
+    # Each round but the last says how many more it wants; then it is said how to add to what is kept.
+    *_, said = told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ends: ")]
+    assert len(told) == rounds
+    assert said.endswith(f"are kept, and 'ab --resume {run}' adds others")
     pairs = 2 ** (rounds - 1)
     assert json.loads((run / "ab.json").read_text())["pairs"] == pairs
     monkeypatch.setattr(Machine, "state", QUIET)
