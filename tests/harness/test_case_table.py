@@ -16,7 +16,7 @@ from harness.analysis import case_files, case_table, runs
 from harness.analysis.results import CaseResult, Status
 from harness.cli import main
 from harness.run import groups, many, sim
-from harness.run.case import row_of
+from harness.run.case import replay_command, row_of
 from harness.run.case_store import CaseStore
 from harness.run.context import RunContext
 from harness.run.elsewhere import Carried
@@ -427,3 +427,21 @@ def test_a_table_is_taken_from_six_cases_on_here_and_a_dry_run_says_so(
     assert main(["run", "many.yaml", "--dry-run", "-k", "not (loss=10 or rtt=30 and loss=2)"]) == 0
     assert capsys.readouterr().out.startswith("6 cases, about 1 s with ")
     assert not (place / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('for: {loss: [2 %]}\nlink: {backend: sim, down: {loss: "${loss}"}}', True),
+        ('for: {loss: [2 %]}\nlink: {backend: sim, down: {loss: "${loss}"}}\ntheory: false', False),
+        ("link: {backend: sim, down: {loss: 2 %}}", False),
+    ],
+    ids=["one of a layer", "no theory", "alone"],
+)
+def test_a_command_that_runs_a_case_again_is_post_hoc_where_theory_judges_one_of_several(
+    text: str, said: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(text + "\n", encoding="utf-8")
+    [case] = expand(file).cases
+    assert ("--post-hoc" in replay_command(case, "sim")) is said
