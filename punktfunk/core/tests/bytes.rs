@@ -53,7 +53,7 @@ proptest! {
         let scheme = if gf8 { Scheme::Gf8 } else { Scheme::Gf16 };
         let shard = 2 * half;
         let config = StreamConfig {
-            scheme, shard_bytes: shard, max_block_shards: block, fec_percent: percent, max_frame_bytes: 9000, ..plain()
+            scheme, shard_bytes: shard, max_block_shards: block, fec_percent: percent, max_frame_bytes: 9200, ..plain()
         };
         prop_assume!(config.validate().is_ok());
         let geometry = config.limits().geometry(bytes, percent);
@@ -71,7 +71,7 @@ proptest! {
         }
         let order = if data_first { EmissionOrder::DataFirst } else { EmissionOrder::Blocks };
         let mut host = Host::ordered(config, order);
-        host.frame(&vec![0xFF; bytes], KEY_FRAME);
+        host.frame(&vec![0xFF; whole.len()], KEY_FRAME);
         for packet in host.frame(&access_unit(1, bytes), DELTA_FRAME) {
             let header = Header::parse(&packet).unwrap();
             let shard = expected.remove(&(header.block_index, header.shard_index));
