@@ -154,7 +154,8 @@ def _compared(search: _Search, a: Commit, b: Commit, name: str) -> Finding:
     )
     folders.write(folder, asked, builds, search.runs, pair, outcome, spans)
     if outcome.refused is not None or not known:
-        say(f"{name}: {pair.count} pairs are kept, and 'ab --resume {folder}' adds others", err=True)
+        more = f"{_ab(search, a, b)} --resume {shlex.quote(str(folder))} --pairs {pair.count}"
+        say(f"{name}: {pair.count} pairs are kept; to add others: {more}", err=True)
     if outcome.refused is not None:
         raise outcome.refused
     if not found:
@@ -164,6 +165,19 @@ def _compared(search: _Search, a: Commit, b: Commit, name: str) -> Finding:
             text.more_pairs(found[0], pair.seconds_for), f"give more with --pairs; {pair.count} were run"
         )
     return _most_surely(moved or found)
+
+
+def _ab(search: _Search, a: Commit, b: Commit) -> str:
+    """Return the command that compares two commits in the cases that are searched, less its number of pairs."""
+    request, cases = search.request, search.runs.cases
+    words = ["punktfunk-lab", "ab", a.sha[:12], b.sha[:12], str(request.scenario), "--metric", request.metric]
+    if len(cases) == 1:
+        words += ["--case", cases[0].id]
+    elif request.expression:
+        words += ["-k", request.expression]
+    words += ["--seed", str(request.seed)] if request.seed is not None else []
+    words += ["--backend", str(request.backend)] if request.backend is not None else []
+    return shlex.join(words)
 
 
 def _most_surely(findings: list[Finding]) -> Finding:
@@ -296,19 +310,5 @@ def _conclude(search: _Search, first: Commit, good: Commit) -> int:
     except (BuildError, BisectError) as error:
         say(f"  not compared with the commit before it: {error.cause.splitlines()[0]}")
     say(f"  {search.measured} commits were measured, {len(search.skipped)} skipped")
-    again = [
-        *(
-            "punktfunk-lab",
-            "ab",
-            parent.sha[:12],
-            first.sha[:12],
-            str(request.scenario),
-            "--metric",
-            request.metric,
-        ),
-        *("--case", search.runs.cases[0].id, "--pairs", str(pairs)),
-        *(("--seed", str(request.seed)) if request.seed is not None else ()),
-        *(("--backend", str(request.backend)) if request.backend is not None else ()),
-    ]
-    say(f"  again: {shlex.join(again)}")
+    say(f"  again: {_ab(search, parent, first)} --pairs {pairs}")
     return 0

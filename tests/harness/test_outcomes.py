@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -19,6 +20,7 @@ from harness.builds.outcomes import conclude
 from harness.builds.pairing import PairedRun
 from harness.builds.repository import Commit
 from harness.builds.worker import Ran, Worker
+from harness.scenario.expand import expand
 from punktfunk.errors import BusyMachineError, CapabilityError, CheckFailedError
 
 SCENARIO = "name: link\nseed: 3\nmedia: {{frames: 60}}\nlink: {{backend: {backend}}}\n"
@@ -241,7 +243,12 @@ def test_what_a_search_measured_of_its_ends_is_a_comparison_that_ab_goes_on_with
     # Each round but the last says how many more it wants; then it is said how to add to what is kept.
     *_, said = told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ends: ")]
     assert len(told) == rounds
-    assert said.endswith(f"are kept, and 'ab --resume {run}' adds others")
+    words = shlex.split(said.partition("to add others: ")[2])
+    assert words[:5] == ["punktfunk-lab", "ab", "a", "b", str(steady.scenario)]
+    options = dict(zip(words[5::2], words[6::2], strict=True))
+    case = options.pop("--case")
+    assert case in {case.id for case in expand(steady.scenario).cases}
+    assert options == {"--metric": "encode_p50", "--resume": str(run), "--pairs": str(2 ** (rounds - 1))}
     pairs = 2 ** (rounds - 1)
     assert json.loads((run / "ab.json").read_text())["pairs"] == pairs
     monkeypatch.setattr(Machine, "state", QUIET)
