@@ -115,7 +115,7 @@ def _stopper(stop: threading.Event) -> Callable[[int, FrameType | None], None]:
 def _say_progress(progress: Progress) -> None:
     megabits = progress.bytes * 8 / progress.seconds / 1e6
     say(
-        f"{progress.seconds:5.0f} s  {progress.frames:5d} frames  {progress.intact:5d} intact  "
+        f"{int(progress.seconds):5d} s  {progress.frames:5d} frames  {progress.intact:5d} intact  "
         f"{megabits:6.2f} Mbit/s"
     )
 

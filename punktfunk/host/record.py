@@ -72,7 +72,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a recording is, once a second."""
+    """How far a recording is, at most once in each of its seconds."""
 
     seconds: float
     """Since it began."""
@@ -198,7 +198,8 @@ def _run(
         loop.send(unit)
         made.append((unit.pts_ns, len(unit.data)))
         if (now := monotonic_ns()) >= progress_due:
-            progress_due += _PROGRESS_NS
+            # The next whole one: what came late is told once, and not again for each that it missed.
+            progress_due = now + _PROGRESS_NS - (now - began) % _PROGRESS_NS
             so_far = sum(size for _, size in made)
             watch.on_progress(Progress((now - began) / 1e9, len(made), loop.intact, so_far))
     return made

@@ -18,6 +18,7 @@ import typer
 
 from punktfunk import cli_desktop
 from punktfunk.errors import UsageError
+from punktfunk.host import record as recording_loop
 from punktfunk.host.record import Progress, Recording, Watch, record, record_desktop
 from punktfunk.media import (
     Codec,
@@ -139,6 +140,26 @@ def test_a_source_without_pictures_is_refused(tmp_path: Path) -> None:
     producer = open_producer(SyntheticSpec(), ENCODER)
     with pytest.raises(UsageError, match="no pictures"):
         record(producer, MODE, tmp_path / "out.mkv", seconds=1)
+
+
+def test_progress_that_came_late_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(recording_loop, "_PROGRESS_NS", 200_000_000)
+    told: list[float] = []
+
+    def look(progress: Progress) -> None:
+        told.append(progress.seconds)
+        if len(told) == 1:
+            time.sleep(0.5)  # no frame is made while somebody looks: two others have passed when it goes on
+
+    mode = Mode(480, 272, 30)
+    producer = open_producer(TestCardSpec(), EncoderConfig(mode=mode, bitrate=Bitrate(4_000_000)))
+    try:
+        record(producer, mode, tmp_path / "card.mkv", seconds=1.5, watch=Watch(on_progress=look))
+    finally:
+        producer.close()
+    turns = [int(seconds / 0.2) for seconds in told]
+    assert len(turns) > 1
+    assert turns == sorted(set(turns))
 
 
 def test_the_command_says_how_far_it_is_and_leaves_a_file_that_plays(
