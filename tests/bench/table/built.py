@@ -29,6 +29,7 @@ from harness.run.whole_files import write_atomically
 from punktfunk.errors import ResultsError
 from punktfunk.printable import printable
 from tests.bench.table import programs, reference, rivals
+from tests.bench.table.documents import TooLongError, bounded, first_fault
 from tests.bench.table.figures import BenchError
 from tests.bench.table.targets import CORE
 
@@ -122,17 +123,11 @@ def _strip(made: Sequence[Path]) -> None:
 def load(folder: Path) -> Built:
     """Return from what a folder's programs were built; raise :class:`BenchError` where they cannot run here."""
     try:
-        with (folder / FILE).open("rb") as opened:
-            document = opened.read(MAX_BYTES + 1)
+        about = Built.model_validate_json(bounded(folder / FILE, MAX_BYTES))
     except OSError as error:
         raise BenchError(f"{folder / FILE} cannot be read ({error.strerror}): {_AGAIN}") from error
-    try:
-        if len(document) > MAX_BYTES:
-            raise ValueError("too long")  # noqa: TRY301
-        about = Built.model_validate_json(document)
-    except ValueError as error:
-        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else error
+    except (TooLongError, ValidationError) as error:
+        why = first_fault(error) if isinstance(error, ValidationError) else error
         raise BenchError(printable(f"{folder / FILE} is not as expected ({why}): {_AGAIN}", 400)) from error
     if about.machine != platform.machine():
         raise BenchError(

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
 
 from punktfunk.printable import printable
+from tests.bench.table.documents import TooLongError, bounded, first_fault
 
 MAX_BYTES: Final = 4 << 20
 """Of a file of figures: a hundred times what the largest has."""
@@ -84,17 +85,13 @@ class Output(BaseModel):
 def read(file: Path) -> Output:
     """Return what a bench kept in ``file``; raise :class:`BenchError` where that is no such file."""
     try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_BYTES + 1)
-        if len(text) > MAX_BYTES:
-            raise BenchError(f"kept more than {MAX_BYTES >> 20} MiB of figures")
-        output = Output.model_validate_json(text)
+        output = Output.model_validate_json(bounded(file, MAX_BYTES))
+    except TooLongError as error:
+        raise BenchError(f"kept more than {MAX_BYTES >> 20} MiB of figures") from error
     except FileNotFoundError as error:
         raise BenchError("kept no figures: it has no --json, or measured nothing") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise BenchError(printable(f"kept figures that are none: {where}: {first['msg']}")) from error
+        raise BenchError(printable(f"kept figures that are none: {first_fault(error)}")) from error
     for row in output.rows:
         if row.unit not in BYTES_A_SECOND:
             raise BenchError(printable(f"kept figures that are none: {row.work} is in {row.unit}"))

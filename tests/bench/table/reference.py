@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from punktfunk.printable import printable
 from tests.bench.table import programs
+from tests.bench.table.documents import TooLongError, bounded, first_fault
 from tests.bench.table.figures import BenchError, Figure, Figures, Output, spread
 
 CRATE: Final = "punktfunk-core"
@@ -95,18 +96,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 def _read(model: type[_Model], file: Path, kept: Path) -> _Model:
     try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_SAMPLES + 1)
+        return model.model_validate_json(bounded(file, MAX_SAMPLES))
     except OSError as error:
         raise _unexpected(file, kept, error.strerror or str(error)) from error
-    if len(text) > MAX_SAMPLES:
-        raise _unexpected(file, kept, f"longer than {MAX_SAMPLES >> 20} MiB")
-    try:
-        return model.model_validate_json(text)
+    except TooLongError as error:
+        raise _unexpected(file, kept, f"longer than {MAX_SAMPLES >> 20} MiB") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise _unexpected(file, kept, f"{where + ': ' if where else ''}{first['msg']}") from error
+        raise _unexpected(file, kept, first_fault(error).removeprefix(": ")) from error
 
 
 def _unexpected(file: Path, kept: Path, why: str) -> BenchError:

@@ -12,6 +12,7 @@ from harness.run.whole_files import write_atomically
 from punktfunk.errors import LaterVersionError, ResultsError
 from punktfunk.printable import printable
 from tests.bench.table.built import Built
+from tests.bench.table.documents import TooLongError, bounded
 from tests.bench.table.figures import MAX_BYTES
 from tests.bench.table.verdict import Row
 
@@ -87,14 +88,13 @@ def load(file: Path) -> Table:
     Raises :class:`ResultsError` where it keeps none, and its :class:`LaterVersionError` for a later version.
     """
     try:
-        with file.open("rb") as opened:
-            text = opened.read(MAX_BYTES + 1)
+        return Table.model_validate_json(bounded(file, MAX_BYTES))
     except OSError as error:
         raise ResultsError(f"{file} cannot be read: {error.strerror}") from error
-    if len(text) > MAX_BYTES:
-        raise ResultsError(f"{file} is no table of a bench: it is longer than {MAX_BYTES >> 20} MiB")
-    try:
-        return Table.model_validate_json(text)
+    except TooLongError as error:
+        raise ResultsError(
+            f"{file} is no table of a bench: it is longer than {MAX_BYTES >> 20} MiB"
+        ) from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["loc"] == ("schema_version",) and first["type"] == "literal_error":
